@@ -1,0 +1,61 @@
+"""Files that are whole or absent: written beside their place, flushed, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from neurosim.errors import FileError
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on leaving without error it becomes `path`.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the finished file shall lie. Missing folders are made.
+
+    Yields
+    ------
+    pathlib.Path
+        A new empty file in the same folder, to be written by the caller.
+
+    Raises
+    ------
+    FileError
+        When the system refuses (full disk, no permission). `path` is then what it was before.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}. Choose a folder you may write to.") from error
+    part = Path(name)
+    try:
+        yield part
+        with open(part, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, target)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        kept = "the earlier file is untouched" if target.exists() else "nothing was left behind"
+        raise FileError(
+            f"cannot write {target}: {error.strerror or error}; {kept}. Free some space or choose another folder."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
