@@ -1,0 +1,44 @@
+"""Spiking cores: each one pure step function with parameters, units and citation."""
+
+from neurosim.cores.alif import alif
+from neurosim.cores.core import Core, Parameter, core, seconds
+from neurosim.cores.cubalif import cubalif
+from neurosim.cores.integrate_and_fire import integrate_and_fire
+from neurosim.cores.leaky_integrator import leaky_integrator
+from neurosim.cores.lif import lif
+from neurosim.cores.reset import Reset
+from neurosim.cores.surrogate import (
+    Surrogate,
+    atan,
+    exponential,
+    fast_sigmoid,
+    multi_gaussian,
+    rectangle,
+    sigmoid,
+    smooth,
+    straight_through,
+    triangle,
+)
+
+__all__ = [
+    "Core",
+    "Parameter",
+    "Reset",
+    "Surrogate",
+    "alif",
+    "atan",
+    "core",
+    "cubalif",
+    "exponential",
+    "fast_sigmoid",
+    "integrate_and_fire",
+    "leaky_integrator",
+    "lif",
+    "multi_gaussian",
+    "rectangle",
+    "seconds",
+    "sigmoid",
+    "smooth",
+    "straight_through",
+    "triangle",
+]

@@ -1,0 +1,173 @@
+"""A spiking core: one pure step function with declared parameters and state."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from neurosim.errors import InputError, UnitError
+
+CHOICES = ("spike", "reset")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A declared parameter: default, unit and the open range it must lie in.
+
+    Parameters
+    ----------
+    default : float
+        Value when the user gives none.
+    unit : str
+        SI unit, or "1" for a plain number in units of the threshold.
+    low, high : float
+        Exclusive bounds.
+    """
+
+    default: float
+    unit: str = "1"
+    low: float = -math.inf
+    high: float = math.inf
+
+    def check(self, owner: str, name: str, value: float) -> float:
+        """Return `value` as float if it is in range.
+
+        Raises
+        ------
+        UnitError
+            When it is not; a time that looks like milliseconds gets that question.
+        """
+        if isinstance(value, (int, float)) and math.isfinite(value) and self.low < value < self.high:
+            return float(value)
+        allowed = f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        hint = ""
+        if self.unit == "s" and isinstance(value, (int, float)) and value >= self.high and math.isfinite(value):
+            hint = f" Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
+        raise UnitError(f"{owner}: {name} must be {allowed}{unit}; got {value!r}.{hint}")
+
+
+def seconds(default: float) -> Parameter:
+    """Declare a time in seconds, in (0, 10): a time constant ``tau_x`` gives the step ``alpha_x = exp(-dt/tau_x)``."""
+    return Parameter(default, unit="s", low=0.0, high=10.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Core:
+    """A neuron model written as one time step.
+
+    Made with the `core` decorator. Calling it runs the step function itself, on tensors or on numbers.
+
+    Attributes
+    ----------
+    name : str
+        Name of the step function.
+    step : callable
+        ``step(i, *state, **what it asks for) -> (output, *new state)``.
+    parameters : mapping of str to Parameter
+        Declared parameters with defaults, units and ranges.
+    state : mapping of str to float
+        State variables and their initial values.
+    wants : tuple of str
+        Keyword-only arguments of the step: parameters, decays ``alpha_x``, ``dt``, ``spike``, ``reset``.
+    """
+
+    name: str
+    step: Callable[..., tuple[Any, ...]]
+    parameters: Mapping[str, Parameter]
+    state: Mapping[str, float]
+    wants: tuple[str, ...]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Run one step."""
+        return self.step(*args, **kwargs)
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of the numbers that the step asks for: parameters, decays and dt."""
+        return tuple(name for name in self.wants if name not in CHOICES)
+
+    def __repr__(self) -> str:
+        return f"<core {self.name}({', '.join(('i', *self.state))})>"
+
+    def __reduce__(self) -> Any:
+        """Pickle by name: a core is a module-level object, as a function is."""
+        import importlib
+
+        home = importlib.import_module(self.step.__module__)
+        if getattr(home, self.name, None) is not self:
+            raise InputError(f"core {self.name!r} cannot be pickled: it must stand at the top level of module {self.step.__module__!r}.")
+        return (_by_name, (self.step.__module__, self.name))
+
+
+def _by_name(module: str, name: str) -> Core:
+    import importlib
+
+    found: Core = getattr(importlib.import_module(module), name)
+    return found
+
+
+def core(
+    *, parameters: Mapping[str, Parameter | float] | None = None, state: Iterable[str] | Mapping[str, float] = ("v",)
+) -> Callable[[Callable[..., tuple[Any, ...]]], Core]:
+    """Turn a step function into a core.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Parameter or float, optional
+        What a user may set, with defaults. A float is a plain number without range.
+    state : iterable of str, or mapping of str to float
+        State variables in the order of the step's arguments; a mapping gives initial values (else 0).
+
+    Returns
+    -------
+    callable
+        The decorator. The function takes the input current and the state by position, and by keyword whatever
+        it needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, made in
+        double precision); ``dt`` (s); ``spike`` (the surrogate: call it on the distance to threshold); ``reset``
+        (a `Reset`). It returns the output and the new state. It may use arithmetic, comparisons and the
+        functions of `neurosim.cores.language`, no branches.
+
+    Raises
+    ------
+    InputError
+        When the signature and the declaration disagree.
+
+    Examples
+    --------
+    >>> import neurosim as ns
+    >>> @ns.core(parameters=dict(tau_mem=ns.seconds(10e-3), v_th=1.0), state=("v",))
+    ... def leaky(i, v, *, alpha_mem, v_th, spike, reset):
+    ...     u = alpha_mem * v + i
+    ...     z = spike(u - v_th)
+    ...     return z, reset(u, z, to=0.0, by=v_th)
+    >>> leaky
+    <core leaky(i, v)>
+    """
+    declared = {
+        name: value if isinstance(value, Parameter) else Parameter(float(value)) for name, value in (parameters or {}).items()
+    }
+    initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
+
+    def decorate(step: Callable[..., tuple[Any, ...]]) -> Core:
+        signature = inspect.signature(step).parameters.values()
+        by_position = [p.name for p in signature if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        wants = tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY)
+        if len(by_position) != 1 + len(initial) or by_position[1:] != list(initial):
+            raise InputError(
+                f"core {step.__name__}: the step must take the input and then the state {tuple(initial)} by position; "
+                f"it takes {tuple(by_position)}."
+            )
+        offered = {*declared, *CHOICES, "dt", *(f"alpha_{n[4:]}" for n in declared if n.startswith("tau_"))}
+        unknown = [name for name in wants if name not in offered]
+        if unknown:
+            raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")
+        made = Core(step.__name__, step, declared, initial, wants)
+        object.__setattr__(made, "__doc__", step.__doc__)
+        object.__setattr__(made, "__module__", step.__module__)
+        return made
+
+    return decorate

@@ -1,0 +1,37 @@
+"""What happens to the membrane after a spike, as a value handed to the step function."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from neurosim.cores.language import detach, where
+
+ResetMode = Literal["value", "subtract"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reset:
+    """The reset of a step; a step function calls it on the membrane before the spike is taken off.
+
+    Parameters
+    ----------
+    mode : {"value", "subtract", None}
+        To a fixed value, by subtraction, or none.
+    detached : bool
+        Whether the gradient through the reset is cut.
+    """
+
+    mode: ResetMode = "value"
+    detached: bool = True
+
+    def gate(self, z: Any) -> Any:
+        """Return the spike as the reset sees it: without gradient where the reset is detached."""
+        return detach(z) if self.detached else z
+
+    def __call__(self, u: Any, z: Any, *, to: Any, by: Any) -> Any:
+        """Return membrane `u` after spike `z`: `to` or ``u - by`` where z is 1."""
+        if self.mode is None:
+            return u
+        gate = self.gate(z)
+        return where(gate, to, u) if self.mode == "value" else u - gate * by

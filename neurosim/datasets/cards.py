@@ -1,0 +1,191 @@
+"""A card says what a dataset is, where it comes from and under which licence."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from neurosim.data_files import data_file, read_toml
+from neurosim.errors import FileError
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """One file of a dataset.
+
+    Attributes
+    ----------
+    name : str
+        File name as distributed.
+    part : str
+        The part of the split it belongs to, ``"train"`` for example.
+    holds : str
+        ``"images"`` or ``"labels"``.
+    sha256 : str or None
+        Digest of the file as distributed; None: not known, not checked.
+    sha256_unpacked : str or None
+        Digest of the contents after gunzip; None: not known, not checked.
+    """
+
+    name: str
+    part: str
+    holds: str
+    sha256: str | None = None
+    sha256_unpacked: str | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a dataset is. Read from a TOML file by `card`.
+
+    Attributes
+    ----------
+    name, title : str
+        Short name, and one line for people.
+    source : str
+        The page that describes the data.
+    download : str
+        Where the files can be fetched from.
+    licence, citation : str
+        As the authors state them.
+    format : str
+        ``"idx"`` or ``"scikit-learn"``.
+    shape : tuple of int
+        Shape of one sample, channels first.
+    scale : float
+        The stored value that becomes 1.0.
+    classes : tuple of str
+        Names of the labels 0, 1, ...
+    counts : dict of str to int
+        Number of samples in each part.
+    split : str
+        How the parts were made.
+    folders : tuple of str
+        Folders below the data root where the files are looked for, in this order.
+    files : tuple of CardFile
+        The files; empty where an installed package brings the data.
+    note : str
+        Anything else one should know.
+    path : pathlib.Path
+        The TOML file itself.
+    """
+
+    name: str
+    title: str
+    source: str
+    download: str
+    licence: str
+    citation: str
+    format: str
+    shape: tuple[int, ...]
+    scale: float
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    split: str
+    folders: tuple[str, ...]
+    files: tuple[CardFile, ...]
+    note: str
+    path: Path
+
+
+def card(name: str | os.PathLike[str]) -> Card:
+    """Read the card of a dataset.
+
+    Parameters
+    ----------
+    name : str or path-like
+        The name of a bundled card, or the path of a card of your own (ending in ``.toml``).
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    FileError
+        For an unknown name, an unreadable file, or a card with a missing, unknown or unusable entry.
+
+    Examples
+    --------
+    >>> card("mnist").counts
+    {'train': 60000, 'test': 10000}
+    """
+    text = os.fspath(name)
+    path = Path(text) if text.endswith(".toml") else data_file("datasets", text)
+    return _parse(read_toml(path), path)
+
+
+_TEXTS = ("name", "title", "source", "download", "licence", "citation", "format", "split")
+_REQUIRED = {**dict.fromkeys(_TEXTS, "a text"), "shape": "a list of sizes", "classes": "a list of texts"}
+_REQUIRED["counts"] = "a table of sample numbers"
+_OPTIONAL = {"scale": "a positive number", "folders": "a list of texts", "files": "a list of tables", "note": "a text"}
+_FILE_KEYS = {"name", "part", "holds", "sha256", "sha256_unpacked"}
+_FORMATS = ("idx", "scikit-learn")
+
+
+def _parse(table: dict[str, Any], path: Path) -> Card:
+    expected = {**_REQUIRED, **_OPTIONAL}
+    for key in table:
+        if key not in expected:
+            raise FileError(
+                f"card {path}: unknown entry {key!r}; a card has {', '.join(expected)}. Remove or rename it."
+            )
+    for key, kind in _REQUIRED.items():
+        if key not in table:
+            raise FileError(f"card {path}: {key!r} is missing; it is {kind}. Add it.")
+    for key, kind in expected.items():
+        if key in table and not _fits(table[key], kind):
+            raise FileError(f"card {path}: {key} = {table[key]!r}, but it must be {kind}. Correct it.")
+    if table["format"] not in _FORMATS:
+        raise FileError(f"card {path}: format = {table['format']!r}, but it must be one of {', '.join(_FORMATS)}.")
+    return Card(
+        **{key: table[key] for key in _TEXTS},
+        shape=tuple(table["shape"]),
+        scale=float(table.get("scale", 1.0)),
+        classes=tuple(table["classes"]),
+        counts=dict(table["counts"]),
+        folders=tuple(table.get("folders", [table["name"]])),
+        files=tuple(_file(entry, table["counts"], path) for entry in table.get("files", [])),
+        note=table.get("note", ""),
+        path=path,
+    )
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "a text":
+        return isinstance(value, str)
+    if kind == "a positive number":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+    if kind == "a table of sample numbers":
+        return isinstance(value, dict) and bool(value) and all(map(_is_size, value.values()))
+    if not isinstance(value, list):
+        return False
+    if kind == "a list of sizes":
+        return bool(value) and all(map(_is_size, value))
+    return all(isinstance(item, dict if kind == "a list of tables" else str) for item in value)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _file(entry: dict[str, Any], counts: dict[str, int], path: Path) -> CardFile:
+    where = f"card {path}, file {entry.get('name', '?')!r}"
+    if not {"name", "part", "holds"} <= set(entry) <= _FILE_KEYS or not all(isinstance(v, str) for v in entry.values()):
+        raise FileError(
+            f"{where}: has the entries {', '.join(map(repr, entry))}; it needs name, part and holds, "
+            f"may have sha256 and sha256_unpacked, and all are texts."
+        )
+    if Path(entry["name"]).name != entry["name"]:
+        raise FileError(f"{where}: a file name without folders is needed; folders go into `folders`.")
+    if entry["part"] not in counts:
+        raise FileError(f"{where}: part = {entry['part']!r} is not among the counts: {', '.join(counts)}.")
+    if entry["holds"] not in ("images", "labels"):
+        raise FileError(f"{where}: holds = {entry['holds']!r}, but it must be images or labels.")
+    for key in ("sha256", "sha256_unpacked"):
+        if key in entry and not re.fullmatch("[0-9a-f]{64}", entry[key]):
+            raise FileError(f"{where}: {key} = {entry[key]!r} is not 64 hexadecimal digits. Leave it out if not known.")
+    return CardFile(**cast("dict[str, str]", entry))

@@ -1,0 +1,7 @@
+"""Chips and what they ask: targets read from TOML files, and the exports to them."""
+
+from __future__ import annotations
+
+from neurosim.hardware.targets import Quantity, Target, load_target, target_names
+
+__all__ = ["Quantity", "Target", "load_target", "target_names"]

@@ -1,0 +1,157 @@
+"""A Lava process graph as plain data: numbers and arrays in Lava's own layout, written to one npz file without pickle.
+
+Shapes here are Lava's: images are (width, height, channels), everything else is as in the network. This file needs the
+standard library and numpy only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+FORMAT = "neurosim-lava-1"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data enter: a ring buffer that sends one column a step."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Population:
+    """One population of Lava's ``LIF``: ``u = u (1-du) + a; v = v (1-dv) + u + bias; spike if v > vth; v = 0``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Lava layout.
+    latency : int
+        Lava step at which the first data arrive; the simulator's step t is the Lava step ``t + latency``.
+    du, dv, vth, bias, v : numpy.ndarray
+        float64, zero-dimensional where shared by all neurons, else of `shape`. `v` is the initial voltage.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    latency: int
+    du: np.ndarray
+    dv: np.ndarray
+    vth: np.ndarray
+    bias: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    v: np.ndarray = field(default_factory=lambda: np.zeros(()))
+
+
+@dataclass(frozen=True)
+class Dense:
+    """All-to-all weights [out, in]; images are read in channel, height, width order. Takes ``1 + delay`` steps."""
+
+    name: str
+    source: str
+    target: str
+    weight: np.ndarray
+    delay: int = 0
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A true convolution, kernel [out channels, width, height, in channels / groups]; pairs are (width, height)."""
+
+    name: str
+    source: str
+    target: str
+    weight: np.ndarray
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+@dataclass(frozen=True)
+class BiasCurrent:
+    """A current of constant `weight` [neurons, in Lava's order] into `target` from its first data step on."""
+
+    name: str
+    target: str
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Everything that is needed to build the processes."""
+
+    sources: tuple[Source, ...]
+    populations: tuple[Population, ...]
+    dense: tuple[Dense, ...] = ()
+    conv: tuple[Conv, ...] = ()
+    bias_currents: tuple[BiasCurrent, ...] = ()
+
+    @property
+    def latency(self) -> int:
+        """Return how many steps Lava needs beyond those of the input."""
+        return max(population.latency for population in self.populations)
+
+    def population(self, name: str) -> Population:
+        """Return the population of that name."""
+        return next(population for population in self.populations if population.name == name)
+
+
+_PARTS: dict[str, type] = {
+    "sources": Source,
+    "populations": Population,
+    "dense": Dense,
+    "conv": Conv,
+    "bias_currents": BiasCurrent,
+}
+
+
+def write(graph: Graph, stream: BinaryIO) -> None:
+    """Write `graph` as one npz: the arrays, and a JSON text that says where each belongs."""
+    arrays: dict[str, np.ndarray] = {}
+    text: dict[str, Any] = {"format": FORMAT}
+    for part in _PARTS:
+        text[part] = [_plain(asdict(item), f"{part}.{k}", arrays) for k, item in enumerate(getattr(graph, part))]
+    arrays["graph"] = np.array(json.dumps(text))
+    np.savez(stream, **arrays)
+
+
+def read(path: str | Path) -> Graph:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another format.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        text = json.loads(str(arrays["graph"])) if "graph" in arrays else {}
+        if text.get("format") != FORMAT:
+            raise ValueError(f"{path} holds {text.get('format')!r}, not a {FORMAT} graph")
+        parts = {part: tuple(_whole(kind, item, arrays) for item in text[part]) for part, kind in _PARTS.items()}
+    return Graph(**parts)
+
+
+def _plain(item: dict[str, Any], place: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    for key, value in item.items():
+        if isinstance(value, np.ndarray):
+            arrays[f"{place}.{key}"] = value
+            item[key] = {"array": f"{place}.{key}"}
+    return item
+
+
+def _whole(kind: type, item: dict[str, Any], arrays: Any) -> Any:
+    values: dict[str, Any] = {}
+    for f in fields(kind):
+        value = item[f.name]
+        if isinstance(value, dict):
+            value = np.array(arrays[value["array"]])
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[f.name] = value
+    return kind(**values)

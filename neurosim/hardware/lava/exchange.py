@@ -1,0 +1,70 @@
+"""What the starter asks of the worker and what it gets back: npz files without pickle. Standard library and numpy only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Request:
+    """Samples to run and what to keep of them.
+
+    Attributes
+    ----------
+    inputs : dict of str to numpy.ndarray
+        For each source, [T, B, *Lava shape].
+    record : tuple of str
+        Populations whose spikes are kept.
+    monitor : tuple of (str, str)
+        Populations and variables ("u", "v") to monitor at every Lava step.
+    """
+
+    inputs: dict[str, np.ndarray]
+    record: tuple[str, ...]
+    monitor: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples B."""
+        return int(next(iter(self.inputs.values())).shape[1])
+
+
+def write_request(path: Path, request: Request) -> None:
+    """Write a request as one npz."""
+    text = json.dumps({"inputs": list(request.inputs), "record": request.record, "monitor": request.monitor})
+    arrays = {f"input.{k}": values for k, values in enumerate(request.inputs.values())}
+    with open(path, "wb") as stream:
+        np.savez(stream, request=np.array(text), **arrays)
+
+
+def read_request(path: Path) -> Request:
+    """Read what `write_request` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        text = json.loads(str(arrays["request"]))
+        inputs = {name: arrays[f"input.{k}"] for k, name in enumerate(text["inputs"])}
+    return Request(inputs, tuple(text["record"]), tuple((name, variable) for name, variable in text["monitor"]))
+
+
+def write_sample(
+    path: Path, request: Request, spikes: Mapping[str, np.ndarray], traces: Mapping[tuple[str, str], np.ndarray]
+) -> None:
+    """Write the result of one sample, in the order of the request."""
+    arrays = {f"spikes.{k}": spikes[name] for k, name in enumerate(request.record)}
+    arrays.update({f"trace.{k}": traces[pair] for k, pair in enumerate(request.monitor)})
+    with open(path, "wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def read_sample(
+    path: Path, request: Request
+) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+    """Read the result of one sample: spikes by population, traces by population and variable."""
+    with np.load(path, allow_pickle=False) as arrays:
+        spikes = {name: arrays[f"spikes.{k}"] for k, name in enumerate(request.record)}
+        traces = {pair: arrays[f"trace.{k}"] for k, pair in enumerate(request.monitor)}
+    return spikes, traces

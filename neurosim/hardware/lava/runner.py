@@ -1,0 +1,231 @@
+"""Run a graph on Lava in a process group of its own, with a time limit, and leave nothing behind.
+
+Lava is never run in the user's process: importing it forces the ``fork`` start method, an exception in a process model
+makes its `run` wait for ever, a second `run` after `stop` ends in a segmentation fault, and killing its parent alone leaves
+orphans that hold shared memory. Here a worker leads a session of its own; whatever happens, the whole group is killed and the
+shared memory of this run, which bears this run's name, is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from neurosim.errors import InputError, TargetRunError
+from neurosim.hardware.lava import description
+from neurosim.hardware.lava.exchange import Request, read_sample, write_request
+
+INSTALL = (
+    "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 && pip install numpy scipy networkx asteval"
+)
+_NEEDED = ("lava.magma", "numpy", "scipy", "networkx", "asteval")
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_SHARED_MEMORY = Path("/dev/shm")
+_TAIL = 2000
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """What a run gave.
+
+    Attributes
+    ----------
+    spikes : dict of str to numpy.ndarray
+        uint8 [T, B, *Lava shape], on the network's steps.
+    traces : dict of (str, str) to numpy.ndarray
+        float64 [Lava steps, B, *Lava shape], fill-in included.
+    python : str
+        Version of the Python that ran Lava.
+    seconds : float
+        Wall time of the whole run.
+    """
+
+    spikes: dict[str, np.ndarray]
+    traces: dict[tuple[str, str], np.ndarray]
+    python: str
+    seconds: float
+
+
+def run_graph(
+    graph: description.Graph, request: Request, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
+) -> GraphRun:
+    """Run every sample of `request` one after the other, each on freshly built processes.
+
+    Parameters
+    ----------
+    graph : Graph
+        What to run.
+    request : Request
+        The input and what to record.
+    timeout : float
+        Seconds for the whole run, start and all samples.
+    python : path, optional
+        Interpreter that has lava-nc; by default the running one.
+
+    Raises
+    ------
+    InputError
+        If `timeout` is not positive.
+    TargetRunError
+        If lava-nc is not installed, Lava fails, or the time is over. No process and no shared memory is left.
+    """
+    if not timeout > 0:
+        raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}")
+    started = time.monotonic()
+    search_path = _search_path() if python is None else []
+    with tempfile.TemporaryDirectory(prefix="neurosim-lava-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with open(folder / "graph.npz", "wb") as stream:
+            description.write(graph, stream)
+        write_request(folder / "request.npz", request)
+        with open(folder / "stderr.txt", "wb") as stderr:
+            worker = _Worker(str(python or sys.executable), folder, search_path, stderr)
+            with worker:
+                last = worker.wait_until_done(started + timeout, timeout, request.samples)
+        samples = [read_sample(folder / f"sample-{b}.npz", request) for b in range(request.samples)]
+    return GraphRun(
+        spikes={key: np.stack([spikes[key] for spikes, _ in samples], axis=1) for key in request.record},
+        traces={key: np.stack([traces[key] for _, traces in samples], axis=1) for key in request.monitor},
+        python=last["python"],
+        seconds=time.monotonic() - started,
+    )
+
+
+class _Worker:
+    """The worker's process group, ended on leaving the context in whatever way."""
+
+    def __init__(self, python: str, folder: Path, search_path: list[str], stderr: IO[bytes]) -> None:
+        self._folder = folder
+        self._prefix = f"neurosim-{secrets.token_hex(4)}-"
+        self._command = [python, "-I", str(Path(__file__).with_name("worker.py")), str(folder), "/" + self._prefix]
+        self._command += search_path
+        self._stderr = stderr
+
+    def __enter__(self) -> _Worker:
+        if os.name != "posix":
+            raise TargetRunError(
+                f"Lava runs need process groups and POSIX shared memory; this system is {sys.platform!r}. Use Linux."
+            )
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                cwd=self._folder,
+                env={**os.environ, **_ONE_THREAD},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TargetRunError(
+                f"cannot start {self._command[0]!r} for the Lava run: {error.strerror}. Give the path of a Python 3.10 to "
+                "3.13 that has lava-nc."
+            ) from error
+        self._lifeline, self._line = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # The leader is alive or not yet reaped, so the group's number cannot have been given to anybody else.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        _wait_until_gone(self._process.pid)
+        self._process.wait()
+        self._lifeline.close()
+        self._line.close()
+        if _SHARED_MEMORY.is_dir():
+            for segment in _SHARED_MEMORY.glob(f"{self._prefix}*"):
+                segment.unlink(missing_ok=True)
+
+    def wait_until_done(self, deadline: float, timeout: float, samples: int) -> dict[str, Any]:
+        """Return the worker's last event, or raise what went wrong."""
+        finished = 0
+        for event in self._events(deadline):
+            if event["event"] == "failed":
+                raise self._failure(event)
+            if event["event"] == "done":
+                return event
+            finished += 1
+        if time.monotonic() >= deadline:
+            raise TargetRunError(
+                f"the Lava run was not done after {timeout:g} s ({finished} of {samples} samples finished); its process "
+                f"group was killed. Allow more time with timeout=..., or run fewer samples or steps.{self._tail()}"
+            )
+        raise TargetRunError(
+            f"the Lava worker ended early, after {finished} of {samples} samples; its process group was killed."
+            f"{self._tail()}"
+        )
+
+    def _events(self, deadline: float) -> Iterator[dict[str, Any]]:
+        """Give the worker's lines until its end or the deadline."""
+        line = self._line.fileno()
+        pending = b""
+        while (left := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([line], [], [], left)
+            if not ready:
+                return
+            chunk = os.read(line, 1 << 16)
+            if not chunk:
+                return
+            *lines, pending = (pending + chunk).split(b"\n")
+            yield from map(json.loads, lines)
+
+    def _failure(self, event: dict[str, Any]) -> TargetRunError:
+        if event["where"] == "import":
+            return TargetRunError(f"lava-nc cannot be used: {event['error']}. Install it with: {INSTALL}")
+        return TargetRunError(
+            f"Lava failed in {event['where']}; its process group was killed.\n{event['error'].rstrip()}{self._tail()}"
+        )
+
+    def _tail(self) -> str:
+        text = (self._folder / "stderr.txt").read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
+        return f"\nLast lines of its output:\n{text}" if text else ""
+
+
+def _search_path() -> list[str]:
+    """Where the running interpreter finds what the worker needs: an isolated one skips the user's site and PYTHONPATH."""
+    folders: dict[str, None] = {}
+    for name in _NEEDED:
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:
+            spec = None
+        if spec is None:
+            raise TargetRunError(
+                f"lava-nc cannot be used: no module named {name!r} for {sys.executable}. Install it with: {INSTALL}"
+            )
+        for place in spec.submodule_search_locations or []:
+            folders[str(Path(place).parents[name.count(".")])] = None
+    return list(folders)
+
+
+def _wait_until_gone(group: int, seconds: float = 5.0) -> None:
+    """Wait until no process of a killed group runs: only then can none of them still make a shared memory segment."""
+    deadline = time.monotonic() + seconds
+    while _members(group) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _members(group: int) -> list[int]:
+    """Return the processes of a group that are not dead, as far as /proc tells."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] not in "ZX":
+                found.append(int(status.parent.name))
+    return found

@@ -1,0 +1,340 @@
+"""A target is a TOML file: limits, precision and energy per operation of one chip, every number with its source."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from neurosim.data_files import data_file, data_files, read_toml
+from neurosim.errors import FileError, InputError
+
+# How many of the unit make one SI unit: dividing 13.2 by 1e12 is rounded once, multiplying by 1e-12 twice.
+_ENERGY = {"J": 1.0, "mJ": 1e3, "uJ": 1e6, "nJ": 1e9, "pJ": 1e12, "fJ": 1e15}
+_ENERGY_PER_BIT = {f"{unit}/bit": parts for unit, parts in _ENERGY.items()}
+_COUNT = {"1": 1.0, "bit": 1.0, "byte": 1.0}
+
+# What each energy model needs, and what it can also use or merely keep.
+_NEEDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxyType(
+    {
+        "per_operation": (
+            frozenset({"synaptic_operation"}),
+            frozenset(
+                {
+                    "neuron_update",
+                    "neuron_update_inactive",
+                    "spike",
+                    "message",
+                    "hop_east_west",
+                    "hop_north_south",
+                }
+            ),
+        ),
+        "arithmetic": (frozenset({"accumulate", "multiply_accumulate", "add", "multiply"}), frozenset()),
+        "memory": (frozenset({"add", "multiply", "memory_access", "memory_access_per_bit"}), frozenset()),
+        "dense": (frozenset({"multiply_accumulate"}), frozenset()),
+    }
+)
+_PARAMETERS: Mapping[str, frozenset[str]] = MappingProxyType({"memory": frozenset({"word_bits", "queue_words"})})
+_KINDS = ("chip", "arithmetic", "processor")
+_SPIKES = ("binary", "graded")
+_TOP = {
+    "name",
+    "title",
+    "kind",
+    "model",
+    "summary",
+    "spikes",
+    "excluded",
+    "energy_not_public",
+    "limits",
+    "precision",
+    "parameters",
+    "energy",
+}
+_LIMITS = frozenset(
+    {
+        "cores",
+        "neurons",
+        "synapses",
+        "neurons_per_core",
+        "input_axons_per_core",
+        "output_axons_per_core",
+        "synapse_memory_per_core",
+        "memory_per_core",
+        "compartment_configurations_per_core",
+        "threshold_configurations_per_core",
+        "delay_steps",
+    }
+)
+_PRECISION = frozenset(
+    {"weight_bits", "weight_exponent", "decay", "threshold_mantissa", "bias_mantissa", "state_bits", "spike_bits"}
+)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a target file, in SI units, with where it comes from.
+
+    Attributes
+    ----------
+    value : float or tuple of float
+        J for energies, J per bit for memory slopes, otherwise the plain count (bits, bytes, pieces).
+    unit : str
+        The unit of `value`: ``"J"``, ``"J/bit"``, ``"bit"``, ``"byte"`` or ``"1"``.
+    source : str
+        Publication or file that states the number.
+    note : str
+        What to know before using it; may be empty.
+    estimate : bool
+        True where no public table states the number.
+    """
+
+    value: float | tuple[float, ...]
+    unit: str
+    source: str
+    note: str = ""
+    estimate: bool = False
+
+    @property
+    def number(self) -> float:
+        """The value where it is one number.
+
+        Raises
+        ------
+        InputError
+            When the value is a list.
+        """
+        if isinstance(self.value, tuple):
+            raise InputError(f"this quantity holds the list {list(self.value)}, not one number. Use `.value`.")
+        return self.value
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip, processor or arithmetic model that a network can be weighed against.
+
+    Attributes
+    ----------
+    name, title, summary : str
+        Short name, readable name and one or two sentences.
+    kind : str
+        ``"chip"``, ``"arithmetic"`` or ``"processor"``.
+    model : str or None
+        The energy model that the numbers are for: ``"per_operation"``, ``"arithmetic"``, ``"memory"``, ``"dense"``;
+        None where no energy is public.
+    spikes : str
+        ``"binary"`` or ``"graded"``: what an event on it can carry.
+    excluded : tuple of str
+        What the energies leave out.
+    energy_not_public : str
+        Why there is no energy; empty where there is.
+    limits, precision, parameters, energy : mapping of str to Quantity
+        The sourced numbers.
+    path : pathlib.Path
+        The file.
+    """
+
+    name: str
+    title: str
+    summary: str
+    kind: str
+    model: str | None
+    spikes: str
+    excluded: tuple[str, ...]
+    energy_not_public: str
+    limits: Mapping[str, Quantity]
+    precision: Mapping[str, Quantity]
+    parameters: Mapping[str, Quantity]
+    energy: Mapping[str, Quantity]
+    path: Path
+
+
+def target_names() -> tuple[str, ...]:
+    """Name the targets that come with neurosim.
+
+    Returns
+    -------
+    tuple of str
+        Sorted names that `load_target` accepts.
+
+    Examples
+    --------
+    >>> "loihi1" in target_names()
+    True
+    """
+    return tuple(sorted(path.stem for path in data_files("hardware_targets")))
+
+
+def load_target(name_or_path: str | os.PathLike[str]) -> Target:
+    """Read one target.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        A name of `target_names`, or a TOML file of your own (a path, or a string ending in ``.toml``).
+
+    Returns
+    -------
+    Target
+        With every number in SI units.
+
+    Raises
+    ------
+    FileError
+        No such target or file; text that is not TOML; an unknown or missing key; a number without source;
+        a wrong unit; a negative or non-finite energy. The message names the file and the key.
+
+    Examples
+    --------
+    >>> chip = load_target("loihi1")
+    >>> round(chip.energy["synaptic_operation"].number * 1e12, 6)
+    23.6
+    >>> load_target("loihi2").model is None
+    True
+    """
+    path = _path_of(name_or_path)
+    return _target(path, read_toml(path))
+
+
+def _path_of(name_or_path: str | os.PathLike[str]) -> Path:
+    if not isinstance(name_or_path, str):
+        return Path(name_or_path)
+    if name_or_path.endswith(".toml") or os.sep in name_or_path:
+        return Path(name_or_path)
+    return data_file("hardware_targets", name_or_path)
+
+
+def _target(path: Path, table: dict[str, Any]) -> Target:
+    unknown = sorted(set(table) - _TOP)
+    if unknown:
+        raise FileError(f"{path}: unknown key {unknown[0]!r}. Allowed: {', '.join(sorted(_TOP))}.")
+    name, title, summary = (_text(path, table, key) for key in ("name", "title", "summary"))
+    kind = _choice(path, table, "kind", _KINDS)
+    spikes = _choice(path, table, "spikes", _SPIKES)
+    reason = _text(path, table, "energy_not_public") if "energy_not_public" in table else ""
+    if bool(reason) == ("energy" in table):
+        raise FileError(
+            f"{path}: give either the table 'energy' or the reason 'energy_not_public', "
+            f"{'not both' if reason else 'one of them is missing'}."
+        )
+    model = None if reason else _choice(path, table, "model", tuple(_NEEDS))
+    if reason and "model" in table:
+        raise FileError(f"{path}: key 'model' names an energy model, but 'energy_not_public' says there is no energy.")
+    energy = _quantities(path, table, "energy", {**_ENERGY, **_ENERGY_PER_BIT})
+    parameters = _quantities(path, table, "parameters", _COUNT)
+    if model is not None:
+        needed, optional = _NEEDS[model]
+        _check_keys(path, "energy", energy, needed, optional)
+        _check_keys(path, "parameters", parameters, _PARAMETERS.get(model, frozenset()), frozenset())
+        for key, quantity in energy.items():
+            _check_energy(path, key, quantity)
+        for key, quantity in parameters.items():
+            if isinstance(quantity.value, tuple) or quantity.value <= 0:
+                raise FileError(f"{path}: parameters.{key}.value must be one positive number, found {quantity.value}.")
+    limits = _quantities(path, table, "limits", _COUNT)
+    precision = _quantities(path, table, "precision", _COUNT)
+    _check_keys(path, "limits", limits, frozenset(), _LIMITS)
+    _check_keys(path, "precision", precision, frozenset(), _PRECISION)
+    return Target(
+        name=name,
+        title=title,
+        summary=summary,
+        kind=kind,
+        model=model,
+        spikes=spikes,
+        excluded=_excluded(path, table, needed=not reason),
+        energy_not_public=" ".join(reason.split()),
+        limits=limits,
+        precision=precision,
+        parameters=parameters,
+        energy=energy,
+        path=path,
+    )
+
+
+def _text(path: Path, table: dict[str, Any], key: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise FileError(f"{path}: key {key!r} must be a text that is not empty, found {value!r}.")
+    return value.strip()
+
+
+def _choice(path: Path, table: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    value = table.get(key)
+    if value not in allowed:
+        raise FileError(f"{path}: key {key!r} is {value!r}. Allowed: {', '.join(allowed)}.")
+    return str(value)
+
+
+def _excluded(path: Path, table: dict[str, Any], *, needed: bool) -> tuple[str, ...]:
+    value = table.get("excluded", [])
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+        raise FileError(f"{path}: key 'excluded' must be a list of texts, found {value!r}.")
+    if needed and not value:
+        raise FileError(f"{path}: key 'excluded' is missing: say what the energies leave out (static power, I/O, ...).")
+    return tuple(value)
+
+
+def _quantities(path: Path, table: dict[str, Any], section: str, units: Mapping[str, float]) -> Mapping[str, Quantity]:
+    entries = table.get(section, {})
+    if not isinstance(entries, dict):
+        raise FileError(f"{path}: key {section!r} must be a table, found {entries!r}.")
+    return MappingProxyType(
+        {key: _quantity(path, f"{section}.{key}", entry, units) for key, entry in entries.items()}
+    )
+
+
+def _quantity(path: Path, key: str, entry: Any, units: Mapping[str, float]) -> Quantity:
+    if not isinstance(entry, dict):
+        raise FileError(
+            f"{path}: {key} is the bare value {entry!r}. Write a table with value, unit and source: "
+            "a number without a source is not used."
+        )
+    unknown = sorted(set(entry) - {"value", "unit", "source", "note", "estimate"})
+    if unknown:
+        raise FileError(f"{path}: {key} has the unknown key {unknown[0]!r}. Allowed: value, unit, source, note, estimate.")
+    source = entry.get("source")
+    if not isinstance(source, str) or not source.strip():
+        raise FileError(f"{path}: {key} has no source. Say which publication or file states the number.")
+    unit = entry.get("unit")
+    if unit not in units:
+        raise FileError(f"{path}: {key} has the unit {unit!r}. Allowed here: {', '.join(units)}.")
+    note, estimate = entry.get("note", ""), entry.get("estimate", False)
+    if not isinstance(note, str):
+        raise FileError(f"{path}: {key}.note must be a text, found {note!r}.")
+    if not isinstance(estimate, bool):
+        raise FileError(f"{path}: {key}.estimate must be true or false, found {estimate!r}.")
+    raw = entry.get("value")
+    values = raw if isinstance(raw, list) and raw else [raw]
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise FileError(f"{path}: {key}.value must be a finite number or a list of them, found {raw!r}.")
+    scaled = tuple(value / units[unit] for value in values)
+    si = "J/bit" if unit in _ENERGY_PER_BIT else "J" if unit in _ENERGY else unit
+    return Quantity(scaled if isinstance(raw, list) else scaled[0], si, source.strip(), note.strip(), estimate)
+
+
+def _check_keys(
+    path: Path, section: str, found: Mapping[str, Quantity], needed: frozenset[str], optional: frozenset[str]
+) -> None:
+    for key in sorted(needed - set(found)):
+        raise FileError(f"{path}: {section}.{key} is missing; this model needs {', '.join(sorted(needed))}.")
+    for key in sorted(set(found) - needed - optional):
+        allowed = ", ".join(sorted(needed | optional)) or "none"
+        raise FileError(f"{path}: unknown key {section}.{key}. Allowed: {allowed}.")
+
+
+def _check_energy(path: Path, key: str, quantity: Quantity) -> None:
+    if isinstance(quantity.value, tuple):
+        raise FileError(f"{path}: energy.{key}.value must be one number, found a list.")
+    if quantity.value < 0:
+        raise FileError(f"{path}: energy.{key}.value is {quantity.value} J; an energy cannot be negative.")
+    per_bit = key.endswith("_per_bit")
+    if per_bit != (quantity.unit == "J/bit"):
+        wanted = ", ".join(_ENERGY_PER_BIT if per_bit else _ENERGY)
+        raise FileError(f"{path}: energy.{key} has a wrong unit. Allowed here: {wanted}.")

@@ -1,0 +1,122 @@
+"""The torch operator that runs a plan: one schema for every core, a kernel per device, a registered backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim.kernels import cpu
+from neurosim.kernels.plan import find
+
+
+@torch.library.custom_op("neurosim::run_core", mutates_args=(), device_types="cpu")
+def run_core(
+    plan: str,
+    i: Tensor,
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    forward_uniforms: Sequence[float],
+    backward_uniforms: Sequence[float],
+) -> list[Tensor]:
+    """Return output [T, ...], final states [...] and stored values [T, ...] of the plan with this key."""
+    return cpu.forward(find(plan), i, state, per_neuron, forward_uniforms)
+
+
+@torch.library.custom_op("neurosim::run_core_backward", mutates_args=(), device_types="cpu")
+def run_core_backward(
+    plan: str,
+    g_out: Tensor,
+    g_states: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+) -> list[Tensor]:
+    """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...]."""
+    return cpu.backward(find(plan), g_out, g_states, saved, per_neuron, uniforms)
+
+
+@run_core.register_fake
+def _(
+    plan: str,
+    i: Tensor,
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    forward_uniforms: Sequence[float],
+    backward_uniforms: Sequence[float],
+) -> list[Tensor]:
+    over_time = 1 + len(find(plan).stored)
+    made = [i.new_empty(i.shape) for _ in range(over_time)]
+    return [made[0], *(s.new_empty(s.shape) for s in state), *made[1:]]
+
+
+@run_core_backward.register_fake
+def _(
+    plan: str,
+    g_out: Tensor,
+    g_states: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+) -> list[Tensor]:
+    return [x.new_empty(x.shape) for x in (g_out, *g_states, *per_neuron)]
+
+
+@run_core.register_kernel("cuda")
+def _(
+    plan: str,
+    i: Tensor,
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    forward_uniforms: Sequence[float],
+    backward_uniforms: Sequence[float],
+) -> list[Tensor]:
+    from neurosim.kernels import cuda
+
+    return cuda.forward(find(plan), i, state, per_neuron, forward_uniforms)
+
+
+@run_core_backward.register_kernel("cuda")
+def _(
+    plan: str,
+    g_out: Tensor,
+    g_states: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+) -> list[Tensor]:
+    from neurosim.kernels import cuda
+
+    return cuda.backward(find(plan), g_out, g_states, saved, per_neuron, uniforms)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    key, _, state, per_neuron, _, backward_uniforms = inputs
+    plan = find(key)
+    ctx.plan, ctx.uniforms = key, backward_uniforms
+    stored = output[1 + len(state) :]
+    saved = [stored[plan.position(node)] for node in plan.saved]
+    ctx.save_for_backward(*saved, *per_neuron)
+    ctx.saved = len(saved)
+    ctx.out_shape, ctx.state_shapes = output[0].shape, [s.shape for s in state]
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
+    tensors = ctx.saved_tensors
+    saved, per_neuron = list(tensors[: ctx.saved]), list(tensors[ctx.saved :])
+    like = saved[0] if saved else next(g for g in grads if g is not None)
+    g_out = like.new_zeros(ctx.out_shape) if grads[0] is None else grads[0]
+    g_states = [
+        like.new_zeros(shape) if g is None else g for g, shape in zip(grads[1:], ctx.state_shapes, strict=False)
+    ]
+    g_i, *rest = run_core_backward(ctx.plan, g_out, g_states, saved, per_neuron, ctx.uniforms)
+    states = len(ctx.state_shapes)
+    return None, g_i, rest[:states], rest[states:], None, None
+
+
+run_core.register_autograd(_backward, setup_context=_setup_context)
+for _device in ("cpu", "cuda"):
+    run_core.register_autocast(_device, torch.float32)

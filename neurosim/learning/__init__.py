@@ -1,0 +1,40 @@
+"""Learning: rules that find gradients, losses, the training loop and its checkpoints."""
+
+from neurosim.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from neurosim.learning.evaluation import evaluate
+from neurosim.learning.history import History
+from neurosim.learning.loop import fit
+from neurosim.learning.losses import (
+    CrossEntropy,
+    CrossEntropyMSE,
+    Latency,
+    Loss,
+    MaxMembrane,
+    MeanMembrane,
+    RateCrossEntropy,
+    TargetRates,
+)
+from neurosim.learning.metrics import accuracy, spikes_per_step
+from neurosim.learning.rules import BPTT, SLTT, Rule
+
+__all__ = [
+    "BPTT",
+    "SLTT",
+    "Checkpoint",
+    "CrossEntropy",
+    "CrossEntropyMSE",
+    "History",
+    "Latency",
+    "Loss",
+    "MaxMembrane",
+    "MeanMembrane",
+    "RateCrossEntropy",
+    "Rule",
+    "TargetRates",
+    "accuracy",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
+    "save_checkpoint",
+    "spikes_per_step",
+]

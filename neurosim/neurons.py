@@ -1,0 +1,418 @@
+"""A core as a layer: parameters, explicit state, one call over time."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurosim import cores
+from neurosim.cores import Core, Reset, Surrogate, atan
+from neurosim.cores.reset import ResetMode
+from neurosim.errors import InputError, ShapeError, UnitError
+from neurosim.kernels import eager
+from neurosim.kernels.availability import DTYPES, fused
+from neurosim.kernels.counts import OperationCount, operations
+from neurosim.kernels.plan import Plan, find, known
+from neurosim.kernels.program import Program, record
+
+State = tuple[Tensor, ...]
+
+
+@functools.cache
+def state_type(core: Core) -> type[tuple[Any, ...]]:
+    """Return the NamedTuple that holds the state of `core`."""
+    base = collections.namedtuple(f"{core.name}_state", tuple(core.state))  # type: ignore[misc]  # noqa: PYI024
+    return type(base.__name__, (base,), {"__slots__": (), "__reduce__": lambda self: (_state, (core, *self))})
+
+
+def _state(core: Core, *values: Tensor) -> tuple[Any, ...]:
+    return state_type(core)(*values)
+
+
+class Neuron(nn.Module):
+    """A population of neurons of one core.
+
+    Parameters
+    ----------
+    core : Core
+        The neuron model.
+    dt : float
+        Length of a step, s, in (0, 1).
+    size : int or tuple of int, optional
+        Shape of the population. Needed only to learn a parameter for each neuron that is given as one number.
+    spike : Surrogate
+        Spike with the derivative used in training.
+    reset : {"value", "subtract", None}
+        After a spike the membrane is set to ``v_reset``, lowered by ``v_th``, or left.
+    detach_reset : bool
+        Whether the gradient through the reset is cut.
+    learn : iterable of str
+        Parameters that are trained: one value for each neuron where `size` or a tensor gives the shape, else one
+        for all. A time constant is kept as its logarithm, so that it stays positive.
+    **parameters : float or Tensor
+        Values of the core's parameters in SI units; a tensor gives each neuron its own and must broadcast
+        against the population.
+
+    Raises
+    ------
+    UnitError
+        For a value out of range, with a question where it smells of milliseconds.
+    InputError
+        For an unknown name or choice.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> layer = ns.LIF(tau_mem=10e-3, dt=1e-3)
+    >>> z, state = layer(torch.full((50, 1, 3), 1.5))    # [T, B, N]
+    >>> z.sum(0), state.v.shape
+    (tensor([[4., 4., 4.]]), torch.Size([1, 3]))
+    >>> ns.LIF(tau_mem=20, dt=1e-3)
+    Traceback (most recent call last):
+        ...
+    neurosim.errors.UnitError: lif: tau_mem must be a finite number in (0, 10) s; got 20. Did you pass milliseconds? 20 ms is 0.02 s.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        dt: float,
+        size: int | Sequence[int] | None = None,
+        spike: Surrogate | None = None,
+        reset: ResetMode = "value",
+        detach_reset: bool = True,
+        learn: Iterable[str] = (),
+        **parameters: float | Tensor,
+    ) -> None:
+        super().__init__()
+        self.core = core
+        self.dt = check_dt(core.name, dt)
+        self.size = None if size is None else (size,) if isinstance(size, int) else tuple(size)
+        self.spike = atan() if spike is None else spike
+        if not isinstance(self.spike, Surrogate):
+            raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
+        if reset not in ("value", "subtract", None):
+            raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
+        self.reset: ResetMode = reset
+        self.detach_reset = detach_reset
+        self.learned = tuple(learn)
+        self._numbers: dict[str, float] = {}
+        for kind, names in (("parameters", parameters), ("learn", self.learned)):
+            unknown = [name for name in names if name not in core.parameters]
+            if unknown:
+                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(core.parameters)}.")
+        for name in core.parameters:
+            self._set(name, parameters.get(name, core.parameters[name].default))
+        self._recorded: dict[str, Any] = {}
+
+    def _set(self, name: str, value: float | Tensor) -> None:
+        declared, owner = self.core.parameters[name], self.core.name
+        if isinstance(value, Tensor):
+            outside = value[~((value > declared.low) & (value < declared.high) & torch.isfinite(value))]
+            if outside.numel():
+                declared.check(owner, name, outside.flatten()[0].item())
+            value = value.detach().clone().to(torch.get_default_dtype() if not value.is_floating_point() else value.dtype)
+        else:
+            value = declared.check(owner, name, value)
+        if name in self.learned:
+            start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
+            if start.dim() == 0 and self.size is not None:
+                start = start.expand(self.size).clone()
+            kept = start.log() if declared.unit == "s" else start
+            self.register_parameter(_stored_name(name, declared.unit), nn.Parameter(kept.clone()))
+        elif isinstance(value, Tensor):
+            self.register_buffer(name, value)
+        else:
+            self._numbers[name] = value
+
+    def value(self, name: str) -> float | Tensor:
+        """Return the present value of a parameter: a float shared by all, or a tensor.
+
+        Parameters
+        ----------
+        name : str
+            As given when making the layer, e.g. ``"tau_mem"`` (s).
+        """
+        if name in self._numbers:
+            return self._numbers[name]
+        if name not in self.core.parameters:
+            raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.core.parameters)}.")
+        stored = _stored_name(name, self.core.parameters[name].unit) if name in self.learned else name
+        kept: Tensor = getattr(self, stored)
+        return kept.exp() if stored != name else kept
+
+    def decay(self, name: str) -> float | Tensor:
+        """Return ``exp(-dt / tau)`` of time constant `name`, made in double precision."""
+        tau = self.value(name)
+        if isinstance(tau, Tensor):
+            return torch.exp(-self.dt / tau.double())
+        return math.exp(-self.dt / tau)
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the output is spikes (else it is a membrane)."""
+        return "spike" in self.core.wants
+
+    def operations(self) -> OperationCount:
+        """Return the arithmetic of one neuron's update, counted on the step function."""
+        return operations(self._program())
+
+    def _coefficients(self) -> tuple[dict[str, float], dict[str, Tensor]]:
+        numbers: dict[str, float] = {}
+        tensors: dict[str, Tensor] = {}
+        for name in self.core.coefficients:
+            if name == "dt":
+                value: float | Tensor = self.dt
+            else:
+                value = self.decay(f"tau_{name[6:]}") if name.startswith("alpha_") else self.value(name)
+            if isinstance(value, Tensor):
+                tensors[name] = value
+            else:
+                numbers[name] = value
+        return numbers, tensors
+
+    def _program(self) -> Program:
+        if "program" not in self._recorded:
+            _, tensors = self._coefficients()
+            choice = Reset(self.reset, self.detach_reset)
+            self._recorded["program"] = record(self.core, self.spike, choice, tuple(tensors))
+        program: Program = self._recorded["program"]
+        return program
+
+    def _plan(self, train: bool, through_time: bool, names: tuple[str, ...]) -> str:
+        choice = (train, through_time, names)
+        if choice not in self._recorded:
+            self._recorded[choice] = known(Plan(self._program(), train, through_time, names))
+        key: str = self._recorded[choice]
+        return key
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is derived from the core."""
+        return {**super().__getstate__(), "_recorded": {}}
+
+    def initial_state(self, i: Tensor) -> Any:
+        """Return the state before the first step for an input like `i` [T, B, ...]."""
+        shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
+        return state_type(self.core)(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
+
+    def forward(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
+        """Run the neurons over time.
+
+        Parameters
+        ----------
+        i : Tensor [T, B, ...]
+            Input current at each step.
+        state : NamedTuple of Tensor [B, ...], optional
+            State to start from; None is the initial state.
+        through_time : bool
+            Without it the gradient is cut between any two steps (spatial learning through time).
+
+        Returns
+        -------
+        out : Tensor [T, B, ...]
+            Spikes 0/1, or the membrane of a core that never fires.
+        state : NamedTuple of Tensor [B, ...]
+            State after the last step.
+
+        Raises
+        ------
+        ShapeError
+            When i or state do not fit.
+        """
+        out, after, _ = self.recorded(i, state, (), through_time=through_time)
+        return out, after
+
+    def recorded(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """Run as `forward` does and return as well the values called `names` at every step.
+
+        Parameters
+        ----------
+        i, state, through_time
+            As in `forward`.
+        names : sequence of str
+            State variables (after the step) or local variables of the step function such as ``"u"``, the
+            membrane before reset. They are returned without gradient.
+        """
+        self._check_names(names)
+        i, state, output_dtype = self._at_the_door(i, state)
+        run = self._fused if fused(i.device) else self._reference
+        out, after, values = run(i, state, tuple(names), through_time)
+        return out.to(output_dtype), state_type(self.core)(*after), values
+
+    def reference(
+        self, i: Tensor, state: State | None = None, *, through_time: bool = True
+    ) -> tuple[Tensor, Any]:
+        """Run the step function itself, step by step with plain autograd: the definition."""
+        i, state, output_dtype = self._at_the_door(i, state)
+        out, after, _ = self._reference(i, state, (), through_time)
+        return out.to(output_dtype), state_type(self.core)(*after)
+
+    def _reference(
+        self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        hidden = [name for name in names if name not in self.core.state]
+        if hidden:
+            raise InputError(f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel.")
+        numbers, tensors = self._coefficients()
+        given: dict[str, Any] = {**numbers, **{k: v.to(i.dtype) for k, v in tensors.items()}}
+        choices = {"spike": self.spike, "reset": Reset(self.reset, self.detach_reset)}
+        given.update({k: v for k, v in choices.items() if k in self.core.wants})
+        watch: dict[str, list[Tensor]] = {name: [] for name in names}
+        out, after = eager.run(self.core, i, state, given, through_time=through_time, watch=watch)
+        return out, after, {k: torch.stack(v).detach() for k, v in watch.items()}
+
+    def _fused(
+        self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
+    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+        from neurosim.kernels.operator import run_core
+
+        numbers, tensors = self._coefficients()
+        per_neuron = [t.to(i.dtype).expand(i.shape[1:]) for t in tensors.values()]
+        train = torch.is_grad_enabled() and any(t.requires_grad for t in (i, *state, *per_neuron))
+        key = self._plan(train, through_time, names)
+        forward, backward = _uniforms(key, tuple(numbers.items()))
+        out, *rest = run_core(key, i, list(state), per_neuron, forward, backward)
+        values = rest[len(state) :]
+        plan = find(key) if names else None
+        recorded = {name: values[plan.recording(name)].detach() for name in names} if plan else {}
+        return out, tuple(rest[: len(state)]), recorded
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        program = self._program()
+        known_names = [*program.state, *(n for n, e in program.named.items() if not e.is_boolean and n not in program.state)]
+        wrong = [name for name in names if name not in known_names]
+        if wrong:
+            raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
+
+    def _at_the_door(self, i: Tensor, state: State | None) -> tuple[Tensor, State, torch.dtype]:
+        name = self.core.name
+        if not isinstance(i, Tensor) or i.dim() < 2:
+            got = f"shape {list(i.shape)}" if isinstance(i, Tensor) else type(i).__name__
+            raise ShapeError(f"{name}: i must be a tensor [T, B, ...]; got {got}. Time comes first, then the batch.")
+        if not i.is_floating_point():
+            raise InputError(f"{name}: i must be a current in floating point; got {i.dtype}. Use i.float().")
+        population = tuple(i.shape[2:])
+        if self.size is not None and population != self.size:
+            raise ShapeError(f"{name}: i must be [T, B, {', '.join(map(str, self.size))}]; got {list(i.shape)}.")
+        for parameter in self.core.parameters:
+            held = self.value(parameter)
+            if isinstance(held, Tensor) and not _broadcasts(held.shape, population):
+                raise ShapeError(
+                    f"{name}: {parameter} of shape {list(held.shape)} does not fit neurons of shape {list(population)}."
+                )
+        dtype = i.dtype
+        if dtype not in DTYPES:
+            i = i.float()
+        if state is None:
+            return i, self.initial_state(i), dtype
+        if len(state) != len(self.core.state):
+            raise ShapeError(f"{name}: state must hold {list(self.core.state)}; got {len(state)} tensor(s).")
+        for variable, value in zip(self.core.state, state, strict=True):
+            if value.shape != i.shape[1:]:
+                raise ShapeError(f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}.")
+        return i, tuple(value.to(i.dtype) for value in state), dtype
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, in the words used to make it."""
+        parts = [self.core.name]
+        for name in self.core.parameters:
+            held = self.value(name)
+            shown = f"tensor{list(held.shape)}" if isinstance(held, Tensor) else f"{held:g}"
+            parts.append(f"{name}={shown}" + (" (learned)" if name in self.learned else ""))
+        parts.append(f"dt={self.dt:g}")
+        if self.is_spiking:
+            parts += [f"spike={self.spike}", f"reset={self.reset!r}", f"detach_reset={self.detach_reset}"]
+        return ", ".join(parts)
+
+
+@functools.lru_cache(maxsize=4096)
+def _uniforms(key: str, numbers: tuple[tuple[str, float], ...]) -> tuple[list[float], list[float]]:
+    plan, given = find(key), dict(numbers)
+    backward = plan.host_values(plan.backward_uniforms, given) if plan.train else []
+    return plan.host_values(plan.forward_uniforms, given), backward
+
+
+def _stored_name(name: str, unit: str) -> str:
+    return f"log_{name}" if unit == "s" else name
+
+
+def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
+    if len(shape) > len(population):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(population), strict=False))
+
+
+def check_dt(owner: str, dt: float) -> float:
+    """Return `dt` if it can be a step in seconds."""
+    if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 1:
+        return float(dt)
+    hint = f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if isinstance(dt, (int, float)) and dt >= 1 else ""
+    raise UnitError(f"{owner}: dt must be a number in (0, 1) s; got {dt!r}.{hint}")
+
+
+def layer(core: Core) -> Callable[..., Neuron]:
+    """Make the function that builds a layer of `core`, as `LIF` does of the core ``lif``.
+
+    Parameters
+    ----------
+    core : Core
+        A core, for instance the user's own.
+
+    Returns
+    -------
+    callable
+        ``make(*, dt, size=None, spike=atan(), reset="value", detach_reset=True, learn=(), **parameters) -> Neuron``.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> @ns.core(state=("v",))
+    ... def counter(i, v):
+    ...     return v + i, v + i
+    >>> ns.layer(counter)(dt=1e-3)(torch.ones(3, 1, 1))[0].flatten()
+    tensor([1., 2., 3.])
+    """
+
+    def make(*, dt: float, **choices: Any) -> Neuron:
+        return Neuron(core, dt=dt, **choices)
+
+    lines = [f"    {n} : float or Tensor, default {p.default:g}\n        {_describe(p)}" for n, p in core.parameters.items()]
+    make.__doc__ = (
+        f"{(core.__doc__ or core.name).strip()}\n\n    Parameters\n    ----------\n    dt : float\n        Length of a step, s.\n"
+        + "\n".join(lines)
+        + "\n    size, spike, reset, detach_reset, learn\n        As in `Neuron`.\n\n    Returns\n    -------\n    Neuron\n"
+        + f"        State: {', '.join(core.state)}.\n    "
+    )
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    general = [p for p in inspect.signature(Neuron.__init__).parameters.values() if p.kind is keyword]
+    own = [inspect.Parameter(n, keyword, default=p.default, annotation="float | Tensor") for n, p in core.parameters.items()]
+    make.__signature__ = inspect.Signature([*general[:1], *own, *general[1:]], return_annotation=Neuron)  # type: ignore[attr-defined]
+    make.core = core  # type: ignore[attr-defined]
+    make.__qualname__ = make.__name__ = core.name
+    return make
+
+
+def _describe(parameter: cores.Parameter) -> str:
+    if parameter.unit == "1":
+        return "A plain number, in units of the membrane."
+    return f"In {parameter.unit}, in ({parameter.low:g}, {parameter.high:g})."
+
+
+IF = layer(cores.integrate_and_fire)
+LI = layer(cores.leaky_integrator)
+LIF = layer(cores.lif)
+CubaLIF = layer(cores.cubalif)
+ALIF = layer(cores.alif)
+

@@ -1,0 +1,202 @@
+"""One HTML file about a run: numbers, pictures, energy, export check. It needs nothing beside it, no network either."""
+
+from __future__ import annotations
+
+import base64
+import io
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurosim.errors import InputError
+from neurosim.files import replaced
+from neurosim.report.energy_report import EnergyReport
+from neurosim.report.units import quantity, significant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+:root { color-scheme: light; }
+body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; color: #222; background: #fff;
+       font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
+h1 { font-size: 1.7rem; margin: 0 0 .25rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; border-bottom: 1px solid #ddd; padding-bottom: .25rem; }
+nav { margin: 0 0 1rem; font-size: .9rem; }
+nav a { margin-right: 1rem; color: #0072B2; text-decoration: none; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #eee; }
+thead th { border-bottom: 2px solid #ccc; }
+td.number, th.number { text-align: right; }
+td.refused { color: #884400; }
+ul { padding-left: 1.2rem; }
+footer { margin-top: 3rem; color: #666; font-size: .85rem; }
+@media print { nav { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True, init=False)
+class Section:
+    """A heading and what stands under it.
+
+    Parameters
+    ----------
+    heading : str
+        Its text.
+    *items : str, Figure, EnergyReport, mapping, or sequence of mappings
+        A paragraph; a picture; an energy report (table, findings and picture); names with values; a table with
+        one row for each mapping. All text is escaped.
+    """
+
+    heading: str
+    items: tuple[Any, ...]
+
+    def __init__(self, heading: str, *items: Any) -> None:
+        object.__setattr__(self, "heading", heading)
+        object.__setattr__(self, "items", items)
+
+
+def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence[Section], note: str = "") -> Path:
+    """Write one HTML file that can be mailed, archived and read without a network.
+
+    Parameters
+    ----------
+    path : path-like
+        Ends in ``.html``.
+    title : str
+        Title and first heading.
+    sections : sequence of Section
+        In order.
+    note : str
+        A line under the title, such as the command that made it.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it lies.
+
+    Raises
+    ------
+    InputError
+        For another ending, no section, or an item of a kind that cannot be shown.
+    FileError
+        When it cannot be written; an earlier file stays as it was.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"a report must end in .html; got {path.name!r}.")
+    if not sections:
+        raise InputError("a report needs at least one section.")
+    from neurosim import __version__
+
+    anchors = [f"s{k}" for k in range(len(sections))]
+    links = "".join(f'<a href="#{a}">{escape(s.heading)}</a>' for a, s in zip(anchors, sections, strict=True))
+    body = "".join(
+        f'<section id="{a}"><h2>{escape(s.heading)}</h2>{"".join(_item(i, s.heading) for i in s.items)}</section>\n'
+        for a, s in zip(anchors, sections, strict=True)
+    )
+    text = (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
+        f"{f'<p>{escape(note)}</p>' if note else ''}<nav>{links}</nav>\n{body}"
+        f"<footer>neurosim {escape(__version__)}</footer></body></html>\n"
+    )
+    with replaced(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def _item(item: Any, heading: str) -> str:
+    if isinstance(item, str):
+        return f"<p>{escape(item)}</p>"
+    if isinstance(item, EnergyReport):
+        return _energy(item, heading)
+    if isinstance(item, Mapping):
+        return _pairs(item)
+    if isinstance(item, Sequence) and item and all(isinstance(row, Mapping) for row in item):
+        return _rows(item)
+    if hasattr(item, "savefig"):
+        return _figure(item, heading)
+    raise InputError(
+        f"section {heading!r} holds a {type(item).__name__}, which cannot be shown. "
+        "Give text, a figure, an EnergyReport, a mapping, or a list of mappings."
+    )
+
+
+def _figure(figure: Figure, heading: str) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=160)
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return f'<figure><img alt="{escape(heading)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _pairs(values: Mapping[Any, Any]) -> str:
+    rows = "".join(f"<tr><th>{escape(str(key))}</th>{_cell(value)}</tr>" for key, value in values.items())
+    return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+
+
+def _rows(rows: Sequence[Mapping[Any, Any]]) -> str:
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    head = "".join(
+        f"<th{_number_class(any(_is_number(row.get(name)) for row in rows))}>{escape(str(name))}</th>" for name in names
+    )
+    body = "".join(f"<tr>{''.join(_cell(row.get(name, '')) for name in names)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _energy(report: EnergyReport, heading: str) -> str:
+    layers = report.operations.layers
+    head = "".join(
+        f"<th{_number_class(k > 0)}>{escape(name)}</th>"
+        for k, name in enumerate(("target", *layers, "total", "dense ANN, 1 pass"))
+    )
+    body = ""
+    for column in report.columns:
+        name = f"<td>{escape(column.target.title)}</td>"
+        if column.refused:
+            body += f'<tr>{name}<td class="refused" colspan="{len(layers) + 2}">{escape(column.refused)}</td></tr>'
+            continue
+        ann = "-" if column.ann is None else quantity(column.ann, "J")
+        cells = [*(quantity(column.layer(layer), "J") for layer in layers), quantity(column.total, "J"), ann]
+        body += f"<tr>{name}{''.join(f'<td class=number>{escape(cell)}</td>' for cell in cells)}</tr>"
+    findings = "".join(f"<li>{escape(line)}</li>" for line in report.verdict())
+    left_out = "".join(
+        f"<li>{escape(c.target.title)}: {escape('; '.join((*c.target.excluded, *c.notes)))}</li>"
+        for c in report.columns
+        if not c.refused
+    )
+    return (
+        f"<p>{escape(report.heading())}</p>"
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"{_figure(report.figure(), heading)}<ul>{findings}</ul>"
+        f"<p>Estimates from published figures per operation, not measured power. Left out:</p><ul>{left_out}</ul>"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"<td>{_pairs(value)}</td>"
+    if isinstance(value, bool):
+        return f"<td>{'yes' if value else 'no'}</td>"
+    if value is None:
+        return "<td>-</td>"
+    if _is_number(value):
+        shown = f"{value:,}" if isinstance(value, numbers.Integral) else significant(float(value), 4)
+        return f"<td class=number>{escape(shown)}</td>"
+    return f"<td>{escape(str(value))}</td>"
+
+
+def _number_class(yes: bool) -> str:
+    return " class=number" if yes else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

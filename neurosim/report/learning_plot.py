@@ -1,0 +1,89 @@
+"""Loss and accuracy over epochs."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neurosim.errors import InputError
+from neurosim.report.style import INK, colour, new_figure, tidy
+from neurosim.report.units import significant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STEPS = ("epoch", "step", "iteration")
+
+
+def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Draw what a training run logged: losses in one panel, accuracies in another, any other metric in one of its own.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        One for each epoch, such as ``{"epoch": 1, "train_loss": 0.4, "val_accuracy": 0.93}``. Whatever is there and is a
+        number is drawn; a key may be missing in some epochs. Keys are grouped by their last word, and
+        ``train`` and ``val`` share a panel. Without ``"epoch"``, entries are counted from 1.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with `save_figure`.
+
+    Raises
+    ------
+    InputError
+        When there is no entry or nothing in it is a number.
+    """
+    groups: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for number, entry in enumerate(history, start=1):
+        place = next((entry[key] for key in _STEPS if _is_number(entry.get(key))), number)
+        for key, value in entry.items():
+            if key in _STEPS or not _is_number(value):
+                continue
+            xs, ys = groups.setdefault(key.rsplit("_", 1)[-1], {}).setdefault(key, ([], []))
+            xs.append(float(place))
+            ys.append(float(value))
+    if not groups:
+        raise InputError("nothing to draw: the history holds no numbers. It should be a list of dicts, one for each epoch.")
+    panels = sorted(groups, key=lambda name: (name != "loss", name != "accuracy", name))
+    figure = new_figure(min(3.6 * len(panels), 10.8), 2.7 * math.ceil(len(panels) / 3))
+    grid = figure.subplots(math.ceil(len(panels) / 3), min(len(panels), 3), squeeze=False)
+    for axes, name in zip(grid.flat, panels, strict=False):
+        _panel(axes, name, groups[name])
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10, color=INK)
+    return figure
+
+
+def _panel(axes: Axes, name: str, lines: Mapping[str, tuple[list[float], list[float]]]) -> None:
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    tidy(axes, grid="y")
+    for k, (key, (xs, ys)) in enumerate(lines.items()):
+        label = key.rsplit("_", 1)[0] if "_" in key else key
+        if name in ("loss", "accuracy"):
+            best = min(ys) if name == "loss" else max(ys)
+            label += f", best {best:.2%}" if name == "accuracy" else f", best {significant(best)}"
+        marker = "o" if len(xs) < 30 else ""
+        axes.plot(xs, ys, color=colour(k), linewidth=1.4, marker=marker, markersize=3, label=label)
+    values = [y for _, ys in lines.values() for y in ys if math.isfinite(y)]
+    if name == "loss" and values and min(values) > 0 and max(values) / min(values) > 30:
+        axes.set_yscale("log")
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="epoch", ylabel=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    if list(lines) != [name]:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

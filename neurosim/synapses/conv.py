@@ -1,0 +1,120 @@
+"""Convolutional synapses: the same weights at every place."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from neurosim.errors import InputError
+from neurosim.synapses.linear import uniform_weight
+from neurosim.synapses.synapse import Synapse, count, pair
+
+
+class _Conv(Synapse):
+    """Cross-correlation over one or two axes, as torch defines it."""
+
+    axes: int
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int | tuple[int, ...],
+        *,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        name, axes = self._get_name(), self.axes
+        self.c_in, self.c_out = count(name, "c_in", c_in), count(name, "c_out", c_out)
+        self.groups = count(name, "groups", groups)
+        if c_in % groups or c_out % groups:
+            raise InputError(f"{name}: groups must divide c_in={c_in} and c_out={c_out}; got {groups}.")
+        self.kernel = pair(name, "kernel", kernel, axes)
+        self.stride = pair(name, "stride", stride, axes)
+        self.padding = pair(name, "padding", padding, axes, low=0)
+        self.dilation = pair(name, "dilation", dilation, axes)
+        fan_in = c_in // groups
+        for k in self.kernel:
+            fan_in *= k
+        self.weight = uniform_weight((c_out, c_in // groups, *self.kernel), fan_in)
+        self.bias = uniform_weight((c_out,), fan_in) if bias else None
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(c_out, *places)``."""
+        names = "LHW"[:1] if self.axes == 1 else "HW"
+        if len(shape) != 1 + self.axes or shape[0] != self.c_in:
+            raise self.refuse(shape, f"{self.c_in}, {', '.join(names)}")
+        places = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, d, k, s in zip(shape[1:], self.padding, self.dilation, self.kernel, self.stride, strict=True)
+        )
+        if min(places) < 1:
+            raise self.refuse(shape, f"{self.c_in}, at least the kernel {list(self.kernel)} after padding")
+        return (self.c_out, *places)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return (
+            f"{self.c_in}, {self.c_out}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, groups={self.groups}, bias={self.bias is not None}"
+        )
+
+
+class Conv1d(_Conv):
+    """Convolution over one axis: ``[T, B, c_in, L] -> [T, B, c_out, L']``.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Channels before and after.
+    kernel : int
+        Length of the kernel.
+    stride, padding, dilation, groups : int
+        As in ``torch.nn.Conv1d``; padding is with zeros.
+    bias : bool
+        Whether each channel gets a constant current as well.
+
+    Attributes
+    ----------
+    weight : Parameter [c_out, c_in / groups, kernel]
+    bias : Parameter [c_out] or None
+    """
+
+    axes = 1
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the cross-correlation of ``x`` [n, c_in, L] with the weights."""
+        return functional.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Conv2d(_Conv):
+    """Convolution over two axes: ``[T, B, c_in, H, W] -> [T, B, c_out, H', W']``.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Channels before and after.
+    kernel : int or (int, int)
+        Height and width of the kernel.
+    stride, padding, dilation : int or (int, int)
+        As in ``torch.nn.Conv2d``; padding is with zeros.
+    groups : int
+        Groups of channels that do not mix.
+    bias : bool
+        Whether each channel gets a constant current as well.
+
+    Attributes
+    ----------
+    weight : Parameter [c_out, c_in / groups, kh, kw]
+    bias : Parameter [c_out] or None
+    """
+
+    axes = 2
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the cross-correlation of ``x`` [n, c_in, H, W] with the weights."""
+        return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

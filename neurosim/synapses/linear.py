@@ -1,0 +1,54 @@
+"""All-to-all synapses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurosim.synapses.synapse import Synapse, count
+
+
+def uniform_weight(shape: tuple[int, ...], fan_in: int) -> nn.Parameter:
+    """Return weights drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's own start for linear layers."""
+    bound = 1.0 / math.sqrt(max(fan_in, 1))
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+class Linear(Synapse):
+    """Dense synapses: ``i = W z + b``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Number of neurons before and after.
+    bias : bool
+        Whether each neuron gets a constant current as well.
+
+    Attributes
+    ----------
+    weight : Parameter [n_out, n_in]
+    bias : Parameter [n_out] or None
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = False) -> None:
+        super().__init__()
+        self.n_in, self.n_out = count("Linear", "n_in", n_in), count("Linear", "n_out", n_out)
+        self.weight = uniform_weight((n_out, n_in), n_in)
+        self.bias = uniform_weight((n_out,), n_in) if bias else None
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(n_out,)``."""
+        if tuple(shape) != (self.n_in,):
+            raise self.refuse(shape, f"{self.n_in}")
+        return (self.n_out,)
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return ``x W^T + b``."""
+        return functional.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{self.n_in}, {self.n_out}, bias={self.bias is not None}"

@@ -1,0 +1,89 @@
+"""Pooling over two axes and flattening: fixed maps without weights."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional
+
+from neurosim.synapses.synapse import Synapse, pair
+
+
+class _Pool2d(Synapse):
+    def __init__(self, kernel: int | tuple[int, int], *, stride: int | tuple[int, int] | None = None) -> None:
+        super().__init__()
+        name = self._get_name()
+        self.kernel = pair(name, "kernel", kernel, 2)
+        self.stride = self.kernel if stride is None else pair(name, "stride", stride, 2)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(C, H', W')``; places that do not fill a window are left out."""
+        if len(shape) != 3 or shape[1] < self.kernel[0] or shape[2] < self.kernel[1]:
+            raise self.refuse(shape, f"C, H >= {self.kernel[0]}, W >= {self.kernel[1]}")
+        channels, *places = shape
+        return (channels, *((n - k) // s + 1 for n, k, s in zip(places, self.kernel, self.stride, strict=True)))
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"kernel={self.kernel}, stride={self.stride}"
+
+
+class AvgPool2d(_Pool2d):
+    """Mean over windows: ``[T, B, C, H, W] -> [T, B, C, H', W']``; spikes become fractions.
+
+    Parameters
+    ----------
+    kernel : int or (int, int)
+        Window.
+    stride : int or (int, int), optional
+        Step between windows; the window itself if left out.
+    """
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the mean over each window of ``x`` [n, C, H, W]."""
+        return functional.avg_pool2d(x, self.kernel, self.stride)
+
+
+class SumPool2d(_Pool2d):
+    """Sum over windows: ``[T, B, C, H, W] -> [T, B, C, H', W']``; NIR's ``SumPool2d``.
+
+    Parameters
+    ----------
+    kernel : int or (int, int)
+        Window.
+    stride : int or (int, int), optional
+        Step between windows; the window itself if left out.
+    """
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the sum over each window of ``x`` [n, C, H, W]."""
+        return functional.avg_pool2d(x, self.kernel, self.stride, divisor_override=1)
+
+
+class MaxPool2d(_Pool2d):
+    """Logical or over windows of spikes: ``[T, B, C, H, W] -> [T, B, C, H', W']``.
+
+    Parameters
+    ----------
+    kernel : int or (int, int)
+        Window.
+    stride : int or (int, int), optional
+        Step between windows; the window itself if left out.
+    """
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the maximum over each window of ``x`` [n, C, H, W]."""
+        return functional.max_pool2d(x, self.kernel, self.stride)
+
+
+class Flatten(Synapse):
+    """All axes of a population into one: ``[T, B, C, H, W] -> [T, B, C H W]``."""
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(number of neurons,)``."""
+        return (math.prod(shape),)
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return ``x`` [n, ...] as [n, N]."""
+        return x.flatten(1)

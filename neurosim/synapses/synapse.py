@@ -1,0 +1,65 @@
+"""What all synapses share: a map from the spikes of one step to the current of that step."""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+from neurosim.errors import InputError, ShapeError
+
+
+class Synapse(nn.Module, abc.ABC):
+    """A map without memory from ``[T, B, *in]`` to ``[T, B, *out]``, the same at every step."""
+
+    @abc.abstractmethod
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of one step's current for spikes of `shape` (no T, no B).
+
+        Raises
+        ------
+        ShapeError
+            When `shape` does not fit.
+        """
+
+    @abc.abstractmethod
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Map ``x`` [n, *in] to [n, *out]; n is any number of steps and samples."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map spikes to currents.
+
+        Parameters
+        ----------
+        x : Tensor [T, B, *in]
+            Spikes, or currents of an input.
+
+        Returns
+        -------
+        Tensor [T, B, *out]
+        """
+        if x.dim() < 3:
+            raise ShapeError(f"{self._get_name()}: x must be [T, B, ...]; got {list(x.shape)}. Time comes first, then the batch.")
+        self.output_shape(tuple(x.shape[2:]))
+        if x.shape[0] == 0:
+            return x.new_empty((0, x.shape[1], *self.output_shape(tuple(x.shape[2:]))))
+        return self.apply_step(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def refuse(self, shape: tuple[int, ...], wanted: str) -> ShapeError:
+        """Return the error for spikes of a wrong shape."""
+        return ShapeError(f"{self._get_name()}: spikes must be [T, B, {wanted}]; got [T, B, {', '.join(map(str, shape))}].")
+
+
+def count(owner: str, name: str, value: object, low: int = 1) -> int:
+    """Return `value` if it is a whole number from `low`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
+        return value
+    raise InputError(f"{owner}: {name} must be a whole number from {low}; got {value!r}.")
+
+
+def pair(owner: str, name: str, value: object, length: int, low: int = 1) -> tuple[int, ...]:
+    """Return `value` as one whole number for each of `length` axes."""
+    values = (value,) * length if isinstance(value, int) else value
+    if not isinstance(values, (tuple, list)) or len(values) != length:
+        raise InputError(f"{owner}: {name} must be a whole number or {length} of them; got {value!r}.")
+    return tuple(count(owner, name, v, low) for v in values)

@@ -1,0 +1,34 @@
+"""What holds for every test: where kernels are kept, which devices run, and one seed."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+# All of this is read when the packages concerned are first imported, hence here and not in a fixture.
+# Generated kernels are kept between runs, but apart from those of the person who runs the tests.
+os.environ.setdefault("NEUROSIM_CACHE_DIR", str(ROOT / ".pytest_cache" / "neurosim"))
+os.environ.setdefault("MPLBACKEND", "Agg")
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from the same random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the repository's root."""
+    return ROOT

@@ -1,0 +1,192 @@
+"""Imports run one way, and importing neurosim is cheap and leaves no trace."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Each may import those before it.
+LAYERS = ("cores", "kernels", "neurons", "synapses", "network", "simulate", "learning", "models")
+# Each may import all layers, and of its own kind those named.
+ON_TOP = {
+    "hardware": set(),
+    "report": {"hardware"},
+    "datasets": set(),
+    "interop": set(),
+    "cli": {"hardware", "report", "datasets", "interop", ""},
+    "__main__": {"cli"},
+}
+# What `import neurosim` must leave to the moment of use.
+LAZY = ("matplotlib", "numba", "llvmlite", "triton", "lava", "snntorch", "norse", "tonic", "sklearn")
+
+
+def module_name(path: Path, package: Path) -> str:
+    """Name the module in `path`, such as ``neurosim.cores.lif``."""
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the full name of all that a file imports, in functions too."""
+    name = module_name(path, package)
+    inside = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = inside[: len(inside) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield node.lineno, f"{origin}.{alias.name}"
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+            if called in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
+                yield node.lineno, node.args[0].value
+
+
+def room(name: str, package: Path) -> str:
+    """Name the room of a module or of a name in it; "" for the package's own top."""
+    parts = [*name.split("."), ""]
+    return parts[1] if (package / parts[1]).is_dir() or (package / f"{parts[1]}.py").is_file() else ""
+
+
+def allowed(importer: str, package: Path) -> set[str]:
+    """List the rooms that a room may import."""
+    base = {path.stem for path in package.glob("*.py")} - {*LAYERS, *ON_TOP, "__init__"}
+    if importer in LAYERS:
+        return base | {*LAYERS[: LAYERS.index(importer) + 1]}
+    if importer in ON_TOP:
+        return base | {*LAYERS, importer} | ON_TOP[importer]
+    return base
+
+
+def wrong_imports(package: Path) -> list[str]:
+    """List each import that goes against the order."""
+    wrong = []
+    for path in sorted(package.rglob("*.py")):
+        importer = room(module_name(path, package), package)
+        if importer == "":
+            continue
+        for line, name in imported(path, package):
+            if name.split(".")[0] != package.name:
+                continue
+            target = room(name, package)
+            if target not in allowed(importer, package):
+                wrong.append(f"{path.relative_to(package.parent).as_posix()}:{line} imports {name}")
+    return wrong
+
+
+def test_every_room_has_its_place(root: Path) -> None:
+    folders = {path.parent.name for path in (root / "neurosim").glob("*/__init__.py")}
+    assert folders <= {*LAYERS, *ON_TOP}
+
+
+def test_imports_run_one_way(root: Path) -> None:
+    assert wrong_imports(root / "neurosim") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("cores/lif.py", "from neurosim.kernels import run"),
+        ("cores/lif.py", "def f():\n    import neurosim.simulate"),
+        ("cores/lif.py", "from ..kernels.cpu import run"),
+        ("cores/__init__.py", "from .. import kernels"),
+        ("cores/lif.py", "from neurosim import LIF"),
+        ("cores/lif.py", "import neurosim"),
+        ("kernels/cpu.py", "import importlib\nimportlib.import_module('neurosim.simulate')"),
+        ("errors.py", "from neurosim.cores import lif"),
+        ("datasets/cards.py", "from neurosim.report import raster"),
+        ("hardware/targets.py", "from neurosim.report import raster"),
+    ],
+)
+def test_an_import_against_the_order_is_found(tmp_path: Path, file: str, line: str) -> None:
+    package = made_package(tmp_path)
+    (package / file).write_text(line + "\n")
+    assert len(wrong_imports(package)) == 1
+    assert wrong_imports(package)[0].startswith(f"neurosim/{file}:")
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("kernels/cpu.py", "from neurosim.cores import lif"),
+        ("kernels/cpu.py", "from neurosim import errors"),
+        ("kernels/cpu.py", "from . import gpu"),
+        ("simulate.py", "from .kernels import cpu\nimport torch"),
+        ("report/raster.py", "from neurosim.hardware import targets"),
+        ("cli.py", "import neurosim as ns\nfrom neurosim.report import raster"),
+    ],
+)
+def test_an_import_in_order_is_let_through(tmp_path: Path, file: str, line: str) -> None:
+    package = made_package(tmp_path)
+    (package / file).write_text(line + "\n")
+    assert wrong_imports(package) == []
+
+
+def made_package(folder: Path) -> Path:
+    """Make a small package with rooms of neurosim's names."""
+    package = folder / "neurosim"
+    for name in ("cores", "kernels", "datasets", "hardware", "report"):
+        (package / name).mkdir(parents=True)
+        (package / name / "__init__.py").touch()
+    for name in ("__init__.py", "errors.py", "simulate.py", "cli.py"):
+        (package / name).touch()
+    return package
+
+
+# Python tells an audit hook of every file opened and every folder made, whoever does it.
+WATCHED_IMPORT = """
+import os, sys
+written = []
+def watch(event, arguments):
+    if event == "open":
+        path, mode, flags = arguments
+        if path != os.devnull and (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(str(path))
+    elif event in {"os.mkdir", "os.rename", "os.link", "os.symlink"}:
+        written.append(f"{event} {arguments[0]}")
+sys.addaudithook(watch)
+import neurosim
+print("written", *written, sep="\\t")
+print("loaded", *sorted({name.split(".")[0] for name in sys.modules}), sep="\\t")
+"""
+
+
+def watched(script: str, folder: Path, root: Path) -> dict[str, list[str]]:
+    """Run a script in a fresh interpreter and an empty folder; return its printed lists."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"MPLBACKEND", "COV_CORE_SOURCE"}}
+    environment |= {"PYTHONPATH": str(root), "HOME": str(folder), "NEUROSIM_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-B", "-W", "error", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name: values for name, *values in (line.split("\t") for line in done.stdout.splitlines())}
+
+
+def test_importing_neurosim_is_cheap_and_leaves_no_trace(tmp_path: Path, root: Path) -> None:
+    seen = watched(WATCHED_IMPORT, tmp_path, root)
+    assert "torch" in seen["loaded"]
+    assert sorted({*LAZY} & {*seen["loaded"]}) == []
+    assert seen["written"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_watch_sees_what_is_written(tmp_path: Path, root: Path) -> None:
+    script = WATCHED_IMPORT.replace("import neurosim\n", "open('x', 'w').close()\nos.mkdir('y')\nimport numba\n")
+    seen = watched(script, tmp_path, root)
+    assert seen["written"][:2] == ["x", "os.mkdir y"]
+    assert "numba" in seen["loaded"]
