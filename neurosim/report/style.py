@@ -29,6 +29,7 @@ PALETTE = (
     "#7F7F7F",
 )
 INK = "#222222"
+MUTED = "#8A4B00"
 FAINT = "#B0B0B0"
 _FORMATS = ("png", "pdf", "svg")
 

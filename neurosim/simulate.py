@@ -1,0 +1,185 @@
+"""Running a network over data: batched, in stretches, with recordings and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.files import replaced
+from neurosim.network import Network, NetworkState
+from neurosim.recording import Recording, Spikes, Writer, events
+
+_STRETCH_BYTES = 64 << 20
+_LONG_RUN = 50_000_000  # neuron-steps; from here on a progress bar is shown unless told otherwise
+
+
+def simulate(
+    net: Network,
+    x: Any,
+    *,
+    record: Sequence[str] | None = None,
+    state: NetworkState | None = None,
+    path: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    device: torch.device | str | None = None,
+    stretch: int | None = None,
+) -> Recording:
+    """Run `net` over `x` without gradient and record what it does.
+
+    Parameters
+    ----------
+    net : Network
+        The network; it is not changed.
+    x : Tensor, array or HDF5 dataset [T, B, ...]
+        Input. Only one stretch of it is read at a time.
+    record : sequence of str, optional
+        ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
+        of a state or local variable of its core (``"u"`` is the membrane before reset). All populations' outputs
+        if left out.
+    state : NetworkState, optional
+        State to continue from, e.g. ``recording.state``.
+    path : path-like, optional
+        Write the recording to this HDF5 file as the run goes on and keep none of it in memory. The file appears
+        when the run is complete.
+    progress : bool, optional
+        Whether to show a progress bar; on long runs if left out.
+    device : torch.device or str, optional
+        Where to run; where the network lies if left out.
+    stretch : int, optional
+        Steps computed at a time. Chosen from the size if left out; the result does not depend on it.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    InputError
+        When `x` holds NaN or infinity (with the step), or `record` names what is not there.
+    ShapeError
+        When `x` does not fit.
+    FileError
+        When `path` cannot be written.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> net = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3), names=["out"])
+    >>> x = torch.rand(100, 4, 3)
+    >>> first = ns.simulate(net, x[:60], record=["out", "out.v"])
+    >>> rest = ns.simulate(net, x[60:], state=first.state)
+    >>> first.traces["out.v"].shape, rest.T
+    ((60, 4, 2), 40)
+    """
+    shape = getattr(x, "shape", None)
+    if shape is None or len(shape) < 3:
+        got = type(x).__name__ if shape is None else list(shape)
+        raise ShapeError(f"x must be [T, B, ...]; got {got}. Time comes first, then the batch.")
+    steps, batch = int(shape[0]), int(shape[1])
+    names = list(net.neurons()) if record is None else list(dict.fromkeys(record))
+    width = sum(math.prod(net.shape(n)) for n in net.nodes)
+    if stretch is None:
+        stretch = max(1, min(steps, _STRETCH_BYTES // (4 * max(batch * width, 1))))
+    elif stretch < 1:
+        raise InputError(f"stretch must be a whole number of steps from 1; got {stretch!r}.")
+    where = torch.device(device) if device is not None else _place(net)
+    run = net.to(where)
+    bar = steps * batch * width >= _LONG_RUN if progress is None else progress
+    with contextlib.ExitStack() as stack:
+        keep: _InMemory | _OnDisk
+        if path is None:
+            keep = _InMemory(net.dt)
+        else:
+            part = stack.enter_context(replaced(path))
+            keep = _OnDisk(part, net.dt)
+            stack.callback(keep.writer.__exit__, None, None, None)
+        now = None if state is None else _moved(state, where)
+        with torch.no_grad(), _bar(steps, bar) as ticks:
+            for start in range(0, max(steps, 1), stretch):
+                data = _finite(x[start : start + stretch], start, net, where)
+                _, now, values = run.recorded(data, now, names)
+                for name in names:
+                    keep.add(name, values[name].cpu().numpy(), start, _spiking(net, name))
+                ticks.update(data.shape[0])
+        assert now is not None
+        if isinstance(keep, _InMemory):
+            return keep.finish(steps, batch, now)
+        keep.writer.finish(steps, batch, now)
+    return Recording.load(path)  # type: ignore[arg-type]
+
+
+class _InMemory:
+    def __init__(self, dt: float) -> None:
+        self.dt = dt
+        self.events: dict[str, list[tuple[Spikes, int]]] = {}
+        self.pieces: dict[str, list[np.ndarray]] = {}
+
+    def add(self, name: str, values: np.ndarray, start: int, spiking: bool) -> None:
+        if spiking:
+            self.events.setdefault(name, []).append((events(values, self.dt), start))
+        else:
+            self.pieces.setdefault(name, []).append(values)
+
+    def finish(self, steps: int, batch: int, state: NetworkState) -> Recording:
+        spikes = {}
+        for name, parts in self.events.items():
+            step = np.concatenate([part.step + start for part, start in parts])
+            rest = (np.concatenate([getattr(part, field) for part, _ in parts]) for field in ("batch", "neuron"))
+            spikes[name] = Spikes(step, *rest, steps, batch, parts[0][0].shape, self.dt)
+        traces = {name: np.concatenate(parts) for name, parts in self.pieces.items()}
+        return Recording(spikes, traces, dt=self.dt, T=steps, B=batch, state=state)
+
+
+class _OnDisk:
+    def __init__(self, part: Path, dt: float) -> None:
+        self.dt, self.writer = dt, Writer(part, dt)
+
+    def add(self, name: str, values: np.ndarray, start: int, spiking: bool) -> None:
+        if spiking:
+            self.writer.spikes(name, events(values, self.dt), offset=start)
+        else:
+            self.writer.trace(name, values)
+
+
+def _spiking(net: Network, name: str) -> bool:
+    neuron = net.neurons().get(name)
+    return neuron is not None and neuron.is_spiking
+
+
+def _place(net: Network) -> torch.device:
+    first = next(net.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _real(net: Network) -> torch.dtype:
+    first = next((p for p in net.parameters() if p.is_floating_point()), None)
+    return torch.get_default_dtype() if first is None else first.dtype
+
+
+def _moved(state: NetworkState, where: torch.device) -> NetworkState:
+    nodes = {k: type(s)(*(v.to(where) for v in s)) for k, s in state.nodes.items()}
+    return NetworkState(nodes, {k: v.to(where) for k, v in state.edges.items()})
+
+
+def _finite(piece: Any, start: int, net: Network, where: torch.device) -> Tensor:
+    data = torch.as_tensor(piece if isinstance(piece, Tensor) else np.asarray(piece)).to(where, _real(net))
+    bad = ~torch.isfinite(data)
+    if bad.any():
+        step = start + int(bad.flatten(1).any(1).nonzero()[0])
+        raise InputError(f"x holds NaN or infinity, first at step {step}; clean the data (torch.nan_to_num) and look where it came from.")
+    return data
+
+
+def _bar(steps: int, show: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=steps, unit="step", disable=not show, desc="simulate", leave=False)
