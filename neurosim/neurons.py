@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import inspect
 import math
@@ -23,17 +22,6 @@ from neurosim.kernels.plan import Plan, find, known
 from neurosim.kernels.program import Program, record
 
 State = tuple[Tensor, ...]
-
-
-@functools.cache
-def state_type(core: Core) -> type[tuple[Any, ...]]:
-    """Return the NamedTuple that holds the state of `core`."""
-    base = collections.namedtuple(f"{core.name}_state", tuple(core.state))  # type: ignore[misc]  # noqa: PYI024
-    return type(base.__name__, (base,), {"__slots__": (), "__reduce__": lambda self: (_state, (core, *self))})
-
-
-def _state(core: Core, *values: Tensor) -> tuple[Any, ...]:
-    return state_type(core)(*values)
 
 
 class Neuron(nn.Module):
@@ -165,43 +153,48 @@ class Neuron(nn.Module):
         """Return the arithmetic of one neuron's update, counted on the step function."""
         return operations(self._program())
 
-    def _coefficients(self) -> tuple[dict[str, float], dict[str, Tensor]]:
-        numbers: dict[str, float] = {}
-        tensors: dict[str, Tensor] = {}
-        for name in self.core.coefficients:
-            if name == "dt":
-                value: float | Tensor = self.dt
-            else:
-                value = self.decay(f"tau_{name[6:]}") if name.startswith("alpha_") else self.value(name)
-            if isinstance(value, Tensor):
-                tensors[name] = value
-            else:
-                numbers[name] = value
-        return numbers, tensors
+    def _coefficient(self, name: str) -> float | Tensor:
+        if name == "dt":
+            return self.dt
+        return self.decay(f"tau_{name[6:]}") if name.startswith("alpha_") else self.value(name)
+
+    def _is_shared(self, coefficient: str) -> bool:
+        """Whether a coefficient of the step is a plain number."""
+        return coefficient == "dt" or coefficient.replace("alpha_", "tau_", 1) in self._numbers
+
+    def _numbers_now(self) -> dict[str, Any]:
+        return {name: self._coefficient(name) for name in self.core.coefficients if self._is_shared(name)}
+
+    def _tensors_now(self) -> dict[str, Any]:
+        return {name: self._coefficient(name) for name in self.core.coefficients if not self._is_shared(name)}
 
     def _program(self) -> Program:
-        if "program" not in self._recorded:
-            _, tensors = self._coefficients()
-            choice = Reset(self.reset, self.detach_reset)
-            self._recorded["program"] = record(self.core, self.spike, choice, tuple(tensors))
-        program: Program = self._recorded["program"]
+        # Surrogates may share a name; the derivative itself tells them apart.
+        choice = (self.spike.derivative, self.spike.primitive, Reset(self.reset, self.detach_reset))
+        if choice not in self._recorded:
+            tensors = tuple(name for name in self.core.coefficients if not self._is_shared(name))
+            self._recorded[choice] = record(self.core, self.spike, choice[-1], tensors)
+        program: Program = self._recorded[choice]
         return program
 
-    def _plan(self, train: bool, through_time: bool, names: tuple[str, ...]) -> str:
-        choice = (train, through_time, names)
+    @torch.compiler.assume_constant_result
+    def _prepared(self, train: bool, through_time: bool, names: tuple[str, ...]) -> tuple[str, list[float], list[float]]:
+        """Return the key of the plan and the plain numbers that its two kernels take."""
+        program = self._program()
+        choice = (program, train, through_time, names)
         if choice not in self._recorded:
-            self._recorded[choice] = known(Plan(self._program(), train, through_time, names))
+            self._recorded[choice] = known(Plan(program, train, through_time, names))
         key: str = self._recorded[choice]
-        return key
+        return (key, *_uniforms(key, tuple(self._numbers_now().items())))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is derived from the core."""
-        return {**super().__getstate__(), "_recorded": {}}
+        return {**self.__dict__, "_recorded": {}}
 
     def initial_state(self, i: Tensor) -> Any:
         """Return the state before the first step for an input like `i` [T, B, ...]."""
         shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
-        return state_type(self.core)(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
+        return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
 
     def forward(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
         """Run the neurons over time.
@@ -247,7 +240,7 @@ class Neuron(nn.Module):
         i, state, output_dtype = self._at_the_door(i, state)
         run = self._fused if fused(i.device) else self._reference
         out, after, values = run(i, state, tuple(names), through_time)
-        return out.to(output_dtype), state_type(self.core)(*after), values
+        return out.to(output_dtype), self.core.state_type(*after), values
 
     def reference(
         self, i: Tensor, state: State | None = None, *, through_time: bool = True
@@ -255,7 +248,7 @@ class Neuron(nn.Module):
         """Run the step function itself, step by step with plain autograd: the definition."""
         i, state, output_dtype = self._at_the_door(i, state)
         out, after, _ = self._reference(i, state, (), through_time)
-        return out.to(output_dtype), state_type(self.core)(*after)
+        return out.to(output_dtype), self.core.state_type(*after)
 
     def _reference(
         self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
@@ -263,8 +256,7 @@ class Neuron(nn.Module):
         hidden = [name for name in names if name not in self.core.state]
         if hidden:
             raise InputError(f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel.")
-        numbers, tensors = self._coefficients()
-        given: dict[str, Any] = {**numbers, **{k: v.to(i.dtype) for k, v in tensors.items()}}
+        given = {**self._numbers_now(), **{k: v.to(i.dtype) for k, v in self._tensors_now().items()}}
         choices = {"spike": self.spike, "reset": Reset(self.reset, self.detach_reset)}
         given.update({k: v for k, v in choices.items() if k in self.core.wants})
         watch: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -276,11 +268,9 @@ class Neuron(nn.Module):
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
         from neurosim.kernels.operator import run_core
 
-        numbers, tensors = self._coefficients()
-        per_neuron = [t.to(i.dtype).expand(i.shape[1:]) for t in tensors.values()]
+        per_neuron = [t.to(i.dtype).expand(i.shape[1:]) for t in self._tensors_now().values()]
         train = torch.is_grad_enabled() and any(t.requires_grad for t in (i, *state, *per_neuron))
-        key = self._plan(train, through_time, names)
-        forward, backward = _uniforms(key, tuple(numbers.items()))
+        key, forward, backward = self._prepared(train, through_time, names)
         out, *rest = run_core(key, i, list(state), per_neuron, forward, backward)
         values = rest[len(state) :]
         plan = find(key) if names else None
@@ -312,6 +302,8 @@ class Neuron(nn.Module):
                 raise ShapeError(
                     f"{name}: {parameter} of shape {list(held.shape)} does not fit neurons of shape {list(population)}."
                 )
+            if isinstance(held, Tensor):
+                self._check_device(parameter, held, i)
         dtype = i.dtype
         if dtype not in DTYPES:
             i = i.float()
@@ -322,7 +314,12 @@ class Neuron(nn.Module):
         for variable, value in zip(self.core.state, state, strict=True):
             if value.shape != i.shape[1:]:
                 raise ShapeError(f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}.")
+            self._check_device(f"state.{variable}", value, i)
         return i, tuple(value.to(i.dtype) for value in state), dtype
+
+    def _check_device(self, name: str, value: Tensor, i: Tensor) -> None:
+        if value.device != i.device:
+            raise InputError(f"{self.core.name}: {name} is on {value.device}, i on {i.device}; move one with .to().")
 
     def extra_repr(self) -> str:
         """Return what distinguishes this layer, in the words used to make it."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -40,12 +42,13 @@ class Parameter:
         UnitError
             When it is not; a time that looks like milliseconds gets that question.
         """
-        if isinstance(value, (int, float)) and math.isfinite(value) and self.low < value < self.high:
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if number and math.isfinite(value) and self.low < value < self.high:
             return float(value)
         allowed = f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
         unit = "" if self.unit == "1" else f" {self.unit}"
         hint = ""
-        if self.unit == "s" and isinstance(value, (int, float)) and value >= self.high and math.isfinite(value):
+        if self.unit == "s" and number and value >= self.high and math.isfinite(value):
             hint = f" Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
         raise UnitError(f"{owner}: {name} must be {allowed}{unit}; got {value!r}.{hint}")
 
@@ -73,6 +76,8 @@ class Core:
         State variables and their initial values.
     wants : tuple of str
         Keyword-only arguments of the step: parameters, decays ``alpha_x``, ``dt``, ``spike``, ``reset``.
+    state_type : type
+        NamedTuple that holds the state, one field for each variable.
     """
 
     name: str
@@ -80,6 +85,13 @@ class Core:
     parameters: Mapping[str, Parameter]
     state: Mapping[str, float]
     wants: tuple[str, ...]
+    state_type: type[tuple[Any, ...]] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Not a class that inherits from the named tuple: torch.compile cannot make one of those.
+        made = collections.namedtuple(f"{self.name}_state", tuple(self.state))  # type: ignore[misc]  # noqa: PYI024
+        made.__reduce__ = lambda values: (_state, (self, *values))  # type: ignore[assignment,method-assign]
+        object.__setattr__(self, "state_type", made)
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Run one step."""
@@ -92,6 +104,10 @@ class Core:
 
     def __repr__(self) -> str:
         return f"<core {self.name}({', '.join(('i', *self.state))})>"
+
+    def __deepcopy__(self, memo: Any) -> Core:
+        """Return the core itself, as copying a function does."""
+        return self
 
     def __reduce__(self) -> Any:
         """Pickle by name: a core is a module-level object, as a function is."""
@@ -108,6 +124,10 @@ def _by_name(module: str, name: str) -> Core:
 
     found: Core = getattr(importlib.import_module(module), name)
     return found
+
+
+def _state(core: Core, *values: Any) -> tuple[Any, ...]:
+    return core.state_type(*values)
 
 
 def core(
@@ -150,6 +170,9 @@ def core(
     declared = {
         name: value if isinstance(value, Parameter) else Parameter(float(value)) for name, value in (parameters or {}).items()
     }
+    reserved = [name for name in declared if name in (*CHOICES, "dt") or name.startswith("alpha_")]
+    if reserved:
+        raise InputError(f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x.")
     initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
 
     def decorate(step: Callable[..., tuple[Any, ...]]) -> Core:

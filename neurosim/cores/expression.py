@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from neurosim.errors import InputError
@@ -29,17 +29,24 @@ class Expression:
         Operands.
     payload : str, float, Surrogate or None
         Name of a leaf, value of a constant, surrogate of a spike.
+    number : int
+        How many expressions the trace made before this one.
+    is_number : bool
+        Whether the step function sees a plain number here when it runs on tensors.
     label : str or None
         Name of the local variable that held this value in the step function.
     """
 
-    __slots__ = ("args", "label", "op", "payload", "trace")
+    __slots__ = ("args", "is_number", "label", "number", "op", "payload", "trace")
 
-    def __init__(self, trace: Trace, op: str, args: tuple[Expression, ...], payload: Any) -> None:
+    def __init__(self, trace: Trace, op: str, args: tuple[Expression, ...], payload: Any, number: int) -> None:
         self.trace = trace
         self.op = op
         self.args = args
         self.payload = payload
+        self.number = number
+        leaf_number = op == "constant" or (op == "parameter" and payload not in trace.per_neuron)
+        self.is_number: bool = leaf_number if op in LEAVES else all(arg.is_number for arg in args)
         self.label: str | None = None
 
     def _with(self, op: str, other: Expression | float, swapped: bool = False) -> Expression:
@@ -65,10 +72,10 @@ class Expression:
         return self._with("mul", other, swapped=True)
 
     def __truediv__(self, other: Expression | float) -> Expression:
-        return self._with("div", other)
+        return self.trace.divide(self, self.trace.lift(other))
 
     def __rtruediv__(self, other: float) -> Expression:
-        return self._with("div", other, swapped=True)
+        return self.trace.divide(self.trace.lift(other), self)
 
     def __neg__(self) -> Expression:
         return self.trace.make("neg", self)
@@ -113,16 +120,23 @@ class Expression:
 
 
 class Trace:
-    """The expressions of one recording; equal ones are made once."""
+    """The expressions of one recording; equal ones are made once.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    per_neuron : tuple of str
+        Parameters that stand for tensors; the others stand for plain numbers.
+    """
+
+    def __init__(self, per_neuron: tuple[str, ...] = ()) -> None:
+        self.per_neuron = per_neuron
         self._made: dict[tuple[Any, ...], Expression] = {}
 
     def make(self, op: str, *args: Expression, payload: Any = None) -> Expression:
         """Return the expression `op(*args)`, the existing one if there is one."""
         key = (op, tuple(id(arg) for arg in args), payload)
         if key not in self._made:
-            self._made[key] = Expression(self, op, args, payload)
+            self._made[key] = Expression(self, op, args, payload, len(self._made))
         return self._made[key]
 
     def leaf(self, kind: str, name: str) -> Expression:
@@ -137,6 +151,13 @@ class Trace:
             return self.make("constant", payload=float(value))
         raise InputError(f"a step function may use numbers and its own arguments; got {type(value).__name__} {value!r}.")
 
+    def divide(self, a: Expression, b: Expression) -> Expression:
+        """Return ``a / b`` as torch works it out: a number over a tensor is the reciprocal times the number."""
+        if not a.is_number or b.is_number:
+            return self.make("div", a, b)
+        reciprocal = self.make("div", self.lift(1.0), b)
+        return reciprocal if a.op == "constant" and a.payload == 1.0 else reciprocal * a
+
     def spike(self, x: Expression, surrogate: Surrogate) -> Expression:
         """Return the spike of `x` (1 where x > 0), whose derivative is `surrogate`."""
         return self.make("spike", x, payload=surrogate)
@@ -146,21 +167,33 @@ class Trace:
         return self.make("select", condition, self.lift(a), self.lift(b))
 
 
-def topological(outputs: Iterable[Expression]) -> list[Expression]:
-    """Return every expression that `outputs` need, operands first, each once."""
+def topological(outputs: Iterable[Expression], given: Container[int] = ()) -> list[Expression]:
+    """Return every expression that `outputs` need, operands first, each once.
+
+    Parameters
+    ----------
+    outputs : iterable of Expression
+        What is asked for.
+    given : container of int
+        ``id`` of each value that is at hand: returned, but not what it needs.
+    """
     order: list[Expression] = []
     seen: set[int] = set()
+
+    def operands(node: Expression) -> Iterator[Expression]:
+        return iter(() if id(node) in given else node.args)
+
     for output in outputs:
         stack: list[tuple[Expression, Iterator[Expression]]] = []
         if id(output) not in seen:
             seen.add(id(output))
-            stack.append((output, iter(output.args)))
+            stack.append((output, operands(output)))
         while stack:
-            node, operands = stack[-1]
-            for operand in operands:
+            node, rest = stack[-1]
+            for operand in rest:
                 if id(operand) not in seen:
                     seen.add(id(operand))
-                    stack.append((operand, iter(operand.args)))
+                    stack.append((operand, operands(operand)))
                     break
             else:
                 order.append(node)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.cores.expression import Expression
+from neurosim.errors import InputError
 
 Value = TypeVar("Value", Expression, Tensor, float)
 
@@ -85,7 +86,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     """
     for x in (condition, a, b):
         if isinstance(x, Expression):
-            return _where_symbol(x.trace.lift(condition), a, b)
+            return _where_symbol(condition, a, b)
     if not isinstance(condition, Tensor):
         return a if condition else b
     like = next((x for x in (a, b) if isinstance(x, Tensor)), condition)
@@ -101,7 +102,12 @@ def detach(x: Value) -> Value:
     return x.detach() if isinstance(x, Tensor) else x
 
 
-def _where_symbol(condition: Expression, a: Any, b: Any) -> Expression:
+def _where_symbol(condition: Any, a: Any, b: Any) -> Expression:
+    if not isinstance(condition, Expression):
+        raise InputError(
+            f"where() must be given a comparison or a spike; got the plain {condition!r}. "
+            "Neurons' values compare with > >= < <=, not with == or !=; for a choice made once use Python's `if`."
+        )
     if condition.is_boolean or condition.is_binary:
         return condition.trace.select(condition, a, b)
     return condition * a + (1.0 - condition) * b

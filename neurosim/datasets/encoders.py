@@ -85,7 +85,7 @@ class rate(Encoder):
         check_dt("rate", self.dt)
         if not 0 < self.max_rate < math.inf:
             raise InputError(f"max_rate = {self.max_rate!r} Hz, but it must be positive and finite.")
-        if self.max_rate * self.dt > 1 + 1e-9:  # the margin: 1 / dt * dt may come out above 1
+        if self.max_rate * self.dt > 1 + 1e-9:  # the margin: a dt that was computed may lie a rounding above
             raise InputError(
                 f"max_rate = {self.max_rate:g} Hz at dt = {self.dt:g} s asks for a spike with probability "
                 f"{self.max_rate * self.dt:g} in each step; at most 1 is possible. "

@@ -284,9 +284,7 @@ def _quantities(path: Path, table: dict[str, Any], section: str, units: Mapping[
     entries = table.get(section, {})
     if not isinstance(entries, dict):
         raise FileError(f"{path}: key {section!r} must be a table, found {entries!r}.")
-    return MappingProxyType(
-        {key: _quantity(path, f"{section}.{key}", entry, units) for key, entry in entries.items()}
-    )
+    return MappingProxyType({key: _quantity(path, f"{section}.{key}", entry, units) for key, entry in entries.items()})
 
 
 def _quantity(path: Path, key: str, entry: Any, units: Mapping[str, float]) -> Quantity:
@@ -297,12 +295,14 @@ def _quantity(path: Path, key: str, entry: Any, units: Mapping[str, float]) -> Q
         )
     unknown = sorted(set(entry) - {"value", "unit", "source", "note", "estimate"})
     if unknown:
-        raise FileError(f"{path}: {key} has the unknown key {unknown[0]!r}. Allowed: value, unit, source, note, estimate.")
+        raise FileError(
+            f"{path}: {key} has the unknown key {unknown[0]!r}. Allowed: value, unit, source, note, estimate."
+        )
     source = entry.get("source")
     if not isinstance(source, str) or not source.strip():
         raise FileError(f"{path}: {key} has no source. Say which publication or file states the number.")
     unit = entry.get("unit")
-    if unit not in units:
+    if not isinstance(unit, str) or unit not in units:
         raise FileError(f"{path}: {key} has the unit {unit!r}. Allowed here: {', '.join(units)}.")
     note, estimate = entry.get("note", ""), entry.get("estimate", False)
     if not isinstance(note, str):
@@ -310,13 +310,17 @@ def _quantity(path: Path, key: str, entry: Any, units: Mapping[str, float]) -> Q
     if not isinstance(estimate, bool):
         raise FileError(f"{path}: {key}.estimate must be true or false, found {estimate!r}.")
     raw = entry.get("value")
-    values = raw if isinstance(raw, list) and raw else [raw]
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise FileError(f"{path}: {key}.value must be a finite number or a list of them, found {raw!r}.")
-    scaled = tuple(value / units[unit] for value in values)
+    scaled = tuple(
+        _finite(path, key, value) / units[unit] for value in (raw if isinstance(raw, list) and raw else [raw])
+    )
     si = "J/bit" if unit in _ENERGY_PER_BIT else "J" if unit in _ENERGY else unit
     return Quantity(scaled if isinstance(raw, list) else scaled[0], si, source.strip(), note.strip(), estimate)
+
+
+def _finite(path: Path, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise FileError(f"{path}: {key}.value must be a finite number or a list of them, found {value!r}.")
+    return value
 
 
 def _check_keys(

@@ -31,7 +31,8 @@ class Adjoint:
 def adjoint(program: Program) -> Adjoint:
     """Derive the adjoint of `program` by reverse accumulation."""
     trace = program.trace
-    order = topological([program.output, *program.state.values()])
+    # In the order in which the step made them: autograd adds cotangents up from the last made to the first.
+    order = sorted(topological([program.output, *program.state.values()]), key=lambda node: node.number)
     wanted = _reaching(order, program.per_neuron)
     cotangent: dict[int, Expression] = {}
 
@@ -88,7 +89,8 @@ def _mul(node: Expression, g: Expression, accumulate: Accumulate) -> None:
 def _div(node: Expression, g: Expression, accumulate: Accumulate) -> None:
     a, b = node.args
     accumulate(a, g / b)
-    accumulate(b, -(g * node) / b)
+    reciprocal = a.op == "constant" and a.payload == 1.0
+    accumulate(b, -g * (node * node if reciprocal else node / b))
 
 
 def _sub(node: Expression, g: Expression, accumulate: Accumulate) -> None:

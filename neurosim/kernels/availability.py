@@ -58,6 +58,7 @@ def _warn(reason: str) -> None:
     warnings.warn(f"the plain reference runs, slowly: {reason}.", RuntimeWarning, stacklevel=4)
 
 
+@torch.compiler.assume_constant_result
 def fused(device: torch.device) -> bool:
     """Return whether to run the fused kernel on `device`; warn once, or fail, where it is missing.
 

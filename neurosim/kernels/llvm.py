@@ -8,178 +8,88 @@ same operations in the same order give the same bits as torch.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import functools
 import struct
 from collections.abc import Sequence
 from typing import Any
 
-from neurosim.cores.expression import Expression
-from neurosim.kernels.plan import Plan, needed_from
+from neurosim.kernels.plan import find
+from neurosim.kernels.printer import Body, Kernel, backward_kernel, forward_kernel
 
 BLOCK = 1024
-_COMPARE = {"gt": "ogt", "ge": "oge", "lt": "olt", "le": "ole", "eq": "oeq"}
+_COMPARE = {"gt": "ogt", "ge": "oge", "lt": "olt", "le": "ole", "eq": "oeq", "ne": "une"}
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INTRINSIC = {"exp": "exp", "log": "log", "sqrt": "sqrt", "tanh": "tanh", "abs": "fabs", "max": "maximum", "min": "minimum"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """Arguments of a kernel, in order: arrays over time, arrays of one step, plain numbers."""
+class _Instructions(Body):
+    """One neuron's step in LLVM IR."""
 
-    over_time: tuple[str, ...]
-    per_neuron: tuple[str, ...]
-    uniforms: tuple[Expression, ...]
-
-
-class _Body:
-    """Instructions of one neuron's step."""
+    prefix = "%x"
 
     def __init__(self, real: str) -> None:
+        super().__init__()
         self.real = real
-        self.lines: list[str] = []
-        self._values: dict[int, str] = {}
-        self._truths: dict[int, str] = {}
-        self._count = 0
-
-    def fresh(self, text: str) -> str:
-        name = f"%x{self._count}"
-        self._count += 1
-        self.lines.append(f"  {name} = {text}")
-        return name
 
     def literal(self, value: float) -> str:
-        rounded = value if self.real == "double" else struct.unpack("f", struct.pack("f", value))[0]
+        rounded = value if self.real == "double" else ctypes.c_float(value).value
         return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
 
-    def bind(self, node: Expression, value: str) -> None:
-        self._values[id(node)] = value
+    def compare(self, op: str, a: str, b: str) -> str:
+        return f"fcmp {_COMPARE[op]} {self.real} {a}, {b}"
+
+    def choice(self, condition: str, a: str, b: str) -> str:
+        return f"select i1 {condition}, {self.real} {a}, {self.real} {b}"
+
+    def operation(self, op: str, operands: Sequence[str]) -> str:
+        real = self.real
+        if op == "neg":
+            return f"fneg {real} {operands[0]}"
+        if op in _ARITHMETIC:
+            return f"{_ARITHMETIC[op]} {real} {', '.join(operands)}"
+        if op == "exp" and real == "float":
+            return f"call float @exp_single(float {operands[0]})"
+        kind = "f32" if real == "float" else "f64"
+        return f"call {real} @llvm.{_INTRINSIC[op]}.{kind}({', '.join(f'{real} {x}' for x in operands)})"
 
     def load(self, array: str, index: str) -> str:
-        return self.fresh(f"load {self.real}, ptr {self._address(array, index)}, align {4 if self.real == 'float' else 8}")
+        return self.fresh(f"load {self.real}, ptr {self._address(array, index)}, align {self._align}")
 
     def store(self, value: str, array: str, index: str) -> None:
         address = self._address(array, index)
-        self.lines.append(f"  store {self.real} {value}, ptr {address}, align {4 if self.real == 'float' else 8}")
+        self.lines.append(f"  store {self.real} {value}, ptr {address}, align {self._align}")
 
     def _address(self, array: str, index: str) -> str:
         return self.fresh(f"getelementptr inbounds {self.real}, ptr %array.{array}, i64 {index}")
 
-    def bound(self, node: Expression) -> bool:
-        return id(node) in self._values
-
-    def emit(self, order: Sequence[Expression]) -> None:
-        for node in order:
-            if id(node) not in self._values and id(node) not in self._truths:
-                self._emit(node)
-
-    def value(self, node: Expression) -> str:
-        return self._values[id(node)]
-
-    def truth(self, node: Expression) -> str:
-        """Return `node` as i1: a comparison's own, a spike's, or whether the value is not zero."""
-        if id(node) not in self._truths:
-            self._truths[id(node)] = self.fresh(f"fcmp une {self.real} {self.value(node)}, {self.literal(0.0)}")
-        return self._truths[id(node)]
-
-    def _emit(self, node: Expression) -> None:
-        op, real = node.op, self.real
-        if op == "constant":
-            self._values[id(node)] = self.literal(node.payload)
-        elif op in _COMPARE:
-            a, b = map(self.value, node.args)
-            self._truths[id(node)] = self.fresh(f"fcmp {_COMPARE[op]} {real} {a}, {b}")
-        elif op == "spike":
-            above = self.fresh(f"fcmp ogt {real} {self.value(node.args[0])}, {self.literal(0.0)}")
-            self._truths[id(node)] = above
-            self._values[id(node)] = self.fresh(f"select i1 {above}, {real} {self.literal(1.0)}, {real} {self.literal(0.0)}")
-        elif op == "detach":
-            self._values[id(node)] = self.value(node.args[0])
-            if id(node.args[0]) in self._truths:
-                self._truths[id(node)] = self._truths[id(node.args[0])]
-        elif op == "select":
-            condition, a, b = node.args
-            chosen = f"select i1 {self.truth(condition)}, {real} {self.value(a)}, {real} {self.value(b)}"
-            self._values[id(node)] = self.fresh(chosen)
-        elif op == "neg":
-            self._values[id(node)] = self.fresh(f"fneg {real} {self.value(node.args[0])}")
-        elif op in _ARITHMETIC:
-            a, b = map(self.value, node.args)
-            self._values[id(node)] = self.fresh(f"{_ARITHMETIC[op]} {real} {a}, {b}")
-        elif op == "exp" and real == "float":
-            self._values[id(node)] = self.fresh(f"call float @exp_single(float {self.value(node.args[0])})")
-        else:
-            kind = "f32" if real == "float" else "f64"
-            operands = ", ".join(f"{real} {self.value(a)}" for a in node.args)
-            self._values[id(node)] = self.fresh(f"call {real} @llvm.{_INTRINSIC[op]}.{kind}({operands})")
+    @property
+    def _align(self) -> int:
+        return 4 if self.real == "float" else 8
 
 
-def signatures(plan: Plan) -> tuple[Signature, Signature]:
-    """Return the signatures of the forward and of the backward kernel."""
-    states = tuple(plan.program.state)
-    kept = tuple(f"kept{n}" for n in range(len(plan.stored)))
-    forward = Signature(("i", "out", *kept), (*states, *plan.program.per_neuron), plan.forward_uniforms)
-    saved = tuple(f"kept{n}" for n in range(len(plan.saved)))
-    shares = tuple(f"share_{name}" for name in plan.program.per_neuron)
-    cotangents = tuple(f"g_{name}" for name in states)
-    backward = Signature(
-        ("g_out", "g_i", *saved), (*cotangents, *plan.program.per_neuron, *shares), plan.backward_uniforms
-    )
-    return forward, backward
-
-
-def forward_ir(plan: Plan, real: str) -> str:
-    """Return LLVM IR of the forward kernel ``kernel``."""
-    program, body = plan.program, _Body(real)
-    signature, _ = signatures(plan)
-    body.bind(program.trace.leaf("input", "i"), body.load("i", "%at"))
-    for kind, names in (("state", program.state), ("parameter", program.per_neuron)):
-        for name in names:
-            body.bind(program.trace.leaf(kind, name), body.load(name, "%j"))
-    _bind_uniforms(body, signature)
-    new = list(program.state.values())
-    body.emit(needed_from([program.output, *new, *plan.stored], signature.uniforms))
-    body.store(body.value(program.output), "out", "%at")
-    for number, node in enumerate(plan.stored):
-        body.store(body.value(node), f"kept{number}", "%at")
-    for name, node in program.state.items():
-        body.store(body.value(node), name, "%j")
-    return _function(signature, body, real, backwards=False)
-
-
-def backward_ir(plan: Plan, real: str) -> str:
-    """Return LLVM IR of the backward kernel ``kernel``."""
-    program, body = plan.program, _Body(real)
-    _, signature = signatures(plan)
-    trace = program.trace
-    for number, node in enumerate(plan.saved):
-        body.bind(node, body.load(f"kept{number}", "%at"))
-    body.bind(trace.leaf("cotangent", "g_out"), body.load("g_out", "%at"))
-    for name in program.state:
-        body.bind(trace.leaf("cotangent", f"g_{name}"), body.load(f"g_{name}", "%j"))
-    for name in program.per_neuron:
-        body.bind(trace.leaf("parameter", name), body.load(name, "%j"))
-    _bind_uniforms(body, signature)
-    body.emit(needed_from(plan.backward_outputs, (*plan.saved, *signature.uniforms)))
-    body.store(body.value(plan.adjoint.input), "g_i", "%at")
-    for name, node in plan.adjoint.state.items():
-        body.store(body.value(node), f"g_{name}", "%j")
-    for name, node in plan.adjoint.per_neuron.items():
-        so_far = body.load(f"share_{name}", "%j")
-        body.store(body.fresh(f"fadd {real} {so_far}, {body.value(node)}"), f"share_{name}", "%j")
-    return _function(signature, body, real, backwards=True)
-
-
-def _bind_uniforms(body: _Body, signature: Signature) -> None:
-    for number, node in enumerate(signature.uniforms):
+def source(kernel: Kernel, real: str) -> str:
+    """Return LLVM IR of `kernel` as the function ``kernel``, for `real` "float" or "double"."""
+    body = _Instructions(real)
+    carried = {**kernel.carried, **kernel.sums}
+    for name, node in kernel.reads.items():
+        body.bind(node, body.load(name, "%at"))
+    for name, node in {**{name: before for name, (before, _) in carried.items()}, **kernel.coefficients}.items():
+        body.bind(node, body.load(name, "%j"))
+    for number, node in enumerate(kernel.uniforms):
         body.bind(node, f"%u{number}")
+    body.emit(kernel.order())
+    for name, node in kernel.writes.items():
+        body.store(body.value(node), name, "%at")
+    for name, (_, after) in carried.items():
+        body.store(body.value(after), name, "%j")
+    return _function(kernel, body, real)
 
 
-def _function(signature: Signature, body: _Body, real: str, backwards: bool) -> str:
-    arrays = [f"ptr noalias %array.{name}" for name in (*signature.over_time, *signature.per_neuron)]
-    numbers = [f"{real} %u{n}" for n in range(len(signature.uniforms))]
+def _function(kernel: Kernel, body: Body, real: str) -> str:
+    arrays = [f"ptr noalias %array.{name}" for name in kernel.arrays]
+    numbers = [f"{real} %u{n}" for n in range(len(kernel.uniforms))]
     arguments = ", ".join((*arrays, "i64 %first", "i64 %last", "i64 %steps", "i64 %width", *numbers))
-    time = "  %t = sub nsw i64 %final, %s" if backwards else "  %t = add nsw i64 0, %s"
+    time = "  %t = sub nsw i64 %final, %s" if kernel.backwards else "  %t = add nsw i64 0, %s"
     lines = "\n".join(body.lines)
     return f"""
 define void @kernel({arguments}) {{
@@ -239,7 +149,7 @@ _EXP_QUOTIENT = (0.0013933652487826168, 0.00836318154467452, 0.0416664648953551,
 
 def _exp_single_ir() -> str:
     def f(value: float) -> str:
-        return _Body("float").literal(value)
+        return _Instructions("float").literal(value)
 
     steps = [f"%p0 = fadd float {f(0.0)}, {f(_EXP_QUOTIENT[0])}"]
     for n, c in enumerate(_EXP_QUOTIENT[1:]):
@@ -293,32 +203,26 @@ def _machine() -> Any:
 class Compiled:
     """Machine code with its argument types; call it with addresses and numbers."""
 
-    def __init__(self, ir: str, signature: Signature, real: str) -> None:
+    def __init__(self, kernel: Kernel, real: str) -> None:
         import llvmlite.binding as binding
 
         machine = _machine()
-        module = binding.parse_assembly(ir)
+        module = binding.parse_assembly(source(kernel, real))
         module.verify()
         options = binding.create_pipeline_tuning_options(speed_level=3)
         options.loop_vectorization = True
         builder = binding.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
-        self.signature = signature
         self._engine = binding.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
-        pointers = [ctypes.c_void_p] * (len(signature.over_time) + len(signature.per_neuron))
+        pointers = [ctypes.c_void_p] * len(kernel.arrays)
         number = ctypes.c_float if real == "float" else ctypes.c_double
-        types = [*pointers, *[ctypes.c_int64] * 4, *[number] * len(signature.uniforms)]
+        types = [*pointers, *[ctypes.c_int64] * 4, *[number] * len(kernel.uniforms)]
         self.call = ctypes.CFUNCTYPE(None, *types)(self._engine.get_function_address("kernel"))
 
 
 @functools.cache
 def compiled(key: str, real: str, backwards: bool) -> Compiled:
     """Return the machine code of the plan of this key, compiled at its first use in a process."""
-    from neurosim.kernels.plan import find
-
     plan = find(key)
-    forward, backward = signatures(plan)
-    if backwards:
-        return Compiled(backward_ir(plan, real), backward, real)
-    return Compiled(forward_ir(plan, real), forward, real)
+    return Compiled(backward_kernel(plan) if backwards else forward_kernel(plan), real)

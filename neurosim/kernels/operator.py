@@ -93,9 +93,9 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    key, _, state, per_neuron, _, backward_uniforms = inputs
+    key, _, state, per_neuron, *uniforms = inputs
     plan = find(key)
-    ctx.plan, ctx.uniforms = key, backward_uniforms
+    ctx.plan, ctx.uniforms = key, uniforms
     stored = output[1 + len(state) :]
     saved = [stored[plan.position(node)] for node in plan.saved]
     ctx.save_for_backward(*saved, *per_neuron)
@@ -112,9 +112,11 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     g_states = [
         like.new_zeros(shape) if g is None else g for g, shape in zip(grads[1:], ctx.state_shapes, strict=False)
     ]
-    g_i, *rest = run_core_backward(ctx.plan, g_out, g_states, saved, per_neuron, ctx.uniforms)
+    g_i, *rest = run_core_backward(ctx.plan, g_out, g_states, saved, per_neuron, ctx.uniforms[1])
     states = len(ctx.state_shapes)
-    return None, g_i, rest[:states], rest[states:], None, None
+    # torch takes an empty list of numbers for a list of tensors and wants a list back.
+    forward, backward = (None if numbers else [] for numbers in ctx.uniforms)
+    return None, g_i, rest[:states], rest[states:], forward, backward
 
 
 run_core.register_autograd(_backward, setup_context=_setup_context)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -156,30 +157,19 @@ class Plan:
 def needed_from(outputs: Sequence[Expression], given: Sequence[Expression]) -> list[Expression]:
     """Return what `outputs` need, operands first, stopping at `given` (which are included)."""
     stop = {id(node) for node in given}
-    order: list[Expression] = []
-    seen: set[int] = set()
-
-    def visit(node: Expression) -> None:
-        if id(node) in seen:
-            return
-        seen.add(id(node))
-        if id(node) not in stop:
-            for arg in node.args:
-                visit(arg)
-        order.append(node)
-
-    for output in outputs:
-        visit(output)
-    return order
+    return topological(outputs, stop)
 
 
 _PLANS: dict[str, Plan] = {}
+_one_at_a_time = threading.Lock()
 
 
 def known(plan: Plan) -> str:
     """Make `plan` findable by its key, and return the key."""
-    _PLANS.setdefault(plan.key, plan)
-    return plan.key
+    # Working out the key makes expressions; two threads that did so at once would each hold half of them.
+    with _one_at_a_time:
+        _PLANS.setdefault(plan.key, plan)
+        return plan.key
 
 
 def find(key: str) -> Plan:

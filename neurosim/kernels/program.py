@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ..
     per_neuron : tuple of str
         Names among ``core.coefficients`` that will be tensors.
     """
-    trace = Trace()
+    trace = Trace(per_neuron)
     given: dict[str, Any] = {name: trace.leaf("parameter", name) for name in core.coefficients}
     if "spike" in core.wants:
         given["spike"] = spike
@@ -74,6 +75,9 @@ def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ..
     if not isinstance(returned, tuple) or len(returned) != 1 + len(core.state):
         raise InputError(f"core {core.name}: the step must return the output and {len(core.state)} new state value(s).")
     output, *states = (trace.lift(value) for value in returned)
+    for what, value in zip(("the output", *core.state), (output, *states), strict=True):
+        if value.is_boolean:
+            raise InputError(f"core {core.name}: {what} is a comparison, not a number; return where(condition, 1.0, 0.0).")
     named = {}
     for name, value in local.items():
         if isinstance(value, Expression) and value.op not in LEAVES:
@@ -84,18 +88,19 @@ def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ..
 
 def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:
     """Call the step and copy its local variables on return, so that values keep the author's names."""
-    code = core.step.__code__  # type: ignore[attr-defined]
+    code = getattr(core.step, "__code__", None)
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and frame.f_code is code:
             local.update(frame.f_locals)
 
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
+    def call() -> Any:
+        sys.setprofile(watch)
         return core.step(*args, **given)
-    finally:
-        sys.setprofile(before)
+
+    # A thread has a profile function of its own: that of a profiler at work in this one stays where it is.
+    with ThreadPoolExecutor(1) as alone:
+        return alone.submit(call).result()
 
 
 class Levels:

@@ -14,6 +14,7 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.learning.losses import CrossEntropy, Loss
 from neurosim.learning.metrics import Metric, accuracy, named_metrics
 from neurosim.learning.precision import Precision
+from neurosim.network import Network
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -73,7 +74,7 @@ def mean_scores(
             x, y = on_device(batch, net, loss, here)
             output, _ = forward(x)
             value = loss(output, y)
-            check_finite(here, net, x, loss=float(value))
+            check_finite(here, net, loss=float(value))
             means.add(y.shape[0], scores(value, output, y, loss, metrics))
     if not means.samples:
         raise InputError(f"{place}: the data gave no batch. Check the data set and the batch size.")
@@ -118,22 +119,24 @@ def on_device(batch: Any, net: nn.Module, loss: Loss, place: str) -> tuple[Tenso
         got = f"x is {list(x.shape)} and y is {list(y.shape)}"
         raise ShapeError(f"{place}: {got}; needed are [T, B, ...] and [B].{hint}")
     where = device_of(net)
-    if y.device.type == "cpu" and where.type != "cpu":
+    if isinstance(net, Network) and y.device.type == "cpu" and where.type != "cpu":
         loss.check_target(y, math.prod(net.shape(net.output)))
     x = x.to(where, non_blocking=True)
     if not x.is_floating_point():
         x = x.to(next(net.parameters()).dtype)
+    # Spikes hide NaN: a NaN membrane is not above threshold, so a loss would not show it.
+    if not math.isfinite(float(x.sum())) and not torch.isfinite(x).all():
+        step = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
+        raise InputError(f"{place}: x holds NaN or infinity, first at step {step}. Clean the data (torch.nan_to_num).")
     return x, y.to(where, non_blocking=True)
 
 
-def check_finite(place: str, net: nn.Module, x: Tensor, **values: float) -> None:
+def check_finite(place: str, net: nn.Module, **values: float) -> None:
     """Refuse a loss or gradient that is NaN or infinite, and say what is most likely behind it."""
     for name, value in values.items():
         if math.isfinite(value):
             continue
-        if not torch.isfinite(x).all():
-            cause = "The input holds NaN or infinite values: clean the data."
-        elif not all(torch.isfinite(parameter).all() for parameter in net.parameters()):
+        if not all(torch.isfinite(parameter).all() for parameter in net.parameters()):
             cause = "Parameters of the network are no longer finite: start from an earlier checkpoint."
         else:
             cause = "Lower the learning rate, clip the gradient (clip=1.0), or use a surrogate with a smaller slope."

@@ -54,7 +54,8 @@ def fit(
     Parameters
     ----------
     net : Network
-        Holds the weights of the last epoch afterwards; every module is put back to the mode (train or eval) it was in.
+        Or a module called as one, which may, say, drop inputs before a network gets them. Holds the weights of the
+        last epoch afterwards; every module is put back to the mode (train or eval) it was in.
     train : iterable of (x, y)
         Gone through once an epoch: a `DataLoader`, a list, anything that can be iterated again. x is [T, B, ...] (time
         first), y is [B]. If it has a method `set_epoch(epoch)`, that is called with 0, 1, ... first.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from neurosim.errors import InputError
 from neurosim.learning.rules import Forward
+from neurosim.network import NetworkState
 
 
 class Precision:
@@ -50,11 +49,13 @@ class Precision:
             return net
         dtype = self.dtype
 
-        def run(x: Tensor, state: Any = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
+        def run(
+            x: Tensor, state: NetworkState | None = None, *, through_time: bool = True
+        ) -> tuple[Tensor, NetworkState]:
             with torch.autocast("cuda", dtype=dtype):
-                output, state = net(x, state, through_time=through_time)
+                output, after = net(x, state, through_time=through_time)
             # Losses sum over steps and classes: in float32.
-            return output.float(), state
+            return output.float(), after
 
         return run
 

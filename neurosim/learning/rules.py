@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.learning.losses import Loss
+from neurosim.network import NetworkState
 
 Backward = Callable[[Tensor], Any]
 
@@ -22,7 +23,9 @@ Backward = Callable[[Tensor], Any]
 class Forward(Protocol):
     """What a rule needs of a network: input and state in, output and state out."""
 
-    def __call__(self, x: Tensor, state: Any = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
+    def __call__(
+        self, x: Tensor, state: NetworkState | None = None, *, through_time: bool = True
+    ) -> tuple[Tensor, NetworkState]:
         """Run `x` [T, B, ...] from `state`; `through_time=False` cuts the gradient at every step."""
         ...
 
@@ -109,6 +112,9 @@ class SLTT(Rule):
     that is, backpropagation with :math:`\partial u[t+1] / \partial u[t]` set to zero. The graph of a step is freed
     before later steps are run, so the memory for the backward pass does not depend on T.
 
+    What crosses from one step to a later one carries no gradient: membranes, loops, and edges with a delay.
+    Populations that reach the output through a delay only are therefore not trained; use `BPTT` for them.
+
     Parameters
     ----------
     k : int, optional
@@ -158,7 +164,7 @@ class SLTT(Rule):
                 "Use CrossEntropy() or CrossEntropyMSE(), a Loss of your own with per_step = True, or the rule BPTT()."
             )
         learned = self._draw(steps, generator)
-        state: Any = None
+        state: NetworkState | None = None
         total = torch.zeros((), device=x.device)
         outputs = []
         for start, stop in self._chunks(learned):
@@ -167,7 +173,7 @@ class SLTT(Rule):
                 value = loss(output, target) * ((stop - start) / steps)
             if learned[start]:
                 backward(value)
-            state = detached(state)
+            state = state.detach()
             total = total + value.detach()
             outputs.append(output.detach())
             # The names would keep this chunk's graph alive while the next one is built.
@@ -190,19 +196,6 @@ class SLTT(Rule):
             if step == len(learned) or learned[step] != learned[start] or step - start == self.chunk:
                 yield start, step
                 start = step
-
-
-def detached(state: Any) -> Any:
-    """Return the same nest of tuples, lists and dicts with every tensor cut from its graph."""
-    if isinstance(state, Tensor):
-        return state.detach()
-    if isinstance(state, dict):
-        return type(state)((key, detached(value)) for key, value in state.items())
-    if isinstance(state, tuple) and hasattr(state, "_fields"):
-        return type(state)(*map(detached, state))
-    if isinstance(state, list | tuple):
-        return type(state)(map(detached, state))
-    return state
 
 
 def _check_number(name: str, number: object) -> None:

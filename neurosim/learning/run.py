@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,8 @@ class Run:
             place = f"epoch {self.epoch + 1}, batch {number}"
             x, y = on_device(batch, self.net, self.loss, place)
             value, output = self._step(x, y, place)
+            if number == 1 and self.epoch == 0:
+                self._warn_of_untrained()
             means.add(y.shape[0], scores(value, output, y, self.loss, self.metrics))
             tick()
         if not means.samples:
@@ -80,10 +83,10 @@ class Run:
             total = get_total_norm([parameter.grad for parameter in learned if parameter.grad is not None])
             if self.clip is not None:
                 clip_grads_with_norm_(learned, self.clip, total)
-            check_finite(place, self.net, x, loss=float(value))
+            check_finite(place, self.net, loss=float(value))
             # Overflowing gradients are the scaler's business: it leaves that step out and scales less.
             if not scaler.is_enabled():
-                check_finite(place, self.net, x, gradient=float(total))
+                check_finite(place, self.net, gradient=float(total))
             found.append((value, output))
             return float(value)
 
@@ -95,6 +98,15 @@ class Run:
             # Optimizers such as LBFGS ask for the gradients several times in one step.
             self.optimizer.step(closure)
         return found[0]
+
+    def _warn_of_untrained(self) -> None:
+        names = [name for name, value in self.net.named_parameters() if value.requires_grad and value.grad is None]
+        if names:
+            warnings.warn(
+                f"no gradient reaches {', '.join(names)}: they will not be trained by {self.rule!r}. Under SLTT no "
+                "gradient crosses a delay. Connect them to the output, or set requires_grad to False.",
+                stacklevel=4,
+            )
 
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Count the epoch, step the scheduler and write the checkpoints."""

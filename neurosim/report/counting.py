@@ -90,9 +90,7 @@ def count_operations(
 class _Counter:
     """Events at each input of one synapse module, added up over the run."""
 
-    def __init__(
-        self, name: str, layer: str, synapse: Synapse, shape: tuple[int, ...], fan: FanOut
-    ) -> None:
+    def __init__(self, name: str, layer: str, synapse: Synapse, shape: tuple[int, ...], fan: FanOut) -> None:
         self.name, self.layer, self.kind = name, layer, type(synapse).__name__
         self.shape, self.after, self.fan = shape, synapse.output_shape(shape), fan
         self.events = torch.zeros(math.prod(shape), dtype=torch.int64)
@@ -127,9 +125,11 @@ def _extent(data: Mapping[str, Tensor]) -> tuple[int, int]:
     for name, values in data.items():
         if not isinstance(values, Tensor) or values.dim() < 2 or not values.shape[0] or not values.shape[1]:
             got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise InputError(f"x for {name!r} must be a tensor [T, B, ...] with at least one step and sample; got {got}.")
+            raise InputError(
+                f"x for {name!r} must be a tensor [T, B, ...] with at least one step and sample; got {got}."
+            )
         if not torch.isfinite(values).all():
-            raise InputError(f"x for {name!r} holds NaN or infinite values; operations are counted on finite input only.")
+            raise InputError(f"x for {name!r} holds NaN or infinite values; operations need finite input.")
     first = next(iter(data.values()))
     return first.shape[0], first.shape[1]
 

@@ -35,7 +35,8 @@ def energy_figure(report: EnergyReport) -> Figure:
     layers, by_layer = _largest([{name: column.layer(name) for name in column.layers} for column in columns])
     components, by_component = _largest([column.components() for column in columns])
     refused = _refusals(report)
-    figure = new_figure(10.2, 1.9 + 0.33 * len(columns) + 0.13 * len(refused) + 0.1 * (max(len(components), len(layers)) // 2))
+    keys = 0.1 * (max(len(components), len(layers)) // 2)
+    figure = new_figure(10.2, 1.9 + 0.33 * len(columns) + 0.13 * len(refused) + keys)
     grid = figure.subplots(1, 3, sharey=True, width_ratios=(1.55, 1, 1))
     if linear:
         _stacked(grid[0], columns, by_layer, layers, scale_for(max(totals), "J"))
@@ -45,9 +46,13 @@ def energy_figure(report: EnergyReport) -> Figure:
     _shares(grid[2], by_component, components, "share by what spends it", first=len(layers))
     for row, column in enumerate(columns):
         if column.refused:
-            place = (0.02, row)
             grid[0].annotate(
-                "refused: no public figure, see below", place, xycoords=("axes fraction", "data"), va="center", fontsize=8, color=MUTED
+                "refused: no public figure, see below",
+                (0.02, row),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=8,
+                color=MUTED,
             )
     grid[0].set_yticks(range(len(columns)), [column.target.title for column in columns])
     grid[0].set_ylim(len(columns) - 0.4, -0.6)
@@ -57,7 +62,7 @@ def energy_figure(report: EnergyReport) -> Figure:
         fontsize=10,
         color=INK,
     )
-    note = "Estimates from published figures per operation; static power, input and output are not in them."
+    note = "Estimates from published figures per operation, not measured power; the table says what each leaves out."
     figure.supxlabel("\n".join((note, *refused)), fontsize=7.5, color=INK, x=0.01, ha="left")
     return figure
 
@@ -157,7 +162,16 @@ def _shares(axes: Axes, parts: Sequence[Mapping[str, float]], names: Sequence[st
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(label)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=7.5, handlelength=1.0, columnspacing=1.0)
+    if names:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            ncols=2,
+            frameon=False,
+            fontsize=7.5,
+            handlelength=1.0,
+            columnspacing=1.0,
+        )
 
 
 def _key(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:

@@ -104,7 +104,8 @@ class EnergyReport:
         for column in self.columns:
             if column.target.name == name:
                 return column
-        raise InputError(f"no column {name!r} in this report. There are: {', '.join(c.target.name for c in self.columns)}.")
+        names = ", ".join(column.target.name for column in self.columns)
+        raise InputError(f"no column {name!r} in this report. There are: {names}.")
 
     def table(self) -> str:
         """Write the report as aligned text: joules per inference by layer and target, then what they mean."""
@@ -139,7 +140,9 @@ class EnergyReport:
         """
         ops = self.operations
         per_layer = ", ".join(
-            f"{n.name} {significant(n.spikes / (n.neurons * ops.samples))}" for n in ops.nodes if n.spiking and n.neurons
+            f"{node.name} {significant(node.spikes / (node.neurons * ops.samples))}"
+            for node in ops.nodes
+            if node.spiking
         )
         lines = [
             f"Spikes per neuron per inference, T r: {significant(ops.spikes_per_neuron)}"
@@ -152,8 +155,8 @@ class EnergyReport:
             if column.target.model == "memory" and column.ann is not None:
                 lines.append(_with_memory(column))
         lines.append(
-            "Published with data movement included: at T = 5 a spiking network wins only below 0.29 spikes per neuron per "
-            "inference (arXiv:2409.08290)."
+            "Published with data movement included: at T = 5 a spiking network wins only below 0.29 spikes per neuron "
+            "per inference (arXiv:2409.08290)."
         )
         return tuple(lines)
 
@@ -173,7 +176,7 @@ class EnergyReport:
                     "excluded": list(column.target.excluded),
                     "notes": list(column.notes),
                     "sources": {
-                        key: {"J" if item.unit == "J" else item.unit: item.value, "source": item.source, "note": item.note}
+                        key: {"value": item.value, "unit": item.unit, "source": item.source, "note": item.note}
                         for key, item in column.target.energy.items()
                     },
                 }
@@ -217,8 +220,8 @@ class EnergyReport:
         """Say in one sentence what was counted."""
         ops = self.operations
         return (
-            f"Energy per inference, estimated from operations counted over {ops.samples} sample(s) of {ops.steps} steps of "
-            f"{quantity(ops.dt, 's')}: {_count(ops.accumulates / ops.samples)} accumulates, "
+            f"Energy per inference, estimated from operations counted over {ops.samples} sample(s) of {ops.steps} "
+            f"steps of {quantity(ops.dt, 's')}: {_count(ops.accumulates / ops.samples)} accumulates, "
             f"{_count(ops.multiply_accumulates / ops.samples)} multiply-accumulates, "
             f"{_count(ops.dense / ops.samples)} if dense, {_count(ops.spikes / ops.samples)} spikes."
         )
@@ -231,7 +234,8 @@ class EnergyReport:
 
 
 def energy(
-    operations: Operations, targets: str | os.PathLike[str] | Target | Iterable[str | os.PathLike[str] | Target] = DEFAULT_TARGETS
+    operations: Operations,
+    targets: str | os.PathLike[str] | Target | Iterable[str | os.PathLike[str] | Target] = DEFAULT_TARGETS,
 ) -> EnergyReport:
     """Price counted operations on one or several targets.
 
@@ -298,9 +302,10 @@ def _convention(operations: Operations, column: EnergyColumn) -> str:
     ann = column.ann or 0.0
     graded = " (graded inputs are charged as multiply-accumulates)" if operations.multiply_accumulates else ""
     return (
-        f"Arithmetic alone, {column.target.title}: synapses {quantity(snn, 'J')}, equal dense ANN {quantity(ann, 'J')}. "
-        f"Break-even is T r = {even:.2f} spikes per synapse per inference, here {significant(operations.events_per_connection)}"
-        f"{graded}: {'lower' if snn < ann else 'not lower'} than the ANN."
+        f"Arithmetic alone, {column.target.title}: synapses {quantity(snn, 'J')}, "
+        f"equal dense ANN {quantity(ann, 'J')}. Break-even is T r = {even:.2f} spikes per synapse per inference, "
+        f"here {significant(operations.events_per_connection)}{graded}: "
+        f"{'lower' if snn < ann else 'not lower'} than the ANN."
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _STYLE = """
 :root { color-scheme: light; }
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; color: #222; background: #fff;
+body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; color: #222; background: #fff;
        font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; border-bottom: 1px solid #ddd; padding-bottom: .25rem; }
@@ -34,7 +34,9 @@ img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #eee; }
 thead th { border-bottom: 2px solid #ccc; }
-td.number, th.number { text-align: right; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
+table.pairs td.number { text-align: left; }
 td.refused { color: #884400; }
 ul { padding-left: 1.2rem; }
 footer { margin-top: 3rem; color: #666; font-size: .85rem; }
@@ -140,7 +142,7 @@ def _figure(figure: Figure, heading: str) -> str:
 
 def _pairs(values: Mapping[Any, Any]) -> str:
     rows = "".join(f"<tr><th>{escape(str(key))}</th>{_cell(value)}</tr>" for key, value in values.items())
-    return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll"><table class="pairs"><tbody>{rows}</tbody></table></div>'
 
 
 def _rows(rows: Sequence[Mapping[Any, Any]]) -> str:

@@ -19,13 +19,13 @@ _STEPS = ("epoch", "step", "iteration")
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Draw what a training run logged: losses in one panel, accuracies in another, any other metric in one of its own.
+    """Draw what a training run logged: losses in one panel, accuracies in another, other metrics in their own.
 
     Parameters
     ----------
     history : sequence of mapping
-        One for each epoch, such as ``{"epoch": 1, "train_loss": 0.4, "val_accuracy": 0.93}``. Whatever is there and is a
-        number is drawn; a key may be missing in some epochs. Keys are grouped by their last word, and
+        One for each epoch, such as ``{"epoch": 1, "train_loss": 0.4, "val_accuracy": 0.93}``. Whatever is
+        there and is a number is drawn; a key may be missing in some epochs. Keys are grouped by their last word, and
         ``train`` and ``val`` share a panel. Without ``"epoch"``, entries are counted from 1.
     title : str
         Above the picture.
@@ -50,7 +50,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str = "") -> 
             xs.append(float(place))
             ys.append(float(value))
     if not groups:
-        raise InputError("nothing to draw: the history holds no numbers. It should be a list of dicts, one for each epoch.")
+        raise InputError("nothing to draw: the history holds no numbers. Give a list of dicts, one for each epoch.")
     panels = sorted(groups, key=lambda name: (name != "loss", name != "accuracy", name))
     figure = new_figure(min(3.6 * len(panels), 10.8), 2.7 * math.ceil(len(panels) / 3))
     grid = figure.subplots(math.ceil(len(panels) / 3), min(len(panels), 3), squeeze=False)
@@ -69,8 +69,9 @@ def _panel(axes: Axes, name: str, lines: Mapping[str, tuple[list[float], list[fl
     tidy(axes, grid="y")
     for k, (key, (xs, ys)) in enumerate(lines.items()):
         label = key.rsplit("_", 1)[0] if "_" in key else key
-        if name in ("loss", "accuracy"):
-            best = min(ys) if name == "loss" else max(ys)
+        finite = [y for y in ys if math.isfinite(y)]
+        if finite and name in ("loss", "accuracy"):
+            best = min(finite) if name == "loss" else max(finite)
             label += f", best {best:.2%}" if name == "accuracy" else f", best {significant(best)}"
         marker = "o" if len(xs) < 30 else ""
         axes.plot(xs, ys, color=colour(k), linewidth=1.4, marker=marker, markersize=3, label=label)

@@ -168,8 +168,7 @@ class Operations:
 
     def __add__(self, other: Operations) -> Operations:
         """Join the counts of two sets of samples."""
-        mine = tuple((item.name, item.kind) for item in (*self.synapses, *self.nodes))
-        theirs = tuple((item.name, item.kind) for item in (*other.synapses, *other.nodes))
+        mine, theirs = self._parts(), other._parts()
         if mine != theirs:
             raise InputError(f"counts of different networks do not add: {mine} and {theirs}.")
         if self.steps != other.steps or self.dt != other.dt:
@@ -184,6 +183,10 @@ class Operations:
             samples=self.samples + other.samples,
             dt=self.dt,
         )
+
+    def _parts(self) -> tuple[tuple[str, str], ...]:
+        synapses = ((item.name, item.kind) for item in self.synapses)
+        return (*synapses, *((node.name, node.kind) for node in self.nodes))
 
     @property
     def layers(self) -> tuple[str, ...]:

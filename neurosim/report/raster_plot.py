@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from neurosim.simulate import Recording
+    from neurosim.recording import Recording, Spikes
 
 _MOST_NEURONS = 200
 
@@ -127,7 +127,8 @@ def _draw(
 ) -> None:
     spikes = recording.spikes[name]
     steps, rows = _rows(spikes, keep, sample)
-    times = (place * recording.T + steps) * recording.dt / unit
+    # A spike counts at the end of its step, as in `Spikes.time`.
+    times = (place * recording.T + steps + 1) * recording.dt / unit
     size = float(np.clip(_height(len(keep)) * 72 / len(keep) * 0.8, 2.2, 9.0))
     axes.plot(
         times,
@@ -142,18 +143,16 @@ def _draw(
     )
 
 
-def _rows(spikes: Any, keep: np.ndarray, sample: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of one sample's spikes, and the row where each neuron is drawn; neurons not in `keep` are left out."""
-    mine = spikes.batch == sample
+def _rows(spikes: Spikes, keep: np.ndarray, sample: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the steps of one sample's spikes and the rows they are drawn in; neurons not in `keep` are left out."""
+    mine = np.asarray(spikes.batch) == sample
     neurons = np.asarray(spikes.neuron)[mine]
     row = np.minimum(np.searchsorted(keep, neurons), len(keep) - 1)
     drawn = keep[row] == neurons
     return np.asarray(spikes.step)[mine][drawn], row[drawn]
 
 
-def _rates(
-    side: Axes, recording: Recording, name: str, keep: np.ndarray, samples: Sequence[int], tint: str
-) -> None:
+def _rates(side: Axes, recording: Recording, name: str, keep: np.ndarray, samples: Sequence[int], tint: str) -> None:
     counts = sum(np.bincount(_rows(recording.spikes[name], keep, k)[1], minlength=len(keep)) for k in samples)
     rate = counts / (len(samples) * recording.T * recording.dt)
     side.stairs(rate, np.arange(len(keep) + 1) - 0.5, orientation="horizontal", fill=True, color=tint)

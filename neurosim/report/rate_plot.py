@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosim.errors import InputError
 from neurosim.report.raster_plot import _names
 from neurosim.report.style import FAINT, INK, colour, new_figure, tidy, time_unit
 from neurosim.report.units import significant
@@ -14,11 +15,11 @@ from neurosim.report.units import significant
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from neurosim.simulate import Recording
+    from neurosim.recording import Recording
 
 
 def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int = 50, title: str = "") -> Figure:
-    """Draw the rates of layers: the distribution over neurons on the left, the population's rate over time on the right.
+    """Draw rates of layers: their distribution over neurons on the left, the mean over time on the right.
 
     Parameters
     ----------
@@ -39,9 +40,11 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
     Raises
     ------
     InputError
-        For a layer that was not recorded.
+        For a layer that was not recorded, or `bins` below 1.
     """
     names = _names(recording, names)
+    if bins < 1:
+        raise InputError(f"bins must be at least 1; got {bins}.")
     duration = recording.T * recording.dt
     unit, unit_name = time_unit(duration)
     edges = np.unique(np.linspace(0, recording.T, min(bins, recording.T) + 1).round().astype(np.int64))
@@ -50,13 +53,13 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
     for k, name in enumerate(names):
         spikes = recording.spikes[name]
         count = int(np.prod(spikes.shape))
-        each = np.bincount(spikes.neuron, minlength=count) / (recording.B * duration)
+        each = np.bincount(np.asarray(spikes.neuron), minlength=count) / (recording.B * duration)
         label = f"{name}: mean {significant(float(each.mean()))} Hz, {np.mean(each == 0):.0%} silent"
         order = np.sort(each)
         left.plot(
             np.r_[order[0], order], np.arange(count + 1) / count, drawstyle="steps-post", color=colour(k), linewidth=1.4
         )
-        inside = np.histogram(spikes.step, edges)[0] / (np.diff(edges) * recording.dt * recording.B * count)
+        inside = np.histogram(np.asarray(spikes.step), edges)[0] / (np.diff(edges) * recording.dt * recording.B * count)
         right.stairs(inside, edges * recording.dt / unit, baseline=None, color=colour(k), linewidth=1.4, label=label)
     left.set(xlabel="rate of a neuron (Hz)", ylabel="share of neurons", ylim=(0, 1.02))
     left.axhline(0.5, color=FAINT, linewidth=0.6, linestyle=":")
@@ -65,7 +68,13 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
     right.set_ylim(bottom=0)
     tidy(left, grid="y")
     tidy(right, grid="y")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 2), frameon=False, fontsize=8)
+    figure.legend(
+        *right.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(len(names), 2),
+        frameon=False,
+        fontsize=8,
+    )
     if title:
         figure.suptitle(title, fontsize=10, color=INK)
     return figure

@@ -53,8 +53,8 @@ def tidy(axes: Axes, *, grid: str = "") -> Axes:
     for side in ("left", "bottom"):
         axes.spines[side].set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=8, length=3, width=0.6)
-    axes.xaxis.label.set_size(9)
-    axes.yaxis.label.set_size(9)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
     if grid in ("x", "y"):
         axes.grid(axis=grid, color="#E6E6E6", linewidth=0.6)  # type: ignore[arg-type]
         axes.set_axisbelow(True)

@@ -13,9 +13,9 @@ from neurosim.report.style import INK, colour, new_figure, tidy, time_unit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from neurosim.simulate import Recording
+    from neurosim.recording import Recording
 
-_UNITS = {"v": "membrane v"}
+_NAMES = {"v": "membrane v", "u": "membrane before reset u", "j": "synaptic current j"}
 
 
 def traces(
@@ -58,31 +58,33 @@ def traces(
         raise InputError(f"no trace {name!r} was recorded. Recorded: {', '.join(recording.traces) or 'none'}.")
     if not 0 <= sample < recording.B:
         raise InputError(f"sample {sample} is not among the {recording.B} recorded ones (0 to {recording.B - 1}).")
-    values = np.asarray(recording.traces[name])[:, sample].reshape(recording.T, -1)
+    values = np.asarray(recording.traces[name][:, sample]).reshape(recording.T, -1)
     node, _, variable = name.rpartition(".")
     steps = _spike_steps(recording, node, sample, values.shape[1])
     chosen = _busiest(steps) if neurons is None else [int(k) for k in neurons]
+    if not chosen:
+        raise InputError("no neuron was chosen; give at least one.")
     for neuron in chosen:
         if not 0 <= neuron < values.shape[1]:
             raise InputError(f"neuron {neuron} is not among the {values.shape[1]} of {node!r}.")
     levels = _levels(threshold, values.shape[1], node)
 
     unit, unit_name = time_unit(recording.T * recording.dt)
-    time = np.arange(recording.T) * recording.dt / unit
+    # Recorded values are those after each step.
+    time = np.arange(1, recording.T + 1) * recording.dt / unit
     figure = new_figure(7.2, 0.9 + 1.05 * len(chosen))
     rows = figure.subplots(len(chosen), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, neuron in zip(rows, chosen, strict=True):
         axes.plot(time, values[:, neuron], color=colour(0), linewidth=0.9)
-        top = values[:, neuron].max(initial=0.0)
         if levels is not None:
             axes.axhline(levels[neuron], color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
-            top = max(top, levels[neuron])
         _mark(axes, time[steps[neuron]])
         axes.set_ylabel(f"neuron {neuron}")
         tidy(axes)
-        axes.margins(x=0.01, y=0.08)
+        axes.set_xlim(0, recording.T * recording.dt / unit)
+        axes.margins(y=0.08)
     rows[-1].set_xlabel(f"time ({unit_name})")
-    figure.supylabel(f"{node or name}: {_UNITS.get(variable, variable)}", fontsize=9, color=INK)
+    figure.supylabel(f"{node or name}: {_NAMES.get(variable, variable)}", fontsize=9, color=INK)
     if title:
         figure.suptitle(title, fontsize=10, color=INK)
     return figure
@@ -106,8 +108,10 @@ def _spike_steps(recording: Recording, node: str, sample: int, count: int) -> li
     if node not in recording.spikes:
         return [np.zeros(0, np.int64) for _ in range(count)]
     spikes = recording.spikes[node]
-    mine = spikes.batch == sample
-    return [spikes.step[mine & (spikes.neuron == neuron)] for neuron in range(count)]
+    mine = np.asarray(spikes.batch) == sample
+    step, who = np.asarray(spikes.step)[mine], np.asarray(spikes.neuron)[mine]
+    order = np.argsort(who, kind="stable")
+    return np.split(step[order], np.searchsorted(who[order], np.arange(1, count)))
 
 
 def _busiest(steps: list[np.ndarray]) -> list[int]:
@@ -121,5 +125,7 @@ def _levels(threshold: Any, count: int, node: str) -> np.ndarray | None:
     plain = threshold.detach().cpu().numpy() if hasattr(threshold, "detach") else threshold
     levels = np.asarray(plain, dtype=float).reshape(-1)
     if len(levels) not in (1, count):
-        raise InputError(f"threshold must be one number or one for each of the {count} neurons of {node!r}; got {len(levels)}.")
+        raise InputError(
+            f"threshold must be one number or one for each of the {count} neurons of {node!r}; got {len(levels)}."
+        )
     return np.broadcast_to(levels, (count,))

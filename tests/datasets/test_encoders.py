@@ -80,6 +80,12 @@ def test_rate_allows_one_spike_a_step_and_no_more(dt):
         rate(5, max_rate=1.01 / dt, dt=dt)
 
 
+def test_rate_forgives_a_dt_that_was_rounded_up():
+    dt = math.nextafter(1e-3, 1)
+    assert 1000.0 * dt > 1
+    assert rate(5, max_rate=1000.0, dt=dt)(torch.ones(1, 3)).sum() == 15
+
+
 @pytest.mark.parametrize("max_rate", [0.0, -5.0, math.inf, math.nan])
 def test_rate_needs_a_positive_rate(max_rate):
     with pytest.raises(InputError, match=r"max_rate = .* Hz, but it must be positive and finite"):
@@ -125,6 +131,15 @@ def test_latency_with_tau_is_the_first_spike_of_a_leaky_membrane(value, threshol
     assume(closest > 1e-9)  # where the membrane touches the threshold, rounding decides
     encode = latency(steps, tau=tau, threshold=threshold, dt=dt)
     assert spike_step(encode(torch.tensor([[value]]))[:, 0]) == [expected]
+
+
+def test_latency_is_silent_where_the_membrane_needs_longer_than_there_is():
+    def value(time):  # the current that reaches 0.1 at this time
+        return 0.1 / (1 - math.exp(-time / 20e-3))
+
+    encode = latency(5, tau=20e-3, threshold=0.1, dt=1e-3)
+    x = torch.tensor([[value(4.5e-3), value(5.5e-3), value(6.5e-3)]])
+    assert spike_step(encode(x)[:, 0]) == [4, None, None]
 
 
 def test_latency_silences_what_is_not_above_the_threshold():
@@ -185,6 +200,12 @@ def test_delta_lags_behind_a_jump_and_catches_up():
     assert spikes[:, 0].tolist() == [[0, 0], [1, 0], [1, 0], [0, 0], [0, 0]]
     assert delta(0.5).decode(spikes, x[0]).flatten().tolist() == [0, 0.5, 1, 1, 1]
     assert delta(0.5, graded=True)(x)[1, 0].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_delta_waits_for_a_whole_threshold(graded):
+    x = torch.tensor([0.0, 0.9, 1.0, 0.1, 0.0])[:, None]
+    assert delta(1.0, graded=graded)(x)[:, 0].tolist() == [[0, 0], [0, 0], [1, 0], [0, 0], [0, 1]]
 
 
 def test_delta_puts_its_channels_after_the_batch():

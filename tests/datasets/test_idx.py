@@ -78,6 +78,15 @@ def test_bytes_after_the_end_are_refused_with_both_numbers(folder, packed):
         read_idx(written(folder, GOOD + b"\0", packed=packed))
 
 
+@pytest.mark.parametrize("length", [0, 1 << 20])
+def test_a_byte_after_the_end_is_noticed_where_reading_pauses(folder, length):
+    # The reader takes a mebibyte at a time: the surplus byte lies just behind the last piece.
+    values = np.zeros(length, np.uint8)
+    assert len(read_idx(written(folder, as_idx(values), packed=True))) == length
+    with pytest.raises(FileError, match=rf"found more than {length}\. Fetch"):
+        read_idx(written(folder, as_idx(values) + b"\0", packed=True))
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_missing_values_are_counted(folder, packed):
     with pytest.raises(FileError, match=r"need 24 bytes after the head, found 23\. Fetch it again"):

@@ -93,7 +93,7 @@ def dense_case(seed: int = 0) -> Case:
             Dense("lif->cuba", "lif", "cuba", w2),
             Dense("input->cuba", "input", "cuba", skip, delay=1),
         ),
-        bias_currents=(BiasCurrent("bias->cuba", "cuba", bias),),
+        bias_currents=(BiasCurrent("cuba", bias),),
     )
     return Case(graph, Request({"input": x}, ("lif", "cuba")), expected)
 
@@ -127,7 +127,7 @@ def conv_case(seed: int = 0) -> Case:
         ),
         conv=(conv("input", "images", k1, *first), conv("images", "flat", k2, *second)),
         dense=(Dense("flat->out", "flat", "out", w),),
-        bias_currents=(BiasCurrent("bias->images", "images", bias.transpose(2, 1, 0).reshape(-1)),),
+        bias_currents=(BiasCurrent("images", bias.transpose(2, 1, 0).reshape(-1)),),
     )
     return Case(graph, Request({"input": x.transpose(0, 1, 4, 3, 2)}, ("images", "flat", "out")), expected)
 

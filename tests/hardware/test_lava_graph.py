@@ -18,7 +18,7 @@ pytest.importorskip("lava.magma")
 
 
 def differing(case: Case) -> dict[str, int]:
-    run = run_graph(case.graph, case.request, timeout=60.0)
+    run = run_graph(case.graph, case.request, timeout=300.0)
     return {name: int((run.spikes[name] != spikes).sum()) for name, spikes in case.expected.items()}
 
 

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from neurosim.errors import FileError, InputError, ShapeError
-from neurosim.learning import load_checkpoint, save_checkpoint
 from neurosim.learning import checkpoint as module
+from neurosim.learning import load_checkpoint, save_checkpoint
 
 
-def small(seed: int = 0, hidden: int = 5) -> nn.Module:
+def small(seed: int = 0, hidden: int = 5) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(3, hidden), nn.Linear(hidden, 2))
 
@@ -180,7 +180,9 @@ def test_another_network_is_refused_by_parameter_and_left_alone(saved: Path) -> 
         load_checkpoint(saved, nn.Sequential(nn.Linear(3, 5)))
     with pytest.raises(InputError, match=r"has no '2\.weight', which the network needs"):
         load_checkpoint(saved, nn.Sequential(*small(), nn.Linear(2, 2)))
-    with pytest.raises(InputError, match=r"'0\.weight' is torch\.float32, in the network it is torch\.float64\. Convert"):
+    with pytest.raises(
+        InputError, match=r"'0\.weight' is torch\.float32, in the network it is torch\.float64\. Convert"
+    ):
         load_checkpoint(saved, small().double())
 
 

@@ -28,7 +28,7 @@ def batches(sizes: tuple[int, ...] = (4, 2)) -> list[Batch]:
 def test_means_are_over_samples_not_batches() -> None:
     net, (first, second) = network(), batches()
     whole = (torch.cat([first[0], second[0]], 1), torch.cat([first[1], second[1]]))
-    z, _ = net(whole[0])
+    z = net(whole[0])[0].detach()
     found = evaluate(net, [first, second])
     assert found["loss"] == pytest.approx(float(CrossEntropy()(z, whole[1])), rel=1e-6)
     assert found["accuracy"] == pytest.approx(float((CrossEntropy().prediction(z) == whole[1]).double().mean()))
@@ -99,5 +99,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_likely_cause() -> None:
     net, (x, y) = network(), batches()[0]
     with torch.no_grad():
         next(net.parameters()).fill_(float("nan"))
-    with pytest.raises(InputError, match=r"evaluation, batch 1: the loss is nan\. Parameters of the network are no longer"):
+    with pytest.raises(
+        InputError, match=r"evaluation, batch 1: the loss is nan\. Parameters of the network are no longer"
+    ):
         evaluate(net, [(x, y)])

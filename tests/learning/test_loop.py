@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset
 
 import neurosim as ns
-from neurosim import files
 from neurosim.errors import FileError, InputError
 from neurosim.learning import (
     BPTT,
@@ -235,7 +235,7 @@ def test_a_plateau_scheduler_is_given_the_watched_loss() -> None:
     class Seen(lr_scheduler.ReduceLROnPlateau):
         seen: list[float]
 
-        def step(self, metrics: Any, epoch: Any = None) -> None:
+        def step(self, metrics: Any, epoch: Any = None) -> None:  # type: ignore[override]
             self.seen.append(float(metrics))
             super().step(metrics)
 
@@ -254,7 +254,8 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(tmp_path: Pat
     history = quiet(
         net,
         batches(),
-        optimizer=torch.optim.SGD(net.parameters(), 3.0),
+        # Steps against the gradient's sign: it gets worse from some epoch on.
+        optimizer=torch.optim.SGD(net.parameters(), 0.1, maximize=True),
         validate=batches(2, seed=5),
         epochs=6,
         checkpoint=tmp_path,
@@ -262,7 +263,7 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(tmp_path: Pat
     )
     losses = history["validation_loss"]
     best = losses.index(min(losses))
-    assert best < 5, "the last epoch is the best one: the two checkpoints cannot be told apart"
+    assert best < 5, "the last epoch is the best one: the two files cannot be told apart"
     for name, epoch in (("best.pt", best), ("last.pt", 5)):
         found = load_checkpoint(tmp_path / name)
         assert all(torch.equal(found.network[key], held[epoch][key]) for key in held[epoch])
@@ -360,7 +361,9 @@ def test_metrics_and_their_names_reach_the_rows() -> None:
     def size(output: Tensor, target: Tensor, predicted: Tensor) -> float:
         return float(len(predicted))
 
-    history = quiet(network(), batches(2), validate=batches(1, 3), epochs=1, metrics=[accuracy, size], loss=MaxMembrane())
+    history = quiet(
+        network(), batches(2), validate=batches(1, 3), epochs=1, metrics=[accuracy, size], loss=MaxMembrane()
+    )
     assert list(history.last) == [
         "epoch",
         "learning_rate",
@@ -401,8 +404,8 @@ class Poisoned:
 def test_nan_input_is_named_and_the_checkpoint_is_the_last_good_one(tmp_path: Path, value: float) -> None:
     quiet(network(), batches(3), epochs=1, checkpoint=tmp_path / "good")
     net = network()
-    with pytest.raises(InputError, match=r"epoch 2, batch 2: the \w+ is -?(nan|inf)\. The input holds NaN or infinite"):
-        quiet(net, Poisoned(4, lambda x: x.fill_(value)), epochs=3, checkpoint=tmp_path / "bad")
+    with pytest.raises(InputError, match=r"epoch 2, batch 2: x holds NaN or infinity, first at step 3\. Clean"):
+        quiet(net, Poisoned(4, lambda x: x[3:].fill_(value)), epochs=3, checkpoint=tmp_path / "bad")
     good, kept = (load_checkpoint(tmp_path / name / "last.pt") for name in ("good", "bad"))
     assert kept.training is not None and kept.training["epoch"] == 1
     assert all(torch.equal(good.network[key], kept.network[key]) for key in good.network)
@@ -426,14 +429,16 @@ class Overflowing(CrossEntropy):
 @pytest.mark.parametrize("rule", [BPTT(), SLTT()], ids=repr)
 def test_a_loss_or_gradient_that_overflows_is_named_with_what_to_try(what: str, rule: Rule) -> None:
     net = network()
-    with pytest.raises(InputError, match=rf"epoch 1, batch 1: the {what} is \w+\. Lower the learning rate, clip the grad"):
+    with pytest.raises(
+        InputError, match=rf"epoch 1, batch 1: the {what} is \w+\. Lower the learning rate, clip the grad"
+    ):
         quiet(net, batches(), rule=rule, loss=Overflowing(what))
     assert equal(net, network())
 
 
-def test_a_validation_loss_that_is_not_finite_is_named() -> None:
-    (x, y) = batches(1)[0]
-    with pytest.raises(InputError, match=r"epoch 1, validation, batch 1: the loss is nan\. The input holds NaN"):
+def test_validation_data_that_is_not_finite_is_named() -> None:
+    x, y = batches(1)[0]
+    with pytest.raises(InputError, match=r"epoch 1, validation, batch 1: x holds NaN or infinity, first at step 0"):
         quiet(network(), batches(), validate=[(x * float("nan"), y)])
 
 
@@ -459,7 +464,7 @@ def test_an_interrupt_while_writing_leaves_the_earlier_checkpoint(
     quiet(network(), batches(), epochs=1, checkpoint=tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(files.os, "fsync", lambda descriptor: signal.raise_signal(signal.SIGINT))
+        patch.setattr("neurosim.files.os.fsync", lambda descriptor: signal.raise_signal(signal.SIGINT))
         quiet(network(), batches(), epochs=2, checkpoint=tmp_path, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     quiet(network(), batches(), epochs=2, checkpoint=tmp_path, resume=True)
@@ -469,7 +474,9 @@ def test_resuming_a_finished_run_gives_its_history_and_weights(tmp_path: Path) -
     net = network()
     history = quiet(net, batches(), epochs=2, checkpoint=tmp_path)
     other = network(1)
-    assert without_seconds(quiet(other, batches(), epochs=2, checkpoint=tmp_path, resume=True)) == without_seconds(history)
+    assert without_seconds(quiet(other, batches(), epochs=2, checkpoint=tmp_path, resume=True)) == without_seconds(
+        history
+    )
     assert equal(net, other)
 
 
@@ -486,7 +493,9 @@ def test_a_resume_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
         assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
         assert (tmp_path / "last.pt").read_bytes() == whole
 
-    refused(InputError, r"last\.pt: the run was made with rule BPTT\(\), now it is SLTT\(k=None, chunk=8\)", rule=SLTT())
+    refused(
+        InputError, r"last\.pt: the run was made with rule BPTT\(\), now it is SLTT\(k=None, chunk=8\)", rule=SLTT()
+    )
     refused(
         InputError,
         r"the run was made with optimizer Adam, now it is SGD\. Resume with the same",
@@ -544,7 +553,10 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(tmp_path: Path
         ({"seed": -1}, r"seed=-1: a whole number from 0"),
         ({"mixed_precision": torch.float16}, r"mixed_precision=torch\.float16 needs a CUDA device"),
         ({"metrics": [accuracy, accuracy]}, r"two columns of the history would be called 'accuracy'"),
-        ({"rule": SLTT(), "loss": MaxMembrane()}, r"needs a loss that is a mean over steps; MaxMembrane\(\) looks at all"),
+        (
+            {"rule": SLTT(), "loss": MaxMembrane()},
+            r"needs a loss that is a mean over steps; MaxMembrane\(\) looks at all",
+        ),
         ({"validate": iter(())}, r"validate is a tuple_iterator, which cannot be gone through once per epoch"),
         ({"validate": []}, r"epoch 1, validation: the data gave no batch"),
     ],
@@ -555,7 +567,9 @@ def test_arguments_are_checked(options: dict[str, Any], message: str) -> None:
 
 
 def test_data_that_can_be_gone_through_once_only_or_not_at_all_is_refused() -> None:
-    with pytest.raises(InputError, match=r"train is a list_iterator, which cannot be gone through once per epoch\. Give"):
+    with pytest.raises(
+        InputError, match=r"train is a list_iterator, which cannot be gone through once per epoch\. Give"
+    ):
         quiet(network(), iter(batches()))
     with pytest.raises(InputError, match=r"train is a int, which cannot"):
         quiet(network(), 3)
@@ -576,3 +590,17 @@ def test_optimizer_and_scheduler_must_belong_to_the_network() -> None:
         parameter.requires_grad_(False)
     with pytest.raises(InputError, match=r"no parameter that requires a gradient: there is nothing to train"):
         quiet(net, batches())
+
+
+def test_parameters_that_no_gradient_reaches_are_named() -> None:
+    def late() -> Any:
+        nodes = {"input": ns.Input(8), "hidden": ns.LIF(dt=DT), "out": ns.LI(dt=DT)}
+        first = ns.Edge("input", "hidden", ns.Linear(8, 12))
+        return ns.Network(nodes, [first, ns.Edge("hidden", "out", ns.Linear(12, 3), delay=2 * DT)])
+
+    with pytest.warns(UserWarning, match=r"no gradient reaches .*input->hidden.*will not be trained by SLTT\(") as told:
+        quiet(late(), batches(2), rule=SLTT(), epochs=2)
+    assert len(told) == 1 and "hidden->out" not in str(told[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quiet(late(), batches(2), epochs=1)

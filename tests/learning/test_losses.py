@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError, UnitError
@@ -218,7 +217,7 @@ def test_latency_pulls_the_right_neuron_earlier_and_pushes_the_others_later() ->
 @pytest.mark.parametrize(("right", "direction"), [(0, -1), (1, 1)])
 def test_latency_moves_a_spike_in_a_network_through_the_surrogate(right: int, direction: int) -> None:
     net = ns.Sequential(ns.Linear(2, 2), ns.LIF(tau_mem=20e-3, dt=DT, spike=ns.atan(2.0))).double()
-    weight = next(net.parameters())
+    weight: torch.Tensor = next(net.parameters())
     with torch.no_grad():
         weight.copy_(torch.tensor([[2.5, 0.0], [0.0, 2.5]]))
     x = torch.ones(40, 1, 2, dtype=torch.float64)
@@ -230,7 +229,7 @@ def test_latency_moves_a_spike_in_a_network_through_the_surrogate(right: int, di
         BPTT().gradients(net, x, torch.tensor([right]), loss)
         assert weight.grad is not None and torch.sign(weight.grad[0, 0]) == direction
         with torch.no_grad():
-            weight -= 0.3 * weight.grad
+            weight.sub_(0.3 * weight.grad)
     after = Latency.first_spike(net(x)[0])[0, 0]
     assert torch.sign(after - before) == direction
 
@@ -251,7 +250,9 @@ def test_targets_are_checked(loss: Loss) -> None:
         loss(z, y[:5])
     with pytest.raises(InputError, match=r"the target is torch\.float32; classes are int64: target\.long\(\)"):
         loss(z, y.float())
-    with pytest.raises(InputError, match=r"the target holds class 4; the output has 4 classes, 0 to 3\. Check the labels"):
+    with pytest.raises(
+        InputError, match=r"the target holds class 4; the output has 4 classes, 0 to 3\. Check the labels"
+    ):
         loss(z, torch.full_like(y, 4))
     with pytest.raises(InputError, match=r"the target holds class -1;"):
         loss(z, torch.full_like(y, -1))
@@ -274,7 +275,9 @@ def test_latency_refuses_milliseconds(arguments: dict[str, float]) -> None:
 
 
 def test_target_rates_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UnitError, match=r"TargetRates\(correct=50\.0\): share of steps, allowed are 0 to 1\. For rates in hertz"):
+    with pytest.raises(
+        UnitError, match=r"TargetRates\(correct=50\.0\): share of steps, allowed are 0 to 1\. For rates in hertz"
+    ):
         TargetRates(correct=50.0)
     with pytest.raises(UnitError, match=r"TargetRates\(incorrect=2000\.0\): Hz, allowed are 0 to 1000\."):
         TargetRates(correct=100.0, incorrect=2000.0, dt=DT)

@@ -12,7 +12,9 @@ from neurosim.learning.precision import Precision
 
 def test_half_precision_on_a_cpu_is_refused() -> None:
     for dtype in (torch.float16, torch.bfloat16):
-        with pytest.raises(InputError, match=rf"mixed_precision={dtype} needs a CUDA device, the network is on cpu\. Leave"):
+        with pytest.raises(
+            InputError, match=rf"mixed_precision={dtype} needs a CUDA device, the network is on cpu\. Leave"
+        ):
             Precision(dtype, torch.device("cpu"))
 
 

@@ -77,7 +77,6 @@ class Conv:
 class BiasCurrent:
     """A current of constant `weight` [neurons, in Lava's order] into `target` from its first data step on."""
 
-    name: str
     target: str
     weight: np.ndarray
 

@@ -23,9 +23,9 @@ class Processes:
 
     Attributes
     ----------
-    sources, neurons, connections, sinks : dict of str to lava process
-        Ring buffers that send, ``LIF`` populations, ``Dense``, ``DelayDense`` and ``Conv``, ring buffers that receive.
-        The connections named ``bias -> node`` and their sources carry biases as currents.
+    sources, neurons, connections, biases, sinks : dict of str to lava process
+        Ring buffers that send, ``LIF`` populations, ``Dense``, ``DelayDense`` and ``Conv`` by edge, ``Dense`` that carry a
+        bias as a current by population, ring buffers that receive by population.
     monitors : dict of (str, str) to lava ``Monitor``
         Those asked for, by population and variable.
     latency : dict of str to int
@@ -37,6 +37,7 @@ class Processes:
     sources: dict[str, Any]
     neurons: dict[str, Any]
     connections: dict[str, Any]
+    biases: dict[str, Any]
     sinks: dict[str, Any]
     latency: dict[str, int]
     steps: int
@@ -87,6 +88,7 @@ def build(
     monitor : sequence of (str, str)
         Populations and variables ("u" or "v") to monitor.
     """
+    from lava.proc.dense.process import Dense
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Ring
     from lava.proc.lif.process import LIF
@@ -111,21 +113,20 @@ def build(
     shapes = {node.name: node.shape for node in (*graph.sources, *graph.populations)}
 
     connections: dict[str, Any] = {}
-    for item in graph.dense:
-        connections[item.name] = _dense(item, graded.get(item.source, 0))
-        _flat(outputs[item.source]).connect(connections[item.name].s_in)
-        connections[item.name].a_out.connect(neurons[item.target].a_in)
-    for item in graph.conv:
-        connections[item.name] = _conv(item, shapes[item.source], graded.get(item.source, 0))
-        outputs[item.source].connect(connections[item.name].s_in)
-        images = connections[item.name].a_out
-        (images if len(shapes[item.target]) == 3 else _flat(images)).connect(neurons[item.target].a_in)
+    for dense in graph.dense:
+        process = connections[dense.name] = _dense(dense, graded.get(dense.source, 0))
+        _flat(outputs[dense.source]).connect(process.s_in)
+        process.a_out.connect(neurons[dense.target].a_in)
+    for conv in graph.conv:
+        process = connections[conv.name] = _conv(conv, shapes[conv.source], graded.get(conv.source, 0))
+        outputs[conv.source].connect(process.s_in)
+        images = process.a_out
+        (images if len(shapes[conv.target]) == 3 else _flat(images)).connect(neurons[conv.target].a_in)
     latency = {p.name: p.latency for p in graph.populations}
-    for item in graph.bias_currents:
-        sources[item.name] = Ring(data=_constant_from(latency[item.target] - 1, steps))
-        connections[item.name] = _dense(description.Dense(item.name, "", item.target, item.weight[:, None]), 0)
-        sources[item.name].s_out.connect(connections[item.name].s_in)
-        connections[item.name].a_out.reshape(shapes[item.target]).connect(neurons[item.target].a_in)
+    biases = {bias.target: Dense(weights=bias.weight[:, None]) for bias in graph.bias_currents}
+    for name, process in biases.items():
+        Ring(data=_constant_from(latency[name] - 1, steps)).s_out.connect(process.s_in)
+        process.a_out.reshape(shapes[name]).connect(neurons[name].a_in)
 
     sinks = {name: Sink(shape=shapes[name], buffer=steps) for name in record}
     for name, sink in sinks.items():
@@ -133,7 +134,7 @@ def build(
     monitors = {pair: Monitor() for pair in monitor}
     for (name, variable), process in monitors.items():
         process.probe(getattr(neurons[name], variable), steps)
-    return Processes(sources, neurons, connections, sinks, latency, steps, monitors)
+    return Processes(sources, neurons, connections, biases, sinks, latency, steps, monitors)
 
 
 def _dense(item: description.Dense, bits: int) -> Any:

@@ -1,0 +1,252 @@
+"""A network as a Lava process graph: to have in hand, to run in a process group of its own, to keep as a file."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurosim.errors import InputError, ShapeError, TargetRunError
+from neurosim.files import replaced
+from neurosim.hardware.lava import description, shim
+from neurosim.hardware.lava.exchange import Request
+from neurosim.hardware.lava.graph import Processes
+from neurosim.hardware.lava.graph import build as build_processes
+from neurosim.hardware.lava.mapping import lava_layout, map_network
+from neurosim.hardware.lava.runner import INSTALL, run_graph
+from neurosim.network import Network
+
+Data = Any  # a tensor or array [T, B, ...], or a mapping of input name to such
+
+
+@dataclass(frozen=True)
+class LavaRun:
+    """What a run on Lava gave, on the network's steps and in its shapes.
+
+    Attributes
+    ----------
+    spikes : dict of str to numpy.ndarray
+        uint8 [T, B, *shape] by population. Spike t is the one the simulator gives at step t: the steps that Lava's
+        connections take are removed.
+    traces : dict of str to numpy.ndarray
+        float64 [T, B, *shape] by ``"population.v"``: the membrane after reset.
+    python : str
+        Version of the Python that ran Lava.
+    seconds : float
+        Wall time, start of the processes included.
+    """
+
+    spikes: dict[str, np.ndarray]
+    traces: dict[str, np.ndarray]
+    python: str
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class LavaExport:
+    """A network that Lava's floating-point processes can hold exactly. Made by `to_lava`.
+
+    Attributes
+    ----------
+    network : Network
+        Copy of the network in double precision, as it was exported.
+    graph : Graph
+        The processes, as plain data in Lava's layout.
+    scale : dict of str to numpy.ndarray
+        For each population, its membrane over Lava's voltage, in Lava's layout; 1 unless neurons that share a kernel have
+        different gains.
+    """
+
+    network: Network
+    graph: description.Graph
+    scale: dict[str, np.ndarray]
+
+    def build(self, x: Data, sample: int = 0, record: Sequence[str] | None = None) -> Processes:
+        """Return the connected lava-nc processes for one sample, in this interpreter.
+
+        Parameters
+        ----------
+        x : Tensor or array [T, B, ...], or mapping of input name to such
+            Input; spikes (0 and 1) are sent as spikes, other values as graded ones.
+        sample : int
+            Which of the B samples the sources send.
+        record : sequence of str, optional
+            Populations that get a sink for their spikes; all if left out.
+
+        Returns
+        -------
+        Processes
+            Not yet run. Its `steps` are T plus the latency of the last population.
+
+        Raises
+        ------
+        TargetRunError
+            If lava-nc is not installed, or another start method than ``fork`` is in force.
+
+        Notes
+        -----
+        This imports Lava here. Lava sets the start method of `multiprocessing` to ``fork`` for the whole interpreter, which
+        harms programs with threads or CUDA; an exception in a process of Lava makes its `run` wait for ever; a graph cannot
+        be run again once stopped. `run` has none of this.
+        """
+        data = self._data(x)
+        batch = next(iter(data.values())).shape[1]
+        if not 0 <= sample < batch:
+            raise InputError(f"sample must be one of 0 to {batch - 1}; got {sample!r}.")
+        _import_lava()
+        names = self._populations(record)
+        return build_processes(self.graph, {name: values[:, sample] for name, values in data.items()}, names)
+
+    def run(
+        self,
+        x: Data,
+        *,
+        record: Sequence[str] | None = None,
+        timeout: float = 300.0,
+        python: str | os.PathLike[str] | None = None,
+    ) -> LavaRun:
+        """Run on Lava in a process group of its own, sample after sample.
+
+        Parameters
+        ----------
+        x : Tensor or array [T, B, ...], or mapping of input name to such
+            Input.
+        record : sequence of str, optional
+            Populations whose spikes are returned, and ``"population.v"`` for membranes; all spikes if left out.
+        timeout : float
+            Seconds for the whole run. When they are over the group is killed.
+        python : path, optional
+            Interpreter that has lava-nc; the running one if left out.
+
+        Returns
+        -------
+        LavaRun
+
+        Raises
+        ------
+        ShapeError, InputError
+            When `x` does not fit or is not finite, or `record` names what is not there.
+        TargetRunError
+            When lava-nc is missing, Lava fails or the time is over. Nothing is left running.
+        """
+        names = [population.name for population in self.graph.populations] if record is None else list(record)
+        membranes = [name for name in names if name.endswith(".v")]
+        spiking = self._populations([name for name in names if name not in membranes])
+        monitor = tuple((name, "v") for name in self._populations([name[:-2] for name in membranes]))
+        data = self._data(x)
+        done = run_graph(self.graph, Request(data, tuple(spiking), monitor), timeout=timeout, python=python)
+        steps = next(iter(data.values())).shape[0]
+        traces = {}
+        for name, variable in monitor:
+            first = self.graph.population(name).latency
+            volts = done.traces[name, variable][first : first + steps] * self.scale[name]
+            traces[f"{name}.{variable}"] = self._back(name, volts)
+        spikes = {name: self._back(name, values) for name, values in done.spikes.items()}
+        return LavaRun(spikes, traces, done.python, done.seconds)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the graph as one npz file, whole or not at all; `neurosim.hardware.lava.description.read` reads it."""
+        with replaced(path) as part, open(part, "wb") as stream:
+            description.write(self.graph, stream)
+
+    def _back(self, name: str, values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(lava_layout(values, len(self.network.shape(name))))
+
+    def _populations(self, names: Sequence[str] | None) -> list[str]:
+        known = [population.name for population in self.graph.populations]
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise InputError(f"cannot record {unknown}; this network has the populations {known}.")
+        return known if names is None else list(names)
+
+    def _data(self, x: Data) -> dict[str, np.ndarray]:
+        """Return the input of each source [T, B, *Lava shape], checked."""
+        data = as_arrays(self.network, x)
+        return {source.name: lava_layout(data[source.name], len(source.shape)) for source in self.graph.sources}
+
+
+def to_lava(net: Network) -> LavaExport:
+    """Export a network to the floating-point processes of lava-nc, exactly.
+
+    Parameters
+    ----------
+    net : Network
+        IF, LIF and CubaLIF neurons with the reset to 0; Linear, Conv2d and Flatten synapses; biases, loops and delays. It is
+        copied; the copy is in double precision.
+
+    Returns
+    -------
+    LavaExport
+
+    Raises
+    ------
+    ExportError
+        With everything that Lava cannot hold, by name, value and what to change.
+
+    Examples
+    --------
+    >>> import neurosim as ns
+    >>> from neurosim.hardware.lava import to_lava
+    >>> export = to_lava(ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3), ns.Linear(3, 2), ns.LIF(dt=1e-3)))
+    >>> [(population.name, population.latency) for population in export.graph.populations]
+    [('lif1', 1), ('lif2', 2)]
+    >>> to_lava(ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3, reset="subtract")))
+    Traceback (most recent call last):
+        ...
+    neurosim.errors.ExportError: Lava cannot hold this network:
+      - node 'lif1': reset='subtract'; Lava's LIF knows only the reset to 0; use reset="value"
+    """
+    if not isinstance(net, Network):
+        raise InputError(f"to_lava takes a Network; got {type(net).__name__}. Build one with ns.Sequential or ns.Network.")
+    double = copy.deepcopy(net).double().cpu()
+    mapped = map_network(double)
+    return LavaExport(double, mapped.graph, mapped.scale)
+
+
+def as_arrays(net: Network, x: Data) -> dict[str, np.ndarray]:
+    """Return the data of each input of `net` as float64 [T, B, *shape].
+
+    Raises
+    ------
+    ShapeError
+        When a shape does not fit, or T or B is 0.
+    InputError
+        When an input is missing, unknown, or not finite.
+    """
+    given = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
+    if set(given) != set(net.inputs):
+        raise InputError(f"x must give data for the inputs {list(net.inputs)}; got {list(given)}.")
+    arrays: dict[str, np.ndarray] = {}
+    for name, values in given.items():
+        array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+        wanted = net.shape(name)
+        if array.ndim != 2 + len(wanted) or array.shape[2:] != wanted or 0 in array.shape:
+            shape = ", ".join(map(str, wanted))
+            raise ShapeError(f"x for {name!r} must be [T, B, {shape}] with T and B from 1; got {list(array.shape)}.")
+        arrays[name] = array.astype(np.float64)
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"x for {name!r} holds NaN or infinity; clean the data (torch.nan_to_num) and look where it came from.")
+    leads = {array.shape[:2] for array in arrays.values()}
+    if len(leads) > 1:
+        raise ShapeError(f"all inputs must share T and B; got {sorted(leads)}.")
+    return arrays
+
+
+def _import_lava() -> None:
+    if importlib.util.find_spec("lava") is None:
+        raise TargetRunError(f"lava-nc is not installed. Install it with: {INSTALL}")
+    try:
+        shim.install()
+    except ImportError as error:
+        raise TargetRunError(f"lava-nc cannot be used: {error}. Install it with: {INSTALL}") from error
+    except RuntimeError as error:
+        raise TargetRunError(
+            f"Lava cannot be imported here ({error}): it needs to set the start method of multiprocessing to 'fork', and another "
+            "is in force. Use run(), which has a process group of its own."
+        ) from error

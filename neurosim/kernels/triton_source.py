@@ -1,0 +1,146 @@
+"""Triton source of a plan's kernels for CUDA: the time loop and the arithmetic as a Python file.
+
+A program (128 threads) owns as many neurons, one each: their state stays in registers while the loop walks the time, and
+neighbouring threads read neighbouring neurons. Loads of the next steps are on their way while a step is worked
+out. Numbers come in a small tensor, since Triton would take a Python float as single precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neurosim.cores.expression import Expression
+from neurosim.kernels.printer import Body, Kernel
+
+BLOCK = 128  # neurons of a program, one to a thread
+AHEAD = 8  # steps under way at once
+_COMPARE = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+_INFIX = {"add": "+", "sub": "-", "mul": "*"}
+
+
+class _Statements(Body):
+    """One neuron's step in Triton."""
+
+    indent = "        "
+
+    def __init__(self, real: str, interpreted: bool) -> None:
+        super().__init__()
+        self.real = real
+        self.interpreted = interpreted
+        self.literals: dict[str, str] = {}
+
+    def literal(self, value: float) -> str:
+        text = repr(value) if abs(value) < float("inf") else f'float("{value}")'
+        return self.literals.setdefault(text, f"c{len(self.literals)}")
+
+    def compare(self, op: str, a: str, b: str) -> str:
+        return f"{a} {_COMPARE[op]} {b}"
+
+    def choice(self, condition: str, a: str, b: str) -> str:
+        return f"tl.where({condition}, {a}, {b})"
+
+    def operation(self, op: str, operands: Sequence[str]) -> str:
+        if op in _INFIX:
+            return f" {_INFIX[op]} ".join(operands)
+        if op == "neg":  # Triton's own minus is 0 - x, which loses the sign of zero
+            return f"{operands[0]} * {self.literal(-1.0)}"
+        if op in ("max", "min"):
+            return f"tl.{op}imum({', '.join(operands)}, propagate_nan=tl.PropagateNan.ALL)"
+        if op == "div":  # in single precision Triton's own division and root are not those of IEEE 754
+            return f"tl.div_rn({', '.join(operands)})" if self.real == "float32" else " / ".join(operands)
+        (x,) = operands
+        if op == "sqrt":
+            return f"tl.sqrt_rn({x})" if self.real == "float32" else f"tl.sqrt({x})"
+        if op == "abs":
+            return f"tl.abs({x})"
+        if not self.interpreted:
+            return f"libdevice.{op}({x})"
+        return f"tl.{op}({x})" if op != "tanh" else self._tanh(x)
+
+    def _tanh(self, x: str) -> str:
+        """Return tanh by exp, for the interpreter, which has no other."""
+        one = self.literal(1.0)
+        decayed = self.fresh(f"tl.exp(tl.abs({x}) * {self.literal(-2.0)})")
+        size = self.fresh(f"({one} - {decayed}) / ({one} + {decayed})")
+        return f"tl.where({x} < {self.literal(0.0)}, {size} * {self.literal(-1.0)}, {size})"
+
+    def load(self, node: Expression, array: str) -> None:
+        self.bind(node, self.fresh(f"tl.load(ptr_{array} + at, mask=inside)"))
+
+    def store(self, array: str, node: Expression) -> None:
+        self.lines.append(f"{self.indent}tl.store(ptr_{array} + at, {self.value(node)}, mask=inside)")
+
+
+def source(kernel: Kernel, real: str, interpreted: bool) -> str:
+    """Return a Python file that holds `kernel` as the function ``kernel``.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What to print.
+    real : {"float32", "float64"}
+        Precision of arrays and arithmetic.
+    interpreted : bool
+        Whether Triton's interpreter will run it, on the CPU; it has none of the device's functions.
+
+    Notes
+    -----
+    Arguments: the arrays in the order of ``kernel.arrays``; for each carried one ``after_<name>``, which receives
+    the last value; ``numbers``, the uniforms; ``steps`` and ``width`` (T and M); and the constants BLOCK, AHEAD.
+    """
+    body = _Statements(real, interpreted)
+    for name, node in kernel.reads.items():
+        body.load(node, name)
+    for name, (before, _) in {**kernel.carried, **kernel.sums}.items():
+        body.bind(before, f"now_{name}")
+    for name, node in kernel.coefficients.items():
+        body.bind(node, f"coefficient_{name}")
+    for number, node in enumerate(kernel.uniforms):
+        body.bind(node, f"u{number}")
+    body.emit(kernel.order())
+    for name, node in kernel.writes.items():
+        body.store(name, node)
+    for name, (_, after) in {**kernel.carried, **kernel.sums}.items():
+        # A number that all neurons share is spread out: what a loop carries keeps its shape.
+        shared = kernel.plan.level(after) == "host"
+        value = body.value(after)
+        body.lines.append(f"{body.indent}next_{name} = {f'tl.broadcast_to({value}, (BLOCK,))' if shared else value}")
+    return _file(kernel, body)
+
+
+def _file(kernel: Kernel, body: _Statements) -> str:
+    pointers = [*(f"ptr_{name}" for name in kernel.arrays), *(f"after_{name}" for name in kernel.carried), "numbers"]
+    arguments = [*pointers, "steps", "width"]
+    carried = [*kernel.carried, *kernel.sums]
+    constants = [f"{name} = tl.full((), {text}, tl.{body.real})" for text, name in body.literals.items()]
+    uniforms = [f"u{n} = tl.load(numbers + {n})" for n in range(len(kernel.uniforms))]
+    loads = [
+        *(f"coefficient_{name} = tl.load(ptr_{name} + j, mask=inside)" for name in kernel.coefficients),
+        *(f"now_{name} = tl.load(ptr_{name} + j, mask=inside)" for name in kernel.carried),
+        *(f"now_{name} = tl.zeros((BLOCK,), tl.{body.real})" for name in kernel.sums),
+    ]
+    results = [
+        *(f"tl.store(after_{name} + j, now_{name}, mask=inside)" for name in kernel.carried),
+        *(f"tl.store(ptr_{name} + j, now_{name}, mask=inside)" for name in kernel.sums),
+    ]
+    start = "j + (tl.cast(steps, tl.int64) - 1) * width" if kernel.backwards else "j"
+    before = "\n    ".join([*constants, *uniforms, *loads, f"at = {start}"])
+    inside = "\n".join([*body.lines, *(f"{body.indent}now_{name} = next_{name}" for name in carried)])
+    return f'''"""{kernel.plan.program.name}, {"backward" if kernel.backwards else "forward"}, {body.real}: written by neurosim."""
+
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+
+# None of the arguments is specialised on: another batch or length runs the same machine code.
+@triton.jit(do_not_specialize={arguments!r})
+def kernel({", ".join(arguments)}, BLOCK: tl.constexpr, AHEAD: tl.constexpr):
+    j = tl.cast(tl.program_id(0), tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = j < width
+    {before}
+    for _ in tl.range(0, steps, num_stages=AHEAD):
+{inside}
+        at {"-=" if kernel.backwards else "+="} width
+    {(chr(10) + "    ").join(results) or "return"}
+'''

@@ -1,0 +1,123 @@
+"""The HTML report: one file, nothing outside it, everything escaped."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.errors import FileError, InputError
+from neurosim.recording import Recording
+from neurosim.report import Section, count_operations, energy, raster, write_report
+from neurosim.report.style import new_figure
+
+VOID = {"meta", "img"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags close in order; keeps texts, attributes and tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert not reader.open
+    return reader
+
+
+def test_a_whole_run_in_one_file_that_needs_no_network(tmp_path: Path, recording: Recording) -> None:
+    net = ns.Sequential(ns.Linear(8, 3), ns.LIF(dt=1e-3), names=("out",))
+    report = energy(count_operations(net, torch.ones(4, 2, 8)), ("loihi1", "loihi2", "horowitz45"))
+    path = write_report(
+        tmp_path / "report.html",
+        title="A run",
+        note="made by a test",
+        sections=[
+            Section(
+                "Metrics",
+                {"accuracy": 0.97224, "epochs": 1500, "fused": True, "rates": recording.rates(), "none": None},
+            ),
+            Section("Spikes", "Some samples.", raster(recording)),
+            Section("Energy", report),
+            Section("Export check", [{"node": "out", "spikes compared": 1234, "differing": 0}, {"node": "b"}]),
+        ],
+    )
+    reader = read(path)
+    for text in ("A run", "made by a test", "0.9722", "1,500", "yes", "Some samples.", "1,234", "spikes compared"):
+        assert text in reader.texts, text
+    assert "Intel Loihi 2 (2021)" in reader.texts and any("Intel has published no energy" in t for t in reader.texts)
+    assert all(line in reader.texts for line in report.verdict())
+    assert reader.tags.count("img") == 2 and reader.tags.count("section") == 4
+    for name, value in reader.attributes:
+        if name in ("src", "href"):
+            assert value is not None and value.startswith(("data:image/png;base64,", "#"))
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"<script|<link|url\(|@import", text)
+
+
+def test_everything_is_escaped(tmp_path: Path) -> None:
+    evil = '<script>alert("x")</script>&'
+    path = write_report(
+        tmp_path / "r.html",
+        title=evil,
+        note=evil,
+        sections=[Section(evil, evil, {evil: evil}, [{evil: evil}], new_figure(1, 1))],
+    )
+    reader = read(path)
+    assert "script" not in reader.tags
+    assert reader.texts.count(evil) >= 8
+    assert ("alt", evil) in reader.attributes
+
+
+def test_names_of_layers_and_targets_are_escaped(tmp_path: Path) -> None:
+    net = ns.Sequential(ns.Linear(2, 2), ns.LIF(dt=1e-3), names=("<b>",))
+    path = write_report(
+        tmp_path / "r.html", title="t", sections=[Section("e", energy(count_operations(net, torch.ones(2, 1, 2))))]
+    )
+    reader = read(path)
+    assert "b" not in reader.tags and "<b>" in reader.texts
+
+
+def test_bad_requests_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must end in .html; got 'r.txt'"):
+        write_report(tmp_path / "r.txt", title="t", sections=[Section("a", "b")])
+    with pytest.raises(InputError, match="at least one section"):
+        write_report(tmp_path / "r.html", title="t", sections=[])
+    with pytest.raises(InputError, match="section 'a' holds a set, which cannot be shown"):
+        write_report(tmp_path / "r.html", title="t", sections=[Section("a", {1, 2})])
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_an_earlier_report_survives_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    write_report(path, title="first", sections=[Section("a", "b")])
+    folder = tmp_path / "file"
+    folder.write_text("in the way")
+    with pytest.raises(FileError, match="cannot write"):
+        write_report(folder / "r.html", title="t", sections=[Section("a", "b")])
+    with pytest.raises(InputError):
+        write_report(path, title="second", sections=[Section("a", object())])
+    assert "first" in path.read_text(encoding="utf-8")
