@@ -40,6 +40,7 @@ class Precision:
         if dtype == torch.float16 and isinstance(optimizer, LBFGS):
             raise InputError("LBFGS cannot work with the scaled gradients of torch.float16. Use bfloat16 or Adam.")
         self.dtype = dtype
+        self.device_type = device.type
         # bfloat16 has the exponent range of float32: its gradients do not vanish and need no scaling.
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
@@ -47,12 +48,11 @@ class Precision:
         """Return what a rule calls in place of `net`."""
         if self.dtype is None:
             return net
-        dtype = self.dtype
 
         def run(
             x: Tensor, state: NetworkState | None = None, *, through_time: bool = True
         ) -> tuple[Tensor, NetworkState]:
-            with torch.autocast("cuda", dtype=dtype):
+            with torch.autocast(self.device_type, dtype=self.dtype):
                 output, after = net(x, state, through_time=through_time)
             # Losses sum over steps and classes: in float32.
             return output.float(), after

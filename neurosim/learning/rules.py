@@ -176,8 +176,6 @@ class SLTT(Rule):
             state = state.detach()
             total = total + value.detach()
             outputs.append(output.detach())
-            # The names would keep this chunk's graph alive while the next one is built.
-            del output, value
         return total, torch.cat(outputs)
 
     def _draw(self, steps: int, generator: torch.Generator | None) -> list[bool]:

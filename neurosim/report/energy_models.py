@@ -83,10 +83,10 @@ def memory(operations: Operations, target: Target) -> Joules:
 
     The equations of Lemaire et al. 2022 (arXiv:2210.13107) with the corrections of their code, qualia_plugin_snn
     2.6.0. Where they estimate the synapses that events reach (``theta_in Co K^2``, ``theta_in ceil(K/s)^2 Co``), the
-    exact number is used, so a convolution's borders and strides are right; for fully connected layers both are equal. The
-    addressing of a fully connected layer takes the number of events, which the equation says, where that code takes
-    their rate. The addition of a bias is charged only where there is one. A neuron with several state variables reads
-    and writes each of them at every step.
+    exact number is used, so a convolution's borders and strides are right; for fully connected layers both are equal.
+    The addressing of a fully connected layer takes the number of events, which the equation says, where that code
+    takes their rate. The addition of a bias is charged only where there is one. A layer with graded input is computed
+    densely at every step. A neuron with several state variables reads and writes each of them at every step.
     """
     memories = _Memory(target)
     result = _empty(operations)

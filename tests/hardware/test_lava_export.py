@@ -42,7 +42,7 @@ def row(seed: int) -> tuple[ns.Network, torch.Tensor]:
         ns.Linear(60, 40, bias=True),
         ns.CubaLIF(dt=DT, tau_mem=15e-3, tau_syn=4e-3),
         ns.Linear(40, 30, bias=True),
-        ns.IF(dt=DT, v_th=1.5, r=0.2),
+        ns.IF(dt=DT, v_th=1.5, r=0.4),
         names=["a", "b", "c"],
     )
     return scaled(net, 12.0), (torch.rand(STEPS, SAMPLES, 20) < 0.3).float()
@@ -81,7 +81,7 @@ def images(seed: int) -> tuple[ns.Network, torch.Tensor]:
         ns.CubaLIF(dt=DT, tau_mem=torch.rand(3, 4, 5) * 20e-3 + 5e-3),
         ns.Flatten(),
         ns.Linear(60, 30),
-        ns.LIF(dt=DT),
+        ns.LIF(dt=DT, r=3.0),
         names=["a", "b", "c"],
     )
     return scaled(net, 15.0), (torch.rand(STEPS, SAMPLES, 2, 9, 8) < 0.3).float()
@@ -112,7 +112,7 @@ def test_no_spike_differs(make: Callable[[int], tuple[ns.Network, torch.Tensor]]
 def test_two_inputs_and_spikes_of_one_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = ns.Network(
-        {"images": ns.Input((1, 5, 6)), "current": ns.Input(7), "a": ns.LIF(dt=DT), "b": ns.IF(dt=DT)},
+        {"images": ns.Input((1, 5, 6)), "current": ns.Input(7), "a": ns.LIF(dt=DT, r=4.0), "b": ns.IF(dt=DT)},
         [
             ns.Edge("images", "a", (ns.Conv2d(1, 2, 3), ns.Flatten())),
             ns.Edge("current", "a", ns.Linear(7, 24)),

@@ -29,6 +29,7 @@ from neurosim.learning import (
     load_checkpoint,
     save_checkpoint,
 )
+from neurosim.learning.precision import Precision
 
 DT = 1e-3
 Batch = tuple[Tensor, Tensor]
@@ -594,7 +595,7 @@ def test_optimizer_and_scheduler_must_belong_to_the_network() -> None:
 
 def test_parameters_that_no_gradient_reaches_are_named() -> None:
     def late() -> Any:
-        nodes = {"input": ns.Input(8), "hidden": ns.LIF(dt=DT), "out": ns.LI(dt=DT)}
+        nodes: dict[str, Any] = {"input": ns.Input(8), "hidden": ns.LIF(dt=DT), "out": ns.LI(dt=DT)}
         first = ns.Edge("input", "hidden", ns.Linear(8, 12))
         return ns.Network(nodes, [first, ns.Edge("hidden", "out", ns.Linear(12, 3), delay=2 * DT)])
 
@@ -604,3 +605,44 @@ def test_parameters_that_no_gradient_reaches_are_named() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         quiet(late(), batches(2), epochs=1)
+
+
+class Scaled(Precision):
+    """Scaling as on CUDA, without the half precision that makes it necessary."""
+
+    def __init__(self, dtype: torch.dtype | None, device: torch.device, optimizer: Any = None) -> None:
+        super().__init__(None, device, optimizer)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=3)
+
+
+def test_scaled_gradients_change_no_step_and_their_scale_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = network()
+    expected = quiet(plain, batches(), epochs=4, clip=0.1)
+    monkeypatch.setattr("neurosim.learning.loop.Precision", Scaled)
+    scaled = network()
+    history = quiet(scaled, batches(), epochs=4, clip=0.1, checkpoint=tmp_path / "whole")
+    # Powers of two leave every bit of a gradient as it was, but the clipping norm may be summed another way.
+    for a, b in zip(plain.parameters(), scaled.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert history["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    quiet(network(), batches(), epochs=2, clip=0.1, checkpoint=tmp_path / "parts")
+    resumed = network()
+    quiet(resumed, batches(), epochs=4, clip=0.1, checkpoint=tmp_path / "parts", resume=True)
+    assert equal(scaled, resumed)
+    for folder in ("whole", "parts"):
+        training = load_checkpoint(tmp_path / folder / "last.pt").training
+        assert training is not None and training["scaler"]["scale"] == 2.0**17
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"the run was made with gradient scaling True, now it is False"):
+        quiet(network(), batches(), epochs=5, checkpoint=tmp_path / "parts", resume=True)
+
+
+def test_a_scaled_gradient_that_overflows_leaves_that_step_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurosim.learning.loop.Precision", Scaled)
+    net = network()
+    quiet(net, batches(2), loss=Overflowing("gradient"), epochs=1)
+    assert equal(net, network())
+    with pytest.raises(InputError, match=r"epoch 1, batch 1: the loss is inf"):
+        quiet(net, batches(2), loss=Overflowing("loss"), epochs=1)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import neurosim as ns
 from neurosim.errors import InputError
+from neurosim.learning import BPTT, SLTT, Rule, fit
 from neurosim.learning.precision import Precision
 
 
@@ -51,9 +53,28 @@ class Product(nn.Module):
         return z, state
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="half precision is for CUDA")
+def test_products_run_in_half_precision_and_losses_in_single() -> None:
+    # The check of the device aside, a CPU does the same in bfloat16.
+    precision = Precision(None, torch.device("cpu"))
+    precision.dtype = torch.bfloat16
+    net = Product()
+    output, _ = precision.forward(net)(torch.ones(2, 1, 4))
+    assert net.seen == [torch.bfloat16] and output.dtype == torch.float32
+    Precision(None, torch.device("cpu")).forward(net)(torch.ones(2, 1, 4))
+    assert net.seen[1] == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rule", [BPTT(), SLTT()], ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_products_run_in_half_precision_and_losses_in_single(dtype: torch.dtype) -> None:
-    net = Product().cuda()
-    output, _ = Precision(dtype, torch.device("cuda")).forward(net)(torch.ones(2, 1, 4, device="cuda"))
-    assert net.seen == [dtype] and output.dtype == torch.float32
+def test_a_network_learns_in_half_precision(dtype: torch.dtype, rule: Rule) -> None:
+    net = ns.Sequential(ns.Linear(8, 64), ns.LIF(tau_mem=5e-3, dt=1e-3), ns.Linear(64, 2), ns.LI(dt=1e-3))
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, 0.3, 1.0)
+    y = torch.arange(16) % 2
+    x = (torch.rand(20, 16, 8) < 0.1 + 0.7 * (torch.arange(8) % 2 == y[:, None])).float()
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    options: dict[str, Any] = {"optimizer": optimizer, "epochs": 20, "progress": False}
+    history = fit(net, [(x, y)], rule=rule, mixed_precision=dtype, device="cuda", **options)
+    assert history["accuracy"][-1] == 1.0 and history["loss"][-1] < history["loss"][0]
+    assert all(parameter.dtype == torch.float32 for parameter in net.parameters())

@@ -123,7 +123,7 @@ def test_bptt_is_the_loop_that_keeps_the_graph() -> None:
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_no_gradient_crosses_a_loop_or_a_delay(chunk: int) -> None:
     decay, tau = 0.8, -DT / math.log(0.8)
-    nodes = {
+    nodes: dict[str, Any] = {
         "input": ns.Input(20),
         "hidden": ns.LIF(tau_mem=tau, r=1 / (1 - decay), dt=DT, spike=ns.atan(2.0)),
         "out": ns.LIF(tau_mem=tau, r=1 / (1 - decay), dt=DT, spike=ns.atan(2.0)),

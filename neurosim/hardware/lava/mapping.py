@@ -26,7 +26,7 @@ _INSTEAD: dict[type[Synapse], str] = {
 
 @dataclass(frozen=True)
 class Mapped:
-    """A graph, and for each population the factor from Lava's voltage to the network's membrane."""
+    """A graph, and for each population the factor from Lava's voltage to the network's membrane, in Lava's layout."""
 
     graph: description.Graph
     scale: dict[str, np.ndarray]
@@ -88,7 +88,7 @@ def map_network(net: Network) -> Mapped:
         conv=tuple(_conv(w, gains[w.edge.target]) for w in weights if isinstance(w.synapse, Conv2d)),
         bias_currents=tuple(currents),
     )
-    return Mapped(graph, {name: gain.scale for name, gain in gains.items()})
+    return Mapped(graph, {name: lava_layout(gain.scale, gain.scale.ndim) for name, gain in gains.items()})
 
 
 def lava_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,179 @@
+"""The command line: ``neurosim demo | train | simulate | report | export | doctor``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurosim.errors import NeurosimError
+
+app = typer.Typer(
+    name="neurosim",
+    help="Train, simulate and deploy spiking neural networks from one description.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="A run is a folder: `train` makes it, the other commands read it. Start with: neurosim demo",
+)
+
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run that train or demo has made.", show_default=False)]
+Samples = Annotated[int, typer.Option(min=1, help="Test samples to use.")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", help="Chip or model to price on, by name or TOML file; may be repeated.")
+]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that Lava may take.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/demo"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Fewer epochs for a quick look.")] = None,
+    samples: Samples = 10,
+) -> None:
+    """Train on real handwritten digits, draw the raster, price the energy, and run the network on Lava."""
+    from neurosim.cli import products, runs
+
+    start = time.perf_counter()
+    config = runs.Config() if epochs is None else runs.Config(epochs=epochs)
+    typer.echo(f"Training a 64-{config.hidden[0]}-10 spiking network on 8x8 handwritten digits, {config.steps} steps a sample.")
+    metrics = runs.train(config, out)
+    typer.echo(f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} digits that it has not seen.")
+    run = runs.open_run(out)
+    typer.echo(f"Running {samples} of them as Lava processes.")
+    check = products.check_lava(run, samples, timeout=300)
+    typer.echo(check.summary())
+    report = products.write_report_of(run, samples, (), check)
+    typer.echo(report.table())
+    typer.echo(f"Done in {time.perf_counter() - start:.0f} s. Open {out / 'report.html'}.")
+    if not check.agrees:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder for the run; made if missing.", show_default=False)],
+    dataset: Annotated[str, typer.Option(help="digits, mnist or fashion_mnist.")] = "digits",
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the idx files (mnist, fashion_mnist).")] = None,
+    network: Annotated[str | None, typer.Option(help="FILE.py:FUNCTION of your own, called with (shape, classes, dt).")] = None,
+    hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; may be repeated.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps a sample.")] = 32,
+    dt: Annotated[float, typer.Option(help="Length of a step, s.")] = 1e-3,
+    encoder: Annotated[str, typer.Option(help="rate, latency or direct.")] = "rate",
+    tau_mem: Annotated[float, typer.Option(help="Membrane time constant, s.")] = 5e-3,
+    gain: Annotated[float, typer.Option(help="Input gain r of the neurons.")] = 5.0,
+    rule: Annotated[str, typer.Option(help="bptt or sltt.")] = "bptt",
+    k: Annotated[int | None, typer.Option(min=1, help="Steps learned from per batch (SLTT-K).")] = None,
+    loss: Annotated[str, typer.Option(help="rate or cross-entropy (over time).")] = "rate",
+    epochs: Annotated[int, typer.Option(min=1)] = 25,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam at the start; it falls to zero along a cosine.")] = 2e-3,
+    seed: int = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+) -> None:
+    """Train a network and test it once at the end."""
+    from neurosim.cli import runs
+
+    config = runs.Config(
+        dataset=dataset,
+        data_root=None if data_root is None else str(data_root),
+        network=network,
+        hidden=tuple(hidden or (256,)),
+        steps=steps,
+        dt=dt,
+        encoder=encoder,
+        tau_mem=tau_mem,
+        gain=gain,
+        rule=rule,
+        k=k,
+        loss=loss,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    metrics = runs.train(config, out, resume=resume)
+    typer.echo(f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} samples; see {out / 'metrics.json'}.")
+
+
+@app.command()
+def simulate(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="HDF5 file for the recording.")],
+    samples: Samples = 10,
+    record: Annotated[
+        list[str] | None, typer.Option(help='"node" or "node.variable"; may be repeated. All spikes if left out.')
+    ] = None,
+) -> None:
+    """Simulate a trained run on test samples and write a recording (HDF5)."""
+    from neurosim.cli import runs
+    from neurosim.simulate import simulate as run_network
+
+    finished = runs.open_run(run)
+    x, _ = runs.samples(finished.config, finished.split, samples)
+    with run_network(finished.net, x, record=record, path=out) as recording:
+        for name, hertz in recording.rates().items():
+            typer.echo(f"{name}: {len(recording.spikes[name])} spikes, {hertz:.1f} Hz")
+    typer.echo(f"Wrote {out}.")
+
+
+@app.command()
+def report(run: RunFolder, samples: Samples = 10, target: Targets = None) -> None:
+    """Draw raster, traces and learning curve, price the energy, and write report.html into the run."""
+    from neurosim.cli import products, runs
+
+    finished = runs.open_run(run)
+    priced = products.write_report_of(finished, samples, tuple(target or ()))
+    typer.echo(priced.table())
+    typer.echo(f"Wrote {run / 'report.html'}.")
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    to: Annotated[str, typer.Option(help="lava.")] = "lava",
+    out: Annotated[Path | None, typer.Option(help="File for the process graph (npz); lava.npz in the run if left out.")] = None,
+    check: Annotated[bool, typer.Option(help="Run it on Lava and compare every spike.")] = True,
+    samples: Samples = 10,
+    timeout: Timeout = 300.0,
+) -> None:
+    """Export a trained run to Lava and check it spike for spike."""
+    from neurosim.cli import products, runs
+    from neurosim.errors import InputError
+    from neurosim.hardware.lava import to_lava
+
+    if to != "lava":
+        raise InputError(f"--to must be lava; got {to!r}.")
+    finished = runs.open_run(run)
+    place = out or run / "lava.npz"
+    to_lava(finished.net).save(place)
+    typer.echo(f"Wrote {place}.")
+    if check:
+        result = products.check_lava(finished, samples, timeout)
+        typer.echo(result.summary())
+        if not result.agrees:
+            raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which kernels run, and what to do about the rest."""
+    from neurosim.cli.doctor import findings
+
+    well = True
+    for good, found, remedy in findings():
+        well &= good
+        typer.echo(f"{'ok  ' if good and not remedy else '--  ' if good else 'BAD '} {found}" + (f"\n       do: {remedy}" if remedy else ""))
+    if not well:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on standard error and exit code 2."""
+    try:
+        app()
+    except NeurosimError as error:
+        typer.echo(f"neurosim: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,68 @@
+"""What is made of a trained run: pictures, the energy report, the HTML page, the check against Lava."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neurosim.cli.runs import Finished, samples
+from neurosim.files import replaced
+from neurosim.hardware.lava import Verification, verify
+from neurosim.report import (
+    DEFAULT_TARGETS,
+    EnergyReport,
+    Section,
+    count_operations,
+    energy,
+    learning_curve,
+    raster,
+    save_figure,
+    traces,
+    write_report,
+)
+from neurosim.simulate import simulate
+
+PICTURED = 4
+
+
+def write_report_of(run: Finished, number: int, targets: Sequence[str], check: Verification | None = None) -> EnergyReport:
+    """Write ``raster.png``, ``traces.png``, ``learning.png``, ``energy.png``, ``energy.json`` and ``report.html``."""
+    x, labels = samples(run.config, run.split, number)
+    hidden = next(iter(run.net.neurons()))
+    recording = simulate(run.net, x, record=[*run.net.neurons(), f"{hidden}.v"])
+    operations = count_operations(run.net, x)
+    report = energy(operations, tuple(targets) or DEFAULT_TARGETS)
+    shown = list(range(min(PICTURED, number)))
+    figures = {
+        "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
+        "traces": traces(recording, f"{hidden}.v", threshold=run.net.neurons()[hidden].value("v_th")),
+        "learning": learning_curve(list(run.history)),
+        "energy": report.figure(),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, run.folder / f"{name}.png")
+    report.to_json(run.folder / "energy.json")
+    rates = {name: f"{value:.1f} Hz" for name, value in recording.rates().items()}
+    sections = [
+        Section("Result", run.metrics, "Mean firing rates on the samples below:", rates),
+        Section("Learning", figures["learning"]),
+        Section("Spikes", figures["raster"], figures["traces"]),
+        Section("Energy", report),
+    ]
+    if check is not None:
+        sections.append(Section("Lava", *check.summary().splitlines()))
+    write_report(run.folder / "report.html", title=f"neurosim: {run.config.dataset}", sections=sections)
+    return report
+
+
+def check_lava(run: Finished, number: int, timeout: float) -> Verification:
+    """Run the network as Lava processes, compare every spike, and write ``lava_check.json``."""
+    x, _ = samples(run.config, run.split, number)
+    result = verify(run.net, x, timeout=timeout)
+    _write(run.folder / "lava_check.json", result.to_json())
+    return result
+
+
+def _write(path: Path, text: str) -> None:
+    with replaced(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -1,0 +1,451 @@
+"""The fused CUDA kernels against the definition; without a GPU they run in Triton's interpreter on CPU tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+if DEVICE.type == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+pytest.importorskip("triton")
+
+import neurosim as ns
+from neurosim.cores import Core, Reset, alif, core, cubalif, integrate_and_fire, leaky_integrator, lif, seconds
+from neurosim.cores.language import absolute, exp, log, maximum, minimum, sqrt, tanh, where
+from neurosim.kernels import cpu, cuda, eager, generated
+from neurosim.kernels.plan import Plan
+from neurosim.kernels.program import record
+
+BUILT_IN = (lif, cubalif, alif, integrate_and_fire, leaky_integrator)
+BITWISE = (ns.atan(2.0), ns.fast_sigmoid(25.0), ns.triangle(1.0), ns.rectangle(1.0), ns.straight_through())
+WITH_EXP = (ns.sigmoid(4.0), ns.exponential(0.01), ns.multi_gaussian(), ns.atan(3.0))  # torch divides 1.5/x as 1.5*(1/x)
+# Device functions and numpy's agree with torch's to a few units in the last place; over the steps these add up.
+TOLERANCE = {torch.float32: dict(rtol=2e-5, atol=2e-6), torch.float64: dict(rtol=1e-12, atol=1e-13)}
+
+
+@core(parameters=dict(a=0.02, b=0.2, c=-65.0, d=8.0, v_th=30.0), state=dict(v=-65.0, w=-13.0))
+def izhikevich(i: Any, v: Any, w: Any, *, dt: Any, a: Any, b: Any, c: Any, d: Any, v_th: Any, spike: Any, reset: Any) -> Any:
+    """A user's own core: time in milliseconds inside, two variables reset (Izhikevich 2003)."""
+    h = 1000.0 * dt
+    u = v + h * (0.04 * v * v + 5.0 * v + 140.0 - w + i)
+    recovery = w + h * a * (b * v - w)
+    z = spike(u - v_th)
+    gate = reset.gate(z)
+    return z, where(gate, c, u), where(gate, recovery + d, recovery)
+
+
+@core(parameters=dict(tau_mem=seconds(20e-3), k=0.7), state=("v", "count", "fixed"))
+def every_operation(i: Any, v: Any, count: Any, fixed: Any, *, alpha_mem: Any, k: Any, spike: Any) -> Any:
+    """All that the language of cores has; one state is the same number for all neurons."""
+    s = exp(-absolute(v)) + tanh(k * i) + sqrt(1.0 + v * v) + log(2.0 + i * i)
+    u = alpha_mem * v + maximum(minimum(s, 3.0), i) / (1.0 + v * v) - (-i) * fixed
+    u = where(u >= 2.5, 2.5, where(u < -4.0, -4.0, u))
+    z = spike(u - k)
+    return z, where(z, 0.1 * u, u), count + (u > 0.25) * 1.0, k + 0.0 * k
+
+
+@dataclasses.dataclass
+class Run:
+    """What one direction each has given."""
+
+    out: Tensor
+    states: list[Tensor]
+    recorded: list[Tensor]
+    gradients: dict[str, Tensor]
+
+
+class Case:
+    """One core with its choices and random data, run by the definition and by the kernel."""
+
+    def __init__(
+        self,
+        neuron: Core,
+        T: int,
+        shape: tuple[int, ...],
+        *,
+        dtype: torch.dtype = torch.float32,
+        spike: Any = None,
+        reset: Reset | None = None,
+        per_neuron: tuple[str, ...] = (),
+        through_time: bool = True,
+        recorded: tuple[str, ...] = (),
+        scale: tuple[float, float] = (2.0, 1.0),
+    ) -> None:
+        self.core, self.through_time = neuron, through_time
+        self.choices = {"spike": spike or ns.atan(2.0), "reset": reset or Reset()}
+        program = record(neuron, self.choices["spike"], self.choices["reset"], per_neuron)
+        self.plan = Plan(program, True, through_time, recorded)
+        self.choices = {k: v for k, v in self.choices.items() if k in neuron.wants}
+        value = {k: neuron.parameters[k].default if k in neuron.parameters else 0.9 for k in neuron.coefficients} | {"dt": 1e-3}
+        self.numbers = {k: value[k] for k in neuron.coefficients if k not in per_neuron}
+
+        def random(*size: int) -> Tensor:
+            return torch.randn(size, dtype=dtype)
+
+        self.i = random(T, *shape) * scale[0] + scale[1]
+        self.state = [start + 0.1 * random(*shape) for start in neuron.state.values()]
+        self.tensors = {k: value[k] * (1.0 + 0.05 * torch.rand(shape, dtype=dtype)) for k in per_neuron}
+        self.g_out, self.g_states = random(T, *shape), [random(*shape) for _ in neuron.state]
+
+    def reference(self) -> Run:
+        leaves = {"i": self.i, **{f"start {k}": s for k, s in zip(self.core.state, self.state, strict=True)}, **self.tensors}
+        leaves = {k: v.detach().requires_grad_() for k, v in leaves.items()}
+        i, *rest = leaves.values()
+        state, tensors = rest[: len(self.state)], rest[len(self.state) :]
+        given = {**self.numbers, **dict(zip(self.tensors, tensors, strict=True)), **self.choices}
+        watch: dict[str, list[Tensor]] = {name: [] for name in self.plan.recorded}
+        out, after = eager.run(self.core, i, state, given, through_time=self.through_time, watch=watch)
+        # A state that is the same number for all neurons stays a number there.
+        after = tuple(s if isinstance(s, Tensor) else torch.full_like(i[0], s) for s in after)
+        pairs = [(x, g) for x, g in zip([out, *after], [self.g_out, *self.g_states], strict=True) if x.requires_grad]
+        gradients = torch.autograd.grad(
+            [x for x, _ in pairs], list(leaves.values()), [g for _, g in pairs], allow_unused=True, materialize_grads=True
+        )
+        watched = [torch.stack(values).detach() if values else out.detach() for values in watch.values()]
+        return Run(out.detach(), [s.detach() for s in after], watched, dict(zip(leaves, gradients, strict=True)))
+
+    def fused(self) -> Run:
+        plan, states = self.plan, len(self.state)
+        per_neuron = [t.to(DEVICE) for t in self.tensors.values()]
+        forward, backward = (plan.host_values(u, self.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms))
+        out, *rest = cuda.forward(plan, self.i.to(DEVICE), [s.to(DEVICE) for s in self.state], per_neuron, forward)
+        after, stored = rest[:states], rest[states:]
+        saved = [stored[plan.position(node)] for node in plan.saved]
+        g_states = [g.to(DEVICE) for g in self.g_states]
+        gradients = cuda.backward(plan, self.g_out.to(DEVICE), g_states, saved, per_neuron, backward)
+        names = ["i", *(f"start {k}" for k in self.core.state), *self.tensors]
+        recorded = [stored[plan.recording(name)].cpu() for name in plan.recorded]
+        cpu_gradients = {name: g.cpu() for name, g in zip(names, gradients, strict=True)}
+        return Run(out.cpu(), [s.cpu() for s in after], recorded, cpu_gradients)
+
+    def check(self, *, forward_close: bool = False, gradients_close: bool = False) -> tuple[Run, Run]:
+        """Compare bit for bit what is not declared close; sums of coefficients' shares are added up in another order."""
+        wanted, got = self.reference(), self.fused()
+        close, exact = TOLERANCE[self.i.dtype], dict(rtol=0.0, atol=0.0)
+        values = close if forward_close else exact
+        for a, b in zip([got.out, *got.states, *got.recorded], [wanted.out, *wanted.states, *wanted.recorded], strict=True):
+            torch.testing.assert_close(a, b, **values)
+        for name, wanted_gradient in wanted.gradients.items():
+            summed = name in self.tensors
+            torch.testing.assert_close(
+                got.gradients[name],
+                wanted_gradient,
+                **(close if gradients_close or summed else exact),
+                msg=lambda text, name=name: f"gradient of {name}: {text}",
+            )
+        return wanted, got
+
+
+@pytest.fixture
+def fenced(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Fill new memory with NaN and put a strip of NaN behind it; return the strips."""
+    strips = []
+
+    def empty_like(like: Tensor, **choices: Any) -> Tensor:
+        memory = torch.full((like.numel() + 256,), float("nan"), dtype=like.dtype, device=like.device)
+        strips.append(memory[like.numel() :])
+        return memory[: like.numel()].view(like.shape)
+
+    monkeypatch.setattr(torch, "empty_like", empty_like)
+    return strips
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("neuron", BUILT_IN, ids=lambda c: c.name)
+def test_equals_the_definition_bit_for_bit(neuron: Core, dtype: torch.dtype, fenced: list[Tensor]) -> None:
+    case = Case(neuron, 17, (3, 63), dtype=dtype, recorded=tuple(neuron.state))
+    wanted, got = case.check()
+    assert wanted.out.abs().sum() > 0 and got.gradients["i"].abs().sum() > 0
+    assert fenced and all(torch.isnan(strip).all() for strip in fenced)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+@pytest.mark.parametrize("mode", ["value", "subtract", None])
+@pytest.mark.parametrize("neuron", [lif, cubalif, alif, integrate_and_fire], ids=lambda c: c.name)
+def test_every_reset(neuron: Core, mode: Any, detached: bool) -> None:
+    # Where three gradients meet in one value the order of their sum is free.
+    three = neuron is alif and not detached
+    Case(neuron, 12, (1, 17), reset=Reset(mode, detached)).check(gradients_close=three)
+
+
+@pytest.mark.parametrize("spike", [*BITWISE, *WITH_EXP], ids=lambda s: s.name)
+def test_every_surrogate(spike: Any) -> None:
+    Case(lif, 9, (1, 63), spike=spike).check(gradients_close=spike in WITH_EXP)
+
+
+@pytest.mark.parametrize("spike", [*BITWISE, *WITH_EXP], ids=lambda s: s.name)
+def test_every_surrogate_in_double_precision(spike: Any) -> None:
+    Case(lif, 5, (1, 17), spike=spike, dtype=torch.float64).check(gradients_close=spike in WITH_EXP)
+
+
+@pytest.mark.parametrize(
+    ("T", "shape"),
+    [(1, (1,)), (1, (1, 1000)), (17, (1, 128)), (17, (1, 129)), (63, (17, 1)), (63, (63,)), (17, (10, 100)), (1000, (1, 1))],
+)
+def test_sizes(T: int, shape: tuple[int, ...], fenced: list[Tensor]) -> None:
+    Case(lif, T, shape).check()
+    assert fenced and all(torch.isnan(strip).all() for strip in fenced)
+
+
+def test_no_steps_returns_the_state_and_passes_its_gradient() -> None:
+    case = Case(alif, 0, (2, 5), per_neuron=("v_th",))
+    got = case.fused()
+    assert got.out.shape == got.gradients["i"].shape == (0, 2, 5)
+    for state, start in zip(got.states, case.state, strict=True):
+        assert torch.equal(state, start)
+    for name, g in zip(case.core.state, case.g_states, strict=True):
+        assert torch.equal(got.gradients[f"start {name}"], g)
+    assert torch.equal(got.gradients["v_th"], torch.zeros(2, 5))
+
+
+def test_no_neurons() -> None:
+    got = Case(lif, 4, (2, 0)).fused()
+    assert got.out.shape == got.gradients["i"].shape == (4, 2, 0)
+    assert got.states[0].shape == got.gradients["start v"].shape == (2, 0)
+
+
+@pytest.mark.parametrize("neuron", BUILT_IN, ids=lambda c: c.name)
+def test_gradients_cut_at_every_step(neuron: Core) -> None:
+    case = Case(neuron, 9, (1, 17), through_time=False)
+    _, got = case.check()
+    for name in neuron.state:
+        assert not got.gradients[f"start {name}"].any()
+    assert got.gradients["i"].any()
+
+
+@pytest.mark.parametrize("neuron", BUILT_IN, ids=lambda c: c.name)
+def test_a_coefficient_for_each_neuron(neuron: Core, fenced: list[Tensor]) -> None:
+    case = Case(neuron, 17, (2, 70), per_neuron=neuron.coefficients, dtype=torch.float64)
+    _, got = case.check()
+    assert all(got.gradients[name].any() for name in neuron.coefficients)
+
+
+def test_coefficients_without_time() -> None:
+    Case(lif, 9, (1, 17), per_neuron=("alpha_mem", "v_th"), through_time=False).check()
+
+
+def test_inputs_with_holes() -> None:
+    case = Case(cubalif, 6, (7, 11), per_neuron=("v_th",))
+    plain = case.fused()
+    case.i = case.i.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    case.state = [torch.stack([s, s + 1.0], dim=-1)[..., 0] for s in case.state]
+    case.tensors = {k: v.t().contiguous().t() for k, v in case.tensors.items()}
+    case.g_out = torch.stack([case.g_out, case.g_out], dim=1)[:, 1]
+    assert not any(x.is_contiguous() for x in (case.i, *case.state, *case.tensors.values(), case.g_out))
+    holed = case.fused()
+    for a, b in zip([plain.out, *plain.states], [holed.out, *holed.states], strict=True):
+        assert torch.equal(a, b)
+    for name in plain.gradients:
+        assert torch.equal(plain.gradients[name], holed.gradients[name])
+
+
+def test_arguments_stay_as_they_are() -> None:
+    case = Case(cubalif, 5, (2, 9), per_neuron=("v_th",))
+    before = [x.clone() for x in (case.i, *case.state, *case.g_states, case.g_out, *case.tensors.values())]
+    case.fused()
+    for a, b in zip(before, (case.i, *case.state, *case.g_states, case.g_out, *case.tensors.values()), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_numbers_keep_double_precision() -> None:
+    # 0.1 has other digits in single precision; the kernel must see those of double precision.
+    case = Case(integrate_and_fire, 1, (1, 1), dtype=torch.float64)
+    case.numbers["r"] = 0.1
+    case.i, case.state = torch.ones(1, 1, 1, dtype=torch.float64), [torch.zeros(1, 1, dtype=torch.float64)]
+    assert case.fused().states[0].item() == 0.1
+
+
+def test_the_same_as_the_kernel_for_the_cpu() -> None:
+    case = Case(alif, 20, (3, 50), per_neuron=("beta",))
+    arguments = (case.i, case.state, list(case.tensors.values()), case.plan.host_values(case.plan.forward_uniforms, case.numbers))
+    from neurosim.kernels.plan import known
+
+    known(case.plan)
+    for a, b in zip(cpu.forward(case.plan, *arguments), [case.fused().out, *case.fused().states], strict=False):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_core_of_the_users_own(detached: bool) -> None:
+    case = Case(izhikevich, 60, (1, 17), dtype=torch.float64, scale=(5.0, 40.0), reset=Reset("value", detached))
+    case.i[:] = case.i.abs()
+    wanted, _ = case.check(gradients_close=True)
+    assert wanted.out.sum() > 17
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_operation_of_the_language(dtype: torch.dtype) -> None:
+    case = Case(every_operation, 8, (1, 63), dtype=dtype, recorded=("count",))
+    wanted, _ = case.check(forward_close=True, gradients_close=True)
+    assert wanted.states[1].any() and not (wanted.states[1] == 8).all()
+
+
+def test_a_nan_is_passed_on_and_stays_with_its_neuron() -> None:
+    case = Case(every_operation, 3, (1, 9))
+    case.i[1, 0, 4] = float("nan")
+    v = case.fused().states[0]
+    assert torch.isnan(v[0, 4]) and torch.isfinite(v[0, :4]).all() and torch.isfinite(v[0, 5:]).all()
+
+
+@pytest.fixture
+def layers_run_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the operator take these kernels on the CPU as well, where no device is there to ask for them."""
+    if DEVICE.type == "cpu":
+        monkeypatch.setattr(cpu, "forward", cuda.forward)
+        monkeypatch.setattr(cpu, "backward", cuda.backward)
+
+
+@pytest.mark.usefixtures("layers_run_triton")
+@pytest.mark.parametrize(
+    ("make", "learn"),
+    [(ns.LIF, ("tau_mem", "v_th", "v_reset", "r")), (ns.ALIF, ("tau_adapt", "beta")), (ns.CubaLIF, ("tau_syn", "tau_mem"))],
+)
+def test_a_layer_learns_its_parameters(make: Any, learn: tuple[str, ...]) -> None:
+    layer = make(dt=1e-3, size=17, learn=learn).double().to(DEVICE)
+    i = (torch.randn(12, 2, 17, dtype=torch.float64) * 20.0).to(DEVICE).requires_grad_()
+    start = [torch.randn(2, 17, dtype=torch.float64).mul(0.1).to(DEVICE).requires_grad_() for _ in layer.core.state]
+    results = []
+    for run in (layer, layer.reference):
+        z, state = run(i, start)
+        loss = (z * torch.linspace(0.0, 1.0, z.numel(), dtype=z.dtype, device=DEVICE).view_as(z)).sum()
+        loss = loss + sum((s * s).sum() for s in state)
+        results.append([z, *state, *torch.autograd.grad(loss, [i, *start, *layer.parameters()])])
+    assert results[0][0].sum() > 0
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.usefixtures("layers_run_triton")
+def test_a_run_in_two_parts_equals_the_run_in_one() -> None:
+    layer = ns.ALIF(dt=1e-3).to(DEVICE)
+    i = (torch.randn(20, 2, 9) * 10.0).to(DEVICE)
+    whole, end = layer(i)
+    first, state = layer(i[:7])
+    second, state = layer(i[7:], state)
+    assert torch.equal(whole, torch.cat([first, second]))
+    assert all(torch.equal(a, b) for a, b in zip(end, state, strict=True))
+
+
+def test_another_size_uses_the_same_function() -> None:
+    made = cuda.compiled.cache_info().currsize
+    case = Case(lif, 3, (1, 5), recorded=("v",))
+    case.fused()
+    after_first = cuda.compiled.cache_info().currsize
+    assert after_first <= made + 2
+    Case(lif, 4, (2, 7), recorded=("v",)).fused()
+    assert cuda.compiled.cache_info().currsize == after_first
+
+
+def test_source_lies_whole_in_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROSIM_CACHE_DIR", str(tmp_path / "new"))
+    module = generated.module("thing", "x = 1\n\n\ndef f():\n    return x\n")
+    assert module.f() == 1 and inspect.getsource(module.f).endswith("return x\n")
+    (path,) = (tmp_path / "new" / "kernels").iterdir()
+    assert path.name.startswith("thing_") and path.suffix == ".py"
+    path.write_text("x = 2\n")  # damaged, or by another version
+    assert generated.module("thing", "x = 1\n\n\ndef f():\n    return x\n").x == 1
+    assert generated.module("thing", "x = 3\n").x == 3
+    assert len(list((tmp_path / "new" / "kernels").iterdir())) == 2
+
+
+def test_the_usual_cache_folder_is_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    import platformdirs
+
+    monkeypatch.delenv("NEUROSIM_CACHE_DIR")
+    assert generated.folder() == Path(platformdirs.user_cache_dir("neurosim"))
+
+
+def test_a_folder_that_cannot_be_written_gives_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("NEUROSIM_CACHE_DIR", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(generated, "_temporary", None)
+    with pytest.warns(RuntimeWarning, match=r"temporary folder.*cannot write .*NEUROSIM_CACHE_DIR names another folder"):
+        first = generated.module("thing", "x = 4\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = generated.module("other", "x = 5\n")
+    assert (first.x, second.x) == (4, 5)
+    assert Path(str(first.__file__)).parent == Path(str(second.__file__)).parent
+
+
+AHEAD_OF_TIME = """
+import json, re, sys
+import torch, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+sys.path.insert(0, {tests!r})
+import test_cuda as t
+from neurosim.kernels import cuda, triton_source
+from neurosim.kernels.plan import Plan, known
+from neurosim.kernels.program import record
+
+def compiled(neuron, real, backwards, fusion=False, through_time=True, per_neuron=()):
+    plan = Plan(record(neuron, t.ns.atan(2.0), t.Reset(), per_neuron), True, through_time)
+    function = cuda.compiled(known(plan), real, backwards, False)
+    kinds = dict(steps="i32", width="i32", BLOCK="constexpr", AHEAD="constexpr")
+    pointer = "*fp32" if real == "float32" else "*fp64"
+    source = ASTSource(
+        function,
+        {{name: kinds.get(name, pointer) for name in function.arg_names}},
+        dict(BLOCK=triton_source.BLOCK, AHEAD=triton_source.AHEAD),
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(enable_fp_fusion=fusion, num_warps=4))
+    ptx = made.asm["ptx"]
+    return dict(
+        fused=len(re.findall(r"\\bfma\\.", ptx)),
+        ahead=len(re.findall(r"\\bcp\\.async\\.c[ag]\\.", ptx)),
+        divisions=sorted(set(re.findall(r"\\bdiv\\.(\\w+)", ptx))),
+        short=len(re.findall(r"tt\\.addptr .*tensor<\\d+xi32>", made.asm["ttir"])),
+        long=len(re.findall(r"tt\\.addptr .*tensor<\\d+xi64>", made.asm["ttir"])),
+        machine=len(made.asm["cubin"]),
+        specialised=[p.name for p in function.params if not (p.is_constexpr or p.do_not_specialize)],
+    )
+
+found = {{}}
+for neuron in t.BUILT_IN:
+    for backwards in (False, True):
+        found[f"{{neuron.name}} float32 {{backwards}}"] = compiled(neuron, "float32", backwards)
+for backwards in (False, True):
+    found[f"lif float64 {{backwards}}"] = compiled(t.lif, "float64", backwards)
+    found[f"alif per neuron {{backwards}}"] = compiled(
+        t.alif, "float32", backwards, per_neuron=t.alif.coefficients, through_time=False
+    )
+with_functions = {{real: [compiled(t.every_operation, real, b) for b in (False, True)] for real in ("float32", "float64")}}
+fusion = compiled(t.lif, "float32", False, fusion=True)
+print(json.dumps(dict(found=found, with_functions=with_functions, fusion=fusion)))
+"""
+
+
+def test_machine_code_is_made_without_a_device(tmp_path: Path) -> None:
+    pytest.importorskip("triton.backends.nvidia")
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path / "triton"), "NEUROSIM_CACHE_DIR": str(tmp_path / "neurosim")}
+    environment["PYTHONPATH"] = str(Path(ns.__file__).parent.parent)
+    script = AHEAD_OF_TIME.format(tests=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert len(answer["found"]) == 14
+    for name, kernel in answer["found"].items():
+        assert kernel["machine"] > 1000, name
+        assert kernel["fused"] == 0, f"{name}: a product and a sum were contracted"
+        assert kernel["ahead"] >= 8, f"{name}: loads do not run ahead"
+        assert kernel["short"] == 0 and kernel["long"] > 0, f"{name}: an index of 32 bits"
+        assert kernel["specialised"] == [], f"{name}: another size would be compiled again"
+        assert set(kernel["divisions"]) <= {"rn"}, f"{name}: an inexact division"
+    assert answer["found"]["lif float32 True"]["divisions"] == ["rn"]
+    assert all(kernel["machine"] > 1000 for kernels in answer["with_functions"].values() for kernel in kernels)
+    # The count above can find something: the same kernel with contraction allowed has it.
+    assert answer["fusion"]["fused"] > 0
