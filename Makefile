@@ -29,7 +29,7 @@ demo: $(INSTALLED) ## Train on real digits, draw, report, compare with Lava: see
 	@$(BIN)/neurosim demo
 
 test: $(INSTALLED) ## Run all tests and doctests, with coverage
-	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov
 
 bench: $(INSTALLED) ## Time the kernels against the peers and the memory floor
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks

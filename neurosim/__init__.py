@@ -1,4 +1,8 @@
-"""neurosim: describe a spiking network once; train it, simulate it, deploy it."""
+"""neurosim: describe a spiking network once; train it, simulate it, deploy it.
+
+The names here are what a user types. Datasets, reports, chips and the Lava export are rooms of their own:
+`neurosim.datasets`, `neurosim.report`, `neurosim.hardware` and `neurosim.hardware.lava`.
+"""
 
 from neurosim.cores import (
     Core,
@@ -14,7 +18,25 @@ from neurosim.cores import (
     straight_through,
     triangle,
 )
+from neurosim.errors import NeurosimError
 from neurosim.kernels import kernels, latex
+from neurosim.learning import (
+    BPTT,
+    SLTT,
+    CrossEntropy,
+    History,
+    Latency,
+    MaxMembrane,
+    MeanMembrane,
+    RateCrossEntropy,
+    Rule,
+    TargetRates,
+    accuracy,
+    evaluate,
+    fit,
+    load_checkpoint,
+    save_checkpoint,
+)
 from neurosim.network import Edge, Input, Network, NetworkState, Recurrent, Sequential
 from neurosim.neurons import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
 from neurosim.recording import Recording, Spikes
@@ -22,3 +44,60 @@ from neurosim.simulate import simulate
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ALIF",
+    "BPTT",
+    "IF",
+    "LI",
+    "LIF",
+    "SLTT",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
+    "Core",
+    "CrossEntropy",
+    "CubaLIF",
+    "Edge",
+    "Flatten",
+    "History",
+    "Input",
+    "Latency",
+    "Linear",
+    "MaxMembrane",
+    "MaxPool2d",
+    "MeanMembrane",
+    "Network",
+    "NetworkState",
+    "Neuron",
+    "NeurosimError",
+    "RateCrossEntropy",
+    "Recording",
+    "Recurrent",
+    "Rule",
+    "Sequential",
+    "Sparse",
+    "Spikes",
+    "SumPool2d",
+    "Surrogate",
+    "TargetRates",
+    "accuracy",
+    "atan",
+    "core",
+    "evaluate",
+    "exponential",
+    "fast_sigmoid",
+    "fit",
+    "kernels",
+    "latex",
+    "layer",
+    "load_checkpoint",
+    "multi_gaussian",
+    "rectangle",
+    "save_checkpoint",
+    "seconds",
+    "sigmoid",
+    "simulate",
+    "straight_through",
+    "triangle",
+]

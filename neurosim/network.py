@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ class Edge:
     @property
     def synapses(self) -> tuple[Synapse, ...]:
         """The maps in order."""
-        return (self.synapse,) if isinstance(self.synapse, nn.Module) else tuple(self.synapse)
+        return tuple(self.synapse) if isinstance(self.synapse, (tuple, list)) else (self.synapse,)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -269,6 +270,8 @@ class Network(nn.Module):
                 raise InputError(f"cannot record {name!r}: no node {node!r}; this network has {list(self._shapes)}.")
             if variable and not isinstance(self.nodes[node], Neuron):
                 raise InputError(f"cannot record {name!r}: {node!r} is an input and has no variables.")
+            if name.endswith("."):
+                raise InputError(f"cannot record {name!r}: no variable stands behind the dot; drop it to record the output.")
             if variable:
                 wanted[node] = (*wanted.get(node, ()), variable)
         return wanted
@@ -287,20 +290,23 @@ class _Run:
     ) -> None:
         self.net, self.through_time, self.wanted = net, through_time, wanted
         self.outputs: dict[str, Tensor] = dict(inputs)
-        self.values: dict[str, Tensor] = {}
+        self.values: dict[str, list[Tensor]] = {}
         self.steps = next(iter(inputs.values())).shape[0]
-        start = net.initial_state(inputs) if state is None else state
-        fresh = start if state is None else net.initial_state(inputs)
+        fresh = net.initial_state(inputs)
+        start = fresh if state is None else state
+        if not isinstance(start, NetworkState):
+            raise InputError(f"state must be the NetworkState that a network returned, or None; got {type(start).__name__}.")
         for kind, held, model in (("nodes", start.nodes, fresh.nodes), ("edges", start.edges, fresh.edges)):
             if set(held) != set(model):
                 raise ShapeError(f"state.{kind} must hold {sorted(model)}; got {sorted(held)}. Was it made by another network?")
         for name, buffer in fresh.edges.items():
             if start.edges[name].shape != buffer.shape:
                 raise ShapeError(f"state.edges[{name!r}] must be {list(buffer.shape)}; got {list(start.edges[name].shape)}.")
-        self.nodes, self.edges = dict(start.nodes), dict(start.edges)
+        self.nodes = dict(start.nodes)
+        self.edges = {name: line if through_time else line.detach() for name, line in start.edges.items()}
 
     def value(self, name: str) -> Tensor:
-        return self.values[name] if "." in name else self.outputs[name].detach()
+        return torch.cat(self.values[name]) if "." in name else self.outputs[name].detach()
 
     def advance(self, component: tuple[str, ...]) -> None:
         """Run the populations of one component (one node, or the nodes of a cycle) over the whole time."""
@@ -312,7 +318,7 @@ class _Run:
             (name,) = component
             current = drive[name]
             assert current is not None  # a node without edges is refused when the network is made
-            self.outputs[name] = self._neurons(name, current, 0)
+            self.outputs[name] = self._neurons(name, current)
         else:
             self._cycle(component, inner, drive)
 
@@ -338,7 +344,8 @@ class _Run:
     def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, Tensor | None]) -> None:
         stretch = min(edge.delay_steps for edge in inner if edge.delay_steps)
         pieces: dict[str, list[Tensor]] = {name: [] for name in component}
-        for start in range(0, self.steps, stretch):
+        # A run of no steps makes one empty stretch, so that every output and trace has its shape.
+        for start in range(0, max(self.steps, 1), stretch):
             length = min(stretch, self.steps - start)
             for name in component:
                 outer = drive[name]
@@ -348,37 +355,39 @@ class _Run:
                     current = edge(z)
                     total = current if total is None else total + current
                 assert total is not None
-                pieces[name].append(self._neurons(name, total, start))
+                pieces[name].append(self._neurons(name, total))
             for edge in (e for e in inner if e.delay_steps):
                 sent = pieces[edge.source][-1]
                 sent = sent if self.through_time else sent.detach()
                 self.edges[edge.name] = torch.cat((self.edges[edge.name][length:], sent))
         for name in component:
-            self.outputs[name] = torch.cat(pieces[name]) if pieces[name] else self._nothing(name)
+            self.outputs[name] = torch.cat(pieces[name])
 
-    def _nothing(self, name: str) -> Tensor:
-        like = next(iter(self.outputs.values()))
-        return like.new_empty((0, like.shape[1], *self.net.shape(name)))
-
-    def _neurons(self, name: str, current: Tensor, start: int) -> Tensor:
+    def _neurons(self, name: str, current: Tensor) -> Tensor:
         node = self.net.nodes[name]
         assert isinstance(node, Neuron)
         names = self.wanted.get(name, ())
         z, self.nodes[name], values = node.recorded(current, self.nodes[name], names, through_time=self.through_time)
         for variable, trace in values.items():
-            key = f"{name}.{variable}"
-            self.values[key] = torch.cat((self.values[key], trace)) if start else trace
+            self.values.setdefault(f"{name}.{variable}", []).append(trace)
         return z
 
 
 def _check_nodes(nodes: Mapping[str, Input | Neuron]) -> None:
     for name, node in nodes.items():
-        if not isinstance(name, str) or not name or "." in name or "->" in name or hasattr(nn.ModuleDict, name):
-            raise NetworkError(f"a node's name must be text without '.' and '->', and not that of a dict method; got {name!r}.")
+        if not _usable(name) or "->" in name:
+            raise NetworkError(
+                f"a node's name must be text without '.', '/' and '->', and not that of a dict method; got {name!r}."
+            )
         if not isinstance(node, (Input, Neuron)):
             raise NetworkError(f"node {name!r} must be an Input or a layer of neurons; got {type(node).__name__}.")
     if not any(isinstance(node, Input) for node in nodes.values()):
         raise NetworkError("a network needs an Input node; got only " + str(list(nodes)) + ".")
+
+
+def _usable(name: object) -> bool:
+    """Return whether `name` can stand in a state_dict, in an HDF5 file and in ``"node.variable"``."""
+    return isinstance(name, str) and name != "" and not {".", "/"} & set(name) and not hasattr(nn.ModuleDict(), name)
 
 
 def _common_dt(nodes: Mapping[str, Input | Neuron]) -> float:
@@ -399,10 +408,13 @@ def _connect(edge: Edge, nodes: Mapping[str, Input | Neuron], dt: float) -> Conn
         raise NetworkError(f"edge {name!r}: {edge.target!r} is an Input and takes no synapses.")
     for synapse in edge.synapses:
         if not isinstance(synapse, Synapse):
-            raise NetworkError(f"edge {name!r}: {type(synapse).__name__} is not a synapse; use Linear, Conv2d, Flatten, ...")
+            kind = f"{type(synapse).__module__}.{type(synapse).__qualname__}"
+            raise NetworkError(f"edge {name!r}: {kind} is not a synapse; use neurosim's Linear, Conv2d, Flatten, ...")
     if edge.delay is None:
         steps = 1 if edge.source == edge.target else 0
     else:
+        if not math.isfinite(edge.delay):
+            raise NetworkError(f"edge {name!r}: delay must be a whole number of steps of {dt:g} s; got {edge.delay!r} s.")
         steps = round(edge.delay / dt)
         if edge.delay < 0 or abs(edge.delay / dt - steps) > 1e-6 * max(steps, 1):
             raise NetworkError(f"edge {name!r}: delay must be a whole number of steps of {dt:g} s; got {edge.delay!r} s.")
@@ -415,9 +427,9 @@ def _connect(edge: Edge, nodes: Mapping[str, Input | Neuron], dt: float) -> Conn
 
 def _check_names(edges: list[Connection]) -> None:
     names = [edge.name for edge in edges]
-    dotted = [name for name in names if "." in name]
-    if dotted:
-        raise NetworkError(f"an edge's name must not hold '.'; got {dotted}.")
+    wrong = [name for name in names if not _usable(name)]
+    if wrong:
+        raise NetworkError(f"an edge's name must be text without '.' and '/', and not that of a dict method; got {wrong}.")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise NetworkError(f"edges must have different names; {sorted(twice)} stand more than once. Pass name=.")

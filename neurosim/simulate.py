@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def simulate(
     ----------
     net : Network
         The network; it is not changed.
-    x : Tensor, array or HDF5 dataset [T, B, ...]
+    x : Tensor, array or HDF5 dataset [T, B, ...], or mapping of input name to such
         Input. Only one stretch of it is read at a time.
     record : sequence of str, optional
         ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
@@ -53,7 +54,7 @@ def simulate(
     progress : bool, optional
         Whether to show a progress bar; on long runs if left out.
     device : torch.device or str, optional
-        Where to run; where the network lies if left out.
+        Where to run (a copy of the network, if it lies elsewhere); where the network lies if left out.
     stretch : int, optional
         Steps computed at a time. Chosen from the size if left out; the result does not depend on it.
 
@@ -80,19 +81,18 @@ def simulate(
     >>> first.traces["out.v"].shape, rest.T
     ((60, 4, 2), 40)
     """
-    shape = getattr(x, "shape", None)
-    if shape is None or len(shape) < 3:
-        got = type(x).__name__ if shape is None else list(shape)
-        raise ShapeError(f"x must be [T, B, ...]; got {got}. Time comes first, then the batch.")
-    steps, batch = int(shape[0]), int(shape[1])
+    given = dict(x) if isinstance(x, Mapping) else x
+    steps, batch = _steps_and_batch(given)
+    if isinstance(record, str):
+        raise InputError(f"record must be a sequence of names; got the text {record!r}. Write record=[{record!r}].")
     names = list(net.neurons()) if record is None else list(dict.fromkeys(record))
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if stretch is None:
         stretch = max(1, min(steps, _STRETCH_BYTES // (4 * max(batch * width, 1))))
-    elif stretch < 1:
+    elif not isinstance(stretch, int) or stretch < 1:
         raise InputError(f"stretch must be a whole number of steps from 1; got {stretch!r}.")
     where = torch.device(device) if device is not None else _place(net)
-    run = net.to(where)
+    run = net if where == _place(net) else copy.deepcopy(net).to(where)
     bar = steps * batch * width >= _LONG_RUN if progress is None else progress
     with contextlib.ExitStack() as stack:
         keep: _InMemory | _OnDisk
@@ -105,11 +105,11 @@ def simulate(
         now = None if state is None else _moved(state, where)
         with torch.no_grad(), _bar(steps, bar) as ticks:
             for start in range(0, max(steps, 1), stretch):
-                data = _finite(x[start : start + stretch], start, net, where)
+                data = _stretch(given, start, min(start + stretch, steps), net, where)
                 _, now, values = run.recorded(data, now, names)
                 for name in names:
                     keep.add(name, values[name].cpu().numpy(), start, _spiking(net, name))
-                ticks.update(data.shape[0])
+                ticks.update(min(stretch, steps - start))
         assert now is not None
         if isinstance(keep, _InMemory):
             return keep.finish(steps, batch, now)
@@ -170,12 +170,40 @@ def _moved(state: NetworkState, where: torch.device) -> NetworkState:
     return NetworkState(nodes, {k: v.to(where) for k, v in state.edges.items()})
 
 
-def _finite(piece: Any, start: int, net: Network, where: torch.device) -> Tensor:
+def _steps_and_batch(x: Any) -> tuple[int, int]:
+    """Return T and B of `x`, which is one array, or several by name that share them."""
+    several = x if isinstance(x, dict) else {"": x}
+    leads = {}
+    for name, data in several.items():
+        shape = getattr(data, "shape", None)
+        if shape is None or len(shape) < 3:
+            got = type(data).__name__ if shape is None else list(shape)
+            raise ShapeError(f"{_called(name)} must be [T, B, ...]; got {got}. Time comes first, then the batch.")
+        leads[name] = (int(shape[0]), int(shape[1]))
+    if len(set(leads.values())) != 1:
+        raise ShapeError(f"all inputs must share T and B; got {leads or 'no input at all'}.")
+    return next(iter(leads.values()))
+
+
+def _called(name: str) -> str:
+    return f"x[{name!r}]" if name else "x"
+
+
+def _stretch(x: Any, start: int, stop: int, net: Network, where: torch.device) -> Any:
+    """Return steps `start` to `stop` of `x` as `net` takes them."""
+    if isinstance(x, dict):
+        return {name: _finite(data[start:stop], start, _called(name), net, where) for name, data in x.items()}
+    return _finite(x[start:stop], start, "x", net, where)
+
+
+def _finite(piece: Any, start: int, called: str, net: Network, where: torch.device) -> Tensor:
     data = torch.as_tensor(piece if isinstance(piece, Tensor) else np.asarray(piece)).to(where, _real(net))
     bad = ~torch.isfinite(data)
     if bad.any():
         step = start + int(bad.flatten(1).any(1).nonzero()[0])
-        raise InputError(f"x holds NaN or infinity, first at step {step}; clean the data (torch.nan_to_num) and look where it came from.")
+        raise InputError(
+            f"{called} holds NaN or infinity, first at step {step}; clean the data (torch.nan_to_num) and look where it came from."
+        )
     return data
 
 

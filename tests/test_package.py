@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+# One worker runs them all, so that the wheel is built once.
+pytestmark = pytest.mark.xdist_group("wheel")
+
 DATA = ("hardware_targets", "datasets")
 # No tool on the way may ask the network: the wheel is built with what is installed.
 BUILD = "from setuptools import build_meta; import sys; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command without the path and the editable install of the checkout; return what it prints."""
+    """Run a command in a folder and without the caller's PYTHONPATH; return what it prints."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [str(word) for word in command],
@@ -93,11 +96,11 @@ def test_wheel_holds_one_top_level_package(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"neurosim"}
 
 
-def test_wheel_holds_every_module(wheel: Path, root: Path) -> None:
-    modules = {path.relative_to(root).as_posix() for path in (root / "neurosim").rglob("*.py")}
-    assert modules
-    assert sorted(modules - {*contents(wheel)}) == []
-    assert "neurosim/py.typed" in contents(wheel)
+def test_wheel_holds_every_file_of_the_package(wheel: Path, root: Path) -> None:
+    inside = (path.relative_to(root) for path in (root / "neurosim").rglob("*") if path.is_file())
+    files = {path.as_posix() for path in inside if not {"__pycache__", "_data"} & {*path.parts}}
+    assert {"neurosim/__init__.py", "neurosim/py.typed"} <= files
+    assert sorted(files - {*contents(wheel)}) == []
 
 
 @pytest.mark.parametrize("folder", DATA)

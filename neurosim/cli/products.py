@@ -36,7 +36,7 @@ def write_report_of(run: Finished, number: int, targets: Sequence[str], check: V
     figures = {
         "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
         "traces": traces(recording, f"{hidden}.v", threshold=run.net.neurons()[hidden].value("v_th")),
-        "learning": learning_curve(list(run.history)),
+        "learning": learning_curve([{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in run.history]),
         "energy": report.figure(),
     }
     for name, figure in figures.items():

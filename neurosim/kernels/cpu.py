@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.kernels.llvm import BLOCK, compiled
+from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
 
 REAL = {torch.float32: "float", torch.float64: "double"}
@@ -41,8 +42,8 @@ def forward(
     """Run `plan` over ``i`` [T, ...]; return output [T, ...], final states [...], stored values [T, ...] each."""
     i = i.contiguous()
     kernel = compiled(plan.key, REAL[i.dtype], False)
-    out = torch.empty_like(i)
-    stored = [torch.empty_like(i) for _ in plan.stored]
+    out = shelf.empty_like(i)
+    stored = [shelf.empty_like(i) for _ in plan.stored]
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in per_neuron]
     _run(kernel.call, [i, out, *stored, *states, *coefficients], i, uniforms)
@@ -60,7 +61,7 @@ def backward(
     """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...]."""
     g_out = g_out.contiguous()
     kernel = compiled(plan.key, REAL[g_out.dtype], True)
-    g_i = torch.empty_like(g_out)
+    g_i = shelf.empty_like(g_out)
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients]
@@ -79,7 +80,12 @@ def _run(call: Callable[..., None], arrays: Sequence[Tensor], over_time: Tensor,
     share = -(-width // workers)
     share += -share % (BLOCK if share > 4 * BLOCK else 64)  # whole cache lines for each thread
     bounds = [(first, min(first + share, width)) for first in range(0, width, share)]
-    others = [_threads().submit(call, *addresses, a, b, steps, width, *uniforms) for a, b in bounds[1:]]
+
+    def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:
+        # Holding the arrays: if the caller is interrupted while it waits, they must outlive the threads' work.
+        call(*addresses, first, last, steps, width, *uniforms)
+
+    others = [_threads().submit(part, *bound) for bound in bounds[1:]]
     call(*addresses, *bounds[0], steps, width, *uniforms)
     for other in others:
         other.result()

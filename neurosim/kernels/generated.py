@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
+import shutil
 import tempfile
 import warnings
 from importlib.machinery import SourceFileLoader
@@ -46,8 +48,8 @@ def _written(name: str, text: str) -> Path:
     try:
         with replaced(path) as part:
             part.write_text(text, encoding="utf-8")
-    except FileError as error:
-        path = _elsewhere(str(error)) / name
+    except FileError:
+        path = _instead_of(path.parent) / name
         path.write_text(text, encoding="utf-8")
     return path
 
@@ -59,18 +61,15 @@ def _holds(path: Path, text: str) -> bool:
         return False
 
 
-_temporary: tempfile.TemporaryDirectory[str] | None = None
-
-
-def _elsewhere(reason: str) -> Path:
+@functools.cache
+def _instead_of(refused: Path) -> Path:
     """Return a folder of this process for when the cache folder cannot be written, and say so once."""
-    global _temporary
-    if _temporary is None:
-        _temporary = tempfile.TemporaryDirectory(prefix="neurosim-")
-        warnings.warn(
-            f"generated kernels go to a temporary folder and are made again in every process: {reason} "
-            "The environment variable NEUROSIM_CACHE_DIR names another folder.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return Path(_temporary.name)
+    made = tempfile.mkdtemp(prefix="neurosim-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    warnings.warn(
+        f"{refused} cannot be written: generated kernels go to a temporary folder, anew in every process. "
+        "Name a folder that you may write to in the environment variable NEUROSIM_CACHE_DIR.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return Path(made)

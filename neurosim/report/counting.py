@@ -174,7 +174,7 @@ def _node(net: Network, name: str, neuron: Neuron, passes: int, spikes: int) -> 
         passes=passes,
         spikes=spikes,
         spiking=neuron.is_spiking,
-        resets=spikes,
+        resets=spikes if neuron.reset is not None else 0,
         states=arithmetic.state,
         additions=arithmetic.add,
         multiplications=arithmetic.mul,

@@ -128,7 +128,7 @@ def _draw(
     spikes = recording.spikes[name]
     steps, rows = _rows(spikes, keep, sample)
     # A spike counts at the end of its step, as in `Spikes.time`.
-    times = (place * recording.T + steps + 1) * recording.dt / unit
+    times = (place * recording.T + steps) * recording.dt / unit
     size = float(np.clip(_height(len(keep)) * 72 / len(keep) * 0.8, 2.2, 9.0))
     axes.plot(
         times,

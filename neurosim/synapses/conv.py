@@ -45,7 +45,7 @@ class _Conv(Synapse):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(c_out, *places)``."""
-        names = "LHW"[:1] if self.axes == 1 else "HW"
+        names = "L" if self.axes == 1 else "HW"
         if len(shape) != 1 + self.axes or shape[0] != self.c_in:
             raise self.refuse(shape, f"{self.c_in}, {', '.join(names)}")
         places = tuple(

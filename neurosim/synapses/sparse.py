@@ -41,6 +41,8 @@ class Sparse(Synapse):
     def __init__(self, n_in: int, n_out: int, connections: Tensor, weight: Tensor | None = None) -> None:
         super().__init__()
         self.n_in, self.n_out = count("Sparse", "n_in", n_in), count("Sparse", "n_out", n_out)
+        if not isinstance(connections, Tensor):
+            raise ShapeError(f"Sparse: connections must be a tensor [2, n] of int64; got {type(connections).__name__}.")
         if connections.dim() != 2 or connections.shape[0] != 2 or connections.dtype != torch.int64:
             raise ShapeError(f"Sparse: connections must be [2, n] of int64; got {list(connections.shape)} of {connections.dtype}.")
         for row, (name, size) in enumerate((("post", n_out), ("pre", n_in))):
@@ -49,6 +51,8 @@ class Sparse(Synapse):
                 raise InputError(f"Sparse: {name} neuron {outside[0].item()} is outside 0..{size - 1}.")
         if weight is not None and weight.shape != connections.shape[1:]:
             raise ShapeError(f"Sparse: weight must be [{connections.shape[1]}]; got {list(weight.shape)}.")
+        if weight is not None and not weight.is_floating_point():
+            raise InputError(f"Sparse: weight must be in floating point; got {weight.dtype}. Use weight.float().")
         flat = connections[0] * n_in + connections[1]
         flat, order = torch.sort(flat)
         twice = flat[1:][flat[1:] == flat[:-1]]

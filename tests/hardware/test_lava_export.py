@@ -112,7 +112,7 @@ def test_no_spike_differs(make: Callable[[int], tuple[ns.Network, torch.Tensor]]
 def test_two_inputs_and_spikes_of_one_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = ns.Network(
-        {"images": ns.Input((1, 5, 6)), "current": ns.Input(7), "a": ns.LIF(dt=DT, r=4.0), "b": ns.IF(dt=DT)},
+        {"images": ns.Input((1, 5, 6)), "current": ns.Input(7), "a": ns.LIF(dt=DT, r=8.0), "b": ns.IF(dt=DT)},
         [
             ns.Edge("images", "a", (ns.Conv2d(1, 2, 3), ns.Flatten())),
             ns.Edge("current", "a", ns.Linear(7, 24)),

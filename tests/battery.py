@@ -1,0 +1,207 @@
+"""The contract that every core passes by being listed in `tests.models`."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import neurosim as ns
+from tests.models import Model
+
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+SHAPE = (3, 5)  # of the population
+
+
+def current(model: Model, steps: int = 40, batch: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+    return (torch.randn(steps, batch, *SHAPE, dtype=dtype) + 0.5) * model.current
+
+
+def learned(model: Model, **choices: Any) -> ns.Neuron:
+    """Make a layer that learns every parameter, each neuron its own."""
+    layer = model.make(size=SHAPE, learn=tuple(model.core.parameters), **choices)
+    with torch.no_grad():
+        for value in layer.parameters():
+            value.mul_(1 + 0.05 * torch.randn_like(value))
+    return layer
+
+
+def gradients(
+    run: Callable[..., tuple[Tensor, Any]], layer: ns.Neuron, i: Tensor, state: Any, through_time: bool = True
+) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    """Run forwards and backwards; return output, final state, and all gradients by name.
+
+    The loss weighs every output and every final state differently, so that no two gradients agree by chance.
+    """
+    i = i.detach().clone().requires_grad_()
+    start = [s.detach().clone().requires_grad_() for s in (layer.initial_state(i) if state is None else state)]
+    z, after = run(i, tuple(start), through_time=through_time)
+    weights = torch.linspace(0.5, 1.5, z.numel(), dtype=z.dtype, device=z.device).reshape(z.shape)
+    loss = (z * weights).sum()
+    for number, s in enumerate(after):
+        loss = loss + (s * weights[0].flip(-1) * (0.3 + number)).sum() if z.shape[0] else loss + s.sum()
+    held = dict(layer.named_parameters())
+    wanted = [i, *start, *held.values()]
+    found = torch.autograd.grad(loss, wanted, allow_unused=True)
+    names = ["i", *(f"state.{name}" for name in layer.core.state), *held]
+    filled = (torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True))
+    return z.detach(), [s.detach() for s in after], dict(zip(names, filled, strict=True))
+
+
+def check_shapes(model: Model) -> None:
+    layer = model.make()
+    for shape in ((7, 2), (7, 2, 3), (7, 2, 3, 4, 5), (0, 2, 3), (7, 0, 3)):
+        i = torch.randn(shape) * model.current
+        z, state = layer(i)
+        assert z.shape == i.shape and z.dtype is i.dtype
+        assert type(state) is model.core.state_type and state._fields == tuple(model.core.state)
+        assert all(s.shape == shape[1:] for s in state)
+        if model.spiking:
+            assert set(z.unique().tolist()) <= {0.0, 1.0}
+    if model.spiking:
+        assert 0.01 < layer(current(model, steps=300))[0].mean() < 0.7, "drive the model so that it fires now and then"
+
+
+def check_state_goes_in_and_comes_out(model: Model) -> None:
+    layer, i = model.make(), current(model, steps=1)
+    start = layer.initial_state(i)
+    for s, value in zip(start, model.core.state.values(), strict=True):
+        assert s.shape == i.shape[1:] and torch.equal(s, torch.full_like(s, value))
+    before = [s.clone() for s in start]
+    z, after = layer(i, start)
+    assert all(torch.equal(a, b) for a, b in zip(start, before, strict=True)), "the state handed in was written to"
+    z_default, after_default = layer(i)
+    assert torch.equal(z, z_default) and all(map(torch.equal, after, after_default))
+    elsewhere = type(start)(*(s + 0.25 for s in start))
+    assert any(not torch.equal(a, b) for a, b in zip(layer(i, elsewhere)[1], after, strict=True))
+    round_trip = pickle.loads(pickle.dumps(after))
+    assert type(round_trip) is type(after) and all(map(torch.equal, round_trip, after))
+
+
+def check_split_run(model: Model) -> None:
+    i = current(model)
+    for reset in model.resets:
+        layer = model.make(reset=reset)
+        z, state = layer(i)
+        for cut in (1, 17, 39):
+            first, between = layer(i[:cut])
+            second, after = layer(i[cut:], between)
+            assert torch.equal(torch.cat((first, second)), z)
+            assert all(map(torch.equal, after, state))
+
+
+def check_batch_independence(model: Model) -> None:
+    layer, i, order = learned(model), current(model), torch.tensor([2, 0, 3, 1])
+    z, state, found = gradients(layer, layer, i, None)
+    z_permuted, state_permuted = layer(i[:, order])
+    assert torch.equal(z_permuted, z[:, order])
+    assert all(torch.equal(p, s[order]) for p, s in zip(state_permuted, state, strict=True))
+    alone = i[:, 2:3].clone().requires_grad_()
+    z_alone, _ = layer(alone)
+    assert torch.equal(z_alone, z[:, 2:3])
+    whole = i.clone().requires_grad_()
+    one, many = (torch.autograd.grad((layer(x)[0] ** 2).sum() + layer(x)[1][0].sum(), x)[0] for x in (alone, whole))
+    assert torch.equal(one, many[:, 2:3])
+    assert found["i"].abs().sum() > 0
+
+
+def _interval(model: Model, dt: float) -> float:
+    size, more = model.at(dt)
+    layer = model.make(dt=dt, **more)
+    z, _ = layer(torch.full((round(1.0 / dt), 1, 1), size, dtype=torch.float64))
+    fired = z.flatten().nonzero().flatten()
+    return float(fired[-1] - fired[2]) * dt / (len(fired) - 3)
+
+
+def check_dt_invariance(model: Model) -> None:
+    if not model.spiking:
+        at = {dt: model.make(dt=dt)(torch.full((round(0.03 / dt), 1, 1), model.at(dt)[0])) for dt in (1e-3, 5e-4, 1e-4)}
+        ends = [float(z[-1, 0, 0]) for z, _ in at.values()]
+        assert max(ends) - min(ends) < 1e-5 * max(ends) and ends[0] > 0.1
+        return
+    fine = _interval(model, 1e-4)
+    for dt in (1e-3, 5e-4):
+        assert abs(_interval(model, dt) - fine) <= model.steps_late * dt, (dt, _interval(model, dt), fine)
+    assert fine > 3e-3
+
+
+def check_gradients_to_every_parameter(model: Model) -> None:
+    layer = learned(model, spike=ns.atan(1.0 / max(1.0, abs(model.parameters.get("v_peak", 1.0)))), detach_reset=False)
+    i = current(model, steps=60)
+    _, _, found = gradients(layer, layer, i, None)
+    assert set(found) == {"i", *(f"state.{n}" for n in model.core.state), *(n for n, _ in layer.named_parameters())}
+    for name, gradient in found.items():
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().max() > 0, f"no gradient reaches {name}"
+    for name in model.core.parameters:
+        value = layer.value(name)
+        assert isinstance(value, Tensor) and value.shape == SHAPE and value.requires_grad
+
+
+def check_moves_between_devices_and_dtypes(model: Model) -> None:
+    layer = learned(model)
+    layer.register_buffer("_witness", torch.zeros(1))
+    for tensor in (*layer.to("meta").parameters(), *layer.buffers()):
+        assert tensor.device.type == "meta"
+    i = current(model, dtype=torch.float64)
+    for device in DEVICES:
+        for dtype in (torch.float32, torch.float64):
+            moved = learned(model).to(device, dtype)
+            assert {p.dtype for p in moved.parameters()} == {dtype}
+            z, state = moved(i.to(device, dtype))
+            assert z.dtype is dtype and {s.dtype for s in state} == {dtype} and z.device.type == device
+    for dtype in (torch.float16, torch.bfloat16):
+        layer = model.make()
+        half = current(model).to(dtype)
+        z, state = layer(half)
+        assert z.dtype is dtype and {s.dtype for s in state} == {torch.float32}
+        assert torch.equal(z, layer(half.float())[0].to(dtype))
+
+
+def check_pickling_and_copying(model: Model) -> None:
+    layer, i = learned(model, reset=model.resets[-1], spike=ns.triangle(0.7)), current(model)
+    z, state, found = gradients(layer, layer, i, None)
+    for twin in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        assert twin is not layer and twin.core is layer.core and repr(twin) == repr(layer)
+        z_twin, state_twin, found_twin = gradients(twin, twin, i, None)
+        assert torch.equal(z, z_twin) and all(map(torch.equal, state, state_twin))
+        assert all(torch.equal(found[name], found_twin[name]) for name in found)
+        with torch.no_grad():
+            next(twin.parameters()).add_(1.0)
+        assert torch.equal(layer(i)[0], z), "the copy shares memory with the original"
+    other = model.make(size=SHAPE, learn=tuple(model.core.parameters), reset=model.resets[-1])
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(i)[0], z)
+
+
+def check_compile(model: Model) -> None:
+    torch._dynamo.reset()
+    layer, i = learned(model), current(model)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    z, state, found = gradients(layer, layer, i, None)
+    z_compiled, state_compiled, found_compiled = gradients(compiled, layer, i, None)
+    assert torch.equal(z, z_compiled) and all(map(torch.equal, state, state_compiled))
+    assert all(torch.equal(found[name], found_compiled[name]) for name in found)
+    with torch.no_grad():
+        assert torch.equal(compiled(i)[0], z)
+
+
+def check_kernel_equals_reference(model: Model) -> None:
+    for device in DEVICES:
+        for reset in model.resets:
+            layer = model.make(reset=reset, detach_reset=reset != "value").to(device)
+            i = current(model).to(device)
+            for through_time in (True, False):
+                fused = gradients(layer, layer, i, None, through_time)
+                reference = gradients(layer.reference, layer, i, None, through_time)
+                assert torch.equal(fused[0], reference[0])
+                assert all(map(torch.equal, fused[1], reference[1]))
+                for name, gradient in fused[2].items():
+                    assert torch.equal(gradient, reference[2][name]), (device, reset, through_time, name)
+
+
+CHECKS = tuple(check for name, check in sorted(globals().items()) if name.startswith("check_"))

@@ -1,0 +1,70 @@
+"""Every core, once. A core listed here has to pass all of `tests.battery`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import neurosim as ns
+from neurosim.cores import Core
+from neurosim.cores.reset import ResetMode
+from tests.user_cores import izhikevich
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A core and how to drive it.
+
+    Attributes
+    ----------
+    core : Core
+    parameters : mapping
+        Values to make the layer with, besides the defaults.
+    current : float
+        Size of a current that makes it fire now and then at dt = 1 ms.
+    at : callable
+        For a step dt, the constant input and further parameters that are the same physics as at any other step.
+    steps_late : float
+        By how many steps the mean interval between spikes may differ from that at a step of 0.1 ms.
+    resets : tuple
+        Resets with which its state stays finite.
+    """
+
+    core: Core
+    current: float
+    at: Callable[[float], tuple[float, Mapping[str, float]]]
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    steps_late: float = 1.0
+    resets: tuple[ResetMode, ...] = ("value", "subtract", None)
+
+    @property
+    def name(self) -> str:
+        return self.core.name
+
+    @property
+    def spiking(self) -> bool:
+        return "spike" in self.core.wants
+
+    def make(self, **choices: Any) -> ns.Neuron:
+        """Make a layer at a step of 1 ms unless told otherwise."""
+        return ns.layer(self.core)(**{"dt": 1e-3, **self.parameters, **choices})
+
+
+def _same(current: float) -> Callable[[float], tuple[float, Mapping[str, float]]]:
+    return lambda dt: (current, {})
+
+
+MODELS = (
+    # Input adds to v at once: as a rate, it is a charge for each step.
+    Model(ns.IF.core, 0.4, lambda dt: (80.0 * dt, {})),
+    Model(ns.LI.core, 3.0, _same(1.5)),
+    Model(ns.LIF.core, 4.0, _same(1.5)),
+    # Input adds to j at once; this much for each step holds j at 1.5.
+    Model(ns.CubaLIF.core, 1.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=1.5),
+    # A spike raises the threshold by beta (1 - alpha_adapt), about beta dt / tau_adapt.
+    Model(ns.ALIF.core, 4.0, lambda dt: (1.5, {"beta": 1.8e-3 / dt}), steps_late=1.5),
+    Model(izhikevich, 40.0, _same(10.0), steps_late=6.0, resets=("value",)),
+)
+BY_NAME = {model.name: model for model in MODELS}
