@@ -22,7 +22,7 @@ MS = 1e3  # the model's equations count time in ms; dt arrives in s
 
 @ns.core(parameters=dict(a=0.02, b=0.2, c=-65.0, d=8.0, gain=1.0, v_peak=30.0), state=dict(v=-65.0, w=-13.0))
 def izhikevich(i, v, w, *, a, b, c, d, gain, v_peak, dt, spike, reset):
-    """Simple model of Izhikevich 2003: ``dv/dt = 0.04 v^2 + 5 v + 140 - w + i``, ``dw/dt = a (b v - w)``, forward Euler."""
+    """Step ``dv/dt = 0.04 v^2 + 5 v + 140 - w + i``, ``dw/dt = a (b v - w)`` by forward Euler (Izhikevich 2003)."""
     u = v + MS * dt * (0.04 * v * v + 5.0 * v + 140.0 - w + gain * i)
     z = spike(u - v_peak)
     recovery = w + MS * dt * a * (b * v - w)
@@ -51,19 +51,24 @@ def patterns(steps: int) -> ns.Recording:
     return ns.simulate(net, current, record=("neurons", "neurons.v"))
 
 
+def gain_of(layer: ns.Neuron) -> float:
+    """Return the present gain as a number."""
+    return torch.as_tensor(layer.value("gain")).item()
+
+
 def learn_gain(epochs: int) -> tuple[float, float, float]:
     """Train the gain until the neuron fires 10 spikes in 400 ms; return first and last gain and the last count."""
     layer = Izhikevich(gain=0.6, learn=("gain",), spike=ns.fast_sigmoid(0.2), dt=DT)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
     current = torch.full((round(0.4 / DT), 1, 1), 10.0)
-    first = layer.value("gain").item()
+    first = gain_of(layer)
     for _ in range(epochs):
         spikes, _ = layer(current)
         optimizer.zero_grad()
         ((spikes.sum() - 10.0) ** 2).backward()
         torch.nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
         optimizer.step()
-    return first, layer.value("gain").item(), layer(current)[0].sum().item()
+    return first, gain_of(layer), layer(current)[0].sum().item()
 
 
 def main() -> None:

@@ -58,7 +58,10 @@ def train(rule: ns.Rule, args: argparse.Namespace) -> dict[str, float | str]:
     )
     seconds = time.perf_counter() - start
     scores = ns.evaluate(net, test_set.batches(500, encoder=direct(STEPS), shuffle=False), loss=ns.CrossEntropy())
-    print(f"{rule}: {scores['accuracy']:.2%} on {len(test_set)} test images, {epochs} epochs in {seconds:.0f} s", flush=True)
+    print(
+        f"{rule}: {scores['accuracy']:.2%} on {len(test_set)} test images, {epochs} epochs in {seconds:.0f} s",
+        flush=True,
+    )
     return {"rule": repr(rule), "test_accuracy": scores["accuracy"], "seconds": round(seconds, 1), "epochs": epochs}
 
 

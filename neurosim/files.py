@@ -36,7 +36,9 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise FileError(f"cannot write {target}: {error.strerror or error}. Choose a folder you may write to.") from error
+        raise FileError(
+            f"cannot write {target}: {error.strerror or error}. Choose a folder you may write to."
+        ) from error
     part = Path(name)
     try:
         yield part

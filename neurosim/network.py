@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ class Edge:
     @property
     def synapses(self) -> tuple[Synapse, ...]:
         """The maps in order."""
-        return tuple(self.synapse) if isinstance(self.synapse, (tuple, list)) else (self.synapse,)  # type: ignore[arg-type]
+        return tuple(self.synapse) if isinstance(self.synapse, (tuple, list)) else (cast(Synapse, self.synapse),)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,7 +166,10 @@ class Network(nn.Module):
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
         self.output = output or list(nodes)[-1]
         if self.output not in nodes or isinstance(nodes[self.output], Input):
-            raise NetworkError(f"output must name a population of neurons, one of {[n for n in nodes if n not in self.inputs]}; got {self.output!r}.")
+            raise NetworkError(
+                f"output must name a population of neurons, one of {[n for n in nodes if n not in self.inputs]}; "
+                f"got {self.output!r}."
+            )
         self._shapes = _shapes(self.nodes, self.edges, self._components)
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -258,7 +261,9 @@ class Network(nn.Module):
             if not data.is_floating_point():
                 raise InputError(f"x for {name!r} must be in floating point; got {data.dtype}. Use x.float().")
             if lead not in (None, data.shape[:2]):
-                raise ShapeError(f"all inputs must share T and B; {name!r} has {list(data.shape[:2])}, another {list(lead or ())}.")
+                raise ShapeError(
+                    f"all inputs must share T and B; {name!r} has {list(data.shape[:2])}, another {list(lead or ())}."
+                )
             lead = data.shape[:2]
         return given
 
@@ -271,7 +276,9 @@ class Network(nn.Module):
             if variable and not isinstance(self.nodes[node], Neuron):
                 raise InputError(f"cannot record {name!r}: {node!r} is an input and has no variables.")
             if name.endswith("."):
-                raise InputError(f"cannot record {name!r}: no variable stands behind the dot; drop it to record the output.")
+                raise InputError(
+                    f"cannot record {name!r}: no variable stands behind the dot; drop it to record the output."
+                )
             if variable:
                 wanted[node] = (*wanted.get(node, ()), variable)
         return wanted
@@ -295,13 +302,19 @@ class _Run:
         fresh = net.initial_state(inputs)
         start = fresh if state is None else state
         if not isinstance(start, NetworkState):
-            raise InputError(f"state must be the NetworkState that a network returned, or None; got {type(start).__name__}.")
+            raise InputError(
+                f"state must be the NetworkState that a network returned, or None; got {type(start).__name__}."
+            )
         for kind, held, model in (("nodes", start.nodes, fresh.nodes), ("edges", start.edges, fresh.edges)):
             if set(held) != set(model):
-                raise ShapeError(f"state.{kind} must hold {sorted(model)}; got {sorted(held)}. Was it made by another network?")
+                raise ShapeError(
+                    f"state.{kind} must hold {sorted(model)}; got {sorted(held)}. Was it made by another network?"
+                )
         for name, buffer in fresh.edges.items():
             if start.edges[name].shape != buffer.shape:
-                raise ShapeError(f"state.edges[{name!r}] must be {list(buffer.shape)}; got {list(start.edges[name].shape)}.")
+                raise ShapeError(
+                    f"state.edges[{name!r}] must be {list(buffer.shape)}; got {list(start.edges[name].shape)}."
+                )
         self.nodes = dict(start.nodes)
         self.edges = {name: line if through_time else line.detach() for name, line in start.edges.items()}
 
@@ -414,14 +427,22 @@ def _connect(edge: Edge, nodes: Mapping[str, Input | Neuron], dt: float) -> Conn
         steps = 1 if edge.source == edge.target else 0
     else:
         if not math.isfinite(edge.delay):
-            raise NetworkError(f"edge {name!r}: delay must be a whole number of steps of {dt:g} s; got {edge.delay!r} s.")
+            raise NetworkError(
+                f"edge {name!r}: delay must be a whole number of steps of {dt:g} s; got {edge.delay!r} s."
+            )
         steps = round(edge.delay / dt)
         if edge.delay < 0 or abs(edge.delay / dt - steps) > 1e-6 * max(steps, 1):
-            raise NetworkError(f"edge {name!r}: delay must be a whole number of steps of {dt:g} s; got {edge.delay!r} s.")
+            raise NetworkError(
+                f"edge {name!r}: delay must be a whole number of steps of {dt:g} s; got {edge.delay!r} s."
+            )
         if edge.delay >= 10:
-            raise NetworkError(f"edge {name!r}: delay must be in [0, 10) s; got {edge.delay!r}. Did you pass milliseconds?")
+            raise NetworkError(
+                f"edge {name!r}: delay must be in [0, 10) s; got {edge.delay!r}. Did you pass milliseconds?"
+            )
         if edge.source == edge.target and steps == 0:
-            raise NetworkError(f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out.")
+            raise NetworkError(
+                f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out."
+            )
     return Connection(name, edge.source, edge.target, edge.synapses, steps, steps * dt)
 
 
@@ -429,7 +450,9 @@ def _check_names(edges: list[Connection]) -> None:
     names = [edge.name for edge in edges]
     wrong = [name for name in names if not _usable(name)]
     if wrong:
-        raise NetworkError(f"an edge's name must be text without '.' and '/', and not that of a dict method; got {wrong}.")
+        raise NetworkError(
+            f"an edge's name must be text without '.' and '/', and not that of a dict method; got {wrong}."
+        )
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise NetworkError(f"edges must have different names; {sorted(twice)} stand more than once. Pass name=.")
@@ -461,7 +484,9 @@ def _order(nodes: list[str], edges: list[Connection]) -> tuple[list[str], list[t
     return [name for group in components for name in group], components
 
 
-def _shapes(nodes: nn.ModuleDict, edges: list[Connection], components: list[tuple[str, ...]]) -> dict[str, tuple[int, ...]]:
+def _shapes(
+    nodes: nn.ModuleDict, edges: list[Connection], components: list[tuple[str, ...]]
+) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {n: m.shape for n, m in nodes.items() if isinstance(m, Input)}
     told: dict[str, str] = {}
 
@@ -518,9 +543,7 @@ class Recurrent:
     delay: float | None = None
 
 
-def Sequential(  # noqa: N802 - builds a Network as a class would
-    *parts: Input | Synapse | Neuron | Recurrent, names: Sequence[str] | None = None
-) -> Network:
+def Sequential(*parts: Input | Synapse | Neuron | Recurrent, names: Sequence[str] | None = None) -> Network:
     """Build a network whose populations stand in a row.
 
     Parameters
@@ -550,7 +573,9 @@ def Sequential(  # noqa: N802 - builds a Network as a class would
         nodes = {"input": Input(rest[0].n_in)}
     else:
         first = type(rest[0]).__name__ if rest else "nothing"
-        raise NetworkError(f"Sequential must start with Input(shape) or a linear synapse; got {first}. Put Input((C, H, W)) first.")
+        raise NetworkError(
+            f"Sequential must start with Input(shape) or a linear synapse; got {first}. Put Input((C, H, W)) first."
+        )
     edges: list[Edge] = []
     between: list[Synapse] = []
     before = "input"
@@ -566,7 +591,9 @@ def Sequential(  # noqa: N802 - builds a Network as a class would
         if not isinstance(neuron, Neuron):
             raise NetworkError(f"Sequential takes Input, synapses, neurons and Recurrent; got {type(part).__name__}.")
         if not between:
-            raise NetworkError(f"no synapse stands before {neuron.core.name}; put Linear, Conv2d, ... between populations.")
+            raise NetworkError(
+                f"no synapse stands before {neuron.core.name}; put Linear, Conv2d, ... between populations."
+            )
         name = given.pop(0) if given is not None else f"{neuron.core.name}{len(nodes)}"
         if name in nodes:
             raise NetworkError(f"names must differ; {name!r} stands twice.")
@@ -577,5 +604,7 @@ def Sequential(  # noqa: N802 - builds a Network as a class would
         between, before = [], name
     if between:
         kinds = ", ".join(type(s).__name__ for s in between)
-        raise NetworkError(f"Sequential must end with neurons; {kinds} stands last. Add LI(dt=...) to read out currents.")
+        raise NetworkError(
+            f"Sequential must end with neurons; {kinds} stands last. Add LI(dt=...) to read out currents."
+        )
     return Network(nodes, edges)

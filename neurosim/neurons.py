@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from neurosim.cores.reset import ResetMode
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels import eager
 from neurosim.kernels.availability import DTYPES, fused
+from neurosim.kernels.compiling import constant_in_graph
 from neurosim.kernels.counts import OperationCount, operations
 from neurosim.kernels.plan import Plan, find, known
 from neurosim.kernels.program import Program, record
@@ -65,7 +66,7 @@ class Neuron(nn.Module):
     >>> ns.LIF(tau_mem=20, dt=1e-3)
     Traceback (most recent call last):
         ...
-    neurosim.errors.UnitError: lif: tau_mem must be a finite number in (0, 10) s; got 20. Did you pass milliseconds? 20 ms is 0.02 s.
+    neurosim.errors.UnitError: lif: tau_mem must be a finite number in (0, 10) s; got 20. Did you pass milliseconds? ...
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Neuron(nn.Module):
                 raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(core.parameters)}.")
         for name in core.parameters:
             self._set(name, parameters.get(name, core.parameters[name].default))
-        self._recorded: dict[str, Any] = {}
+        self._recorded: dict[Any, Any] = {}
 
     def _set(self, name: str, value: float | Tensor) -> None:
         declared, owner = self.core.parameters[name], self.core.name
@@ -107,7 +108,9 @@ class Neuron(nn.Module):
             outside = value[~((value > declared.low) & (value < declared.high) & torch.isfinite(value))]
             if outside.numel():
                 declared.check(owner, name, outside.flatten()[0].item())
-            value = value.detach().clone().to(torch.get_default_dtype() if not value.is_floating_point() else value.dtype)
+            value = (
+                value.detach().clone().to(torch.get_default_dtype() if not value.is_floating_point() else value.dtype)
+            )
         else:
             value = declared.check(owner, name, value)
         if name in self.learned:
@@ -115,7 +118,7 @@ class Neuron(nn.Module):
             if start.dim() == 0 and self.size is not None:
                 start = start.expand(self.size).clone()
             kept = start.log() if declared.unit == "s" else start
-            self.register_parameter(_stored_name(name, declared.unit), nn.Parameter(kept.clone()))
+            self.register_parameter(self._stored_name(name), nn.Parameter(kept.clone()))
         elif isinstance(value, Tensor):
             self.register_buffer(name, value)
         else:
@@ -133,9 +136,13 @@ class Neuron(nn.Module):
             return self._numbers[name]
         if name not in self.core.parameters:
             raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.core.parameters)}.")
-        stored = _stored_name(name, self.core.parameters[name].unit) if name in self.learned else name
+        stored = self._stored_name(name)
         kept: Tensor = getattr(self, stored)
         return kept.exp() if stored != name else kept
+
+    def _stored_name(self, name: str) -> str:
+        """Return the attribute of a parameter that is a tensor: a learned time is kept as its logarithm."""
+        return f"log_{name}" if name in self.learned and self.core.parameters[name].unit == "s" else name
 
     def decay(self, name: str) -> float | Tensor:
         """Return ``exp(-dt / tau)`` of time constant `name`, made in double precision."""
@@ -177,8 +184,10 @@ class Neuron(nn.Module):
         program: Program = self._recorded[choice]
         return program
 
-    @torch.compiler.assume_constant_result
-    def _prepared(self, train: bool, through_time: bool, names: tuple[str, ...]) -> tuple[str, list[float], list[float]]:
+    @constant_in_graph
+    def _prepared(
+        self, train: bool, through_time: bool, names: tuple[str, ...]
+    ) -> tuple[str, list[float], list[float]]:
         """Return the key of the plan and the plain numbers that its two kernels take."""
         program = self._program()
         choice = (program, train, through_time, names)
@@ -242,9 +251,7 @@ class Neuron(nn.Module):
         out, after, values = run(i, state, tuple(names), through_time)
         return out.to(output_dtype), self.core.state_type(*after), values
 
-    def reference(
-        self, i: Tensor, state: State | None = None, *, through_time: bool = True
-    ) -> tuple[Tensor, Any]:
+    def reference(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
         """Run the step function itself, step by step with plain autograd: the definition."""
         i, state, output_dtype = self._at_the_door(i, state)
         out, after, _ = self._reference(i, state, (), through_time)
@@ -255,7 +262,9 @@ class Neuron(nn.Module):
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
         hidden = [name for name in names if name not in self.core.state]
         if hidden:
-            raise InputError(f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel.")
+            raise InputError(
+                f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel."
+            )
         given = {**self._numbers_now(), **{k: v.to(i.dtype) for k, v in self._tensors_now().items()}}
         choices = {"spike": self.spike, "reset": Reset(self.reset, self.detach_reset)}
         given.update({k: v for k, v in choices.items() if k in self.core.wants})
@@ -266,12 +275,12 @@ class Neuron(nn.Module):
     def _fused(
         self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
     ) -> tuple[Tensor, State, dict[str, Tensor]]:
-        from neurosim.kernels.operator import run_core
+        from neurosim.kernels import call
 
         per_neuron = [t.to(i.dtype).expand(i.shape[1:]) for t in self._tensors_now().values()]
         train = torch.is_grad_enabled() and any(t.requires_grad for t in (i, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, names)
-        out, *rest = run_core(key, i, list(state), per_neuron, forward, backward)
+        out, *rest = call.run(key, i, state, per_neuron, forward, backward)
         values = rest[len(state) :]
         plan = find(key) if names else None
         recorded = {name: values[plan.recording(name)].detach() for name in names} if plan else {}
@@ -281,7 +290,10 @@ class Neuron(nn.Module):
         if not names:
             return
         program = self._program()
-        known_names = [*program.state, *(n for n, e in program.named.items() if not e.is_boolean and n not in program.state)]
+        known_names = [
+            *program.state,
+            *(n for n, e in program.named.items() if not e.is_boolean and n not in program.state),
+        ]
         wrong = [name for name in names if name not in known_names]
         if wrong:
             raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
@@ -297,12 +309,11 @@ class Neuron(nn.Module):
         if self.size is not None and population != self.size:
             raise ShapeError(f"{name}: i must be [T, B, {', '.join(map(str, self.size))}]; got {list(i.shape)}.")
         for parameter in self.core.parameters:
-            held = self.value(parameter)
-            if isinstance(held, Tensor) and not _broadcasts(held.shape, population):
-                raise ShapeError(
-                    f"{name}: {parameter} of shape {list(held.shape)} does not fit neurons of shape {list(population)}."
-                )
-            if isinstance(held, Tensor):
+            if parameter not in self._numbers:
+                held: Tensor = getattr(self, self._stored_name(parameter))
+                if not _broadcasts(held.shape, population):
+                    shapes = f"of shape {list(held.shape)} does not fit neurons of shape {list(population)}"
+                    raise ShapeError(f"{name}: {parameter} {shapes}.")
                 self._check_device(parameter, held, i)
         dtype = i.dtype
         if dtype not in DTYPES:
@@ -313,7 +324,9 @@ class Neuron(nn.Module):
             raise ShapeError(f"{name}: state must hold {list(self.core.state)}; got {len(state)} tensor(s).")
         for variable, value in zip(self.core.state, state, strict=True):
             if value.shape != i.shape[1:]:
-                raise ShapeError(f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}.")
+                raise ShapeError(
+                    f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}."
+                )
             self._check_device(f"state.{variable}", value, i)
         return i, tuple(value.to(i.dtype) for value in state), dtype
 
@@ -341,10 +354,6 @@ def _uniforms(key: str, numbers: tuple[tuple[str, float], ...]) -> tuple[list[fl
     return plan.host_values(plan.forward_uniforms, given), backward
 
 
-def _stored_name(name: str, unit: str) -> str:
-    return f"log_{name}" if unit == "s" else name
-
-
 def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
     if len(shape) > len(population):
         return False
@@ -355,11 +364,22 @@ def check_dt(owner: str, dt: float) -> float:
     """Return `dt` if it can be a step in seconds."""
     if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 1:
         return float(dt)
-    hint = f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if isinstance(dt, (int, float)) and dt >= 1 else ""
+    hint = (
+        f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if isinstance(dt, (int, float)) and dt >= 1 else ""
+    )
     raise UnitError(f"{owner}: dt must be a number in (0, 1) s; got {dt!r}.{hint}")
 
 
-def layer(core: Core) -> Callable[..., Neuron]:
+class LayerMaker(Protocol):
+    """A function that builds layers of one core; made by `layer`."""
+
+    core: Core
+
+    def __call__(self, *, dt: float, **choices: Any) -> Neuron:
+        """Return a layer; `choices` are those of `Neuron`."""
+
+
+def layer(core: Core) -> LayerMaker:
     """Make the function that builds a layer of `core`, as `LIF` does of the core ``lif``.
 
     Parameters
@@ -385,20 +405,33 @@ def layer(core: Core) -> Callable[..., Neuron]:
     def make(*, dt: float, **choices: Any) -> Neuron:
         return Neuron(core, dt=dt, **choices)
 
-    lines = [f"    {n} : float or Tensor, default {p.default:g}\n        {_describe(p)}" for n, p in core.parameters.items()]
-    make.__doc__ = (
-        f"{(core.__doc__ or core.name).strip()}\n\n    Parameters\n    ----------\n    dt : float\n        Length of a step, s.\n"
-        + "\n".join(lines)
-        + "\n    size, spike, reset, detach_reset, learn\n        As in `Neuron`.\n\n    Returns\n    -------\n    Neuron\n"
-        + f"        State: {', '.join(core.state)}.\n    "
-    )
+    make.__doc__ = _docstring(core)
     keyword = inspect.Parameter.KEYWORD_ONLY
     general = [p for p in inspect.signature(Neuron.__init__).parameters.values() if p.kind is keyword]
-    own = [inspect.Parameter(n, keyword, default=p.default, annotation="float | Tensor") for n, p in core.parameters.items()]
+    own = [
+        inspect.Parameter(n, keyword, default=p.default, annotation="float | Tensor")
+        for n, p in core.parameters.items()
+    ]
     make.__signature__ = inspect.Signature([*general[:1], *own, *general[1:]], return_annotation=Neuron)  # type: ignore[attr-defined]
-    make.core = core  # type: ignore[attr-defined]
     make.__qualname__ = make.__name__ = core.name
-    return make
+    made = cast(LayerMaker, make)
+    made.core = core
+    return made
+
+
+def _docstring(core: Core) -> str:
+    lines = [
+        (core.__doc__ or core.name).strip(),
+        "",
+        "Parameters",
+        "----------",
+        "dt : float",
+        "    Length of a step, s.",
+    ]
+    for name, parameter in core.parameters.items():
+        lines += [f"{name} : float or Tensor, default {parameter.default:g}", f"    {_describe(parameter)}"]
+    lines += ["size, spike, reset, detach_reset, learn", "    As in `Neuron`.", "", "Returns", "-------", "Neuron"]
+    return "\n    ".join([*lines, f"    State: {', '.join(core.state)}.", ""])
 
 
 def _describe(parameter: cores.Parameter) -> str:
@@ -412,4 +445,3 @@ LI = layer(cores.leaky_integrator)
 LIF = layer(cores.lif)
 CubaLIF = layer(cores.cubalif)
 ALIF = layer(cores.alif)
-

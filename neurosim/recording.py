@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import io
 import math
 import os
 from collections.abc import Mapping
@@ -116,8 +117,8 @@ class Recording:
         traces: Mapping[str, Any],
         *,
         dt: float,
-        T: int,  # noqa: N803 - the field's names
-        B: int,  # noqa: N803
+        T: int,
+        B: int,
         state: NetworkState,
         file: h5py.File | None = None,
     ) -> None:
@@ -158,12 +159,16 @@ class Recording:
         try:
             file = h5py.File(path, "r")
         except OSError as error:
-            raise FileError(f"{path} is no readable HDF5 file ({error}); it is left as it is. Simulate again.") from error
+            raise FileError(
+                f"{path} is no readable HDF5 file ({error}); it is left as it is. Simulate again."
+            ) from error
         try:
             return _read(file)
-        except (KeyError, OSError, ValueError, RuntimeError, TypeError) as error:
+        except (AttributeError, KeyError, OSError, ValueError, RuntimeError, TypeError) as error:
             file.close()
-            raise FileError(f"{path} is not a whole recording ({error}); it is left as it is. Simulate again.") from error
+            raise FileError(
+                f"{path} is not a whole recording ({error}); it is left as it is. Simulate again."
+            ) from error
 
     def close(self) -> None:
         """Close the file behind the recording, if there is one."""
@@ -173,7 +178,9 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -182,18 +189,87 @@ class Recording:
         return f"<Recording T={self.T} B={self.B} dt={self.dt:g} s; {spikes}{'; ' * bool(traces and spikes)}{traces}>"
 
 
+class _Disk(io.RawIOBase):
+    """A file handed to HDF5 that takes every write, and tells us of the one the system refused.
+
+    HDF5 does not survive a full disk: what it holds back until it closes is lost without an error, and the process
+    may crash when it ends. So it never hears of a failure; `check` raises the first one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "r+b", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._refusal: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what the system answered when it first refused to write."""
+        if self._refusal is not None:
+            raise self._refusal
+
+    def close(self) -> None:
+        """Close the file underneath as well."""
+        self._file.close()
+        super().close()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+    def write(self, data: Any) -> int:
+        done = 0
+        while self._refusal is None and done < len(data):
+            try:
+                done += self._file.write(data[done:])
+            except OSError as error:
+                self._refusal = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._refusal = self._refusal or error
+            return size or 0
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer in between."""
+
+
 class Writer:
-    """An HDF5 file that grows as a simulation goes on."""
+    """An HDF5 file that grows as a simulation goes on.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An empty file.
+    dt : float
+        Length of a step, s.
+
+    Raises
+    ------
+    OSError
+        From any method, once the system has refused to write.
+    """
 
     def __init__(self, path: Path, dt: float) -> None:
-        self._file = h5py.File(path, "w")
+        self._disk = _Disk(path)
+        self._file = h5py.File(self._disk, "w")
         self._file.attrs["format"], self._file.attrs["dt"] = FORMAT, dt
 
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self._file.close()
+        self._disk.close()
+        if kind is None:
+            self._disk.check()
 
     def spikes(self, name: str, events: Spikes, offset: int = 0) -> None:
         """Append events; their steps count from `offset`."""
@@ -216,12 +292,17 @@ class Writer:
             self._file[f"state/nodes/{name}"].attrs["order"] = list(held._fields)  # type: ignore[attr-defined]
         for name, line in state.edges.items():
             self._file[f"state/edges/{name}"] = line.detach().cpu().numpy()
+        self._disk.check()
 
-    @staticmethod
-    def _append(group: h5py.Group, name: str, values: np.ndarray) -> None:
+    def _append(self, group: h5py.Group, name: str, values: np.ndarray) -> None:
+        self._disk.check()
         if name not in group:
-            chunk = (max(1, min(4096, 2**18 // max(int(values[:1].nbytes), 1))), *values.shape[1:])
-            group.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=chunk, compression="gzip", compression_opts=1)
+            row = math.prod(values.shape[1:]) * values.itemsize
+            rest = tuple(max(n, 1) for n in values.shape[1:])  # HDF5 has no chunks without content, B may be 0
+            chunk = (max(1, min(4096, 2**18 // max(row, 1))), *rest)
+            group.create_dataset(
+                name, data=values, maxshape=(None, *rest), chunks=chunk, compression="gzip", compression_opts=1
+            )
             return
         dataset = group[name]
         dataset.resize(dataset.shape[0] + values.shape[0], axis=0)
@@ -247,7 +328,9 @@ def _read(file: h5py.File) -> Recording:
     nodes = {}
     for name, group in file.get("state/nodes", {}).items():
         order = [str(v) for v in group.attrs["order"]]
-        nodes[name] = collections.namedtuple(f"{name}_state", order, rename=True)(*(torch.from_numpy(group[v][...]) for v in order))  # noqa: PYI024
+        nodes[name] = collections.namedtuple(f"{name}_state", order, rename=True)(
+            *(torch.from_numpy(group[v][...]) for v in order)
+        )
     edges = {name: torch.from_numpy(line[...]) for name, line in file.get("state/edges", {}).items()}
     return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, edges), file=file)
 

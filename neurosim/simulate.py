@@ -7,7 +7,6 @@ import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,8 +99,7 @@ def simulate(
             keep = _InMemory(net.dt)
         else:
             part = stack.enter_context(replaced(path))
-            keep = _OnDisk(part, net.dt)
-            stack.callback(keep.writer.__exit__, None, None, None)
+            keep = _OnDisk(stack.enter_context(Writer(part, net.dt)), net.dt)
         now = None if state is None else _moved(state, where)
         with torch.no_grad(), _bar(steps, bar) as ticks:
             for start in range(0, max(steps, 1), stretch):
@@ -133,15 +131,16 @@ class _InMemory:
         spikes = {}
         for name, parts in self.events.items():
             step = np.concatenate([part.step + start for part, start in parts])
-            rest = (np.concatenate([getattr(part, field) for part, _ in parts]) for field in ("batch", "neuron"))
-            spikes[name] = Spikes(step, *rest, steps, batch, parts[0][0].shape, self.dt)
+            sample = np.concatenate([part.batch for part, _ in parts])
+            neuron = np.concatenate([part.neuron for part, _ in parts])
+            spikes[name] = Spikes(step, sample, neuron, steps, batch, parts[0][0].shape, self.dt)
         traces = {name: np.concatenate(parts) for name, parts in self.pieces.items()}
         return Recording(spikes, traces, dt=self.dt, T=steps, B=batch, state=state)
 
 
 class _OnDisk:
-    def __init__(self, part: Path, dt: float) -> None:
-        self.dt, self.writer = dt, Writer(part, dt)
+    def __init__(self, writer: Writer, dt: float) -> None:
+        self.writer, self.dt = writer, dt
 
     def add(self, name: str, values: np.ndarray, start: int, spiking: bool) -> None:
         if spiking:
@@ -202,7 +201,8 @@ def _finite(piece: Any, start: int, called: str, net: Network, where: torch.devi
     if bad.any():
         step = start + int(bad.flatten(1).any(1).nonzero()[0])
         raise InputError(
-            f"{called} holds NaN or infinity, first at step {step}; clean the data (torch.nan_to_num) and look where it came from."
+            f"{called} holds NaN or infinity, first at step {step}; clean the data (torch.nan_to_num) and look where "
+            "it came from."
         )
     return data
 

@@ -164,7 +164,9 @@ def check_moves_between_devices_and_dtypes(model: Model) -> None:
 
 def check_pickling_and_copying(model: Model) -> None:
     layer, i = learned(model, reset=model.resets[-1], spike=ns.triangle(0.7)), current(model)
+    size = len(pickle.dumps(layer))
     z, state, found = gradients(layer, layer, i, None)
+    assert len(pickle.dumps(layer)) == size, "what is derived from the core is pickled with the layer"
     for twin in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
         assert twin is not layer and twin.core is layer.core and repr(twin) == repr(layer)
         z_twin, state_twin, found_twin = gradients(twin, twin, i, None)

@@ -6,6 +6,10 @@ import os
 import random
 from pathlib import Path
 
+# Several workers with several threads each would spend their time waiting for one another; read when torch is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import neurosim as ns
+from neurosim import cores
 from neurosim.cores import Core
 from neurosim.cores.reset import ResetMode
 from tests.user_cores import izhikevich
@@ -58,13 +59,13 @@ def _same(current: float) -> Callable[[float], tuple[float, Mapping[str, float]]
 
 MODELS = (
     # Input adds to v at once: as a rate, it is a charge for each step.
-    Model(ns.IF.core, 0.4, lambda dt: (80.0 * dt, {})),
-    Model(ns.LI.core, 3.0, _same(1.5)),
-    Model(ns.LIF.core, 4.0, _same(1.5)),
+    Model(cores.integrate_and_fire, 0.4, lambda dt: (80.0 * dt, {})),
+    Model(cores.leaky_integrator, 3.0, _same(1.5)),
+    Model(cores.lif, 4.0, _same(1.5)),
     # Input adds to j at once; this much for each step holds j at 1.5.
-    Model(ns.CubaLIF.core, 1.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=1.5),
+    Model(cores.cubalif, 1.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=1.5),
     # A spike raises the threshold by beta (1 - alpha_adapt), about beta dt / tau_adapt.
-    Model(ns.ALIF.core, 4.0, lambda dt: (1.5, {"beta": 1.8e-3 / dt}), steps_late=1.5),
+    Model(cores.alif, 4.0, lambda dt: (1.5, {"beta": 1.8e-3 / dt}), steps_late=1.5),
     Model(izhikevich, 40.0, _same(10.0), steps_late=6.0, resets=("value",)),
 )
 BY_NAME = {model.name: model for model in MODELS}

@@ -23,7 +23,8 @@ def closest() -> tuple[int, int, int]:
     _, _, distance = run(0.0, (0, 0, 0))
     flat = int(distance.abs().argmin())
     torch.manual_seed(0)
-    return tuple(int(n) for n in torch.unravel_index(torch.tensor(flat), distance.shape))
+    step, sample, neuron = (int(n) for n in torch.unravel_index(torch.tensor(flat), distance.shape))
+    return step, sample, neuron
 
 
 def test_equal_spikes_pass():
@@ -36,7 +37,7 @@ def test_a_flip_within_the_tolerance_passes_with_all_that_follows_from_it():
     _, _, distance = run(0.0, at)
     gap = float(distance[at])
     torch.manual_seed(0)
-    z, reference, distance = run(-3 * gap / (1 - ns.LIF(dt=1e-3).decay("tau_mem")), at)
+    z, reference, distance = run(-3 * gap / (1 - float(ns.LIF(dt=1e-3).decay("tau_mem"))), at)
     assert assert_parts_only_at_threshold(z, reference, distance, abs(gap) * 1.01) == 1
 
 

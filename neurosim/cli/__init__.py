@@ -38,9 +38,13 @@ def demo(
 
     start = time.perf_counter()
     config = runs.Config() if epochs is None else runs.Config(epochs=epochs)
-    typer.echo(f"Training a 64-{config.hidden[0]}-10 spiking network on 8x8 handwritten digits, {config.steps} steps a sample.")
+    typer.echo(
+        f"Training a 64-{config.hidden[0]}-10 spiking network on 8x8 handwritten digits, {config.steps} steps a sample."
+    )
     metrics = runs.train(config, out)
-    typer.echo(f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} digits that it has not seen.")
+    typer.echo(
+        f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} digits that it has not seen."
+    )
     run = runs.open_run(out)
     typer.echo(f"Running {samples} of them as Lava processes.")
     check = products.check_lava(run, samples, timeout=300)
@@ -57,7 +61,9 @@ def train(
     out: Annotated[Path, typer.Argument(help="Folder for the run; made if missing.", show_default=False)],
     dataset: Annotated[str, typer.Option(help="digits, mnist or fashion_mnist.")] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder of the idx files (mnist, fashion_mnist).")] = None,
-    network: Annotated[str | None, typer.Option(help="FILE.py:FUNCTION of your own, called with (shape, classes, dt).")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="FILE.py:FUNCTION of your own, called with (shape, classes, dt).")
+    ] = None,
     hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; may be repeated.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps a sample.")] = 32,
     dt: Annotated[float, typer.Option(help="Length of a step, s.")] = 1e-3,
@@ -95,7 +101,8 @@ def train(
         seed=seed,
     )
     metrics = runs.train(config, out, resume=resume)
-    typer.echo(f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} samples; see {out / 'metrics.json'}.")
+    tested = f"{metrics['test_accuracy']:.2%} on {metrics['test_samples']} samples"
+    typer.echo(f"Test accuracy {tested}; see {out / 'metrics.json'}.")
 
 
 @app.command()
@@ -134,7 +141,9 @@ def report(run: RunFolder, samples: Samples = 10, target: Targets = None) -> Non
 def export(
     run: RunFolder,
     to: Annotated[str, typer.Option(help="lava.")] = "lava",
-    out: Annotated[Path | None, typer.Option(help="File for the process graph (npz); lava.npz in the run if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the process graph (npz); lava.npz in the run if left out.")
+    ] = None,
     check: Annotated[bool, typer.Option(help="Run it on Lava and compare every spike.")] = True,
     samples: Samples = 10,
     timeout: Timeout = 300.0,
@@ -165,7 +174,10 @@ def doctor() -> None:
     well = True
     for good, found, remedy in findings():
         well &= good
-        typer.echo(f"{'ok  ' if good and not remedy else '--  ' if good else 'BAD '} {found}" + (f"\n       do: {remedy}" if remedy else ""))
+        typer.echo(
+            f"{'ok  ' if good and not remedy else '--  ' if good else 'BAD '} {found}"
+            + (f"\n       do: {remedy}" if remedy else "")
+        )
     if not well:
         raise typer.Exit(1)
 

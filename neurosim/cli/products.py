@@ -25,7 +25,9 @@ from neurosim.simulate import simulate
 PICTURED = 4
 
 
-def write_report_of(run: Finished, number: int, targets: Sequence[str], check: Verification | None = None) -> EnergyReport:
+def write_report_of(
+    run: Finished, number: int, targets: Sequence[str], check: Verification | None = None
+) -> EnergyReport:
     """Write ``raster.png``, ``traces.png``, ``learning.png``, ``energy.png``, ``energy.json`` and ``report.html``."""
     x, labels = samples(run.config, run.split, number)
     hidden = next(iter(run.net.neurons()))

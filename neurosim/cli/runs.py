@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -91,9 +92,13 @@ class Config:
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
         if self.k is not None and self.rule != "sltt":
-            raise InputError(f"k={self.k} goes with the rule sltt; got {self.rule!r}. Add --rule sltt or leave --k out.")
+            raise InputError(
+                f"k={self.k} goes with the rule sltt; got {self.rule!r}. Add --rule sltt or leave --k out."
+            )
         if self.rule == "sltt" and self.loss == "rate":
-            raise InputError("sltt needs a loss that is a mean over steps; the rate loss is not. Add --loss cross-entropy.")
+            raise InputError(
+                "sltt needs a loss that is a mean over steps; the rate loss is not. Add --loss cross-entropy."
+            )
 
 
 def data(config: Config) -> Split:
@@ -120,7 +125,7 @@ def build(config: Config, split: Split) -> Network:
     parts: list[Any] = [Input(shape), Flatten()]
     sizes = (math.prod(shape), *config.hidden, classes)
     names = [*(f"hidden{n}" if len(config.hidden) > 1 else "hidden" for n in range(1, len(sizes) - 1)), "output"]
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         parts += [Linear(before, after), LIF(tau_mem=config.tau_mem, r=config.gain, dt=config.dt, spike=triangle())]
     return Sequential(*parts, names=names)
 
@@ -242,7 +247,9 @@ def _own_network(place: str, shape: tuple[int, ...], classes: int, dt: float) ->
     spec.loader.exec_module(module)
     make = getattr(module, function, None)
     if not callable(make):
-        raise InputError(f"{file} has no function {function!r}; define {function}(shape, classes, dt) -> Network there.")
+        raise InputError(
+            f"{file} has no function {function!r}; define {function}(shape, classes, dt) -> Network there."
+        )
     made = make(shape, classes, dt)
     if not isinstance(made, Network):
         raise InputError(f"{place} must return a Network; got {type(made).__name__}.")
@@ -256,7 +263,9 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _read_json(path: Path) -> Any:
     if not path.is_file():
-        raise FileError(f"no {path.name} in {path.parent}; give a folder that `neurosim train` or `neurosim demo` has made.")
+        raise FileError(
+            f"no {path.name} in {path.parent}; give a folder that `neurosim train` or `neurosim demo` has made."
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

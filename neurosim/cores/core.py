@@ -85,12 +85,13 @@ class Core:
     parameters: Mapping[str, Parameter]
     state: Mapping[str, float]
     wants: tuple[str, ...]
-    state_type: type[tuple[Any, ...]] = dataclasses.field(init=False, repr=False)
+    state_type: Any = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Not a class that inherits from the named tuple: torch.compile cannot make one of those.
-        made = collections.namedtuple(f"{self.name}_state", tuple(self.state))  # type: ignore[misc]  # noqa: PYI024
-        made.__reduce__ = lambda values: (_state, (self, *values))  # type: ignore[assignment,method-assign]
+        named_tuple: Any = collections.namedtuple
+        made = named_tuple(f"{self.name}_state", tuple(self.state))
+        made.__reduce__ = lambda values: (_state, (self, *values))
         object.__setattr__(self, "state_type", made)
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -115,7 +116,8 @@ class Core:
 
         home = importlib.import_module(self.step.__module__)
         if getattr(home, self.name, None) is not self:
-            raise InputError(f"core {self.name!r} cannot be pickled: it must stand at the top level of module {self.step.__module__!r}.")
+            place = f"at the top level of module {self.step.__module__!r}"
+            raise InputError(f"core {self.name!r} cannot be pickled: it must stand {place}.")
         return (_by_name, (self.step.__module__, self.name))
 
 
@@ -127,7 +129,8 @@ def _by_name(module: str, name: str) -> Core:
 
 
 def _state(core: Core, *values: Any) -> tuple[Any, ...]:
-    return core.state_type(*values)
+    made: tuple[Any, ...] = core.state_type(*values)
+    return made
 
 
 def core(
@@ -168,11 +171,14 @@ def core(
     <core leaky(i, v)>
     """
     declared = {
-        name: value if isinstance(value, Parameter) else Parameter(float(value)) for name, value in (parameters or {}).items()
+        name: value if isinstance(value, Parameter) else Parameter(float(value))
+        for name, value in (parameters or {}).items()
     }
     reserved = [name for name in declared if name in (*CHOICES, "dt") or name.startswith("alpha_")]
     if reserved:
-        raise InputError(f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x.")
+        raise InputError(
+            f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x."
+        )
     initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
 
     def decorate(step: Callable[..., tuple[Any, ...]]) -> Core:

@@ -82,7 +82,9 @@ class Expression:
 
     def __pow__(self, exponent: int) -> Expression:
         if not isinstance(exponent, int) or exponent < 1:
-            raise InputError(f"a power in a step function must be a whole number from 1; got {exponent!r}. Write exp(p * log(x)).")
+            raise InputError(
+                f"a power in a step function must be a whole number from 1; got {exponent!r}. Write exp(p * log(x))."
+            )
         result = self
         for _ in range(exponent - 1):
             result = result * self
@@ -101,7 +103,9 @@ class Expression:
         return self._with("le", other)
 
     def __bool__(self) -> bool:
-        raise InputError("a step function cannot branch on a neuron's value with `if`, `and`, `or`; write where(condition, a, b).")
+        raise InputError(
+            "a step function cannot branch on a neuron's value with `if`, `and`, `or`; write where(condition, a, b)."
+        )
 
     @property
     def is_boolean(self) -> bool:
@@ -149,7 +153,9 @@ class Trace:
             return value
         if isinstance(value, (int, float)):
             return self.make("constant", payload=float(value))
-        raise InputError(f"a step function may use numbers and its own arguments; got {type(value).__name__} {value!r}.")
+        raise InputError(
+            f"a step function may use numbers and its own arguments; got {type(value).__name__} {value!r}."
+        )
 
     def divide(self, a: Expression, b: Expression) -> Expression:
         """Return ``a / b`` as torch works it out: a number over a tensor is the reciprocal times the number."""

@@ -8,9 +8,7 @@ from neurosim.cores.core import core
 
 
 @core(parameters=dict(v_th=1.0, v_reset=0.0, r=1.0), state=("v",))
-def integrate_and_fire(
-    i: Any, v: Any, *, v_th: Any, v_reset: Any, r: Any, spike: Any, reset: Any
-) -> tuple[Any, ...]:
+def integrate_and_fire(i: Any, v: Any, *, v_th: Any, v_reset: Any, r: Any, spike: Any, reset: Any) -> tuple[Any, ...]:
     """Perfect integrator that fires: ``v += r i`` per step (NIR ``IF`` with ``R = r / dt``)."""
     u = v + r * i
     z = spike(u - v_th)

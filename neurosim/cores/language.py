@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -13,8 +14,20 @@ from neurosim.errors import InputError
 
 Value = TypeVar("Value", Expression, Tensor, float)
 
-_TORCH = {"exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs}
-_PLAIN = {"exp": math.exp, "log": math.log, "sqrt": math.sqrt, "tanh": math.tanh, "abs": abs}
+_TORCH: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "tanh": torch.tanh,
+    "abs": torch.abs,
+}
+_PLAIN: dict[str, Callable[[float], float]] = {
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "tanh": math.tanh,
+    "abs": abs,
+}
 
 
 def _unary(op: str, x: Any) -> Any:
@@ -49,9 +62,8 @@ def absolute(x: Value) -> Value:
 
 
 def logistic(x: Value) -> Value:
-    """Return ``1 / (1 + exp(-x))``, written so that no large |x| overflows."""
-    decayed = exp(-absolute(x))
-    return where(x >= 0.0, 1.0 / (1.0 + decayed), decayed / (1.0 + decayed))
+    """Return ``1 / (1 + exp(-x))``, through tanh: no large |x| overflows and the slope is right at 0 too."""
+    return 0.5 + 0.5 * tanh(0.5 * x)
 
 
 def maximum(a: Any, b: Any) -> Any:

@@ -172,9 +172,10 @@ def _multi_gaussian(x: Any, sigma: float, h: float, s: float, gamma: float) -> A
 
 
 def multi_gaussian(sigma: float = 0.5, h: float = 0.15, s: float = 6.0, gamma: float = 0.5) -> Surrogate:
-    """Return the multi-Gaussian ``g = gamma [(1+h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma)]``.
+    """Return the multi-Gaussian surrogate; N(x; m, d) is the normal density of mean m and deviation d.
 
-    Slightly negative in the tails (Yin, Corradi & Bohté 2021, doi:10.1038/s42256-021-00397-w).
+    ``g = gamma [(1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma)]``. Slightly
+    negative in the tails (Yin, Corradi & Bohté 2021, doi:10.1038/s42256-021-00397-w).
     """
     _positive("multi_gaussian", sigma=sigma, h=h, s=s, gamma=gamma)
     return Surrogate(

@@ -111,11 +111,12 @@ def _abs(node: Expression, g: Expression, accumulate: Accumulate) -> None:
 
 def _extreme(node: Expression, g: Expression, accumulate: Accumulate) -> None:
     trace, zero = g.trace, _zero(g.trace)
-    first, second = node.args if node.op == "max" else reversed(node.args)
-    equal = trace.make("eq", first, second)
+    a, b = node.args
+    equal = trace.make("eq", a, b)
+    a_wins, b_wins = (a > b, b > a) if node.op == "max" else (a < b, b < a)
     half = 0.5 * g
-    accumulate(first, trace.select(equal, half, trace.select(first > second, g, zero)))
-    accumulate(second, trace.select(equal, half, trace.select(second > first, g, zero)))
+    accumulate(a, trace.select(equal, half, trace.select(a_wins, g, zero)))
+    accumulate(b, trace.select(equal, half, trace.select(b_wins, g, zero)))
 
 
 def _select(node: Expression, g: Expression, accumulate: Accumulate) -> None:

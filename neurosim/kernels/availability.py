@@ -10,6 +10,7 @@ import warnings
 import torch
 
 from neurosim.errors import KernelError
+from neurosim.kernels.compiling import constant_in_graph
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -58,7 +59,7 @@ def _warn(reason: str) -> None:
     warnings.warn(f"the plain reference runs, slowly: {reason}.", RuntimeWarning, stacklevel=4)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graph
 def fused(device: torch.device) -> bool:
     """Return whether to run the fused kernel on `device`; warn once, or fail, where it is missing.
 
@@ -71,6 +72,7 @@ def fused(device: torch.device) -> bool:
     if reason is None:
         return True
     if required():
-        raise KernelError(f"no fused kernel on {device}: {reason}. Unset NEUROSIM_REQUIRE_KERNELS to run the plain reference.")
+        instead = "Unset NEUROSIM_REQUIRE_KERNELS to run the plain reference."
+        raise KernelError(f"no fused kernel on {device}: {reason}. {instead}")
     _warn(reason)
     return False

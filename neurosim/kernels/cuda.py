@@ -16,6 +16,8 @@ from neurosim.kernels.plan import Plan, find, known
 from neurosim.kernels.printer import backward_kernel, forward_kernel
 
 REAL = {torch.float32: "float32", torch.float64: "float64"}
+# Without fusion a product and a sum are two roundings, as in the reference.
+OPTIONS = {"num_warps": triton_source.BLOCK // 32, "enable_fp_fusion": False}
 
 
 def forward(
@@ -83,8 +85,7 @@ def _launch(kernel: Any, arrays: Sequence[Tensor], uniforms: Sequence[float]) ->
             width,
             BLOCK=triton_source.BLOCK,
             AHEAD=triton_source.AHEAD,
-            num_warps=triton_source.BLOCK // 32,
-            enable_fp_fusion=False,  # a product and a sum stay two roundings, as in the reference
+            **OPTIONS,
         )
 
 

@@ -48,7 +48,8 @@ def run(
     for i_t in i:
         if not through_time:
             current = tuple(s.detach() for s in current)
-        out, *new = core(i_t, *current, **given)
+        # A step may return the same number for all neurons, such as a state that is set to 0.
+        out, *new = (x if isinstance(x, Tensor) else torch.full_like(i_t, x) for x in core(i_t, *current, **given))
         current = tuple(new)
         outputs.append(out)
         for name, value in zip(core.state, current, strict=True):

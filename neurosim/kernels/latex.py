@@ -14,7 +14,7 @@ _ATOM = 9
 
 
 def latex(core: Core, reset: ResetMode = "value") -> str:
-    """Return the step of `core` as an ``aligned`` block of LaTeX.
+    r"""Return the step of `core` as an ``aligned`` block of LaTeX.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ def latex(core: Core, reset: ResetMode = "value") -> str:
     --------
     >>> import neurosim as ns
     >>> print(ns.latex(ns.LI.core))
-    \\begin{aligned}
-    u[t] &= \\alpha_{mem}\\,v[t-1] + \\left(1 - \\alpha_{mem}\\right)\\,r\\,i[t] \\\\
+    \begin{aligned}
+    u[t] &= \alpha_{mem}\,v[t-1] + \left(1 - \alpha_{mem}\right)\,r\,i[t] \\
     v[t] &= u[t]
-    \\end{aligned}
+    \end{aligned}
     """
     program = record(core, atan(), Reset(reset, detached=False))
     order = topological([program.output, *program.state.values()])
@@ -44,7 +44,11 @@ def latex(core: Core, reset: ResetMode = "value") -> str:
     lines = []
     for node in order:
         if id(node) in named:
-            lines.append(f"{_symbol(named[id(node)])}[t] &= {_text(node, {k: v for k, v in named.items() if k != id(node)})[0]}")
+            lines.append(
+                f"{_named(node, named)} &= {_text(node, {k: v for k, v in named.items() if k != id(node)})[0]}"
+            )
+    if id(program.output) not in named and program.output not in program.state.values():
+        lines.append(f"z[t] &= {_text(program.output, named)[0]}")
     for name, node in program.state.items():
         if named.get(id(node)) != name:
             lines.append(f"{_symbol(name)}[t] &= {_text(node, named)[0]}")
@@ -58,6 +62,10 @@ def _symbol(name: str) -> str:
     return f"{head}_{{{tail}}}" if tail else head
 
 
+def _named(node: Expression, named: dict[int, str]) -> str:
+    return _symbol(named[id(node)]) + ("" if node.is_number else "[t]")
+
+
 def _number(value: float) -> str:
     return f"{value:g}"
 
@@ -65,7 +73,7 @@ def _number(value: float) -> str:
 def _text(node: Expression, named: dict[int, str]) -> tuple[str, int]:
     """Return `node` in LaTeX and how tightly it binds."""
     if id(node) in named:
-        return f"{_symbol(named[id(node)])}[t]", _ATOM
+        return _named(node, named), _ATOM
     op = node.op
     if op == "constant":
         return _number(node.payload), _ATOM if node.payload >= 0 else 1

@@ -19,7 +19,15 @@ from neurosim.kernels.printer import Body, Kernel, backward_kernel, forward_kern
 BLOCK = 1024
 _COMPARE = {"gt": "ogt", "ge": "oge", "lt": "olt", "le": "ole", "eq": "oeq", "ne": "une"}
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
-_INTRINSIC = {"exp": "exp", "log": "log", "sqrt": "sqrt", "tanh": "tanh", "abs": "fabs", "max": "maximum", "min": "minimum"}
+_INTRINSIC = {
+    "exp": "exp",
+    "log": "log",
+    "sqrt": "sqrt",
+    "tanh": "tanh",
+    "abs": "fabs",
+    "max": "maximum",
+    "min": "minimum",
+}
 
 
 class _Instructions(Body):

@@ -82,7 +82,9 @@ def _block(size: int) -> mmap.mmap:
         # Private: after a fork each process has its own.
         block = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
-        raise MemoryError(f"no memory for a result of {size / 1e6:.0f} MB: {error}. Run fewer steps or samples at once.") from error
+        raise MemoryError(
+            f"no memory for a result of {size / 1e6:.0f} MB: {error}. Run fewer steps or samples at once."
+        ) from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system without large pages
             block.madvise(mmap.MADV_HUGEPAGE)

@@ -92,19 +92,25 @@ def _(
     return cuda.backward(find(plan), g_out, g_states, saved, per_neuron, uniforms)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    key, _, state, per_neuron, *uniforms = inputs
-    plan = find(key)
-    ctx.plan, ctx.uniforms = key, uniforms
-    stored = output[1 + len(state) :]
+def remember(
+    ctx: Any,
+    key: str,
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+    output: Sequence[Tensor],
+) -> None:
+    """Keep in `ctx` what the backward pass of the plan with this key reads."""
+    plan, stored = find(key), output[1 + len(state) :]
     saved = [stored[plan.position(node)] for node in plan.saved]
     ctx.save_for_backward(*saved, *per_neuron)
-    ctx.saved = len(saved)
+    ctx.plan, ctx.uniforms, ctx.saved = key, uniforms, len(saved)
     ctx.out_shape, ctx.state_shapes = output[0].shape, [s.shape for s in state]
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
+def recall(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    """Return the arguments of the backward kernel: plan, g_out, g_states, saved, per_neuron, uniforms."""
     tensors = ctx.saved_tensors
     saved, per_neuron = list(tensors[: ctx.saved]), list(tensors[ctx.saved :])
     like = saved[0] if saved else next(g for g in grads if g is not None)
@@ -112,11 +118,21 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     g_states = [
         like.new_zeros(shape) if g is None else g for g, shape in zip(grads[1:], ctx.state_shapes, strict=False)
     ]
-    g_i, *rest = run_core_backward(ctx.plan, g_out, g_states, saved, per_neuron, ctx.uniforms[1])
+    return ctx.plan, g_out, g_states, saved, per_neuron, ctx.uniforms
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    key, _, state, per_neuron, forward, backward = inputs
+    remember(ctx, key, state, per_neuron, backward, output)
+    ctx.empty = (not forward, not backward)
+
+
+def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
+    g_i, *rest = run_core_backward(*recall(ctx, grads))
     states = len(ctx.state_shapes)
     # torch takes an empty list of numbers for a list of tensors and wants a list back.
-    forward, backward = (None if numbers else [] for numbers in ctx.uniforms)
-    return None, g_i, rest[:states], rest[states:], forward, backward
+    numbers: list[Any] = [[] if empty else None for empty in ctx.empty]
+    return None, g_i, rest[:states], rest[states:], *numbers
 
 
 run_core.register_autograd(_backward, setup_context=_setup_context)

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from neurosim.cores.expression import Expression, topological
@@ -15,7 +15,7 @@ from neurosim.kernels.adjoint import Adjoint, adjoint
 from neurosim.kernels.program import Levels, Program
 from neurosim.kernels.saving import values_to_keep
 
-_HOST = {
+_HOST: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -150,7 +150,9 @@ class Plan:
             for n in order
         ]
         ends = [number[id(n)] for n in outputs]
-        text = "\n".join((*lines, str(ends), f"{list(self.program.state)} {self.recorded} {self.train} {self.through_time}"))
+        text = "\n".join(
+            (*lines, str(ends), f"{list(self.program.state)} {self.recorded} {self.train} {self.through_time}")
+        )
         return f"{self.program.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

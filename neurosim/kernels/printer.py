@@ -170,7 +170,7 @@ class Body(abc.ABC):
             self._truths[id(node)] = above
             self._values[id(node)] = self._one_or_zero(above)
         elif node.op in BOOLEAN:
-            a, b = map(self.value, node.args)
-            self._truths[id(node)] = self.fresh(self.compare(node.op, a, b))
+            left, right = map(self.value, node.args)
+            self._truths[id(node)] = self.fresh(self.compare(node.op, left, right))
         else:
             self._values[id(node)] = self.fresh(self.operation(node.op, [self.value(a) for a in node.args]))

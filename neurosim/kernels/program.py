@@ -77,7 +77,9 @@ def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ..
     output, *states = (trace.lift(value) for value in returned)
     for what, value in zip(("the output", *core.state), (output, *states), strict=True):
         if value.is_boolean:
-            raise InputError(f"core {core.name}: {what} is a comparison, not a number; return where(condition, 1.0, 0.0).")
+            raise InputError(
+                f"core {core.name}: {what} is a comparison, not a number; return where(condition, 1.0, 0.0)."
+            )
     named = {}
     for name, value in local.items():
         if isinstance(value, Expression) and value.op not in LEAVES:
@@ -112,9 +114,10 @@ class Levels:
 
     def __call__(self, node: Expression) -> Level:
         """Return the level of `node`."""
-        for each in topological([node]):
-            if id(each) not in self._known:
-                self._known[id(each)] = self._of(each)
+        if id(node) not in self._known:
+            for each in topological([node], self._known):
+                if id(each) not in self._known:
+                    self._known[id(each)] = self._of(each)
         return self._known[id(node)]
 
     def _of(self, node: Expression) -> Level:

@@ -1,7 +1,7 @@
 """Triton source of a plan's kernels for CUDA: the time loop and the arithmetic as a Python file.
 
-A program (128 threads) owns as many neurons, one each: their state stays in registers while the loop walks the time, and
-neighbouring threads read neighbouring neurons. Loads of the next steps are on their way while a step is worked
+A program of 128 threads owns 128 neurons, one each: their state stays in registers while the loop walks the time,
+and neighbouring threads read neighbouring neurons. Loads of the next steps are on their way while a step is worked
 out. Numbers come in a small tensor, since Triton would take a Python float as single precision.
 """
 
@@ -126,7 +126,8 @@ def _file(kernel: Kernel, body: _Statements) -> str:
     start = "j + (tl.cast(steps, tl.int64) - 1) * width" if kernel.backwards else "j"
     before = "\n    ".join([*constants, *uniforms, *loads, f"at = {start}"])
     inside = "\n".join([*body.lines, *(f"{body.indent}now_{name} = next_{name}" for name in carried)])
-    return f'''"""{kernel.plan.program.name}, {"backward" if kernel.backwards else "forward"}, {body.real}: written by neurosim."""
+    direction = "backward" if kernel.backwards else "forward"
+    return f'''"""{kernel.plan.program.name}, {direction}, {body.real}: written by neurosim."""
 
 import triton
 import triton.language as tl

@@ -82,7 +82,7 @@ def fit(
         Stop after this many epochs in a row without a new lowest watched loss: the validation loss, or the training
         loss if there is no `validate`.
     clip : float, optional
-        Largest norm of the gradient of all parameters together.
+        Largest norm of the gradient of all parameters of the optimizer together.
     seed : int or None
         Seeds torch, numpy and `random` for this run; they are put back afterwards. None leaves them alone.
     mixed_precision : torch.dtype, optional

@@ -74,15 +74,16 @@ class Run:
 
         def closure() -> float:
             self.optimizer.zero_grad()
+            self.net.zero_grad()
             value, output = self.rule.gradients(
                 self.precision.forward(self.net), x, y, self.loss, self.generators[0], backward=self.precision.backward
             )
             if scaler.is_enabled():
                 scaler.unscale_(self.optimizer)
-            learned = [parameter for parameter in self.net.parameters() if parameter.grad is not None]
-            total = get_total_norm([parameter.grad for parameter in learned if parameter.grad is not None])
+            trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            total = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
             if self.clip is not None:
-                clip_grads_with_norm_(learned, self.clip, total)
+                clip_grads_with_norm_(trained, self.clip, total)
             check_finite(place, self.net, loss=float(value))
             # Overflowing gradients are the scaler's business: it leaves that step out and scales less.
             if not scaler.is_enabled():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from neurosim.errors import InputError
@@ -16,17 +16,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STEPS = ("epoch", "step", "iteration")
+_PARTS = {
+    "train": "training",
+    "training": "training",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 
 
-def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
     """Draw what a training run logged: losses in one panel, accuracies in another, other metrics in their own.
 
     Parameters
     ----------
-    history : sequence of mapping
-        One for each epoch, such as ``{"epoch": 1, "train_loss": 0.4, "val_accuracy": 0.93}``. Whatever is
-        there and is a number is drawn; a key may be missing in some epochs. Keys are grouped by their last word, and
-        ``train`` and ``val`` share a panel. Without ``"epoch"``, entries are counted from 1.
+    history : iterable of mapping
+        One for each epoch: a `History` of `fit`, or dicts such as ``{"epoch": 1, "loss": 0.4, "val_accuracy": 0.93}``.
+        Whatever is there and is a number is drawn; a key may be missing in some epochs. ``train_``, ``val_``,
+        ``validation_`` and ``test_`` before a name share its panel. Without ``"epoch"``, entries are counted from 1.
     title : str
         Above the picture.
 
@@ -46,7 +54,8 @@ def learning_curve(history: Sequence[Mapping[str, Any]], *, title: str = "") -> 
         for key, value in entry.items():
             if key in _STEPS or not _is_number(value):
                 continue
-            xs, ys = groups.setdefault(key.rsplit("_", 1)[-1], {}).setdefault(key, ([], []))
+            part, metric = _split(key)
+            xs, ys = groups.setdefault(metric, {}).setdefault(part, ([], []))
             xs.append(float(place))
             ys.append(float(value))
     if not groups:
@@ -67,8 +76,7 @@ def _panel(axes: Axes, name: str, lines: Mapping[str, tuple[list[float], list[fl
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     tidy(axes, grid="y")
-    for k, (key, (xs, ys)) in enumerate(lines.items()):
-        label = key.rsplit("_", 1)[0] if "_" in key else key
+    for k, (label, (xs, ys)) in enumerate(lines.items()):
         finite = [y for y in ys if math.isfinite(y)]
         if finite and name in ("loss", "accuracy"):
             best = min(finite) if name == "loss" else max(finite)
@@ -80,10 +88,16 @@ def _panel(axes: Axes, name: str, lines: Mapping[str, tuple[list[float], list[fl
         axes.set_yscale("log")
     if name == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set(xlabel="epoch", ylabel=name)
+    axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    if list(lines) != [name]:
+    if len(lines) > 1 or name in ("loss", "accuracy"):
         axes.legend(frameon=False, fontsize=8)
+
+
+def _split(key: str) -> tuple[str, str]:
+    """Give the part of the data and the metric that a key names; a bare metric is that of training."""
+    first, _, rest = key.partition("_")
+    return (_PARTS[first], rest) if rest and first in _PARTS else ("training", key)
 
 
 def _is_number(value: Any) -> bool:

@@ -234,7 +234,7 @@ class Operations:
         dict of str to float
             ``effective_acs``, ``effective_macs`` and ``dense`` of the modules with weights (pooling is not counted).
             NeuroBench applies its rule of accumulates and multiply-accumulates per layer and call, this per layer and
-            run. Source: Yik et al., Nature Communications 16, 2025.
+            run. Source: NeuroBench, arXiv:2304.04640.
         """
         weighted = [item for item in self.synapses if item.weights]
         return {

@@ -60,6 +60,8 @@ def raster(
     """
     names = _names(recording, names)
     samples = _samples(recording, samples)
+    # Numbers out of a tensor or an array would differ by identity and print as "tensor(3)".
+    labels = None if labels is None else [k.item() if hasattr(k, "item") else k for k in labels]
     if labels is not None and len(labels) != recording.B:
         raise InputError(f"labels must hold one class for each of the {recording.B} samples; got {len(labels)}.")
     if colour_by not in ("layer", "class"):
@@ -128,7 +130,7 @@ def _draw(
     spikes = recording.spikes[name]
     steps, rows = _rows(spikes, keep, sample)
     # A spike counts at the end of its step, as in `Spikes.time`.
-    times = (place * recording.T + steps) * recording.dt / unit
+    times = (place * recording.T + steps + 1) * recording.dt / unit
     size = float(np.clip(_height(len(keep)) * 72 / len(keep) * 0.8, 2.2, 9.0))
     axes.plot(
         times,

@@ -44,7 +44,9 @@ class Sparse(Synapse):
         if not isinstance(connections, Tensor):
             raise ShapeError(f"Sparse: connections must be a tensor [2, n] of int64; got {type(connections).__name__}.")
         if connections.dim() != 2 or connections.shape[0] != 2 or connections.dtype != torch.int64:
-            raise ShapeError(f"Sparse: connections must be [2, n] of int64; got {list(connections.shape)} of {connections.dtype}.")
+            raise ShapeError(
+                f"Sparse: connections must be [2, n] of int64; got {list(connections.shape)} of {connections.dtype}."
+            )
         for row, (name, size) in enumerate((("post", n_out), ("pre", n_in))):
             outside = connections[row][(connections[row] < 0) | (connections[row] >= size)]
             if outside.numel():
@@ -60,7 +62,11 @@ class Sparse(Synapse):
             post, pre = divmod(int(twice[0]), n_in)
             raise InputError(f"Sparse: connection {pre} -> {post} is listed twice; add the two weights up.")
         self.register_buffer("connections", connections[:, order].contiguous())
-        start = uniform_weight((flat.numel(),), -(-flat.numel() // n_out)) if weight is None else nn.Parameter(weight[order].clone())
+        start = (
+            uniform_weight((flat.numel(),), -(-flat.numel() // n_out))
+            if weight is None
+            else nn.Parameter(weight[order].clone())
+        )
         self.weight = start
 
     @classmethod

@@ -39,7 +39,9 @@ class Synapse(nn.Module, abc.ABC):
         Tensor [T, B, *out]
         """
         if x.dim() < 3:
-            raise ShapeError(f"{self._get_name()}: x must be [T, B, ...]; got {list(x.shape)}. Time comes first, then the batch.")
+            raise ShapeError(
+                f"{self._get_name()}: x must be [T, B, ...]; got {list(x.shape)}. Time comes first, then the batch."
+            )
         self.output_shape(tuple(x.shape[2:]))
         if x.shape[0] == 0:
             return x.new_empty((0, x.shape[1], *self.output_shape(tuple(x.shape[2:]))))
@@ -47,7 +49,9 @@ class Synapse(nn.Module, abc.ABC):
 
     def refuse(self, shape: tuple[int, ...], wanted: str) -> ShapeError:
         """Return the error for spikes of a wrong shape."""
-        return ShapeError(f"{self._get_name()}: spikes must be [T, B, {wanted}]; got [T, B, {', '.join(map(str, shape))}].")
+        return ShapeError(
+            f"{self._get_name()}: spikes must be [T, B, {wanted}]; got [T, B, {', '.join(map(str, shape))}]."
+        )
 
 
 def count(owner: str, name: str, value: object, low: int = 1) -> int:

@@ -70,7 +70,9 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_simulate_writes_a_recording(trained: Path, tmp_path: Path) -> None:
-    output = run("simulate", trained, "--out", tmp_path / "r.h5", "--samples", "3", "--record", "hidden", "--record", "output.v")
+    output = run(
+        "simulate", trained, "--out", tmp_path / "r.h5", "--samples", "3", "--record", "hidden", "--record", "output.v"
+    )
     assert "hidden:" in output
     with Recording.load(tmp_path / "r.h5") as recording:
         assert recording.spikes["hidden"].B == 3
@@ -103,7 +105,19 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         "    return ns.Sequential(ns.Input(shape), ns.Conv2d(1, 4, 3), ns.LIF(r=10.0, dt=dt), ns.Flatten(),\n"
         "                         ns.Linear(144, classes), ns.LI(dt=dt))\n"
     )
-    run("train", tmp_path / "run", *QUICK, "--network", f"{file}:make", "--rule", "sltt", "--loss", "cross-entropy", "--k", "4")
+    run(
+        "train",
+        tmp_path / "run",
+        *QUICK,
+        "--network",
+        f"{file}:make",
+        "--rule",
+        "sltt",
+        "--loss",
+        "cross-entropy",
+        "--k",
+        "4",
+    )
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["rule"] == "SLTT(k=4, chunk=8)"
 
 
@@ -145,8 +159,12 @@ def test_doctor_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "run_core on cpu: fused kernel" in output
     assert "torch" in output
     real = __import__("importlib.util").util.find_spec
-    monkeypatch.setattr("neurosim.cli.doctor.importlib.util.find_spec", lambda n: None if n in ("lava", "h5py") else real(n))
-    missing = {found.split(" is")[0]: (good, remedy) for good, found, remedy in findings() if "is not installed" in found}
+    monkeypatch.setattr(
+        "neurosim.cli.doctor.importlib.util.find_spec", lambda n: None if n in ("lava", "h5py") else real(n)
+    )
+    missing = {
+        found.split(" is")[0]: (good, remedy) for good, found, remedy in findings() if "is not installed" in found
+    }
     assert missing["lava-nc"][0] is True
     assert "--ignore-requires-python lava-nc" in missing["lava-nc"][1]
     assert missing["h5py"] == (False, "pip install h5py")

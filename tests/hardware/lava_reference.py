@@ -1,4 +1,4 @@
-"""Small random networks as Lava graphs, and what they must spike: a plain float64 simulation in the network's own terms."""
+"""Small random networks as Lava graphs, and their spikes by a plain float64 simulation in the network's own terms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class Case:
 class Neurons:
     """``j = a_syn j + i; v = a_mem v + j + drive``; hard reset to 0 above the threshold."""
 
-    def __init__(self, shape: tuple[int, ...], a_syn: float, a_mem: np.ndarray | float, v_th: np.ndarray | float) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], a_syn: float, a_mem: np.ndarray | float, v_th: np.ndarray | float
+    ) -> None:
         self.a_syn, self.a_mem, self.v_th = a_syn, a_mem, v_th
         self.j, self.v, self.z = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
@@ -57,7 +59,10 @@ def correlate(
             for p in range(kh):
                 for q in range(kw):
                     rows = padded[first + c, p * dilation[0] :, q * dilation[1] :]
-                    out[o] += w[o, c, p, q] * rows[: (h - 1) * stride[0] + 1 : stride[0], : (v - 1) * stride[1] + 1 : stride[1]]
+                    out[o] += (
+                        w[o, c, p, q]
+                        * rows[: (h - 1) * stride[0] + 1 : stride[0], : (v - 1) * stride[1] + 1 : stride[1]]
+                    )
     assert channels == per_group * groups
     return out
 
@@ -68,7 +73,7 @@ def for_lava(kernel: np.ndarray) -> np.ndarray:
 
 
 def dense_case(seed: int = 0) -> Case:
-    """LIF with a time constant of its own for each neuron, a loop and a bias; CubaLIF with a bias; a skip connection."""
+    """LIF with a time constant for each neuron, a loop and a bias; CubaLIF with a bias; a skip connection."""
     rng = np.random.default_rng(seed)
     x = rng.random((STEPS, SAMPLES, 12))  # graded
     a_mem, v_th = np.exp(-1 / rng.uniform(5, 20, 40)), rng.uniform(0.3, 0.9, 40)

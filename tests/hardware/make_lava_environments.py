@@ -1,7 +1,7 @@
 """Make an environment with lava-nc for every Python from 3.10 to 3.13 on this machine; `make lava-pythons` runs this.
 
-The part of neurosim that runs inside Lava needs neither torch nor neurosim, so these environments are small. The tests in
-``test_lava_pythons.py`` use them. Standard library only.
+The part of neurosim that runs inside Lava needs neither torch nor neurosim, so these environments are small. The tests
+in ``test_lava_pythons.py`` use them. Standard library only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def interpreter(version: str) -> Path | None:
     """Find a Python of that version: on the path, then where pyenv keeps its own."""
     found = shutil.which(f"python{version}")
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    kept = sorted(pyenv.glob(f"{version}.*/bin/python"), key=lambda path: [int(n) for n in path.parts[-3].split(".") if n.isdigit()])
+    kept = sorted(
+        pyenv.glob(f"{version}.*/bin/python"),
+        key=lambda path: [int(n) for n in path.parts[-3].split(".") if n.isdigit()],
+    )
     candidates = [*([Path(found)] if found else []), *reversed(kept)]
     return next((path for path in candidates if _runs(path, version)), None)
 

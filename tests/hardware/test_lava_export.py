@@ -29,7 +29,7 @@ def scaled(net: ns.Network, factor: float) -> ns.Network:
     """Strengthen what torch draws for layers without spikes, so that all populations fire."""
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter *= factor
+            parameter.mul_(factor)
     return net
 
 
@@ -51,7 +51,9 @@ def row(seed: int) -> tuple[ns.Network, torch.Tensor]:
 def web(seed: int) -> tuple[ns.Network, torch.Tensor]:
     """Loops, a cycle, delays and skip connections; each neuron has its own constants; graded input."""
     torch.manual_seed(seed)
-    lif = ns.LIF(dt=DT, size=30, tau_mem=torch.rand(30) * 20e-3 + 5e-3, v_th=torch.rand(30) * 0.5 + 0.5, learn=["tau_mem"])
+    lif = ns.LIF(
+        dt=DT, size=30, tau_mem=torch.rand(30) * 20e-3 + 5e-3, v_th=torch.rand(30) * 0.5 + 0.5, learn=["tau_mem"]
+    )
     cuba = ns.CubaLIF(dt=DT, tau_mem=torch.rand(25) * 20e-3 + 5e-3, tau_syn=torch.rand(25) * 8e-3 + 1e-3)
     net = ns.Network(
         {"input": ns.Input(12), "a": lif, "b": cuba, "c": ns.LIF(dt=DT, tau_mem=5e-3)},
@@ -71,7 +73,7 @@ def web(seed: int) -> tuple[ns.Network, torch.Tensor]:
 
 
 def images(seed: int) -> tuple[ns.Network, torch.Tensor]:
-    """Convolutions whose stride, padding and dilation differ by axis, one in groups; constants of each neuron; flattening."""
+    """Convolutions whose stride, padding and dilation differ by axis, one in groups; own constants; flattening."""
     torch.manual_seed(seed)
     net = ns.Sequential(
         ns.Input((2, 9, 8)),
@@ -91,7 +93,9 @@ def is_exact(result: Verification, spikes: int) -> None:
     for node in result.nodes:
         assert node.spikes_simulator > spikes, f"{node.name} is too quiet to tell anything"
         assert node.spikes_simulator < 0.9 * node.compared
-    assert [(node.name, node.differing) for node in result.nodes] == [(node.name, 0) for node in result.nodes], result.summary()
+    assert [(node.name, node.differing) for node in result.nodes] == [(node.name, 0) for node in result.nodes], (
+        result.summary()
+    )
     assert result.agrees
     assert result.first_difference is None
 
@@ -102,7 +106,9 @@ def test_no_spike_differs(make: Callable[[int], tuple[ns.Network, torch.Tensor]]
     result = verify(net, x, timeout=LIMIT)
     is_exact(result, spikes=200)
     assert result.spikes_compared == STEPS * SAMPLES * sum(math.prod(net.shape(name)) for name in net.neurons())
-    assert result.spikes == sum(node.spikes_simulator for node in result.nodes) == sum(n.spikes_lava for n in result.nodes)
+    assert (
+        result.spikes == sum(node.spikes_simulator for node in result.nodes) == sum(n.spikes_lava for n in result.nodes)
+    )
     assert (result.steps, result.samples) == (STEPS, SAMPLES)
     # Single precision is reported, and may only differ from double by a few spikes.
     assert result.spikes_differing_float32 is not None
@@ -122,6 +128,15 @@ def test_two_inputs_and_spikes_of_one_only(tmp_path: Path) -> None:
     x = {"images": (torch.rand(STEPS, 1, 1, 5, 6) < 0.4).double(), "current": torch.randn(STEPS, 1, 7)}
     scaled(net, 15.0)
     is_exact(verify(net, x, timeout=LIMIT), spikes=50)
+
+
+def test_images_wider_than_127_are_convolved_right() -> None:
+    # lava-nc keeps the sizes of a convolution as int8, which numpy 2 no longer widens.
+    torch.manual_seed(0)
+    net = ns.Sequential(
+        ns.Input((1, 3, 200)), ns.Conv2d(1, 2, (2, 5), stride=(1, 3)), ns.LIF(dt=DT, r=80.0), names=["out"]
+    )
+    is_exact(verify(net, (torch.rand(15, 1, 1, 3, 200) < 0.4).float(), timeout=LIMIT), spikes=100)
 
 
 def test_an_unflipped_kernel_is_found_with_its_first_difference() -> None:
@@ -147,7 +162,10 @@ def test_the_first_difference_tells_the_membranes() -> None:
     changed = dataclasses.replace(export.graph.population("a"), vth=np.array(1.05))
     populations = (changed, *export.graph.populations[1:])
     result = compare(
-        dataclasses.replace(export, graph=dataclasses.replace(export.graph, populations=populations)), net, x, timeout=LIMIT
+        dataclasses.replace(export, graph=dataclasses.replace(export.graph, populations=populations)),
+        net,
+        x,
+        timeout=LIMIT,
     )
     double = export.network
     with torch.no_grad():
@@ -196,14 +214,17 @@ processes.run()
 spikes = {name: processes.spikes(name) for name in processes.sinks}
 processes.stop()
 _, _, values = export.network.recorded(x.double(), None, list(spikes))
-print(sum(int((values[name][:, 1].numpy() != z).sum()) for name, z in spikes.items()), min(z.sum() for z in spikes.values()) > 100)
+print(sum(int((values[name][:, 1].numpy() != z).sum()) for name, z in spikes.items()), min(z.sum() for z in
+spikes.values()) > 100)
 """
 
 
 def script(text: str, root: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", text]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    return subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
 
 
 def test_the_processes_in_hand_run_and_agree(root: Path) -> None:
@@ -223,7 +244,7 @@ def test_another_start_method_is_told(root: Path) -> None:
 def test_without_lava_building_tells_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = row(0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TargetRunError, match="pip install --no-deps --ignore-requires-python lava-nc==0.10.0"):
+    with pytest.raises(TargetRunError, match=r"pip install --no-deps --ignore-requires-python lava-nc==0.10.0"):
         to_lava(net).build(x)
 
 

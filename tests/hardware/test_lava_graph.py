@@ -34,7 +34,11 @@ def test_a_graph_is_read_as_written(tmp_path: Path) -> None:
         (tmp_path / "graph.npz").write_bytes(stream.getvalue())
         again = description.read(tmp_path / "graph.npz")
         assert repr(again) == repr(graph)
-        weights = [(a.weight, b.weight) for part in ("dense", "conv") for a, b in zip(getattr(graph, part), getattr(again, part), strict=True)]
+        weights = [
+            (a.weight, b.weight)
+            for part in ("dense", "conv")
+            for a, b in zip(getattr(graph, part), getattr(again, part), strict=True)
+        ]
         assert weights
         assert all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in weights)
 

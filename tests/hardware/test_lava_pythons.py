@@ -23,7 +23,9 @@ def python_with_lava(version: str) -> Path:
     found = environment(version)
     if found is None:
         there = interpreter(version)
-        pytest.skip(f"no Python {version} here" if there is None else f"{there} has no lava-nc: run `make lava-pythons`")
+        pytest.skip(
+            f"no Python {version} here" if there is None else f"{there} has no lava-nc: run `make lava-pythons`"
+        )
     return found
 
 

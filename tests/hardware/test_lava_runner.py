@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import signal
 import subprocess
@@ -88,6 +89,13 @@ def workers_of(parent: int) -> list[Watched]:
             command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
             if len(command) > 4 and command[2].endswith("worker.py"):
                 found.append(Watched(int(child), command[4].lstrip("/"), Path(command[3])))
+    return found
+
+
+def trackers(group: int) -> list[int]:
+    """List the group's processes that remove shared memory of those that ended."""
+    found = [pid for pid in members(group) if b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert found
     return found
 
 
@@ -183,9 +191,13 @@ run_graph(graph(), ENDLESS, timeout=1000.0)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_when_the_user_s_process_ends_so_does_the_group(sent: signal.Signals, root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    user = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
+    user = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
+    )
     wait_for(lambda: workers_of(user.pid) and workers_of(user.pid)[0].is_running(), seconds=90.0)
     (worker,) = workers_of(user.pid)
+    for tracker in trackers(worker.group):  # Python's own, which would tidy up after dead processes if it had the time
+        os.kill(tracker, signal.SIGKILL)
     user.send_signal(sent)
     _, stderr = user.communicate(timeout=60)
     if sent == signal.SIGINT:
@@ -211,8 +223,8 @@ def test_two_runs_at_once_do_not_disturb_each_other(started: list[Watched]) -> N
 
 @pytest.mark.parametrize("missing", ["lava.magma", "networkx"])
 def test_without_lava_the_command_to_install_it_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = runner.importlib.util.find_spec
-    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else find(name))
     command = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
     with pytest.raises(TargetRunError, match=f"no module named '{missing}'.*{command}"):
         run_graph(graph(), request(20))

@@ -17,11 +17,6 @@ import pytest
 import torch
 from torch import Tensor
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-if DEVICE.type == "cpu":
-    os.environ.setdefault("TRITON_INTERPRET", "1")
-pytest.importorskip("triton")
-
 import neurosim as ns
 from neurosim.cores import Core, Reset, alif, core, cubalif, integrate_and_fire, leaky_integrator, lif, seconds
 from neurosim.cores.language import absolute, exp, log, maximum, minimum, sqrt, tanh, where
@@ -29,15 +24,23 @@ from neurosim.kernels import cpu, cuda, eager, generated, triton_source
 from neurosim.kernels.plan import Plan, known
 from neurosim.kernels.program import record
 
+pytest.importorskip("triton")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+if DEVICE.type == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is made, so not too late here
+
 BUILT_IN = (lif, cubalif, alif, integrate_and_fire, leaky_integrator)
-BITWISE = (ns.atan(2.0), ns.fast_sigmoid(25.0), ns.triangle(1.0), ns.rectangle(1.0), ns.straight_through())
-WITH_EXP = (ns.sigmoid(4.0), ns.exponential(0.01), ns.multi_gaussian(), ns.atan(3.0))  # torch divides 1.5/x as 1.5*(1/x)
-# Device functions and numpy's agree with torch's to a few units in the last place; over the steps these add up.
-TOLERANCE = {torch.float32: dict(rtol=2e-5, atol=2e-6), torch.float64: dict(rtol=1e-12, atol=1e-13)}
+ARITHMETIC = (ns.atan(2.0), ns.atan(3.0), ns.fast_sigmoid(25.0), ns.triangle(1.0), ns.rectangle(1.0))
+WITH_EXP = (ns.sigmoid(4.0), ns.exponential(0.01), ns.multi_gaussian())
+SURROGATES = (*ARITHMETIC, ns.straight_through(), *WITH_EXP)
+# Relative and absolute: exp and its like come from other libraries, which agree to a few units in the last place.
+TOLERANCE = {torch.float32: (2e-5, 2e-6), torch.float64: (1e-12, 1e-13)}
 
 
 @core(parameters=dict(a=0.02, b=0.2, c=-65.0, d=8.0, v_th=30.0), state=dict(v=-65.0, w=-13.0))
-def izhikevich(i: Any, v: Any, w: Any, *, dt: Any, a: Any, b: Any, c: Any, d: Any, v_th: Any, spike: Any, reset: Any) -> Any:
+def izhikevich(
+    i: Any, v: Any, w: Any, *, dt: Any, a: Any, b: Any, c: Any, d: Any, v_th: Any, spike: Any, reset: Any
+) -> Any:
     """A user's own core: time in milliseconds inside, two variables reset (Izhikevich 2003)."""
     h = 1000.0 * dt
     u = v + h * (0.04 * v * v + 5.0 * v + 140.0 - w + i)
@@ -77,7 +80,7 @@ class Case:
         shape: tuple[int, ...],
         *,
         dtype: torch.dtype = torch.float32,
-        spike: Any = None,
+        spike: ns.Surrogate | None = None,
         reset: Reset | None = None,
         per_neuron: tuple[str, ...] = (),
         through_time: bool = True,
@@ -85,11 +88,11 @@ class Case:
         scale: tuple[float, float] = (2.0, 1.0),
     ) -> None:
         self.core, self.through_time = neuron, through_time
-        self.choices = {"spike": spike or ns.atan(2.0), "reset": reset or Reset()}
-        program = record(neuron, self.choices["spike"], self.choices["reset"], per_neuron)
-        self.plan = Plan(program, True, through_time, recorded)
-        self.choices = {k: v for k, v in self.choices.items() if k in neuron.wants}
-        value = {k: neuron.parameters[k].default if k in neuron.parameters else 0.9 for k in neuron.coefficients} | {"dt": 1e-3}
+        spike, reset = spike or ns.atan(2.0), reset or Reset()
+        self.plan = Plan(record(neuron, spike, reset, per_neuron), True, through_time, recorded)
+        self.choices = {k: v for k, v in {"spike": spike, "reset": reset}.items() if k in neuron.wants}
+        value = {k: neuron.parameters[k].default if k in neuron.parameters else 0.9 for k in neuron.coefficients}
+        value["dt"] = 1e-3
         self.numbers = {k: value[k] for k in neuron.coefficients if k not in per_neuron}
 
         def random(*size: int) -> Tensor:
@@ -101,8 +104,8 @@ class Case:
         self.g_out, self.g_states = random(T, *shape), [random(*shape) for _ in neuron.state]
 
     def reference(self) -> Run:
-        leaves = {"i": self.i, **{f"start {k}": s for k, s in zip(self.core.state, self.state, strict=True)}, **self.tensors}
-        leaves = {k: v.detach().requires_grad_() for k, v in leaves.items()}
+        start = {f"start {k}": s for k, s in zip(self.core.state, self.state, strict=True)}
+        leaves = {k: v.detach().requires_grad_() for k, v in {"i": self.i, **start, **self.tensors}.items()}
         i, *rest = leaves.values()
         state, tensors = rest[: len(self.state)], rest[len(self.state) :]
         given = {**self.numbers, **dict(zip(self.tensors, tensors, strict=True)), **self.choices}
@@ -110,9 +113,10 @@ class Case:
         out, after = eager.run(self.core, i, state, given, through_time=self.through_time, watch=watch)
         # A state that is the same number for all neurons stays a number there.
         after = tuple(s if isinstance(s, Tensor) else torch.full_like(i[0], s) for s in after)
-        pairs = [(x, g) for x, g in zip([out, *after], [self.g_out, *self.g_states], strict=True) if x.requires_grad]
+        ends = zip([out, *after], [self.g_out, *self.g_states], strict=True)
+        results, cotangents = zip(*((x, g) for x, g in ends if x.requires_grad), strict=True)
         gradients = torch.autograd.grad(
-            [x for x, _ in pairs], list(leaves.values()), [g for _, g in pairs], allow_unused=True, materialize_grads=True
+            results, list(leaves.values()), cotangents, allow_unused=True, materialize_grads=True
         )
         watched = [torch.stack(values).detach() if values else out.detach() for values in watch.values()]
         return Run(out.detach(), [s.detach() for s in after], watched, dict(zip(leaves, gradients, strict=True)))
@@ -132,20 +136,21 @@ class Case:
         return Run(out.cpu(), [s.cpu() for s in after], recorded, cpu_gradients)
 
     def check(self, *, forward_close: bool = False, gradients_close: bool = False) -> tuple[Run, Run]:
-        """Compare bit for bit what is not declared close; sums of coefficients' shares are added up in another order."""
+        """Compare bit for bit what is not said to be close.
+
+        A decay stands twice in a step: autograd adds its two shares to the sum one by one, the kernel their sum.
+        """
         wanted, got = self.reference(), self.fused()
-        close, exact = TOLERANCE[self.i.dtype], dict(rtol=0.0, atol=0.0)
-        values = close if forward_close else exact
-        for a, b in zip([got.out, *got.states, *got.recorded], [wanted.out, *wanted.states, *wanted.recorded], strict=True):
-            torch.testing.assert_close(a, b, **values)
-        for name, wanted_gradient in wanted.gradients.items():
-            summed = name in self.tensors
-            torch.testing.assert_close(
-                got.gradients[name],
-                wanted_gradient,
-                **(close if gradients_close or summed else exact),
-                msg=lambda text, name=name: f"gradient of {name}: {text}",
-            )
+
+        def compare(name: str, a: Tensor, b: Tensor, close: bool) -> None:
+            relative, absolute = TOLERANCE[self.i.dtype] if close else (0.0, 0.0)
+            torch.testing.assert_close(a, b, rtol=relative, atol=absolute, msg=lambda text: f"{name}: {text}")
+
+        compare("out", got.out, wanted.out, forward_close)
+        for a, b in zip([*got.states, *got.recorded], [*wanted.states, *wanted.recorded], strict=True):
+            compare("state", a, b, forward_close)
+        for name, gradient in wanted.gradients.items():
+            compare(f"gradient of {name}", got.gradients[name], gradient, gradients_close or name.startswith("alpha"))
         return wanted, got
 
 
@@ -176,24 +181,31 @@ def test_equals_the_definition_bit_for_bit(neuron: Core, dtype: torch.dtype, fen
 @pytest.mark.parametrize("mode", ["value", "subtract", None])
 @pytest.mark.parametrize("neuron", [lif, cubalif, alif, integrate_and_fire], ids=lambda c: c.name)
 def test_every_reset(neuron: Core, mode: Any, detached: bool) -> None:
-    # Where three gradients meet in one value the order of their sum is free.
-    three = neuron is alif and not detached
-    Case(neuron, 12, (1, 17), reset=Reset(mode, detached)).check(gradients_close=three)
+    Case(neuron, 12, (1, 17), reset=Reset(mode, detached)).check()
 
 
-@pytest.mark.parametrize("spike", [*BITWISE, *WITH_EXP], ids=lambda s: s.name)
+@pytest.mark.parametrize("spike", SURROGATES, ids=lambda s: s.name)
 def test_every_surrogate(spike: Any) -> None:
     Case(lif, 9, (1, 63), spike=spike).check(gradients_close=spike in WITH_EXP)
 
 
-@pytest.mark.parametrize("spike", [*BITWISE, *WITH_EXP], ids=lambda s: s.name)
+@pytest.mark.parametrize("spike", SURROGATES, ids=lambda s: s.name)
 def test_every_surrogate_in_double_precision(spike: Any) -> None:
     Case(lif, 5, (1, 17), spike=spike, dtype=torch.float64).check(gradients_close=spike in WITH_EXP)
 
 
 @pytest.mark.parametrize(
     ("T", "shape"),
-    [(1, (1,)), (1, (1, 1000)), (17, (1, 128)), (17, (1, 129)), (63, (17, 1)), (63, (63,)), (17, (10, 100)), (1000, (1, 1))],
+    [
+        (1, (1,)),
+        (1, (1, 1000)),
+        (17, (1, 128)),
+        (17, (1, 129)),
+        (63, (17, 1)),
+        (63, (63,)),
+        (17, (10, 100)),
+        (1000, (1, 1)),
+    ],
 )
 def test_sizes(T: int, shape: tuple[int, ...], fenced: list[Tensor]) -> None:
     Case(lif, T, shape).check()
@@ -270,17 +282,18 @@ def test_numbers_keep_double_precision() -> None:
 
 def test_the_same_as_the_kernel_for_the_cpu() -> None:
     case = Case(alif, 20, (3, 50), per_neuron=("beta",))
-    arguments = (case.i, case.state, list(case.tensors.values()), case.plan.host_values(case.plan.forward_uniforms, case.numbers))
+    numbers = case.plan.host_values(case.plan.forward_uniforms, case.numbers)
     known(case.plan)
-    for a, b in zip(cpu.forward(case.plan, *arguments), [case.fused().out, *case.fused().states], strict=False):
-        assert torch.equal(a, b)
+    on_cpu, got = cpu.forward(case.plan, case.i, case.state, list(case.tensors.values()), numbers), case.fused()
+    assert torch.equal(on_cpu[0], got.out)
+    assert all(torch.equal(a, b) for a, b in zip(on_cpu[1:3], got.states, strict=True))
 
 
 @pytest.mark.parametrize("detached", [True, False])
 def test_a_core_of_the_users_own(detached: bool) -> None:
     case = Case(izhikevich, 60, (1, 17), dtype=torch.float64, scale=(5.0, 40.0), reset=Reset("value", detached))
     case.i[:] = case.i.abs()
-    wanted, _ = case.check(gradients_close=True)
+    wanted, _ = case.check()
     assert wanted.out.sum() > 17
 
 
@@ -291,11 +304,17 @@ def test_every_operation_of_the_language(dtype: torch.dtype) -> None:
     assert wanted.states[1].any() and not (wanted.states[1] == 8).all()
 
 
+@core(state=("v",))
+def clipped(i: Any, v: Any) -> Any:
+    u = maximum(minimum(i, 1.0), -1.0)
+    return u, u
+
+
 def test_a_nan_is_passed_on_and_stays_with_its_neuron() -> None:
-    case = Case(every_operation, 3, (1, 9))
-    case.i[1, 0, 4] = float("nan")
+    case = Case(clipped, 2, (1, 9))
+    case.i[:, 0, 4] = float("nan")
     v = case.fused().states[0]
-    assert torch.isnan(v[0, 4]) and torch.isfinite(v[0, :4]).all() and torch.isfinite(v[0, 5:]).all()
+    assert torch.isnan(v).nonzero().tolist() == [[0, 4]]
 
 
 @pytest.fixture
@@ -309,7 +328,11 @@ def layers_run_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("layers_run_triton")
 @pytest.mark.parametrize(
     ("make", "learn"),
-    [(ns.LIF, ("tau_mem", "v_th", "v_reset", "r")), (ns.ALIF, ("tau_adapt", "beta")), (ns.CubaLIF, ("tau_syn", "tau_mem"))],
+    [
+        (ns.LIF, ("tau_mem", "v_th", "v_reset", "r")),
+        (ns.ALIF, ("tau_adapt", "beta")),
+        (ns.CubaLIF, ("tau_syn", "tau_mem")),
+    ],
 )
 def test_a_layer_learns_its_parameters(make: Any, learn: tuple[str, ...]) -> None:
     layer = make(dt=1e-3, size=17, learn=learn).double().to(DEVICE)
@@ -369,7 +392,9 @@ def test_the_usual_cache_folder_is_the_systems(monkeypatch: pytest.MonkeyPatch) 
 def test_a_folder_that_cannot_be_written_gives_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("NEUROSIM_CACHE_DIR", str(tmp_path / "file" / "below"))
-    with pytest.warns(RuntimeWarning, match=r"below.kernels cannot be written: .* temporary folder.* in .* NEUROSIM_CACHE_DIR"):
+    with pytest.warns(
+        RuntimeWarning, match=r"below.kernels cannot be written: .* temporary folder.* in .* NEUROSIM_CACHE_DIR"
+    ):
         first = generated.module("thing", "x = 4\n")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -398,7 +423,7 @@ def compiled_ahead(
     kinds = {"steps": "i32", "width": "i32", **dict.fromkeys(constants, "constexpr")}
     pointer = "*fp32" if real == "float32" else "*fp64"
     source = ASTSource(function, {name: kinds.get(name, pointer) for name in function.arg_names}, constants)
-    options = {"enable_fp_fusion": fusion, "num_warps": triton_source.BLOCK // 32}
+    options = cuda.OPTIONS | ({"enable_fp_fusion": True} if fusion else {})
     made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     ptx = made.asm["ptx"]
     return {

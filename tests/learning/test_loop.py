@@ -301,6 +301,24 @@ def test_clipping_bounds_the_norm_of_all_gradients_together() -> None:
             assert torch.allclose(b - p, share * g, rtol=1e-3, atol=1e-6)
 
 
+def test_parameters_that_the_optimizer_does_not_hold_play_no_part() -> None:
+    def run(frozen: bool) -> Any:
+        net = network()
+        first, last = net.parameters()
+        first.requires_grad_(not frozen)
+        quiet(net, batches(), optimizer=torch.optim.SGD([last], 0.5), epochs=2, clip=0.05)
+        return net
+
+    ours, other = run(False), run(True)
+    assert equal(ours, other) and not equal(ours, network())
+    # What is left in their .grad is of the last batch alone, not a sum over the run.
+    held, net = [], network()
+    for data in (batches(), batches()[-1:]):
+        quiet(net, data, optimizer=torch.optim.SGD(list(net.parameters())[1:], 0.0), epochs=1)
+        held.append(next(net.parameters()).grad.clone())
+    assert torch.equal(*held)
+
+
 def test_the_seed_decides_and_the_callers_generators_are_left_alone() -> None:
     def run(seed: int | None) -> nn.Module:
         net = Dropped()
@@ -443,10 +461,19 @@ def test_validation_data_that_is_not_finite_is_named() -> None:
         quiet(network(), batches(), validate=[(x * float("nan"), y)])
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Make SIGINT raise KeyboardInterrupt, which it does not where the tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt(x: Tensor) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("good", [1, 4, 8])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, good: int) -> None:
     whole = network()
@@ -459,6 +486,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, good: 
     assert equal(whole, resumed)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_while_writing_leaves_the_earlier_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neurosim.errors import InputError
+from neurosim.learning.history import History
 from neurosim.report import learning_curve
 
 
@@ -30,8 +31,21 @@ def test_losses_and_accuracies_have_a_panel_each_and_gaps_are_left_out() -> None
     assert loss.lines[1].get_xydata().tolist() == [[1, 2.2], [3, 0.9]]
     assert accuracy.lines[0].get_ydata().tolist() == [0.5, 0.9, 0.8]
     assert rate.lines[0].get_xydata().tolist() == [[3, 12.0]]
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train, best 0.5", "val, best 0.9"]
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["val, best 90.00%"]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training, best 0.5", "validation, best 0.9"]
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["validation, best 90.00%"]
+
+
+def test_the_history_of_a_training_run_is_drawn_as_it_is() -> None:
+    history = History(
+        [
+            {"epoch": k, "loss": 1.0 / k, "validation_loss": 2.0 / k, "learning_rate": 1e-3, "accuracy": 0.5}
+            for k in (1, 2)
+        ]
+    )
+    loss, accuracy, rate = axes_of(learning_curve(history))
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training, best 0.5", "validation, best 1"]
+    assert accuracy.lines[0].get_ydata().tolist() == [0.5, 0.5]
+    assert rate.get_ylabel() == "learning rate" and rate.get_legend() is None
 
 
 def test_without_epochs_the_entries_are_counted() -> None:
@@ -47,9 +61,9 @@ def test_a_loss_over_decades_is_logarithmic() -> None:
 
 def test_values_that_are_not_finite_leave_a_gap_and_no_best() -> None:
     (axes,) = axes_of(learning_curve([{"train_loss": float("nan")}, {"train_loss": 2.0}, {"train_loss": 3.0}]))
-    assert axes.get_legend().get_texts()[0].get_text() == "train, best 2"
+    assert axes.get_legend().get_texts()[0].get_text() == "training, best 2"
     (empty,) = axes_of(learning_curve([{"train_loss": float("nan")}]))
-    assert empty.get_legend().get_texts()[0].get_text() == "train"
+    assert empty.get_legend().get_texts()[0].get_text() == "training"
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1}], [{"note": "none"}, {"done": True}]])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
 
 from neurosim.errors import InputError
@@ -53,11 +54,12 @@ def test_the_first_four_samples_and_all_layers_are_the_default(recording: Record
     assert [axes_of(figure)[k].get_ylabel() for k in (0, 2)] == ["hidden", "out"]
 
 
-def test_layers_or_classes_have_a_colour_each(recording: Recording) -> None:
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_layers_or_classes_have_a_colour_each(recording: Recording, kind: Any) -> None:
     by_layer = raster(recording)
     assert {to_hex(line.get_color()).upper() for line in marks(axes_of(by_layer)[0])} == {PALETTE[0]}
     assert {to_hex(line.get_color()).upper() for line in marks(axes_of(by_layer)[2])} == {PALETTE[1]}
-    by_class = raster(recording, labels=[7, 2, 7, 5, 2], colour_by="class")
+    by_class = raster(recording, labels=kind([7, 2, 7, 5, 2]), colour_by="class")
     drawn = [to_hex(line.get_color()).upper() for line in marks(axes_of(by_class)[0])]
     assert drawn == [PALETTE[2], PALETTE[0], PALETTE[2], PALETTE[1]]
     assert axes_of(by_class)[0].texts[0].get_text() == "sample 0, class 7"

@@ -112,7 +112,7 @@ _PARTS: dict[str, type] = {
 
 def write(graph: Graph, stream: BinaryIO) -> None:
     """Write `graph` as one npz: the arrays, and a JSON text that says where each belongs."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     text: dict[str, Any] = {"format": FORMAT}
     for part in _PARTS:
         text[part] = [_plain(asdict(item), f"{part}.{k}", arrays) for k, item in enumerate(getattr(graph, part))]

@@ -1,4 +1,4 @@
-"""What the starter asks of the worker and what it gets back: npz files without pickle. Standard library and numpy only."""
+"""What the starter asks of the worker and what it gets back, as npz without pickle; standard library and numpy only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Request:
 def write_request(path: Path, request: Request) -> None:
     """Write a request as one npz."""
     text = json.dumps({"inputs": list(request.inputs), "record": request.record, "monitor": request.monitor})
-    arrays = {f"input.{k}": values for k, values in enumerate(request.inputs.values())}
+    arrays: dict[str, Any] = {f"input.{k}": values for k, values in enumerate(request.inputs.values())}
     with open(path, "wb") as stream:
         np.savez(stream, request=np.array(text), **arrays)
 
@@ -54,15 +55,13 @@ def write_sample(
     path: Path, request: Request, spikes: Mapping[str, np.ndarray], traces: Mapping[tuple[str, str], np.ndarray]
 ) -> None:
     """Write the result of one sample, in the order of the request."""
-    arrays = {f"spikes.{k}": spikes[name] for k, name in enumerate(request.record)}
+    arrays: dict[str, Any] = {f"spikes.{k}": spikes[name] for k, name in enumerate(request.record)}
     arrays.update({f"trace.{k}": traces[pair] for k, pair in enumerate(request.monitor)})
     with open(path, "wb") as stream:
         np.savez(stream, **arrays)
 
 
-def read_sample(
-    path: Path, request: Request
-) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
+def read_sample(path: Path, request: Request) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
     """Read the result of one sample: spikes by population, traces by population and variable."""
     with np.load(path, allow_pickle=False) as arrays:
         spikes = {name: arrays[f"spikes.{k}"] for k, name in enumerate(request.record)}

@@ -14,9 +14,9 @@ import torch
 
 from neurosim.errors import InputError, ShapeError, TargetRunError
 from neurosim.files import replaced
-from neurosim.hardware.lava import description, shim
+from neurosim.hardware.lava import description
 from neurosim.hardware.lava.exchange import Request
-from neurosim.hardware.lava.graph import Processes
+from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
 from neurosim.hardware.lava.mapping import lava_layout, map_network
 from neurosim.hardware.lava.runner import INSTALL, run_graph
@@ -59,8 +59,8 @@ class LavaExport:
     graph : Graph
         The processes, as plain data in Lava's layout.
     scale : dict of str to numpy.ndarray
-        For each population, its membrane over Lava's voltage, in Lava's layout; 1 unless neurons that share a kernel have
-        different gains.
+        For each population, its membrane over Lava's voltage, in Lava's layout; 1 unless neurons that share a kernel
+        have different gains.
     """
 
     network: Network
@@ -91,15 +91,15 @@ class LavaExport:
 
         Notes
         -----
-        This imports Lava here. Lava sets the start method of `multiprocessing` to ``fork`` for the whole interpreter, which
-        harms programs with threads or CUDA; an exception in a process of Lava makes its `run` wait for ever; a graph cannot
-        be run again once stopped. `run` has none of this.
+        This imports Lava here. Lava sets the start method of `multiprocessing` to ``fork`` for the whole interpreter,
+        which harms programs with threads or CUDA; an exception in a process of Lava makes its `run` wait for ever; a
+        graph cannot be run again once stopped. `run` has none of this.
         """
         data = self._data(x)
         batch = next(iter(data.values())).shape[1]
         if not 0 <= sample < batch:
             raise InputError(f"sample must be one of 0 to {batch - 1}; got {sample!r}.")
-        _import_lava()
+        _import_lava(self.graph)
         names = self._populations(record)
         return build_processes(self.graph, {name: values[:, sample] for name, values in data.items()}, names)
 
@@ -177,8 +177,8 @@ def to_lava(net: Network) -> LavaExport:
     Parameters
     ----------
     net : Network
-        IF, LIF and CubaLIF neurons with the reset to 0; Linear, Conv2d and Flatten synapses; biases, loops and delays. It is
-        copied; the copy is in double precision.
+        IF, LIF and CubaLIF neurons with the reset to 0; Linear, Conv2d and Flatten synapses; biases, loops and delays.
+        It is copied; the copy is in double precision.
 
     Returns
     -------
@@ -203,7 +203,9 @@ def to_lava(net: Network) -> LavaExport:
       - node 'lif1': reset='subtract'; Lava's LIF knows only the reset to 0; use reset="value"
     """
     if not isinstance(net, Network):
-        raise InputError(f"to_lava takes a Network; got {type(net).__name__}. Build one with ns.Sequential or ns.Network.")
+        raise InputError(
+            f"to_lava takes a Network; got {type(net).__name__}. Build one with ns.Sequential or ns.Network."
+        )
     double = copy.deepcopy(net).double().cpu()
     mapped = map_network(double)
     return LavaExport(double, mapped.graph, mapped.scale)
@@ -231,22 +233,24 @@ def as_arrays(net: Network, x: Data) -> dict[str, np.ndarray]:
             raise ShapeError(f"x for {name!r} must be [T, B, {shape}] with T and B from 1; got {list(array.shape)}.")
         arrays[name] = array.astype(np.float64)
         if not np.isfinite(arrays[name]).all():
-            raise InputError(f"x for {name!r} holds NaN or infinity; clean the data (torch.nan_to_num) and look where it came from.")
+            raise InputError(
+                f"x for {name!r} holds NaN or infinity; clean the data (torch.nan_to_num) and look where it came from."
+            )
     leads = {array.shape[:2] for array in arrays.values()}
     if len(leads) > 1:
         raise ShapeError(f"all inputs must share T and B; got {sorted(leads)}.")
     return arrays
 
 
-def _import_lava() -> None:
+def _import_lava(graph: description.Graph) -> None:
     if importlib.util.find_spec("lava") is None:
         raise TargetRunError(f"lava-nc is not installed. Install it with: {INSTALL}")
     try:
-        shim.install()
+        prepare(graph)
     except ImportError as error:
         raise TargetRunError(f"lava-nc cannot be used: {error}. Install it with: {INSTALL}") from error
     except RuntimeError as error:
         raise TargetRunError(
-            f"Lava cannot be imported here ({error}): it needs to set the start method of multiprocessing to 'fork', and another "
-            "is in force. Use run(), which has a process group of its own."
+            f"Lava cannot be imported here ({error}): it needs to set the start method of multiprocessing to 'fork', "
+            "and another is in force. Use run(), which has a process group of its own."
         ) from error

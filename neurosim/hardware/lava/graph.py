@@ -1,18 +1,19 @@
 """Build the connected lava-nc processes of a graph: the one definition, used by the worker and by the export's `build`.
 
 Only processes that come with lava-nc are used: Lava looks for a process's models by executing every Python file in the
-folder where the process is defined. This file needs numpy and lava-nc; `shim.install()` must have run.
+folder where the process is defined. This file needs numpy and lava-nc.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from . import description
+from . import description, shim
 
 GRADED_BITS = 24
 
@@ -24,8 +25,8 @@ class Processes:
     Attributes
     ----------
     sources, neurons, connections, biases, sinks : dict of str to lava process
-        Ring buffers that send, ``LIF`` populations, ``Dense``, ``DelayDense`` and ``Conv`` by edge, ``Dense`` that carry a
-        bias as a current by population, ring buffers that receive by population.
+        Ring buffers that send, ``LIF`` populations, ``Dense``, ``DelayDense`` and ``Conv`` by edge, ``Dense`` that
+        carry a bias as a current by population, ring buffers that receive by population.
     monitors : dict of (str, str) to lava ``Monitor``
         Those asked for, by population and variable.
     latency : dict of str to int
@@ -56,7 +57,7 @@ class Processes:
         next(iter(self.neurons.values())).stop()
 
     def spikes(self, name: str) -> np.ndarray:
-        """Return the spikes of a population, uint8 [T, *Lava shape], on the network's steps; between `run` and `stop`."""
+        """Return spikes, uint8 [T, *Lava shape], on the network's steps; to be called between `run` and `stop`."""
         first = self.latency[name]
         steps = self.steps - max(self.latency.values())
         received = np.moveaxis(self.sinks[name].data.get(), -1, 0)
@@ -69,13 +70,30 @@ class Processes:
         return np.asarray(values, dtype=np.float64)
 
 
+def prepare(graph: description.Graph) -> None:
+    """Import and mend what building, compiling and running `graph` needs.
+
+    Raises
+    ------
+    ImportError
+        If lava-nc, or one of networkx, asteval and scipy, is not installed.
+    """
+    shim.install()
+    for name in ("lif.models", "dense.models", "io.source", "io.sink", "monitor.models"):
+        importlib.import_module(f"lava.proc.{name}")
+    for name in ("compiler.compiler", "core.run_configs", "runtime.runtime"):
+        importlib.import_module(f"lava.magma.{name}")
+    if graph.conv:
+        shim.mend_conv()
+
+
 def build(
     graph: description.Graph,
     data: Mapping[str, np.ndarray],
     record: Sequence[str] = (),
     monitor: Sequence[tuple[str, str]] = (),
 ) -> Processes:
-    """Make and connect the processes for one sample.
+    """Make and connect the processes for one sample; `prepare` must have run.
 
     Parameters
     ----------
@@ -110,7 +128,7 @@ def build(
     }
     outputs = {name: process.s_out for name, process in (*sources.items(), *neurons.items())}
     graded = {name: GRADED_BITS for name, values in data.items() if not _is_binary(values)}
-    shapes = {node.name: node.shape for node in (*graph.sources, *graph.populations)}
+    shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
 
     connections: dict[str, Any] = {}
     for dense in graph.dense:

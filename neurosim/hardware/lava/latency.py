@@ -27,9 +27,9 @@ class Cycle(Exception):
 def latencies(inputs: Sequence[str], populations: Sequence[str], ways: Sequence[Way]) -> dict[str, int]:
     """Return for each node the Lava step that corresponds to the network's step 0.
 
-    A spike of `source` at the network's step t acts in `target` at step ``t + delay``. Lava's connection takes at least one
-    step, so ``latency[source] + 1 <= latency[target] + delay``; what is left over is the connection's delay on Lava. The
-    smallest such latencies are returned: 0 for inputs, at least 1 for populations.
+    A spike of `source` at the network's step t acts in `target` at step ``t + delay``. Lava's connection takes at
+    least one step, so ``latency[source] + 1 <= latency[target] + delay``; what is left over is the connection's delay
+    on Lava. The smallest such latencies are returned: 0 for inputs, at least 1 for populations.
 
     Raises
     ------
@@ -38,15 +38,17 @@ def latencies(inputs: Sequence[str], populations: Sequence[str], ways: Sequence[
     """
     latency = {**dict.fromkeys(inputs, 0), **dict.fromkeys(populations, 1)}
     reached_by: dict[str, Way] = {}
+    late: list[Way] = []
     for _ in range(len(latency) + 1):
-        last: Way | None = None
+        late = []
         for way in ways:
             needed = latency[way.source] + 1 - way.delay
             if needed > latency[way.target]:
-                latency[way.target], reached_by[way.target], last = needed, way, way
-        if last is None:
+                latency[way.target], reached_by[way.target] = needed, way
+                late.append(way)
+        if not late:
             return latency
-    raise Cycle(_cycle(last.target, reached_by))
+    raise Cycle(_cycle(late[-1].target, reached_by))
 
 
 def extra_delay(latency: dict[str, int], way: Way) -> int:

@@ -66,12 +66,15 @@ def map_network(net: Network) -> Mapped:
         if isinstance(w.synapse, Conv2d) and delays.get(w.edge.name):
             problems.add(
                 f"edge {w.edge.name!r}",
-                f"would have to wait {delays[w.edge.name]} step(s) on Lava (its own delay is {w.edge.delay_steps} step(s), each "
-                "connection takes one, and all that reaches a node must arrive together); Lava has no delayed convolution: "
-                "change the delay or the paths beside it, or use Flatten and Linear",
+                f"would have to wait {delays[w.edge.name]} step(s) on Lava (its own delay is "
+                f"{w.edge.delay_steps} step(s), each connection takes one, and all that reaches a node must arrive "
+                "together); Lava has no delayed convolution: change the delay or the paths beside it, or use Flatten "
+                "and Linear",
             )
     _check_connected(net, problems)
-    gains = {name: _Gain.of(net, name, weights, problems) for name, n in net.neurons().items() if n.core in _LEAKY_OR_PERFECT}
+    gains = {
+        name: _Gain.of(net, name, weights, problems) for name, n in net.neurons().items() if n.core in _LEAKY_OR_PERFECT
+    }
     if problems.found:
         listed = "\n".join(f"  - {problem}" for problem in problems.found)
         raise ExportError(f"Lava cannot hold this network:\n{listed}")
@@ -84,7 +87,9 @@ def map_network(net: Network) -> Mapped:
     graph = description.Graph(
         sources=tuple(description.Source(n, lava_shape(net.shape(n))) for n in net.inputs if n in sources),
         populations=tuple(populations),
-        dense=tuple(_dense(w, gains[w.edge.target], delays[w.edge.name]) for w in weights if isinstance(w.synapse, Linear)),
+        dense=tuple(
+            _dense(w, gains[w.edge.target], delays[w.edge.name]) for w in weights if isinstance(w.synapse, Linear)
+        ),
         conv=tuple(_conv(w, gains[w.edge.target]) for w in weights if isinstance(w.synapse, Conv2d)),
         bias_currents=tuple(currents),
     )
@@ -109,12 +114,14 @@ _LEAKY_OR_PERFECT = (cores.lif, cores.integrate_and_fire, cores.cubalif)
 def _check_neuron(name: str, neuron: Neuron, problems: _Problems) -> None:
     where = f"node {name!r}"
     if type(neuron) is not Neuron:
-        problems.add(where, f"is a {type(neuron).__name__}, whose step may differ from its core's; use ns.LIF and the like")
+        problems.add(
+            where, f"is a {type(neuron).__name__}, whose step may differ from its core's; use ns.LIF and the like"
+        )
     if neuron.core not in _LEAKY_OR_PERFECT:
         problems.add(where, f"its core is {neuron.core.name!r}, for which Lava has no process; use IF, LIF or CubaLIF")
         return
     if neuron.reset != "value":
-        problems.add(where, f"reset={neuron.reset!r}; Lava's LIF knows only the reset to 0; use reset=\"value\"")
+        problems.add(where, f'reset={neuron.reset!r}; Lava\'s LIF knows only the reset to 0; use reset="value"')
     v_reset, v_th = _number(neuron.value("v_reset")), _number(neuron.value("v_th"))
     if np.any(v_reset != 0):
         problems.add(where, f"v_reset={_shown(v_reset)}; Lava's LIF resets to 0; use v_reset=0.0")
@@ -142,7 +149,10 @@ def _check_edge(edge: Connection, problems: _Problems) -> _Weights | None:
     for field_name in ("weight", "bias"):
         values = getattr(weights[0], field_name)
         if values is not None and not torch.isfinite(values).all():
-            problems.add(where, f"{type(weights[0]).__name__}.{field_name} holds NaN or infinity; train again or load another state")
+            problems.add(
+                where,
+                f"{type(weights[0]).__name__}.{field_name} holds NaN or infinity; train again or load another state",
+            )
     return _Weights(edge, weights[0])
 
 
@@ -155,11 +165,11 @@ def _latency(net: Network, problems: _Problems) -> dict[str, int]:
         return latencies(net.inputs, list(net.neurons()), [_way(edge) for edge in net.edges])
     except Cycle as cycle:
         path = " -> ".join([cycle.ways[0].source, *(way.target for way in cycle.ways)])
-        steps = sum(way.delay for way in cycle.ways)
+        steps, needed = sum(way.delay for way in cycle.ways), len(cycle.ways)
         problems.add(
             f"cycle {path}",
-            f"its delays are {steps} step(s) in all, but its {len(cycle.ways)} connections take {len(cycle.ways)} steps on "
-            f"Lava; give its edges delays of at least {len(cycle.ways)} steps ({len(cycle.ways) * net.dt:g} s) in all",
+            f"its delays are {steps} step(s) in all, but its {needed} connections take {needed} steps on Lava; give "
+            f"its edges delays of at least {needed} steps ({needed * net.dt:g} s) in all",
         )
         return {}
 
@@ -204,8 +214,8 @@ class _Gain:
         if not np.all(gain > 0):
             problems.add(
                 f"node {name!r}",
-                f"r={_shown(_number(neuron.value('r')))} differs within a channel and is not positive everywhere; a shared "
-                "kernel cannot hold that: use a positive r",
+                f"r={_shown(_number(neuron.value('r')))} differs within a channel and is not positive everywhere; a "
+                "shared kernel cannot hold that: use a positive r",
             )
         return cls(one, np.broadcast_to(gain, shape))
 
@@ -223,7 +233,9 @@ def _population(
 
     def on_lava(value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, dtype=np.float64)
-        return value if value.ndim == 0 else np.ascontiguousarray(lava_layout(np.broadcast_to(value, shape), len(shape)))
+        return (
+            value if value.ndim == 0 else np.ascontiguousarray(lava_layout(np.broadcast_to(value, shape), len(shape)))
+        )
 
     one = np.ones(())
     du = one - _number(neuron.decay("tau_syn")) if neuron.core is cores.cubalif else one
@@ -253,8 +265,8 @@ def initial_voltage(bias: np.ndarray, dv: np.ndarray, vth: np.ndarray, steps: in
     """Return the voltage from which `steps` steps of bias alone lead to 0, without a spike on the way.
 
     Lava integrates a bias from its first step on, but the data reach a population only after `steps` steps. Started at
-    ``-bias * sum_{j=1..steps} (1-dv)^-j`` it is at 0 when they do. A negative bias starts above 0; where that would cross
-    the threshold, or the start is not finite because the leak is nearly complete, there is no such voltage.
+    ``-bias * sum_{j=1..steps} (1-dv)^-j`` it is at 0 when they do. A negative bias starts above 0; where that would
+    cross the threshold, or the start is not finite because the leak is nearly complete, there is no such voltage.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Run a graph on Lava in a process group of its own, with a time limit, and leave nothing behind.
 
 Lava is never run in the user's process: importing it forces the ``fork`` start method, an exception in a process model
-makes its `run` wait for ever, a second `run` after `stop` ends in a segmentation fault, and killing its parent alone leaves
-orphans that hold shared memory. Here a worker leads a session of its own; whatever happens, the whole group is killed and the
-shared memory of this run, which bears this run's name, is removed.
+makes its `run` wait for ever, a second `run` after `stop` ends in a segmentation fault, and killing its parent alone
+leaves orphans that hold shared memory. Here a worker leads a session of its own; whatever happens, the whole group is
+killed and the shared memory of this run, which bears this run's name, is removed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from neurosim.errors import InputError, TargetRunError
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.exchange import Request, read_sample, write_request
 
-INSTALL = (
-    "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 && pip install numpy scipy networkx asteval"
-)
+INSTALL = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 && pip install numpy scipy networkx asteval"
 _NEEDED = ("lava.magma", "numpy", "scipy", "networkx", "asteval")
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _SHARED_MEMORY = Path("/dev/shm")
@@ -133,8 +131,8 @@ class _Worker:
             )
         except OSError as error:
             raise TargetRunError(
-                f"cannot start {self._command[0]!r} for the Lava run: {error.strerror}. Give the path of a Python 3.10 to "
-                "3.13 that has lava-nc."
+                f"cannot start {self._command[0]!r} for the Lava run: {error.strerror}. Give the path of a Python 3.10 "
+                "to 3.13 that has lava-nc."
             ) from error
         self._lifeline, self._line = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         return self
@@ -162,8 +160,9 @@ class _Worker:
             finished += 1
         if time.monotonic() >= deadline:
             raise TargetRunError(
-                f"the Lava run was not done after {timeout:g} s ({finished} of {samples} samples finished); its process "
-                f"group was killed. Allow more time with timeout=..., or run fewer samples or steps.{self._tail()}"
+                f"the Lava run was not done after {timeout:g} s ({finished} of {samples} samples finished); its "
+                "process group was killed. Allow more time with timeout=..., or run fewer samples or steps."
+                f"{self._tail()}"
             )
         raise TargetRunError(
             f"the Lava worker ended early, after {finished} of {samples} samples; its process group was killed."
@@ -204,7 +203,7 @@ class _Worker:
 
 
 def _search_path() -> list[str]:
-    """Where the running interpreter finds what the worker needs: an isolated one skips the user's site and PYTHONPATH."""
+    """List where this interpreter finds what the worker needs; an isolated one skips the user's site and PYTHONPATH."""
     folders: dict[str, None] = {}
     for name in _NEEDED:
         try:

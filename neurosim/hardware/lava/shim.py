@@ -36,7 +36,7 @@ _one_at_a_time = threading.Lock()
 
 
 def install() -> None:
-    """Import what needs help, with help; afterwards every module of lava-nc imports and works.
+    """Import what needs help, with help; afterwards all of lava-nc imports. `mend_conv` is apart, as it takes a second.
 
     Raises
     ------
@@ -45,7 +45,14 @@ def install() -> None:
     """
     _import_var_model()
     _mend_reshape_port()
-    _widen_conv_sizes()
+
+
+def mend_conv() -> None:
+    """Make ``Conv`` right for images wider than 127; to be called before one is compiled. It imports scipy.signal."""
+    model = importlib.import_module("lava.proc.conv.models").AbstractPyConvModel
+    lava_type = importlib.import_module("lava.magma.core.model.py.type").LavaPyType
+    for name in ("kernel_size", "stride", "padding", "dilation", "groups"):
+        setattr(model, name, lava_type(np.ndarray, np.int64))
 
 
 def _import_var_model() -> None:
@@ -69,12 +76,12 @@ def _hashable_dataclasses(of: str) -> Iterator[None]:
         def wrap(plain: type) -> type:
             made = decorate(plain)
             if plain.__module__ == of and made.__hash__ is None:
-                made.__hash__ = object.__hash__  # type: ignore[method-assign]
+                made.__hash__ = object.__hash__
             return made
 
         return wrap if cls is None else wrap(cls)
 
-    dataclasses.dataclass = dataclass  # type: ignore[assignment]
+    dataclasses.dataclass = dataclass
     try:
         yield
     finally:
@@ -89,10 +96,3 @@ def _mend_reshape_port() -> None:
 
 def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.reshape(array, shape)
-
-
-def _widen_conv_sizes() -> None:
-    model = importlib.import_module("lava.proc.conv.models").AbstractPyConvModel
-    lava_type = importlib.import_module("lava.magma.core.model.py.type").LavaPyType
-    for name in ("kernel_size", "stride", "padding", "dilation", "groups"):
-        setattr(model, name, lava_type(np.ndarray, np.int64))

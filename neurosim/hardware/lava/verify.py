@@ -94,8 +94,8 @@ class Verification:
     first_difference : Difference or None
         The earliest difference.
     spikes_differing_float32 : int or None
-        For information: bins in which the simulator in single precision differs from itself in double precision. None if the
-        network is not in single precision.
+        For information: bins in which the simulator in single precision differs from itself in double precision. None
+        if the network is not in single precision.
     python : str
         Version of the Python that ran Lava.
     seconds_lava : float
@@ -125,8 +125,8 @@ class Verification:
     def summary(self) -> str:
         """Return it in a few lines."""
         head = (
-            f"Lava and simulator: {self.spikes_differing} of {self.spikes_compared} neuron-steps differ, {self.spikes} spikes in "
-            f"both ({self.samples} samples of {self.steps} steps, Lava took {self.seconds_lava:.1f} s)"
+            f"Lava and simulator: {self.spikes_differing} of {self.spikes_compared} neuron-steps differ, {self.spikes} "
+            f"spikes in both ({self.samples} samples of {self.steps} steps, Lava took {self.seconds_lava:.1f} s)"
         )
         rows = [
             f"  {n.name}: {n.differing} differ; {n.spikes_simulator} spikes in the simulator, {n.spikes_lava} on Lava"
@@ -135,9 +135,9 @@ class Verification:
         first = self.first_difference
         if first is not None:
             rows.append(
-                f"  first difference: {first.node} neuron {list(first.neuron)}, sample {first.sample}, step {first.step}: v = "
-                f"{first.v_simulator!r} in the simulator, {first.v_lava!r} on Lava, threshold {first.v_th!r} "
-                f"({first.distance:.2g} away)"
+                f"  first difference: {first.node} neuron {list(first.neuron)}, sample {first.sample}, "
+                f"step {first.step}: v = {first.v_simulator!r} in the simulator, {first.v_lava!r} on Lava, "
+                f"threshold {first.v_th!r} ({first.distance:.2g} away)"
             )
         return "\n".join([head, *rows])
 
@@ -147,8 +147,8 @@ def verify(
 ) -> Verification:
     """Export a network to Lava, run it there and in the simulator, and compare every spike of every population.
 
-    Both compute in double precision: rounding in single precision could move a spike whose membrane comes within 1e-7 of the
-    threshold, and would hide whether the graph is right.
+    Both compute in double precision: rounding in single precision could move a spike whose membrane comes within 1e-7
+    of the threshold, and would hide whether the graph is right.
 
     Parameters
     ----------

@@ -2,13 +2,14 @@
 
     python -I worker.py FOLDER SHARED_MEMORY_PREFIX [SEARCH_PATH ...]
 
-`FOLDER` holds ``graph.npz`` and ``request.npz``; for sample b the answer is ``sample-b.npz``. One JSON object a line goes to
-standard output: ``{"event": "sample" | "failed" | "done", ...}``. Everything Lava prints goes to standard error. Standard
-input is the lifeline: when it closes, the starter is gone, and this process takes its whole group with it.
+`FOLDER` holds ``graph.npz`` and ``request.npz``; for sample b the answer is ``sample-b.npz``. One JSON object a line
+goes to standard output: ``{"event": "sample" | "failed" | "done", ...}``. Everything Lava prints goes to standard
+error. Standard input is the lifeline: when it closes, the starter is gone, and this process takes its whole group with
+it.
 
-Each sample is built and run in a fork of its own: lava-nc cannot run a stopped graph again, and nothing of one sample can
-reach the next. The processes of Lava are forks too, so all of them are in this process's group and put their shared memory
-under names that begin with `SHARED_MEMORY_PREFIX`.
+Each sample is built and run in a fork of its own: lava-nc cannot run a stopped graph again, and nothing of one sample
+can reach the next. The processes of Lava are forks too, so all of them are in this process's group and put their
+shared memory under names that begin with `SHARED_MEMORY_PREFIX`.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ class Events:
         os.dup2(2, 1)
 
     def send(self, event: str, **content: Any) -> None:
+        """Write one line."""
         os.write(self._line, (json.dumps({"event": event, **content}) + "\n").encode("ascii"))
 
     def send_exception(self, where: str) -> None:
+        """Write the exception being handled, its beginning left out where it is long."""
         text = traceback.format_exc().encode("ascii", "replace").decode("ascii")
         while len(json.dumps(text)) > TAIL:
             text = text[len(text) // 8 + 1 :]
@@ -59,14 +62,12 @@ def main(arguments: list[str]) -> int:
     _name_shared_memory(prefix)
     try:
         parts = _load_parts()
-        parts.shim.install()
-        importlib.import_module("lava.magma.core.run_configs")
+        graph = parts.description.read(folder / "graph.npz")
+        request = parts.exchange.read_request(folder / "request.npz")
+        parts.graph.prepare(graph)
     except ImportError as error:
         events.send("failed", where="import", error=f"{error} (Python {platform.python_version()}, {sys.executable})")
         return 1
-    try:
-        graph = parts.description.read(folder / "graph.npz")
-        request = parts.exchange.read_request(folder / "request.npz")
     except Exception:
         events.send_exception("reading the description")
         return 1
@@ -91,7 +92,7 @@ def _load_parts() -> Any:
     package = types.ModuleType("_neurosim_lava")
     package.__path__ = [str(HERE)]
     sys.modules[package.__name__] = package
-    names = ("description", "exchange", "graph", "shim")
+    names = ("description", "exchange", "graph")
     return types.SimpleNamespace(**{name: importlib.import_module(f"_neurosim_lava.{name}") for name in names})
 
 
@@ -111,7 +112,7 @@ def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path,
 
 
 def _report_exceptions_of_models(events: Events) -> None:
-    """Send an exception in a process model at once: Lava itself waits for the other processes, which wait for this one."""
+    """Send an exception in a process model at once: Lava itself waits for other processes, which wait for this one."""
     runtime: Any = importlib.import_module("lava.magma.runtime.runtime")
     start_process = runtime.target_fn
 

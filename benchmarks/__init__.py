@@ -1,0 +1,1 @@
+"""Measurements of neurosim against its peers and against the machine: ``python -m benchmarks``."""

@@ -1,0 +1,45 @@
+"""Operations of one update, counted by hand from the equations."""
+
+from __future__ import annotations
+
+import pytest
+
+import neurosim as ns
+from neurosim.kernels import OperationCount
+from tests.models import BY_NAME
+
+# lif: alpha v; (1 - alpha) r i; their sum; u - v_th; > 0; the choice of the reset.
+BY_HAND = {
+    "integrate_and_fire": OperationCount(add=2, mul=1, compare=1, select=1, state=1),
+    "leaky_integrator": OperationCount(add=1, mul=2, state=1),
+    "lif": OperationCount(add=2, mul=2, compare=1, select=1, state=1),
+    "cubalif": OperationCount(add=3, mul=3, compare=1, select=1, state=2),
+    "alif": OperationCount(add=4, mul=5, compare=1, select=1, state=2),
+    "izhikevich": OperationCount(add=9, mul=8, compare=1, select=1, state=2),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_counts(name):
+    assert BY_NAME[name].make().operations() == BY_HAND[name]
+
+
+def test_every_core_is_counted():
+    assert set(BY_HAND) == set(BY_NAME)
+
+
+def test_the_reset_is_counted_as_chosen():
+    assert ns.LIF(dt=1e-3, reset=None).operations() == OperationCount(add=2, mul=2, compare=1, state=1)
+    assert ns.LIF(dt=1e-3, reset="subtract").operations() == OperationCount(add=3, mul=3, compare=1, state=1)
+
+
+def test_a_parameter_of_each_neuron_is_a_number_that_does_not_change_either():
+    assert ns.LIF(dt=1e-3, size=3, learn=("tau_mem", "r")).operations() == BY_HAND["lif"]
+
+
+def test_functions_and_divisions_have_their_own_columns():
+    def odd(i, v):
+        return ns.cores.language.exp(i) / (v + 2.0), ns.cores.language.tanh(-v)
+
+    count = ns.layer(ns.core()(odd))(dt=1e-3).operations()
+    assert count == OperationCount(add=2, div=1, function=2, state=1)

@@ -1,0 +1,321 @@
+"""One test for each sentence of docs/semantics.md."""
+
+from __future__ import annotations
+
+import collections
+import math
+import re
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.errors import KernelError, NetworkError, ShapeError, UnitError
+from neurosim.kernels import availability
+from tests.battery import gradients
+
+
+def one_to_one(weight: float, n: int = 1) -> ns.Linear:
+    synapse = ns.Linear(n, n)
+    with torch.no_grad():
+        synapse.weight.copy_(weight * torch.eye(n))
+    return synapse
+
+
+def impulse(at: int, steps: int = 12, size: float = 1.0) -> torch.Tensor:
+    x = torch.zeros(steps, 1, 1)
+    x[at] = size
+    return x
+
+
+def times(z: torch.Tensor) -> list[int]:
+    return z.flatten().nonzero().flatten().tolist()
+
+
+def relay() -> ns.Neuron:
+    """Make a neuron that spikes in the step in which it gets a whole spike, and forgets."""
+    return ns.IF(dt=1e-3, v_th=0.5)
+
+
+def chain(delay: float | None = None) -> ns.Network:
+    return ns.Network(
+        nodes={"input": ns.Input(1), "first": relay(), "second": relay()},
+        edges=[
+            ns.Edge("input", "first", one_to_one(1.0)),
+            ns.Edge("first", "second", one_to_one(1.0), delay=delay),
+        ],
+    )
+
+
+def test_sentences_and_tests_correspond_one_to_one(root):
+    text = (root / "docs" / "semantics.md").read_text(encoding="utf-8")
+    sentences = [line for line in text.splitlines() if line.startswith("- ")]
+    named = [re.fullmatch(r"- .+\. `(test_\w+)`", line) for line in sentences]
+    assert all(named), [line for line, match in zip(sentences, named, strict=True) if not match]
+    held = [match[1] for match in named if match]
+    every = [name for name in globals() if name.startswith("test_")]
+    here = [name for name in every if name != "test_sentences_and_tests_correspond_one_to_one"]
+    assert collections.Counter(held) == collections.Counter(here)
+    assert held == here, "the tests stand in the order of the sentences"
+
+
+def test_time_comes_first():
+    z, state = ns.LIF(dt=1e-3)(torch.full((30, 2, 5), 3.0))
+    assert z.shape == (30, 2, 5) and state.v.shape == (2, 5)
+    assert torch.equal(z[0], torch.zeros(2, 5)) and z.sum() > 0
+    with pytest.raises(ShapeError, match="Time comes first, then the batch"):
+        ns.LIF(dt=1e-3)(torch.ones(30))
+    with pytest.raises(TypeError, match="batch_first"):
+        ns.LIF(dt=1e-3)(torch.ones(3, 1, 1), batch_first=True)
+
+
+def test_dt_is_always_given():
+    every: tuple[Any, ...] = (ns.IF, ns.LI, ns.LIF, ns.CubaLIF, ns.ALIF)
+    for layer in every:
+        with pytest.raises(TypeError, match="dt"):
+            layer()
+    # After a time of tau the membrane has come 1 - 1/e of the way, at any step.
+    for dt in (1e-3, 1e-4):
+        z, _ = ns.LI(dt=dt, tau_mem=20e-3)(torch.ones(round(20e-3 / dt), 1, 1))
+        assert z[-1].item() == pytest.approx(1 - math.exp(-1), rel=1e-5)
+
+
+def test_milliseconds_raise_the_question():
+    for make in (lambda: ns.LIF(tau_mem=20, dt=1e-3), lambda: ns.LIF(dt=1), lambda: ns.CubaLIF(tau_syn=10.0, dt=1e-3)):
+        with pytest.raises(UnitError, match="Did you pass milliseconds"):
+            make()
+
+
+def test_decays_are_made_in_double_precision():
+    layer = ns.LIF(dt=1e-4, tau_mem=torch.tensor([5.0]))
+    decay = torch.as_tensor(layer.decay("tau_mem"))
+    assert decay.dtype is torch.float64 and decay.item() == math.exp(-1e-4 / 5.0)
+    # 1 - alpha is 2e-5: made in single precision it would be wrong by a part in a thousand.
+    z, _ = ns.LI(dt=1e-4, tau_mem=5.0)(torch.ones(1, 1, 1))
+    assert z.item() == pytest.approx(-math.expm1(-2e-5), rel=1e-7)
+
+
+def test_nothing_is_remembered_on_a_layer():
+    layer, i = ns.LIF(dt=1e-3), torch.full((7, 1, 1), 2.0)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    first, state = layer(i)
+    again, same = layer(i)
+    assert torch.equal(first, again) and torch.equal(state.v, same.v)
+    on, _ = layer(i, state)
+    assert not torch.equal(on, first)
+    assert layer.state_dict().keys() == before.keys() and not list(layer.buffers())
+
+
+def test_no_state_means_the_initial_state():
+    layer = ns.layer(ns.core(state={"v": 0.75})(_integrate))(dt=1e-3)
+    i = torch.full((1, 2, 3), 0.125)
+    assert torch.equal(layer(i)[0], torch.full((1, 2, 3), 0.875))
+    assert torch.equal(layer(i, layer.initial_state(i))[0], layer(i)[0])
+
+
+def _integrate(i, v):
+    return v + i, v + i
+
+
+def test_state_is_a_named_tuple():
+    _, state = ns.CubaLIF(dt=1e-3)(torch.ones(3, 2, 5))
+    assert issubclass(type(state), tuple) and state._fields == ("j", "v") and state.j.shape == state.v.shape == (2, 5)
+
+
+def test_a_split_run_is_the_same_run():
+    torch.manual_seed(0)
+    net = ns.Network(
+        nodes={"input": ns.Input(4), "a": ns.ALIF(dt=1e-3), "b": ns.CubaLIF(dt=1e-3, v_th=0.1)},
+        edges=[
+            ns.Edge("input", "a", ns.Linear(4, 9)),
+            ns.Edge("a", "a", ns.Linear(9, 9)),
+            ns.Edge("a", "b", ns.Linear(9, 6), delay=3e-3),
+            ns.Edge("b", "a", ns.Linear(6, 9), delay=2e-3),
+        ],
+    )
+    # Weights in sixteenths and small whole inputs: every sum is exact, in whatever order it is taken.
+    x = torch.randint(-20, 21, (41, 3, 4)).float()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(16).round_().div_(16)
+        z, whole = net(x)
+        for cut in (1, 2, 20):
+            first, state = net(x[:cut])
+            second, after = net(x[cut:], state)
+            assert torch.equal(torch.cat((first, second)), z)
+            for name, held in whole.nodes.items():
+                assert all(map(torch.equal, after.nodes[name], held))
+            assert all(torch.equal(after.edges[name], held) for name, held in whole.edges.items())
+    assert 0 < z.mean() < 1
+
+
+def test_samples_are_independent():
+    layer, i = ns.LIF(dt=1e-3), torch.randn(30, 4, 5) * 4
+    z, _ = layer(i)
+    other = i.clone()
+    other[:, 0] = 100.0
+    assert torch.equal(layer(other)[0][:, 1:], z[:, 1:])
+
+
+def test_order_within_a_step():
+    # All in the first step: the input reaches j, j reaches v, v is over the threshold, the spike resets v.
+    layer = ns.CubaLIF(dt=1e-3, r=100.0, v_reset=0.25)
+    z, state, values = layer.recorded(torch.ones(1, 1, 1), names=("u",))
+    assert state.j.item() == 1.0
+    assert values["u"].item() == pytest.approx((1 - layer.decay("tau_mem")) * 100.0, rel=1e-6)
+    assert z.item() == 1.0 and state.v.item() == 0.25
+
+
+def test_the_threshold_is_strict():
+    above = math.nextafter(1.0, 2.0)
+    i = torch.tensor([[[1.0, above]]], dtype=torch.float64)
+    assert ns.IF(dt=1e-3)(i)[0].tolist() == [[[0.0, 1.0]]]
+    assert ns.IF(dt=1e-3).reference(i)[0].tolist() == [[[0.0, 1.0]]]
+
+
+def test_reset_to_a_value_in_the_same_step():
+    z, state = ns.IF(dt=1e-3, v_reset=-0.5)(torch.full((1, 1, 1), 1.75))
+    assert z.item() == 1.0 and state.v.item() == -0.5
+
+
+def test_reset_by_subtraction_and_none():
+    i = torch.full((1, 1, 1), 1.75)
+    assert ns.IF(dt=1e-3, reset="subtract")(i)[1].v.item() == 0.75
+    assert ns.IF(dt=1e-3, reset=None)(i)[1].v.item() == 1.75
+
+
+def test_the_reset_passes_no_gradient():
+    i = torch.full((1, 1, 1), 0.75, requires_grad=True)
+    cut, whole = ns.IF(dt=1e-3, reset="subtract"), ns.IF(dt=1e-3, reset="subtract", detach_reset=False)
+    assert torch.autograd.grad(cut(i)[1].v.sum(), i)[0].item() == 1.0
+    slope = ns.atan().derivative(-0.25)
+    assert torch.autograd.grad(whole(i)[1].v.sum(), i)[0].item() == pytest.approx(1.0 - slope, rel=1e-6)
+
+
+def test_the_gradient_of_a_spike_is_its_surrogate():
+    i = torch.full((1, 1, 1), 1.75, requires_grad=True)
+    z, _ = ns.IF(dt=1e-3, v_th=1.5, spike=ns.triangle())(i)
+    assert z.item() == 1.0 and torch.autograd.grad(z.sum(), i)[0].item() == 0.75
+
+
+def test_a_core_that_never_fires_sends_its_membrane():
+    layer = ns.LI(dt=1e-3)
+    z, state = layer(torch.randn(9, 2, 3))
+    assert not layer.is_spiking and torch.equal(z[-1], state.v)
+
+
+def test_spikes_are_zero_or_one():
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        z, _ = ns.LIF(dt=1e-3)((torch.randn(50, 2, 3) * 4).to(dtype))
+        assert z.dtype is dtype and z.unique().tolist() == [0.0, 1.0]
+
+
+def test_half_precision_is_computed_in_single():
+    half = (torch.randn(50, 2, 3) * 4).half()
+    z, state = ns.LIF(dt=1e-3)(half)
+    expected, after = ns.LIF(dt=1e-3)(half.float())
+    assert state.v.dtype is torch.float32 and torch.equal(state.v, after.v) and torch.equal(z.float(), expected)
+
+
+def test_feedforward_input_arrives_in_the_same_step():
+    z, _ = chain()(impulse(4))
+    assert times(z) == [4]
+
+
+def test_recurrent_input_is_one_step_late():
+    net = ns.Network(
+        nodes={"input": ns.Input(1), "loop": relay()},
+        edges=[ns.Edge("input", "loop", one_to_one(1.0)), ns.Edge("loop", "loop", one_to_one(1.0))],
+    )
+    assert times(net(impulse(4, 8))[0]) == [4, 5, 6, 7]
+
+
+def test_delays_are_whole_steps():
+    assert [edge.delay_steps for edge in chain(3e-3).edges] == [0, 3]
+    for delay in (1.5e-3, -1e-3):
+        message = rf"'first->second': delay must be a whole number of steps .* got {delay}"
+        with pytest.raises(NetworkError, match=message):
+            chain(delay)
+    with pytest.raises(NetworkError, match="Did you pass milliseconds"):
+        chain(20.0)
+
+
+def test_a_delay_shifts_the_input():
+    for steps in (1, 3, 7):
+        z, state = chain(steps * 1e-3)(impulse(2))
+        assert times(z) == [2 + steps] and state.edges["first->second"].shape == (steps, 1, 1)
+
+
+def test_currents_add_up():
+    net = ns.Network(
+        nodes={"input": ns.Input(1), "sum": ns.LI(dt=1e-3)},
+        edges=[
+            ns.Edge("input", "sum", one_to_one(0.5)),
+            ns.Edge("input", "sum", one_to_one(0.25), name="second"),
+        ],
+    )
+    x = torch.ones(5, 1, 1)
+    assert torch.equal(net(x)[0], ns.LI(dt=1e-3)(0.75 * x)[0])
+
+
+def test_no_gradient_through_time():
+    net = ns.Network(
+        nodes={"input": ns.Input(1), "a": ns.LIF(dt=1e-3), "b": ns.LI(dt=1e-3)},
+        edges=[
+            ns.Edge("input", "a", one_to_one(1.0)),
+            ns.Edge("a", "a", one_to_one(0.5)),
+            ns.Edge("a", "b", one_to_one(1.0)),
+            ns.Edge("a", "b", one_to_one(1.0), delay=2e-3, name="late"),
+        ],
+    )
+    x = torch.full((9, 1, 1), 1.5, requires_grad=True)
+    (cut,) = torch.autograd.grad(net(x, through_time=False)[0][5].sum(), x)
+    (whole,) = torch.autograd.grad(net(x)[0][5].sum(), x)
+    assert cut.flatten().nonzero().flatten().tolist() == [5]
+    assert whole.flatten().nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert torch.equal(net(x, through_time=False)[0], net(x)[0])
+
+
+def test_kernels_give_the_bits_of_the_definition():
+    for layer in (ns.LIF(dt=1e-3), ns.ALIF(dt=1e-3, detach_reset=False, spike=ns.triangle())):
+        i = torch.randn(40, 3, 50) * 4
+        fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.reference))
+        assert torch.equal(fused[0], reference[0]) and all(map(torch.equal, fused[1], reference[1]))
+        assert all(torch.equal(fused[2][name], reference[2][name]) for name in fused[2])
+
+
+def test_results_do_not_depend_on_threads():
+    layer, i, before = ns.LIF(dt=1e-3), torch.randn(50, 4, 1000) * 4, torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = gradients(layer, layer, i, None)
+        torch.set_num_threads(2)
+        together = gradients(layer, layer, i, None)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(alone[0], together[0]) and torch.equal(alone[2]["i"], together[2]["i"])
+
+
+def test_no_kernel_is_replaced_silently(monkeypatch):
+    monkeypatch.setattr(availability, "obstacle", lambda device: "this test took them away")
+    availability._warn.cache_clear()
+    i = torch.randn(5, 1, 3)
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "1")
+    with pytest.raises(KernelError, match="this test took them away"):
+        ns.LIF(dt=1e-3)(i)
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        z, _ = ns.LIF(dt=1e-3)(i)
+    availability._warn.cache_clear()
+    assert ["this test took them away" in str(w.message) for w in caught] == [True]
+    assert torch.equal(z, ns.LIF(dt=1e-3).reference(i)[0])
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    i = torch.randn(5, 1, 3, requires_grad=True)
+    (once,) = torch.autograd.grad(ns.LIF(dt=1e-3)(i)[0].sum(), i, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable|run_core_backward"):
+        torch.autograd.grad(once.sum(), i)
