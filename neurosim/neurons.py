@@ -33,7 +33,7 @@ class Neuron(nn.Module):
     core : Core
         The neuron model.
     dt : float
-        Length of a step, s, in (0, 1).
+        Length of a step, s, in (0, 0.1).
     size : int or tuple of int, optional
         Shape of the population. Needed only to learn a parameter for each neuron that is given as one number.
     spike : Surrogate
@@ -66,7 +66,7 @@ class Neuron(nn.Module):
     >>> ns.LIF(tau_mem=20, dt=1e-3)
     Traceback (most recent call last):
         ...
-    neurosim.errors.UnitError: lif: tau_mem must be a finite number in (0, 10) s; got 20. Did you pass milliseconds? ...
+    neurosim.errors.UnitError: lif: tau_mem must be a finite number in (0, 1) s; got 20. Did you pass milliseconds? ...
     """
 
     def __init__(
@@ -362,12 +362,11 @@ def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
 
 def check_dt(owner: str, dt: float) -> float:
     """Return `dt` if it can be a step in seconds."""
-    if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 1:
+    if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 0.1:
         return float(dt)
-    hint = (
-        f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if isinstance(dt, (int, float)) and dt >= 1 else ""
-    )
-    raise UnitError(f"{owner}: dt must be a number in (0, 1) s; got {dt!r}.{hint}")
+    large = isinstance(dt, (int, float)) and 0.1 <= dt < math.inf
+    hint = f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if large else ""
+    raise UnitError(f"{owner}: dt must be a number in (0, 0.1) s; got {dt!r}.{hint}")
 
 
 class LayerMaker(Protocol):

@@ -55,7 +55,8 @@ def simulate(
     device : torch.device or str, optional
         Where to run (a copy of the network, if it lies elsewhere); where the network lies if left out.
     stretch : int, optional
-        Steps computed at a time. Chosen from the size if left out; the result does not depend on it.
+        Steps computed at a time. Chosen from the size if left out. The result depends on it as far as a matrix
+        product depends on its number of rows: in the last bit of a current, if at all.
 
     Returns
     -------

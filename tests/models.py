@@ -64,8 +64,7 @@ MODELS = (
     Model(cores.lif, 4.0, _same(1.5)),
     # Input adds to j at once; this much for each step holds j at 1.5.
     Model(cores.cubalif, 1.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=1.5),
-    # A spike raises the threshold by beta (1 - alpha_adapt), about beta dt / tau_adapt.
-    Model(cores.alif, 4.0, lambda dt: (1.5, {"beta": 1.8e-3 / dt}), steps_late=1.5),
+    Model(cores.alif, 4.0, _same(1.5), steps_late=1.5),
     Model(izhikevich, 40.0, _same(10.0), steps_late=6.0, resets=("value",)),
 )
 BY_NAME = {model.name: model for model in MODELS}

@@ -15,13 +15,13 @@ from neurosim.errors import InputError, ShapeError, UnitError
 class TestMaking:
     @pytest.mark.parametrize("tau", [20, torch.tensor([20e-3, 20.0])])
     def test_milliseconds_get_the_question(self, tau):
-        message = r"lif: tau_mem must be .* in \(0, 10\) s; got 20.*Did you pass milliseconds\?"
+        message = r"lif: tau_mem must be .* in \(0, 1\) s; got 20.*Did you pass milliseconds\?"
         with pytest.raises(UnitError, match=message):
             ns.LIF(tau_mem=tau, dt=1e-3)
 
-    @pytest.mark.parametrize("dt", [1, 1.0, 5])
+    @pytest.mark.parametrize("dt", [1, 1.0, 5, 0.1])
     def test_a_step_in_milliseconds_gets_the_question(self, dt):
-        message = rf"lif: dt must be a number in \(0, 1\) s; got {dt}. Did you pass milliseconds"
+        message = rf"lif: dt must be a number in \(0, 0.1\) s; got {dt}. Did you pass milliseconds"
         with pytest.raises(UnitError, match=message):
             ns.LIF(dt=dt)
 
@@ -205,12 +205,10 @@ def test_the_raised_threshold_of_alif_decays_with_tau_adapt():
     i[:40] = 4.0
     z, _, values = layer.recorded(i, names=("a",))
     a, last = values["a"].flatten().numpy(), int(z.flatten().nonzero()[-1])
-    assert z.sum() > 5 and a[last] > 0.02
+    assert z.sum() > 3 and a[last] > 1.0
     t = dt * np.arange(300 - last)
     np.testing.assert_allclose(a[last:], a[last] * np.exp(-t / tau_adapt), rtol=1e-12)
-    decay = math.exp(-dt / tau_adapt)
-    first = int(z.flatten().nonzero()[0])
-    assert a[first] == pytest.approx(1 - decay, rel=1e-12)
+    assert a[int(z.flatten().nonzero()[0])] == 1.0
 
 
 def test_a_raised_threshold_delays_the_next_spike():

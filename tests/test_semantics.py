@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import KernelError, NetworkError, ShapeError, UnitError
+from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels import availability
 from tests.battery import gradients
 
@@ -89,11 +89,11 @@ def test_milliseconds_raise_the_question():
 
 
 def test_decays_are_made_in_double_precision():
-    layer = ns.LIF(dt=1e-4, tau_mem=torch.tensor([5.0]))
+    layer = ns.LIF(dt=1e-5, tau_mem=torch.tensor([0.5]))
     decay = torch.as_tensor(layer.decay("tau_mem"))
-    assert decay.dtype is torch.float64 and decay.item() == math.exp(-1e-4 / 5.0)
+    assert decay.dtype is torch.float64 and decay.item() == math.exp(-1e-5 / 0.5)
     # 1 - alpha is 2e-5: made in single precision it would be wrong by a part in a thousand.
-    z, _ = ns.LI(dt=1e-4, tau_mem=5.0)(torch.ones(1, 1, 1))
+    z, _ = ns.LI(dt=1e-5, tau_mem=0.5)(torch.ones(1, 1, 1))
     assert z.item() == pytest.approx(-math.expm1(-2e-5), rel=1e-7)
 
 
@@ -317,5 +317,5 @@ def test_no_kernel_is_replaced_silently(monkeypatch):
 def test_a_gradient_of_a_gradient_is_refused():
     i = torch.randn(5, 1, 3, requires_grad=True)
     (once,) = torch.autograd.grad(ns.LIF(dt=1e-3)(i)[0].sum(), i, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable|run_core_backward"):
-        torch.autograd.grad(once.sum(), i)
+    with pytest.raises(InputError, match="no gradient of a gradient"):
+        once.sum().backward()

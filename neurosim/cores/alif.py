@@ -8,7 +8,9 @@ from neurosim.cores.core import core, seconds
 
 
 @core(
-    parameters=dict(tau_mem=seconds(20e-3), tau_adapt=seconds(200e-3), beta=1.8, v_th=1.0, v_reset=0.0, r=1.0),
+    parameters=dict(
+        tau_mem=seconds(20e-3), tau_adapt=seconds(200e-3, high=10.0), beta=0.2, v_th=1.0, v_reset=0.0, r=1.0
+    ),
     state=("v", "a"),
 )
 def alif(
@@ -25,12 +27,12 @@ def alif(
     spike: Any,
     reset: Any,
 ) -> tuple[Any, ...]:
-    """Each spike raises the threshold ``v_th + beta a`` by ``beta (1 - alpha_adapt)``; ``tau_adapt da/dt = -a``.
+    """Each spike raises the threshold ``v_th + beta a`` by `beta`; ``tau_adapt da/dt = -a`` brings it back.
 
-    The adaptive neuron of Bellec et al. 2018 (LSNN, arXiv:1803.09574); the spike meets the threshold that
-    earlier spikes have set. A reset by subtraction takes off ``v_th``.
+    The adaptive neuron of Bellec et al. 2020 (doi:10.1038/s41467-020-17236-y) with a default `beta` of our own; the
+    spike meets the threshold that earlier spikes have set. A reset by subtraction takes off ``v_th``.
     """
     u = alpha_mem * v + (1.0 - alpha_mem) * r * i
     z = spike(u - (v_th + beta * a))
-    raised = alpha_adapt * a + (1.0 - alpha_adapt) * z
+    raised = alpha_adapt * a + z
     return z, reset(u, z, to=v_reset, by=v_th), raised

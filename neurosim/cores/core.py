@@ -53,9 +53,13 @@ class Parameter:
         raise UnitError(f"{owner}: {name} must be {allowed}{unit}; got {value!r}.{hint}")
 
 
-def seconds(default: float) -> Parameter:
-    """Declare a time in seconds, in (0, 10): a time constant ``tau_x`` gives the step ``alpha_x = exp(-dt/tau_x)``."""
-    return Parameter(default, unit="s", low=0.0, high=10.0)
+def seconds(default: float, high: float = 1.0) -> Parameter:
+    """Declare a time in seconds, in (0, `high`).
+
+    A time constant ``tau_x`` gives the step its decay ``alpha_x = exp(-dt/tau_x)``. The bound is there to catch
+    milliseconds: membranes and synapses are faster than a second.
+    """
+    return Parameter(default, unit="s", low=0.0, high=high)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

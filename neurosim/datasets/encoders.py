@@ -129,7 +129,7 @@ class latency(Encoder):
     InputError
         For parameters that do not fit together, or when a value is NaN, below 0 or above 1.
     UnitError
-        When `dt` is not in (0, 1) s or `tau` not in (0, 10) s.
+        When `dt` is not in (0, 0.1) s or `tau` not in (0, 1) s.
 
     Examples
     --------

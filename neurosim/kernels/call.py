@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from neurosim.errors import InputError
 from neurosim.kernels import cpu, operator
 from neurosim.kernels.plan import find
 
@@ -73,7 +73,22 @@ class _Straight(torch.autograd.Function):
         ctx.mark_non_differentiable(*output[1 + states :])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         plan, *arguments = operator.recall(ctx, grads)
-        return None, None, None, None, *_kernels(arguments[0]).backward(find(plan), *arguments)
+        with torch.no_grad():
+            found = _kernels(arguments[0]).backward(find(plan), *arguments)
+        if torch.is_grad_enabled():  # create_graph=True: the caller may go on to differentiate these
+            found = _Once.apply(torch.ones((), requires_grad=True), *found)
+        return None, None, None, None, *found
+
+
+class _Once(torch.autograd.Function):
+    """Values that may be used but not differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, _: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(value.clone() for value in values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise InputError("the fused kernels give no gradient of a gradient; use Neuron.reference(i, state) instead.")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from neurosim.cores import seconds
 from neurosim.errors import InputError, ShapeError, UnitError
+from neurosim.neurons import check_dt
 
 
 class Loss(ABC):
@@ -213,7 +214,7 @@ class TargetRates(_ClassLoss):
     def __post_init__(self) -> None:
         """Check the rates against the grid."""
         if self.dt is not None:
-            _check_seconds("TargetRates", "dt", self.dt)
+            check_dt("TargetRates", self.dt)
         limit, unit = (1.0, "share of steps") if self.dt is None else (1 / self.dt, "Hz")
         for name in ("correct", "incorrect"):
             rate = getattr(self, name)
@@ -270,8 +271,8 @@ class Latency(_ClassLoss):
 
     def __post_init__(self) -> None:
         """Check both times."""
-        _check_seconds("Latency", "dt", self.dt)
-        _check_seconds("Latency", "tau", self.tau)
+        check_dt("Latency", self.dt)
+        seconds(self.tau).check("Latency", "tau", self.tau)
 
     @staticmethod
     def first_spike(spikes: Tensor) -> Tensor:
@@ -308,8 +309,3 @@ def _check_output(output: Tensor) -> Tensor:
     if not output.is_floating_point():
         raise InputError(f"the output is {output.dtype}; losses take floating-point values: output.float().")
     return output
-
-
-def _check_seconds(owner: str, name: str, value: float) -> None:
-    if not (math.isfinite(value) and 0 < value < 1):
-        raise UnitError(f"{owner}({name}={value}): {name} is in seconds, above 0 and below 1. One millisecond is 1e-3.")

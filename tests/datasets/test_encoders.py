@@ -301,5 +301,5 @@ def test_dt_that_looks_like_milliseconds_gets_that_question(make):
     ):
         make(1.0)
     for dt in (0.0, -1e-3, math.nan, math.inf):
-        with pytest.raises(UnitError, match=r"dt must be a number in \(0, 1\) s; got"):
+        with pytest.raises(UnitError, match=r"dt must be a number in \(0, 0.1\) s; got"):
             make(dt)

@@ -14,7 +14,7 @@ BY_HAND = {
     "leaky_integrator": OperationCount(add=1, mul=2, state=1),
     "lif": OperationCount(add=2, mul=2, compare=1, select=1, state=1),
     "cubalif": OperationCount(add=3, mul=3, compare=1, select=1, state=2),
-    "alif": OperationCount(add=4, mul=5, compare=1, select=1, state=2),
+    "alif": OperationCount(add=4, mul=4, compare=1, select=1, state=2),
     "izhikevich": OperationCount(add=9, mul=8, compare=1, select=1, state=2),
 }
 

@@ -37,7 +37,7 @@ def test_the_other_cores():
     ]
     adaptive = lines(ns.cores.alif, None)
     assert adaptive[1] == r"z[t] &= H\left(u[t] - \left(v_{th} + \beta\,a[t-1]\right)\right)"
-    assert adaptive[3] == r"a[t] &= \alpha_{adapt}\,a[t-1] + \left(1 - \alpha_{adapt}\right)\,z[t]"
+    assert adaptive[3] == r"a[t] &= \alpha_{adapt}\,a[t-1] + z[t]"
 
 
 def test_a_users_core():

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.errors import InputError
+from neurosim.kernels import call
 from neurosim.kernels.operator import run_core, run_core_backward
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -72,9 +74,42 @@ def test_gradients_that_are_none_count_as_zero():
 
 def test_a_gradient_of_a_gradient_is_refused():
     i = torch.randn(9, 2, 3, requires_grad=True)
-    (once,) = torch.autograd.grad(ns.LIF(dt=1e-3)(i)[0].sum(), i, create_graph=True)
+    layer = ns.LIF(dt=1e-3)
+    (plain,) = torch.autograd.grad(layer(i)[0].sum(), i)
+    (once,) = torch.autograd.grad(layer(i)[0].sum(), i, create_graph=True)
+    assert torch.equal(once, plain)
+    with pytest.raises(InputError, match="no gradient of a gradient"):
+        once.sum().backward()
+    key, forward, backward = layer._prepared(True, True, ())
+    out, *_ = run_core(key, i, [torch.zeros(2, 3)], [], forward, backward)
+    (once,) = torch.autograd.grad(out.sum(), i, create_graph=True)
     with pytest.raises(RuntimeError, match="run_core_backward"):
         once.sum().backward()
+
+
+def test_straight_call_and_operator_agree(monkeypatch):
+    layer = ns.ALIF(dt=1e-3, size=3, learn=("tau_mem", "beta"))
+    i = torch.randn(40, 2, 3)
+
+    def results():
+        x = i.clone().requires_grad_()
+        z, state = layer(x)
+        found = torch.autograd.grad(
+            (z * torch.arange(40.0)[:, None, None]).sum() + state.a.sum(), [x, *layer.parameters()]
+        )
+        return z, *state, *found
+
+    straight = results()
+    called = []
+
+    def counted(*arguments):
+        called.append(1)
+        return run_core(*arguments)
+
+    monkeypatch.setattr(call, "_PLAIN", ())
+    monkeypatch.setattr(call.operator, "run_core", counted)
+    assert all(map(torch.equal, straight, results()))
+    assert called == [1]
 
 
 def test_the_graph_may_be_walked_twice():
