@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from collections.abc import Iterable, Sequence
@@ -100,6 +99,7 @@ class Neuron(nn.Module):
                 raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(core.parameters)}.")
         for name in core.parameters:
             self._set(name, parameters.get(name, core.parameters[name].default))
+        self._per_neuron = tuple(name for name in core.coefficients if not self._is_shared(name))
         self._recorded: dict[Any, Any] = {}
 
     def _set(self, name: str, value: float | Tensor) -> None:
@@ -173,14 +173,13 @@ class Neuron(nn.Module):
         return {name: self._coefficient(name) for name in self.core.coefficients if self._is_shared(name)}
 
     def _tensors_now(self) -> dict[str, Any]:
-        return {name: self._coefficient(name) for name in self.core.coefficients if not self._is_shared(name)}
+        return {name: self._coefficient(name) for name in self._per_neuron}
 
     def _program(self) -> Program:
         # Surrogates may share a name; the derivative itself tells them apart.
         choice = (self.spike.derivative, self.spike.primitive, Reset(self.reset, self.detach_reset))
         if choice not in self._recorded:
-            tensors = tuple(name for name in self.core.coefficients if not self._is_shared(name))
-            self._recorded[choice] = record(self.core, self.spike, choice[-1], tensors)
+            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._per_neuron)
         program: Program = self._recorded[choice]
         return program
 
@@ -189,12 +188,15 @@ class Neuron(nn.Module):
         self, train: bool, through_time: bool, names: tuple[str, ...]
     ) -> tuple[str, list[float], list[float]]:
         """Return the key of the plan and the plain numbers that its two kernels take."""
-        program = self._program()
-        choice = (program, train, through_time, names)
+        spike = (self.spike.derivative, self.spike.primitive)
+        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names)
         if choice not in self._recorded:
-            self._recorded[choice] = known(Plan(program, train, through_time, names))
-        key: str = self._recorded[choice]
-        return (key, *_uniforms(key, tuple(self._numbers_now().items())))
+            plan = Plan(self._program(), train, through_time, names)
+            numbers = self._numbers_now()
+            backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
+            self._recorded[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
+        prepared: tuple[str, list[float], list[float]] = self._recorded[choice]
+        return prepared
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is derived from the core."""
@@ -345,13 +347,6 @@ class Neuron(nn.Module):
         if self.is_spiking:
             parts += [f"spike={self.spike}", f"reset={self.reset!r}", f"detach_reset={self.detach_reset}"]
         return ", ".join(parts)
-
-
-@functools.lru_cache(maxsize=4096)
-def _uniforms(key: str, numbers: tuple[tuple[str, float], ...]) -> tuple[list[float], list[float]]:
-    plan, given = find(key), dict(numbers)
-    backward = plan.host_values(plan.backward_uniforms, given) if plan.train else []
-    return plan.host_values(plan.forward_uniforms, given), backward
 
 
 def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:

@@ -44,7 +44,8 @@ def run(
         Plain numbers of the two kernels.
     """
     tensors = (i, *state, *per_neuron)
-    if torch.compiler.is_compiling() or any(type(t) not in _PLAIN for t in tensors):
+    transformed = torch._C._are_functorch_transforms_active()
+    if transformed or torch.compiler.is_compiling() or any(type(t) not in _PLAIN for t in tensors):
         return operator.run_core(plan, i, list(state), list(per_neuron), forward_uniforms, backward_uniforms)
     if not torch.is_grad_enabled():
         return _kernels(i).forward(find(plan), i, state, per_neuron, forward_uniforms)
@@ -62,15 +63,13 @@ def _kernels(i: Tensor) -> ModuleType:
 class _Straight(torch.autograd.Function):
     @staticmethod
     def forward(
-        plan: str, states: int, forward: list[float], backward: list[float], i: Tensor, *tensors: Tensor
+        ctx: Any, plan: str, states: int, forward: list[float], backward: list[float], i: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        return tuple(_kernels(i).forward(find(plan), i, tensors[:states], tensors[states:], forward))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        key, states, _, uniforms, _, *tensors = inputs
-        operator.remember(ctx, key, tensors[:states], tensors[states:], uniforms, output)
+        state, per_neuron = tensors[:states], tensors[states:]
+        output = _kernels(i).forward(find(plan), i, state, per_neuron, forward)
+        operator.remember(ctx, plan, state, per_neuron, backward, output)
         ctx.mark_non_differentiable(*output[1 + states :])
+        return tuple(output)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:

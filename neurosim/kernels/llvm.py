@@ -16,7 +16,7 @@ from typing import Any
 from neurosim.kernels.plan import find
 from neurosim.kernels.printer import Body, Kernel, backward_kernel, forward_kernel
 
-BLOCK = 8192
+BLOCK = 2048
 _COMPARE = {"gt": "ogt", "ge": "oge", "lt": "olt", "le": "ole", "eq": "oeq", "ne": "une"}
 _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INTRINSIC = {
