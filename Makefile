@@ -51,8 +51,8 @@ clean: ## Remove all that make has made, .venv included; keep runs/
 	    .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# lava-nc declares pins that no current Python or numpy meets, and norse asks for torchvision, which it imports
-# in its example tasks only: what these three do need, the extras `lava` and `nir` bring.
+# lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly ask for torchvision, which they
+# import in example tasks only: what these do need, the extras `lava` and `nir` bring, and loguru.
 $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "There is no '$(PYTHON)' here. neurosim needs Python 3.10 to 3.13: make PYTHON=/path/to/python3 ..." >&2; \
@@ -64,6 +64,7 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --quiet pip setuptools
 	@PYTHONWARNINGS='ignore:Editable installation' $(PIP_INSTALL) --no-build-isolation -e '.[$(EXTRAS)]' \
 	    | awk '$$1 == "Downloading" { print "  " $$0; fflush() }'
-	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python lava-nc norse snntorch
+	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python \
+	    lava-nc norse snntorch spikingjelly loguru
 	@touch $@
 	@echo "Installed."
