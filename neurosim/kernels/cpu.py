@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -12,28 +11,10 @@ from torch import Tensor
 from neurosim.kernels.llvm import BLOCK, compiled
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
+from neurosim.kernels.threads import at_once
 
 REAL = {torch.float32: "float", torch.float64: "double"}
 _WORTH_A_THREAD = 1 << 15  # neuron-steps; below, handing work to a thread costs more than it saves
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 1), thread_name_prefix="neurosim")
-    return _pool
-
-
-def _forget_threads() -> None:
-    """Drop the pool in a forked child: its threads did not come along."""
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def forward(
@@ -85,7 +66,4 @@ def _run(call: Callable[..., None], arrays: Sequence[Tensor], over_time: Tensor,
         # Holding the arrays: if the caller is interrupted while it waits, they must outlive the threads' work.
         call(*addresses, first, last, steps, width, *uniforms)
 
-    others = [_threads().submit(part, *bound) for bound in bounds[1:]]
-    call(*addresses, *bounds[0], steps, width, *uniforms)
-    for other in others:
-        other.result()
+    at_once([functools.partial(part, *bound) for bound in bounds])

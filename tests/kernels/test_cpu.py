@@ -15,6 +15,7 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.kernels import cpu, eager
 from neurosim.kernels.llvm import BLOCK
+from neurosim.kernels.threads import at_once
 from tests.battery import gradients
 from tests.models import BY_NAME, MODELS
 
@@ -174,21 +175,19 @@ def test_widths_around_a_block_whatever_the_number_of_threads(width, monkeypatch
 
 
 def test_work_is_shared_out_once_it_is_worth_it(monkeypatch):
-    handed: list[tuple] = []
-    pool = cpu._threads()
+    handed: list[int] = []
 
-    class Watched:
-        def submit(self, call, *arguments):
-            handed.append(arguments)
-            return pool.submit(call, *arguments)
+    def watched(parts):
+        handed.append(len(parts))
+        at_once(parts)
 
-    monkeypatch.setattr(cpu, "_threads", Watched)
+    monkeypatch.setattr(cpu, "at_once", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with torch.no_grad():
         ns.LIF(dt=1e-3)(torch.randn(40, 1, 200))
         assert not handed
         ns.LIF(dt=1e-3)(torch.randn(40, 1, 2000))
-    assert len(handed) == 1
+    assert handed == [2]
 
 
 LAYOUTS = {
