@@ -1,7 +1,7 @@
 """Threads that wait for a share of a kernel's work.
 
-Handing work over takes two locks, where an executor with its queue, its future and their conditions costs about a
-tenth of forward and backward of a middling layer.
+Handing work over takes two locks; an executor's queue, future and conditions are felt in layers whose kernels take
+less than a millisecond.
 """
 
 from __future__ import annotations
