@@ -31,7 +31,7 @@ demo: $(INSTALLED) ## Train on real digits, draw, report, compare with Lava: see
 test: $(INSTALLED) ## Run all tests and doctests, with coverage
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov
 
-bench: $(INSTALLED) ## Time the kernels against the peers and the memory floor
+bench: $(INSTALLED) ## Time training steps against other libraries and what the machine allows
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
 
 docs: $(INSTALLED) ## Build the HTML documentation into docs/_build/
@@ -52,7 +52,8 @@ clean: ## Remove all that make has made, .venv included; keep runs/
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly ask for torchvision, which they
-# import in example tasks only: what these do need, the extras `lava` and `nir` bring, and loguru.
+# import in example tasks only; sinabs asks for an older nir and for the software of its chips, and imports pbr: what
+# these do need, the extras `lava` and `nir` bring, and loguru and pbr.
 $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "There is no '$(PYTHON)' here. neurosim needs Python 3.10 to 3.13: make PYTHON=/path/to/python3 ..." >&2; \
@@ -65,6 +66,6 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	@PYTHONWARNINGS='ignore:Editable installation' $(PIP_INSTALL) --no-build-isolation -e '.[$(EXTRAS)]' \
 	    | awk '$$1 == "Downloading" { print "  " $$0; fflush() }'
 	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python \
-	    lava-nc norse snntorch spikingjelly loguru
+	    lava-nc norse sinabs snntorch spikingjelly loguru pbr
 	@touch $@
 	@echo "Installed."

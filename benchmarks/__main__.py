@@ -11,11 +11,40 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import lif_layer, machine, sltt_memory
+from benchmarks import (
+    cold_start,
+    conv_step,
+    crossover,
+    lif_layer,
+    lif_neurons,
+    machine,
+    memory,
+    parallel_in_time,
+    recurrent_step,
+    sltt_memory,
+    train_step,
+)
+from benchmarks.fresh import FreshError
+from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError
+from neurosim.errors import NeurosimError
 from neurosim.files import replaced
 
-BENCHMARKS = {each.NAME: each for each in (lif_layer, sltt_memory)}
+BENCHMARKS = {
+    each.NAME: each
+    for each in (
+        train_step,
+        lif_layer,
+        conv_step,
+        recurrent_step,
+        memory,
+        cold_start,
+        crossover,
+        lif_neurons,
+        sltt_memory,
+        parallel_in_time,
+    )
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,23 +53,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}; all if left out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that all runs, not to measure")
-    options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in BENCHMARKS]
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with N-MNIST recordings, for conv-step")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the picture of crossover into this file")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     os.environ.setdefault("NEUROSIM_REQUIRE_KERNELS", "1")  # never the slow reference in place of a kernel
-    results: dict[str, object] = {"machine": machine.facts()}
-    print(", ".join(f"{key} {value}" for key, value in machine.facts().items()), "\n")
-    for name in options.names or BENCHMARKS:
+    facts = machine.facts()
+    results: dict[str, object] = {"machine": facts, "quick": chosen.quick}
+    print(", ".join(f"{key} {value}" for key, value in facts.items()), "\n")
+    for name in chosen.names or BENCHMARKS:
         try:
-            results[name] = BENCHMARKS[name].measure(options.quick)
-        except ImplausibleError as error:
+            results[name] = BENCHMARKS[name].measure(Options(chosen.quick, chosen.data, chosen.plot))
+        except (ImplausibleError, FreshError) as error:
             print(f"{name} is wrong: {error}", file=sys.stderr)
             return 1
-        print(BENCHMARKS[name].table(results[name]), "\n")
-    if options.json:
-        with replaced(options.json) as part:
-            part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        except NeurosimError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2
+        print(BENCHMARKS[name].table(results[name]), "\n", flush=True)
+        if chosen.json:
+            # After each, so that a run that is stopped keeps what it has found.
+            with replaced(chosen.json) as part:
+                part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -11,9 +12,11 @@ import torch
 
 import neurosim
 
+PEERS = ("spikingjelly", "snntorch", "norse", "sinabs")
+
 
 def facts() -> dict[str, object]:
-    """Return processor, cores, threads, versions, load and the present time."""
+    """Return processor, cores, threads, versions (None: not installed), load and the present time."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "processor": _processor(),
@@ -24,7 +27,15 @@ def facts() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "neurosim": neurosim.__version__,
+        **{name: _version(name) for name in PEERS},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

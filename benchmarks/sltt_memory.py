@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
+from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError
 
 NAME = "sltt-memory"
@@ -74,9 +75,9 @@ def peak(rule: ns.Rule, steps: int, sizes: tuple[int, int, int] = (784, 128, 10)
     return count.peak
 
 
-def measure(quick: bool = False) -> dict[str, Any]:
+def measure(options: Options) -> dict[str, Any]:
     """Return the peaks in bytes, by rule and number of steps."""
-    lengths, sizes = ((10, 30), (40, 16, 10)) if quick else ((10, 100, 1000), (784, 128, 10))
+    lengths, sizes = ((10, 30), (40, 16, 10)) if options.quick else ((10, 100, 1000), (784, 128, 10))
     rules: dict[str, ns.Rule] = {"SLTT": ns.SLTT(), "SLTT, one step at a time": ns.SLTT(chunk=1), "BPTT": ns.BPTT()}
     peaks = {name: {str(t): peak(rule, t, sizes) for t in lengths} for name, rule in rules.items()}
     first, last = str(lengths[0]), str(lengths[-1])

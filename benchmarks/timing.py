@@ -31,16 +31,25 @@ class Times:
         return {"median_s": self.median, **ends, "calls": len(self.seconds)}
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int = 8) -> dict[str, Times]:
+def seconds(run: Callable[[], object]) -> float:
+    """Return what one call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int = 8, warm_up: int = 2
+) -> dict[str, Times]:
     """Time all contenders in rounds, in another order each round.
 
     A turn is one call that is not timed, so that each finds the caches as its own last call left them, and `calls`
-    that are.
+    that are. Before the first round each is called `warm_up` times.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    found: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
-        run()
-        run()
+        for _ in range(warm_up):
+            run()
     order = list(contenders)
     shuffle = random.Random(0).shuffle
     for _ in range(rounds):
@@ -48,8 +57,5 @@ def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int, cal
         for name in order:
             run = contenders[name]
             run()
-            for _ in range(calls):
-                start = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Times(tuple(sorted(values))) for name, values in seconds.items()}
+            found[name] += [seconds(run) for _ in range(calls)]
+    return {name: Times(tuple(sorted(values))) for name, values in found.items()}

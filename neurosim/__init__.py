@@ -19,9 +19,11 @@ from neurosim.cores import (
     triangle,
 )
 from neurosim.errors import NeurosimError
+from neurosim.graph import Edge, Input, NetworkState
 from neurosim.kernels import kernels, latex
 from neurosim.learning import (
     BPTT,
+    OTTT,
     SLTT,
     CrossEntropy,
     CrossEntropyMSE,
@@ -39,11 +41,11 @@ from neurosim.learning import (
     load_checkpoint,
     save_checkpoint,
 )
-from neurosim.network import Edge, Input, Network, NetworkState, Recurrent, Sequential
+from neurosim.network import Network, Recurrent, Sequential
 from neurosim.neurons import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
 from neurosim.recording import Recording, Spikes
 from neurosim.simulate import simulate
-from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d
+from neurosim.synapses import AvgPool2d, BlockLinear, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d
 
 __version__ = "0.1.0"
 
@@ -53,8 +55,10 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "OTTT",
     "SLTT",
     "AvgPool2d",
+    "BlockLinear",
     "Conv1d",
     "Conv2d",
     "Core",

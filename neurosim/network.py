@@ -5,110 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
-from neurosim.neurons import Neuron, State
+from neurosim.graph import Connection, Edge, Input, NetworkState
+from neurosim.neurons import Neuron
+from neurosim.population import Population
+from neurosim.run import Run
 from neurosim.synapses import Linear, Sparse, Synapse
-
-
-class Input(nn.Module):
-    """Where data enters a network.
-
-    Parameters
-    ----------
-    shape : int or sequence of int
-        Shape of one step of one sample, without T and B.
-    """
-
-    def __init__(self, shape: int | Sequence[int]) -> None:
-        super().__init__()
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not self.shape or any(not isinstance(n, int) or n < 1 for n in self.shape):
-            raise InputError(f"Input: shape must hold whole numbers from 1; got {shape!r}.")
-
-    def extra_repr(self) -> str:
-        """Return the shape."""
-        return str(self.shape)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Edge:
-    """Synapses from one population to another.
-
-    Parameters
-    ----------
-    source, target : str
-        Names of nodes.
-    synapse : Synapse or sequence of Synapse
-        Maps applied one after the other (convolution, pooling, flattening ...).
-    delay : float, optional
-        Time from spike to current in s, a whole number of steps. Left out: none, or one step for a loop from a
-        node to itself. Any other cycle must have a delay somewhere.
-    name : str, optional
-        ``"source->target"`` if left out.
-    """
-
-    source: str
-    target: str
-    synapse: Synapse | Sequence[Synapse]
-    delay: float | None = None
-    name: str = ""
-
-    @property
-    def synapses(self) -> tuple[Synapse, ...]:
-        """The maps in order."""
-        return tuple(self.synapse) if isinstance(self.synapse, (tuple, list)) else (cast(Synapse, self.synapse),)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Connection:
-    """An edge as the network holds it: named, with its delay on the grid.
-
-    Attributes
-    ----------
-    name, source, target : str
-    synapses : tuple of Synapse
-    delay_steps : int
-    delay : float
-        In s.
-    """
-
-    name: str
-    source: str
-    target: str
-    synapses: tuple[Synapse, ...]
-    delay_steps: int
-    delay: float
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """Return the current that spikes `z` [T, B, ...] cause, delay aside."""
-        for synapse in self.synapses:
-            z = synapse(z)
-        return z
-
-
-class NetworkState(NamedTuple):
-    """State of a network.
-
-    Attributes
-    ----------
-    nodes : dict of str to NamedTuple of Tensor [B, ...]
-        State of each population.
-    edges : dict of str to Tensor [delay steps, B, ...]
-        Spikes under way on each delayed edge, the oldest first.
-    """
-
-    nodes: dict[str, State]
-    edges: dict[str, Tensor]
-
-    def detach(self) -> NetworkState:
-        """Return the same state without gradient history."""
-        nodes = {k: type(s)(*(v.detach() for v in s)) for k, s in self.nodes.items()}
-        return NetworkState(nodes, {k: v.detach() for k, v in self.edges.items()})
+from neurosim.synapses.traced import Traces
 
 
 class Network(nn.Module):
@@ -116,8 +22,8 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    nodes : mapping of str to Input or Neuron
-        The populations; all neurons share one dt.
+    nodes : mapping of str to Input or Population
+        The populations, such as layers of neurons; all share one dt.
     edges : iterable of Edge
         The synapses between them.
     output : str, optional
@@ -152,7 +58,7 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, nodes: Mapping[str, Input | Neuron], edges: Iterable[Edge], *, output: str | None = None
+        self, nodes: Mapping[str, Input | Population], edges: Iterable[Edge], *, output: str | None = None
     ) -> None:
         super().__init__()
         given = list(edges)
@@ -178,9 +84,27 @@ class Network(nn.Module):
             raise InputError(f"no node {name!r}; this network has {list(self._shapes)}.")
         return self._shapes[name]
 
+    def populations(self) -> dict[str, Population]:
+        """Return the populations by name, in order of computation."""
+        return {name: node for name, node in self.nodes.items() if isinstance(node, Population)}
+
     def neurons(self) -> dict[str, Neuron]:
-        """Return the populations of neurons by name, in order of computation."""
-        return {name: node for name, node in self.nodes.items() if isinstance(node, Neuron)}
+        """Return the populations by name as layers of a core, in order of computation.
+
+        Raises
+        ------
+        NetworkError
+            When a population has no core, so that nothing that reads cores passes it over; see `populations`.
+        """
+        found = {}
+        for name, node in self.populations().items():
+            if not isinstance(node, Neuron):
+                raise NetworkError(
+                    f"node {name!r} is of type {type(node).__name__}, which has no core that steps through time; "
+                    "what was asked for needs one, as LIF has."
+                )
+            found[name] = node
+        return found
 
     def initial_state(self, x: Tensor | Mapping[str, Tensor]) -> NetworkState:
         """Return the state before the first step for input like `x` [T, B, ...]."""
@@ -190,13 +114,19 @@ class Network(nn.Module):
         def like(name: str) -> Tensor:
             return first.new_empty((1, batch, *self._shapes[name]))
 
-        nodes = {name: node.initial_state(like(name)) for name, node in self.neurons().items()}
+        nodes = {name: node.initial_state(like(name)) for name, node in self.populations().items()}
         delayed = (edge for edge in self.edges if edge.delay_steps)
         zeros = {e.name: first.new_zeros((e.delay_steps, batch, *self._shapes[e.source])) for e in delayed}
         return NetworkState(nodes, zeros)
 
     def forward(
-        self, x: Tensor | Mapping[str, Tensor], state: NetworkState | None = None, *, through_time: bool = True
+        self,
+        x: Tensor | Mapping[str, Tensor],
+        state: NetworkState | None = None,
+        *,
+        through_time: bool = True,
+        recompute: bool = False,
+        traces: Traces | None = None,
     ) -> tuple[Tensor, NetworkState]:
         """Run the network over time.
 
@@ -208,6 +138,13 @@ class Network(nn.Module):
             State to start from; None is the initial state.
         through_time : bool
             Without it no gradient crosses from a step to another: not through membranes, loops or delays.
+        recompute : bool
+            Keep for the backward pass only spikes, a bit each, and the state at some steps, and work out the
+            steps between again: far less memory for somewhat more time, and the same gradients. Populations on
+            a cycle, those without a core and those being recorded keep all.
+        traces : Traces, optional
+            Let weights learn from traces of the spikes before them, which the object carries from call to call; for
+            runs without `through_time` and without `recompute`.
 
         Returns
         -------
@@ -216,7 +153,7 @@ class Network(nn.Module):
         state : NetworkState
             State after the last step.
         """
-        z, after, _ = self.recorded(x, state, (), through_time=through_time)
+        z, after, _ = self.recorded(x, state, (), through_time=through_time, recompute=recompute, traces=traces)
         return z, after
 
     def recorded(
@@ -226,12 +163,14 @@ class Network(nn.Module):
         names: Sequence[str] = (),
         *,
         through_time: bool = True,
+        recompute: bool = False,
+        traces: Traces | None = None,
     ) -> tuple[Tensor, NetworkState, dict[str, Tensor]]:
         """Run as `forward` does and return as well what `names` say.
 
         Parameters
         ----------
-        x, state, through_time
+        x, state, through_time, recompute, traces
             As in `forward`.
         names : sequence of str
             ``"node"`` for the output of a node, ``"node.variable"`` for a state or local variable of its core.
@@ -243,9 +182,10 @@ class Network(nn.Module):
         values : dict of str to Tensor [T, B, ...]
             One for each name.
         """
-        run = _Run(self, self._inputs(x), state, self._wanted(names), through_time)
+        run = Run(self, self._inputs(x), state, self._wanted(names), through_time, recompute, traces)
         for component in self._components:
             run.advance(component)
+            run.release(component, {self.output, *names})
         return run.outputs[self.output], NetworkState(run.nodes, run.edges), {n: run.value(n) for n in names}
 
     def _inputs(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -273,7 +213,7 @@ class Network(nn.Module):
             node, _, variable = name.partition(".")
             if node not in self._shapes:
                 raise InputError(f"cannot record {name!r}: no node {node!r}; this network has {list(self._shapes)}.")
-            if variable and not isinstance(self.nodes[node], Neuron):
+            if variable and not isinstance(self.nodes[node], Population):
                 raise InputError(f"cannot record {name!r}: {node!r} is an input and has no variables.")
             if name.endswith("."):
                 raise InputError(
@@ -284,115 +224,13 @@ class Network(nn.Module):
         return wanted
 
 
-class _Run:
-    """One call of a network: what is known so far."""
-
-    def __init__(
-        self,
-        net: Network,
-        inputs: dict[str, Tensor],
-        state: NetworkState | None,
-        wanted: dict[str, tuple[str, ...]],
-        through_time: bool,
-    ) -> None:
-        self.net, self.through_time, self.wanted = net, through_time, wanted
-        self.outputs: dict[str, Tensor] = dict(inputs)
-        self.values: dict[str, list[Tensor]] = {}
-        self.steps = next(iter(inputs.values())).shape[0]
-        fresh = net.initial_state(inputs)
-        start = fresh if state is None else state
-        if not isinstance(start, NetworkState):
-            raise InputError(
-                f"state must be the NetworkState that a network returned, or None; got {type(start).__name__}."
-            )
-        for kind, held, model in (("nodes", start.nodes, fresh.nodes), ("edges", start.edges, fresh.edges)):
-            if set(held) != set(model):
-                raise ShapeError(
-                    f"state.{kind} must hold {sorted(model)}; got {sorted(held)}. Was it made by another network?"
-                )
-        for name, buffer in fresh.edges.items():
-            if start.edges[name].shape != buffer.shape:
-                raise ShapeError(
-                    f"state.edges[{name!r}] must be {list(buffer.shape)}; got {list(start.edges[name].shape)}."
-                )
-        self.nodes = dict(start.nodes)
-        self.edges = {name: line if through_time else line.detach() for name, line in start.edges.items()}
-
-    def value(self, name: str) -> Tensor:
-        return torch.cat(self.values[name]) if "." in name else self.outputs[name].detach()
-
-    def advance(self, component: tuple[str, ...]) -> None:
-        """Run the populations of one component (one node, or the nodes of a cycle) over the whole time."""
-        if isinstance(self.net.nodes[component[0]], Input):
-            return
-        inner = [e for e in self.net.edges if e.source in component and e.target in component]
-        drive = {name: self._outer_current(name, component) for name in component}
-        if not inner:
-            (name,) = component
-            current = drive[name]
-            assert current is not None  # a node without edges is refused when the network is made
-            self.outputs[name] = self._neurons(name, current)
-        else:
-            self._cycle(component, inner, drive)
-
-    def _outer_current(self, name: str, component: tuple[str, ...]) -> Tensor | None:
-        total: Tensor | None = None
-        for edge in self.net.edges:
-            if edge.target == name and edge.source not in component:
-                current = edge(self._arriving(edge))
-                total = current if total is None else total + current
-        return total
-
-    def _arriving(self, edge: Connection) -> Tensor:
-        """Return the spikes that reach the synapses of an edge from outside a cycle, delayed as it says."""
-        z = self.outputs[edge.source]
-        if not edge.delay_steps:
-            return z
-        if not self.through_time:
-            z = z.detach()
-        line = torch.cat((self.edges[edge.name], z))
-        self.edges[edge.name] = line[self.steps :]
-        return line[: self.steps]
-
-    def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, Tensor | None]) -> None:
-        stretch = min(edge.delay_steps for edge in inner if edge.delay_steps)
-        pieces: dict[str, list[Tensor]] = {name: [] for name in component}
-        # A run of no steps makes one empty stretch, so that every output and trace has its shape.
-        for start in range(0, max(self.steps, 1), stretch):
-            length = min(stretch, self.steps - start)
-            for name in component:
-                outer = drive[name]
-                total = None if outer is None else outer[start : start + length]
-                for edge in (e for e in inner if e.target == name):
-                    z = self.edges[edge.name][:length] if edge.delay_steps else pieces[edge.source][-1]
-                    current = edge(z)
-                    total = current if total is None else total + current
-                assert total is not None
-                pieces[name].append(self._neurons(name, total))
-            for edge in (e for e in inner if e.delay_steps):
-                sent = pieces[edge.source][-1]
-                sent = sent if self.through_time else sent.detach()
-                self.edges[edge.name] = torch.cat((self.edges[edge.name][length:], sent))
-        for name in component:
-            self.outputs[name] = torch.cat(pieces[name])
-
-    def _neurons(self, name: str, current: Tensor) -> Tensor:
-        node = self.net.nodes[name]
-        assert isinstance(node, Neuron)
-        names = self.wanted.get(name, ())
-        z, self.nodes[name], values = node.recorded(current, self.nodes[name], names, through_time=self.through_time)
-        for variable, trace in values.items():
-            self.values.setdefault(f"{name}.{variable}", []).append(trace)
-        return z
-
-
-def _check_nodes(nodes: Mapping[str, Input | Neuron]) -> None:
+def _check_nodes(nodes: Mapping[str, Input | Population]) -> None:
     for name, node in nodes.items():
         if not _usable(name) or "->" in name:
             raise NetworkError(
                 f"a node's name must be text without '.', '/' and '->', and not that of a dict method; got {name!r}."
             )
-        if not isinstance(node, (Input, Neuron)):
+        if not isinstance(node, (Input, Population)):
             raise NetworkError(f"node {name!r} must be an Input or a layer of neurons; got {type(node).__name__}.")
     if not any(isinstance(node, Input) for node in nodes.values()):
         raise NetworkError("a network needs an Input node; got only " + str(list(nodes)) + ".")
@@ -403,8 +241,8 @@ def _usable(name: object) -> bool:
     return isinstance(name, str) and name != "" and not {".", "/"} & set(name) and not hasattr(nn.ModuleDict(), name)
 
 
-def _common_dt(nodes: Mapping[str, Input | Neuron]) -> float:
-    steps = {name: node.dt for name, node in nodes.items() if isinstance(node, Neuron)}
+def _common_dt(nodes: Mapping[str, Input | Population]) -> float:
+    steps = {name: node.dt for name, node in nodes.items() if isinstance(node, Population)}
     if not steps:
         raise NetworkError("a network needs at least one population of neurons.")
     if len(set(steps.values())) > 1:
@@ -412,7 +250,7 @@ def _common_dt(nodes: Mapping[str, Input | Neuron]) -> float:
     return next(iter(steps.values()))
 
 
-def _connect(edge: Edge, nodes: Mapping[str, Input | Neuron], dt: float) -> Connection:
+def _connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> Connection:
     name = edge.name or f"{edge.source}->{edge.target}"
     for end in (edge.source, edge.target):
         if end not in nodes:
@@ -505,7 +343,7 @@ def _shapes(
         told.setdefault(edge.target, f"edge {edge.name!r}")
 
     for name, node in nodes.items():
-        if isinstance(node, Neuron) and node.size is not None:
+        if isinstance(node, Population) and node.size is not None:
             shapes[name] = node.size
     waiting = list(edges)
     while waiting:
@@ -530,25 +368,25 @@ class Recurrent:
 
     Parameters
     ----------
-    neuron : Neuron
-        The population.
+    neuron : Population
+        The neurons.
     synapse : Synapse
         From the population to itself.
     delay : float, optional
         In s; one step if left out.
     """
 
-    neuron: Neuron
+    neuron: Population
     synapse: Synapse
     delay: float | None = None
 
 
-def Sequential(*parts: Input | Synapse | Neuron | Recurrent, names: Sequence[str] | None = None) -> Network:
+def Sequential(*parts: Input | Synapse | Population | Recurrent, names: Sequence[str] | None = None) -> Network:
     """Build a network whose populations stand in a row.
 
     Parameters
     ----------
-    *parts : Input, Synapse, Neuron or Recurrent
+    *parts : Input, Synapse, Population or Recurrent
         In order. Synapses between two populations are applied one after the other. An `Input` may stand first;
         it is needed unless the first synapse is linear.
     names : sequence of str, optional
@@ -568,7 +406,7 @@ def Sequential(*parts: Input | Synapse | Neuron | Recurrent, names: Sequence[str
     """
     rest = list(parts)
     if rest and isinstance(rest[0], Input):
-        nodes: dict[str, Input | Neuron] = {"input": rest.pop(0)}  # type: ignore[dict-item]
+        nodes: dict[str, Input | Population] = {"input": rest.pop(0)}  # type: ignore[dict-item]
     elif rest and isinstance(rest[0], (Linear, Sparse)):
         nodes = {"input": Input(rest[0].n_in)}
     else:
@@ -580,7 +418,7 @@ def Sequential(*parts: Input | Synapse | Neuron | Recurrent, names: Sequence[str
     between: list[Synapse] = []
     before = "input"
     given = list(names) if names is not None else None
-    populations = sum(isinstance(p, (Neuron, Recurrent)) for p in rest)
+    populations = sum(isinstance(p, (Population, Recurrent)) for p in rest)
     if given is not None and len(given) != populations:
         raise NetworkError(f"names must give one name for each of the {populations} populations; got {given}.")
     for part in rest:
@@ -588,13 +426,11 @@ def Sequential(*parts: Input | Synapse | Neuron | Recurrent, names: Sequence[str
             between.append(part)
             continue
         neuron = part.neuron if isinstance(part, Recurrent) else part
-        if not isinstance(neuron, Neuron):
+        if not isinstance(neuron, Population):
             raise NetworkError(f"Sequential takes Input, synapses, neurons and Recurrent; got {type(part).__name__}.")
         if not between:
-            raise NetworkError(
-                f"no synapse stands before {neuron.core.name}; put Linear, Conv2d, ... between populations."
-            )
-        name = given.pop(0) if given is not None else f"{neuron.core.name}{len(nodes)}"
+            raise NetworkError(f"no synapse stands before {neuron.kind}; put Linear, Conv2d, ... between populations.")
+        name = given.pop(0) if given is not None else f"{neuron.kind}{len(nodes)}"
         if name in nodes:
             raise NetworkError(f"names must differ; {name!r} stands twice.")
         nodes[name] = neuron

@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from neurosim import cores
 from neurosim.cores import Core, Reset, Surrogate, atan
 from neurosim.cores.reset import ResetMode
-from neurosim.errors import InputError, ShapeError, UnitError
+from neurosim.errors import InputError, ShapeError
 from neurosim.kernels import eager
 from neurosim.kernels.availability import DTYPES, fused
 from neurosim.kernels.compiling import constant_in_graph
 from neurosim.kernels.counts import OperationCount, operations
 from neurosim.kernels.plan import Plan, find, known
 from neurosim.kernels.program import Program, record
+from neurosim.kernels.sent import Sent
+from neurosim.kernels.straight import plain, transformed
+from neurosim.population import Population, State
 
-State = tuple[Tensor, ...]
 
-
-class Neuron(nn.Module):
+class Neuron(Population):
     """A population of neurons of one core.
 
     Parameters
@@ -80,10 +81,8 @@ class Neuron(nn.Module):
         learn: Iterable[str] = (),
         **parameters: float | Tensor,
     ) -> None:
-        super().__init__()
+        super().__init__(core.name, dt, size)
         self.core = core
-        self.dt = check_dt(core.name, dt)
-        self.size = None if size is None else (size,) if isinstance(size, int) else tuple(size)
         self.spike = atan() if spike is None else spike
         if not isinstance(self.spike, Surrogate):
             raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
@@ -207,33 +206,6 @@ class Neuron(nn.Module):
         shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
         return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
 
-    def forward(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
-        """Run the neurons over time.
-
-        Parameters
-        ----------
-        i : Tensor [T, B, ...]
-            Input current at each step.
-        state : NamedTuple of Tensor [B, ...], optional
-            State to start from; None is the initial state.
-        through_time : bool
-            Without it the gradient is cut between any two steps (spatial learning through time).
-
-        Returns
-        -------
-        out : Tensor [T, B, ...]
-            Spikes 0/1, or the membrane of a core that never fires.
-        state : NamedTuple of Tensor [B, ...]
-            State after the last step.
-
-        Raises
-        ------
-        ShapeError
-            When i or state do not fit.
-        """
-        out, after, _ = self.recorded(i, state, (), through_time=through_time)
-        return out, after
-
     def recorded(
         self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
     ) -> tuple[Tensor, Any, dict[str, Tensor]]:
@@ -247,21 +219,132 @@ class Neuron(nn.Module):
             State variables (after the step) or local variables of the step function such as ``"u"``, the
             membrane before reset. They are returned without gradient.
         """
+        out, after, values, _ = self.watched(i, state, names, through_time=through_time)
+        return out, after, values
+
+    def watched(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor], Tensor | None]:
+        """Run as `recorded` does and say as well where a gradient of the output is of use.
+
+        Returns
+        -------
+        out, state, values
+            As `recorded` returns them.
+        active : Tensor [T B, ceil(N / 64)] of int64 or None
+            Where the surrogate is not zero, a bit each; None where that is everywhere or not known.
+        """
         self._check_names(names)
-        i, state, output_dtype = self._at_the_door(i, state)
-        run = self._fused if fused(i.device) else self._reference
-        out, after, values = run(i, state, tuple(names), through_time)
-        return out.to(output_dtype), self.core.state_type(*after), values
+        run = self._fused if isinstance(i, Tensor) and fused(i.device) else self._reference
+        # The CUDA kernels read and write half precision themselves, and work in single.
+        half = run == self._fused and i.device.type == "cuda"
+        i, state, output_dtype = self._at_the_door(i, state, half)
+        out, after, values, active = run(i, state, tuple(names), through_time)
+        return out.to(output_dtype), self.core.state_type(*after), values, active
+
+    def driven(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        state: State | None = None,
+        names: Sequence[str] = (),
+        *,
+        through_time: bool = True,
+        chunk: int = 0,
+        came: Tensor | None = None,
+        wanted: Tensor | None = None,
+    ) -> tuple[Any, dict[str, Tensor], Sent]:
+        """Run the neurons on the current ``x W^T + b`` in one pass, without writing the current down.
+
+        Parameters
+        ----------
+        x : Tensor [T, B, n]
+            Spikes, or any other input; float32 or float64.
+        weight : Tensor [N, n]
+        bias : Tensor [N], optional
+        state, names, through_time
+            As in `recorded`.
+        chunk : int
+            Steps between two borders at which the state is kept for the backward pass, which then works the steps
+            between them out again; 0 keeps what each step needs.
+        came, wanted : Tensor [T B, ceil(n / 64)] of int64, optional
+            Bits of x, and where its gradient is needed, as the layer that made x left them in `Sent`.
+
+        Returns
+        -------
+        state : NamedTuple of Tensor [B, N]
+        values : dict of str to Tensor [T, B, N]
+        sent : Sent
+            The output with its bits.
+        """
+        from neurosim.kernels import layer_operator
+
+        self._check_names(names)
+        like, state, _ = self._at_the_door(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
+        per_neuron = self._coefficients(like)
+        train = self._trains((x, weight, bias, *state, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, tuple(names))
+        chunk = chunk if train and not names else 0
+        numbers = (forward, backward, chunk)
+        sent = layer_operator.run(key, x, weight, bias, state, per_neuron, *numbers, came, wanted)
+        return self.core.state_type(*sent.states), self._traces(key, names, sent.stored), sent
+
+    def looped(
+        self,
+        i: Tensor,
+        weight: Tensor,
+        z: Tensor,
+        state: State | None = None,
+        names: Sequence[str] = (),
+        *,
+        through_time: bool = True,
+    ) -> tuple[Tensor, Any, dict[str, Tensor], Sent]:
+        """Run as `recorded` does, with synapses among the neurons themselves that act one step late.
+
+        Parameters
+        ----------
+        i : Tensor [T, B, N]
+            Current from outside.
+        weight : Tensor [H, n, n]
+            Synapses inside each of H blocks of n neurons, ``H n = N``; row = neuron after the synapse.
+        z : Tensor [B, N]
+            Output before the first step.
+        state, names, through_time
+            As in `recorded`; without time no gradient passes the synapses either.
+
+        Returns
+        -------
+        z : Tensor [B, N]
+            The last output.
+        state : NamedTuple of Tensor [B, N]
+        values : dict of str to Tensor [T, B, N]
+        sent : Sent
+            The output, with its bits where the blocks fill whole words.
+        """
+        from neurosim.kernels import recurrent
+
+        self._check_names(names)
+        i, state, dtype = self._at_the_door(i, state)
+        per_neuron, weight, z = self._coefficients(i), weight.to(i.dtype), z.to(i.dtype)
+        train = self._trains((i, weight, z, *state, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, tuple(names))
+        out, last, *rest = recurrent.run(key, i, weight, z, state, per_neuron, forward, backward)
+        states, stored = rest[: len(state)], rest[len(state) :]
+        values = self._traces(key, names, stored)
+        bits = recurrent.bits_of(key, weight, stored)
+        sent = Sent(out.to(dtype), states, bits, None, stored)
+        return last.to(dtype), self.core.state_type(*states), values, sent
 
     def reference(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
         """Run the step function itself, step by step with plain autograd: the definition."""
         i, state, output_dtype = self._at_the_door(i, state)
-        out, after, _ = self._reference(i, state, (), through_time)
+        out, after, *_ = self._reference(i, state, (), through_time)
         return out.to(output_dtype), self.core.state_type(*after)
 
     def _reference(
         self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
-    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+    ) -> tuple[Tensor, State, dict[str, Tensor], None]:
         hidden = [name for name in names if name not in self.core.state]
         if hidden:
             raise InputError(
@@ -272,21 +355,36 @@ class Neuron(nn.Module):
         given.update({k: v for k, v in choices.items() if k in self.core.wants})
         watch: dict[str, list[Tensor]] = {name: [] for name in names}
         out, after = eager.run(self.core, i, state, given, through_time=through_time, watch=watch)
-        return out, after, {k: torch.stack(v).detach() for k, v in watch.items()}
+        return out, after, {k: torch.stack(v).detach() for k, v in watch.items()}, None
 
     def _fused(
         self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
-    ) -> tuple[Tensor, State, dict[str, Tensor]]:
+    ) -> tuple[Tensor, State, dict[str, Tensor], Tensor | None]:
         from neurosim.kernels import call
 
-        per_neuron = [t.to(i.dtype).expand(i.shape[1:]) for t in self._tensors_now().values()]
-        train = torch.is_grad_enabled() and any(t.requires_grad for t in (i, *state, *per_neuron))
+        per_neuron = self._coefficients(i)
+        train = self._trains((i, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, names)
         out, *rest = call.run(key, i, state, per_neuron, forward, backward)
-        values = rest[len(state) :]
+        stored = rest[len(state) :]
+        limited = train and self.spike.support < math.inf and plain((i,)) and not transformed()
+        active = call.active(key, stored) if limited and i.device.type == "cpu" else None
+        return out, tuple(rest[: len(state)]), self._traces(key, names, stored), active
+
+    def _coefficients(self, i: Tensor) -> list[Tensor]:
+        """Return the tensor coefficients for currents like `i` [T, B, ...]."""
+        real = i.dtype if i.dtype in DTYPES else torch.float32
+        return [t.to(real).expand(i.shape[1:]) for t in self._tensors_now().values()]
+
+    @staticmethod
+    def _trains(tensors: Iterable[Tensor | None]) -> bool:
+        return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+    @staticmethod
+    def _traces(key: str, names: Sequence[str], stored: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the values called `names` among those that the plan of this key stores."""
         plan = find(key) if names else None
-        recorded = {name: values[plan.recording(name)].detach() for name in names} if plan else {}
-        return out, tuple(rest[: len(state)]), recorded
+        return {name: stored[plan.recording(name)].detach() for name in names} if plan else {}
 
     def _check_names(self, names: Sequence[str]) -> None:
         if not names:
@@ -300,16 +398,9 @@ class Neuron(nn.Module):
         if wrong:
             raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
 
-    def _at_the_door(self, i: Tensor, state: State | None) -> tuple[Tensor, State, torch.dtype]:
-        name = self.core.name
-        if not isinstance(i, Tensor) or i.dim() < 2:
-            got = f"shape {list(i.shape)}" if isinstance(i, Tensor) else type(i).__name__
-            raise ShapeError(f"{name}: i must be a tensor [T, B, ...]; got {got}. Time comes first, then the batch.")
-        if not i.is_floating_point():
-            raise InputError(f"{name}: i must be a current in floating point; got {i.dtype}. Use i.float().")
-        population = tuple(i.shape[2:])
-        if self.size is not None and population != self.size:
-            raise ShapeError(f"{name}: i must be [T, B, {', '.join(map(str, self.size))}]; got {list(i.shape)}.")
+    def _at_the_door(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
+        self._check_current(i)
+        name, population = self.core.name, tuple(i.shape[2:])
         for parameter in self.core.parameters:
             if parameter not in self._numbers:
                 held: Tensor = getattr(self, self._stored_name(parameter))
@@ -318,8 +409,9 @@ class Neuron(nn.Module):
                     raise ShapeError(f"{name}: {parameter} {shapes}.")
                 self._check_device(parameter, held, i)
         dtype = i.dtype
-        if dtype not in DTYPES:
-            i = i.float()
+        real = dtype if dtype in DTYPES else torch.float32
+        if not half:
+            i = i.to(real)
         if state is None:
             return i, self.initial_state(i), dtype
         if len(state) != len(self.core.state):
@@ -330,11 +422,7 @@ class Neuron(nn.Module):
                     f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}."
                 )
             self._check_device(f"state.{variable}", value, i)
-        return i, tuple(value.to(i.dtype) for value in state), dtype
-
-    def _check_device(self, name: str, value: Tensor, i: Tensor) -> None:
-        if value.device != i.device:
-            raise InputError(f"{self.core.name}: {name} is on {value.device}, i on {i.device}; move one with .to().")
+        return i, tuple(value.to(real) for value in state), dtype
 
     def extra_repr(self) -> str:
         """Return what distinguishes this layer, in the words used to make it."""
@@ -353,15 +441,6 @@ def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
     if len(shape) > len(population):
         return False
     return all(a in (1, b) for a, b in zip(reversed(shape), reversed(population), strict=False))
-
-
-def check_dt(owner: str, dt: float) -> float:
-    """Return `dt` if it can be a step in seconds."""
-    if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 0.1:
-        return float(dt)
-    large = isinstance(dt, (int, float)) and 0.1 <= dt < math.inf
-    hint = f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if large else ""
-    raise UnitError(f"{owner}: dt must be a number in (0, 0.1) s; got {dt!r}.{hint}")
 
 
 class LayerMaker(Protocol):

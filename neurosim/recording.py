@@ -18,7 +18,7 @@ import torch
 
 from neurosim.errors import FileError, InputError
 from neurosim.files import replaced
-from neurosim.network import NetworkState
+from neurosim.graph import NetworkState
 
 FORMAT = 1
 
@@ -287,9 +287,10 @@ class Writer:
         """Write what is known at the end only."""
         self._file.attrs["T"], self._file.attrs["B"] = steps, batch
         for name, held in state.nodes.items():
+            group = self._file.create_group(f"state/nodes/{name}")  # there even if the node has no state
             for variable, value in zip(held._fields, held, strict=True):  # type: ignore[attr-defined]
-                self._file[f"state/nodes/{name}/{variable}"] = value.detach().cpu().numpy()
-            self._file[f"state/nodes/{name}"].attrs["order"] = list(held._fields)  # type: ignore[attr-defined]
+                group[variable] = value.detach().cpu().numpy()
+            group.attrs["order"] = list(held._fields)  # type: ignore[attr-defined]
         for name, line in state.edges.items():
             self._file[f"state/edges/{name}"] = line.detach().cpu().numpy()
         self._disk.check()

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.files import replaced
-from neurosim.network import Network, NetworkState
+from neurosim.graph import NetworkState
+from neurosim.network import Network
 from neurosim.recording import Recording, Spikes, Writer, events
 
 _STRETCH_BYTES = 64 << 20
@@ -85,7 +86,7 @@ def simulate(
     steps, batch = _steps_and_batch(given)
     if isinstance(record, str):
         raise InputError(f"record must be a sequence of names; got the text {record!r}. Write record=[{record!r}].")
-    names = list(net.neurons()) if record is None else list(dict.fromkeys(record))
+    names = list(net.populations()) if record is None else list(dict.fromkeys(record))
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if stretch is None:
         stretch = max(1, min(steps, _STRETCH_BYTES // (4 * max(batch * width, 1))))
@@ -151,8 +152,8 @@ class _OnDisk:
 
 
 def _spiking(net: Network, name: str) -> bool:
-    neuron = net.neurons().get(name)
-    return neuron is not None and neuron.is_spiking
+    population = net.populations().get(name)
+    return population is not None and population.is_spiking
 
 
 def _place(net: Network) -> torch.device:

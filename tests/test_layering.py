@@ -12,7 +12,22 @@ from pathlib import Path
 import pytest
 
 # Each may import those before it.
-LAYERS = ("cores", "kernels", "neurons", "synapses", "network", "recording", "simulate", "learning", "models")
+LAYERS = (
+    "cores",
+    "kernels",
+    "population",
+    "neurons",
+    "parallel",
+    "synapses",
+    "recompute",
+    "graph",
+    "run",
+    "network",
+    "recording",
+    "simulate",
+    "learning",
+    "models",
+)
 # Each may import all layers, and of its own kind those named.
 ON_TOP = {
     "hardware": set(),

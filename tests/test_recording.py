@@ -184,3 +184,14 @@ def test_a_file_that_is_no_whole_recording_is_refused_and_left(recording, tmp_pa
     ):
         ns.Recording.load(path)
     assert path.read_bytes() == before
+
+
+def test_a_node_without_state_is_kept_on_disk(tmp_path):
+    @ns.core(state=())
+    def relay(i, *, spike):
+        return (spike(i),)
+
+    net = ns.Sequential(ns.Linear(3, 2), ns.layer(relay)(dt=1e-3), names=["out"])
+    kept = ns.simulate(net, torch.randn(5, 2, 3), path=tmp_path / "run.h5")
+    assert kept.spikes["out"].T == 5 and kept.state.nodes["out"] == ()
+    assert ns.simulate(net, torch.randn(5, 2, 3), state=kept.state).T == 5

@@ -1,4 +1,4 @@
-"""The command line: ``neurosim demo | train | simulate | report | export | doctor``."""
+"""The command line: ``neurosim demo | train | simulate | report | export | bench | doctor``."""
 
 from __future__ import annotations
 
@@ -164,6 +164,20 @@ def export(
         typer.echo(result.summary())
         if not result.agrees:
             raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if left out.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with N-MNIST recordings, for conv-step.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the picture of crossover into this file.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: to see that all runs.")] = False,
+) -> None:
+    """Time neurosim against other libraries; needs a source checkout."""
+    from neurosim.cli.bench import run
+
+    raise typer.Exit(run(names or [], json, data, plot, quick))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from neurosim.cores import triangle
 from neurosim.datasets import Encoder, Labelled, Split, digits, direct, fashion_mnist, latency, mnist, rate
 from neurosim.errors import FileError, InputError
 from neurosim.files import replaced
+from neurosim.graph import Input
 from neurosim.learning import (
     BPTT,
     SLTT,
@@ -31,7 +32,7 @@ from neurosim.learning import (
     fit,
     load_checkpoint,
 )
-from neurosim.network import Input, Network, Sequential
+from neurosim.network import Network, Sequential
 from neurosim.neurons import LIF
 from neurosim.synapses import Flatten, Linear
 

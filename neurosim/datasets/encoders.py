@@ -13,7 +13,7 @@ from torch import Tensor
 from neurosim.cores.core import seconds
 from neurosim.datasets.checks import checked_values, checked_whole
 from neurosim.errors import InputError, ShapeError
-from neurosim.neurons import check_dt
+from neurosim.population import check_dt
 
 
 class Encoder(ABC):

@@ -11,13 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from neurosim.errors import InputError
 from neurosim.kernels import cpu, operator
 from neurosim.kernels.plan import find
-
-_PLAIN = (Tensor, nn.Parameter)
+from neurosim.kernels.spikes import near
+from neurosim.kernels.straight import Straight, apart, once, plain, transformed
 
 
 def run(
@@ -44,12 +43,24 @@ def run(
         Plain numbers of the two kernels.
     """
     tensors = (i, *state, *per_neuron)
-    transformed = torch._C._are_functorch_transforms_active()
-    if transformed or torch.compiler.is_compiling() or any(type(t) not in _PLAIN for t in tensors):
+    if not plain(tensors):
         return operator.run_core(plan, i, list(state), list(per_neuron), forward_uniforms, backward_uniforms)
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() and not transformed():
         return _kernels(i).forward(find(plan), i, state, per_neuron, forward_uniforms)
     return _Straight.apply(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
+
+
+def active(plan: str, stored: Sequence[Tensor]) -> Tensor | None:
+    """Return the bits [T B, ceil(N / 64)] of where the surrogate of the plan with this key is not zero.
+
+    Worked out from the distance to threshold, if that is among the values stored [T, B, ...]; else None.
+    """
+    known = find(plan)
+    output = known.program.output
+    if output.op != "spike" or output.args[0] not in known.stored:
+        return None
+    distance = stored[known.position(output.args[0])]
+    return near(distance.flatten(0, 1).flatten(1), output.payload.support)
 
 
 def _kernels(i: Tensor) -> ModuleType:
@@ -60,34 +71,27 @@ def _kernels(i: Tensor) -> ModuleType:
     return cuda
 
 
-class _Straight(torch.autograd.Function):
+class _Straight(Straight):
     @staticmethod
-    def forward(
-        ctx: Any, plan: str, states: int, forward: list[float], backward: list[float], i: Tensor, *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
-        state, per_neuron = tensors[:states], tensors[states:]
-        output = _kernels(i).forward(find(plan), i, state, per_neuron, forward)
-        operator.remember(ctx, plan, state, per_neuron, backward, output)
+    def forward(plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
+        i, state, per_neuron = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
+        return tuple(_kernels(i).forward(find(plan), i, state, per_neuron, forward))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        plan, states, _, backward, _, *tensors = inputs
+        operator.remember(ctx, plan, tensors[:states], tensors[states:], backward, output)
         ctx.mark_non_differentiable(*output[1 + states :])
-        return tuple(output)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        plan, *arguments = operator.recall(ctx, grads)
+        arguments = operator.recall(ctx, grads)
+        if transformed():
+            return None, None, None, None, *apart(_backward, *arguments)
         with torch.no_grad():
-            found = _kernels(arguments[0]).backward(find(plan), *arguments)
-        if torch.is_grad_enabled():  # create_graph=True: the caller may go on to differentiate these
-            found = _Once.apply(torch.ones((), requires_grad=True), *found)
-        return None, None, None, None, *found
+            found = _backward(*arguments)
+        return None, None, None, None, *once(found)
 
 
-class _Once(torch.autograd.Function):
-    """Values that may be used but not differentiated again."""
-
-    @staticmethod
-    def forward(ctx: Any, _: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        return tuple(value.clone() for value in values)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> None:
-        raise InputError("the fused kernels give no gradient of a gradient; use Neuron.reference(i, state) instead.")
+def _backward(plan: str, g_out: Tensor, *others: Any) -> list[Tensor]:
+    return _kernels(g_out).backward(find(plan), g_out, *others)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from neurosim.kernels.assembly import LINE
 from neurosim.kernels.llvm import BLOCK, compiled
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
-from neurosim.kernels.threads import at_once
+from neurosim.kernels.threads import spread
 
 REAL = {torch.float32: "float", torch.float64: "double"}
+_STREAM = 4 << 20  # bytes of a result from which it is written past the caches
 _WORTH_A_THREAD = 1 << 15  # neuron-steps; below, handing work to a thread costs more than it saves
 
 
@@ -22,8 +23,8 @@ def forward(
 ) -> list[Tensor]:
     """Run `plan` over ``i`` [T, ...]; return output [T, ...], final states [...], stored values [T, ...] each."""
     i = i.contiguous()
-    kernel = compiled(plan.key, REAL[i.dtype], False)
     out = shelf.empty_like(i)
+    kernel = compiled(plan.key, REAL[i.dtype], False, streams(out))
     stored = [shelf.empty_like(i) for _ in plan.stored]
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in per_neuron]
@@ -41,8 +42,8 @@ def backward(
 ) -> list[Tensor]:
     """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...]."""
     g_out = g_out.contiguous()
-    kernel = compiled(plan.key, REAL[g_out.dtype], True)
     g_i = shelf.empty_like(g_out)
+    kernel = compiled(plan.key, REAL[g_out.dtype], True, streams(g_i))
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients]
@@ -50,20 +51,20 @@ def backward(
     return [g_i, *g_initial, *shares]
 
 
+def streams(result: Tensor) -> bool:
+    """Whether `result` is better written past the caches: it will not be there when it is read."""
+    row = result[0].numel() * result.element_size() if result.shape[0] else 1
+    return result.numel() * result.element_size() >= _STREAM and row % LINE == 0 and result.data_ptr() % LINE == 0
+
+
 def _run(call: Callable[..., None], arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]) -> None:
     steps = over_time.shape[0]
     width = over_time[0].numel() if steps else 0
     addresses = [a.data_ptr() for a in arrays]
-    workers = min(torch.get_num_threads(), -(-width // 64), max(steps * width // _WORTH_A_THREAD, 1))
-    if workers <= 1:
-        call(*addresses, 0, width, steps, width, *uniforms)
-        return
-    share = -(-width // workers)
-    share += -share % (BLOCK if share > 4 * BLOCK else 64)  # whole cache lines for each thread
-    bounds = [(first, min(first + share, width)) for first in range(0, width, share)]
 
     def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:
         # Holding the arrays: if the caller is interrupted while it waits, they must outlive the threads' work.
         call(*addresses, first, last, steps, width, *uniforms)
 
-    at_once([functools.partial(part, *bound) for bound in bounds])
+    large = width > 4 * BLOCK * torch.get_num_threads()
+    spread(part, width, max(_WORTH_A_THREAD // max(steps, 1), 64), BLOCK if large else 64)  # whole cache lines each

@@ -7,9 +7,11 @@ A fresh array of megabytes costs more than the kernel that fills it: the system 
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import sys
 import weakref
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -40,17 +42,18 @@ class Shelf:
         """Bytes that wait."""
         return sum(size * len(blocks) for size, blocks in list(self._waiting.items()))
 
-    def empty_like(self, model: Tensor) -> Tensor:
-        """Return a contiguous tensor of the shape and type of `model`; its values are arbitrary.
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Return a contiguous tensor on the CPU; its values are arbitrary.
 
         Raises
         ------
         MemoryError
             When the system has no memory left.
         """
-        length = model.numel() * model.element_size()
+        count = math.prod(shape)
+        length = count * dtype.itemsize
         if length < LARGE:
-            return torch.empty_like(model, memory_format=torch.contiguous_format)
+            return torch.empty(shape, dtype=dtype)
         size = -(-length // PAGE) * PAGE
         try:
             block = self._waiting[size].pop()
@@ -60,7 +63,11 @@ class Shelf:
         lent = memoryview(block)
         weakref.finalize(lent, self._take_back, size, block).atexit = False
         start = -torch.frombuffer(block, dtype=torch.uint8).data_ptr() % PAGE
-        return torch.frombuffer(lent, dtype=model.dtype, count=model.numel(), offset=start).view(model.shape)
+        return torch.frombuffer(lent, dtype=dtype, count=count, offset=start).view(tuple(shape))
+
+    def empty_like(self, model: Tensor) -> Tensor:
+        """Return a contiguous tensor of the shape and type of `model`; its values are arbitrary."""
+        return self.empty(model.shape, model.dtype)
 
     def _take_back(self, size: int, block: mmap.mmap) -> None:
         blocks = self._waiting.pop(size, [])

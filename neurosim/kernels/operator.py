@@ -47,9 +47,13 @@ def _(
     forward_uniforms: Sequence[float],
     backward_uniforms: Sequence[float],
 ) -> list[Tensor]:
-    over_time = 1 + len(find(plan).stored)
-    made = [i.new_empty(i.shape) for _ in range(over_time)]
-    return [made[0], *(s.new_empty(s.shape) for s in state), *made[1:]]
+    kinds = [i.dtype for _ in find(plan).stored]
+    if i.device.type == "cuda":
+        from neurosim.kernels import cuda
+
+        kinds = [cuda.stored_in(node, i.dtype) for node in find(plan).stored]
+    stored = [i.new_empty(i.shape, dtype=kind) for kind in kinds]
+    return [i.new_empty(i.shape), *(s.new_empty(s.shape) for s in state), *stored]
 
 
 @run_core_backward.register_fake
@@ -105,7 +109,7 @@ def remember(
     saved = [stored[plan.position(node)] for node in plan.saved]
     ctx.save_for_backward(*saved, *per_neuron)
     ctx.plan, ctx.uniforms, ctx.saved = key, uniforms, len(saved)
-    ctx.out_shape, ctx.state_shapes = output[0].shape, [s.shape for s in state]
+    ctx.out_shape, ctx.out_dtype, ctx.state_shapes = output[0].shape, output[0].dtype, [s.shape for s in state]
     ctx.set_materialize_grads(False)
 
 
@@ -114,7 +118,7 @@ def recall(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     tensors = ctx.saved_tensors
     saved, per_neuron = list(tensors[: ctx.saved]), list(tensors[ctx.saved :])
     like = saved[0] if saved else next(g for g in grads if g is not None)
-    g_out = like.new_zeros(ctx.out_shape) if grads[0] is None else grads[0]
+    g_out = like.new_zeros(ctx.out_shape, dtype=ctx.out_dtype) if grads[0] is None else grads[0]
     g_states = [
         like.new_zeros(shape) if g is None else g for g, shape in zip(grads[1:], ctx.state_shapes, strict=False)
     ]
@@ -136,5 +140,4 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 run_core.register_autograd(_backward, setup_context=_setup_context)
-for _device in ("cpu", "cuda"):
-    run_core.register_autocast(_device, torch.float32)
+run_core.register_autocast("cpu", torch.float32)  # on CUDA the kernels take half precision as it is

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from neurosim.cores.expression import BOOLEAN, Expression
 from neurosim.kernels.plan import Plan, needed_from
@@ -133,6 +134,13 @@ class Body(abc.ABC):
     def bind(self, node: Expression, value: str) -> None:
         """Say that `node` is at hand as `value`."""
         self._values[id(node)] = value
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Forget afterwards what is bound and worked out inside: a loop's values do not outlive a turn of it."""
+        values, truths = self._values.copy(), self._truths.copy()
+        yield
+        self._values, self._truths = values, truths
 
     def emit(self, order: Sequence[Expression]) -> None:
         """Add the lines for all of `order` that are not at hand yet."""

@@ -6,9 +6,12 @@ less than a millisecond.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
+
+import torch
 
 Part = Callable[[], None]
 
@@ -71,6 +74,30 @@ def at_once(parts: Sequence[Part]) -> None:
     for worker in busy:
         worker.wait()
     _idle.extend(busy)
+
+
+def spread(part: Callable[[int, int], None], total: int, grain: int = 1, whole: int = 1) -> None:
+    """Share out `total` pieces of work over torch's number of threads.
+
+    Parameters
+    ----------
+    part : callable
+        Does the pieces from its first argument up to before its second; holds what it works on.
+    total : int
+        Number of pieces.
+    grain : int
+        Fewer than this many are not worth a thread of their own.
+    whole : int
+        Pieces are handed out in multiples of this.
+    """
+    workers = min(torch.get_num_threads(), max(total // grain, 1), -(-total // whole))
+    if workers <= 1:
+        if total:
+            part(0, total)
+        return
+    share = -(-total // workers)
+    share += -share % whole
+    at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
 
 
 def _worker() -> _Worker:

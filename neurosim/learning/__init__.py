@@ -15,10 +15,12 @@ from neurosim.learning.losses import (
     TargetRates,
 )
 from neurosim.learning.metrics import accuracy, spikes_per_step
+from neurosim.learning.online import OTTT
 from neurosim.learning.rules import BPTT, SLTT, Rule
 
 __all__ = [
     "BPTT",
+    "OTTT",
     "SLTT",
     "Checkpoint",
     "CrossEntropy",

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from neurosim.cores import seconds
 from neurosim.errors import InputError, ShapeError, UnitError
-from neurosim.neurons import check_dt
+from neurosim.population import check_dt
 
 
 class Loss(ABC):

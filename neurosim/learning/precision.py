@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from neurosim.errors import InputError
+from neurosim.graph import NetworkState
 from neurosim.learning.rules import Forward
-from neurosim.network import NetworkState
 
 
 class Precision:
@@ -49,11 +51,9 @@ class Precision:
         if self.dtype is None:
             return net
 
-        def run(
-            x: Tensor, state: NetworkState | None = None, *, through_time: bool = True
-        ) -> tuple[Tensor, NetworkState]:
+        def run(x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
             with torch.autocast(self.device_type, dtype=self.dtype):
-                output, after = net(x, state, through_time=through_time)
+                output, after = net(x, state, **choices)
             # Losses sum over steps and classes: in float32.
             return output.float(), after
 

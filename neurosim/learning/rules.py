@@ -6,16 +6,16 @@ A rule is a frozen value with one method, `gradients`, that adds the gradients o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.graph import NetworkState
 from neurosim.learning.losses import Loss
-from neurosim.network import NetworkState
 
 Backward = Callable[[Tensor], Any]
 
@@ -23,10 +23,8 @@ Backward = Callable[[Tensor], Any]
 class Forward(Protocol):
     """What a rule needs of a network: input and state in, output and state out."""
 
-    def __call__(
-        self, x: Tensor, state: NetworkState | None = None, *, through_time: bool = True
-    ) -> tuple[Tensor, NetworkState]:
-        """Run `x` [T, B, ...] from `state`; `through_time=False` cuts the gradient at every step."""
+    def __call__(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
+        """Run `x` [T, B, ...] from `state`; the choices are those of `Network.forward`."""
         ...
 
 
@@ -76,11 +74,19 @@ class BPTT(Rule):
 
     Memory grows in proportion to the number of steps T. Any loss will do.
 
+    Parameters
+    ----------
+    recompute : bool
+        Keep only the spikes between layers, a bit each, and the neurons' state at about sqrt(T) steps, and work out
+        the steps between again on the way back: the same gradients from far less memory in somewhat more time.
+
     References
     ----------
     Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural networks", IEEE Signal Processing
     Magazine 36, 2019, doi:10.1109/MSP.2019.2931595.
     """
+
+    recompute: bool = field(default=False, repr=False)  # changes no result, so it is no part of what a run is
 
     def gradients(
         self,
@@ -93,8 +99,8 @@ class BPTT(Rule):
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
         """Run all steps, then go back through all of them; see `Rule.gradients`."""
-        _check_steps(x)
-        output, _ = net(x)
+        check_steps(x)
+        output, _ = net(x, recompute=True) if self.recompute else net(x)
         value = loss(output, target)
         backward(value)
         return value.detach(), output.detach()
@@ -142,9 +148,9 @@ class SLTT(Rule):
 
     def __post_init__(self) -> None:
         """Check the two numbers."""
-        _check_number("chunk", self.chunk)
+        check_number("SLTT", "chunk", self.chunk)
         if self.k is not None:
-            _check_number("k", self.k)
+            check_number("SLTT", "k", self.k)
 
     def gradients(
         self,
@@ -157,26 +163,9 @@ class SLTT(Rule):
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
         """Run chunk by chunk and go back through each at once; see `Rule.gradients`."""
-        steps = _check_steps(x)
-        if not getattr(loss, "per_step", False):
-            raise InputError(
-                f"{self!r} needs a loss that is a mean over steps; {loss!r} looks at all steps at once. "
-                "Use CrossEntropy() or CrossEntropyMSE(), a Loss of your own with per_step = True, or the rule BPTT()."
-            )
-        learned = self._draw(steps, generator)
-        state: NetworkState | None = None
-        total = torch.zeros((), device=x.device)
-        outputs = []
-        for start, stop in self._chunks(learned):
-            with torch.set_grad_enabled(learned[start]):
-                output, state = net(x[start:stop], state, through_time=False)
-                value = loss(output, target) * ((stop - start) / steps)
-            if learned[start]:
-                backward(value)
-            state = state.detach()
-            total = total + value.detach()
-            outputs.append(output.detach())
-        return total, torch.cat(outputs)
+        learned = self._draw(check_steps(x), generator)
+        spans = [(start, stop, learned[start]) for start, stop in self._chunks(learned)]
+        return forward_in_time(self, net, x, target, loss, spans, backward, through_time=False)
 
     def _draw(self, steps: int, generator: torch.Generator | None) -> list[bool]:
         """Which steps are differentiated."""
@@ -196,12 +185,60 @@ class SLTT(Rule):
                 start = step
 
 
-def _check_number(name: str, number: object) -> None:
+def forward_in_time(
+    rule: Rule,
+    net: Forward,
+    x: Tensor,
+    target: Tensor,
+    loss: Loss,
+    spans: Iterable[tuple[int, int, bool]],
+    backward: Backward,
+    **choices: Any,
+) -> tuple[Tensor, Tensor]:
+    """Run span after span and go back through each at once; return the loss over all steps and the output.
+
+    Parameters
+    ----------
+    rule : Rule
+        Who asks, for messages.
+    net, x, target, loss, backward
+        As in `Rule.gradients`.
+    spans : iterable of (int, int, bool)
+        Where each begins and ends, and whether its gradient is found.
+    **choices
+        For the network.
+    """
+    if not getattr(loss, "per_step", False):
+        raise InputError(
+            f"{rule!r} needs a loss that is a mean over steps; {loss!r} looks at all steps at once. "
+            "Use CrossEntropy() or CrossEntropyMSE(), a Loss of your own with per_step = True, or the rule BPTT()."
+        )
+    state: NetworkState | None = None
+    total = torch.zeros((), device=x.device)
+    whole: Tensor | None = None
+    for start, stop, learns in spans:
+        with torch.set_grad_enabled(learns):
+            output, state = net(x[start:stop], state, **choices)
+            value = loss(output, target) * ((stop - start) / len(x))
+        if learns:
+            backward(value)
+        state = state.detach()
+        total = total + value.detach()
+        if whole is None:
+            whole = output.new_empty((len(x), *output.shape[1:]))
+        whole[start:stop] = output.detach()
+    assert whole is not None  # there is at least one step
+    return total, whole
+
+
+def check_number(rule: str, name: str, number: object) -> None:
+    """Refuse what is not a number of steps."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InputError(f"SLTT({name}={number!r}): {name} is a number of steps, a whole number from 1 up.")
+        raise InputError(f"{rule}({name}={number!r}): {name} is a number of steps, a whole number from 1 up.")
 
 
-def _check_steps(x: object) -> int:
+def check_steps(x: object) -> int:
+    """Return the number of steps of `x` [T, B, ...]."""
     if not isinstance(x, Tensor) or x.ndim < 2 or x.shape[0] == 0:
         got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(f"x is {got}; a tensor [T, B, ...] with at least one step is needed, time first.")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.network import Network, NetworkState
+from neurosim.graph import NetworkState
+from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.report.fanout import FanOut, fan_out
 from neurosim.report.operations import NodeOperations, Operations, SynapseOperations
@@ -51,7 +52,7 @@ def count_operations(
     Raises
     ------
     InputError
-        When x is empty or not finite, `steps_at_once` is below 1, or a synapse cannot be counted.
+        When x is empty or not finite, `steps_at_once` is below 1, or a node or synapse cannot be counted.
     ShapeError
         When x does not fit the network.
 
@@ -64,6 +65,7 @@ def count_operations(
     >>> counts.accumulates, counts.dense
     (6, 18)
     """
+    _check_nodes(net)
     data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
     steps, samples = _extent(data)
     if steps_at_once is None:
@@ -119,6 +121,15 @@ class _Counter:
             effective=int((self.events * fan.effective.cpu()).sum()),
             graded=self.graded,
         )
+
+
+def _check_nodes(net: Network) -> None:
+    for name, population in net.populations().items():
+        if not isinstance(population, Neuron):
+            raise InputError(
+                f"node {name!r} is a {type(population).__name__}, which mixes steps instead of carrying a state on: "
+                "no energy model here has a price for that. Count a network of IF, LIF and the like."
+            )
 
 
 def _extent(data: Mapping[str, Tensor]) -> tuple[int, int]:

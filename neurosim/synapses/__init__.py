@@ -1,9 +1,21 @@
 """Synapses: how spikes become current."""
 
+from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 
-__all__ = ["AvgPool2d", "Conv1d", "Conv2d", "Flatten", "Linear", "MaxPool2d", "Sparse", "SumPool2d", "Synapse"]
+__all__ = [
+    "AvgPool2d",
+    "BlockLinear",
+    "Conv1d",
+    "Conv2d",
+    "Flatten",
+    "Linear",
+    "MaxPool2d",
+    "Sparse",
+    "SumPool2d",
+    "Synapse",
+]

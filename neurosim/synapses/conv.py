@@ -6,8 +6,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.errors import InputError
+from neurosim.kernels.conv_cpu import Settings
+from neurosim.kernels.event_conv import event_conv
 from neurosim.synapses.linear import uniform_weight
-from neurosim.synapses.synapse import Synapse, count, pair
+from neurosim.synapses.synapse import Synapse, count, event_driven, pair
 
 
 class _Conv(Synapse):
@@ -88,6 +90,14 @@ class Conv1d(_Conv):
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the cross-correlation of ``x`` [n, c_in, L] with the weights."""
+        return self.apply_spikes(x, None, None)
+
+    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        if event_driven(x, self.weight):
+            settings = Settings((1, *self.stride), (0, *self.padding), (1, *self.dilation), self.groups)
+            flat, weight = x.unsqueeze(2), self.weight.unsqueeze(2)
+            return event_conv(flat, weight, self.bias, settings, bits=bits, active=active).squeeze(2)
         return functional.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
@@ -117,4 +127,11 @@ class Conv2d(_Conv):
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the cross-correlation of ``x`` [n, c_in, H, W] with the weights."""
+        return self.apply_spikes(x, None, None)
+
+    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        if event_driven(x, self.weight):
+            settings = Settings(self.stride, self.padding, self.dilation, self.groups)
+            return event_conv(x, self.weight, self.bias, settings, bits=bits, active=active)
         return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurosim.kernels.availability import DTYPES, fused
 from neurosim.synapses.synapse import Synapse, count
 
 
@@ -45,8 +46,23 @@ class Linear(Synapse):
             raise self.refuse(shape, f"{self.n_in}")
         return (self.n_out,)
 
+    def takes_events(self, x: Tensor) -> bool:
+        """Whether the product with `x` can be event-driven."""
+        if x.dtype != self.weight.dtype or x.dtype not in DTYPES or not fused(x.device):
+            return False
+        # Under autocast on a GPU the product belongs to the matrix units, in half precision.
+        return x.device.type == "cpu" or not torch.is_autocast_enabled(x.device.type)
+
     def apply_step(self, x: Tensor) -> Tensor:
         """Return ``x W^T + b``."""
+        return self.apply_spikes(x, None, None)
+
+    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        if self.takes_events(x):
+            from neurosim.kernels import product
+
+            return product.linear(x, self.weight, self.bias, bits, active)
         return functional.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.event_sparse import event_sparse
+from neurosim.kernels.sparse_cpu import FanOut, fan_out
 from neurosim.synapses.linear import uniform_weight
-from neurosim.synapses.synapse import Synapse, count
+from neurosim.synapses.synapse import Synapse, count, event_driven
 
 
 class Sparse(Synapse):
@@ -37,6 +41,10 @@ class Sparse(Synapse):
     """
 
     connections: Tensor
+    _starts: Tensor
+    _after: Tensor
+    _order: Tensor
+    _back: Tensor
 
     def __init__(self, n_in: int, n_out: int, connections: Tensor, weight: Tensor | None = None) -> None:
         super().__init__()
@@ -68,6 +76,18 @@ class Sparse(Synapse):
             else nn.Parameter(weight[order].clone())
         )
         self.weight = start
+        for name, value in self._listed().items():
+            self.register_buffer(name, value, persistent=False)
+
+    def _listed(self) -> dict[str, Tensor]:
+        """Return the connections by the neuron before, as the kernels read them."""
+        lists = fan_out(self.connections, self.n_in, self.n_out)
+        return {f"_{name}": value for name, value in lists._asdict().items() if isinstance(value, Tensor)}
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        for name, value in self._listed().items():
+            setattr(self, name, value)
 
     @classmethod
     def random(cls, n_in: int, n_out: int, density: float, *, generator: torch.Generator | None = None) -> Sparse:
@@ -94,6 +114,13 @@ class Sparse(Synapse):
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return ``x`` [n, n_in] times the sparse weights."""
+        return self.apply_spikes(x, None, None)
+
+    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        if event_driven(x, self.weight):
+            lists = FanOut(self._starts, self._after, self._order, self._back, self.n_out)
+            return event_sparse(x, self.weight, lists, bits=bits, active=active)
         matrix = torch.sparse_coo_tensor(
             self.connections, self.weight, (self.n_out, self.n_in), is_coalesced=True, check_invariants=False
         )

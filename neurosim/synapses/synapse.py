@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import abc
 
+import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.availability import DTYPES, fused
+from neurosim.kernels.straight import transformed
 
 
 class Synapse(nn.Module, abc.ABC):
@@ -26,13 +29,21 @@ class Synapse(nn.Module, abc.ABC):
     def apply_step(self, x: Tensor) -> Tensor:
         """Map ``x`` [n, *in] to [n, *out]; n is any number of steps and samples."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+        """Do what `apply_step` does, told what `forward` says; a map that has no use for it looks away."""
+        return self.apply_step(x)
+
+    def forward(self, x: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
         """Map spikes to currents.
 
         Parameters
         ----------
         x : Tensor [T, B, *in]
             Spikes, or currents of an input.
+        bits : Tensor [T B, ceil(n / 64)] of int64, optional
+            Which of the n values of a step are 1, a bit each, where x is known to be spikes.
+        active : Tensor [T B, ceil(n / 64)] of int64, optional
+            Where the gradient of x is needed; elsewhere it may be left 0.
 
         Returns
         -------
@@ -45,13 +56,23 @@ class Synapse(nn.Module, abc.ABC):
         self.output_shape(tuple(x.shape[2:]))
         if x.shape[0] == 0:
             return x.new_empty((0, x.shape[1], *self.output_shape(tuple(x.shape[2:]))))
-        return self.apply_step(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        rows = x.flatten(0, 1)
+        told = bits is not None or active is not None
+        current = self.apply_spikes(rows, bits, active) if told else self.apply_step(rows)
+        return current.unflatten(0, x.shape[:2])
 
     def refuse(self, shape: tuple[int, ...], wanted: str) -> ShapeError:
         """Return the error for spikes of a wrong shape."""
         return ShapeError(
             f"{self._get_name()}: spikes must be [T, B, {wanted}]; got [T, B, {', '.join(map(str, shape))}]."
         )
+
+
+def event_driven(x: Tensor, weight: Tensor) -> bool:
+    """Whether the event-driven kernels can run a product of spikes and weights; torch's own serves torch.func."""
+    if not torch.compiler.is_compiling() and transformed():
+        return False
+    return x.device.type == "cpu" and x.dtype == weight.dtype and x.dtype in DTYPES and fused(x.device)
 
 
 def count(owner: str, name: str, value: object, low: int = 1) -> int:

@@ -13,7 +13,7 @@ import torch
 
 import neurosim as ns
 from neurosim import cores
-from neurosim.kernels import cpu, eager
+from neurosim.kernels import cpu, eager, threads
 from neurosim.kernels.llvm import BLOCK
 from neurosim.kernels.threads import at_once
 from tests.battery import gradients
@@ -181,7 +181,7 @@ def test_work_is_shared_out_once_it_is_worth_it(monkeypatch):
         handed.append(len(parts))
         at_once(parts)
 
-    monkeypatch.setattr(cpu, "at_once", watched)
+    monkeypatch.setattr(threads, "at_once", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with torch.no_grad():
         ns.LIF(dt=1e-3)(torch.randn(40, 1, 200))

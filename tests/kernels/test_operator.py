@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import neurosim as ns
 from neurosim.errors import InputError
@@ -106,7 +107,7 @@ def test_straight_call_and_operator_agree(monkeypatch):
         called.append(1)
         return run_core(*arguments)
 
-    monkeypatch.setattr(call, "_PLAIN", ())
+    monkeypatch.setattr(call, "plain", lambda tensors: False)
     monkeypatch.setattr(call.operator, "run_core", counted)
     assert all(map(torch.equal, straight, results()))
     assert called == [1]
@@ -127,3 +128,16 @@ def test_what_is_kept_is_guarded_against_being_written_to():
     values["u"].zero_()
     z.detach().zero_()
     assert torch.equal(torch.autograd.grad(z.sum(), i)[0], expected)
+
+
+def test_shapes_and_types_in_half_precision_on_an_accelerator():
+    layer = ns.ALIF(dt=1e-3, size=3, learn=("beta",))
+    key, forward, backward = layer._prepared(True, True, ())
+    with FakeTensorMode():
+        i = torch.empty(5, 2, 3, dtype=torch.bfloat16, device="cuda")
+        state = [torch.empty(2, 3, device="cuda") for _ in layer.core.state]
+        coefficients = [torch.empty(2, 3, device="cuda")]
+        out, *rest = run_core(key, i, state, coefficients, forward, backward)
+        assert out.dtype is torch.bfloat16 and {t.dtype for t in rest} == {torch.float32}
+        g_i, *others = run_core_backward(key, out, rest[:2], rest[2:], coefficients, backward)
+        assert g_i.dtype is torch.bfloat16 and {t.dtype for t in others} == {torch.float32}

@@ -9,10 +9,12 @@ import torch
 
 from neurosim import cores
 from neurosim.errors import ExportError
+from neurosim.graph import Connection
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.latency import Cycle, Way, extra_delay, latencies
-from neurosim.network import Connection, Network
+from neurosim.network import Network
 from neurosim.neurons import Neuron
+from neurosim.population import Population
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d, Synapse
 
 _INSTEAD: dict[type[Synapse], str] = {
@@ -57,8 +59,8 @@ def map_network(net: Network) -> Mapped:
         With all that Lava cannot hold: node or edge, field, value, what to change.
     """
     problems = _Problems()
-    for name, neuron in net.neurons().items():
-        _check_neuron(name, neuron, problems)
+    for name, node in net.populations().items():
+        _check_population(name, node, problems)
     weights = [w for w in (_check_edge(edge, problems) for edge in net.edges) if w is not None]
     latency = _latency(net, problems)
     delays = {edge.name: extra_delay(latency, _way(edge)) for edge in net.edges} if latency else {}
@@ -73,7 +75,9 @@ def map_network(net: Network) -> Mapped:
             )
     _check_connected(net, problems)
     gains = {
-        name: _Gain.of(net, name, weights, problems) for name, n in net.neurons().items() if n.core in _LEAKY_OR_PERFECT
+        name: _Gain.of(n, net.shape(name), name, weights, problems)
+        for name, n in net.populations().items()
+        if isinstance(n, Neuron) and n.core in _LEAKY_OR_PERFECT
     }
     if problems.found:
         listed = "\n".join(f"  - {problem}" for problem in problems.found)
@@ -111,8 +115,12 @@ def lava_layout(values: np.ndarray, dimensions: int) -> np.ndarray:
 _LEAKY_OR_PERFECT = (cores.lif, cores.integrate_and_fire, cores.cubalif)
 
 
-def _check_neuron(name: str, neuron: Neuron, problems: _Problems) -> None:
+def _check_population(name: str, neuron: Population, problems: _Problems) -> None:
     where = f"node {name!r}"
+    if not isinstance(neuron, Neuron):
+        kind = type(neuron).__name__
+        problems.add(where, f"is a {kind}, for which Lava has no process; use IF, LIF or CubaLIF and train again")
+        return
     if type(neuron) is not Neuron:
         problems.add(
             where, f"is a {type(neuron).__name__}, whose step may differ from its core's; use ns.LIF and the like"
@@ -162,7 +170,7 @@ def _way(edge: Connection) -> Way:
 
 def _latency(net: Network, problems: _Problems) -> dict[str, int]:
     try:
-        return latencies(net.inputs, list(net.neurons()), [_way(edge) for edge in net.edges])
+        return latencies(net.inputs, list(net.populations()), [_way(edge) for edge in net.edges])
     except Cycle as cycle:
         path = " -> ".join([cycle.ways[0].source, *(way.target for way in cycle.ways)])
         steps, needed = sum(way.delay for way in cycle.ways), len(cycle.ways)
@@ -175,11 +183,11 @@ def _latency(net: Network, problems: _Problems) -> dict[str, int]:
 
 
 def _check_connected(net: Network, problems: _Problems) -> None:
-    group = {name: name for name in (*net.inputs, *net.neurons())}
+    group = {name: name for name in (*net.inputs, *net.populations())}
     for edge in net.edges:
         one, other = group[edge.source], group[edge.target]
         group = {name: one if member == other else member for name, member in group.items()}
-    parts = sorted({tuple(n for n in net.neurons() if group[n] == member) for member in group.values()} - {()})
+    parts = sorted({tuple(n for n in net.populations() if group[n] == member) for member in group.values()} - {()})
     if len(parts) > 1:
         shown = " and ".join(str(list(part)) for part in parts)
         problems.add("network", f"falls into parts that share no edge: {shown}; export each as a network of its own")
@@ -201,12 +209,13 @@ class _Gain:
     scale: np.ndarray
 
     @classmethod
-    def of(cls, net: Network, name: str, weights: list[_Weights], problems: _Problems) -> _Gain:
-        neuron, one = net.neurons()[name], np.ones(())
+    def of(
+        cls, neuron: Neuron, shape: tuple[int, ...], name: str, weights: list[_Weights], problems: _Problems
+    ) -> _Gain:
+        one = np.ones(())
         gain = _number(neuron.value("r"))
         if neuron.core is not cores.integrate_and_fire:
             gain = (1.0 - _number(neuron.decay("tau_mem"))) * gain
-        shape = net.shape(name)
         convs = [w for w in weights if w.edge.target == name and isinstance(w.synapse, Conv2d)]
         shared = gain.ndim == 0 or all(_per_channel(np.broadcast_to(gain, shape), w) is not None for w in convs)
         if shared:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from neurosim.graph import NetworkState
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import Data, LavaExport, as_arrays, to_lava
 from neurosim.hardware.lava.mapping import lava_layout
 from neurosim.hardware.lava.runner import run_graph
-from neurosim.network import Network, NetworkState
+from neurosim.network import Network
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""The least time that a training step can take on this machine, from what it must compute and move."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmarks.nets import Conv, Linear, Task
+from benchmarks.timing import ImplausibleError, Times, seconds
+
+# The rates below are measured, on a machine that may be busy at that moment and idle a moment later.
+MARGIN = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The fastest product (operations a second, a multiplication and an addition counting as two) and copy seen."""
+
+    flops_per_s: float
+    bytes_per_s: float
+
+    def as_json(self) -> dict[str, float]:
+        return {"product_flops_per_s": self.flops_per_s, "copy_bytes_per_s": self.bytes_per_s}
+
+
+def machine(x: Tensor, calls: int = 20, width: int = 1024) -> Machine:
+    """Return the fastest of `calls` square products and of `calls` copies of an array like `x`."""
+    a, b, target = torch.rand(width, width), torch.rand(width, width), torch.empty_like(x)
+    product = min(seconds(lambda: torch.mm(a, b)) for _ in range(calls))
+    copy = min(seconds(lambda: target.copy_(x)) for _ in range(calls))
+    return Machine(2.0 * width**3 / product, 2.0 * x.numel() * x.element_size() / copy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """Operations and bytes of one step that no method can leave out.
+
+    A spike costs one addition per weight it meets in the forward pass and one in the weight gradient; an input that is
+    not a spike costs a multiplication as well. `input_flops` are those of the input gradients, dense unless the
+    surrogate is zero beyond some distance. The input is read once; spikes between layers are written and read again
+    as bits.
+    """
+
+    flops: float
+    input_flops: float
+    bytes: float
+
+    def seconds(self, at: Machine, compact: bool) -> float:
+        flops = self.flops + (0.0 if compact else self.input_flops)
+        return max(flops / at.flops_per_s, self.bytes / at.bytes_per_s)
+
+    def as_json(self) -> dict[str, float]:
+        return dataclasses.asdict(self)
+
+
+def needs(task: Task, spikes: Sequence[Tensor]) -> Needs:
+    """Return what a step of `task` with these spikes of its layers needs."""
+    flops = input_flops = 0.0
+    moved = float(task.x.numel() * task.x.element_size() * (2 if task.input_gradient else 1))
+    for number, (layer, source, z) in enumerate(zip(task.layers, (task.x, *spikes), spikes, strict=False)):
+        x = source.flatten(0, 1)
+        for each in layer.maps:
+            if isinstance(each, (Linear, Conv)):
+                spiking = bool(((x == 0) | (x == 1)).all())
+                flops += 2 * each.taps(x) * (1 if spiking else 2)
+                if number or task.input_gradient:
+                    input_flops += 2 * each.taps(torch.ones_like(x))
+            with torch.no_grad():
+                x = each.module()(x)
+        if layer.recurrent is not None:
+            loop = Linear(layer.recurrent)
+            flops += 2 * loop.taps(z[:-1].flatten(0, 1))
+            input_flops += 2 * loop.taps(torch.ones_like(z[:-1]).flatten(0, 1))
+        moved += 2 * z.numel() / 8
+    return Needs(flops, input_flops, moved)
+
+
+def check(name: str, times: Times, floor: float) -> None:
+    """Stop when the fastest call took less than can be."""
+    if times.seconds[0] < MARGIN * floor:
+        raise ImplausibleError(
+            f"{name} took {times.seconds[0]:.2e} s; what its spikes need takes {floor:.2e} s at least on this machine."
+        )

@@ -1,0 +1,242 @@
+"""Every CUDA operator against the CPU kernels or the definition; a difference beyond what is stated is reported."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import neurosim as ns
+from neurosim.cores import Core, Reset, alif, cubalif, integrate_and_fire, leaky_integrator, lif
+from neurosim.kernels import cpu, cuda, cuda_events, cuda_layer, cuda_recurrent, cuda_recurrent_source, layer
+from neurosim.kernels.plan import Plan, known
+from neurosim.kernels.program import record
+
+CORES = (lif, cubalif, alif, integrate_and_fire, leaky_integrator)
+# One rounding to the precision; twice that for a bfloat16, which Triton's interpreter cuts off.
+LAST_PLACE = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7, torch.float32: 2.0**-22, torch.float64: 2.0**-50}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How far an operator is from what it is compared with, as a share of the largest value; 0 is bit for bit."""
+
+    operator: str
+    case: str
+    away: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        return self.away <= self.allowed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Work:
+    """A plan with plain numbers for its coefficients."""
+
+    plan: Plan
+    forward: list[float]
+    backward: list[float]
+
+
+def work(core: Core, through_time: bool = True) -> Work:
+    spike, reset = ns.atan(2.0), Reset()
+    plan = Plan(record(core, spike, reset, ()), True, through_time)
+    known(plan)
+    numbers = {k: core.parameters[k].default if k in core.parameters else 0.9 for k in core.coefficients}
+    numbers["dt"] = 1e-3
+    return Work(plan, *(plan.host_values(u, numbers) for u in (plan.forward_uniforms, plan.backward_uniforms)))
+
+
+def away(a: Tensor, b: Tensor) -> float:
+    """Return the largest difference as a share of the largest value; what is not a number counts as infinitely far."""
+    if not b.numel():
+        return 0.0
+    a, b = a.detach().cpu().double(), b.detach().cpu().double()
+    far = ((a - b).abs().max() / b.abs().max().clamp(min=1e-30)).item()
+    return far if far == far else float("inf")
+
+
+def saved(plan: Plan, states: int, result: list[Tensor]) -> list[Tensor]:
+    stored = result[1 + states :]
+    return [stored[plan.position(node)] for node in plan.saved]
+
+
+def cores(device: torch.device, quick: bool) -> Iterator[Parity]:
+    """Compare with the CPU kernels: bit for bit, but for one rounding where arrays are in half precision."""
+    steps, shape = (5, (2, 9)) if quick else (100, (16, 250))
+    for core in CORES:
+        given, states = work(core), len(core.state)
+        for dtype in LAST_PLACE:
+            real = cuda.arithmetic(dtype)
+            i = (torch.randn(steps, *shape) * 20.0).to(dtype)
+            g = torch.randn(steps, *shape).to(dtype)
+            start, ends = ([0.1 * torch.randn(shape, dtype=real) for _ in core.state] for _ in range(2))
+            wanted = cpu.forward(given.plan, i.to(real), start, [], given.forward)
+            back = cpu.backward(given.plan, g.to(real), ends, saved(given.plan, states, wanted), [], given.backward)
+            there = [x.to(device) for x in (i, g, *start, *ends)]
+            got = cuda.forward(given.plan, there[0], there[2 : 2 + states], [], given.forward)
+            kept = saved(given.plan, states, got)
+            found = cuda.backward(given.plan, there[1], there[2 + states :], kept, [], given.backward)
+            case = f"{core.name} {_name(dtype)}"
+            once = LAST_PLACE[dtype] if dtype != real else 0.0
+            yield Parity("run_core", f"{case}: output", away(got[0], wanted[0]), once if core is CORES[-1] else 0.0)
+            yield Parity("run_core", f"{case}: states", max(map(away, got[1 : 1 + states], wanted[1:])), 0.0)
+            yield Parity("run_core_backward", f"{case}: input", away(found[0], back[0]), once)
+            yield Parity("run_core_backward", f"{case}: states", max(map(away, found[1:], back[1:])), 0.0)
+
+
+def events(device: torch.device, quick: bool) -> Iterator[Parity]:
+    """Compare with dense products in double precision."""
+    rows, n_in, n_out = (6, 70, 17) if quick else (1000, 700, 250)
+    for dtype in LAST_PLACE:
+        mask = torch.rand(rows, n_in) < 0.1
+        weight, g = (torch.randn(n, n_out).to(dtype) for n in (n_in, rows))
+        for name, x in (("ones", mask.to(dtype)), ("values", (mask * torch.randn(rows, n_in)).to(dtype))):
+            there = x.to(device)
+            bits, ones = cuda_events.pack(there)
+            case, allowed = f"{name} {_name(dtype)}", 8 * LAST_PLACE[dtype]
+            yield Parity("pack", f"{case}: bits", away(cuda_events.unpack(bits, n_in, dtype), x != 0), 0.0)
+            yield Parity("pack", f"{case}: all ones", away(ones, torch.tensor(float(name == "ones"))), 0.0)
+            values = None if name == "ones" else there
+            got = cuda_events.gather(bits, values, weight.to(device))
+            yield Parity("gather", case, away(got, x.double() @ weight.double()), allowed)
+            got = cuda_events.scatter(bits, values, g.to(device), n_in)
+            yield Parity("scatter", case, away(got, x.double().T @ g.double()), allowed)
+        got = cuda_events.masked_input_gradient(g.to(device), weight.to(device), bits)
+        wanted = (g.double() @ weight.double().T) * (x != 0)
+        yield Parity("masked_input_gradient", _name(dtype), away(got, wanted), allowed)
+
+
+def layers(device: torch.device, quick: bool) -> Iterator[Parity]:
+    """Compare a linear layer with its neurons with that on the CPU; weights are halves, so that sums are exact."""
+    steps, batch, n_in, n = (4, 2, 70, 17) if quick else (100, 64, 700, 256)
+    for chunk in (0, 3 if quick else 10):
+        given = work(lif)
+        weight = torch.randint(-16, 17, (n, n_in)).float() / 2
+        x, g = (torch.rand(steps, batch, n_in) < 0.05).float(), torch.randn(steps, batch, n)
+        state, ends = [torch.zeros(batch, n)], [torch.randn(batch, n)]
+        found = []
+        for room, at in ((layer, torch.device("cpu")), (cuda_layer, device)):
+            made = layer.Layer(given.plan, weight.to(at), None, [], given.forward, given.backward, chunk)
+            result = room.forward(made, x.to(at), None, [s.to(at) for s in state])
+            kept = result.kept if chunk else saved(given.plan, 1, [result.out, *result.states, *result.kept])
+            arguments = (made, x.to(at), result.came, n_in, None, True, g.to(at), [e.to(at) for e in ends], kept)
+            found.append((result, room.backward(*arguments)))
+        (wanted, back), (got, got_back) = found
+        case = f"lif, {f'borders every {chunk} steps' if chunk else 'every value kept'}"
+        yield Parity("layer", f"{case}: output", away(got.out, wanted.out), 0.0)
+        assert back.x is not None and got_back.x is not None
+        yield Parity("layer_backward", f"{case}: weight", away(got_back.weight, back.weight), 1e-5)
+        yield Parity("layer_backward", f"{case}: input", away(got_back.x, back.x), 1e-5)
+
+
+def loop(core: Core, leaves: dict[str, Tensor], numbers: dict[str, Any]) -> tuple[Tensor, ...]:
+    """Run a recurrent layer by its definition; return output and states."""
+    heads, n, _ = leaves["weight"].shape
+    z, state, outputs = leaves["z0"], tuple(leaves[k] for k in core.state), []
+    for driven in leaves["drive"]:
+        comes_back = torch.einsum("hij,bhj->bhi", leaves["weight"], z.view(-1, heads, n)).reshape(z.shape)
+        z, *new = core(driven + comes_back, *state, **numbers)
+        state = tuple(new)
+        outputs.append(z)
+    return (torch.stack(outputs), *state)
+
+
+def recurrent(device: torch.device, quick: bool) -> Iterator[Parity]:
+    """Compare with the loop over steps in single precision; weights and currents are multiples of 1/64.
+
+    The sum over spikes is then exact in any order, and so are the spikes, whatever way the product is taken.
+    """
+    sizes = [(1, 16), (2, 17)] if quick else [(1, 128), (4, 50), (1, 256), (1, 700)]
+    steps, batch = (4, 3) if quick else (50, 20)
+    for core in (lif, cubalif, alif):
+        given = work(core)
+        numbers: dict[str, Any] = {k: 0.9 for k in core.coefficients if k not in core.parameters}
+        numbers |= {k: core.parameters[k].default for k in core.coefficients if k in core.parameters}
+        numbers |= {k: v for k, v in {"spike": ns.atan(2.0), "reset": Reset()}.items() if k in core.wants}
+        for heads, n in sizes:
+            for dtype in (torch.float32, torch.bfloat16):
+                yield from _recurrent(device, core, given, numbers, (steps, batch, heads, n), dtype)
+
+
+def _recurrent(
+    device: torch.device, core: Core, given: Work, numbers: dict[str, Any], size: tuple[int, ...], dtype: torch.dtype
+) -> Iterator[Parity]:
+    steps, batch, heads, n = size
+    width, plan, states = heads * n, given.plan, len(core.state)
+    drive = _grid(torch.randn(steps, batch, width) * 5.0, 4)
+    weight = _grid(torch.randn(heads, n, n) * 3.0 * n**-0.5, 4 if dtype == torch.bfloat16 else 64)
+    z0, g = (torch.rand(batch, width) < 0.2).double(), torch.randn(steps, batch, width).to(dtype).double()
+    leaves = {"drive": drive, "weight": weight, "z0": z0}
+    leaves |= {k: torch.zeros(batch, width, dtype=torch.float64) for k in core.state}
+    # As the kernel: in single precision, so that a spike is decided by the same bits.
+    leaves = {k: v.float().requires_grad_() for k, v in leaves.items()}
+    wanted = loop(core, leaves, numbers)
+    g_wanted = torch.autograd.grad(wanted[0], [leaves["drive"], leaves["z0"]], g.float())
+    there = {k: v.detach().to(device, torch.float32 if k in core.state else dtype) for k, v in leaves.items()}
+    state = [there[k] for k in core.state]
+    got = cuda_recurrent.forward(plan, there["drive"], there["weight"], there["z0"], state, [], given.forward)
+    kept, zeros = saved(plan, states, got), [torch.zeros_like(s) for s in state]
+    found = cuda_recurrent.backward(plan, g.to(device, dtype), zeros, None, kept, [], given.backward, there["weight"])
+    case = f"{core.name} {_name(dtype)} {heads} x {n}"
+    one_kernel = cuda_recurrent.fits(n, dtype)
+    # Step by step a current in half precision is rounded before it is used; then spikes may differ.
+    if one_kernel or dtype == torch.float32:
+        apart = (got[0].cpu().float() != wanted[0]).double().mean().item()
+        yield Parity("recurrent", f"{case}: spikes", apart, 1e-4)
+        allowed = 1e-3 if dtype == torch.float32 else 40 * LAST_PLACE[dtype]
+        for name, a, b in zip(("drive", "first spikes"), found, g_wanted, strict=False):
+            yield Parity("recurrent_backward", f"{case}: {name}", away(a, b), allowed)
+
+
+def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
+    """Compare what a captured graph gives with what the same calls gave outside of one."""
+    given = work(lif)
+    i = torch.randn(20, 16, 100, device=device) * 20.0
+    start = [torch.zeros(16, 100, device=device)]
+
+    def both() -> list[Tensor]:
+        out = cuda.forward(given.plan, i, start, [], given.forward)
+        kept = saved(given.plan, 1, out)
+        return [*out, *cuda.backward(given.plan, i, start, kept, [], given.backward)]
+
+    wanted = [x.clone() for x in both()]
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        got = both()
+    for x in got:
+        x.zero_()
+    graph.replay()
+    yield Parity("CUDA graph", "run_core", max(map(away, got, wanted)), 0.0)
+
+    wide = cuda_recurrent_source.WIDEST["float32"] + 22
+    drive = torch.randn(10, 5, wide, device=device) * 5.0
+    weight = torch.randn(1, wide, wide, device=device) * wide**-0.5
+    zeros = torch.zeros(5, wide, device=device)
+    runs = [
+        [x.clone() for x in cuda_recurrent.forward(given.plan, drive, weight, zeros, [zeros], [], given.forward)]
+        for _ in range(3)
+    ]
+    yield Parity("CUDA graph", "recurrent, step by step", max(map(away, runs[2], runs[0])), 1e-6)
+
+
+def _grid(x: Tensor, parts: int) -> Tensor:
+    return (x * parts).round().double() / parts
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def all_of(device: torch.device, quick: bool) -> list[Parity]:
+    """Run every comparison; graphs only on a device that has them."""
+    torch.manual_seed(0)
+    kinds: list[Callable[[torch.device, bool], Iterator[Parity]]] = [cores, events, layers, recurrent]
+    if device.type == "cuda":
+        kinds.append(graphs)
+    return [each for kind in kinds for each in kind(device, quick)]

@@ -1,0 +1,69 @@
+"""N-MNIST recordings as its authors publish them: 5 bytes an event, in ``.bin`` or ``.bs2`` files or a tar of those.
+
+Orchard et al., "Converting static image datasets to spiking neuromorphic datasets using saccades", Frontiers in
+Neuroscience 9, 2015, doi:10.3389/fnins.2015.00437: x, y, then the polarity in one bit and the time in 23, in µs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from neurosim.datasets import events_to_grid
+from neurosim.errors import FileError
+
+SIDE, POLARITIES = 34, 2
+ENDINGS = (".bin", ".bs2")
+
+
+def batch(folder: Path, steps: int, size: int) -> Tensor:
+    """Return the first `size` recordings below `folder` on a grid of 1 ms, [T, B, 2, 34, 34]."""
+    found = list(itertools.islice(_recordings(folder), size))
+    if len(found) < size:
+        raise FileError(
+            f"{folder} holds {len(found)} N-MNIST recordings ({', '.join(ENDINGS)}, or a tar of those); {size} are "
+            "needed. Give --data the folder of N-MNIST."
+        )
+    events = [_events(content) for content in found]
+    time = np.concatenate([t for t, _ in events])
+    neuron = np.concatenate([n for _, n in events])
+    sample = np.repeat(np.arange(size), [len(t) for t, _ in events])
+    inside = time < steps * 1000
+    return events_to_grid(
+        time[inside] * 1e-6,
+        neuron[inside],
+        sample[inside],
+        dt=1e-3,
+        steps=steps,
+        shape=(POLARITIES, SIDE, SIDE),
+        batches=size,
+    )
+
+
+def _recordings(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.rglob("*"), key=_natural):
+        if path.suffix in ENDINGS:
+            yield path.read_bytes()
+        elif re.search(r"\.(tar|tgz)(\.\w+)?$", path.name):
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    content = archive.extractfile(member) if member.name.endswith(ENDINGS) else None
+                    if content is not None:
+                        yield content.read()
+
+
+def _natural(path: Path) -> list[str]:
+    """Sort 2 before 10."""
+    return [part.zfill(12) for part in re.split(r"(\d+)", str(path))]
+
+
+def _events(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return times in µs and positions in the flattened [2, 34, 34]."""
+    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
+    return ((high & 127) << 16) | (middle << 8) | low, ((high >> 7) * SIDE + y) * SIDE + x

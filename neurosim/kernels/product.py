@@ -1,0 +1,45 @@
+"""A linear product of its own, event-driven where its input is sparse: a layer whose neurons pass the current on."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neurosim.cores import Reset, atan, core
+from neurosim.kernels import layer_operator
+from neurosim.kernels.compiling import constant_in_graph
+from neurosim.kernels.plan import Plan, known
+from neurosim.kernels.program import record
+
+
+@core(state=())
+def _current(i):  # type: ignore[no-untyped-def]
+    return (i,)
+
+
+@constant_in_graph
+def _passing(train: bool) -> str:
+    if train not in _KEYS:
+        _KEYS[train] = known(Plan(record(_current, atan(), Reset()), train))
+    return _KEYS[train]
+
+
+_KEYS: dict[bool, str] = {}
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, came: Tensor | None = None, wanted: Tensor | None = None
+) -> Tensor:
+    """Return ``x W^T + b``.
+
+    Parameters
+    ----------
+    x : Tensor [R, n]
+        Spikes, or any other input; float32 or float64.
+    weight : Tensor [N, n]
+    bias : Tensor [N], optional
+    came, wanted : Tensor [R, ceil(n / 64)] of int64, optional
+        As in `layer_operator.run`.
+    """
+    train = any(t is not None and t.requires_grad for t in (x, weight, bias))
+    key, rows = _passing(train), x.unsqueeze(0)
+    return layer_operator.run(key, rows, weight, bias, (), (), [], [], 0, came, wanted).out.squeeze(0)

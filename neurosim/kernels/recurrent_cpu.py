@@ -1,0 +1,236 @@
+"""Running a recurrent layer on the CPU: weights in panels, samples and heads shared out over threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from neurosim.kernels import cpu
+from neurosim.kernels.machine import Machine
+from neurosim.kernels.memory import shelf
+from neurosim.kernels.plan import Plan
+from neurosim.kernels.recurrent_backward import backward_machine, scatter_machine
+from neurosim.kernels.recurrent_code import Shape
+from neurosim.kernels.recurrent_forward import forward_machine
+from neurosim.kernels.spikes import REAL, events, pack, unpack, words
+from neurosim.kernels.threads import spread
+
+# Rate of spikes from which a dense product makes the weight gradient faster than a row for each spike.
+CROSSOVER = 0.3
+# Share of neurons near threshold from which a dense product back in time is faster than a sum for each of them.
+FEW = 0.5
+_LOOK = 16  # steps at which that share is measured
+_SAMPLES = 32  # of a unit at most: their values stay in cache beside the weights, and a word has a bit for each
+_PANEL = 128  # bytes of a row of a panel
+
+
+def forward(
+    plan: Plan,
+    drive: Tensor,
+    weight: Tensor,
+    z0: Tensor,
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+) -> tuple[list[Tensor], Tensor]:
+    """Run `plan` over time with a recurrent edge one step late.
+
+    Parameters
+    ----------
+    plan : Plan
+        The step of one neuron.
+    drive : Tensor [T, B, N]
+        Current from outside.
+    weight : Tensor [H, n, n]
+        One matrix for each head, ``H n = N``; row = neuron after the synapse.
+    z0 : Tensor [B, N]
+        Output before the first step.
+    state, per_neuron : sequence of Tensor [B, N]
+        State before the first step and tensor coefficients.
+    uniforms : sequence of float
+        The plan's forward numbers.
+
+    Returns
+    -------
+    values : list of Tensor
+        Output [T, B, N], final states [B, N], stored values [T, B, N] each.
+    bits : Tensor [T + 1, B, H, ceil(n / 64)] of int64
+        Where the output before the first step and after each was not zero; no steps where the output is graded.
+    """
+    drive = drive.contiguous()
+    steps, batch, _ = drive.shape
+    heads, n, _ = weight.shape
+    spiking = plan.program.is_spiking
+    shape = _shape(plan, weight)
+    out = shelf.empty_like(drive)
+    stored = [shelf.empty_like(drive) for _ in plan.stored]
+    states = [s.contiguous().clone() for s in state]
+    coefficients = [p.contiguous() for p in per_neuron]
+    before = z0.contiguous()
+    bits = torch.zeros(steps + 1 if spiking else 0, batch, heads, words(n), dtype=torch.int64)
+    arrays = [drive, out, *stored, *states, *coefficients, before, panels(weight.transpose(1, 2), shape.lanes)]
+    if spiking:
+        bits[0] = pack(before.view(batch * heads, n)).bits.view(bits.shape[1:])
+        arrays.append(bits)
+    _run(forward_machine(shape), arrays, shape, (steps, batch, heads, n), uniforms, listing=spiking)
+    return [out, *states, *stored], bits
+
+
+def backward(
+    plan: Plan,
+    g_out: Tensor,
+    g_states: Sequence[Tensor],
+    g_z_last: Tensor | None,
+    saved: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+    weight: Tensor,
+) -> list[Tensor]:
+    """Return the gradients of drive, output before the first step, initial states and tensor coefficients.
+
+    Parameters
+    ----------
+    plan : Plan
+        The step of one neuron; without ``through_time`` nothing passes from a step to the one before.
+    g_out : Tensor [T, B, N]
+        Gradient of the output; T is 1 or more.
+    g_states : sequence of Tensor [B, N]
+        Of the final states.
+    g_z_last : Tensor [B, N] or None
+        Of the last output as what the next run begins with.
+    saved : sequence of Tensor [T, B, N]
+        What the plan stored for this.
+    per_neuron, uniforms, weight
+        As in `forward`, the numbers being those of the backward kernel.
+
+    Returns
+    -------
+    list of Tensor
+        [T, B, N], then [B, N] each.
+    """
+    if g_z_last is not None:
+        g_out = torch.cat((g_out[:-1], (g_out[-1] + g_z_last)[None]))
+    if not plan.through_time:
+        g_drive, *rest = cpu.backward(plan, g_out, g_states, saved, per_neuron, uniforms)
+        return [g_drive, torch.zeros_like(g_out[0]), *rest]
+    g_out = g_out.contiguous()
+    steps, batch, _ = g_out.shape
+    heads, n, _ = weight.shape
+    shape = dataclasses.replace(_shape(plan, weight), few=_few(plan, saved))
+    g_drive, g_before = shelf.empty_like(g_out), torch.empty_like(g_out[0])
+    g_initial = [g.contiguous().clone() for g in g_states]
+    coefficients = [p.contiguous() for p in per_neuron]
+    shares = [torch.zeros_like(p) for p in coefficients]
+    if shape.few:
+        matrix = pad(weight.transpose(1, 2), (0, -n % shape.lanes)).contiguous()
+    else:
+        matrix = panels(weight, shape.lanes)
+    kept = [s.contiguous() for s in saved]
+    arrays = [g_out, g_drive, *kept, *g_initial, *coefficients, *shares, g_before, matrix]
+    _run(backward_machine(shape), arrays, shape, (steps, batch, heads, n), uniforms, listing=shape.few)
+    return [g_drive, g_before, *g_initial, *shares]
+
+
+def _few(plan: Plan, saved: Sequence[Tensor]) -> bool:
+    """Whether so few neurons stand near threshold that their gradients are better worked out one by one."""
+    if not plan.program.is_spiking:
+        return False
+    distance, support = plan.program.output.args[0], plan.program.output.payload.support
+    if support == math.inf or distance not in plan.saved:
+        return False
+    x = saved[plan.saved.index(distance)]
+    some = x[:: -(-len(x) // _LOOK)]
+    return int((some.abs() < support).sum()) < FEW * some.numel()
+
+
+def weight_gradient(g_drive: Tensor, bits: Tensor, z0: Tensor) -> Tensor:
+    """Return the gradient of the weight of neurons that spike.
+
+    Parameters
+    ----------
+    g_drive : Tensor [T, B, N]
+        Gradient of the current.
+    bits : Tensor [T + 1, B, H, ceil(n / 64)] of int64
+        From `forward`.
+    z0 : Tensor [B, N]
+        Output before the first step.
+
+    Returns
+    -------
+    Tensor [H, n, n]
+        The same bits for any number of threads where spikes are few enough to be added up one by one.
+    """
+    steps, (batch, heads) = len(g_drive), bits.shape[1:3]
+    n = z0.shape[1] // heads
+    g_drive = g_drive.contiguous()
+    came = bits[:-1].contiguous().flatten(0, 2)
+    starts, index = events(came)
+    if len(index) > CROSSOVER * g_drive.numel():
+        z = unpack(came, n, g_drive.dtype).view_as(g_drive)
+        z[0] = z0
+        return dense_weight_gradient(g_drive, z, heads)
+    real = REAL[g_drive.dtype]
+    lanes = _lanes(real)
+    count = -(-n // lanes)
+    found = torch.zeros(heads, count, n, lanes, dtype=g_drive.dtype)
+    held = (starts, index, g_drive, z0.contiguous(), found)
+    addresses = [a.data_ptr() for a in held]
+    call = scatter_machine(real, lanes, n % lanes != 0).call
+
+    def part(first: int, last: int, held: Sequence[Tensor] = held) -> None:
+        call(*addresses, first, last, steps, batch, heads, n)
+
+    spread(part, heads * count)
+    return found.transpose(2, 3).reshape(heads, count * lanes, n)[:, :n].contiguous()
+
+
+def dense_weight_gradient(g_drive: Tensor, z: Tensor, heads: int) -> Tensor:
+    """Return ``sum over t, b of g_drive[t, b, h, i] z[t, b, h, j]`` as [H, n, n], by one product for each head."""
+    after, before = (x.reshape(-1, heads, x.shape[-1] // heads).transpose(0, 1) for x in (g_drive, z))
+    return after.transpose(1, 2) @ before
+
+
+def panels(weight: Tensor, lanes: int) -> Tensor:
+    """Return ``weight`` [H, n, columns] as [H, panels, n, lanes], the last columns filled up with zeros."""
+    heads, n, columns = weight.shape
+    return pad(weight, (0, -columns % lanes)).view(heads, n, -1, lanes).transpose(1, 2).contiguous()
+
+
+def _lanes(real: str) -> int:
+    return _PANEL // (4 if real == "float" else 8)
+
+
+def _shape(plan: Plan, weight: Tensor) -> Shape:
+    real = REAL[weight.dtype]
+    return Shape(plan.key, real, _lanes(real), weight.shape[1] % _lanes(real) != 0)
+
+
+def _run(
+    machine: Machine,
+    arrays: Sequence[Tensor],
+    shape: Shape,
+    sizes: tuple[int, int, int, int],
+    uniforms: Sequence[float],
+    listing: bool = False,
+) -> None:
+    """Run a kernel over all units: some samples of a head each, and room for what is worked out about them."""
+    steps, batch, heads, n = sizes
+    if steps * batch * n == 0:
+        return
+    each = min(max(batch * heads // torch.get_num_threads(), 1), batch, _SAMPLES)
+    each -= each % shape.rows if each > shape.rows else 0
+    width = -(-n // shape.lanes) * shape.lanes
+    addresses = [a.data_ptr() for a in arrays]
+
+    def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:
+        current = torch.empty(each, width, dtype=arrays[0].dtype)
+        listed = torch.empty(each + 1, width + 1 if listing else 0, dtype=torch.int32)
+        room = [current.data_ptr(), listed.data_ptr()][: 2 if listing else 1]
+        machine.call(*addresses, *room, first, last, steps, batch, heads, n, each, *uniforms)
+
+    spread(part, heads * -(-batch // each))

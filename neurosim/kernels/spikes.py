@@ -1,0 +1,220 @@
+"""Spikes packed one bit each, and the events that a word of bits lists."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosim.kernels.assembly import Assembly
+from neurosim.kernels.machine import Machine
+from neurosim.kernels.memory import shelf
+from neurosim.kernels.threads import spread
+
+WORD = 64  # bits
+MOST = 1 << 31  # events that a list can hold
+REAL = {torch.float32: "float", torch.float64: "double"}
+_WORTH_A_THREAD = 1 << 15  # values
+
+
+class Packed(NamedTuple):
+    """What was found in ``x`` [R, n].
+
+    Attributes
+    ----------
+    bits : Tensor [R, ceil(n / 64)] of int64
+        Bit ``j % 64`` of word ``j // 64`` is set where ``x[r, j]`` is not zero.
+    count : int
+        Number of bits set.
+    ones : bool
+        Whether every value that is not zero is 1.
+    """
+
+    bits: Tensor
+    count: int  # type: ignore[assignment]  # as a name it hides tuple.count
+    ones: bool
+
+
+def words(n: int) -> int:
+    """Return how many words hold `n` bits."""
+    return -(-n // WORD)
+
+
+def pack(x: Tensor) -> Packed:
+    """Pack ``x`` [R, n], float32 or float64 and contiguous."""
+    rows, n = x.shape
+    bits = torch.empty(rows, words(n), dtype=torch.int64)
+    found = torch.zeros(rows, 2, dtype=torch.int64)
+    call = _packing(REAL[x.dtype]).call
+    spread(lambda a, b: call(x.data_ptr(), bits.data_ptr(), found.data_ptr(), a, b, n), rows, _grain(n))
+    count, other = found.sum(0).tolist() if rows else (0, 0)
+    return Packed(bits, count, other == 0)
+
+
+def given(x: Tensor, bits: Tensor | None) -> Packed:
+    """Pack ``x`` [R, n], or take its `bits` from whoever made it: it is then 1 where they are set."""
+    return pack(x) if bits is None else Packed(bits, count(bits), True)
+
+
+def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """List what is set in ``bits`` [R, W].
+
+    Returns
+    -------
+    starts : Tensor [R + 1] of int32
+        The events of row r are those from ``starts[r]`` up to before ``starts[r + 1]``.
+    index : Tensor [count] of int32
+        Position of each event in its row, ascending.
+    """
+    rows, width = bits.shape
+    listing, grain = _listing().call, _grain(width * WORD // 4)
+    starts = _counts(bits).cumsum(0, dtype=torch.int32)
+    index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
+    spread(lambda a, b: listing(bits.data_ptr(), starts.data_ptr(), index.data_ptr(), a, b, width), rows, grain)
+    return starts, index
+
+
+def count(bits: Tensor) -> int:
+    """Return how many of ``bits`` [R, W] are set."""
+    return int(_counts(bits).sum())
+
+
+def _counts(bits: Tensor) -> Tensor:
+    """Return 0 and the number of bits set in each row: [R + 1] of int32."""
+    rows, width = bits.shape
+    counts = torch.zeros(rows + 1, dtype=torch.int32)
+    call = _counting().call
+    grain = _grain(width * WORD // 4)
+    spread(lambda a, b: call(bits.data_ptr(), counts.data_ptr() + 4, a, b, width), rows, grain)
+    return counts
+
+
+def unpack(bits: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """Return ``bits`` [R, ceil(n / 64)] as zeros and ones [R, n]."""
+    x = shelf.empty((bits.shape[0], n), dtype)
+    call = _unpacking(REAL[dtype]).call
+    spread(lambda a, b: call(bits.data_ptr(), x.data_ptr(), a, b, n), bits.shape[0], _grain(n))
+    return x
+
+
+def near(values: Tensor, reach: float) -> Tensor:
+    """Return bits [R, ceil(n / 64)] of where ``values`` [R, n] lie between `-reach` and `reach`, not at the ends."""
+    rows, n = values.shape
+    values = values.contiguous()
+    bits = torch.empty(rows, words(n), dtype=torch.int64)
+    call = _marking(REAL[values.dtype]).call
+    spread(lambda a, b: call(values.data_ptr(), bits.data_ptr(), a, b, n, reach), rows, _grain(n))
+    return bits
+
+
+def _grain(n: int) -> int:
+    return max(_WORTH_A_THREAD // max(n, 1), 1)
+
+
+@functools.cache
+def _packing(real: str) -> Machine:
+    code = Assembly(real, WORD)
+    x, bits, found = map(code.pointer, ("x", "bits", "found"))
+    first, last, n = map(code.number, ("first", "last", "n"))
+    width = code.whole("lshr", code.whole("add", n, str(WORD - 1)), "6")
+    one, zero = code.literal(1.0), code.literal(0.0)
+    with code.loop(first, last) as r:
+        count, other = code.variable("i64"), code.variable("i64")
+        code.set(count, "0", "i64")
+        code.set(other, "0", "i64")
+        row, start = code.whole("mul", r, n), code.whole("mul", r, width)
+
+        def word(w: str, mask: str | None) -> None:
+            value = code.load(x, code.whole("add", row, code.whole("shl", w, "6")), mask)
+            held = code.mask_bits(code.fresh(code.compare("ne", value, zero)))
+            graded = code.whole("and", held, code.mask_bits(code.fresh(code.compare("ne", value, one))))
+            code.write("i64", held, bits, code.whole("add", start, w))
+            code.set(count, code.whole("add", code.get(count, "i64"), code.ones(held)), "i64")
+            code.set(other, code.whole("or", code.get(other, "i64"), graded), "i64")
+
+        whole = code.whole("lshr", n, "6")
+        with code.loop("0", whole) as w:
+            word(w, None)
+        with code.loop(whole, width) as w:
+            word(w, code.first_lanes(code.whole("sub", n, code.whole("shl", w, "6"))))
+        at = code.whole("shl", r, "1")
+        code.write("i64", code.get(count, "i64"), found, at)
+        more = code.fresh(f"icmp ne i64 {code.get(other, 'i64')}, 0")
+        code.write("i64", code.fresh(f"zext i1 {more} to i64"), found, code.whole("add", at, "1"))
+    return code.compile()
+
+
+@functools.cache
+def _marking(real: str) -> Machine:
+    code = Assembly(real, WORD)
+    x, bits = map(code.pointer, ("x", "bits"))
+    first, last, n = map(code.number, ("first", "last", "n"))
+    reach = code.uniform("reach")
+    width = code.whole("lshr", code.whole("add", n, str(WORD - 1)), "6")
+    with code.loop(first, last) as r:
+        row, start = code.whole("mul", r, n), code.whole("mul", r, width)
+        with code.loop("0", width) as w:
+            done = code.whole("shl", w, "6")
+            mask = code.first_lanes(code.whole("sub", n, done))
+            distance = code.fresh(code.operation("abs", [code.load(x, code.whole("add", row, done), mask)]))
+            within = code.fresh(code.compare("lt", distance, reach))
+            marked = code.fresh(f"and {code.truths} {within}, {mask}")
+            code.write("i64", code.mask_bits(marked), bits, code.whole("add", start, w))
+    return code.compile()
+
+
+@functools.cache
+def _unpacking(real: str) -> Machine:
+    code = Assembly(real, WORD)
+    bits, x = map(code.pointer, ("bits", "x"))
+    first, last, n = map(code.number, ("first", "last", "n"))
+    width = code.whole("lshr", code.whole("add", n, str(WORD - 1)), "6")
+    with code.loop(first, last) as r:
+        row, start = code.whole("mul", r, n), code.whole("mul", r, width)
+        with code.loop("0", width) as w:
+            held = code.fresh(f"bitcast i64 {code.read('i64', bits, code.whole('add', start, w))} to {code.truths}")
+            value = code.fresh(code.choice(held, code.literal(1.0), code.literal(0.0)))
+            done = code.whole("shl", w, "6")
+            mask = code.first_lanes(code.whole("sub", n, done))
+            code.store(value, x, code.whole("add", row, done), mask)
+    return code.compile()
+
+
+@functools.cache
+def _counting() -> Machine:
+    code = Assembly("float")
+    bits, counts = map(code.pointer, ("bits", "counts"))
+    first, last, width = map(code.number, ("first", "last", "width"))
+    total = code.variable("i64")
+    with code.loop(first, last) as r:
+        code.set(total, "0", "i64")
+        start = code.whole("mul", r, width)
+        with code.loop("0", width) as w:
+            held = code.read("i64", bits, code.whole("add", start, w))
+            code.set(total, code.whole("add", code.get(total, "i64"), code.ones(held)), "i64")
+        code.write("i32", code.fresh(f"trunc i64 {code.get(total, 'i64')} to i32"), counts, r)
+    return code.compile()
+
+
+@functools.cache
+def _listing() -> Machine:
+    code = Assembly("float")
+    bits, starts, index = map(code.pointer, ("bits", "starts", "index"))
+    first, last, width = map(code.number, ("first", "last", "width"))
+    at, left = code.variable("i64"), code.variable("i64")
+    with code.loop(first, last) as r:
+        code.set(at, code.index(starts, r), "i64")
+        start = code.whole("mul", r, width)
+        with code.loop("0", width) as w:
+            held = code.read("i64", bits, code.whole("add", start, w))
+            code.set(left, held, "i64")
+            base = code.whole("shl", w, "6")
+            with code.loop("0", code.ones(held)):
+                rest, place = code.get(left, "i64"), code.get(at, "i64")
+                j = code.whole("add", base, code.lowest_bit(rest))
+                code.write("i32", code.fresh(f"trunc i64 {j} to i32"), index, place)
+                code.set(left, code.whole("and", rest, code.whole("sub", rest, "1")), "i64")
+                code.set(at, code.whole("add", place, "1"), "i64")
+    return code.compile()

@@ -1,0 +1,78 @@
+"""Calling kernels straight from autograd in plain eager code, and what torch.func makes of such calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from neurosim.errors import InputError
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def plain(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether a straight call serves: no compiler looks on, and no tensor is of a kind of its own."""
+    return not torch.compiler.is_compiling() and all(t is None or type(t) in _PLAIN for t in tensors)
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func is at work, so that a tensor may have no memory."""
+    return torch._C._are_functorch_transforms_active()
+
+
+class Straight(torch.autograd.Function):
+    """What the straight calls share: under ``torch.func.vmap`` one call for each element."""
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
+        """Return the outputs stacked along a new first axis."""
+        results = []
+        for number in range(info.batch_size):
+            elements = [a.select(d, number) if isinstance(d, int) else a for a, d in zip(args, in_dims, strict=True)]
+            results.append(cls.apply(*elements))
+        stacked = [None if each[0] is None else torch.stack(each) for each in zip(*results, strict=True)]
+        # Tuples, as `forward` returns: of a list torch would take no element for differentiable.
+        return tuple(stacked), tuple(None if each is None else 0 for each in stacked)
+
+
+def apart(function: Callable[..., Sequence[Tensor]], *arguments: Any) -> Sequence[Tensor]:
+    """Call `function` from a backward pass that a transform of torch.func is to follow: not through an operator."""
+    leaves, layout = tree_flatten(arguments)
+    found: Sequence[Tensor] = _Apart.apply(function, layout, *leaves)
+    return found
+
+
+def once(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return `gradients` such that a gradient of theirs is refused, where someone may ask for it (create_graph)."""
+    if not torch.is_grad_enabled():
+        return list(gradients)
+    there = iter(_Once.apply(torch.ones((), requires_grad=True), *(g for g in gradients if g is not None)))
+    return [None if g is None else next(there) for g in gradients]
+
+
+class _Once(torch.autograd.Function):
+    """Values that may be used but not differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, _: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(value.clone() for value in values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise InputError("the fused kernels give no gradient of a gradient; use Neuron.reference(i, state) instead.")
+
+
+class _Apart(Straight):
+    @staticmethod
+    def forward(function: Callable[..., Sequence[Tensor]], layout: TreeSpec, *leaves: Any) -> tuple[Tensor, ...]:
+        return tuple(function(*tree_unflatten(leaves, layout)))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep nothing: there is no gradient of a gradient."""
+
+    backward = staticmethod(_Once.backward)

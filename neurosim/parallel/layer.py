@@ -1,0 +1,89 @@
+"""What the parallel spiking neurons share: a membrane that is linear in the input, and a threshold."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from neurosim.cores import Surrogate, core
+from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.availability import DTYPES
+from neurosim.neurons import Neuron
+from neurosim.population import Population, State
+
+
+@core(state=())
+def threshold(i: Any, *, spike: Any) -> tuple[Any, ...]:
+    """Spike where the input is above 0; no state."""
+    return (spike(i),)
+
+
+class ParallelNeurons(Population):
+    """Neurons whose membrane at all steps is one linear map of the input at all steps.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the model.
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    size : int or tuple of int, optional
+        Shape of the population, where it is to be held to one.
+    spike : Surrogate, optional
+        Spike with the derivative used in training; ``atan()`` if left out.
+    """
+
+    v_th: nn.Parameter
+
+    def __init__(self, kind: str, dt: float, size: int | Sequence[int] | None, spike: Surrogate | None) -> None:
+        super().__init__(kind, dt, size)
+        self.fire = Neuron(threshold, dt=dt, spike=spike, reset=None)
+
+    @property
+    def is_spiking(self) -> bool:
+        """True: the output is spikes."""
+        return True
+
+    def recorded(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """Run as `forward` does and return as well the values called `names` at every step.
+
+        Parameters
+        ----------
+        i, state, through_time
+            As in `forward`.
+        names : sequence of str
+            ``"h"``, the membrane, is the only one.
+        """
+        self._check_current(i)
+        wrong = [name for name in names if name != "h"]
+        if wrong:
+            raise InputError(f"{self.kind}: cannot record {wrong}; this layer has ['h'].")
+        self._check_device("v_th", self.v_th, i)
+        single = i if i.dtype in DTYPES else i.float()
+        start = self.initial_state(i) if state is None else self._checked_state(state, i)
+        distance, after = self._distance(single, start, through_time)
+        z, _ = self.fire(distance)
+        v_th = self.v_th.detach().to(distance.dtype)
+        h = {name: distance.detach() + v_th.reshape(-1, *[1] * (i.dim() - 1)) for name in names}
+        return z.to(i.dtype), after, h
+
+    @abstractmethod
+    def _distance(self, i: Tensor, state: Any, through_time: bool) -> tuple[Tensor, Any]:
+        """Return the membrane less the threshold [T, B, ...], and the state after the last step."""
+
+    def _checked_state(self, state: State, i: Tensor) -> State:
+        model: Any = self.initial_state(i)
+        if len(state) != len(model):
+            raise ShapeError(f"{self.kind}: state must hold {list(model._fields)}; got {len(state)} tensor(s).")
+        for name, value in zip(model._fields, state, strict=True):
+            self._check_device(f"state.{name}", value, i)
+        return type(model)(*state)
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, in the words used to make it."""
+        return f"dt={self.dt:g}, spike={self.fire.spike}"

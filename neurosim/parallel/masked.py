@@ -1,0 +1,125 @@
+"""The masked parallel spiking neuron: a PSN that is made causal in the course of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neurosim.cores import Surrogate
+from neurosim.errors import InputError
+from neurosim.parallel.psn import PSN, check_count
+
+
+class MaskedPSN(PSN):
+    r"""Masked parallel spiking neuron of order k: each step sees itself and the k - 1 before it, once masked fully.
+
+    .. math:: H = \left(W \odot (\lambda M_k + (1 - \lambda) \mathbb{1})\right) X, \quad
+              M_k[t, s] = 1 \text{ where } t - k < s \le t, \text{ else } 0
+
+    With :math:`\lambda` = `masking` = 0 it is a `PSN`; at 1 it is causal. The authors raise it from 0 to 1 in the
+    course of training (see `masking_at`). Before it is 1 later steps reach earlier ones: a result that is to hold for
+    a causal network must be taken at 1.
+
+    Parameters
+    ----------
+    steps : int
+        T, the one length of run it works on.
+    order : int
+        k, from 1.
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    masking : float
+        In [0, 1]. May be set at any time; kept in the layer's ``state_dict``.
+    size, spike
+        As in `PSN`.
+
+    Raises
+    ------
+    InputError, ShapeError
+        As `PSN` does, and for a `masking` outside [0, 1].
+
+    References
+    ----------
+    Fang et al. 2023, arXiv:2304.12760.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.parallel import MaskedPSN
+    >>> layer = MaskedPSN(4, 2, dt=1e-3, masking=1.0)
+    >>> (layer.mixing() != 0).int()
+    tensor([[1, 0, 0, 0],
+            [1, 1, 0, 0],
+            [0, 1, 1, 0],
+            [0, 0, 1, 1]], dtype=torch.int32)
+    """
+
+    band: Tensor
+
+    def __init__(
+        self,
+        steps: int,
+        order: int,
+        *,
+        dt: float,
+        masking: float = 0.0,
+        size: int | Sequence[int] | None = None,
+        spike: Surrogate | None = None,
+    ) -> None:
+        super().__init__(steps, dt=dt, size=size, spike=spike)
+        self.order = check_count(self.kind, "order", order)
+        self.masking = masking
+        self.register_buffer("band", torch.ones(steps, steps).tril().triu(1 - order), persistent=False)
+
+    @property
+    def masking(self) -> float:
+        """How far the mask is in force: 0 not at all, 1 fully."""
+        return self._masking
+
+    @masking.setter
+    def masking(self, value: float) -> None:
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise InputError(f"{self.kind}: masking must be a number in [0, 1]; got {value!r}. See masking_at.")
+        self._masking = float(value)
+
+    def mixing(self) -> Tensor:
+        """Return the matrix [T, T] by which the input is multiplied over time, as masked now."""
+        mask = self.masking * self.band + (1.0 - self.masking)
+        return self.weight * mask
+
+    def get_extra_state(self) -> Tensor:
+        """Return what ``state_dict`` keeps besides the parameters: `masking`."""
+        return torch.tensor(self.masking, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take `masking` from a ``state_dict``."""
+        self.masking = float(state)
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, in the words used to make it."""
+        parts = super().extra_repr().split(", ", 1)
+        return f"{parts[0]}, {self.order}, masking={self.masking:g}, {parts[1]}"
+
+
+def masking_at(epoch: int, epochs: int) -> float:
+    """Return the authors' schedule of `MaskedPSN.masking`: from 0 in the first epoch straight to 1 in the last.
+
+    Parameters
+    ----------
+    epoch : int
+        Epochs that are over; 0 in the first.
+    epochs : int
+        How many there are in all. With a single one the mask is in force from the start; it stays at 1 beyond the
+        last.
+
+    Examples
+    --------
+    >>> from neurosim.parallel import masking_at
+    >>> [masking_at(epoch, 5) for epoch in range(5)]
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    if epochs < 1 or epoch < 0:
+        raise InputError(f"masking_at: epoch counts from 0 and epochs from 1; got {epoch} of {epochs}.")
+    return min(1.0, epoch / (epochs - 1)) if epochs > 1 else 1.0

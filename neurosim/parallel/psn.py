@@ -1,0 +1,135 @@
+"""The parallel spiking neuron: every step sees every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neurosim.cores import Surrogate
+from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.availability import DTYPES
+from neurosim.parallel.layer import ParallelNeurons
+
+
+class WholeRunState(NamedTuple):
+    """State of neurons that see the whole run at once: only how much they have seen.
+
+    Attributes
+    ----------
+    seen : Tensor [steps, B]
+        No row before the run and T rows of zeros after it.
+    """
+
+    seen: Tensor
+
+
+class PSN(ParallelNeurons):
+    r"""Parallel spiking neuron: the membrane is a learned mix of the input at all T steps.
+
+    .. math:: H = W X, \quad Z = \Theta(H - v_{th}), \quad W \in \mathbb{R}^{T \times T}, \; v_{th} \in \mathbb{R}^T
+
+    with X the input [T, B...]; W and the threshold are shared by all neurons of the layer and learned. There is no
+    reset, and as W is full a step sees later ones: the layer classifies whole runs and cannot be used on a stream,
+    in a loop, or with SLTT. It is not a LIF.
+
+    Parameters
+    ----------
+    steps : int
+        T, the one length of run it works on.
+    dt : float
+        Length of a step, s, in (0, 0.1); a network has one.
+    size : int or tuple of int, optional
+        Shape of the population, where it is to be held to one.
+    spike : Surrogate, optional
+        ``atan(2.0)`` if left out, as in the authors' program.
+
+    Attributes
+    ----------
+    weight : Parameter [T, T]
+        W, at first uniform in ``(-1/sqrt(T), 1/sqrt(T))`` as of ``torch.nn.Linear``.
+    v_th : Parameter [T]
+        Threshold of each step, at first 1.
+
+    Raises
+    ------
+    ShapeError
+        When a run is not of T steps.
+    InputError
+        When a state of an earlier run is handed in, or the gradient is to be cut between steps.
+
+    References
+    ----------
+    Fang et al. 2023, "Parallel Spiking Neurons with High Efficiency and Ability to Learn Long-term Dependencies",
+    NeurIPS, arXiv:2304.12760. Its step function fires at the threshold as well; here, as everywhere in neurosim, a
+    neuron fires strictly above.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.parallel import PSN
+    >>> layer = PSN(50, dt=1e-3)
+    >>> z, state = layer(torch.randn(50, 8, 3))    # [T, B, N]
+    >>> z.shape
+    torch.Size([50, 8, 3])
+    >>> layer(torch.randn(20, 8, 3))
+    Traceback (most recent call last):
+        ...
+    neurosim.errors.ShapeError: PSN: made for runs of 50 steps, which it sees all at once; got 20. ...
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        *,
+        dt: float,
+        size: int | Sequence[int] | None = None,
+        spike: Surrogate | None = None,
+    ) -> None:
+        super().__init__(type(self).__name__, dt, size, spike)
+        self.steps = check_count(self.kind, "steps", steps)
+        bound = 1.0 / math.sqrt(steps)
+        self.weight = nn.Parameter(torch.empty(steps, steps).uniform_(-bound, bound))
+        self.v_th = nn.Parameter(torch.ones(steps))
+
+    def mixing(self) -> Tensor:
+        """Return the matrix [T, T] by which the input is multiplied over time."""
+        return self.weight
+
+    def initial_state(self, i: Tensor) -> WholeRunState:
+        """Return the state before a run: nothing seen."""
+        return WholeRunState(i.new_zeros((0, i.shape[1]), dtype=i.dtype if i.dtype in DTYPES else torch.float32))
+
+    def _distance(self, i: Tensor, state: WholeRunState, through_time: bool) -> tuple[Tensor, WholeRunState]:
+        if not through_time:
+            raise InputError(
+                f"{self.kind}: through_time=False asks for the gradient within each step, but its weights mix all "
+                "steps, later ones too: there is none. Train with BPTT, or use SlidingPSN."
+            )
+        if i.shape[0] != self.steps:
+            raise ShapeError(
+                f"{self.kind}: made for runs of {self.steps} steps, which it sees all at once; got {i.shape[0]}. "
+                f"It stands in no loop, and simulate needs stretch={self.steps}; SlidingPSN takes any number of steps."
+            )
+        if state.seen.shape[0]:
+            raise InputError(
+                f"{self.kind}: state is that of an earlier run of {state.seen.shape[0]} steps, and a run that is over "
+                "cannot be continued. Start with state=None, or use SlidingPSN."
+            )
+        mixing = self.mixing().to(i.dtype)
+        distance = torch.addmm(-self.v_th.to(i.dtype)[:, None], mixing, i.flatten(1))
+        return distance.view(i.shape), WholeRunState(state.seen.new_zeros((self.steps, i.shape[1])))
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, in the words used to make it."""
+        return f"{self.steps}, {super().extra_repr()}"
+
+
+def check_count(kind: str, name: str, value: int) -> int:
+    """Return `value` if it is a whole number from 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{kind}: {name} must be a whole number from 1; got {value!r}.")
+    return value

@@ -1,0 +1,81 @@
+"""A leaky integrator with a threshold and no reset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from neurosim.cores import Surrogate, core, leaky_integrator, seconds
+from neurosim.neurons import Neuron
+
+
+@core(parameters=dict(tau_mem=seconds(20e-3), v_th=1.0, r=1.0), state=("v",))
+def reset_free_leaky(i: Any, v: Any, *, alpha_mem: Any, v_th: Any, r: Any, spike: Any) -> tuple[Any, ...]:
+    """Leaky integrator whose membrane is compared with a threshold and goes on unchanged."""
+    _, u = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)
+    return spike(u - v_th), u
+
+
+class ResetFreeLeaky(Neuron):
+    r"""Reset-free leaky integrator with threshold: linear in its input up to the threshold.
+
+    .. math:: v[t] = \alpha\, v[t-1] + (1 - \alpha)\, r\, i[t], \quad z[t] = \Theta(v[t] - v_{th}),
+              \quad \alpha = e^{-dt/\tau_{mem}}
+
+    Nothing happens to the membrane at a spike, so all steps together are one triangular matrix product,
+    :math:`v[t] = \alpha^{t+1} v[-1] + (1 - \alpha)\, r \sum_{s \le t} \alpha^{t-s} i[s]`, and could be worked out by a
+    scan. On the CPU the fused loop over time is faster than every scan that was tried, so that is what runs
+    (``docs/parallel.md``). A neuron above its threshold fires at every step until it has leaked below: this is not
+    a LIF, and one trained as such is another network.
+
+    Parameters
+    ----------
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    tau_mem : float or Tensor
+        Time constant of the membrane, s, in (0, 1).
+    v_th : float or Tensor
+        Threshold.
+    r : float or Tensor
+        Gain of the current.
+    size, spike, learn
+        As in `Neuron`.
+
+    References
+    ----------
+    Fang et al. 2023, "Parallel Spiking Neurons with High Efficiency and Ability to Learn Long-term Dependencies",
+    NeurIPS, arXiv:2304.12760, where it is the LIF neuron with its reset removed.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.parallel import ResetFreeLeaky
+    >>> i = torch.full((40, 1, 1), 1.5)
+    >>> int(ResetFreeLeaky(dt=1e-3)(i)[0].sum()), int(ns.LIF(dt=1e-3)(i)[0].sum())
+    (19, 1)
+    """
+
+    def __init__(
+        self,
+        *,
+        dt: float,
+        tau_mem: float | Tensor = 20e-3,
+        v_th: float | Tensor = 1.0,
+        r: float | Tensor = 1.0,
+        size: int | Sequence[int] | None = None,
+        spike: Surrogate | None = None,
+        learn: Iterable[str] = (),
+    ) -> None:
+        super().__init__(
+            reset_free_leaky,
+            dt=dt,
+            size=size,
+            spike=spike,
+            reset=None,
+            learn=learn,
+            tau_mem=tau_mem,
+            v_th=v_th,
+            r=r,
+        )

@@ -1,0 +1,116 @@
+"""Event-driven and recurrent kernels compiled for a GPU that need not be there, and what the machine code holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.cores import Core, Reset, alif, cubalif, lif
+from neurosim.kernels.plan import Plan, known
+from neurosim.kernels.program import record
+from tests.ahead import POINTER, SHARED, compiled_ahead
+
+pytest.importorskip("triton")
+
+
+def recurrent(neuron: Core, real: str, weight: str, n: int, backwards: bool) -> dict[str, Any]:
+    from neurosim.kernels import cuda, cuda_recurrent
+
+    plan = Plan(record(neuron, ns.atan(2.0), Reset(), neuron.coefficients[:1]), True)
+    function = cuda_recurrent.compiled(known(plan), real, weight, backwards, False)
+    dtype: torch.dtype = getattr(torch, real)
+    kinds = dict.fromkeys(function.arg_names, POINTER[cuda.arithmetic(dtype)])
+    kinds |= dict.fromkeys(("steps", "batch", "heads", "n"), "i32") | {"weight": POINTER[getattr(torch, weight)]}
+    kinds |= dict.fromkeys(("ptr_i", "ptr_out", "ptr_g_i", "ptr_g_out", "ptr_fed", "after_fed"), POINTER[dtype])
+    kinds |= {f"ptr_kept{n}": POINTER[cuda.stored_in(node, dtype)] for n, node in enumerate(plan.saved)}
+    multiples = ["n"] if n % 16 == 0 else []
+    return compiled_ahead(function, kinds, cuda_recurrent.constants(n), cuda_recurrent.options(n), multiples)
+
+
+def events(name: str, real: str, **constants: Any) -> dict[str, Any]:
+    import triton.language as tl
+
+    from neurosim.kernels import cuda_events
+
+    function = getattr(cuda_events, name)
+    kinds = dict.fromkeys(function.arg_names, "i32") | {"ones": "*i32"}
+    kinds |= dict.fromkeys(("x", "table", "bias", "out", "g", "result"), POINTER[getattr(torch, real)])
+    kinds |= dict.fromkeys(("bits", "across", "active"), "*i64")
+    sums = "float64" if real == "float64" else "float32"
+    known_constants = {"ROWS": cuda_events.ROWS, "REAL": getattr(tl, sums), "COLUMNS": 256, **constants}
+    wanted = {k: v for k, v in known_constants.items() if k in function.arg_names}
+    return compiled_ahead(function, kinds, wanted, cuda_events.OPTIONS, ["n", "n_in", "n_out"])
+
+
+def all_ahead() -> dict[str, Any]:
+    recurrent_ones = {
+        f"{neuron.name} {real} {weight} {n} {back}": recurrent(neuron, real, weight, n, back)
+        for neuron, real, weight, n in (
+            (lif, "bfloat16", "bfloat16", 256),
+            (cubalif, "float16", "float16", 200),
+            (alif, "float32", "float32", 128),
+            (lif, "float64", "float64", 17),
+        )
+        for back in (False, True)
+    }
+    event_ones = {"_transpose": events("_transpose", "float32")}
+    for real in ("float32", "bfloat16"):
+        event_ones[f"_pack {real}"] = events("_pack", real, ROWS=16)
+        event_ones[f"_unpack {real}"] = events("_unpack", real, ROWS=16)
+        event_ones[f"_masked_products {real}"] = events("_masked_products", real)
+        for given in (False, True):
+            event_ones[f"_gather {real} {given}"] = events("_gather", real, VALUES=given, BIAS=given)
+    return {"recurrent": recurrent_ones, "events": event_ones}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Compile in a process of its own: in this one Triton may be told to interpret."""
+    pytest.importorskip("triton.backends.nvidia")
+    folder = tmp_path_factory.mktemp("ahead")
+    environment = {
+        **os.environ,
+        "TRITON_INTERPRET": "0",
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+        "NEUROSIM_CACHE_DIR": str(folder / "neurosim"),
+        "PYTHONPATH": str(Path(ns.__file__).parent.parent),
+    }
+    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_recurrent_kernels(found: dict[str, Any]) -> None:
+    assert len(found["recurrent"]) == 8
+    for name, kernel in found["recurrent"].items():
+        assert kernel["machine"] > 1000, name
+        assert kernel["tensor cores"] > 0, f"{name}: the matrix does not go through the tensor cores"
+        assert kernel["contracted"] == 0, f"{name}: a product and a sum of the core became one rounding"
+        assert kernel["short"] == 0 and kernel["long"] > 0, f"{name}: an index of 32 bits"
+        assert kernel["shared"] <= SHARED, f"{name}: the matrix does not fit a multiprocessor"
+        assert not {"steps", "batch"} & set(kernel["specialised"]), f"{name}: another size would be compiled again"
+        assert set(kernel["divisions"]) <= {"rn"}, f"{name}: an inexact division"
+    whole = found["recurrent"]["lif bfloat16 bfloat16 256 False"]
+    assert whole["shared"] > 256 * 256 * 2, "the matrix is not kept on the multiprocessor"
+
+
+def test_event_driven_kernels(found: dict[str, Any]) -> None:
+    assert len(found["events"]) == 11
+    for name, kernel in found["events"].items():
+        assert kernel["machine"] > 1000, name
+        assert kernel["atomics"] == 0, f"{name}: sums in no fixed order"
+        assert kernel["contracted"] == 0, f"{name}: a product and a sum became one rounding"
+        assert kernel["long"] > 0, f"{name}: an index of 32 bits"
+        assert not {"rows", "words"} & set(kernel["specialised"]), f"{name}: another size would be compiled again"
+
+
+if __name__ == "__main__":
+    print(json.dumps(all_ahead()))
