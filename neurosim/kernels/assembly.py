@@ -321,11 +321,67 @@ class Assembly(Body):
         """Return the module."""
         arguments = ", ".join(f"{kind} {name}" for kind, name in self._arguments)
         lines = "\n".join((*self._entry, "  br label %start", "start:", *self.lines))
-        return f"define void @kernel({arguments}) {{\nentry:\n{lines}\n  ret void\n}}\n" + "\n".join(self._declared)
+        kernel = f"define void @kernel({arguments}) {{\nentry:\n{lines}\n  ret void\n}}\n"
+        return "\n".join((kernel, self._team() if self._is_shared else "", *self._declared))
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the first two numbers say which pieces of the work to do."""
+        names = [name for kind, name in self._arguments if kind == "i64"]
+        return names[:2] == ["%first", "%last"]
+
+    def _team(self) -> str:
+        """Return a function that does one thread's share of the work.
+
+        Its argument is an array of eight bytes each: OpenMP's functions for the thread's number and for that of
+        threads, the pieces in all and in a share, then the arguments of ``kernel``.
+        """
+        slots, values = [], []
+        for number, (kind, name) in enumerate(self._arguments, start=4):
+            if name in ("%first", "%last"):
+                values.append(f"i64 {name}")
+                continue
+            slots.append(f"  %a{number}.at = getelementptr i64, ptr %work, i64 {number}")
+            slots.append(f"  %a{number} = load {kind}, ptr %a{number}.at")
+            values.append(f"{kind} %a{number}")
+        loads = "\n".join(slots)
+        return f"""
+define void @team(ptr %work) {{
+entry:
+  %number = load ptr, ptr %work
+  %size.at = getelementptr i64, ptr %work, i64 1
+  %size = load ptr, ptr %size.at
+  %total.at = getelementptr i64, ptr %work, i64 2
+  %total = load i64, ptr %total.at
+  %share.at = getelementptr i64, ptr %work, i64 3
+  %share = load i64, ptr %share.at
+{loads}
+  %me.narrow = call i32 %number()
+  %me = zext i32 %me.narrow to i64
+  %all.narrow = call i32 %size()
+  %all = zext i32 %all.narrow to i64
+  %begin = mul i64 %me, %share
+  %step = mul i64 %all, %share
+  br label %head
+head:
+  %first = phi i64 [ %begin, %entry ], [ %next, %body ]
+  %more = icmp slt i64 %first, %total
+  br i1 %more, label %body, label %exit
+body:
+  %end = add i64 %first, %share
+  %whole = icmp slt i64 %end, %total
+  %last = select i1 %whole, i64 %end, i64 %total
+  call void @kernel({", ".join(values)})
+  %next = add i64 %first, %step
+  br label %head
+exit:
+  ret void
+}}
+"""
 
     def compile(self) -> Machine:
         """Return the machine code."""
-        return Machine(self.source(), [kind for kind, _ in self._arguments])
+        return Machine(self.source(), [kind for kind, _ in self._arguments], self._is_shared)
 
 
 def _align(kind: str) -> int:

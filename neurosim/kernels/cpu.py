@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from neurosim.kernels.assembly import LINE
 from neurosim.kernels.llvm import BLOCK, compiled
+from neurosim.kernels.machine import Machine
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
-from neurosim.kernels.threads import spread
 
 REAL = {torch.float32: "float", torch.float64: "double"}
 _STREAM = 4 << 20  # bytes of a result from which it is written past the caches
@@ -28,7 +28,7 @@ def forward(
     stored = [shelf.empty_like(i) for _ in plan.stored]
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in per_neuron]
-    _run(kernel.call, [i, out, *stored, *states, *coefficients], i, uniforms)
+    _run(kernel, [i, out, *stored, *states, *coefficients], i, uniforms)
     return [out, *states, *stored]
 
 
@@ -47,7 +47,7 @@ def backward(
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients]
-    _run(kernel.call, [g_out, g_i, *saved, *g_initial, *coefficients, *shares], g_out, uniforms)
+    _run(kernel, [g_out, g_i, *saved, *g_initial, *coefficients, *shares], g_out, uniforms)
     return [g_i, *g_initial, *shares]
 
 
@@ -57,14 +57,12 @@ def streams(result: Tensor) -> bool:
     return result.numel() * result.element_size() >= _STREAM and row % LINE == 0 and result.data_ptr() % LINE == 0
 
 
-def _run(call: Callable[..., None], arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]) -> None:
+def _run(
+    machine: Machine, arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]
+) -> None:
     steps = over_time.shape[0]
     width = over_time[0].numel() if steps else 0
-    addresses = [a.data_ptr() for a in arrays]
-
-    def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:
-        # Holding the arrays: if the caller is interrupted while it waits, they must outlive the threads' work.
-        call(*addresses, first, last, steps, width, *uniforms)
-
     large = width > 4 * BLOCK * torch.get_num_threads()
-    spread(part, width, max(_WORTH_A_THREAD // max(steps, 1), 64), BLOCK if large else 64)  # whole cache lines each
+    whole = BLOCK if large else 64  # whole cache lines each
+    grain = max(_WORTH_A_THREAD // max(steps, 1), 64)
+    machine.shared(width, arrays, steps, width, *uniforms, grain=grain, whole=whole)

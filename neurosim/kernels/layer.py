@@ -15,7 +15,6 @@ from neurosim.kernels.masked_product import masked_product
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
 from neurosim.kernels.spikes import REAL, events, pack, unpack, words
-from neurosim.kernels.threads import spread
 
 # Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
 CROSSOVER = 0.25
@@ -157,13 +156,8 @@ def _event_forward(
     arrays = [starts, index, *([] if ones else [x]), weight, *([] if layer.bias is None else [layer.bias])]
     arrays += [out, *kept, *states, *coefficients]
     arrays += [bits] * has_bits(layer.plan) + [active] * has_active(layer.plan)
-    addresses = [a.data_ptr() for a in arrays]
-
-    def part(first: int, last: int, held: list[Tensor] = arrays) -> None:
-        sizes = (steps, batch, width, sources, layer.chunk)
-        machine.call(*addresses, first, last, *sizes, *layer.forward_uniforms)
-
-    spread(part, weight.shape[0] * batch, _grain(steps))
+    sizes = (steps, batch, width, sources, layer.chunk)
+    machine.shared(weight.shape[0] * batch, arrays, *sizes, *layer.forward_uniforms, grain=_grain(steps))
     return Result(out, states, came, ones, bits, active, kept)
 
 
@@ -232,13 +226,8 @@ def backward(
     if layer.chunk:
         arrays.append(torch.empty(weight.shape[0], len(layer.plan.saved), layer.chunk, shape.lanes, dtype=g_out.dtype))
     arrays += [*g_initial, *coefficients, *shares]
-    addresses = [a.data_ptr() for a in arrays]
     numbers = [*layer.backward_uniforms, *(layer.forward_uniforms if layer.chunk else ())]
-
-    def part(first: int, last: int, held: list[Tensor] = arrays) -> None:
-        machine.call(*addresses, first, last, steps, batch, width, sources, layer.chunk, *numbers)
-
-    spread(part, weight.shape[0], 1)
+    machine.shared(weight.shape[0], arrays, steps, batch, width, sources, layer.chunk, *numbers)
     g_x = None
     if g_i is not None:
         g_x = _inward(g_i.flatten(0, 1), layer.weight, wanted).view(steps, batch, sources)

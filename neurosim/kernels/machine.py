@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import Tensor
+
+from neurosim.kernels import openmp
+from neurosim.kernels.threads import at_once, shares
+
 _TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "float": ctypes.c_float, "double": ctypes.c_double}
+_SLOTS = {"ptr": "Q", "i64": "q", "float": "f4x", "double": "d"}  # eight bytes each
 
 
 class Machine:
@@ -18,6 +26,8 @@ class Machine:
         The module.
     arguments : sequence of str
         Types of the function's arguments: ``"ptr"``, ``"i64"``, ``"float"`` or ``"double"``.
+    team : bool
+        Whether there is a function ``team`` as well, which does a share of the work (see `shared`).
 
     Attributes
     ----------
@@ -27,7 +37,7 @@ class Machine:
 
     made = 0  # in this process
 
-    def __init__(self, source: str, arguments: Sequence[str]) -> None:
+    def __init__(self, source: str, arguments: Sequence[str], team: bool = False) -> None:
         import llvmlite.binding as binding
 
         machine = _this_processor()
@@ -41,7 +51,43 @@ class Machine:
         self._engine.finalize_object()
         address = self._engine.get_function_address("kernel")
         self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(address)
+        self._team = self._engine.get_function_address("team") if team else None
+        self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
         Machine.made += 1
+
+    def shared(
+        self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1
+    ) -> None:
+        """Call with `total` pieces of work shared out over torch's number of threads.
+
+        Parameters
+        ----------
+        total : int
+            Number of pieces; the function's first two numbers say which of them a call does.
+        arrays : sequence of Tensor
+            Whose addresses are its first arguments.
+        *numbers : float
+            Its arguments after the first two numbers.
+        grain, whole : int
+            As in `threads.spread`.
+        """
+        addresses = [a.data_ptr() for a in arrays]
+        workers, share = shares(total, grain, whole)
+        if workers <= 1:
+            if total:
+                self.call(*addresses, 0, total, *numbers)
+            return
+        team = openmp.team()
+        if team is not None and self._team is not None:
+            work = self._slots.pack(*team.addresses, total, share, *addresses, 0, 0, *numbers)
+            team.share(self._team, work, workers, 0)
+            return
+
+        def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:
+            # Holding the arrays: if the caller is interrupted while it waits, they must outlive the threads' work.
+            self.call(*addresses, first, last, *numbers)
+
+        at_once([functools.partial(part, a, min(a + share, total)) for a in range(0, total, share)])
 
 
 def _this_processor() -> Any:

@@ -10,7 +10,6 @@ from torch import Tensor
 from neurosim.kernels.assembly import Assembly
 from neurosim.kernels.machine import Machine
 from neurosim.kernels.spikes import REAL
-from neurosim.kernels.threads import spread
 
 
 def masked_product(g: Tensor, weight: Tensor, starts: Tensor, index: Tensor) -> Tensor:
@@ -28,14 +27,8 @@ def masked_product(g: Tensor, weight: Tensor, starts: Tensor, index: Tensor) -> 
     rows, width = g.shape
     columns = weight.T.contiguous()
     out = torch.zeros((rows, weight.shape[1]), dtype=g.dtype)
-    call = _machine(REAL[g.dtype]).call
     arrays = (starts, index, g.contiguous(), columns, out)
-    addresses = [a.data_ptr() for a in arrays]
-
-    def part(first: int, last: int, held: tuple[Tensor, ...] = arrays) -> None:
-        call(*addresses, first, last, width, out.shape[1])
-
-    spread(part, rows, 64)
+    _machine(REAL[g.dtype]).shared(rows, arrays, width, out.shape[1], grain=64)
     return out
 
 

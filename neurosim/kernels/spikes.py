@@ -11,7 +11,6 @@ from torch import Tensor
 from neurosim.kernels.assembly import Assembly
 from neurosim.kernels.machine import Machine
 from neurosim.kernels.memory import shelf
-from neurosim.kernels.threads import spread
 
 WORD = 64  # bits
 MOST = 1 << 31  # events that a list can hold
@@ -47,8 +46,7 @@ def pack(x: Tensor) -> Packed:
     rows, n = x.shape
     bits = torch.empty(rows, words(n), dtype=torch.int64)
     found = torch.zeros(rows, 2, dtype=torch.int64)
-    call = _packing(REAL[x.dtype]).call
-    spread(lambda a, b: call(x.data_ptr(), bits.data_ptr(), found.data_ptr(), a, b, n), rows, _grain(n))
+    _packing(REAL[x.dtype]).shared(rows, (x, bits, found), n, grain=_grain(n))
     count, other = found.sum(0).tolist() if rows else (0, 0)
     return Packed(bits, count, other == 0)
 
@@ -72,7 +70,7 @@ def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
     listing, grain = _listing().call, _grain(width * WORD // 4)
     starts = _counts(bits).cumsum(0, dtype=torch.int32)
     index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
-    spread(lambda a, b: listing(bits.data_ptr(), starts.data_ptr(), index.data_ptr(), a, b, width), rows, grain)
+    _listing().shared(rows, (bits, starts, index), width, grain=grain)
     return starts, index
 
 
@@ -85,17 +83,14 @@ def _counts(bits: Tensor) -> Tensor:
     """Return 0 and the number of bits set in each row: [R + 1] of int32."""
     rows, width = bits.shape
     counts = torch.zeros(rows + 1, dtype=torch.int32)
-    call = _counting().call
-    grain = _grain(width * WORD // 4)
-    spread(lambda a, b: call(bits.data_ptr(), counts.data_ptr() + 4, a, b, width), rows, grain)
+    _counting().shared(rows, (bits, counts[1:]), width, grain=_grain(width * WORD // 4))
     return counts
 
 
 def unpack(bits: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     """Return ``bits`` [R, ceil(n / 64)] as zeros and ones [R, n]."""
     x = shelf.empty((bits.shape[0], n), dtype)
-    call = _unpacking(REAL[dtype]).call
-    spread(lambda a, b: call(bits.data_ptr(), x.data_ptr(), a, b, n), bits.shape[0], _grain(n))
+    _unpacking(REAL[dtype]).shared(bits.shape[0], (bits, x), n, grain=_grain(n))
     return x
 
 
@@ -104,8 +99,7 @@ def near(values: Tensor, reach: float) -> Tensor:
     rows, n = values.shape
     values = values.contiguous()
     bits = torch.empty(rows, words(n), dtype=torch.int64)
-    call = _marking(REAL[values.dtype]).call
-    spread(lambda a, b: call(values.data_ptr(), bits.data_ptr(), a, b, n, reach), rows, _grain(n))
+    _marking(REAL[values.dtype]).shared(rows, (values, bits), n, reach, grain=_grain(n))
     return bits
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from neurosim.kernels import openmp
+
 Part = Callable[[], None]
 
 
@@ -65,6 +67,10 @@ def at_once(parts: Sequence[Part]) -> None:
     A part holds what it works on: if the caller is interrupted while it waits, the others still run to their end.
     Their threads are then not used again.
     """
+    torchs_own = openmp.team()
+    if torchs_own is not None:
+        torchs_own.run(parts)
+        return
     busy = []
     for part in parts[1:]:
         worker = _worker()
@@ -90,14 +96,22 @@ def spread(part: Callable[[int, int], None], total: int, grain: int = 1, whole: 
     whole : int
         Pieces are handed out in multiples of this.
     """
-    workers = min(torch.get_num_threads(), max(total // grain, 1), -(-total // whole))
+    workers, share = shares(total, grain, whole)
     if workers <= 1:
         if total:
             part(0, total)
         return
+    at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
+
+
+def shares(total: int, grain: int, whole: int) -> tuple[int, int]:
+    """Return how many threads are worth their while for `total` pieces, and how many pieces each does; see `spread`."""
+    workers = min(torch.get_num_threads(), max(total // grain, 1), -(-total // whole))
+    if workers <= 1:
+        return workers, total
     share = -(-total // workers)
     share += -share % whole
-    at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
+    return -(-total // share), share
 
 
 def _worker() -> _Worker:
