@@ -7,6 +7,7 @@ from neurosim.cores.integrate_and_fire import integrate_and_fire
 from neurosim.cores.leaky_integrator import leaky_integrator
 from neurosim.cores.lif import lif
 from neurosim.cores.reset import Reset
+from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
 from neurosim.cores.surrogate import (
     Surrogate,
     atan,
@@ -29,6 +30,7 @@ __all__ = [
     "atan",
     "core",
     "cubalif",
+    "delta",
     "exponential",
     "fast_sigmoid",
     "integrate_and_fire",
@@ -37,6 +39,9 @@ __all__ = [
     "multi_gaussian",
     "rectangle",
     "seconds",
+    "sigma",
+    "sigma_delta",
+    "sigma_delta_cumulative",
     "sigmoid",
     "smooth",
     "straight_through",

@@ -47,7 +47,7 @@ def run(
         return operator.run_core(plan, i, list(state), list(per_neuron), forward_uniforms, backward_uniforms)
     if not torch.is_grad_enabled() and not transformed():
         return _kernels(i).forward(find(plan), i, state, per_neuron, forward_uniforms)
-    return _Straight.apply(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
+    return _Straight.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
 
 
 def active(plan: str, stored: Sequence[Tensor]) -> Tensor | None:
@@ -73,13 +73,13 @@ def _kernels(i: Tensor) -> ModuleType:
 
 class _Straight(Straight):
     @staticmethod
-    def forward(plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
+    def forward(_: bool, plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
         i, state, per_neuron = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
         return tuple(_kernels(i).forward(find(plan), i, state, per_neuron, forward))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        plan, states, _, backward, _, *tensors = inputs
+        _, plan, states, _, backward, _, *tensors = inputs
         operator.remember(ctx, plan, tensors[:states], tensors[states:], backward, output)
         ctx.mark_non_differentiable(*output[1 + states :])
 
@@ -87,10 +87,10 @@ class _Straight(Straight):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         arguments = operator.recall(ctx, grads)
         if transformed():
-            return None, None, None, None, *apart(_backward, *arguments)
+            return None, None, None, None, None, *apart(_backward, *arguments)
         with torch.no_grad():
             found = _backward(*arguments)
-        return None, None, None, None, *once(found)
+        return None, None, None, None, None, *once(found)
 
 
 def _backward(plan: str, g_out: Tensor, *others: Any) -> list[Tensor]:

@@ -57,9 +57,7 @@ def streams(result: Tensor) -> bool:
     return result.numel() * result.element_size() >= _STREAM and row % LINE == 0 and result.data_ptr() % LINE == 0
 
 
-def _run(
-    machine: Machine, arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]
-) -> None:
+def _run(machine: Machine, arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]) -> None:
     steps = over_time.shape[0]
     width = over_time[0].numel() if steps else 0
     large = width > 4 * BLOCK * torch.get_num_threads()

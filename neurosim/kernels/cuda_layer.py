@@ -57,6 +57,7 @@ def backward(
     g_out: Tensor,
     g_states: Sequence[Tensor],
     kept: Sequence[Tensor],
+    listed: tuple[Tensor, Tensor] | None = None,
 ) -> Gradients:
     """Return the gradients; the arguments are those of the same function on the CPU, ``neurosim.kernels.layer``."""
     plan, (steps, batch, _) = layer.plan, g_out.shape

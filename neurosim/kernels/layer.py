@@ -15,6 +15,7 @@ from neurosim.kernels.masked_product import masked_product
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
 from neurosim.kernels.spikes import REAL, events, pack, unpack, words
+from neurosim.kernels.tiles import tiled, untiled
 
 # Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
 CROSSOVER = 0.25
@@ -65,6 +66,8 @@ class Result(NamedTuple):
         Without rows where the neurons send no spikes, or their surrogate is zero nowhere.
     kept : list of Tensor
         For the backward pass: values of each step [T, B, N], or states at the borders [chunks, B, N].
+    listed : tuple of Tensor, optional
+        The events of the input, if they were listed.
     """
 
     out: Tensor
@@ -74,6 +77,7 @@ class Result(NamedTuple):
     bits: Tensor
     active: Tensor
     kept: list[Tensor]
+    listed: tuple[Tensor, Tensor] | None = None
 
 
 def chunks(steps: int, chunk: int) -> list[tuple[int, int]]:
@@ -117,19 +121,6 @@ def _shape(layer: Layer, ones: bool) -> Shape:
     return Shape(layer.plan.key, real, lanes, width % lanes != 0, not ones, layer.bias is not None, layer.chunk > 0)
 
 
-def tiled(weight: Tensor, lanes: int) -> Tensor:
-    """Return ``weight`` [N, n] as [tiles, n, lanes]: one row of a tile for each source."""
-    width, sources = weight.shape
-    tiles = -(-width // lanes)
-    if width < tiles * lanes:
-        weight = torch.nn.functional.pad(weight, (0, 0, 0, tiles * lanes - width))
-    return weight.view(tiles, lanes, sources).transpose(1, 2).contiguous()
-
-
-def _untiled(weight: Tensor, width: int) -> Tensor:
-    return weight.transpose(1, 2).reshape(-1, weight.shape[1])[:width]
-
-
 def _event_forward(
     layer: Layer, x: Tensor, came: Tensor, ones: bool, starts: Tensor, index: Tensor, state: Sequence[Tensor]
 ) -> Result:
@@ -158,7 +149,7 @@ def _event_forward(
     arrays += [bits] * has_bits(layer.plan) + [active] * has_active(layer.plan)
     sizes = (steps, batch, width, sources, layer.chunk)
     machine.shared(weight.shape[0] * batch, arrays, *sizes, *layer.forward_uniforms, grain=_grain(steps))
-    return Result(out, states, came, ones, bits, active, kept)
+    return Result(out, states, came, ones, bits, active, kept, (starts, index))
 
 
 def _grain(steps: int) -> int:
@@ -185,6 +176,7 @@ def backward(
     g_out: Tensor,
     g_states: Sequence[Tensor],
     kept: Sequence[Tensor],
+    listed: tuple[Tensor, Tensor] | None = None,
 ) -> Gradients:
     """Return the gradients.
 
@@ -206,16 +198,19 @@ def backward(
         Gradients of output and last state.
     kept : sequence of Tensor
         As the forward pass left it.
+    listed : tuple of Tensor, optional
+        The events of `came`, where they are still at hand.
     """
-    starts, index = events(came)
+    starts, index = events(came) if listed is None else listed
     if index.numel() > CROSSOVER * came.shape[0] * sources:
         return _dense_backward(layer, x, came, sources, wanted, needed, g_out, g_states, kept)
     g_out = g_out.contiguous()
     steps, batch, width = g_out.shape
     shape = _shape(layer, x is None)
     machine = backward_machine(shape, needed)
-    weight = tiled(layer.weight, shape.lanes)
-    g_weight = torch.zeros_like(weight)
+    tiles = -(-width // shape.lanes)
+    g_weight = torch.zeros(tiles, sources, shape.lanes, dtype=g_out.dtype)
+    weight = tiled(layer.weight, shape.lanes) if layer.chunk else g_weight  # not read then
     g_i = shelf.empty_like(g_out) if needed else None
     g_bias = None if layer.bias is None else torch.empty_like(layer.bias)
     g_initial = [g.contiguous().clone() for g in g_states]
@@ -224,14 +219,14 @@ def backward(
     arrays = [starts, index, *([] if x is None else [x]), weight, *([] if layer.bias is None else [layer.bias])]
     arrays += [g_weight, *([] if g_bias is None else [g_bias]), g_out, *([] if g_i is None else [g_i]), *kept]
     if layer.chunk:
-        arrays.append(torch.empty(weight.shape[0], len(layer.plan.saved), layer.chunk, shape.lanes, dtype=g_out.dtype))
+        arrays.append(torch.empty(tiles, len(layer.plan.saved), layer.chunk, shape.lanes, dtype=g_out.dtype))
     arrays += [*g_initial, *coefficients, *shares]
     numbers = [*layer.backward_uniforms, *(layer.forward_uniforms if layer.chunk else ())]
-    machine.shared(weight.shape[0], arrays, steps, batch, width, sources, layer.chunk, *numbers)
+    machine.shared(tiles, arrays, steps, batch, width, sources, layer.chunk, *numbers)
     g_x = None
     if g_i is not None:
         g_x = _inward(g_i.flatten(0, 1), layer.weight, wanted).view(steps, batch, sources)
-    return Gradients(g_x, _untiled(g_weight, width), g_bias, g_initial, shares)
+    return Gradients(g_x, untiled(g_weight, width), g_bias, g_initial, shares)
 
 
 def _inward(g: Tensor, weight: Tensor, wanted: Tensor | None) -> Tensor:

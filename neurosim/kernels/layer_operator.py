@@ -59,7 +59,7 @@ def run(
     if not plain(tensors):
         output = run_layer(plan, x, came, wanted, weight, bias, list(state), list(per_neuron), *numbers, chunk)
     elif torch.is_grad_enabled() or transformed():
-        output = _Straight.apply(plan, chunk, len(state), *numbers, *tensors)
+        output = _Straight.run(plan, chunk, len(state), *numbers, *tensors)
     else:
         made = Layer(find(plan), weight, bias, per_neuron, *numbers, chunk)
         output = _listed(_functions(x).forward(made, x, came, state))
@@ -214,6 +214,7 @@ def _remember(
     states: int,
     output: Sequence[Tensor],
     ones: bool,
+    listed: Sequence[Tensor] = (),
 ) -> None:
     """Keep in `ctx` what the backward pass reads: of an input of zeros and ones just its bits."""
     x, came, wanted, weight, bias, *rest = tensors
@@ -224,8 +225,9 @@ def _remember(
     packed, _, _, _, *kept = after[states:]
     saved = kept if chunk else [kept[plan.position(node)] for node in plan.saved]
     ctx.save_for_backward(
-        None if ones else x, packed if came is None else came, wanted, weight, bias, *per_neuron, *saved
+        None if ones else x, packed if came is None else came, wanted, weight, bias, *per_neuron, *saved, *listed
     )
+    ctx.listed = len(listed)
     ctx.made, ctx.sources, ctx.coefficients = made, x.shape[-1], len(per_neuron)
     ctx.out_shape, ctx.state_shapes = output[0].shape, [s.shape for s in state if s is not None]
     ctx.set_materialize_grads(False)
@@ -235,7 +237,7 @@ def _recall(ctx: Any, grads: Sequence[Tensor | None], needed: bool) -> tuple[Any
     """Return the arguments of the backward operator."""
     x, came, wanted, weight, bias, *rest = ctx.saved_tensors
     key, chunk, forward, backward = ctx.made
-    per_neuron, kept = rest[: ctx.coefficients], rest[ctx.coefficients :]
+    per_neuron, kept = rest[: ctx.coefficients], rest[ctx.coefficients : len(rest) - ctx.listed]
     g_out = weight.new_zeros(ctx.out_shape) if grads[0] is None else grads[0]
     g_states = [
         weight.new_zeros(shape) if g is None else g for g, shape in zip(grads[1:], ctx.state_shapes, strict=False)
@@ -247,7 +249,7 @@ def _recall(ctx: Any, grads: Sequence[Tensor | None], needed: bool) -> tuple[Any
 class _Straight(Straight):
     @staticmethod
     def forward(
-        key: str, chunk: int, states: int, numbers: list[float], back: list[float], *tensors: Tensor | None
+        plain: bool, key: str, chunk: int, states: int, numbers: list[float], back: list[float], *tensors: Tensor | None
     ) -> tuple[Tensor, ...]:
         x, came, _, weight, bias, *rest = tensors
         assert x is not None and weight is not None
@@ -255,28 +257,32 @@ class _Straight(Straight):
         result = _functions(x).forward(made, x, came, rest[:states])
         if came is not None:
             result = result._replace(came=came[:0])
-        return tuple(_listed(result))
+        output = tuple(_listed(result))
+        # Where all is kept, the list of events is small beside it; its length is not known to a transform.
+        return (*output, *result.listed) if plain and not chunk and result.listed is not None else output
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        key, chunk, states, numbers, back, *tensors = inputs
+        _, key, chunk, states, numbers, back, *tensors = inputs
         # Under a transform the bits cannot be asked: x is then kept unless its maker packed it.
         ones = tensors[1] is not None if transformed() else bool(output[2 + states])
-        _remember(ctx, (key, chunk, numbers, back), tuple(tensors), states, output, ones)
+        listed = [t for t in output[-2:] if t.dtype is torch.int32]
+        _remember(ctx, (key, chunk, numbers, back), tuple(tensors), states, output, ones, listed)
         ctx.mark_non_differentiable(*output[1 + states :])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        needed, biased = ctx.needs_input_grad[5], ctx.needs_input_grad[9]
+        needed, biased = ctx.needs_input_grad[6], ctx.needs_input_grad[10]
         arguments = _recall(ctx, grads, needed)
         if transformed():
             g_x, g_weight, g_bias, *others = apart(_backward, *arguments)
             given = (g_x if needed else None, None, None, g_weight, g_bias if biased else None, *others)
-            return None, None, None, None, None, *given
+            return None, None, None, None, None, None, *given
         with torch.no_grad():
-            g_x, g_weight, g_bias, *others = _backward(*arguments)
+            listed = tuple(ctx.saved_tensors[-2:]) if ctx.listed else None
+            g_x, g_weight, g_bias, *others = _backward(*arguments, listed)
         for_x, *for_others = once([g_x if needed else None, g_weight, g_bias if biased else None, *others])
-        return None, None, None, None, None, for_x, None, None, *for_others
+        return None, None, None, None, None, None, for_x, None, None, *for_others
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:

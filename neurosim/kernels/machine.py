@@ -55,9 +55,7 @@ class Machine:
         self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
         Machine.made += 1
 
-    def shared(
-        self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1
-    ) -> None:
+    def shared(self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1) -> None:
         """Call with `total` pieces of work shared out over torch's number of threads.
 
         Parameters

@@ -60,7 +60,7 @@ def run(
         )
     if not torch.is_grad_enabled() and not transformed():
         return _forward(find(plan), drive, weight, z0, state, per_neuron, forward_uniforms)
-    return _Straight.apply(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
+    return _Straight.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
 
 
 def bits_of(plan: str, weight: Tensor, stored: Sequence[Tensor]) -> Tensor | None:
@@ -272,13 +272,13 @@ for _device in ("cpu", "cuda"):
 
 class _Straight(Straight):
     @staticmethod
-    def forward(plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
+    def forward(_: bool, plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
         drive, weight, z0, *rest = tensors
         return tuple(_forward(find(plan), drive, weight, z0, rest[:states], rest[states:], forward))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        plan, states, _, backward, _, weight, z0, *rest = inputs
+        _, plan, states, _, backward, _, weight, z0, *rest = inputs
         _remember(ctx, plan, (weight, z0), states, rest[states:], backward, output)
         ctx.mark_non_differentiable(*output[2 + states :])
 
@@ -286,11 +286,11 @@ class _Straight(Straight):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         plan, *arguments = _recall(ctx, grads)
         if transformed():
-            return None, None, None, None, *apart(_gradients, plan, *arguments)
-        learned = ctx.needs_input_grad[5]
+            return None, None, None, None, None, *apart(_gradients, plan, *arguments)
+        learned = ctx.needs_input_grad[6]
         with torch.no_grad():
             g_drive, g_weight, *rest = _backward(learned, find(plan), *arguments)
-        return None, None, None, None, *once([g_drive, g_weight if learned else None, *rest])
+        return None, None, None, None, None, *once([g_drive, g_weight if learned else None, *rest])
 
 
 def _gradients(plan: str, *arguments: Any) -> list[Tensor]:

@@ -25,7 +25,27 @@ def transformed() -> bool:
 
 
 class Straight(torch.autograd.Function):
-    """What the straight calls share: under ``torch.func.vmap`` one call for each element."""
+    """What the straight calls share: under ``torch.func.vmap`` one call for each element.
+
+    A subclass gives `forward` without a context, `setup_context` and `backward`. In plain code they run as one function
+    with a context: torch looks at the signature of the other form at every call, which costs as much as a small kernel.
+    """
+
+    def __init_subclass__(cls) -> None:
+        def forward(ctx: Any, *args: Any) -> Any:
+            output = cls.forward(*args)
+            cls.setup_context(ctx, args, output)
+            return output
+
+        members = {"forward": staticmethod(forward), "backward": staticmethod(cls.backward)}
+        cls._plain = type(cls.__name__, (torch.autograd.Function,), members)
+
+    _plain: type[torch.autograd.Function]
+
+    @classmethod
+    def run(cls, *args: Any) -> Any:
+        """Apply the function, as a transform can follow it where one is at work; `forward` is told first if none is."""
+        return cls.apply(False, *args) if transformed() else cls._plain.apply(True, *args)
 
     @classmethod
     def vmap(cls, info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:

@@ -1,0 +1,221 @@
+"""Lateral neurons that learn, by a Hebbian and an anti-Hebbian rule, the subspace in which their inputs lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.synapses.synapse import count
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantised:
+    r"""Lateral neurons that answer with a number of spikes: their response is cut off and rounded.
+
+    .. math:: y \leftarrow \frac{S}{N} \, \mathrm{round}\!\left(N \, \mathrm{clip}(y, -S, S) / S\right)
+
+    Parameters
+    ----------
+    scale : float
+        Largest response S, above 0.
+    steps : int
+        Number of spikes N that the largest response takes, from 1.
+
+    References
+    ----------
+    Xiao et al., ICLR 2024, and the authors' program, whose defaults these are.
+    """
+
+    scale: float = 20.0
+    steps: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the two numbers."""
+        if not 0 < self.scale < math.inf:
+            raise InputError(f"Quantised: scale is the largest response, above 0; got {self.scale!r}.")
+        count("Quantised", "steps", self.steps)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Return the responses as they are sent."""
+        return (y.clamp(-self.scale, self.scale) * (self.steps / self.scale)).round() * (self.scale / self.steps)
+
+
+class LateralBank(nn.Module):
+    r"""A bank of lateral neurons beside a layer's inputs: Oja's subspace rule, row by row of a matrix H.
+
+    .. math:: y = H x, \quad \hat x = H^\top y, \quad
+              \Delta = \langle y\,(x - \hat x)^\top \rangle, \quad
+              M \leftarrow m\,M + (1 - m)\,\Delta, \quad H \leftarrow H + \eta\,M
+
+    :math:`y` is the Hebbian direction, :math:`\hat x`, what the bank explains, the anti-Hebbian one. Both count all
+    rows; frozen rows change neither H nor M. New rows so learn what the frozen ones leave over, and come to stand at
+    right angles to them. The rows converge to an orthonormal basis of the principal subspace, not to its axes.
+
+    Parameters
+    ----------
+    inputs : int
+        Number n of neurons, or of values of a patch, that the bank looks at.
+    rate : float
+        Learning rate :math:`\eta`, above 0.
+    momentum : float
+        m, in [0, 1).
+    iterations : int
+        Updates from each batch of samples, from 1.
+    limit : float
+        Bound of each element of :math:`\Delta`, above 0.
+    spiking : Quantised, optional
+        Rounds the responses y; None leaves them real.
+
+    Attributes
+    ----------
+    weight : Tensor [M, n]
+        H; no row in the beginning.
+    drift : Tensor [M, n]
+        M, the running mean of the updates.
+    frozen : int
+        Number of rows, the first ones, that no longer learn.
+
+    Raises
+    ------
+    InputError
+        For a number out of range.
+    ShapeError
+        When samples do not have n values.
+
+    References
+    ----------
+    Xiao et al., "Hebbian learning based orthogonal projection for continual learning of spiking neural networks",
+    ICLR 2024, arXiv:2402.11984. Oja, "Neural networks, principal components, and subspaces", 1989.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.synapses.lateral import LateralBank
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> basis = torch.linalg.qr(torch.randn(8, 2, generator=generator)).Q
+    >>> bank = LateralBank(8, rate=0.1)
+    >>> bank.grow(2)
+    >>> for _ in range(100):
+    ...     bank.learn(torch.randn(64, 2, generator=generator) @ basis.T)
+    >>> bank.freeze()
+    >>> x = torch.randn(5, 2, generator=generator) @ basis.T
+    >>> bank.orthogonal(x).abs().max() < 1e-2
+    tensor(True)
+    """
+
+    weight: Tensor
+    drift: Tensor
+    _frozen: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        *,
+        rate: float = 0.01,
+        momentum: float = 0.9,
+        iterations: int = 5,
+        limit: float = 10.0,
+        spiking: Quantised | None = None,
+    ) -> None:
+        super().__init__()
+        self.inputs = count("LateralBank", "inputs", inputs)
+        self.iterations = count("LateralBank", "iterations", iterations)
+        for name, value, low, high in (("rate", rate, 0, math.inf), ("limit", limit, 0, math.inf)):
+            if not low < value < high:
+                raise InputError(f"LateralBank: {name} must be a number above 0; got {value!r}.")
+        if not 0 <= momentum < 1:
+            raise InputError(f"LateralBank: momentum must be in [0, 1); got {momentum!r}.")
+        self.rate, self.momentum, self.limit, self.spiking = rate, momentum, limit, spiking
+        self.register_buffer("weight", torch.empty(0, inputs))
+        self.register_buffer("drift", torch.empty(0, inputs))
+        self.register_buffer("_frozen", torch.tensor(0))
+
+    @property
+    def frozen(self) -> int:
+        """Number of rows that no longer learn."""
+        return int(self._frozen)
+
+    def freeze(self) -> None:
+        """Stop the learning of all rows there are."""
+        self._frozen.fill_(len(self.weight))
+
+    def grow(self, rows: int) -> None:
+        """Add `rows` new lateral neurons whose weights are orthonormal, drawn by chance; from 0."""
+        count("LateralBank.grow", "rows", rows, low=0)
+        fresh = self.weight.new_empty(rows, self.inputs)
+        if rows:
+            nn.init.orthogonal_(fresh)
+        self.weight = torch.cat((self.weight, fresh))
+        self.drift = torch.cat((self.drift, torch.zeros_like(fresh)))
+
+    def response(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Return what the lateral neurons (with `frozen` only those that no longer learn) answer to `x` [..., n]."""
+        self._check(x)
+        y = x @ (self.weight[: self.frozen] if frozen else self.weight).T
+        return y if self.spiking is None else self.spiking(y)
+
+    def explained(self, x: Tensor) -> Tensor:
+        """Return the part of `x` [..., n] that the frozen rows explain, ``H^T H x``."""
+        return self.response(x, frozen=True) @ self.weight[: self.frozen]
+
+    def orthogonal(self, x: Tensor) -> Tensor:
+        """Return the part of `x` [..., n] that the frozen rows leave over, ``x - H^T H x``."""
+        return x - self.explained(x)
+
+    @torch.no_grad()
+    def learn(self, x: Tensor) -> None:
+        """Learn from samples `x` [N, n]: `iterations` updates."""
+        self._check(x)
+        if not len(x) or self.frozen == len(self.weight):
+            return
+        for _ in range(self.iterations):
+            y = self.response(x)
+            rest = x - y @ self.weight
+            self._step(y[:, self.frozen :].T @ rest / len(x))
+
+    @torch.no_grad()
+    def learn_moment(self, moment: Tensor) -> None:
+        r"""Learn from the second moment :math:`C = \langle x x^\top \rangle` [n, n] of samples, as `learn` from them.
+
+        With real responses :math:`\Delta = H C (1 - H^\top H)`, whatever the number of samples; rounded ones need the
+        samples themselves.
+        """
+        if self.spiking is not None:
+            raise InputError("LateralBank: rounded responses do not follow from a second moment; use learn(x).")
+        if moment.shape != (self.inputs, self.inputs):
+            raise ShapeError(
+                f"LateralBank: the second moment must be [{self.inputs}, {self.inputs}]; got {list(moment.shape)}."
+            )
+        if self.frozen == len(self.weight):
+            return
+        for _ in range(self.iterations):
+            driven = self.weight[self.frozen :] @ moment
+            self._step(driven - (driven @ self.weight.T) @ self.weight)
+
+    def _step(self, change: Tensor) -> None:
+        """Take one step of the rows that learn."""
+        drift, weight = self.drift[self.frozen :], self.weight[self.frozen :]
+        drift.mul_(self.momentum).add_(change.clamp_(-self.limit, self.limit), alpha=1 - self.momentum)
+        weight.add_(drift, alpha=self.rate)
+
+    def _check(self, x: Tensor) -> None:
+        if x.shape[-1] != self.inputs:
+            raise ShapeError(f"LateralBank: samples must be [..., {self.inputs}]; got {list(x.shape)}.")
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        # A bank grows: one that is loaded has as many rows as the one that was saved.
+        for name in ("weight", "drift"):
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and saved.shape[1:] == (self.inputs,):
+                setattr(self, name, getattr(self, name).new_empty(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{self.inputs}, rows={len(self.weight)}, frozen={self.frozen}, rate={self.rate}"
