@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neurosim.errors import InputError
 from neurosim.population import State
 from neurosim.synapses import Synapse
+from neurosim.synapses.delayed import Delayed
 
 
 class Input(nn.Module):
@@ -82,8 +83,22 @@ class Connection:
     delay_steps: int
     delay: float
 
-    def __call__(self, z: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
-        """Return the current that spikes `z` [T, B, ...] cause, delay aside; the first map is told what is known."""
+    @property
+    def memory(self) -> int:
+        """Steps of spikes before those of a call that the synapses need."""
+        return sum(synapse.memory for synapse in self.synapses)
+
+    def __call__(
+        self, z: Tensor, bits: Tensor | None = None, active: Tensor | None = None, through_time: bool = True
+    ) -> Tensor:
+        """Return the current that spikes `z` [memory + T, B, ...] cause, delay aside.
+
+        The first map is told what is known.
+        """
+        if self.memory:
+            for synapse in self.synapses:
+                z = synapse.over(z, through_time=through_time) if isinstance(synapse, Delayed) else synapse(z)
+            return z
         first, *others = self.synapses
         told = (bits is not None or active is not None) and type(first).forward is Synapse.forward
         z = first(z, bits, active) if told else first(z)
@@ -99,8 +114,8 @@ class NetworkState(NamedTuple):
     ----------
     nodes : dict of str to NamedTuple of Tensor [B, ...]
         State of each population.
-    edges : dict of str to Tensor [delay steps, B, ...]
-        Spikes under way on each delayed edge, the oldest first.
+    edges : dict of str to Tensor [delay steps + memory, B, ...]
+        Spikes under way on each edge with a delay, or with synapses that have delays of their own; the oldest first.
     """
 
     nodes: dict[str, State]

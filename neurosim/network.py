@@ -115,8 +115,8 @@ class Network(nn.Module):
             return first.new_empty((1, batch, *self._shapes[name]))
 
         nodes = {name: node.initial_state(like(name)) for name, node in self.populations().items()}
-        delayed = (edge for edge in self.edges if edge.delay_steps)
-        zeros = {e.name: first.new_zeros((e.delay_steps, batch, *self._shapes[e.source])) for e in delayed}
+        kept = {edge: edge.delay_steps + edge.memory for edge in self.edges}
+        zeros = {e.name: first.new_zeros((n, batch, *self._shapes[e.source])) for e, n in kept.items() if n}
         return NetworkState(nodes, zeros)
 
     def forward(

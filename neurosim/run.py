@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -113,8 +114,8 @@ class Run:
             return False
         came, wanted = (None, None) if mixing else self._known(edge)
         x = self._arriving(edge)
-        for synapse in before:
-            x = synapse(x)
+        if before:
+            x = dataclasses.replace(edge, synapses=before)(x, through_time=self.through_time)
         last.output_shape(tuple(x.shape[2:]))
         self.nodes[name], values, self.sent[name] = node.driven(
             x,
@@ -134,7 +135,7 @@ class Run:
     def _known(self, edge: Connection) -> tuple[Tensor | None, Tensor | None]:
         """Return bits and mask of what an edge carries, where they are at hand: of no other step than z itself."""
         sent = self.sent.get(edge.source)
-        return (None, None) if sent is None or edge.delay_steps else (sent.bits, sent.active)
+        return (None, None) if sent is None or edge.name in self.edges else (sent.bits, sent.active)
 
     @property
     def _saves_memory(self) -> bool:
@@ -146,6 +147,8 @@ class Run:
         if not self._saves_memory or not self.steps or name in self.wanted or not isinstance(node, Neuron):
             return False
         start = self.nodes[name]
+        if any(edge.memory for edge in edges):
+            return False
         weights = [p for edge in edges for s in edge.synapses for p in s.parameters()] + list(node.parameters())
 
         def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, State]:
@@ -170,7 +173,12 @@ class Run:
     def _current(self, edge: Connection, z: Tensor) -> Tensor:
         """Return the current that spikes `z` cause, from weights that learn from traces where there are any."""
         if self.traces is None:
-            return edge(z, *self._known(edge))
+            return edge(z, *self._known(edge), through_time=self.through_time)
+        if edge.memory:
+            raise InputError(
+                f"edge {edge.name!r}: weights cannot learn from traces where synapses have delays of their own; use "
+                "another rule, such as BPTT."
+            )
         target = self.net.nodes[edge.target]
         decay = target.decay("tau_mem") if isinstance(target, Neuron) and "tau_mem" in target.core.parameters else None
         if not isinstance(decay, float):
@@ -185,13 +193,14 @@ class Run:
     def _arriving(self, edge: Connection) -> Tensor:
         """Return the spikes that reach the synapses of an edge from outside a cycle, delayed as it says."""
         z = self.outputs[edge.source]
-        if not edge.delay_steps:
+        if edge.name not in self.edges:
             return z
-        if not self.through_time:
+        if edge.delay_steps and not self.through_time:
             z = z.detach()
         line = torch.cat((self.edges[edge.name], z))
-        self.edges[edge.name] = line[self.steps :]
-        return line[: self.steps]
+        left = line[self.steps :]
+        self.edges[edge.name] = left if self.through_time else left.detach()
+        return line[: edge.memory + self.steps]
 
     def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, Tensor | None]) -> None:
         stretch = min(edge.delay_steps for edge in inner if edge.delay_steps)
@@ -203,12 +212,15 @@ class Run:
                 outer = drive[name]
                 total = None if outer is None else outer[start : start + length]
                 for edge in (e for e in inner if e.target == name):
-                    z = self.edges[edge.name][:length] if edge.delay_steps else pieces[edge.source][-1]
+                    z = pieces[edge.source][-1] if not edge.delay_steps else self.edges[edge.name]
+                    if edge.memory and not edge.delay_steps:
+                        z = torch.cat((self.edges[edge.name], z))
+                    z = z[: edge.memory + length]
                     current = self._current(edge, z)
                     total = current if total is None else total + current
                 assert total is not None
                 pieces[name].append(self._neurons(name, total))
-            for edge in (e for e in inner if e.delay_steps):
+            for edge in (e for e in inner if e.name in self.edges):
                 sent = pieces[edge.source][-1]
                 sent = sent if self.through_time else sent.detach()
                 self.edges[edge.name] = torch.cat((self.edges[edge.name][length:], sent))

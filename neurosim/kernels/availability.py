@@ -45,8 +45,11 @@ def kernels() -> dict[tuple[str, str], str]:
     >>> ns.kernels()["run_core", "cpu"]
     'fused'
     """
-    operators = ("run_core", "run_core_backward")
-    return {(op, device): obstacle(device) or "fused" for op in operators for device in ("cpu", "cuda")}
+    both = ("run_core", "run_layer", "run_recurrent")
+    found = {(op, device): obstacle(device) or "fused" for op in both for device in ("cpu", "cuda")}
+    # On CUDA torch's own convolution and sparse product run.
+    found.update({(op, "cpu"): obstacle("cpu") or "fused" for op in ("event_conv", "event_sparse")})
+    return {(op + way, device): status for (op, device), status in found.items() for way in ("", "_backward")}
 
 
 def required() -> bool:

@@ -15,7 +15,7 @@ from neurosim.kernels.plan import Plan
 
 REAL = {torch.float32: "float", torch.float64: "double"}
 _STREAM = 4 << 20  # bytes of a result from which it is written past the caches
-_WORTH_A_THREAD = 1 << 15  # neuron-steps; below, handing work to a thread costs more than it saves
+_WORTH_A_THREAD = 1 << 16  # neuron-steps; below, a thread that comes late costs more than it saves
 
 
 def forward(

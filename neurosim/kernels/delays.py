@@ -77,7 +77,7 @@ def deliver(packed: Packed, batch: int, lists: DelayLists) -> Tensor:
         The spikes of ``memory + T`` steps, a row for each step and sample; the first `memory` steps were before this
         run.
     batch : int
-        Samples in a step.
+        Samples in a step, from 1.
     lists : DelayLists
         In float32 or float64.
 
@@ -86,7 +86,7 @@ def deliver(packed: Packed, batch: int, lists: DelayLists) -> Tensor:
     Tensor [T, B, n_out]
         Of each neuron the sum over spikes in order of their step, then of their neuron, from 0 on.
     """
-    steps = packed.bits.shape[0] // max(batch, 1) - lists.memory
+    steps = packed.bits.shape[0] // batch - lists.memory
     out = lists.weight.new_zeros((steps, batch, lists.n_out))
     if not packed.count:
         return out

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from neurosim.kernels.availability import DTYPES, fused
-from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows
+from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows, tile
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.spikes import REAL
-from neurosim.kernels.straight import plain, transformed
+from neurosim.kernels.straight import once, plain, transformed
 
 
 class Weights(NamedTuple):
@@ -61,14 +61,15 @@ def memory(drive: Tensor, trace: Tensor, start: Tensor, weights: Weights, kappa:
 
     Parameters
     ----------
-    drive : Tensor [T, B, N, h]
-        What the synapses of the step give to the hidden units; T and B are 1 or more.
-    trace : Tensor [B, N, h]
+    drive : Tensor [T, B, N, h']
+        What the synapses of the step give to the hidden units; T and B are 1 or more. h' is h filled up by zeros to
+        whole vectors, see `filled`, and so is d'.
+    trace : Tensor [B, N, h']
         f before the first step.
-    start : Tensor [B, N, d]
+    start : Tensor [B, N, d']
         m before the first step.
     weights : Weights
-        With h and d filled up by zeros to whole vectors, see `filled`.
+        Not filled up.
     kappa : float
         Decay of the trace over a step.
     smooth : bool
@@ -76,18 +77,28 @@ def memory(drive: Tensor, trace: Tensor, start: Tensor, weights: Weights, kappa:
 
     Returns
     -------
-    Tensor [T, B, N, d]
+    Tensor [T, B, N, d']
     """
-    found: Tensor = _Memory.apply(kappa, smooth, drive, trace, start, *weights)
+    tensors = (drive, trace, start, *weights)
+    kept = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    found: Tensor = _Memory.apply(kappa, smooth, kept, *tensors)
     return found
 
 
-def _sizes(drive: Tensor, start: Tensor, smooth: bool) -> Sizes:
+def _sizes(drive: Tensor, start: Tensor, units: tuple[int, int], smooth: bool) -> Sizes:
     _, batch, neurons, hidden = drive.shape
     share = max(batch * neurons // torch.get_num_threads(), 1)
     most = min(most_rows(), batch, share)
     groups = -(-batch // most)
-    return Sizes(REAL[drive.dtype], start.shape[-1], hidden, -(-batch // groups), smooth)
+    return Sizes(REAL[drive.dtype], start.shape[-1], hidden, units, -(-batch // groups), smooth)
+
+
+def _panels(weight: Tensor, outer: int, sizes: Sizes) -> Tensor:
+    """Return ``weight`` [N, inner, ...], filled up to `outer` columns, as a product reads it: panel after panel."""
+    weight = pad(weight, (0, outer - weight.shape[2]))
+    width, whole = tile(sizes, outer)
+    first = weight[..., :whole].unflatten(2, (-1, width)).transpose(1, 2)
+    return torch.cat((first.flatten(1), weight[..., whole:].flatten(1)), dim=1)
 
 
 def _units(drive: Tensor, sizes: Sizes) -> int:
@@ -96,53 +107,61 @@ def _units(drive: Tensor, sizes: Sizes) -> int:
 
 class _Memory(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kappa: float, smooth: bool, *given: Tensor) -> Tensor:
-        drive, trace, start, inward, offset, outward, middle, keep, gain = (t.contiguous() for t in given)
-        sizes = _sizes(drive, start, smooth)
-        steps, batch, neurons, _ = drive.shape
-        kept = any(ctx.needs_input_grad)
+    def forward(ctx: Any, kappa: float, smooth: bool, kept: bool, *given: Tensor) -> Tensor:
+        drive, trace, start = (t.contiguous() for t in given[:3])
+        weights = Weights(*given[3:])
+        sizes = _sizes(drive, start, (weights.inward.shape[2], weights.inward.shape[1]), smooth)
+        steps, batch, neurons, h = drive.shape
+        d = sizes.memory
         held = steps if kept else 1
         values = shelf.empty((steps + 1, *start.shape), drive.dtype)
         values[0] = start
         hidden = shelf.empty((held, *drive.shape[1:]), drive.dtype)
         slope = shelf.empty(hidden.shape if smooth else (1,), drive.dtype)
         squashed = shelf.empty((held, *start.shape), drive.dtype)
-        into, out = (w.transpose(1, 2).contiguous() for w in (inward, outward))
+        into, out = _panels(weights.inward.mT, h, sizes), _panels(weights.outward.mT, d, sizes)
+        offset, middle = _full(weights.offset, h), _full(weights.middle, d)
+        keep, gain = _full(weights.keep, d), _full(weights.gain, d)
         arrays = [drive, trace, values, into, offset, out, middle, keep, gain, hidden, slope, squashed]
-        numbers = (steps, batch, neurons, int(kept), kappa)
-        forward_machine(sizes).shared(_units(drive, sizes), arrays, *numbers)
-        ctx.save_for_backward(values, hidden, slope, squashed, inward, outward, keep, gain)
+        forward_machine(sizes).shared(_units(drive, sizes), arrays, steps, batch, neurons, int(kept), kappa)
+        ctx.save_for_backward(values, hidden, slope, squashed, *weights)
         ctx.kappa, ctx.sizes = kappa, sizes
         return values[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g_memory: Tensor) -> tuple[Tensor | None, ...]:
-        values, hidden, slope, squashed, inward, outward, keep, gain = ctx.saved_tensors
-        g_memory = g_memory.contiguous()
-        steps, batch, neurons, _ = g_memory.shape
-        g_drive, g_hidden = shelf.empty_like(hidden), shelf.empty_like(hidden)
-        g_squashed = shelf.empty_like(squashed)
-        g_trace = torch.empty_like(hidden[0])
-        g_start, share_keep, share_gain = (torch.empty_like(squashed[0]) for _ in range(3))
-        arrays = [g_memory, values, hidden, slope, squashed, inward, outward, keep, gain]
-        arrays += [g_drive, g_hidden, g_squashed, g_trace, g_start, share_keep, share_gain]
-        units = _units(g_drive, ctx.sizes)
-        backward_machine(ctx.sizes).shared(units, arrays, steps, batch, neurons, 1, ctx.kappa)
-        g_inward, g_outward = _outer(g_hidden, values[:-1]), _outer(g_squashed, hidden)
-        return (
-            None,
-            None,
-            g_drive,
-            g_trace,
-            g_start,
-            g_inward,
-            g_hidden.sum((0, 1)),
-            g_outward,
-            g_squashed.sum((0, 1)),
-            share_keep.sum(0),
-            share_gain.sum(0),
-        )
+        with torch.no_grad():
+            found = _gradients(ctx, g_memory)
+        return None, None, None, *once(found)
+
+
+def _gradients(ctx: Any, g_memory: Tensor) -> list[Tensor]:
+    """Return the gradients of drive, trace, start and weights."""
+    values, hidden, slope, squashed, *saved = ctx.saved_tensors
+    weights, sizes = Weights(*saved), ctx.sizes
+    memories, hiddens = sizes.units
+    g_memory = g_memory.contiguous()
+    steps, batch, neurons, d = g_memory.shape
+    g_drive, g_hidden = shelf.empty_like(hidden), shelf.empty_like(hidden)
+    g_squashed = shelf.empty_like(squashed)
+    g_trace = torch.empty_like(hidden[0])
+    g_start, share_keep, share_gain = (torch.empty_like(squashed[0]) for _ in range(3))
+    into, out = _panels(weights.inward, d, sizes), _panels(weights.outward, sizes.hidden, sizes)
+    arrays = [g_memory, values, hidden, slope, squashed, into, out, _full(weights.keep, d), _full(weights.gain, d)]
+    arrays += [g_drive, g_hidden, g_squashed, g_trace, g_start, share_keep, share_gain]
+    backward_machine(sizes).shared(_units(g_drive, sizes), arrays, steps, batch, neurons, 1, ctx.kappa)
+    before, g_hidden, hidden = values[:-1, ..., :memories], g_hidden[..., :hiddens], hidden[..., :hiddens]
+    g_squashed = g_squashed[..., :memories]
+    given = (g_drive, g_trace, g_start)
+    inward, outward = _outer(g_hidden, before), _outer(g_squashed, hidden)
+    offset, middle = g_hidden.sum((0, 1)), g_squashed.sum((0, 1))
+    keep, gain = (share.sum(0)[..., :memories] for share in (share_keep, share_gain))
+    return [*given, *Weights(inward, offset, outward, middle, keep, gain)]
+
+
+def _full(row: Tensor, width: int) -> Tensor:
+    """Return ``row`` [N, n] filled up with zeros to `width`."""
+    return pad(row, (0, width - row.shape[1])).contiguous()
 
 
 def _outer(after: Tensor, before: Tensor) -> Tensor:

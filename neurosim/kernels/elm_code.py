@@ -26,7 +26,9 @@ class Sizes:
     ----------
     real : {"float", "double"}
     memory, hidden : int
-        Memory units and hidden units of a neuron, each a multiple of `lanes`.
+        Memory units and hidden units of a neuron filled up, each a multiple of `lanes`.
+    units : tuple of int
+        How many there are of each before they are filled up.
     rows : int
         Samples of a unit.
     smooth : bool
@@ -36,6 +38,7 @@ class Sizes:
     real: str
     memory: int
     hidden: int
+    units: tuple[int, int]
     rows: int
     smooth: bool
 
@@ -55,6 +58,14 @@ def _wide() -> bool:
     import llvmlite.binding as binding
 
     return bool(binding.get_host_cpu_features().get("avx512f"))
+
+
+def tile(sizes: Sizes, outer: int) -> tuple[int, int]:
+    """Return the columns of a tile of a product with `outer` of them, and how many are in whole tiles."""
+    vectors = outer // sizes.lanes
+    budget = max((_VECTORS[0] if _wide() else _VECTORS[1]) // sizes.rows, 1)
+    size = -(-vectors // -(-vectors // budget))
+    return size * sizes.lanes, vectors // size * size * sizes.lanes
 
 
 def most_rows() -> int:
@@ -116,35 +127,34 @@ class _Loop:
         self,
         source: str,
         weights: str,
-        inner: int,
+        inner: tuple[int, int],
         outer: int,
         start: Callable[[int, str], str],
         done: Callable[[int, str, str], None],
     ) -> None:
-        """Multiply the unit's values [rows, inner] from `source` on with `weights` [inner, outer].
+        """Multiply the unit's values [rows, inner] from `source` on with `weights` [inner, outer] in panels.
 
-        `start` gives what a sum of a sample and a column starts with, `done` is called with the sum.
+        `inner` says how many there are, and how many when filled up. `start` gives what a sum of a sample and a column
+        starts with, `done` is called with the sum.
         """
         code, rows, step = self.code, self.sizes.rows, self.sizes.lanes
-        vectors = outer // step
-        budget = max((_VECTORS[0] if _wide() else _VECTORS[1]) // rows, 1)
-        tile = -(-vectors // -(-vectors // budget))
-        full = vectors // tile
-        sources = [code.at(source, self.row(str(r), inner)) for r in range(rows)]
-        for begin, end, size in ((0, full * tile, tile), (full * tile, vectors, vectors - full * tile)):
+        width, whole = tile(self.sizes, outer)
+        sources = [code.at(source, self.row(str(r), inner[1])) for r in range(rows)]
+        for begin, end, size in ((0, whole, width), (whole, outer, outer - whole)):
             if not size:
                 continue
-            with code.loop(str(begin * step), str(end * step), str(size * step)) as first:
-                columns = [code.whole("add", first, str(c * step)) for c in range(size)]
-                totals = {(r, c): code.variable() for r in range(rows) for c in range(size)}
+            with code.loop(str(begin), str(end), str(size)) as first:
+                panel = code.at(weights, code.whole("mul", first, str(inner[0])))
+                columns = [code.whole("add", first, str(c)) for c in range(0, size, step)]
+                totals = {(r, c): code.variable() for r in range(rows) for c in range(len(columns))}
                 for (r, c), total in totals.items():
                     code.set(total, start(r, columns[c]))
-                with code.loop("0", str(inner)) as k:
-                    line = code.at(weights, code.whole("mul", k, str(outer)))
-                    values = [code.load(line, column) for column in columns]
+                with code.loop("0", str(inner[0])) as k:
+                    line = code.at(panel, code.whole("mul", k, str(size)))
+                    values = [code.load(line, str(c)) for c in range(0, size, step)]
                     for r in range(rows):
                         x = code.splat(code.read(self.sizes.real, sources[r], k))
-                        for c in range(size):
+                        for c in range(len(columns)):
                             code.set(totals[r, c], code.multiply_add(x, values[c], code.get(totals[r, c])))
                 for (r, c), total in totals.items():
                     done(r, columns[c], code.get(total))
@@ -155,17 +165,19 @@ def forward_code(sizes: Sizes) -> Assembly:
 
     Arguments: drive [T, B, N, h], trace before the first step [B, N, h], memory [T + 1, B, N, d] of which the first
     step is given; matrix into the hidden units [N, d, h] and their offset [N, h]; matrix out of them [N, h, d] and its
-    offset [N, d]; what the memory keeps and gains [N, d]; hidden units [T, B, N, h], their slope (if smooth) and the
-    tanh [T, B, N, d], of one step where `kept` is 0; units, steps, batch, neurons, kept; the trace's decay.
+    offset [N, d], both matrices without filler rows and in the panels of `tile`; what the memory keeps and gains
+    [N, d]; hidden units [T, B, N, h], their slope (if smooth) and the tanh [T, B, N, d], of one step where `kept` is 0;
+    units, steps, batch, neurons, kept; the trace's decay.
     """
     names = ("drive", "trace", "memory", "inward", "offset", "outward", "middle", "keep", "gain", "hidden", "slope")
     loop = _Loop(sizes, (*names, "squashed"))
     code, h, d = loop.code, sizes.hidden, sizes.memory
+    memories, hiddens = (sizes.units[0], d), (sizes.units[1], h)
     trace = loop.room(h)
     with code.loop(loop.first, loop.last) as unit:
         loop.begin(unit)
-        inward, offset = loop.own("inward", d * h), loop.own("offset", h)
-        outward, middle = loop.own("outward", h * d), loop.own("middle", d)
+        inward, offset = loop.own("inward", memories[0] * h), loop.own("offset", h)
+        outward, middle = loop.own("outward", hiddens[0] * d), loop.own("middle", d)
         keep, gain = loop.own("keep", d), loop.own("gain", d)
         given = loop.plane("trace", h)
         loop.each(h, lambda r, at, c: code.store(code.load(given, at), trace, loop.in_room(r, h, c)))
@@ -189,7 +201,7 @@ def forward_code(sizes: Sizes) -> Assembly:
                     total = code.fresh(code.operation("max", [total, code.literal(0.0)]))
                 code.store(total, hidden, here)
 
-            loop.product(before, inward, d, h, current, activate)
+            loop.product(before, inward, memories, h, current, activate)
             if sizes.smooth:
 
                 def silu(_: str, at: str, column: str, hidden: str = hidden, slope: str = slope) -> None:
@@ -206,7 +218,7 @@ def forward_code(sizes: Sizes) -> Assembly:
             loop.product(
                 hidden,
                 outward,
-                h,
+                hiddens,
                 d,
                 lambda _, column: code.load(middle, column),
                 lambda r, column, total, squashed=squashed: code.store(  # type: ignore[misc]
@@ -230,15 +242,16 @@ def backward_code(sizes: Sizes) -> Assembly:
     """Return the backward kernel.
 
     Arguments: gradient of the memory after each step [T, B, N, d]; memory [T + 1, B, N, d]; hidden units, slope (if
-    smooth), tanh as the forward kernel left them; matrix into the hidden units [N, h, d] and out of them [N, d, h];
-    what the memory keeps and gains [N, d]; then the results: gradients of the drive and of the hidden units' sums
-    [T, B, N, h], of the tanh's argument [T, B, N, d], of trace [B, N, h] and memory [B, N, d] before the first step,
-    shares in those of keep and gain [B, N, d]; units, steps, batch, neurons, kept (1); the trace's decay.
+    smooth), tanh as the forward kernel left them; matrix into the hidden units [N, h, d] and out of them [N, d, h], as
+    there; what the memory keeps and gains [N, d]; then the results: gradients of the drive and of the hidden units'
+    sums [T, B, N, h], of the tanh's argument [T, B, N, d], of trace [B, N, h] and memory [B, N, d] before the first
+    step, shares in those of keep and gain [B, N, d]; units, steps, batch, neurons, kept (1); the trace's decay.
     """
     given = ("g_memory", "memory", "hidden", "slope", "squashed", "inward", "outward", "keep", "gain")
     results = ("g_drive", "g_hidden", "g_squashed", "g_trace", "g_before", "share_keep", "share_gain")
     loop = _Loop(sizes, (*given, *results))
     code, h, d = loop.code, sizes.hidden, sizes.memory
+    memories, hiddens = (sizes.units[0], d), (sizes.units[1], h)
     trace, memory, kept, gained = loop.room(h), loop.room(d), loop.room(d), loop.room(d)
     zero, one = code.literal(0.0), code.literal(1.0)
 
@@ -256,7 +269,7 @@ def backward_code(sizes: Sizes) -> Assembly:
 
     with code.loop(loop.first, loop.last) as unit:
         loop.begin(unit)
-        inward, outward = loop.own("inward", h * d), loop.own("outward", d * h)
+        inward, outward = loop.own("inward", hiddens[0] * d), loop.own("outward", memories[0] * h)
         keep, gain = loop.own("keep", d), loop.own("gain", d)
         clear(trace, h)
         for room in (memory, kept, gained):
@@ -311,7 +324,7 @@ def backward_code(sizes: Sizes) -> Assembly:
                 code.store(come, trace, place)
                 code.store(come, g_drive, here)
 
-            loop.product(g_squashed, outward, d, h, lambda *_: zero, activated)
+            loop.product(g_squashed, outward, memories, h, lambda *_: zero, activated)
 
             def held(r: int, column: str) -> str:
                 value = code.load(memory, loop.in_room(str(r), d, column))
@@ -320,7 +333,7 @@ def backward_code(sizes: Sizes) -> Assembly:
             loop.product(
                 g_hidden,
                 inward,
-                h,
+                hiddens,
                 d,
                 held,
                 lambda r, column, total: code.store(total, memory, loop.in_room(str(r), d, column)),

@@ -22,6 +22,8 @@ CROSSOVER = 0.25
 # Share of the inputs that need a gradient from which the dense product is cheaper.
 MASKED_CROSSOVER = 0.4
 
+_WORTH_A_THREAD = 1 << 11  # steps of a tile
+
 
 class Layer(NamedTuple):
     """What a layer is made of.
@@ -153,7 +155,8 @@ def _event_forward(
 
 
 def _grain(steps: int) -> int:
-    return max(1 << 9, steps) // max(steps, 1)
+    """Return how many walks of a tile through `steps` are worth a thread."""
+    return max(_WORTH_A_THREAD // max(steps, 1), 1)
 
 
 class Gradients(NamedTuple):
@@ -222,7 +225,7 @@ def backward(
         arrays.append(torch.empty(tiles, len(layer.plan.saved), layer.chunk, shape.lanes, dtype=g_out.dtype))
     arrays += [*g_initial, *coefficients, *shares]
     numbers = [*layer.backward_uniforms, *(layer.forward_uniforms if layer.chunk else ())]
-    machine.shared(tiles, arrays, steps, batch, width, sources, layer.chunk, *numbers)
+    machine.shared(tiles, arrays, steps, batch, width, sources, layer.chunk, *numbers, grain=_grain(steps * batch))
     g_x = None
     if g_i is not None:
         g_x = _inward(g_i.flatten(0, 1), layer.weight, wanted).view(steps, batch, sources)

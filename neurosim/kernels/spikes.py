@@ -15,7 +15,7 @@ from neurosim.kernels.memory import shelf
 WORD = 64  # bits
 MOST = 1 << 31  # events that a list can hold
 REAL = {torch.float32: "float", torch.float64: "double"}
-_WORTH_A_THREAD = 1 << 15  # values
+_WORTH_A_THREAD = 1 << 18  # values; below, a thread that comes late costs more than it saves
 
 
 class Packed(NamedTuple):
@@ -67,7 +67,7 @@ def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
         Position of each event in its row, ascending.
     """
     rows, width = bits.shape
-    listing, grain = _listing().call, _grain(width * WORD // 4)
+    grain = _grain(width * WORD // 4)
     starts = _counts(bits).cumsum(0, dtype=torch.int32)
     index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
     _listing().shared(rows, (bits, starts, index), width, grain=grain)

@@ -83,7 +83,10 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> None:
-        raise InputError("the fused kernels give no gradient of a gradient; use Neuron.reference(i, state) instead.")
+        raise InputError(
+            "the fused kernels give no gradient of a gradient; differentiate the plain definition instead, which "
+            "layers with kernels offer as `reference`."
+        )
 
 
 class _Apart(Straight):

@@ -1,7 +1,11 @@
 """Learning: rules that find gradients, losses, the training loop and its checkpoints."""
 
 from neurosim.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from neurosim.learning.decolle import DECOLLE
+from neurosim.learning.eprop import EProp
 from neurosim.learning.evaluation import evaluate
+from neurosim.learning.eventprop import EventProp
+from neurosim.learning.fptt import FPTT
 from neurosim.learning.history import History
 from neurosim.learning.loop import fit
 from neurosim.learning.losses import (
@@ -20,11 +24,15 @@ from neurosim.learning.rules import BPTT, SLTT, Rule
 
 __all__ = [
     "BPTT",
+    "DECOLLE",
+    "FPTT",
     "OTTT",
     "SLTT",
     "Checkpoint",
     "CrossEntropy",
     "CrossEntropyMSE",
+    "EProp",
+    "EventProp",
     "History",
     "Latency",
     "Loss",

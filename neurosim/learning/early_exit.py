@@ -1,11 +1,11 @@
 """Dynamic Confidence: let each sample stop as soon as the network is sure enough of it.
 
 Li, Jones & Furber, "Unleashing the potential of spiking neural networks with dynamic confidence", ICCV 2023,
-arXiv:2303.10276. With the outputs added up over time, ``O[t] = sum of o[s], s <= t`` (the authors' program adds, it does
-not average), the confidence at step t is ``c[t] = max softmax(O[t] / alpha)``, and a sample stops at the first t with
-``c[t] > threshold``, or at T. The authors' program fixes ``alpha = 30`` and ``threshold = 0.6`` and draws its validation
-samples from the test set; here both are found by `calibrate` on samples that are neither trained on nor tested on. How
-the paper itself calibrates is not followed: `alpha` is the temperature of least likelihood loss over all steps.
+arXiv:2303.10276. With the outputs added up over time, ``O[t] = sum of o[s], s <= t`` (the authors' program adds, it
+does not average), the confidence at step t is ``c[t] = max softmax(O[t] / alpha)``, and a sample stops at the first t
+with ``c[t] > threshold``, or at T. The authors' program fixes ``alpha = 30`` and ``threshold = 0.6`` and draws its
+validation samples from the test set; here `calibrate` finds both on samples that are neither trained on nor tested on.
+How the paper itself calibrates is not followed: `alpha` is the temperature of least negative log-likelihood.
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ class Stopped(NamedTuple):
     events: dict[str, Tensor]
 
 
-def run_until_sure(net: Network, x: Tensor, when: EarlyExit) -> Stopped:
+def run_until_sure(net: Network, x: Tensor, when: EarlyExit, state: NetworkState | None = None) -> Stopped:
     """Run a network step by step and take each sample out of the batch when it is sure enough.
 
     A sample that has stopped is computed no further, so steps, events and time are those really spent.
@@ -311,6 +311,8 @@ def run_until_sure(net: Network, x: Tensor, when: EarlyExit) -> Stopped:
         With one input; its output at each step is added up. Run in the mode (train or eval) it is in.
     x : Tensor [T, B, ...]
     when : EarlyExit
+    state : NetworkState, optional
+        Where to start; the initial state by default.
 
     Raises
     ------
@@ -325,7 +327,6 @@ def run_until_sure(net: Network, x: Tensor, when: EarlyExit) -> Stopped:
     running = torch.arange(batch, device=x.device)
     predicted, steps = torch.zeros_like(running), torch.zeros_like(running)
     events = {name: running.new_zeros((batch, *net.shape(name))) for name in (source, *names)}
-    state: NetworkState | None = None
     summed: Tensor | None = None
     with torch.no_grad():
         for step in range(limit):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError
 from neurosim.graph import Connection, NetworkState
-from neurosim.learning.eligibility import Eligibility, accumulate, arriving, linear, whole
+from neurosim.learning.eligibility import Eligibility, accumulate, linear, whole
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules import Backward, Forward, Rule, check_number, check_steps
 from neurosim.network import Network
@@ -101,7 +101,7 @@ class EProp(Rule):
     feedback: Feedback | None = None
     rate_weight: float = 0.0
     rate: float = 10.0
-    chunk: int = 32
+    chunk: int = 64
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -15,6 +15,7 @@ published with is not in it (its file names show 5, 3, 1), so `stages` is yours 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -105,7 +106,8 @@ def absorb_batch_norm(
 ) -> tuple[Tensor, Tensor]:
     r"""Return weights and bias of the layer that does what layer and batch normalisation did in eval mode.
 
-    :math:`w \leftarrow w\gamma/\sqrt{\sigma^2+\epsilon}`, :math:`b \leftarrow (b-\mu)\gamma/\sqrt{\sigma^2+\epsilon}+\beta`.
+    :math:`w \leftarrow w\gamma/\sqrt{\sigma^2+\epsilon}` and
+    :math:`b \leftarrow (b-\mu)\gamma/\sqrt{\sigma^2+\epsilon}+\beta`.
 
     Parameters
     ----------
@@ -174,8 +176,8 @@ def set_thresholds(net: Network, x: Tensor, percentile: float = 90.0) -> dict[st
             threshold = max(float(np.percentile(step.cpu().numpy(), percentile)) for step in current)
             if threshold <= 0:
                 raise NetworkError(
-                    f"set_thresholds: percentile {percentile:g} of the current into {name!r} is {threshold:g}; a threshold "
-                    "must be above 0. Take a higher percentile or look at the weights."
+                    f"set_thresholds: percentile {percentile:g} of the current into {name!r} is {threshold:g}; a "
+                    "threshold must be above 0. Take a higher percentile or look at the weights."
                 )
             layer.get_parameter("v_th").fill_(threshold)
             found[name] = threshold
@@ -264,7 +266,7 @@ def reduce_steps(
         When `stages` do not fall to 1 or above, or there is no epoch.
     """
     whole = all(isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1 for steps in stages)
-    if not stages or not whole or any(a <= b for a, b in zip(stages, stages[1:], strict=False)):
+    if not stages or not whole or any(a <= b for a, b in itertools.pairwise(stages)):
         raise InputError(
             f"reduce_steps: stages must be whole numbers from 1 that fall, such as (5, 3, 2, 1); got {stages!r}."
         )

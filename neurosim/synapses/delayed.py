@@ -7,6 +7,7 @@ repository Thvnvtos/SNN-delays) differ, `variant` says which is followed.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from neurosim.kernels.delays import DelayLists, delay_lists, deliver
 from neurosim.kernels.spikes import pack
 from neurosim.population import check_dt
 from neurosim.synapses.linear import Linear
-from neurosim.synapses.synapse import count, event_driven
+from neurosim.synapses.synapse import Synapse, count, event_driven
 
 Variant = Literal["paper", "code"]
 
@@ -31,8 +32,10 @@ _OFFSET = 0.27  # what that program adds to the width it lets decay
 _TAP = 0.02  # time of a tap in torch's convolution, that of a connection which a spike goes through being 1
 
 
-class _Delayed(nn.Module):
+class Delayed(Synapse):
     """What both kinds share: the spikes on their way as state, and the sum over them."""
+
+    bias: Tensor | nn.Parameter | None
 
     def __init__(self, n_in: int, n_out: int, max_delay: float, dt: float) -> None:
         super().__init__()
@@ -45,6 +48,16 @@ class _Delayed(nn.Module):
     def max_delay(self) -> float:
         """Longest delay, s."""
         return self.memory * self.dt
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(n_out,)``."""
+        if tuple(shape) != (self.n_in,):
+            raise self.refuse(shape, f"{self.n_in}")
+        return (self.n_out,)
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the currents of steps [n, n_in] that have none before them."""
+        return self(x.unsqueeze(0))[0][0]
 
     def initial_state(self, x: Tensor) -> Tensor:
         """Return the state before the first step for spikes like `x` [T, B, n_in]: none under way."""
@@ -69,16 +82,62 @@ class _Delayed(nn.Module):
             )
         return torch.cat((state, x))
 
+    @abc.abstractmethod
+    def kernel(self) -> Tensor:
+        """Return the kernels [n_out, n_in, memory + 1], the tap of delay 0 first."""
+
+    def forward(  # type: ignore[override]  # with its state, where a map without memory has none
+        self, x: Tensor, state: Tensor | None = None, *, through_time: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return the currents and the spikes still under way.
+
+        Parameters
+        ----------
+        x : Tensor [T, B, n_in]
+            Spikes, or currents of an input.
+        state : Tensor [memory, B, n_in], optional
+            What came before, the oldest first; None is nothing. A run cut in two gives the same currents.
+        through_time : bool
+            Without it no gradient crosses from a step to an earlier one: `x` learns through the tap of delay 0 alone,
+            and `state` not at all. Weights and delays learn from every tap as ever: what is under way counts as input
+            of the step in which it arrives.
+
+        Returns
+        -------
+        i : Tensor [T, B, n_out]
+        state : Tensor [memory, B, n_in]
+        """
+        line = self._line(x, state if through_time or state is None else state.detach())
+        after = line[x.shape[0] :]
+        return self.over(line, through_time=through_time), after if through_time else after.detach()
+
+    def over(self, line: Tensor, *, through_time: bool = True) -> Tensor:
+        """Return the currents [T, B, n_out] of the last T steps of ``line`` [memory + T, B, n_in]; see `forward`."""
+        current = self._by_event(line)
+        if current is None:
+            kernel = self.kernel()
+            current = _by_step(line if through_time else line.detach(), kernel)
+            if not through_time and line.requires_grad:
+                own = line[self.memory :]  # adds 0, and the gradient of the step itself
+                current = current + functional.linear(own - own.detach(), kernel[..., 0].detach())
+        return current if self.bias is None else current + self.bias
+
+    @abc.abstractmethod
+    def _by_event(self, line: Tensor) -> Tensor | None:
+        """Return the same without the bias, spike by spike, where that can be done and pays."""
+
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"{self.n_in}, {self.n_out}, max_delay={self.max_delay:g}, dt={self.dt:g}"
 
 
-class RoundedDelays(_Delayed):
+class RoundedDelays(Delayed):
     r"""Synapses with fixed delays of whole steps: ``i[t, o] = sum_j w[o, j] z[t - d[o, j], j] + b[o]``.
 
-    Each spike is delivered once to each neuron after it, when its delay there is over; nothing is done for what does
-    not spike. Made by `DelayedLinear.rounded`, or from tensors. Holds no parameters: it is for use, not for training.
+    On the CPU, for spikes 0/1, each is delivered once to each neuron after it, when its delay there is over; nothing
+    is done for what does not spike, and currents are sums in order of the spikes' step, then of their neuron, so that
+    a run cut in two gives the same bits. Other input goes through a convolution. Made by `DelayedLinear.rounded`, or
+    from tensors. Holds no parameters: it is for use, not for training.
 
     Parameters
     ----------
@@ -133,7 +192,7 @@ class RoundedDelays(_Delayed):
             raise InputError(f"RoundedDelays: delay must be in whole steps, of int64; got {delay.dtype}.")
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ShapeError(f"RoundedDelays: bias must be [{weight.shape[0]}]; got {list(bias.shape)}.")
-        longest = int(delay.max()) if delay.numel() else 0
+        longest = max(int(delay.max()), 0) if delay.numel() else 0
         super().__init__(weight.shape[1], weight.shape[0], longest * dt if max_delay is None else max_delay, dt)
         if (delay.numel() and int(delay.min()) < 0) or longest > self.memory:
             raise InputError(
@@ -144,31 +203,13 @@ class RoundedDelays(_Delayed):
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self._held: tuple[int, int, DelayLists] | None = None
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the currents and the spikes still under way.
+    def kernel(self) -> Tensor:
+        """Return the kernels [n_out, n_in, memory + 1], a single tap each."""
+        return _one_hot(self.weight, self.delay, self.memory)
 
-        Parameters
-        ----------
-        x : Tensor [T, B, n_in]
-            Spikes, or any values.
-        state : Tensor [memory, B, n_in], optional
-            The spikes before, the oldest first; None is none.
-
-        Returns
-        -------
-        i : Tensor [T, B, n_out]
-            Of spikes 0/1 on the CPU the sum in order of their step, then of their neuron, so that a run cut in two
-            gives the same bits.
-        state : Tensor [memory, B, n_in]
-        """
-        line = self._line(x, state)
-        if not (torch.is_grad_enabled() and line.requires_grad):
-            current = _by_event(line, self.weight, self._lists, share=1.0)
-        else:
-            current = None
-        if current is None:
-            current = _by_step(line, _one_hot(self.weight, self.delay, self.memory))
-        return (current if self.bias is None else current + self.bias), line[x.shape[0] :]
+    def _by_event(self, line: Tensor) -> Tensor | None:
+        learns = torch.is_grad_enabled() and line.requires_grad
+        return None if learns else _by_event(line, self.weight, self._lists, share=1.0)
 
     def by_delay(self) -> list[tuple[float, Linear]]:
         """Return the same synapses as undelayed ones, one map for each delay that occurs.
@@ -210,7 +251,7 @@ class RoundedDelays(_Delayed):
         return super()._apply(*arguments, **named)
 
 
-class DelayedLinear(_Delayed):
+class DelayedLinear(Delayed):
     r"""Dense synapses that learn their delays: a Gaussian over time for each, which narrows as training goes on.
 
     .. math:: i_o[t] = \sum_j \sum_{n=0}^{D} K_{oj}[n]\, z_j[t-n] + b_o, \qquad
@@ -291,18 +332,19 @@ class DelayedLinear(_Delayed):
         variant: Variant = "code",
     ) -> None:
         super().__init__(n_in, n_out, max_delay, dt)
+        if not self.memory:
+            raise InputError(f"DelayedLinear: max_delay must be at least one step of {dt:g} s; got {max_delay!r} s.")
         self.variant = _checked_variant(variant)
         bound = math.sqrt(6.0 / n_in)
         self.weight = nn.Parameter(torch.empty(n_out, n_in).uniform_(-bound, bound))
-        drawn = torch.rand(n_out, n_in) * (self.memory + (variant == "code"))
-        self.delay = nn.Parameter(drawn)
-        if variant == "paper":
-            self.clamp_()
+        self.delay = nn.Parameter(torch.rand(n_out, n_in) * (self.memory + (variant == "code")))
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
         self.register_buffer("width", torch.tensor(decreasing_width(self.memory, 0, 1, variant)))
 
     def kernel(self) -> Tensor:
-        """Return the kernels [n_out, n_in, D + 1] at the present width, the tap of delay 0 first."""
+        """Return the kernels [n_out, n_in, D + 1], the tap of delay 0 first: Gaussians, or in eval mode single taps."""
+        if not self.training:
+            return _one_hot(self.weight, self.delay_steps(), self.memory)
         taps = torch.arange(self.memory + 1, dtype=self.delay.dtype, device=self.delay.device)
         bell = torch.exp(-0.5 * ((taps - self.delay.unsqueeze(-1)) / self.width) ** 2)
         return self.weight.unsqueeze(-1) * (bell / (bell.sum(-1, keepdim=True) + _EPSILON))
@@ -353,41 +395,10 @@ class DelayedLinear(_Delayed):
             weight = weight * scale[:, None]
         return RoundedDelays(weight, self.delay_steps(), bias, max_delay=self.max_delay, dt=self.dt)
 
-    def forward(self, x: Tensor, state: Tensor | None = None, *, through_time: bool = True) -> tuple[Tensor, Tensor]:
-        """Return the currents and the spikes still under way.
-
-        Parameters
-        ----------
-        x : Tensor [T, B, n_in]
-            Spikes, or currents of an input.
-        state : Tensor [memory, B, n_in], optional
-            What came before, the oldest first; None is nothing. A run cut in two gives the same currents.
-        through_time : bool
-            Without it no gradient crosses from a step to an earlier one: `x` learns through the tap of delay 0 alone,
-            and `state` not at all. Weights and delays learn from every tap as ever: what is under way counts as input
-            of the step in which it arrives.
-
-        Returns
-        -------
-        i : Tensor [T, B, n_out]
-        state : Tensor [memory, B, n_in]
-        """
-        line = self._line(x, state)
-        steps = x.shape[0]
-        learns = torch.is_grad_enabled() and any(t.requires_grad for t in (line, *self.parameters()))
-        current = None
-        if not self.training and not learns:
-            current = _by_event(line, self.weight, self._lists, share=_TAP * (self.memory + 1))
-        if current is None:
-            kernel = self.kernel() if self.training else _one_hot(self.weight, self.delay_steps(), self.memory)
-            if through_time:
-                current = _by_step(line, kernel)
-            else:
-                current = _by_step(line.detach(), kernel)
-                if x.requires_grad:  # adds 0, and the gradient of the step itself
-                    current = current + functional.linear(x - x.detach(), kernel[..., 0].detach())
-        after = line[steps:] if through_time else line[steps:].detach()
-        return (current if self.bias is None else current + self.bias), after
+    def _by_event(self, line: Tensor) -> Tensor | None:
+        if self.training or (torch.is_grad_enabled() and any(t.requires_grad for t in (line, *self.parameters()))):
+            return None
+        return _by_event(line, self.weight, self._lists, share=_TAP * (self.memory + 1))
 
     def _lists(self) -> DelayLists:
         return delay_lists(self.weight.detach(), self.delay_steps(), self.memory)
@@ -420,7 +431,7 @@ def decreasing_width(memory: int, epoch: int, epochs: int, variant: Variant = "c
     --------
     >>> from neurosim.synapses.delayed import decreasing_width
     >>> [round(decreasing_width(24, epoch, 16), 2) for epoch in (0, 1, 2, 3, 4, 15)]
-    [12.27, 4.74, 1.93, 0.89, 0.5, 0.5]
+    [12.27, 4.73, 1.93, 0.89, 0.5, 0.5]
     """
     memory, epochs = count("decreasing_width", "memory", memory), count("decreasing_width", "epochs", epochs)
     part = min(count("decreasing_width", "epoch", epoch, low=0) / max(epochs // 4, 1), 1.0)
@@ -525,7 +536,7 @@ def _by_event(line: Tensor, weight: Tensor, lists: Callable[[], DelayLists], sha
 
     None where this cannot be done, or more than a `share` of the inputs spike.
     """
-    if torch.compiler.is_compiling() or not event_driven(line, weight):
+    if torch.compiler.is_compiling() or not event_driven(line, weight) or not line.shape[1]:
         return None
     packed = pack(line.detach().flatten(0, 1).contiguous())
     pays = packed.ones and packed.count <= share * line.numel()

@@ -13,7 +13,16 @@ from neurosim.kernels.straight import transformed
 
 
 class Synapse(nn.Module, abc.ABC):
-    """A map without memory from ``[T, B, *in]`` to ``[T, B, *out]``, the same at every step."""
+    """A map from ``[T, B, *in]`` to ``[T, B, *out]``, the same at every step.
+
+    Attributes
+    ----------
+    memory : int
+        Steps before a step that its current depends on; 0 but for synapses with delays of their own, which map
+        ``[memory + T, B, *in]`` to ``[T, B, *out]`` by ``over``.
+    """
+
+    memory: int = 0
 
     @abc.abstractmethod
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

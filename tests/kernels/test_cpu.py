@@ -13,9 +13,8 @@ import torch
 
 import neurosim as ns
 from neurosim import cores
-from neurosim.kernels import cpu, eager, threads
+from neurosim.kernels import cpu, eager, machine, threads
 from neurosim.kernels.llvm import BLOCK
-from neurosim.kernels.threads import at_once
 from tests.battery import gradients
 from tests.models import BY_NAME, MODELS
 
@@ -177,17 +176,17 @@ def test_widths_around_a_block_whatever_the_number_of_threads(width, monkeypatch
 def test_work_is_shared_out_once_it_is_worth_it(monkeypatch):
     handed: list[int] = []
 
-    def watched(parts):
-        handed.append(len(parts))
-        at_once(parts)
+    def watched(*work):
+        found = threads.shares(*work)
+        handed.append(found[0])
+        return found
 
-    monkeypatch.setattr(threads, "at_once", watched)
+    monkeypatch.setattr(machine, "shares", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with torch.no_grad():
         ns.LIF(dt=1e-3)(torch.randn(40, 1, 200))
-        assert not handed
-        ns.LIF(dt=1e-3)(torch.randn(40, 1, 2000))
-    assert handed == [2]
+        ns.LIF(dt=1e-3)(torch.randn(40, 1, 4000))
+    assert handed == [1, 2]
 
 
 LAYOUTS = {

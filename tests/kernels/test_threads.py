@@ -8,8 +8,14 @@ import weakref
 
 import pytest
 
-from neurosim.kernels import threads
+from neurosim.kernels import openmp, threads
 from neurosim.kernels.threads import at_once
+
+
+@pytest.fixture(autouse=True)
+def own_threads(monkeypatch):
+    """Leave out torch's: those are tested in test_openmp."""
+    monkeypatch.setattr(openmp, "team", lambda: None)
 
 
 def test_parts_run_at_the_same_time():

@@ -94,8 +94,8 @@ def test_scores_are_what_they_say() -> None:
 @pytest.mark.parametrize("signal", [0.25, 0.5, 1.0])
 def test_the_temperature_of_gaussian_evidence_is_one_over_the_signal(signal: float) -> None:
     # log p(y | o) = signal * sum of o[y] + a term that is the same for all classes: alpha = 1 / signal makes it exact.
-    outputs, target = evidence(20_000, signal=signal, steps=8)
-    assert temperature(outputs, target) == pytest.approx(1 / signal, rel=0.03)
+    outputs, target = evidence(10_000, signal=signal, steps=8)
+    assert temperature(outputs, target) == pytest.approx(1 / signal, rel=0.04)
 
 
 def test_no_other_temperature_is_likelier() -> None:
@@ -109,10 +109,10 @@ def test_no_other_temperature_is_likelier() -> None:
 
 
 def test_calibration_makes_the_confidence_true() -> None:
-    outputs, target = evidence(20_000, steps=20)
+    outputs, target = evidence(5000, steps=20)
     found = calibrate(outputs, target)
     # At alpha = 1 the confidence is far too high; at the right one it is the share of right answers.
-    assert found.error_before > 0.1 and found.error_after < 0.01
+    assert found.error_before > 0.1 and found.error_after < 0.02
 
 
 def test_calibration_error_of_cases_worked_by_hand() -> None:
@@ -127,7 +127,7 @@ def test_calibration_error_of_cases_worked_by_hand() -> None:
 
 
 def test_stopping_when_sure_saves_steps_at_equal_accuracy() -> None:
-    validation, test = evidence(5000, seed=1), evidence(20_000, seed=2)
+    validation, test = evidence(2000, seed=1), evidence(10_000, seed=2)
     alpha = temperature(*validation)
     (point,) = operating_points(*test, alpha, [0.9])
     fixed = fixed_steps(*test)
@@ -139,7 +139,7 @@ def test_stopping_when_sure_saves_steps_at_equal_accuracy() -> None:
 
 
 def test_those_that_stop_early_are_right_as_often_as_they_claim() -> None:
-    outputs, target = evidence(20_000)
+    outputs, target = evidence(5000)
     exit_ = EarlyExit(temperature(outputs, target), 0.9)
     predicted, steps = exit_.predict(outputs)
     early = steps < 30
@@ -183,7 +183,7 @@ def net_and_input() -> tuple[ns.Network, Tensor]:
             ns.Edge("hidden", "out", ns.Linear(20, 4), delay=1e-3),
         ],
     ).double()
-    return net, 12.0 * (torch.rand(25, 30, 12, dtype=torch.float64) < 0.4)
+    return net, 12.0 * (torch.rand(25, 30, 12) < 0.4).double()
 
 
 @pytest.mark.parametrize("score", ["probability", "margin", "entropy"])
@@ -194,7 +194,7 @@ def test_a_run_that_stops_is_the_full_run_cut_off(score: str) -> None:
     confidence = EarlyExit(0.2, 0.5, score).confidence(outputs.cumsum(0))
     when = EarlyExit(0.2, float(confidence[10].median()), score)
     predicted, steps = when.predict(outputs)
-    assert steps.min() < 10 < steps.max()
+    assert steps.min() < steps.median() < steps.max() < len(x)
     stopped = run_until_sure(net, x, when)
     assert torch.equal(stopped.steps, steps) and torch.equal(stopped.predicted, predicted)
     assert set(stopped.events) == {"input", "hidden", "out"}
@@ -202,6 +202,17 @@ def test_a_run_that_stops_is_the_full_run_cut_off(score: str) -> None:
         until = torch.stack([(held[: int(n), b] != 0).sum(0) for b, n in enumerate(steps)])
         assert torch.equal(stopped.events[name], until)
     assert 0 < stopped.events["hidden"].sum() < (values["hidden"] != 0).sum()
+
+
+def test_a_run_goes_on_from_a_state() -> None:
+    net, x = net_and_input()
+    with torch.no_grad():
+        _, state = net(x[:5])
+        rest, _ = net(x[5:], state)
+    predicted, steps = EarlyExit(0.2, 0.5).predict(rest)
+    stopped = run_until_sure(net, x[5:], EarlyExit(0.2, 0.5), state)
+    assert torch.equal(stopped.steps, steps) and torch.equal(stopped.predicted, predicted)
+    assert not torch.equal(run_until_sure(net, x[5:], EarlyExit(0.2, 0.5)).steps, steps)
 
 
 def test_a_stopped_sample_is_computed_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,13 +233,12 @@ def test_messages_say_what_is_wrong() -> None:
     ):
         with pytest.raises(InputError, match=text):
             dataclasses.replace(EarlyExit(), **choice)
-    for choice, text in (
-        (dict(tolerance=2.0), "0 to 1"),
-        (dict(candidates=1), "at least 2"),
-        (dict(score="x"), "one of"),
-    ):
-        with pytest.raises(InputError, match=text):
-            calibrate(outputs, target, **choice)
+    with pytest.raises(InputError, match="0 to 1"):
+        calibrate(outputs, target, tolerance=2.0)
+    with pytest.raises(InputError, match="at least 2"):
+        calibrate(outputs, target, candidates=1)
+    with pytest.raises(InputError, match="one of"):
+        calibrate(outputs, target, score="best")
     with pytest.raises(ShapeError, match=r"\[T, B, C\] is needed"):
         EarlyExit().steps(outputs[0])
     with pytest.raises(ShapeError, match=r"\[B\] for \[T, B, C\]"):

@@ -19,7 +19,9 @@ def basis(columns: int, seed: int = 0) -> Tensor:
 
 def samples(inside: Tensor, generator: torch.Generator, number: int = 256) -> Tensor:
     """Samples with variances 4 to 1.5 in the space of `inside` and 0.05 in every direction."""
-    strong = torch.randn(number, inside.shape[1], generator=generator) * torch.linspace(4.0, 1.5, inside.shape[1]).sqrt()
+    strong = (
+        torch.randn(number, inside.shape[1], generator=generator) * torch.linspace(4.0, 1.5, inside.shape[1]).sqrt()
+    )
     return strong @ inside.T + 0.05**0.5 * torch.randn(number, N, generator=generator)
 
 
@@ -59,7 +61,7 @@ def test_the_next_subspace_is_learnt_beside_the_frozen_one(learnt):
     old, drift = bank.weight.clone(), bank.drift.clone()
     bank.grow(K)
     # Both spaces are driven now: the new rows take what the old ones leave over.
-    teach(bank, torch.cat((first, second), 1), seed=2, batches=150)
+    teach(bank, torch.cat((first, second), 1), seed=2, batches=200)
     assert torch.equal(bank.weight[:K], old) and torch.equal(bank.drift[:K], drift)
     assert cosines(bank.weight[K:], second).min() > 0.9995
     assert (bank.weight[K:] @ bank.weight[:K].T).abs().max() < 1e-4

@@ -16,12 +16,17 @@ from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.population import Population
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d, Synapse
+from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
+
+_BY_DELAY = "give each delay an edge of its own, see RoundedDelays.by_delay"
 
 _INSTEAD: dict[type[Synapse], str] = {
     AvgPool2d: "Lava has no pooling process; use a Conv2d with a stride",
     SumPool2d: "Lava has no pooling process; use a Conv2d with a stride",
     MaxPool2d: "Lava has no pooling process; use a Conv2d with a stride",
     Sparse: "sparse synapses are not exported; use Linear with the same weights",
+    DelayedLinear: f"its delays are not in whole steps; round them with rounded() and {_BY_DELAY}",
+    RoundedDelays: f"the graph holds one delay for each connection; {_BY_DELAY}",
     Conv1d: "Lava has no convolution over one axis; use Conv2d with a kernel of height 1",
 }
 

@@ -1,0 +1,349 @@
+"""Learn a delay for each synapse (DCLS), and compare with the same network without, at equal numbers of parameters.
+
+    python examples/delays.py --data-root FOLDER_WITH_fsdd_recordings_wav.tar.xz
+    python examples/delays.py --task order
+
+The digits are the Free Spoken Digit Dataset (CC BY-SA 4.0, github.com/Jakobovski/free-spoken-digit-dataset): its folder
+``recordings`` of wav files, or a tar of it; recordings 0 to 4 of each speaker and digit are for the test. Forty
+mel-spaced bands every 10 ms, coded by the changes of their level, are the input spikes. The order task needs no data:
+two spikes at a random time, and the class is which of the two leads, by eight steps.
+
+Four networks see the same batches and the same silence after each word: delays learned, delays drawn and left, no
+delays with more neurons so that there are as many parameters to learn, and the same with slower membranes. All are
+tested after the last epoch, with delays rounded to whole steps; nothing is chosen by the test.
+
+Network and recipe are those of Hammouamri et al. 2024 (arXiv:2306.17670), with one hidden layer unless --hidden says
+more: delayed synapses, batch norm, LIF, dropout; Adam with a OneCycle rate for weights and a hundred times that rate,
+falling as a cosine, for delays; the Gaussians narrow over the first quarter of the epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import math
+import re
+import tarfile
+import time
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import neurosim as ns
+from neurosim.datasets import Labelled, delta
+from neurosim.files import replaced
+from neurosim.learning import Loss
+from neurosim.synapses.delayed import DelayedLinear, Variant, delay_groups, keep_in_range, narrow
+
+DT = 10e-3
+REACH = 24  # steps, the longest delay
+KEEP = 0.005  # of the membrane from step to step: as good as no memory but the delays
+KEEP_SLOW = math.exp(-DT / 100e-3)
+WORD = 64  # steps
+BANDS = 40
+RATE = 8000  # Hz
+
+
+class Block(nn.Module):
+    """Synapses, batch norm, LIF, and dropout that is the same at all steps."""
+
+    def __init__(self, synapse: nn.Module, size: int, keep: float, dropout: float) -> None:
+        super().__init__()
+        self.synapse = synapse
+        self.norm = nn.BatchNorm1d(size)
+        self.neurons = ns.LIF(**membrane(keep), spike=ns.atan(5.0))
+        self.dropout = dropout
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the spikes [T, B, size]."""
+        z, _ = self.neurons(self.norm(current(self.synapse, z).flatten(0, 1)).view(*z.shape[:2], -1))
+        return z * functional.dropout(z.new_ones(1, *z.shape[1:]), self.dropout, self.training)
+
+
+class Classifier(nn.Module):
+    """Blocks and a readout that leaks but never fires."""
+
+    def __init__(self, blocks: list[Block], readout: nn.Module, keep: float) -> None:
+        super().__init__()
+        self.blocks, self.readout = nn.ModuleList(blocks), readout
+        self.output = ns.LI(**membrane(keep))
+
+    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+        """Return the membranes [T, B, classes]; every run starts anew."""
+        for block in self.blocks:
+            x = block(x)
+        return self.output(current(self.readout, x))[0], None
+
+
+def membrane(keep: float) -> dict[str, float]:
+    """Return the settings of a membrane ``v[t] = keep v[t-1] + i[t]``."""
+    return dict(tau_mem=-DT / math.log(keep), r=1.0 / (1.0 - keep), dt=DT)
+
+
+def current(synapse: nn.Module, z: Tensor) -> Tensor:
+    """Return the currents of synapses with or without delays."""
+    return synapse(z)[0] if isinstance(synapse, DelayedLinear) else synapse(z)
+
+
+def network(
+    kind: str, sizes: list[int], *, dropout: float = 0.4, readout: str = "delayed", variant: Variant = "code"
+) -> Classifier:
+    """Return the untrained network of neurons `sizes`, input and classes included.
+
+    `kind` is "learned", "fixed", "none" or "slow": what the delays are, the last with slower membranes.
+    """
+    keep = KEEP_SLOW if kind == "slow" else KEEP
+
+    def synapse(n_in: int, n_out: int, delayed: bool) -> nn.Module:
+        if delayed:
+            made = DelayedLinear(n_in, n_out, REACH * DT, dt=DT, variant=variant)
+            made.delay.requires_grad_(kind == "learned")
+            return made
+        plain = ns.Linear(n_in, n_out)
+        nn.init.kaiming_uniform_(plain.weight, nonlinearity="relu")
+        return plain
+
+    delayed = kind in ("learned", "fixed")
+    pairs = list(itertools.pairwise(sizes[:-1]))
+    blocks = [Block(synapse(a, b, delayed), b, keep, dropout) for a, b in pairs]
+    return Classifier(blocks, synapse(sizes[-2], sizes[-1], delayed and readout == "delayed"), keep)
+
+
+def learned(net: nn.Module) -> int:
+    """Count the parameters that are trained."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def as_large(kind: str, sizes: list[int], wanted: int, **choices: Any) -> Classifier:
+    """Return the network of `kind` with hidden layers grown until it has `wanted` parameters to learn, at most."""
+    grown = network(kind, sizes, **choices)
+    for extra in range(1, 10_000):
+        larger = network(kind, [sizes[0], *(n + extra for n in sizes[1:-1]), sizes[-1]], **choices)
+        if learned(larger) > wanted:
+            break
+        grown = larger
+    return grown
+
+
+@dataclass(frozen=True)
+class SummedSoftmax(Loss):
+    """Cross-entropy on ``sum_t softmax(v[t])``, as the authors' program has it: the softmax is taken twice."""
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of membranes [T, B, C] against classes [B]."""
+        return functional.cross_entropy(output.softmax(2).sum(0), target)
+
+    def prediction(self, output: Tensor) -> Tensor:
+        """Return the class with the largest sum [B]."""
+        return output.softmax(2).sum(0).argmax(1)
+
+
+class Order:
+    """Batches of the order task, drawn anew for each epoch."""
+
+    def __init__(self, batches: int, seed: int, steps: int = 48) -> None:
+        self.batches, self.seed, self.steps, self.epoch = batches, seed, steps, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        for _ in range(self.batches):
+            y = torch.randint(0, 2, (64,), generator=generator)
+            first = torch.randint(0, self.steps - 8 - REACH, (64,), generator=generator)
+            x, sample = torch.zeros(self.steps, 64, 2), torch.arange(64)
+            x[first, sample, y] = 1.0
+            x[first + 8, sample, 1 - y] = 1.0
+            yield x, y
+
+
+def digits(root: Path) -> tuple[Labelled, Labelled]:
+    """Return the recordings for training and for the test as spikes [n, WORD + REACH, 2 BANDS]."""
+    waves: list[np.ndarray] = []
+    numbers: list[tuple[int, int]] = []
+    for name, data in wav_files(root):
+        match = re.fullmatch(r"(\d)_[a-z]+_(\d+)\.wav", name)
+        if match:
+            with wave.open(io.BytesIO(data)) as file:
+                if (file.getframerate(), file.getsampwidth(), file.getnchannels()) != (RATE, 2, 1):
+                    raise SystemExit(f"{name} is not 16-bit mono at {RATE} Hz.")
+                waves.append(np.frombuffer(file.readframes(file.getnframes()), "<i2"))
+            numbers.append((int(match[1]), int(match[2])))
+    if not waves:
+        raise SystemExit(f"{root} holds no recordings of spoken digits (such as 0_jackson_0.wav); give --data-root.")
+    x, y = spikes(waves), torch.tensor([digit for digit, _ in numbers])
+    test = torch.tensor([index < 5 for _, index in numbers])
+    words = Labelled(x, y, tuple("0123456789"), timed=True)
+    return words.subset(~test), words.subset(test)
+
+
+def wav_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Go through the wav files in a folder, or in a tar in it, by name."""
+    files = sorted(root.rglob("*.wav"))
+    for path in files:
+        yield path.name, path.read_bytes()
+    for path in [] if files else sorted(root.glob("*.tar*")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is not None and member.name.endswith(".wav"):
+                    yield Path(member.name).name, file.read()
+
+
+def spikes(waves: list[np.ndarray]) -> Tensor:
+    """Return the changes of level in mel-spaced bands as spikes [n, WORD + REACH, 2 BANDS]; long words are cut."""
+    hop, window = round(RATE * DT), 256
+    sound = torch.zeros(len(waves), hop * (WORD - 1) + window)
+    for row, samples in zip(sound, waves, strict=True):
+        part = torch.tensor(samples[: len(row)].astype(np.float32) / 2**15)
+        row[: len(part)] = part
+    power = torch.stft(sound, window, hop, window=torch.hann_window(window), center=False, return_complex=True).abs()
+    level = torch.log10(torch.einsum("nft,bf->tnb", power.square(), mel_bands(window)) + 1e-4)
+    silence = torch.full_like(level[:1], -4.0)
+    coded = delta(0.5)(torch.cat((silence, level)))[1:]
+    return functional.pad(coded.flatten(2).movedim(1, 0), (0, 0, 0, REACH))
+
+
+def mel_bands(window: int) -> Tensor:
+    """Return triangular filters [BANDS, window // 2 + 1], spaced evenly in mel from 60 Hz up."""
+    low, high = (2595 * math.log10(1 + f / 700) for f in (60.0, RATE / 2))
+    edges = 700 * (10 ** (torch.linspace(low, high, BANDS + 2) / 2595) - 1)
+    f = torch.linspace(0, RATE / 2, window // 2 + 1)
+    up = (f - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    down = (edges[2:, None] - f) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(up, down).clamp(min=0.0)
+
+
+def rates(optimizer: torch.optim.Optimizer, epochs: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Let the rate of weights rise to five times and fall (OneCycle), and that of delays fall as a cosine."""
+    weight = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(weight, 5.0, total_steps=epochs + 1, cycle_momentum=False)
+    factors = [float(cycle.get_last_lr()[0])]
+    for _ in range(epochs):
+        weight.step()
+        cycle.step()
+        factors.append(float(cycle.get_last_lr()[0]))
+
+    def of_delays(epoch: int) -> float:
+        return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+    def of_others(epoch: int) -> float:
+        return factors[epoch]
+
+    each: list[Callable[[int], float]] = [
+        of_delays if group["name"] == "delays" else of_others for group in optimizer.param_groups
+    ]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, each)
+
+
+def train(net: Classifier, batches: Any, loss: Loss, epochs: int, seed: int, order: bool) -> None:
+    """Train a network; that for the order task at a constant rate."""
+    lr = 1e-2 if order else 1e-3
+    delays = any(isinstance(m, DelayedLinear) and m.delay.requires_grad for m in net.modules())
+    others = [{"name": "weights", "params": [p for p in net.parameters() if p.requires_grad], "lr": lr}]
+    optimizer = torch.optim.Adam(delay_groups(net, lr=lr) if delays else others)
+    keep_in_range(optimizer, net)
+    narrow(net, 0, epochs)
+    ns.fit(
+        net,
+        batches,
+        rule=ns.BPTT(),
+        loss=loss,
+        optimizer=optimizer,
+        scheduler=None if order else rates(optimizer, epochs),
+        epochs=epochs,
+        seed=seed,
+        on_epoch=lambda row: narrow(net, row["epoch"], epochs),
+    )
+
+
+def compare(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+    """Train and test each kind of network with one seed."""
+    order = args.task == "order"
+    choices: dict[str, Any] = dict(variant=args.variant)
+    batches: Any
+    tests: Any
+    loss: Loss = ns.RateCrossEntropy() if order else SummedSoftmax()
+    if order:
+        sizes, choices = [2, 16, 2], choices | dict(dropout=0.0, readout="plain")
+        batches, tests = Order(20, seed), Order(20, seed + 1_000_000)
+        epochs = args.epochs or 40
+    else:
+        train_set, test_set = digits(args.data_root)
+        if args.quick:
+            train_set, test_set = train_set.subset(slice(0, None, 10)), test_set.subset(slice(0, None, 5))
+        sizes, choices = [2 * BANDS, *args.hidden, 10], choices | dict(dropout=args.dropout)
+        batches, tests = train_set.batches(args.batch_size, seed=seed), test_set.batches(100, shuffle=False)
+        epochs = args.epochs or (4 if args.quick else 50)
+    wanted = learned(network("learned", sizes, **choices))
+    rows = []
+    for kind in args.kinds:
+        torch.manual_seed(seed)
+        net = as_large(kind, sizes, wanted, **choices)
+        start = time.perf_counter()
+        train(net, batches, loss, epochs, seed, order)
+        seconds = time.perf_counter() - start
+        accuracy = ns.evaluate(net, tests, loss=loss)["accuracy"]
+        hidden = [module.num_features for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+        rows.append(
+            dict(kind=kind, seed=seed, accuracy=accuracy, parameters=learned(net), hidden=hidden, epochs=epochs)
+            | dict(seconds=round(seconds, 1))
+        )
+        print(
+            f"seed {seed}, delays {kind}: {accuracy:.2%} in the test, {learned(net)} parameters learned, hidden "
+            f"{hidden}, {epochs} epochs in {seconds:.0f} s",
+            flush=True,
+        )
+    return rows
+
+
+def main() -> None:
+    """Compare the networks over all seeds and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", choices=("digits", "order"), default="digits")
+    parser.add_argument("--data-root", type=Path, help="folder of the recordings, or of a tar of them")
+    parser.add_argument("--kinds", nargs="+", default=["learned", "fixed", "none", "slow"], help="which networks")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[64], help="hidden neurons where delays are learned")
+    parser.add_argument("--dropout", type=float, default=0.25)
+    parser.add_argument("--epochs", type=int, help="50 for digits, 40 of 20 batches for order")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--variant", choices=("code", "paper"), default="code")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--quick", action="store_true", help="one seed; a tenth of the digits, or the order task")
+    parser.add_argument("--out", type=Path, default=Path("runs/delays/result.json"))
+    args = parser.parse_args()
+    if args.quick and args.data_root is None and args.task == "digits":
+        print("no --data-root: the order task instead of the digits")
+        args.task = "order"
+    if args.quick:
+        args.seeds, args.kinds = args.seeds[:1], [kind for kind in args.kinds if kind in ("learned", "none")]
+    if args.task == "digits" and (args.data_root is None or not args.data_root.is_dir()):
+        parser.error(
+            f"--data-root must be the folder of the Free Spoken Digit Dataset; got {args.data_root}. Get it from "
+            "github.com/Jakobovski/free-spoken-digit-dataset, or run --task order, which needs none."
+        )
+    rows = [row for seed in args.seeds for row in compare(args, seed)]
+    for kind in args.kinds:
+        found = [row["accuracy"] for row in rows if row["kind"] == kind]
+        print(f"delays {kind}: mean {np.mean(found):.2%}, standard deviation {np.std(found):.2%}, {len(found)} seeds")
+    with replaced(args.out) as part:
+        part.write_text(json.dumps(rows, indent=2) + "\n")
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()

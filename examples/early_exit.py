@@ -1,0 +1,243 @@
+"""Spend fewer time steps on MNIST: stop each digit when sure (Dynamic Confidence), or train down to one step (IIR).
+
+    python examples/early_exit.py --data-root FOLDER_WITH_THE_IDX_FILES
+
+``confidence``: an ANN with quantised activations (QCFS) becomes a network of IF neurons; temperature and threshold are
+chosen on held-out training images. Printed is what stopping early gives on test images, beside every digit stopped
+after the same number of steps, all T steps, and the bound of an agent that knows the answer.
+
+``one-step``: a deep ANN becomes a spiking network trained at 5, 3, 2 and 1 steps, each stage from the one before,
+beside the same ANN trained at one step at once for as many epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import neurosim as ns
+from neurosim.datasets import Labelled, digits, direct, mnist
+from neurosim.files import replaced
+from neurosim.learning.early_exit import calibrate, fixed_steps, optimal_stop, run_until_sure
+from neurosim.learning.one_step import absorb_batch_norm, hidden, output, reduce_steps, set_thresholds
+from neurosim.report.fanout import fan_out
+
+DT = 1e-3
+LEVELS = 8
+
+
+class Quantised(nn.Module):
+    """QCFS (Bu et al. 2022, arXiv:2303.04347): clip and floor to LEVELS steps of a trained range."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.range = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = (x / self.range).clamp(0, 1) * LEVELS + 0.5
+        floored = scaled + (scaled.floor() - scaled).detach()
+        return (floored / LEVELS).clamp(0, 1) * self.range
+
+
+def ann(sizes: list[int], train: Labelled, epochs: int, seed: int, norm: bool) -> nn.Sequential:
+    """Train a fully connected ANN: quantised activations, or batch normalisation and ReLU."""
+    torch.manual_seed(seed)
+    parts: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(sizes[:-1]):
+        parts += [nn.Linear(n_in, n_out), *([nn.BatchNorm1d(n_out), nn.ReLU()] if norm else [Quantised()])]
+    net = nn.Sequential(*parts, nn.Linear(sizes[-2], sizes[-1]))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for epoch in range(epochs):
+        for x, y in train.batches(64, seed=seed, epoch=epoch):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        print(f"  ANN epoch {epoch + 1}/{epochs}", end="\r", flush=True)
+    print()
+    return net.eval()
+
+
+def to_if(net: nn.Sequential) -> ns.Network:
+    """Return IF neurons that fire at the rate of the quantised activations: threshold = range, weights scaled by it."""
+    parts: list[ns.Neuron | ns.Linear] = []
+    scale = 1.0
+    for part in net:
+        if isinstance(part, nn.Linear):
+            synapse = ns.Linear(part.in_features, part.out_features, bias=True)
+            assert synapse.bias is not None
+            with torch.no_grad():
+                synapse.weight.copy_(part.weight * scale)
+                synapse.bias.copy_(part.bias)
+            parts.append(synapse)
+        elif isinstance(part, Quantised):
+            scale = float(part.range.detach())
+            parts.append(ns.IF(dt=DT, v_th=scale, reset="subtract"))
+    return ns.Sequential(*parts, output(DT), names=(*(f"hidden{k}" for k in range(1, len(parts) // 2 + 1)), "output"))
+
+
+def half_full(net: ns.Network, x: Tensor) -> ns.NetworkState:
+    """Return the state of conversion: membranes at half their threshold."""
+    start = net.initial_state({"input": x})
+    for name, neuron in net.neurons().items():
+        if neuron.is_spiking:
+            start.nodes[name] = neuron.core.state_type(
+                torch.zeros_like(start.nodes[name][0]) + neuron.value("v_th") / 2
+            )
+    return start
+
+
+def confidence(train: Labelled, held_out: Labelled, test: Labelled, args: argparse.Namespace, seed: int) -> dict:
+    """Convert, calibrate and stop early."""
+    width, epochs = (64, 10) if args.quick else (300, args.ann_epochs)
+    net = to_if(ann([train.x.shape[1], width, width, 10], train, epochs, seed, norm=False))
+    counted = {e.source: fan_out(e.synapses[0], net.shape(e.source)) for e in net.edges}
+    fan = {name: found.effective for name, found in counted.items() if found is not None}
+
+    def full(data: Labelled) -> tuple[Tensor, Tensor, float, float]:
+        outputs, spikes, operations = [], 0.0, 0.0
+        for x in data.x.split(500):
+            x = x.expand(args.steps, -1, -1)
+            with torch.no_grad():
+                out, _, values = net.recorded(x, half_full(net, x), tuple(fan.keys() - {"input"}))
+            outputs.append(out)
+            spikes += float(sum(z.sum() for z in values.values()))
+            operations += float(sum((z.sum((0, 1)) * fan[name]).sum() for name, z in values.items()))
+        return torch.cat(outputs, 1), data.y, spikes / len(data), operations / len(data)
+
+    chosen = calibrate(*full(held_out)[:2], tolerance=args.tolerance)
+    outputs, y, spikes, operations = full(test)
+    right, steps, early_spikes, early_operations = 0, 0, 0.0, 0.0
+    for x, label in zip(test.x.split(500), y.split(500), strict=True):
+        x = x.expand(args.steps, -1, -1)
+        stopped = run_until_sure(net, x, chosen.exit, half_full(net, x))
+        right, steps = right + int((stopped.predicted == label).sum()), steps + int(stopped.steps.sum())
+        for name in fan.keys() - {"input"}:
+            early_spikes += float(stopped.events[name].sum())
+            early_operations += float((stopped.events[name].sum(0) * fan[name]).sum())
+    mean, fixed, bound = steps / len(test), fixed_steps(outputs, y), optimal_stop(outputs, y)
+    low = min(int(mean), args.steps - 1)
+    between = float(fixed[low - 1] + (mean - low) * (fixed[low] - fixed[low - 1]))
+    result = {
+        "seed": seed,
+        "alpha": round(chosen.exit.alpha, 3),
+        "threshold": round(chosen.exit.threshold, 4),
+        "calibration_error_before_after": [round(chosen.error_before, 4), round(chosen.error_after, 4)],
+        "accuracy": right / len(test),
+        "mean_steps": mean,
+        "accuracy_of_all_stopped_after_as_many_steps": between,
+        f"accuracy_at_{args.steps}": float(fixed[-1]),
+        "bound_accuracy": bound[0],
+        "bound_mean_steps": bound[1],
+        "spikes_per_image": early_spikes / len(test),
+        f"spikes_per_image_at_{args.steps}": spikes,
+        "synaptic_operations_per_image": early_operations / len(test),
+        f"synaptic_operations_per_image_at_{args.steps}": operations,
+    }
+    print(
+        f"seed {seed}: {result['accuracy']:.2%} at {mean:.2f} steps (all stopped after as many: {between:.2%}; "
+        f"T = {args.steps}: {fixed[-1]:.2%}; bound {bound[0]:.2%} at {bound[1]:.2f}); spikes per image "
+        f"{result['spikes_per_image']:.0f} of {spikes:.0f}",
+        flush=True,
+    )
+    return result
+
+
+def one_step(train: Labelled, test: Labelled, args: argparse.Namespace, seed: int) -> dict:
+    """Train at fewer and fewer steps, and at one step at once."""
+    layers, width, epochs = (4, 64, 1) if args.quick else (args.layers, 128, args.epochs)
+    plain = ann([train.x.shape[1], *[width] * layers, 10], train, 3 if args.quick else 10, seed, norm=True)
+    linear = [part for part in plain if isinstance(part, nn.Linear)]
+    norms = [part for part in plain if isinstance(part, nn.BatchNorm1d)]
+
+    def converted() -> ns.Network:
+        parts: list[ns.Neuron | ns.Linear] = []
+        for number, layer in enumerate(linear):
+            synapse = ns.Linear(layer.in_features, layer.out_features, bias=True)
+            last = number == len(norms)
+            moved = (layer.weight, layer.bias) if last else absorb_batch_norm(layer.weight, layer.bias, norms[number])
+            assert synapse.bias is not None
+            with torch.no_grad():
+                synapse.weight.copy_(moved[0])
+                synapse.bias.copy_(moved[1])
+            parts += [synapse, output(DT) if last else hidden(DT)]
+        net = ns.Sequential(*parts)
+        set_thresholds(net, train.x[:512].expand(5, -1, -1))
+        return net
+
+    def stages(steps: tuple[int, ...], each: int) -> list[dict]:
+        done = []
+        for stage in reduce_steps(
+            converted(),
+            lambda t: train.batches(64, seed=seed, encoder=direct(t)),
+            lambda t: test.batches(500, encoder=direct(t), shuffle=False),
+            stages=steps,
+            epochs=each,
+            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=args.learning_rate, amsgrad=True),
+            seed=seed,
+        ):
+            print(f"seed {seed}: T = {stage.steps}: {stage.before:.2%} -> {stage.after:.2%}", flush=True)
+            done.append({"steps": stage.steps, "before": stage.before, "after": stage.after})
+        return done
+
+    with torch.no_grad():
+        before = float((plain(test.x).argmax(1) == test.y).double().mean())
+    by_stages = stages((5, 3, 2, 1), epochs)
+    print(f"seed {seed}: one step at once, {4 * epochs} epochs", flush=True)
+    return {"seed": seed, "ann": before, "by_stages": by_stages, "at_once": stages((1,), 4 * epochs)}
+
+
+def data(args: argparse.Namespace, part: str) -> tuple[Labelled, Labelled, Labelled]:
+    """Return training, held-out and test images as vectors."""
+    if args.quick:
+        split = digits().flat()
+        return split.train.subset(slice(1100)), split.train.subset(slice(1100, None)), split.test
+    split = mnist(args.data_root)
+    if part == "one-step":  # 14 x 14, as the network is deep and not wide
+        pool = lambda d: Labelled(nn.functional.avg_pool2d(d.x, 2).flatten(1), d.y, d.classes)  # noqa: E731
+        return pool(split.train.subset(slice(8000))), pool(split.train.subset(slice(8000, 8001))), pool(split.test)
+    flat = split.flat()
+    return flat.train.subset(slice(6000)), flat.train.subset(slice(6000, 7500)), flat.test
+
+
+def main() -> None:
+    """Run what was asked for and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=["confidence", "one-step"], help="both if left out")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=32, help="T of the converted network")
+    parser.add_argument("--tolerance", type=float, default=0.0, help="accuracy that may be lost on held-out images")
+    parser.add_argument("--ann-epochs", type=int, default=15)
+    parser.add_argument("--layers", type=int, default=11, help="hidden layers of the network trained to one step")
+    parser.add_argument("--epochs", type=int, default=5, help="of each of the four stages")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--quick", action="store_true", help="1,437 digits of scikit-learn, one seed: to see that it runs"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/early_exit/result.json"))
+    args = parser.parse_args()
+    results: dict[str, list[dict]] = {}
+    for part in [args.part] if args.part else ["confidence", "one-step"]:
+        train, held_out, test = data(args, part)
+        start = time.perf_counter()
+        print(f"{part}: {len(train)} images to train on, {len(test)} to test on", flush=True)
+        for seed in range(1 if args.quick else args.seeds):
+            done = (
+                confidence(train, held_out, test, args, seed)
+                if part == "confidence"
+                else one_step(train, test, args, seed)
+            )
+            results.setdefault(part, []).append(done)
+        print(f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
+    with replaced(args.out) as path:
+        path.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

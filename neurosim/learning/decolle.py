@@ -1,0 +1,271 @@
+"""DECOLLE: every layer learns online from a loss of its own, read through fixed random weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neurosim.cores import core, seconds
+from neurosim.errors import InputError
+from neurosim.graph import Connection, NetworkState
+from neurosim.learning.eligibility import arriving
+from neurosim.learning.losses import Loss
+from neurosim.learning.rules import Backward, Forward, Rule, check_number, check_steps
+from neurosim.network import Network
+from neurosim.neurons import Neuron, layer
+from neurosim.synapses import MaxPool2d
+
+
+@core(
+    parameters=dict(tau_syn=seconds(12e-3), tau_mem=seconds(32.8e-3), tau_ref=seconds(2.32e-3), v_ref=1.0, v_th=0.0),
+    state=("q", "p", "ref"),
+)
+def decolle(
+    i: Any,
+    q: Any,
+    p: Any,
+    ref: Any,
+    *,
+    alpha_syn: Any,
+    alpha_mem: Any,
+    alpha_ref: Any,
+    v_ref: Any,
+    v_th: Any,
+    spike: Any,
+    reset: Any,
+) -> tuple[Any, ...]:
+    """Filter the current twice and take a trace of the neuron's own spikes off; no reset (Kaiser et al. 2020).
+
+    The filters stand after the weights, which is the same as the paper's before them (a bias is filtered as well). The
+    defaults are the decays 0.92, 0.97 and 0.65 of the authors' program for DVS gestures at 1 ms.
+    """
+    potential = alpha_mem * p + (1.0 - alpha_mem) * q
+    current = alpha_syn * q + (1.0 - alpha_syn) * i
+    u = potential + ref
+    z = spike(u - v_th)
+    return z, current, potential, alpha_ref * ref - (1.0 - alpha_ref) * v_ref * reset.gate(z)
+
+
+DecolleLIF = layer(decolle)
+
+
+class LocalReadouts(nn.Module):
+    r"""A network with a fixed random readout of every population; called as one, it gives the last one's.
+
+    .. math:: y_l[t] = G_l\, \sigma(U_l[t]) \quad \text{or} \quad y_l[t] = G_l\, S_l[t]
+
+    Parameters
+    ----------
+    net : Network
+        Of `DecolleLIF` populations with one input, its output among them.
+    classes : int
+        Outputs of each readout.
+    variant : {"membrane", "spikes"}
+        What is read: the sigmoid of the membrane, as in the authors' program, or the spikes, as in the paper.
+    scale : float
+        The entries are uniform in ``+-scale / sqrt(neurons)``.
+    generator : torch.Generator, optional
+        Where they come from.
+
+    Raises
+    ------
+    InputError
+        When the network is not as said.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        classes: int,
+        *,
+        variant: Literal["membrane", "spikes"] = "membrane",
+        scale: float = 0.5,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if variant not in ("membrane", "spikes"):
+            raise InputError(f'LocalReadouts: variant must be "membrane" or "spikes"; got {variant!r}.')
+        _check(net)
+        self.net, self.variant = net, variant
+        like = next(net.parameters())
+        for name in net.populations():
+            size = math.prod(net.shape(name))
+            drawn = (2 * torch.rand(classes, size, generator=generator) - 1).to(like)
+            self.register_buffer(_buffer(name), drawn * (scale / math.sqrt(size)))
+
+    def read(self, name: str, u: Tensor, z: Tensor) -> Tensor:
+        """Return what the readout of a population gives for membranes and spikes [t, B, ...]."""
+        seen = torch.sigmoid(u) if self.variant == "membrane" else z
+        return seen.flatten(2) @ getattr(self, _buffer(name)).T
+
+    def forward(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
+        """Return the readout of the output population [T, B, classes] and the state; no gradient."""
+        name = self.net.output
+        with torch.no_grad():
+            z, after, values = self.net.recorded(x, state, (f"{name}.u",), **choices)
+            return self.read(name, values[f"{name}.u"], z), after
+
+
+@dataclass(frozen=True)
+class DECOLLE(Rule):
+    r"""Deep continuous local learning: the gradients of a loss at every layer and step, within the layer and step.
+
+    .. math:: \nabla W_l = \sum_t \left( \sigma'(U_l[t]) \odot G_l^\top \nabla_{y_l} \ell(y_l[t]) \right)
+              P_{l}[t]^\top
+
+    with P the twice filtered spikes before the weights. No gradient passes from layer to layer or from step to step,
+    none goes into the readouts, the network is a `LocalReadouts`. Maps before the neurons must be linear, since traces
+    take the place of spikes in front of them: all but max pooling.
+
+    Parameters
+    ----------
+    burn_in : int
+        First steps that are run without learning (100 of 500 in the authors' DVS program).
+    regularisation : float
+        Weight of ``mean relu(U + 0.01)`` and of ``relu(0.1 - mean sigmoid(U))`` of each layer, which keep membranes
+        from running away and layers from silence (the mean is over a chunk); 3e-3 in the authors' program, not
+        part of the value returned.
+    chunk : int
+        Steps per call of the network. A longer chunk is faster, holds more memory and gives the same gradient.
+    update : callable, optional
+        Called whenever a chunk's gradients are there. The authors change the weights at every step: ``chunk=1`` with an
+        update that steps the optimizer and clears the gradients, in a loop of your own. What the filters after the
+        weights hold was then made with earlier weights, where the authors' traces before them hold spikes. Left out,
+        the gradients of all steps are summed for one step of the optimizer, as `fit` makes it.
+
+    Raises
+    ------
+    InputError
+        When a number is out of range; in `gradients`, when the network or the loss is not as said, or no step is left
+        after the burn-in.
+
+    References
+    ----------
+    Kaiser, Mostafa and Neftci, "Synaptic plasticity dynamics for deep continuous local learning (DECOLLE)", Frontiers
+    in Neuroscience 14, 2020, doi:10.3389/fnins.2020.00424.
+    """
+
+    burn_in: int = 0
+    regularisation: float = 0.0
+    chunk: int = 32
+    update: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        check_number("DECOLLE", "chunk", self.chunk)
+        if not isinstance(self.burn_in, int) or self.burn_in < 0:
+            raise InputError(f"DECOLLE(burn_in={self.burn_in!r}): a whole number of steps, from 0 up.")
+        if not (math.isfinite(self.regularisation) and self.regularisation >= 0):
+            raise InputError(f"DECOLLE(regularisation={self.regularisation}): a finite number from 0 up.")
+
+    def gradients(
+        self,
+        net: Forward,
+        x: Tensor,
+        target: Tensor,
+        loss: Loss,
+        generator: torch.Generator | None = None,
+        *,
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Tensor, Tensor]:
+        """Run chunk by chunk; the value is the sum over layers of the mean over steps. See `Rule.gradients`."""
+        steps = check_steps(x)
+        if not isinstance(net, LocalReadouts):
+            raise InputError(f"DECOLLE needs LocalReadouts(net, classes); got {type(net).__name__}.")
+        if not getattr(loss, "per_step", False):
+            raise InputError(f"DECOLLE needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
+        if self.burn_in >= steps:
+            raise InputError(f"DECOLLE(burn_in={self.burn_in}) leaves none of T = {steps} steps. Lower burn_in.")
+        inner, names = net.net, list(net.net.populations())
+        traces = {edge.name: _Filtered(inner, edge) for edge in inner.edges}
+        recorded = [*names, *(f"{name}.u" for name in names)]
+        state: NetworkState | None = None
+        total, outputs = torch.zeros((), device=x.device), []
+        start = 0
+        while start < steps:
+            stop = min(start + self.chunk, steps) if start >= self.burn_in else min(start + self.chunk, self.burn_in)
+            with torch.no_grad():
+                z, after, values = inner.recorded(x[start:stop], state, recorded)
+                sent = {inner.inputs[0]: x[start:stop], **{name: values[name] for name in names}}
+                before = {edge.name: traces[edge.name].run(arriving(edge, sent, state)) for edge in inner.edges}
+            outputs.append(net.read(inner.output, values[f"{inner.output}.u"], z))
+            if start >= self.burn_in:
+                share = (stop - start) / (steps - self.burn_in)
+                value, penalty = self._local(net, names, before, values, target, loss)
+                backward((value + penalty) * share)
+                total = total + value.detach() * share
+                if self.update is not None:
+                    self.update()
+            state, start = after, stop
+        return total, torch.cat(outputs)
+
+    def _local(
+        self,
+        net: LocalReadouts,
+        names: list[str],
+        before: dict[str, Tensor],
+        values: dict[str, Tensor],
+        target: Tensor,
+        loss: Loss,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the layers' losses of a chunk, and their regularisation."""
+        value, penalty = torch.zeros(()), torch.zeros(())
+        for name in names:
+            node = net.net.nodes[name]
+            assert isinstance(node, Neuron)
+            driven = torch.stack([edge(before[edge.name]) for edge in net.net.edges if edge.target == name]).sum(0)
+            # The membrane's value is that of the run; its gradient that of the traces through the weights.
+            u = values[f"{name}.u"] + (driven - driven.detach())
+            y = net.read(name, u, node.spike(u - node.value("v_th")))
+            value = value.to(y) + loss(y, target)
+            if self.regularisation:
+                kept = F.relu(u + 0.01).mean() + F.relu(0.1 - torch.sigmoid(u).mean())
+                penalty = penalty.to(y) + self.regularisation * kept
+        return value, penalty.to(value)
+
+
+class _Filtered:
+    """The trace P of what reaches an edge: q then p, the one a step behind the other."""
+
+    def __init__(self, net: Network, edge: Connection) -> None:
+        node = net.neurons()[edge.target]
+        self.decays = [float(node.decay(name)) for name in ("tau_syn", "tau_mem")]
+        self.q: Tensor | None = None
+        self.p: Tensor | None = None
+
+    def run(self, spikes: Tensor) -> Tensor:
+        q = torch.zeros_like(spikes[0]) if self.q is None else self.q
+        p = torch.zeros_like(spikes[0]) if self.p is None else self.p
+        fast, slow = self.decays
+        found = torch.empty_like(spikes)
+        for t, s in enumerate(spikes):
+            p = torch.lerp(q, p, slow)
+            q = torch.lerp(s, q, fast)
+            found[t] = p
+        self.q, self.p = q, p
+        return found
+
+
+def _buffer(name: str) -> str:
+    return f"readout_{name}"
+
+
+def _check(net: Network) -> None:
+    if not isinstance(net, Network) or len(net.inputs) != 1:
+        got = list(net.inputs) if isinstance(net, Network) else type(net).__name__
+        raise InputError(f"LocalReadouts needs a Network with one input; got {got}.")
+    for name, node in net.neurons().items():
+        if node.core.name != "decolle":
+            raise InputError(f"LocalReadouts: {name!r} must be DecolleLIF; it is {node.core.name}.")
+        each = [p for p in ("tau_syn", "tau_mem") if isinstance(node.value(p), Tensor)]
+        if each:
+            raise InputError(f"LocalReadouts: {name!r} must have plain numbers for {each}, which are tensors.")
+    for edge in net.edges:
+        if any(isinstance(synapse, MaxPool2d) for synapse in edge.synapses):
+            raise InputError(f"LocalReadouts: edge {edge.name!r} has MaxPool2d, which is not linear; use AvgPool2d.")
