@@ -72,7 +72,7 @@ def _ratios(
         reached = a != 0 if ways is _masked else torch.ones_like(a, dtype=torch.bool)
         if not torch.allclose(a[reached], b[reached], rtol=1e-3, atol=1e-2):
             raise ImplausibleError(f"the two ways differ for {n_in} to {n_out} at a rate of {rate}.")
-        times = interleaved(both, rounds, calls=3)
+        times = interleaved(both, rounds, calls=2)
         found.append({"rate": rate, **{name: each.median for name, each in times.items()}})
     return found
 
@@ -94,8 +94,8 @@ def crossing(points: list[dict[str, float]]) -> float | None:
 def measure(options: Options) -> dict[str, Any]:
     """Return the times of both ways by work and rate, and the rate at which they cross."""
     torch.manual_seed(0)
-    rows, rounds = (128, 1) if options.quick else (ROWS, 5)
-    sizes = [(70, 32), (40, 20)] if options.quick else [(700, 256), (256, 256), (256, 20), (512, 512), (2048, 2048)]
+    rows, rounds = (128, 1) if options.quick else (ROWS, 3)
+    sizes = [(70, 32), (40, 20)] if options.quick else [(700, 256), (256, 256), (256, 20), (512, 512), (1024, 1024)]
     work = {f"linear {n} to {m}": _ratios(_linear, n, m, rows, rounds) for n, m in sizes}
     n, m = sizes[1]
     work[f"input gradient, {n} from {m}"] = _ratios(_masked, n, m, rows, rounds)

@@ -18,7 +18,7 @@ from neurosim.kernels.spikes import REAL, events, pack, unpack, words
 from neurosim.kernels.tiles import tiled, untiled
 
 # Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
-CROSSOVER = 0.25
+CROSSOVER = 0.35
 # Share of the inputs that need a gradient from which the dense product is cheaper.
 MASKED_CROSSOVER = 0.4
 
