@@ -208,6 +208,7 @@ def backward(
     if index.numel() > CROSSOVER * came.shape[0] * sources:
         return _dense_backward(layer, x, came, sources, wanted, needed, g_out, g_states, kept)
     g_out = g_out.contiguous()
+    x = None if x is None else x.contiguous()
     steps, batch, width = g_out.shape
     shape = _shape(layer, x is None)
     machine = backward_machine(shape, needed)

@@ -274,8 +274,11 @@ def test_memory_without_meaning_is_not_read(monkeypatch):
         Case(BY_NAME["cubalif"], width=100).check(chunk=chunk)
 
 
-def test_non_contiguous_input():
-    case = Case(BY_NAME["lif"])
+@pytest.mark.parametrize("graded", [True, False])
+@pytest.mark.parametrize("crossover", [2.0, -1.0])
+def test_non_contiguous_input(crossover, graded, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    case = Case(BY_NAME["lif"], graded=graded)
     case.x = case.x.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
     case.weight = case.weight.detach().T.contiguous().T.requires_grad_()
     assert not case.x.is_contiguous() and not case.weight.is_contiguous()
