@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neurosim.cores.core import core, seconds
+from neurosim.cores.leaky_integrator import leaky_integrator
 
 
 @core(
@@ -32,7 +33,7 @@ def alif(
     The adaptive neuron of Bellec et al. 2020 (doi:10.1038/s41467-020-17236-y) with a default `beta` of our own; the
     spike meets the threshold that earlier spikes have set. A reset by subtraction takes off ``v_th``.
     """
-    u = alpha_mem * v + (1.0 - alpha_mem) * r * i
+    u, _ = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)
     z = spike(u - (v_th + beta * a))
     raised = alpha_adapt * a + z
     return z, reset(u, z, to=v_reset, by=v_th), raised

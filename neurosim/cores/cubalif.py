@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neurosim.cores.core import core, seconds
+from neurosim.cores.cuba_integrator import cuba_integrator
 
 
 @core(parameters=dict(tau_syn=seconds(5e-3), tau_mem=seconds(20e-3), v_th=1.0, v_reset=0.0, r=1.0), state=("j", "v"))
@@ -15,7 +16,6 @@ def cubalif(
 
     ``tau_syn dj/dt = -j``, input added to j; ``tau_mem dv/dt = -v + r j``; the current is updated first.
     """
-    current = alpha_syn * j + i
-    u = alpha_mem * v + (1.0 - alpha_mem) * r * current
+    u, current, _ = cuba_integrator(i, j, v, alpha_syn=alpha_syn, alpha_mem=alpha_mem, r=r)
     z = spike(u - v_th)
     return z, current, reset(u, z, to=v_reset, by=v_th)

@@ -82,7 +82,7 @@ def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ..
             )
     named = {}
     for name, value in local.items():
-        if isinstance(value, Expression) and value.op not in LEAVES:
+        if isinstance(value, Expression) and value.op not in LEAVES and not name.startswith("_"):
             named[name] = value
             value.label = value.label or name
     return Program(core.name, output, dict(zip(core.state, states, strict=True)), per_neuron, named, trace)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurosim.cores import core, seconds
+from neurosim.cores import core, leaky_integrator, seconds
 from neurosim.errors import InputError
 from neurosim.graph import Connection, NetworkState
 from neurosim.learning.eligibility import arriving
@@ -45,8 +45,8 @@ def decolle(
     The filters stand after the weights, which is the same as the paper's before them (a bias is filtered as well). The
     defaults are the decays 0.92, 0.97 and 0.65 of the authors' program for DVS gestures at 1 ms.
     """
-    potential = alpha_mem * p + (1.0 - alpha_mem) * q
-    current = alpha_syn * q + (1.0 - alpha_syn) * i
+    potential, _ = leaky_integrator(q, p, alpha_mem=alpha_mem, r=1.0)
+    current, _ = leaky_integrator(i, q, alpha_mem=alpha_syn, r=1.0)
     u = potential + ref
     z = spike(u - v_th)
     return z, current, potential, alpha_ref * ref - (1.0 - alpha_ref) * v_ref * reset.gate(z)

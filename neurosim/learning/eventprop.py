@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurosim.cores import core, seconds
+from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.errors import InputError
 from neurosim.graph import Connection, NetworkState
 from neurosim.learning.eligibility import accumulate, linear, whole
@@ -18,15 +17,6 @@ from neurosim.learning.losses import Loss
 from neurosim.learning.rules import Backward, Forward, Rule, check_number, check_steps
 from neurosim.network import Network
 from neurosim.neurons import Neuron, layer
-
-
-@core(parameters=dict(tau_syn=seconds(5e-3), tau_mem=seconds(20e-3), r=1.0), state=("j", "v"))
-def cuba_integrator(i: Any, j: Any, v: Any, *, alpha_syn: Any, alpha_mem: Any, r: Any) -> tuple[Any, ...]:
-    """Membrane that never fires, driven by a decaying current: CubaLIF without its spike; the output is v."""
-    current = alpha_syn * j + i
-    u = alpha_mem * v + (1.0 - alpha_mem) * r * current
-    return u, current, u
-
 
 CubaLI = layer(cuba_integrator)
 
