@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from neurosim import cores
-from neurosim.cores import Core, Reset, Surrogate, atan
+from neurosim.cores import Core, Parameter, Reset, Surrogate, atan
+from neurosim.cores.core import RESET_AMOUNT
 from neurosim.cores.reset import ResetMode
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels import eager
@@ -40,6 +41,9 @@ class Neuron(Population):
         Spike with the derivative used in training.
     reset : {"value", "subtract", None}
         After a spike the membrane is set to ``v_reset``, lowered by ``v_th``, or left.
+    reset_amount : float or Tensor, optional
+        What ``reset="subtract"`` takes off instead of ``v_th``. It is a parameter of the layer as those of its core
+        are: it may be learned, and a tensor gives each neuron its own.
     detach_reset : bool
         Whether the gradient through the reset is cut.
     learn : iterable of str
@@ -77,6 +81,7 @@ class Neuron(Population):
         size: int | Sequence[int] | None = None,
         spike: Surrogate | None = None,
         reset: ResetMode = "value",
+        reset_amount: float | Tensor | None = None,
         detach_reset: bool = True,
         learn: Iterable[str] = (),
         **parameters: float | Tensor,
@@ -90,19 +95,37 @@ class Neuron(Population):
             raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
         self.reset: ResetMode = reset
         self.detach_reset = detach_reset
+        self.declared = dict(core.parameters)
+        if reset_amount is not None:
+            if reset != "subtract" or "reset" not in core.wants:
+                raise InputError(
+                    f'{core.name}: reset_amount is what reset="subtract" takes off; this layer has reset={reset!r}'
+                    + ("" if "reset" in core.wants else " and its core does not reset")
+                    + ". Leave reset_amount out."
+                )
+            self.declared[RESET_AMOUNT] = Parameter(1.0)
+            parameters[RESET_AMOUNT] = reset_amount
         self.learned = tuple(learn)
         self._numbers: dict[str, float] = {}
         for kind, names in (("parameters", parameters), ("learn", self.learned)):
-            unknown = [name for name in names if name not in core.parameters]
+            unknown = [name for name in names if name not in self.declared]
             if unknown:
-                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(core.parameters)}.")
-        for name in core.parameters:
-            self._set(name, parameters.get(name, core.parameters[name].default))
-        self._per_neuron = tuple(name for name in core.coefficients if not self._is_shared(name))
+                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.")
+        for name, parameter in self.declared.items():
+            self._set(name, parameters.get(name, parameter.default))
+        self._per_neuron = tuple(name for name in self._coefficients_of_a_step() if not self._is_shared(name))
         self._recorded: dict[Any, Any] = {}
 
+    @property
+    def takes_own_amount(self) -> bool:
+        """Whether a reset by subtraction takes off ``reset_amount`` instead of the threshold."""
+        return RESET_AMOUNT in self.declared
+
+    def _coefficients_of_a_step(self) -> tuple[str, ...]:
+        return (*self.core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
+
     def _set(self, name: str, value: float | Tensor) -> None:
-        declared, owner = self.core.parameters[name], self.core.name
+        declared, owner = self.declared[name], self.core.name
         if isinstance(value, Tensor):
             outside = value[~((value > declared.low) & (value < declared.high) & torch.isfinite(value))]
             if outside.numel():
@@ -133,15 +156,15 @@ class Neuron(Population):
         """
         if name in self._numbers:
             return self._numbers[name]
-        if name not in self.core.parameters:
-            raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.core.parameters)}.")
+        if name not in self.declared:
+            raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
         stored = self._stored_name(name)
         kept: Tensor = getattr(self, stored)
         return kept.exp() if stored != name else kept
 
     def _stored_name(self, name: str) -> str:
         """Return the attribute of a parameter that is a tensor: a learned time is kept as its logarithm."""
-        return f"log_{name}" if name in self.learned and self.core.parameters[name].unit == "s" else name
+        return f"log_{name}" if name in self.learned and self.declared[name].unit == "s" else name
 
     def decay(self, name: str) -> float | Tensor:
         """Return ``exp(-dt / tau)`` of time constant `name`, made in double precision."""
@@ -169,7 +192,7 @@ class Neuron(Population):
         return coefficient == "dt" or coefficient.replace("alpha_", "tau_", 1) in self._numbers
 
     def _numbers_now(self) -> dict[str, Any]:
-        return {name: self._coefficient(name) for name in self.core.coefficients if self._is_shared(name)}
+        return {name: self._coefficient(name) for name in self._coefficients_of_a_step() if self._is_shared(name)}
 
     def _tensors_now(self) -> dict[str, Any]:
         return {name: self._coefficient(name) for name in self._per_neuron}
@@ -178,7 +201,8 @@ class Neuron(Population):
         # Surrogates may share a name; the derivative itself tells them apart.
         choice = (self.spike.derivative, self.spike.primitive, Reset(self.reset, self.detach_reset))
         if choice not in self._recorded:
-            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._per_neuron)
+            own = self.takes_own_amount
+            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._per_neuron, own_amount=own)
         program: Program = self._recorded[choice]
         return program
 
@@ -351,7 +375,8 @@ class Neuron(Population):
                 f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel."
             )
         given = {**self._numbers_now(), **{k: v.to(i.dtype) for k, v in self._tensors_now().items()}}
-        choices = {"spike": self.spike, "reset": Reset(self.reset, self.detach_reset)}
+        reset = Reset(self.reset, self.detach_reset, given.pop(RESET_AMOUNT, None))
+        choices = {"spike": self.spike, "reset": reset}
         given.update({k: v for k, v in choices.items() if k in self.core.wants})
         watch: dict[str, list[Tensor]] = {name: [] for name in names}
         out, after = eager.run(self.core, i, state, given, through_time=through_time, watch=watch)
@@ -401,7 +426,7 @@ class Neuron(Population):
     def _at_the_door(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
         self._check_current(i)
         name, population = self.core.name, tuple(i.shape[2:])
-        for parameter in self.core.parameters:
+        for parameter in self.declared:
             if parameter not in self._numbers:
                 held: Tensor = getattr(self, self._stored_name(parameter))
                 if not _broadcasts(held.shape, population):
@@ -427,7 +452,7 @@ class Neuron(Population):
     def extra_repr(self) -> str:
         """Return what distinguishes this layer, in the words used to make it."""
         parts = [self.core.name]
-        for name in self.core.parameters:
+        for name in self.declared:
             held = self.value(name)
             shown = f"tensor{list(held.shape)}" if isinstance(held, Tensor) else f"{held:g}"
             parts.append(f"{name}={shown}" + (" (learned)" if name in self.learned else ""))
@@ -463,7 +488,8 @@ def layer(core: Core) -> LayerMaker:
     Returns
     -------
     callable
-        ``make(*, dt, size=None, spike=atan(), reset="value", detach_reset=True, learn=(), **parameters) -> Neuron``.
+        ``make(*, dt, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
+        **parameters) -> Neuron``.
 
     Examples
     --------
@@ -503,7 +529,14 @@ def _docstring(core: Core) -> str:
     ]
     for name, parameter in core.parameters.items():
         lines += [f"{name} : float or Tensor, default {parameter.default:g}", f"    {_describe(parameter)}"]
-    lines += ["size, spike, reset, detach_reset, learn", "    As in `Neuron`.", "", "Returns", "-------", "Neuron"]
+    lines += [
+        "size, spike, reset, reset_amount, detach_reset, learn",
+        "    As in `Neuron`.",
+        "",
+        "Returns",
+        "-------",
+        "Neuron",
+    ]
     return "\n    ".join([*lines, f"    State: {', '.join(core.state)}.", ""])
 
 

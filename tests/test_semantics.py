@@ -186,6 +186,12 @@ def test_reset_by_subtraction_and_none():
     assert ns.IF(dt=1e-3, reset=None)(i)[1].v.item() == 1.75
 
 
+def test_a_reset_amount_is_taken_off_instead_of_the_threshold():
+    i = torch.full((1, 1, 1), 1.75)
+    assert ns.IF(dt=1e-3, reset="subtract", reset_amount=0.5)(i)[1].v.item() == 1.25
+    assert ns.IF(dt=1e-3, reset="subtract", reset_amount=0.5).reference(i)[1].v.item() == 1.25
+
+
 def test_the_reset_passes_no_gradient():
     i = torch.full((1, 1, 1), 0.75, requires_grad=True)
     cut, whole = ns.IF(dt=1e-3, reset="subtract"), ns.IF(dt=1e-3, reset="subtract", detach_reset=False)

@@ -13,6 +13,7 @@ from typing import Any
 from neurosim.errors import InputError, UnitError
 
 CHOICES = ("spike", "reset")
+RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset takes off an amount of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ def core(
         name: value if isinstance(value, Parameter) else Parameter(float(value))
         for name, value in (parameters or {}).items()
     }
-    reserved = [name for name in declared if name in (*CHOICES, "dt") or name.startswith("alpha_")]
+    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or name.startswith("alpha_")]
     if reserved:
         raise InputError(
             f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x."

@@ -20,10 +20,13 @@ class Reset:
         To a fixed value, by subtraction, or none.
     detached : bool
         Whether the gradient through the reset is cut.
+    amount : number, Tensor or Expression, optional
+        What a reset by subtraction takes off instead of what the step function says.
     """
 
     mode: ResetMode = "value"
     detached: bool = True
+    amount: Any = None
 
     def gate(self, z: Any) -> Any:
         """Return the spike as the reset sees it: without gradient where the reset is detached."""
@@ -34,4 +37,6 @@ class Reset:
         if self.mode is None:
             return u
         gate = self.gate(z)
-        return where(gate, to, u) if self.mode == "value" else u - gate * by
+        if self.mode == "value":
+            return where(gate, to, u)
+        return u - gate * (by if self.amount is None else self.amount)

@@ -13,7 +13,7 @@ _RANK = {"add": 1, "sub": 1, "mul": 2, "neg": 2, "gt": 0, "ge": 0, "lt": 0, "le"
 _ATOM = 9
 
 
-def latex(core: Core, reset: ResetMode = "value") -> str:
+def latex(core: Core, reset: ResetMode = "value", *, reset_amount: bool = False) -> str:
     r"""Return the step of `core` as an ``aligned`` block of LaTeX.
 
     Parameters
@@ -22,6 +22,8 @@ def latex(core: Core, reset: ResetMode = "value") -> str:
         The neuron model.
     reset : {"value", "subtract", None}
         The reset to show.
+    reset_amount : bool
+        Whether a reset by subtraction takes off an amount of its own.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def latex(core: Core, reset: ResetMode = "value") -> str:
     v[t] &= u[t]
     \end{aligned}
     """
-    program = record(core, atan(), Reset(reset, detached=False))
+    program = record(core, atan(), Reset(reset, detached=False), own_amount=reset_amount)
     order = topological([program.output, *program.state.values()])
     uses = [arg for node in order for arg in node.args] + [program.output, *program.state.values()]
     named = {id(n): n.label for n in order if n.label and (n is program.output or uses.count(n) > 1)}

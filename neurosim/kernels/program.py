@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from neurosim.cores import Core, Reset, Surrogate
+from neurosim.cores.core import RESET_AMOUNT
 from neurosim.cores.expression import LEAVES, Expression, Trace, topological
 from neurosim.errors import InputError
 
@@ -49,7 +50,9 @@ class Program:
         return self.output.op == "spike"
 
 
-def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ...] = ()) -> Program:
+def record(
+    core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ...] = (), *, own_amount: bool = False
+) -> Program:
     """Run the step function of `core` on symbols and keep what it did.
 
     Parameters
@@ -61,14 +64,17 @@ def record(core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ..
     reset : Reset
         Handed to the step as ``reset``.
     per_neuron : tuple of str
-        Names among ``core.coefficients`` that will be tensors.
+        Names among ``core.coefficients``, or ``reset_amount``, that will be tensors.
+    own_amount : bool
+        Whether the reset takes off a coefficient of the layer, ``reset_amount``.
     """
     trace = Trace(per_neuron)
     given: dict[str, Any] = {name: trace.leaf("parameter", name) for name in core.coefficients}
     if "spike" in core.wants:
         given["spike"] = spike
     if "reset" in core.wants:
-        given["reset"] = reset
+        amount = trace.leaf("parameter", RESET_AMOUNT) if own_amount else None
+        given["reset"] = dataclasses.replace(reset, amount=amount)
     leaves = [trace.leaf("input", "i"), *(trace.leaf("state", name) for name in core.state)]
     local: dict[str, Any] = {}
     returned = _with_locals(core, leaves, given, local)

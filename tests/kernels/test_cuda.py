@@ -393,10 +393,12 @@ def layers_run_triton(monkeypatch: pytest.MonkeyPatch) -> None:
         (ns.LIF, ("tau_mem", "v_th", "v_reset", "r")),
         (ns.ALIF, ("tau_adapt", "beta")),
         (ns.CubaLIF, ("tau_syn", "tau_mem")),
+        (ns.LIF, ("reset_amount", "v_th")),
     ],
 )
 def test_a_layer_learns_its_parameters(make: Any, learn: tuple[str, ...]) -> None:
-    layer = make(dt=1e-3, size=17, learn=learn).double().to(DEVICE)
+    own = dict(reset="subtract", reset_amount=0.7) if "reset_amount" in learn else {}
+    layer = make(dt=1e-3, size=17, learn=learn, **own).double().to(DEVICE)
     i = (torch.randn(12, 2, 17, dtype=torch.float64) * 20.0).to(DEVICE).requires_grad_()
     start = [torch.randn(2, 17, dtype=torch.float64).mul(0.1).to(DEVICE).requires_grad_() for _ in layer.core.state]
     results = []

@@ -134,7 +134,9 @@ def _check_population(name: str, neuron: Population, problems: _Problems) -> Non
         problems.add(where, f"its core is {neuron.core.name!r}, for which Lava has no process; use IF, LIF or CubaLIF")
         return
     if neuron.reset != "value":
-        problems.add(where, f'reset={neuron.reset!r}; Lava\'s LIF knows only the reset to 0; use reset="value"')
+        amount = _shown(_number(neuron.value("reset_amount"))) if neuron.takes_own_amount else ""
+        own = f" with reset_amount={amount}" if amount else ""
+        problems.add(where, f'reset={neuron.reset!r}{own}; Lava\'s LIF knows only the reset to 0; use reset="value"')
     v_reset, v_th = _number(neuron.value("v_reset")), _number(neuron.value("v_th"))
     if np.any(v_reset != 0):
         problems.add(where, f"v_reset={_shown(v_reset)}; Lava's LIF resets to 0; use v_reset=0.0")
