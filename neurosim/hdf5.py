@@ -1,0 +1,330 @@
+"""Open an HDF5 file of unknown origin: everything in it is checked before a byte of it is read as data.
+
+HDF5 can do more than hold numbers. A file may point into other files on the machine, declare an array larger than any
+memory, ask for a decoder to be loaded from disk, contain itself, or repeat one long text a million times. `opened`
+walks the whole file first and refuses all of that; what it yields can be read without further thought.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurosim.errors import FileError, NeurosimError
+
+LIMIT = 2**30  # bytes that a file may declare
+MEMBERS = 100_000
+DEPTH = 32
+# The filters that come with HDF5 itself; any other is looked for on disk, as a library, and run.
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_SCALEOFFSET,
+    h5py.h5z.FILTER_NBIT,
+    h5py.h5z.FILTER_LZF,
+}
+_HEAP = b"GCOL\x01"
+# What h5py raises on a file that is damaged, by where the damage lies.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    zlib.error,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    AttributeError,
+)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT) -> Iterator[Group]:
+    """Open an HDF5 file for reading once all of it has been found harmless.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is only read.
+    what : str
+        What it should be, for messages, such as ``"a netx network"``.
+    limit : int
+        Bytes that all arrays and texts together may take in memory.
+
+    Yields
+    ------
+    Group
+        The root.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, truncated, damaged or no HDF5; for links to other files and links that lead
+        nowhere, for groups that contain themselves, arrays kept in other files, types other than numbers and text,
+        filters that are not HDF5's own, and for more than `limit` bytes, 100,000 members or 32 levels.
+
+    Examples
+    --------
+    >>> import h5py, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.h5"
+    >>> with h5py.File(path, "w") as file:
+    ...     file["layer/0/weight"] = [[1.0, 2.0]]
+    >>> with opened(path, what="a network") as root:
+    ...     root.group("layer").group("0").array("weight", shape=(1, None))
+    array([[1., 2.]])
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"cannot read {path}: there is no such file. Check the path.")
+    with contextlib.ExitStack() as held:
+        with _whole(path, what):
+            size = path.stat().st_size
+            if size > limit:
+                raise FileError(f"{path} is {size:,} bytes long; {limit:,} are allowed. It is left as it is.")
+            content = path.read_bytes()
+            _check_heaps(content)
+            file = held.enter_context(h5py.File(io.BytesIO(content), "r"))
+            _Walk(path, what, limit, content).check(file)
+        yield Group(path, what, file)
+
+
+@contextlib.contextmanager
+def _whole(path: Path, what: str) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into one error."""
+    try:
+        yield
+    except NeurosimError:
+        raise
+    except _DAMAGE as error:
+        raise FileError(
+            f"{path} is not {what} that can be read: truncated, damaged or of another kind ({error}). "
+            "It is left as it is."
+        ) from error
+
+
+def _check_heaps(content: bytes) -> None:
+    """Refuse a heap of texts in which the HDF5 library would go round for ever: free space of no size at all."""
+    place = content.find(_HEAP)
+    while place >= 0:
+        end = place + int.from_bytes(content[place + 8 : place + 16], "little")
+        item = place + 16
+        while item + 16 <= min(end, len(content)):
+            index, size = (int.from_bytes(content[item + k : item + k + n], "little") for k, n in ((0, 2), (8, 8)))
+            if index == 0 and size == 0:
+                raise ValueError(f"the heap at byte {place} has free space without a size at byte {item}")
+            item += -(-size // 8) * 8 + (16 if index else 0)
+        place = content.find(_HEAP, place + 1)
+
+
+class Group:
+    """A group of a file that `opened` has checked.
+
+    Every method raises a `FileError` that names the file, the place in it, what was found and what is expected.
+    """
+
+    def __init__(self, path: Path, what: str, group: h5py.Group) -> None:
+        self._path, self._what, self._group = path, what, group
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._group
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names."""
+        return tuple(self._group)
+
+    def refusal(self, name: str, why: str) -> FileError:
+        """Return the error to raise about the member `name`: "FILE: PLACE why"."""
+        place = f"{self._group.name.rstrip('/')}/{name}" if name else self._group.name
+        return FileError(f"{self._path}: {place} {why} It is left as it is.")
+
+    def group(self, name: str) -> Group:
+        """Return a member that is a group."""
+        member = self._member(name)
+        if not isinstance(member, h5py.Group):
+            raise self.refusal(name, "is an array, where a group is expected.")
+        return Group(self._path, self._what, member)
+
+    def array(self, name: str, *, shape: Sequence[int | None] | None = None, finite: bool = True) -> np.ndarray:
+        """Return a member that is an array of numbers.
+
+        Parameters
+        ----------
+        name : str
+        shape : sequence of int or None, optional
+            What its shape must be; None stands for any length.
+        finite : bool
+            Whether NaN and infinity are refused.
+
+        Returns
+        -------
+        numpy.ndarray
+            Integers, booleans or floating point, as stored.
+        """
+        member = self._dataset(name)
+        if member.dtype.kind not in "biuf":
+            raise self.refusal(name, f"is of type {member.dtype}, where numbers are expected.")
+        found = member.shape
+        if shape is not None and (
+            len(found) != len(shape) or any(b not in (None, a) for a, b in zip(found, shape, strict=True))
+        ):
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            raise self.refusal(name, f"is of shape {list(found)}, where [{wanted}] is expected.")
+        with _whole(self._path, self._what):
+            values = np.asarray(member[()])
+        if finite and values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise self.refusal(name, "holds NaN or infinity.")
+        return values
+
+    def integers(self, name: str, *, shape: Sequence[int | None] | None = None) -> np.ndarray:
+        """Return a member whose numbers are all whole, as int64, whatever type they are stored in."""
+        values = self.array(name, shape=shape)
+        whole = values.astype(np.float64)
+        if values.dtype.kind == "f" and (whole != np.round(whole)).any():
+            odd = whole[whole != np.round(whole)].flat[0]
+            raise self.refusal(name, f"holds {odd:g}, where whole numbers are expected.")
+        if values.size and np.abs(whole).max() >= 2**62:
+            raise self.refusal(name, f"holds {np.abs(whole).max():g}, which is out of range.")
+        return values.astype(np.int64)
+
+    def integer(self, name: str, *, low: int | None = None, high: int | None = None) -> int:
+        """Return a member that is one whole number in ``low ... high``; an array of one element counts as one."""
+        values = self.integers(name)
+        if values.size != 1:
+            raise self.refusal(name, f"is of shape {list(values.shape)}, where one number is expected.")
+        value = int(values.flat[0])
+        if (low is not None and value < low) or (high is not None and value > high):
+            allowed = f"{'any' if low is None else low} to {'any' if high is None else high}"
+            raise self.refusal(name, f"is {value}, where {allowed} is allowed.")
+        return value
+
+    def text(self, name: str) -> str:
+        """Return a member that is one text; an array of one element counts as one."""
+        texts = self.texts(name)
+        if len(texts) != 1:
+            raise self.refusal(name, f"holds {len(texts)} texts, where one is expected.")
+        return texts[0]
+
+    def texts(self, name: str) -> list[str]:
+        """Return a member that is text, flattened."""
+        member = self._dataset(name)
+        if h5py.check_string_dtype(member.dtype) is None:
+            raise self.refusal(name, f"is of type {member.dtype}, where text is expected.")
+        with _whole(self._path, self._what):
+            return [bytes(value).rstrip(b"\0").decode() for value in np.atleast_1d(member[()]).flat]
+
+    def _member(self, name: str) -> Any:
+        if name not in self._group:
+            have = ", ".join(self.names[:12]) or "nothing"
+            raise self.refusal(name, f"is missing; there is {have}.")
+        return self._group[name]
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        member = self._member(name)
+        if not isinstance(member, h5py.Dataset):
+            raise self.refusal(name, "is a group, where an array is expected.")
+        return member
+
+
+class _Walk:
+    """The walk over a whole file that `opened` begins with."""
+
+    def __init__(self, path: Path, what: str, limit: int, content: bytes) -> None:
+        self._path, self._what, self._limit, self._content = path, what, limit, content
+        self._bytes = self._members = 0
+
+    def check(self, group: h5py.Group, place: str = "", above: tuple[Any, ...] = ()) -> None:
+        """Refuse what must not be read, in this group and all below it."""
+        if len(above) >= DEPTH:
+            raise self._refusal(place, f"lies more than {DEPTH} levels deep")
+        above = (*above, self._identity(group))
+        for name in group:
+            inside = f"{place}/{name}"
+            self._members += 1
+            if self._members > MEMBERS:
+                raise self._refusal(inside, f"is one member too many: a file may hold {MEMBERS:,}")
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise self._refusal(inside, f"points into another file, {link.filename!r}; such links are not followed")
+            if isinstance(link, h5py.SoftLink):
+                raise self._refusal(inside, f"is a link to {link.path!r}; links are not followed")
+            member = group[name]
+            if isinstance(member, h5py.Group):
+                if self._identity(member) in above:
+                    raise self._refusal(inside, "contains itself")
+                self.check(member, inside, above)
+            elif isinstance(member, h5py.Dataset):
+                self._check_dataset(member, inside)
+            else:
+                raise self._refusal(inside, f"is a {type(member).__name__}; only groups and arrays are read")
+
+    def _check_dataset(self, dataset: h5py.Dataset, place: str) -> None:
+        settings = dataset.id.get_create_plist()
+        if settings.get_external_count() or dataset.is_virtual:
+            raise self._refusal(place, "keeps its values in another file; such arrays are not read")
+        for k in range(settings.get_nfilters()):
+            number, *_, name = settings.get_filter(k)
+            if number not in _FILTERS:
+                raise self._refusal(
+                    place, f"needs the filter {number} ({name.decode(errors='replace')}), which is not HDF5's own"
+                )
+        text = h5py.check_string_dtype(dataset.dtype)
+        if text is None and dataset.dtype.kind not in "biuf":
+            raise self._refusal(place, f"is of type {_shown(dataset.dtype)}; only numbers and text are read")
+        if dataset.shape is None:
+            raise self._refusal(place, "is an empty dataset without a shape")
+        self._count(dataset.size * dataset.dtype.itemsize, dataset, place)
+        if text is not None and text.length is None:
+            if dataset.size > MEMBERS:
+                raise self._refusal(place, f"holds {dataset.size:,} texts; {MEMBERS:,} are allowed")
+            for stored in self._stored(dataset, place):
+                # Each text is a length (4 bytes), the heap it lies in (8) and its number there (4): what is declared
+                # of the array says nothing about how long they are, and HDF5 believes the length.
+                lengths = np.frombuffer(stored[: len(stored) // 16 * 16], "<u4").reshape(-1, 4)[:, 0]
+                self._count(int(lengths.sum(dtype=np.int64)), dataset, place)
+
+    def _stored(self, dataset: h5py.Dataset, place: str) -> Iterator[bytes]:
+        """Give the bytes of an array as they lie in the file, filters undone."""
+        layout = dataset.id.get_create_plist().get_layout()
+        if layout == h5py.h5d.CONTIGUOUS:
+            start = dataset.id.get_offset() or 0
+            yield self._content[start : start + dataset.size * 16] if start else b""
+        elif layout == h5py.h5d.CHUNKED and dataset.compression in (None, "gzip") and not dataset.shuffle:
+            for k in range(dataset.id.get_num_chunks()):
+                chunk = dataset.id.get_chunk_info(k)
+                raw = self._content[chunk.byte_offset : chunk.byte_offset + chunk.size]
+                packed = dataset.compression is not None and not chunk.filter_mask & 1
+                yield zlib.decompressobj().decompress(raw, self._limit) if packed else raw
+        else:
+            raise self._refusal(place, "holds texts stored in a way that is not read")
+
+    def _count(self, size: int, dataset: h5py.Dataset, place: str) -> None:
+        self._bytes += size
+        if self._bytes > self._limit:
+            shape = f"of shape {list(dataset.shape)} and type {_shown(dataset.dtype)}"
+            raise self._refusal(place, f"{shape} brings the file to {self._bytes:,} bytes; {self._limit:,} are allowed")
+
+    @staticmethod
+    def _identity(group: h5py.Group) -> Any:
+        about = h5py.h5o.get_info(group.id)
+        return about.fileno, about.addr
+
+    def _refusal(self, place: str, why: str) -> FileError:
+        return FileError(f"{self._path}: {place} {why}. As {self._what} it is refused and left as it is.")
+
+
+def _shown(dtype: np.dtype[Any]) -> str:
+    if h5py.check_string_dtype(dtype) is not None:
+        return "text"
+    reference = h5py.check_ref_dtype(dtype)
+    sequence = h5py.check_vlen_dtype(dtype)
+    return "reference" if reference else f"lists of {np.dtype(sequence)}" if sequence else str(dtype)
