@@ -20,14 +20,10 @@ falling as a cosine, for delays; the Gaussians narrow over the first quarter of 
 from __future__ import annotations
 
 import argparse
-import io
+import functools
 import itertools
-import json
 import math
-import re
-import tarfile
 import time
-import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +36,9 @@ from torch.nn import functional
 
 import neurosim as ns
 from neurosim.datasets import Labelled, delta
-from neurosim.files import replaced
+from neurosim.datasets.spoken import DIGITS, read_words
 from neurosim.learning import Loss
+from neurosim.results import Results
 from neurosim.synapses.delayed import DelayedLinear, Variant, delay_groups, keep_in_range, narrow
 
 DT = 10e-3
@@ -173,35 +170,14 @@ class Order:
 
 def digits(root: Path) -> tuple[Labelled, Labelled]:
     """Return the recordings for training and for the test as spikes [n, WORD + REACH, 2 BANDS]."""
-    waves: list[np.ndarray] = []
-    numbers: list[tuple[int, int]] = []
-    for name, data in wav_files(root):
-        match = re.fullmatch(r"(\d)_[a-z]+_(\d+)\.wav", name)
-        if match:
-            with wave.open(io.BytesIO(data)) as file:
-                if (file.getframerate(), file.getsampwidth(), file.getnchannels()) != (RATE, 2, 1):
-                    raise SystemExit(f"{name} is not 16-bit mono at {RATE} Hz.")
-                waves.append(np.frombuffer(file.readframes(file.getnframes()), "<i2"))
-            numbers.append((int(match[1]), int(match[2])))
-    if not waves:
-        raise SystemExit(f"{root} holds no recordings of spoken digits (such as 0_jackson_0.wav); give --data-root.")
-    x, y = spikes(waves), torch.tensor([digit for digit, _ in numbers])
-    test = torch.tensor([index < 5 for _, index in numbers])
-    words = Labelled(x, y, tuple("0123456789"), timed=True)
-    return words.subset(~test), words.subset(test)
-
-
-def wav_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Go through the wav files in a folder, or in a tar in it, by name."""
-    files = sorted(root.rglob("*.wav"))
-    for path in files:
-        yield path.name, path.read_bytes()
-    for path in [] if files else sorted(root.glob("*.tar*")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                if file is not None and member.name.endswith(".wav"):
-                    yield Path(member.name).name, file.read()
+    places = (root / "fsdd_recordings_wav.tar.xz", root / "recordings", root)
+    words = read_words(next(place for place in places if place.exists()))
+    if {word.rate for word in words} != {RATE}:
+        raise SystemExit(f"the recordings in {root} must have {RATE} samples in a second.")
+    x, y = spikes([word.wave for word in words]), torch.tensor([word.digit for word in words])
+    test = torch.tensor([word.take < 5 for word in words])
+    heard = Labelled(x, y, DIGITS, timed=True)
+    return heard.subset(~test), heard.subset(test)
 
 
 def spikes(waves: list[np.ndarray]) -> Tensor:
@@ -209,7 +185,7 @@ def spikes(waves: list[np.ndarray]) -> Tensor:
     hop, window = round(RATE * DT), 256
     sound = torch.zeros(len(waves), hop * (WORD - 1) + window)
     for row, samples in zip(sound, waves, strict=True):
-        part = torch.tensor(samples[: len(row)].astype(np.float32) / 2**15)
+        part = torch.from_numpy(samples[: len(row)])
         row[: len(part)] = part
     power = torch.stft(sound, window, hop, window=torch.hann_window(window), center=False, return_complex=True).abs()
     level = torch.log10(torch.einsum("nft,bf->tnb", power.square(), mel_bands(window)) + 1e-4)
@@ -271,48 +247,62 @@ def train(net: Classifier, batches: Any, loss: Loss, epochs: int, seed: int, ord
     )
 
 
-def compare(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
-    """Train and test each kind of network with one seed."""
-    order = args.task == "order"
-    choices: dict[str, Any] = dict(variant=args.variant)
-    batches: Any
-    tests: Any
-    loss: Loss = ns.RateCrossEntropy() if order else SummedSoftmax()
-    if order:
-        sizes, choices = [2, 16, 2], choices | dict(dropout=0.0, readout="plain")
-        batches, tests = Order(20, seed), Order(20, seed + 1_000_000)
-        epochs = args.epochs or 40
-    else:
-        train_set, test_set = digits(args.data_root)
-        if args.quick:
-            train_set, test_set = train_set.subset(slice(0, None, 10)), test_set.subset(slice(0, None, 5))
-        sizes, choices = [2 * BANDS, *args.hidden, 10], choices | dict(dropout=args.dropout)
-        batches, tests = train_set.batches(args.batch_size, seed=seed), test_set.batches(100, shuffle=False)
-        epochs = args.epochs or (4 if args.quick else 50)
-    wanted = learned(network("learned", sizes, **choices))
-    rows = []
-    for kind in args.kinds:
-        torch.manual_seed(seed)
-        net = as_large(kind, sizes, wanted, **choices)
-        start = time.perf_counter()
-        train(net, batches, loss, epochs, seed, order)
-        seconds = time.perf_counter() - start
-        accuracy = ns.evaluate(net, tests, loss=loss)["accuracy"]
-        hidden = [module.num_features for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
-        rows.append(
-            dict(kind=kind, seed=seed, accuracy=accuracy, parameters=learned(net), hidden=hidden, epochs=epochs)
-            | dict(seconds=round(seconds, 1))
+@dataclass(frozen=True)
+class Task:
+    """What to learn: batches of a seed, a test, and the network's sizes and choices."""
+
+    batches: Callable[[int], Any]
+    test: Callable[[int], Any]
+    loss: Loss
+    sizes: list[int]
+    choices: dict[str, Any]
+    epochs: int
+
+
+def task_of(args: argparse.Namespace) -> Task:
+    """Return the task that was asked for."""
+    if args.task == "order":
+        choices = dict(variant=args.variant, dropout=0.0, readout="plain")
+        sizes, epochs = [2, 16, 2], args.epochs or 40
+        return Task(
+            lambda seed: Order(20, seed),
+            lambda seed: Order(20, seed + 1_000_000),
+            ns.RateCrossEntropy(),
+            *(sizes, choices, epochs),
         )
-        print(
-            f"seed {seed}, delays {kind}: {accuracy:.2%} in the test, {learned(net)} parameters learned, hidden "
-            f"{hidden}, {epochs} epochs in {seconds:.0f} s",
-            flush=True,
-        )
-    return rows
+    train_set, test_set = digits(args.data_root)
+    if args.quick:
+        train_set, test_set = train_set.subset(slice(0, None, 10)), test_set.subset(slice(0, None, 5))
+    return Task(
+        lambda seed: train_set.batches(args.batch_size, seed=seed),
+        lambda seed: test_set.batches(100, shuffle=False),
+        SummedSoftmax(),
+        [2 * BANDS, *args.hidden, 10],
+        dict(variant=args.variant, dropout=args.dropout),
+        args.epochs or (4 if args.quick else 50),
+    )
+
+
+def trial(task: Task, kind: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train and test one kind of network with one seed."""
+    wanted = learned(network("learned", task.sizes, **task.choices))
+    torch.manual_seed(seed)
+    net = as_large(kind, task.sizes, wanted, **task.choices)
+    start = time.perf_counter()
+    train(net, task.batches(seed), task.loss, task.epochs, seed, args.task == "order")
+    seconds = time.perf_counter() - start
+    accuracy = ns.evaluate(net, task.test(seed), loss=task.loss)["accuracy"]
+    hidden = [module.num_features for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+    print(
+        f"seed {seed}, delays {kind}: {accuracy:.2%} in the test, {learned(net)} parameters learned, hidden "
+        f"{hidden}, {task.epochs} epochs in {seconds:.0f} s",
+        flush=True,
+    )
+    return dict(accuracy=accuracy, parameters=learned(net), hidden=hidden, seconds=round(seconds, 1))
 
 
 def main() -> None:
-    """Compare the networks over all seeds and write the results."""
+    """Compare the networks over all seeds and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=("digits", "order"), default="digits")
     parser.add_argument("--data-root", type=Path, help="folder of the recordings, or of a tar of them")
@@ -336,13 +326,15 @@ def main() -> None:
             f"--data-root must be the folder of the Free Spoken Digit Dataset; got {args.data_root}. Get it from "
             "github.com/Jakobovski/free-spoken-digit-dataset, or run --task order, which needs none."
         )
-    rows = [row for seed in args.seeds for row in compare(args, seed)]
+    apart = ("data_root", "kinds", "seeds", "out")
+    results = Results(args.out, {name: value for name, value in vars(args).items() if name not in apart})
+    task = task_of(args)
+    for seed in args.seeds:
+        for kind in args.kinds:
+            results.once({"kind": kind, "seed": seed}, functools.partial(trial, task, kind, seed, args))
     for kind in args.kinds:
-        found = [row["accuracy"] for row in rows if row["kind"] == kind]
+        found = [row["accuracy"] for row in results.rows if row["kind"] == kind and row["seed"] in args.seeds]
         print(f"delays {kind}: mean {np.mean(found):.2%}, standard deviation {np.std(found):.2%}, {len(found)} seeds")
-    with replaced(args.out) as part:
-        part.write_text(json.dumps(rows, indent=2) + "\n")
-    print(f"wrote {args.out}")
 
 
 if __name__ == "__main__":

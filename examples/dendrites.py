@@ -12,7 +12,7 @@ with mean 0 and variance 1).
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import time
 from pathlib import Path
 
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.datasets import Labelled, digits, mnist
-from neurosim.files import replaced
 from neurosim.models.dendrites import ActiveDendrites, Segments, false_match, missed_match
+from neurosim.results import Results
 
 SETTINGS = [(200, 10, 8, 2), (200, 20, 10, 3), (1024, 20, 10, 2), (2048, 40, 20, 10)]
 
@@ -67,8 +67,10 @@ class Tasks(nn.Module):
         return self.out(self.two(self.one(x, told), told))
 
 
-def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: int, gated: bool) -> list[list[float]]:
-    """Learn the tasks in order; return the accuracy on each task so far, after each."""
+def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: int, gated: bool) -> dict[str, object]:
+    """Learn the tasks in order; return the accuracies on the tasks so far, after each, and the last ones' mean."""
+    print(f"seed {seed}, dendrites {'on' if gated else 'off'}:", flush=True)
+    start = time.perf_counter()
     draw = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(train.x.shape[1], generator=draw) for _ in range(args.tasks)]
     mean = train.x.mean(0)
@@ -88,11 +90,13 @@ def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
             found = [net(test.x[:, orders[k]], contexts[k]).argmax(1) == test.y for k in range(task + 1)]
         table.append([float(right.double().mean()) for right in found])
         print(f"  task {task + 1}: " + " ".join(f"{a:.1%}" for a in table[-1]), flush=True)
-    return table
+    mean, seconds = sum(table[-1]) / args.tasks, time.perf_counter() - start
+    print(f"  mean after all tasks {mean:.2%}, {seconds:.0f} s", flush=True)
+    return {"mean": mean, "accuracies": table, "seconds": round(seconds, 1)}
 
 
 def main() -> None:
-    """Print both parts and write the results."""
+    """Do both parts and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
     parser.add_argument("--draws", type=int, default=1_000_000, help="random patterns for each setting")
@@ -108,20 +112,15 @@ def main() -> None:
     if args.quick:
         args.draws, args.tasks, args.width, args.seeds, args.epochs = 20_000, 2, 128, 1, 10
         args.learning_rate = 5e-3
-    start = time.perf_counter()
     data = (digits() if args.quick else mnist(args.data_root)).flat()
-    rows = matches(args.draws, 0)
-    results = []
+    apart = ("data_root", "out", "seeds")
+    results = Results(args.out, {name: value for name, value in vars(args).items() if name not in apart})
+    results.once({"part": "matches"}, lambda: {"rows": matches(args.draws, 0)})
+    train = data.train.subset(slice(args.images))
     for seed in range(args.seeds):
         for gated in (True, False):
-            print(f"seed {seed}, dendrites {'on' if gated else 'off'}:", flush=True)
-            table = sequence(data.train.subset(slice(args.images)), data.test, args, seed, gated)
-            mean = sum(table[-1]) / args.tasks
-            print(f"  mean after all tasks {mean:.2%}", flush=True)
-            results.append({"seed": seed, "gated": gated, "mean": mean, "accuracies": table})
-    print(f"{time.perf_counter() - start:.0f} s")
-    with replaced(args.out) as path:
-        path.write_text(json.dumps({"matches": rows, "tasks": results}, indent=2) + "\n")
+            part = {"part": "tasks", "seed": seed, "gated": gated}
+            results.once(part, functools.partial(sequence, train, data.test, args, seed, gated))
 
 
 if __name__ == "__main__":

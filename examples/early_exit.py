@@ -3,18 +3,21 @@
     python examples/early_exit.py --data-root FOLDER_WITH_THE_IDX_FILES
 
 ``confidence``: an ANN with quantised activations (QCFS) becomes a network of IF neurons; temperature and threshold are
-chosen on held-out training images. Printed is what stopping early gives on test images, beside every digit stopped
-after the same number of steps, all T steps, and the bound of an agent that knows the answer.
+chosen on held-out training images, with one temperature for all steps and with one for each. Printed and drawn is what
+stopping early gives on test images, beside every digit stopped after the same number of steps, all T steps, and the
+bound of an agent that knows the answer.
 
 ``one-step``: a deep ANN becomes a spiking network trained at 5, 3, 2 and 1 steps, each stage from the one before,
-beside the same ANN trained at one step at once for as many epochs.
+beside the same ANN trained at one step at once for as many epochs, and a network without an ANN before it, at one step
+from its first weights for as many epochs as both together. Each result is kept in ``runs/early_exit/result.json`` when
+it is there; a run that was stopped goes on after it.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
-import json
 import time
 from pathlib import Path
 
@@ -23,13 +26,23 @@ from torch import Tensor, nn
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
-from neurosim.files import replaced
-from neurosim.learning.early_exit import calibrate, fixed_steps, optimal_stop, run_until_sure
+from neurosim.learning.early_exit import (
+    EarlyExit,
+    calibrate,
+    calibration_error,
+    fixed_steps,
+    operating_points,
+    optimal_stop,
+    run_until_sure,
+)
 from neurosim.learning.one_step import absorb_batch_norm, hidden, output, reduce_steps, set_thresholds
+from neurosim.report import exit_curve, save_figure
 from neurosim.report.fanout import fan_out
+from neurosim.results import Results
 
 DT = 1e-3
 LEVELS = 8
+THRESHOLDS = [1.0 - 10 ** (-0.05 * k) for k in range(100)]  # of the curve drawn, denser the nearer to 1
 
 
 class Quantised(nn.Module):
@@ -94,6 +107,7 @@ def half_full(net: ns.Network, x: Tensor) -> ns.NetworkState:
 
 def confidence(train: Labelled, held_out: Labelled, test: Labelled, args: argparse.Namespace, seed: int) -> dict:
     """Convert, calibrate and stop early."""
+    start = time.perf_counter()
     width, epochs = (64, 10) if args.quick else (300, args.ann_epochs)
     net = to_if(ann([train.x.shape[1], width, width, 10], train, epochs, seed, norm=False))
     counted = {e.source: fan_out(e.synapses[0], net.shape(e.source)) for e in net.edges}
@@ -110,52 +124,75 @@ def confidence(train: Labelled, held_out: Labelled, test: Labelled, args: argpar
             operations += float(sum((z.sum((0, 1)) * fan[name]).sum() for name, z in values.items()))
         return torch.cat(outputs, 1), data.y, spikes / len(data), operations / len(data)
 
-    chosen = calibrate(*full(held_out)[:2], tolerance=args.tolerance)
+    seen, known, _, _ = full(held_out)
     outputs, y, spikes, operations = full(test)
-    right, steps, early_spikes, early_operations = 0, 0, 0.0, 0.0
-    for x, label in zip(test.x.split(500), y.split(500), strict=True):
-        x = x.expand(args.steps, -1, -1)
-        stopped = run_until_sure(net, x, chosen.exit, half_full(net, x))
-        right, steps = right + int((stopped.predicted == label).sum()), steps + int(stopped.steps.sum())
-        for name in fan.keys() - {"input"}:
-            early_spikes += float(stopped.events[name].sum())
-            early_operations += float((stopped.events[name].sum(0) * fan[name]).sum())
-    mean, fixed, bound = steps / len(test), fixed_steps(outputs, y), optimal_stop(outputs, y)
-    low = min(int(mean), args.steps - 1)
-    between = float(fixed[low - 1] + (mean - low) * (fixed[low] - fixed[low - 1]))
-    result = {
-        "seed": seed,
-        "alpha": round(chosen.exit.alpha, 3),
-        "threshold": round(chosen.exit.threshold, 4),
-        "calibration_error_before_after": [round(chosen.error_before, 4), round(chosen.error_after, 4)],
-        "accuracy": right / len(test),
-        "mean_steps": mean,
-        "accuracy_of_all_stopped_after_as_many_steps": between,
+    fixed, bound = fixed_steps(outputs, y), optimal_stop(outputs, y)
+    right = outputs.cumsum(0).argmax(2) == y
+    found, curves = {}, {}
+    for temperatures in ("one", "each"):
+        chosen = calibrate(seen, known, tolerance=args.tolerance, temperatures=temperatures)
+        stopped = stop_early(net, test, chosen.exit, fan, args.steps)
+        curves[f"temperature: {temperatures}"] = operating_points(outputs, y, chosen.exit.alpha, THRESHOLDS)
+        sure = chosen.exit.probability(outputs.cumsum(0)).amax(-1)
+        low = min(int(stopped["mean_steps"]), args.steps - 1)
+        between = float(fixed[low - 1] + (stopped["mean_steps"] - low) * (fixed[low] - fixed[low - 1]))
+        found[temperatures] = {
+            "alpha": chosen.exit.alpha,
+            "threshold": round(chosen.exit.threshold, 4),
+            "calibration_error_held_out_before_after": [round(chosen.error_before, 4), round(chosen.error_after, 4)],
+            "calibration_error_in_test": round(calibration_error(sure, right), 4),
+            **stopped,
+            "accuracy_of_all_stopped_after_as_many_steps": between,
+        }
+        print(
+            f"seed {seed}, temperature for {temperatures}: {stopped['accuracy']:.2%} at {stopped['mean_steps']:.2f} "
+            f"steps (all stopped after as many: {between:.2%}; T = {args.steps}: {fixed[-1]:.2%}; bound {bound[0]:.2%} "
+            f"at {bound[1]:.2f}); spikes per image {stopped['spikes_per_image']:.0f} of {spikes:.0f}; calibration "
+            f"error in the test {found[temperatures]['calibration_error_in_test']:.3f}",
+            flush=True,
+        )
+    picture = args.out.with_name(f"{args.out.stem}-confidence-{seed}.svg")
+    save_figure(exit_curve(curves, fixed.tolist(), bound, title=f"Stopping when sure, seed {seed}"), picture)
+    return {
+        **found,
         f"accuracy_at_{args.steps}": float(fixed[-1]),
         "bound_accuracy": bound[0],
         "bound_mean_steps": bound[1],
-        "spikes_per_image": early_spikes / len(test),
         f"spikes_per_image_at_{args.steps}": spikes,
-        "synaptic_operations_per_image": early_operations / len(test),
         f"synaptic_operations_per_image_at_{args.steps}": operations,
+        "seconds": round(time.perf_counter() - start, 1),
     }
-    print(
-        f"seed {seed}: {result['accuracy']:.2%} at {mean:.2f} steps (all stopped after as many: {between:.2%}; "
-        f"T = {args.steps}: {fixed[-1]:.2%}; bound {bound[0]:.2%} at {bound[1]:.2f}); spikes per image "
-        f"{result['spikes_per_image']:.0f} of {spikes:.0f}",
-        flush=True,
-    )
-    return result
+
+
+def stop_early(net: ns.Network, test: Labelled, when: EarlyExit, fan: dict[str, Tensor], steps: int) -> dict:
+    """Run the test images, each until the network is sure; return accuracy and what was spent on an image."""
+    right, taken, spikes, operations = 0, 0, 0.0, 0.0
+    for x, label in zip(test.x.split(500), test.y.split(500), strict=True):
+        x = x.expand(steps, -1, -1)
+        stopped = run_until_sure(net, x, when, half_full(net, x))
+        right, taken = right + int((stopped.predicted == label).sum()), taken + int(stopped.steps.sum())
+        for name in fan.keys() - {"input"}:
+            spikes += float(stopped.events[name].sum())
+            operations += float((stopped.events[name].sum(0) * fan[name]).sum())
+    number = len(test)
+    return {
+        "accuracy": right / number,
+        "mean_steps": taken / number,
+        "spikes_per_image": spikes / number,
+        "synaptic_operations_per_image": operations / number,
+    }
 
 
 def one_step(train: Labelled, test: Labelled, args: argparse.Namespace, seed: int) -> dict:
     """Train at fewer and fewer steps, and at one step at once."""
+    start = time.perf_counter()
     layers, width, epochs = (4, 64, 1) if args.quick else (args.layers, 128, args.epochs)
-    plain = ann([train.x.shape[1], *[width] * layers, 10], train, 3 if args.quick else 10, seed, norm=True)
-    linear = [part for part in plain if isinstance(part, nn.Linear)]
-    norms = [part for part in plain if isinstance(part, nn.BatchNorm1d)]
+    sizes, ann_epochs = [train.x.shape[1], *[width] * layers, 10], 3 if args.quick else 10
+    plain = ann(sizes, train, ann_epochs, seed, norm=True)
 
-    def converted() -> ns.Network:
+    def converted(plain: nn.Sequential) -> ns.Network:
+        linear = [part for part in plain if isinstance(part, nn.Linear)]
+        norms = [part for part in plain if isinstance(part, nn.BatchNorm1d)]
         parts: list[ns.Neuron | ns.Linear] = []
         for number, layer in enumerate(linear):
             synapse = ns.Linear(layer.in_features, layer.out_features, bias=True)
@@ -170,10 +207,10 @@ def one_step(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
         set_thresholds(net, train.x[:512].expand(5, -1, -1))
         return net
 
-    def stages(steps: tuple[int, ...], each: int) -> list[dict]:
+    def stages(net: ns.Network, steps: tuple[int, ...], each: int) -> list[dict]:
         done = []
         for stage in reduce_steps(
-            converted(),
+            net,
             lambda t: train.batches(64, seed=seed, encoder=direct(t)),
             lambda t: test.batches(500, encoder=direct(t), shuffle=False),
             stages=steps,
@@ -187,9 +224,14 @@ def one_step(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
 
     with torch.no_grad():
         before = float((plain(test.x).argmax(1) == test.y).double().mean())
-    by_stages = stages((5, 3, 2, 1), epochs)
+    by_stages = stages(converted(plain), (5, 3, 2, 1), epochs)
     print(f"seed {seed}: one step at once, {4 * epochs} epochs", flush=True)
-    return {"seed": seed, "ann": before, "by_stages": by_stages, "at_once": stages((1,), 4 * epochs)}
+    at_once = stages(converted(plain), (1,), 4 * epochs)
+    print(f"seed {seed}: one step from first weights, {ann_epochs + 4 * epochs} epochs", flush=True)
+    untrained = ann(sizes, train, 0, seed, norm=True)
+    from_scratch = stages(converted(untrained), (1,), ann_epochs + 4 * epochs)
+    taken = round(time.perf_counter() - start, 1)
+    return {"ann": before, "by_stages": by_stages, "at_once": at_once, "from_scratch": from_scratch, "seconds": taken}
 
 
 def data(args: argparse.Namespace, part: str) -> tuple[Labelled, Labelled, Labelled]:
@@ -206,7 +248,7 @@ def data(args: argparse.Namespace, part: str) -> tuple[Labelled, Labelled, Label
 
 
 def main() -> None:
-    """Run what was asked for and write the results."""
+    """Run what was asked for and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=["confidence", "one-step"], help="both if left out")
     parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
@@ -222,21 +264,18 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/early_exit/result.json"))
     args = parser.parse_args()
-    results: dict[str, list[dict]] = {}
-    for part in [args.part] if args.part else ["confidence", "one-step"]:
-        train, held_out, test = data(args, part)
-        start = time.perf_counter()
-        print(f"{part}: {len(train)} images to train on, {len(test)} to test on", flush=True)
+    apart = ("part", "data_root", "out", "seeds")
+    results = Results(args.out, {name: value for name, value in vars(args).items() if name not in apart})
+    for name in [args.part] if args.part else ["confidence", "one-step"]:
+        train, held_out, test = data(args, name)
+        print(f"{name}: {len(train)} images to train on, {len(test)} to test on", flush=True)
         for seed in range(1 if args.quick else args.seeds):
-            done = (
-                confidence(train, held_out, test, args, seed)
-                if part == "confidence"
-                else one_step(train, test, args, seed)
+            study = (
+                functools.partial(confidence, train, held_out, test)
+                if name == "confidence"
+                else functools.partial(one_step, train, test)
             )
-            results.setdefault(part, []).append(done)
-        print(f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
-    with replaced(args.out) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n")
+            results.once({"part": name, "seed": seed}, functools.partial(study, args, seed))
 
 
 if __name__ == "__main__":

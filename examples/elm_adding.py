@@ -17,7 +17,7 @@ with a gain of 5 the perceptron in the loop can hold a value without any long ti
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,8 @@ from tqdm import tqdm
 from neurosim.datasets import Labelled
 from neurosim.datasets.adding import Adding
 from neurosim.datasets.spoken import heard, read_shd, read_words
-from neurosim.files import replaced
 from neurosim.models import ELM
+from neurosim.results import Results
 
 ARCHIVE = "fsdd_recordings_wav.tar.xz"
 
@@ -82,17 +82,17 @@ def accuracy(neuron: ELM, task: Adding) -> float:
     return float(torch.stack(right).mean())
 
 
-def train(name: str, tau_max: float, words: Words, args: argparse.Namespace, steps: int) -> dict:
+def train(name: str, tau_max: float, words: Words, args: argparse.Namespace, seed: int) -> dict:
     """Train one neuron and return what it reached."""
-    torch.manual_seed(args.seed)
+    torch.manual_seed(seed)
     channels = words.train.x.shape[2]
     neuron = ELM(channels, Adding.classes, dt=words.dt, d_m=args.memory, variant=args.variant, tau_m_max=tau_max)
-    task = Adding(words.train, args.batch_size, batches=steps, seed=args.seed)
+    task = Adding(words.train, args.batch_size, batches=args.batches, seed=seed)
     test = Adding(words.test, 100, batches=10, seed=1, fixed=True)
     optimizer = torch.optim.Adamax(neuron.parameters(), lr=args.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.batches)
     start = time.perf_counter()
-    progress = tqdm(task, desc=name, mininterval=1.0)
+    progress = tqdm(task, desc=f"{name}, seed {seed}", mininterval=1.0)
     for x, y in progress:
         out, _ = neuron(x)
         loss = functional.cross_entropy(out[-1, :, 0], y)
@@ -104,12 +104,15 @@ def train(name: str, tau_max: float, words: Words, args: argparse.Namespace, ste
     seconds = time.perf_counter() - start
     reached = accuracy(neuron, test)
     parameters = sum(p.numel() for p in neuron.parameters())
-    print(f"{name}: {reached:.1%} of 1,000 test pairs, {parameters:,} parameters, {steps} batches in {seconds:.0f} s")
-    return {"name": name, "tau_m_max": tau_max, "accuracy": reached, "seconds": round(seconds, 1), "batches": steps}
+    print(
+        f"{name}, seed {seed}: {reached:.1%} of 1,000 test pairs, {parameters:,} parameters, {args.batches} batches in "
+        f"{seconds:.0f} s"
+    )
+    return {"tau_m_max": tau_max, "accuracy": reached, "seconds": round(seconds, 1)}
 
 
 def main() -> None:
-    """Train with long and with short memory and write the result."""
+    """Train with long and with short memory and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data-root", type=Path, help=f"folder of the wav files or of {ARCHIVE}")
@@ -122,7 +125,7 @@ def main() -> None:
     parser.add_argument("--long", type=float, help="longest time constant of the memory, s")
     parser.add_argument("--short", type=float, help="that of the neuron beside it, s")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--quick", action="store_true", help="200 batches; patterns if no data is named")
     parser.add_argument("--out", type=Path, default=Path("runs/elm_adding/result.json"))
     args = parser.parse_args()
@@ -134,11 +137,14 @@ def main() -> None:
         words = templates()
     else:
         parser.error("name the recordings with --data-root or --shd, or take --templates, which need no data.")
-    steps = 200 if args.quick else args.batches
-    both = (("long memory", args.long or words.long), ("short memory", args.short or words.short))
-    results = [train(name, tau_max, words, args, steps) for name, tau_max in both]
-    with replaced(args.out) as part:
-        part.write_text(json.dumps({"seed": args.seed, "results": results}, indent=2) + "\n")
+    args.batches = 200 if args.quick else args.batches
+    both = {"long memory": args.long or words.long, "short memory": args.short or words.short}
+    apart = ("data_root", "shd", "out", "seeds")
+    settings = {name: value for name, value in vars(args).items() if name not in apart} | {"shd": bool(args.shd)}
+    results = Results(args.out, settings)
+    for seed in args.seeds:
+        for name, tau_max in both.items():
+            results.once({"name": name, "seed": seed}, functools.partial(train, name, tau_max, words, args, seed))
 
 
 if __name__ == "__main__":

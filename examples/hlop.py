@@ -6,15 +6,16 @@ Each task shows the same digits with their pixels in another order; the network 
 task it is. A 784-800-800-10 network without biases learns them one after the other, an epoch each, by plain SGD: once
 with HLOP and once without, from the same weights and on the same batches. The settings are those of the authors'
 program for permuted MNIST (6 steps, membranes that keep half a step, soft reset, batches of 64, rate 0.1, 80, 200 and
-100 lateral neurons and then 70 more of each a task, 20 fewer after every third task). The accuracies on all tasks after
-each, ACC and BWT are printed and written to ``runs/hlop/result.json``.
+100 lateral neurons and then 70 more of each a task, 20 fewer after every third task). The accuracies on all tasks so
+far after each, ACC and BWT are printed and written to ``runs/hlop/result.json``. Beside it lies what each run has
+reached after its last task: a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import functools
 import math
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
 from neurosim.files import replaced
 from neurosim.learning.hlop import HLOP, LateralBanks, average_accuracy, backward_transfer
+from neurosim.results import Results
 from neurosim.synapses.lateral import Quantised
 
 DT = 1e-3
@@ -69,40 +71,56 @@ def rows_of(task: int, args: argparse.Namespace) -> list[int]:
     return [max(rows - args.fewer * (task // 3), 0) for rows in args.more_rows]
 
 
-def learn(data: list[tuple[Labelled, Labelled]], protected: bool, args: argparse.Namespace) -> dict[str, object]:
-    """Learn all tasks in turn; return the accuracies on each after each."""
-    net = network(data[0][0].x.shape[1], args.hidden, args.seed)
+def learn(data: list[tuple[Labelled, Labelled]], method: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
+    """Learn all tasks in turn; return the accuracies on those so far after each."""
+    net = network(data[0][0].x.shape[1], args.hidden, seed)
     rule = RULES[args.rule]
     loss = ns.MeanMembrane() if args.rule == "bptt" else ns.CrossEntropy()
     first, *others = (edge.name for edge in net.edges)
     rates = {first: args.input_rate} | dict.fromkeys(others, args.rate)
     spiking = Quantised(steps=args.spiking) if args.spiking else None
     banks = LateralBanks(net, rate=rates, spiking=spiking)
-    name, start, matrix = "HLOP" if protected else "baseline", time.perf_counter(), []
-    for task, (train, _) in enumerate(data):
-        if protected:
+    table: list[list[float]] = []
+    seconds = 0.0
+    kept = args.out.with_name(f"{args.out.stem}-{method}-{seed}.pt")
+    if kept.exists():
+        saved = torch.load(kept, weights_only=True)
+        if saved["settings"] == args.settings:
+            net.load_state_dict(saved["net"])
+            banks.load_state_dict(saved["banks"])
+            table, seconds = saved["table"], saved["seconds"]
+            print(f"{method}, seed {seed}: from {kept}, after task {len(table)}", flush=True)
+    for task in range(len(table), len(data)):
+        start = time.perf_counter()
+        if method == "HLOP":
+            torch.manual_seed(1_000 * seed + task)
             banks.begin_task(rows_of(task, args))
         ns.fit(
             net,
-            train.batches(args.batch_size, seed=args.seed + task, encoder=direct(args.steps)),
-            rule=HLOP(rule, banks) if protected else rule,
+            data[task][0].batches(args.batch_size, seed=1_000 * seed + task, encoder=direct(args.steps)),
+            rule=HLOP(rule, banks) if method == "HLOP" else rule,
             loss=loss,
             optimizer=torch.optim.SGD(net.parameters(), lr=args.learning_rate),
             epochs=args.epochs,
-            seed=args.seed,
+            seed=seed,
         )
-        batches = (test.batches(500, encoder=direct(args.steps), shuffle=False) for _, test in data)
-        matrix.append([ns.evaluate(net, part, loss=loss)["accuracy"] for part in batches])
-        shown = " ".join(f"{100 * value:5.1f}" for value in matrix[-1][: task + 1])
-        print(f"{name}, after task {task + 1}: {shown} %", flush=True)
+        batches = (test.batches(500, encoder=direct(args.steps), shuffle=False) for _, test in data[: task + 1])
+        table.append([ns.evaluate(net, part, loss=loss)["accuracy"] for part in batches])
+        seconds += time.perf_counter() - start
+        shown = " ".join(f"{100 * value:5.1f}" for value in table[-1])
+        print(f"{method}, seed {seed}, after task {task + 1}: {shown} %", flush=True)
+        reached = {"settings": args.settings, "net": net.state_dict(), "banks": banks.state_dict()}
+        with replaced(kept) as part:
+            torch.save(reached | {"table": table, "seconds": seconds}, part)
+    matrix = [row + [math.nan] * (len(data) - len(row)) for row in table]
     scores = {"acc": average_accuracy(matrix), "bwt": backward_transfer(matrix)}
-    seconds = time.perf_counter() - start
-    print(f"{name}: ACC {scores['acc']:.2%}, BWT {scores['bwt']:+.2%}, {seconds:.0f} s", flush=True)
-    return {"method": name, **scores, "accuracies": matrix, "seconds": round(seconds, 1)}
+    print(f"{method}, seed {seed}: ACC {scores['acc']:.2%}, BWT {scores['bwt']:+.2%}, {seconds:.0f} s", flush=True)
+    kept.unlink()
+    return {**scores, "accuracies": table, "seconds": round(seconds, 1)}
 
 
 def main() -> None:
-    """Learn with and without HLOP and write the result."""
+    """Learn with and without HLOP and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
     parser.add_argument("--tasks", type=int, default=10, help="from 2")
@@ -120,7 +138,8 @@ def main() -> None:
     parser.add_argument("--input-rate", type=float, default=0.001, help="of the lateral neurons at the input")
     parser.add_argument("--rate", type=float, default=0.01, help="of the other lateral neurons")
     parser.add_argument("--spiking", type=int, default=0, metavar="N", help="lateral neurons with at most N spikes")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--methods", nargs="+", choices=["HLOP", "baseline"], default=["HLOP", "baseline"])
     parser.add_argument("--quick", action="store_true", help="3 tasks of small digits that need no file")
     parser.add_argument("--out", type=Path, default=Path("runs/hlop/result.json"))
     args = parser.parse_args()
@@ -132,11 +151,13 @@ def main() -> None:
     split = (digits() if args.quick else mnist(args.data_root)).flat()
     train = split.train.subset(slice(args.train_samples))
     test = split.test.subset(slice(args.test_samples))
-    data = tasks(train, test, args.tasks, args.seed)
-    results = [learn(data, protected, args) for protected in (True, False)]
-    settings = {name: value for name, value in vars(args).items() if name not in ("data_root", "out")}
-    with replaced(args.out) as part:
-        part.write_text(json.dumps({"settings": settings, "results": results}, indent=2) + "\n")
+    apart = ("data_root", "out", "seeds", "methods")
+    args.settings = {name: value for name, value in vars(args).items() if name not in apart}
+    results = Results(args.out, args.settings)
+    for seed in args.seeds:
+        data = tasks(train, test, args.tasks, seed)
+        for method in args.methods:
+            results.once({"method": method, "seed": seed}, functools.partial(learn, data, method, seed, args))
 
 
 if __name__ == "__main__":

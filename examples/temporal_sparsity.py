@@ -16,7 +16,7 @@ repository. With ``--quick`` and no folder, digits of scikit-learn drift over a 
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import tarfile
 import time
 from pathlib import Path
@@ -28,11 +28,12 @@ from torch import Tensor
 import neurosim as ns
 from neurosim import cores
 from neurosim.datasets import digits
-from neurosim.files import replaced
 from neurosim.models.delta import DeltaActivation, WithActivity, send_changes
 from neurosim.population import Population
+from neurosim.results import Results
 
 FRAMES = 16
+ORDERS = IN_ORDER, WITHOUT_ORDER = "in order", "without order"
 DT = 20e-3
 ARCHIVE = "nmnist_small_bs2.tar.xz"
 
@@ -182,18 +183,18 @@ def sigma_delta(net: ns.Network, v_th: float, x: Tensor, y: Tensor) -> dict[str,
     }
 
 
-def study(x: Tensor, y: Tensor, args: argparse.Namespace, seed: int, in_order: bool) -> dict:
-    """Train, fine-tune and measure on clips of one kind."""
+def study(x: Tensor, y: Tensor, args: argparse.Namespace, seed: int, name: str) -> dict:
+    """Train, fine-tune and measure on clips of one of ORDERS."""
     cut = len(y) * 3 // 4
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     x, y = x[order], y[order]
     parts = [(x[:cut], y[:cut]), (x[cut:], y[cut:])]
-    if not in_order:  # each part by itself: no frame of a test clip is trained on
+    if name == WITHOUT_ORDER:  # each part by itself: no frame of a test clip is trained on
         parts = [(without_order(clips, classes, seed), classes) for clips, classes in parts]
-    clips, test, name = Clips(*parts[0], seed), parts[1], "in order" if in_order else "without order"
+    clips, test = Clips(*parts[0], seed), parts[1]
     plain = network(seed, 0.0, None)
     train(plain, clips, args.epochs)
-    found: dict = {"clips": name, "seed": seed, "relu": measure(plain, *test), "delta": [], "sigma_delta": []}
+    found: dict = {"relu": measure(plain, *test), "delta": [], "sigma_delta": []}
     print(f"{name}, seed {seed}: ReLU {found['relu']['accuracy']:.1%}, nonzero {found['relu']['nonzero']:.1%}")
     for rate in args.rates:
         net = network(seed, rate, 0.1)
@@ -237,12 +238,12 @@ def main() -> None:
     if args.quick:
         x, y, args.seeds, args.epochs, args.fine_tune, args.rates = x[:200], y[:200], 1, 4, 2, [0.0, 0.1]
     print(f"{len(y)} clips of {FRAMES} frames, ready after {time.perf_counter() - start:.0f} s", flush=True)
-    results = []
+    apart = ("data_root", "out", "seeds")
+    results = Results(args.out, {name: value for name, value in vars(args).items() if name not in apart})
     for seed in range(args.seeds):
-        results += [study(x, y, args, seed, in_order) for in_order in (True, False)]
+        for name in ORDERS:
+            results.once({"clips": name, "seed": seed}, functools.partial(study, x, y, args, seed, name))
     print(f"{time.perf_counter() - start:.0f} s")
-    with replaced(args.out) as path:
-        path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurosim.errors import FileError
+
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
     """Run the example as a script."""
@@ -23,7 +25,7 @@ def test_learned_delays_tell_the_order_of_two_spikes_and_no_delays_do_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "--quick", "--out", tmp_path / "result.json")
-    learned, none = json.loads((tmp_path / "result.json").read_text())
+    learned, none = json.loads((tmp_path / "result.json").read_text())["results"]
     assert (learned["kind"], none["kind"]) == ("learned", "none")
     assert learned["accuracy"] == 1.0 and 0.4 < none["accuracy"] < 0.6
     assert learned["parameters"] == 128 and none["parameters"] <= 128
@@ -39,7 +41,7 @@ def test_words_from_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         monkeypatch, *("--data-root", tmp_path, "--out", out, "--seeds", "0", "--epochs", "8", "--batch-size", "16"),
         *("--hidden", "16", "--dropout", "0", "--kinds", "learned", "fixed", "slow"),
     )  # fmt: skip
-    learned, fixed, slow = json.loads(out.read_text())
+    learned, fixed, slow = json.loads(out.read_text())["results"]
     assert learned["accuracy"] > 0.5
     assert learned["parameters"] == 2 * 80 * 16 + 2 * 16 + 2 * 16 * 10
     assert max(fixed["parameters"], slow["parameters"]) <= learned["parameters"]
@@ -52,7 +54,7 @@ def test_without_data_it_says_where_to_get_it(
     with pytest.raises(SystemExit):
         run(monkeypatch)
     assert "github.com/Jakobovski/free-spoken-digit-dataset" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="holds no recordings of spoken digits"):
+    with pytest.raises(FileError, match="holds no recordings called digit_speaker_take"):
         run(monkeypatch, "--data-root", tmp_path)
 
 

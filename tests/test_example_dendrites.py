@@ -13,11 +13,10 @@ from tests.test_examples import run
 def test_dendrites(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sklearn")
     run("dendrites.py", monkeypatch, "--quick", "--out", tmp_path / "result.json")
-    result = json.loads((tmp_path / "result.json").read_text())
-    for row in result["matches"][:3]:
+    matches, on, off = json.loads((tmp_path / "result.json").read_text())["results"]
+    for row in matches["rows"][:3]:
         assert row["measured"] == pytest.approx(row["exact"], rel=0.2)
-    assert result["matches"][3]["measured"] == 0.0
-    on, off = result["tasks"]
+    assert matches["rows"][3]["measured"] == 0.0
     assert on["gated"] and not off["gated"]
     assert len(on["accuracies"]) == 2 and on["accuracies"][0][0] > 0.8
     # What the second task leaves of the first.

@@ -21,11 +21,12 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
 def test_without_data(monkeypatch, tmp_path, capsys):
     out = tmp_path / "result.json"
     run(monkeypatch, "--quick", "--memory", "20", "--out", out)
-    long, short = json.loads(out.read_text())["results"]
-    assert (long["name"], short["name"], long["batches"]) == ("long memory", "short memory", 200)
+    kept = json.loads(out.read_text())
+    long, short = kept["results"]
+    assert (long["name"], short["name"], kept["settings"]["batches"]) == ("long memory", "short memory", 200)
     # The most frequent of the nine sums of two of five patterns is a fifth of the pairs.
     assert long["accuracy"] > 0.3
-    assert "long memory: " in capsys.readouterr().out
+    assert "long memory, seed 0: " in capsys.readouterr().out
 
 
 def test_with_recordings(monkeypatch, tmp_path):

@@ -19,7 +19,7 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "temporal_sparsi
 def test_temporal_sparsity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     run("temporal_sparsity.py", monkeypatch, "--quick", "--out", tmp_path / "result.json")
-    ordered, control = json.loads((tmp_path / "result.json").read_text())
+    ordered, control = json.loads((tmp_path / "result.json").read_text())["results"]
     assert (ordered["clips"], control["clips"]) == ("in order", "without order")
     for layer in ordered["delta"]:
         assert layer["changes"] < layer["nonzero"]

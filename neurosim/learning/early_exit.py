@@ -5,13 +5,15 @@ arXiv:2303.10276. With the outputs added up over time, ``O[t] = sum of o[s], s <
 does not average), the confidence at step t is ``c[t] = max softmax(O[t] / alpha)``, and a sample stops at the first t
 with ``c[t] > threshold``, or at T. The authors' program fixes ``alpha = 30`` and ``threshold = 0.6`` and draws its
 validation samples from the test set; here `calibrate` finds both on samples that are neither trained on nor tested on.
-How the paper itself calibrates is not followed: `alpha` is the temperature of least negative log-likelihood.
+How the paper itself calibrates is not followed: `alpha` is the temperature of least negative log-likelihood, one for
+all steps or one for each.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -52,8 +54,8 @@ class EarlyExit:
 
     Parameters
     ----------
-    alpha : float
-        Temperature by which summed outputs are divided, above 0.
+    alpha : float or tuple of float
+        Temperature by which summed outputs are divided, above 0: one for all steps, or one for each of T steps.
     threshold : float
         A sample stops where its confidence is above this.
     score : {"probability", "margin", "entropy"}
@@ -63,7 +65,8 @@ class EarlyExit:
     Raises
     ------
     InputError
-        For a temperature not above 0, a threshold that is no number, or another score.
+        For a temperature not above 0, a threshold that is no number, or another score; where outputs have another
+        number of steps than there are temperatures.
 
     Examples
     --------
@@ -73,22 +76,47 @@ class EarlyExit:
     tensor([1, 2])
     """
 
-    alpha: float = 30.0
+    alpha: float | tuple[float, ...] = 30.0
     threshold: float = 0.6
     score: Score = "probability"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not (isinstance(self.alpha, (int, float)) and math.isfinite(self.alpha) and self.alpha > 0):
-            raise InputError(f"EarlyExit(alpha={self.alpha!r}): the temperature is a finite number above 0.")
+        each = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
+        if not each or not all(isinstance(a, (int, float)) and math.isfinite(a) and a > 0 for a in each):
+            raise InputError(
+                f"EarlyExit(alpha={self.alpha!r}): the temperature is a finite number above 0, or one for each step."
+            )
         if not isinstance(self.threshold, (int, float)) or math.isnan(self.threshold):
             raise InputError(f"EarlyExit(threshold={self.threshold!r}): the threshold is a number.")
         if self.score not in SCORES:
             raise InputError(f"EarlyExit(score={self.score!r}): the score is one of {SCORES}.")
 
+    def at(self, step: int) -> EarlyExit:
+        """Return the same for one step, from 0: with the temperature of that step."""
+        if not isinstance(self.alpha, tuple):
+            return self
+        if not 0 <= step < len(self.alpha):
+            raise InputError(f"EarlyExit has a temperature for each of {len(self.alpha)} steps, none for step {step}.")
+        return dataclasses.replace(self, alpha=self.alpha[step])
+
+    def probability(self, summed: Tensor) -> Tensor:
+        """Return the probability of each class [..., C] for outputs added up over time; see `confidence`."""
+        if not isinstance(self.alpha, tuple):
+            return torch.softmax(summed / self.alpha, -1)
+        if summed.dim() != 3 or len(summed) != len(self.alpha):
+            raise InputError(
+                f"EarlyExit has a temperature for each of {len(self.alpha)} steps; the outputs are "
+                f"{list(summed.shape)}, where [{len(self.alpha)}, B, C] is needed. For a single step use at(step)."
+            )
+        return torch.softmax(summed / summed.new_tensor(self.alpha)[:, None, None], -1)
+
     def confidence(self, summed: Tensor) -> Tensor:
-        """Return the confidence [...] of outputs added up over time [..., C]."""
-        probability = torch.softmax(summed / self.alpha, -1)
+        """Return the confidence [...] of outputs added up over time [..., C].
+
+        With a temperature for each step, of [T, B, C].
+        """
+        probability = self.probability(summed)
         if self.score == "probability":
             return probability.amax(-1)
         if self.score == "margin":
@@ -151,25 +179,33 @@ def temperature(outputs: Tensor, target: Tensor) -> float:
         Outputs at each step of samples held out from training.
     target : Tensor [B] of int64
     """
-    summed, labels = _summed(outputs).double(), _checked(outputs, target)
+    return float(_likeliest(_summed(outputs).flatten(0, 1)[None], _checked(outputs, target).repeat(len(outputs))))
 
-    def loss(log_alpha: float) -> float:
-        scaled = summed / math.exp(log_alpha)
-        return float(functional.cross_entropy(scaled.flatten(0, 1), labels.expand(len(summed), -1).reshape(-1)))
 
-    low, high, ratio = math.log(1e-4), math.log(1e4), (math.sqrt(5.0) - 1.0) / 2.0
-    inner, outer = high - ratio * (high - low), low + ratio * (high - low)
-    at_inner, at_outer = loss(inner), loss(outer)
-    while high - low > 1e-5:
-        if at_inner < at_outer:
-            high, outer, at_outer = outer, inner, at_inner
-            inner = high - ratio * (high - low)
-            at_inner = loss(inner)
-        else:
-            low, inner, at_inner = inner, outer, at_outer
-            outer = low + ratio * (high - low)
-            at_outer = loss(outer)
-    return math.exp(0.5 * (low + high))
+def temperature_of_each_step(outputs: Tensor, target: Tensor) -> tuple[float, ...]:
+    """Return the temperature of least negative log-likelihood at each step by itself; see `temperature`.
+
+    Evidence that grows with time in another way than its noise has no one temperature that is right at all steps.
+    """
+    found: list[float] = _likeliest(_summed(outputs), _checked(outputs, target)).tolist()
+    return tuple(found)
+
+
+def _likeliest(summed: Tensor, labels: Tensor) -> Tensor:
+    """Return the temperature of each group of `summed` [groups, n, C] with `labels` [n], float64 [groups]."""
+    summed = summed.double()
+
+    def loss(log_alpha: Tensor) -> Tensor:
+        scaled = summed / log_alpha.exp()[:, None, None]
+        return functional.cross_entropy(scaled.movedim(2, 1), labels.expand(len(summed), -1), reduction="none").mean(1)
+
+    low, high = (torch.full((len(summed),), math.log(end), dtype=torch.float64) for end in (1e-4, 1e4))
+    ratio = (math.sqrt(5.0) - 1.0) / 2.0
+    while float((high - low).max()) > 1e-5:
+        inner, outer = high - ratio * (high - low), low + ratio * (high - low)
+        falls = loss(inner) < loss(outer)
+        low, high = torch.where(falls, low, inner), torch.where(falls, outer, high)
+    return (0.5 * (low + high)).exp()
 
 
 def calibration_error(probability: Tensor, right: Tensor, bins: int = 15) -> float:
@@ -199,7 +235,11 @@ def calibration_error(probability: Tensor, right: Tensor, bins: int = 15) -> flo
 
 
 def operating_points(
-    outputs: Tensor, target: Tensor, alpha: float, thresholds: Sequence[float], score: Score = "probability"
+    outputs: Tensor,
+    target: Tensor,
+    alpha: float | tuple[float, ...],
+    thresholds: Sequence[float],
+    score: Score = "probability",
 ) -> tuple[OperatingPoint, ...]:
     """Return accuracy and mean steps at each threshold, in the order given."""
     labels, classes = _checked(outputs, target), _classes(outputs)
@@ -222,12 +262,19 @@ def front_of(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
 
 
 def calibrate(
-    outputs: Tensor, target: Tensor, *, tolerance: float = 0.0, score: Score = "probability", candidates: int = 256
+    outputs: Tensor,
+    target: Tensor,
+    *,
+    tolerance: float = 0.0,
+    score: Score = "probability",
+    candidates: int = 256,
+    temperatures: Literal["one", "each"] = "one",
 ) -> Calibration:
     """Choose temperature and threshold on held-out samples.
 
-    The temperature is that of `temperature`. Thresholds are tried at quantiles of the confidences that occurred; of
-    the points on the front, the one of fewest steps whose accuracy is at least that at T less `tolerance` is taken.
+    The temperature is that of `temperature`, or `temperature_of_each_step`. Thresholds are tried at quantiles of the
+    confidences that occurred; of the points on the front, the one of fewest steps whose accuracy is at least that at T
+    less `tolerance` is taken.
 
     Parameters
     ----------
@@ -240,6 +287,8 @@ def calibrate(
         As in `EarlyExit`.
     candidates : int
         Number of thresholds tried, at least 2.
+    temperatures : {"one", "each"}
+        One temperature for all steps, or one for each.
 
     Raises
     ------
@@ -252,8 +301,13 @@ def calibrate(
         raise InputError(f"calibrate(candidates={candidates!r}): at least 2 thresholds must be tried.")
     if score not in SCORES:
         raise InputError(f"calibrate(score={score!r}): the score is one of {SCORES}.")
+    if temperatures not in ("one", "each"):
+        raise InputError(f'calibrate(temperatures={temperatures!r}): "one" for all steps, or one for "each".')
     labels, classes, summed = _checked(outputs, target), _classes(outputs), _summed(outputs)
-    alpha = temperature(outputs, target)
+    find: Callable[[Tensor, Tensor], float | tuple[float, ...]] = (
+        temperature if temperatures == "one" else temperature_of_each_step
+    )
+    alpha = find(outputs, target)
     seen = EarlyExit(alpha, 0.0, score).confidence(summed).flatten().sort().values
     place = torch.linspace(0, len(seen) - 1, candidates).round().long()
     points = operating_points(outputs, target, alpha, [*seen[place].unique().tolist(), 1.0], score)
@@ -261,7 +315,7 @@ def calibrate(
     full = float((classes[-1] == labels).double().mean())
     chosen = next(point for point in front if point.accuracy >= full - tolerance)
     errors = [
-        calibration_error(torch.softmax(summed / a, -1).amax(-1), classes == labels.expand_as(classes))
+        calibration_error(EarlyExit(a).probability(summed).amax(-1), classes == labels.expand_as(classes))
         for a in (1.0, alpha)
     ]
     return Calibration(EarlyExit(alpha, chosen.threshold, score), chosen, front, *errors)
@@ -320,6 +374,7 @@ def run_until_sure(net: Network, x: Tensor, when: EarlyExit, state: NetworkState
         When x has no step or no sample, or does not fit.
     """
     limit = check_steps(x)
+    when.at(limit - 1)  # before anything runs: there must be a temperature for the last step too
     batch = x.shape[1]
     if batch == 0:
         raise ShapeError(f"run_until_sure: x is {list(x.shape)}; at least one sample is needed.")
@@ -335,7 +390,7 @@ def run_until_sure(net: Network, x: Tensor, when: EarlyExit, state: NetworkState
             summed = out[0].flatten(1) if summed is None else summed + out[0].flatten(1)
             for name, value in {**values, source: now}.items():
                 events[name].index_add_(0, running, (value[0] != 0).long())
-            sure = when.confidence(summed) > when.threshold
+            sure = when.at(step).confidence(summed) > when.threshold
             if step == limit - 1:
                 sure = torch.ones_like(sure)
             stopping, stays = running[sure], ~sure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neurosim.report.counting import count_operations
 from neurosim.report.energy_report import DEFAULT_TARGETS, EnergyColumn, EnergyReport, energy
+from neurosim.report.exit_plot import exit_curve
 from neurosim.report.html import Section, write_report
 from neurosim.report.learning_plot import learning_curve
 from neurosim.report.operations import NodeOperations, Operations, SynapseOperations
@@ -22,6 +23,7 @@ __all__ = [
     "SynapseOperations",
     "count_operations",
     "energy",
+    "exit_curve",
     "learning_curve",
     "raster",
     "rates",

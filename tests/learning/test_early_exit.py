@@ -22,6 +22,7 @@ from neurosim.learning.early_exit import (
     optimal_stop,
     run_until_sure,
     temperature,
+    temperature_of_each_step,
 )
 
 CLASSES = 10
@@ -106,6 +107,44 @@ def test_no_other_temperature_is_likelier() -> None:
         return sum(float(torch.nn.functional.cross_entropy(step / alpha, target)) for step in summed)
 
     assert all(loss(best) < loss(best * factor) for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0))
+
+
+def uneven(samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw evidence whose scale changes from step to step, so that each sum wants a temperature of its own."""
+    outputs, target = evidence(samples, steps=6, seed=seed)
+    right = torch.tensor([1.0, 2.0, 0.5, 4.0, 1.0, 8.0], dtype=torch.float64)  # times 1 / signal
+    summed = outputs.cumsum(0) * right[:, None, None]
+    return summed.diff(dim=0, prepend=torch.zeros_like(summed[:1])), target
+
+
+def test_each_step_gets_the_temperature_of_its_own_scale() -> None:
+    found = temperature_of_each_step(*uneven(20_000, 0))
+    assert found == pytest.approx([2.0, 4.0, 1.0, 8.0, 2.0, 16.0], rel=0.06)
+    outputs, target = evidence(3000, steps=6)
+    alone = [temperature(outputs[:t].sum(0)[None], target) for t in range(1, 7)]
+    assert temperature_of_each_step(outputs, target) == pytest.approx(alone, rel=1e-4)
+
+
+def test_a_temperature_for_each_step_is_better_calibrated_than_one_where_scales_differ() -> None:
+    held_out, test = uneven(5000, 1), uneven(5000, 2)
+    one, each = (calibrate(*held_out, temperatures=choice) for choice in ("one", "each"))
+    assert isinstance(each.exit.alpha, tuple) and len(each.exit.alpha) == 6
+    assert each.error_before == one.error_before and each.error_after < 0.5 * one.error_after
+    summed = test[0].cumsum(0)
+    right = summed.argmax(2) == test[1]
+    errors = [calibration_error(found.exit.probability(summed).amax(-1), right) for found in (one, each)]
+    assert errors[1] < 0.02 < 0.5 * errors[0]
+
+
+def test_one_temperature_repeated_is_one_temperature() -> None:
+    outputs, _ = evidence(100)
+    same = EarlyExit((2.0,) * 30, 0.6)
+    assert torch.equal(same.steps(outputs), EarlyExit(2.0, 0.6).steps(outputs))
+    assert same.at(7) == EarlyExit(2.0, 0.6) and EarlyExit(2.0).at(7) == EarlyExit(2.0)
+    with pytest.raises(InputError, match="none for step 30"):
+        same.at(30)
+    with pytest.raises(InputError, match="each of 30 steps"):
+        same.steps(outputs[:29])
 
 
 def test_calibration_makes_the_confidence_true() -> None:
@@ -204,6 +243,19 @@ def test_a_run_that_stops_is_the_full_run_cut_off(score: str) -> None:
     assert 0 < stopped.events["hidden"].sum() < (values["hidden"] != 0).sum()
 
 
+def test_a_run_stops_by_the_temperature_of_its_step() -> None:
+    net, x = net_and_input()
+    with torch.no_grad():
+        outputs, _ = net(x)
+    when = EarlyExit(tuple(0.05 * 1.3**t for t in range(len(x))), 0.5)
+    predicted, steps = when.predict(outputs)
+    stopped = run_until_sure(net, x, when)
+    assert torch.equal(stopped.steps, steps) and torch.equal(stopped.predicted, predicted)
+    assert not torch.equal(steps, EarlyExit(0.05, 0.5).steps(outputs))
+    with pytest.raises(InputError, match="none for step"):
+        run_until_sure(net, x, EarlyExit((0.2, 0.2)))
+
+
 def test_a_run_goes_on_from_a_state() -> None:
     net, x = net_and_input()
     with torch.no_grad():
@@ -228,6 +280,8 @@ def test_messages_say_what_is_wrong() -> None:
     outputs, target = evidence(10)
     for choice, text in (
         (dict(alpha=0.0), "above 0"),
+        (dict(alpha=(1.0, 0.0)), "above 0"),
+        (dict(alpha=()), "above 0"),
         (dict(threshold=math.nan), "a number"),
         (dict(score="best"), "one of"),
     ):
@@ -239,6 +293,8 @@ def test_messages_say_what_is_wrong() -> None:
         calibrate(outputs, target, candidates=1)
     with pytest.raises(InputError, match="one of"):
         calibrate(outputs, target, score="best")
+    with pytest.raises(InputError, match='one for "each"'):
+        calibrate(outputs, target, temperatures="some")
     with pytest.raises(ShapeError, match=r"\[T, B, C\] is needed"):
         EarlyExit().steps(outputs[0])
     with pytest.raises(ShapeError, match=r"\[B\] for \[T, B, C\]"):
