@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neurosim.kernels import spikes as cpu_spikes
 from neurosim.kernels.availability import fused
+from neurosim.synapses.norm import repeating
 
 Work = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, Sequence[Tensor]]]
 
@@ -99,7 +100,7 @@ class _Recomputed(torch.autograd.Function):
                 for k, (shape, dtype), need in zip(kept, ctx.like, needs, strict=False)
             ]
             state = [s.detach().requires_grad_() for s in borders[number * ctx.states : (number + 1) * ctx.states]]
-            with torch.enable_grad(), torch.autocast(*ctx.precision):
+            with torch.enable_grad(), torch.autocast(*ctx.precision), repeating():
                 out, after = ctx.work(xs, state)
             ends = [(out, None if g_out is None else g_out[span]), *zip(after, g_states, strict=True)]
             ends = [(end, g) for end, g in ends if g is not None and end.requires_grad]

@@ -67,6 +67,8 @@ class Run:
                 raise ShapeError(
                     f"state.edges[{name!r}] must be {list(buffer.shape)}; got {list(start.edges[name].shape)}."
                 )
+        if not through_time or recompute:
+            _check_unmixed(net.edges, "BPTT() over the whole run")
         self.nodes = dict(start.nodes)
         self.edges = {name: line if through_time else line.detach() for name, line in start.edges.items()}
 
@@ -203,6 +205,7 @@ class Run:
         return line[: edge.memory + self.steps]
 
     def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, Tensor | None]) -> None:
+        _check_unmixed(inner, "a network without that loop")
         stretch = min(edge.delay_steps for edge in inner if edge.delay_steps)
         pieces: dict[str, list[Tensor]] = {name: [] for name in component}
         # A run of no steps makes one empty stretch, so that every output and trace has its shape.
@@ -268,6 +271,17 @@ class Run:
     def _keep_values(self, name: str, values: Mapping[str, Tensor]) -> None:
         for variable, trace in values.items():
             self.values.setdefault(f"{name}.{variable}", []).append(trace)
+
+
+def _check_unmixed(edges: Sequence[Connection], instead: str) -> None:
+    """Refuse maps whose steps depend on each other where the steps are not run all at once."""
+    for edge in edges:
+        for synapse in edge.synapses:
+            if synapse.mixes_steps:
+                raise InputError(
+                    f"edge {edge.name!r}: {synapse} takes its statistics over all steps of a call, which are not run "
+                    f'at once here. Use over="step", or {instead}.'
+                )
 
 
 def _is_plain(synapse: Synapse) -> bool:

@@ -267,5 +267,13 @@ def _check(net: Network) -> None:
         if each:
             raise InputError(f"LocalReadouts: {name!r} must have plain numbers for {each}, which are tensors.")
     for edge in net.edges:
-        if any(isinstance(synapse, MaxPool2d) for synapse in edge.synapses):
-            raise InputError(f"LocalReadouts: edge {edge.name!r} has MaxPool2d, which is not linear; use AvgPool2d.")
+        for synapse in edge.synapses:
+            if isinstance(synapse, MaxPool2d):
+                raise InputError(
+                    f"LocalReadouts: edge {edge.name!r} has MaxPool2d, which is not linear; use AvgPool2d."
+                )
+            if not synapse.traced:
+                kind = type(synapse).__name__
+                raise InputError(
+                    f"LocalReadouts: edge {edge.name!r} has {kind}, which is not linear; use Standardised."
+                )

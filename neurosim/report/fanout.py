@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from neurosim.errors import InputError
-from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, MaxPool2d, SumPool2d, Synapse
+from neurosim.synapses import AvgPool2d, BatchNorm, Conv1d, Conv2d, Flatten, MaxPool2d, Standardised, SumPool2d, Synapse
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,11 @@ def fan_out(synapse: Synapse, shape: tuple[int, ...]) -> FanOut | None:
     if isinstance(synapse, (AvgPool2d, SumPool2d, MaxPool2d)):
         windows = _pooling(synapse, shape)
         return FanOut(windows, windows, weights=0, biases=0, kernel=math.prod(synapse.kernel))
+    if isinstance(synapse, (BatchNorm, Standardised)):
+        raise InputError(
+            f"operations of {type(synapse).__name__} are counted once it is part of the weights; "
+            "count those of neurosim.hardware.fold(net)."
+        )
     weight, bias = getattr(synapse, "weight", None), getattr(synapse, "bias", None)
     if not isinstance(weight, Tensor):
         raise InputError(

@@ -3,12 +3,14 @@
 from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.linear import Linear
+from neurosim.synapses.norm import BatchNorm, Standardised
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 
 __all__ = [
     "AvgPool2d",
+    "BatchNorm",
     "BlockLinear",
     "Conv1d",
     "Conv2d",
@@ -16,6 +18,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "Sparse",
+    "Standardised",
     "SumPool2d",
     "Synapse",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,6 +60,18 @@ class _Conv(Synapse):
             raise self.refuse(shape, f"{self.c_in}, at least the kernel {list(self.kernel)} after padding")
         return (self.c_out, *places)
 
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return the cross-correlation of ``x`` [n, c_in, *places] with the weights."""
+        return self.apply_spikes(x, None, None)
+
+    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        return self.product(x, self.weight, bits, active)
+
+    @abc.abstractmethod
+    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+        """Return the same with other weights of this shape and type."""
+
     def extra_repr(self) -> str:
         """Return the sizes."""
         return (
@@ -88,17 +102,13 @@ class Conv1d(_Conv):
 
     axes = 1
 
-    def apply_step(self, x: Tensor) -> Tensor:
-        """Return the cross-correlation of ``x`` [n, c_in, L] with the weights."""
-        return self.apply_spikes(x, None, None)
-
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
-        """Return the same, told which inputs are spikes and where their gradient is needed."""
-        if event_driven(x, self.weight):
+    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+        """Return the cross-correlation of ``x`` [n, c_in, L] with `weight`, plus the bias."""
+        if event_driven(x, weight):
             settings = Settings((1, *self.stride), (0, *self.padding), (1, *self.dilation), self.groups)
-            flat, weight = x.unsqueeze(2), self.weight.unsqueeze(2)
-            return event_conv(flat, weight, self.bias, settings, bits=bits, active=active).squeeze(2)
-        return functional.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            flat, kernel = x.unsqueeze(2), weight.unsqueeze(2)
+            return event_conv(flat, kernel, self.bias, settings, bits=bits, active=active).squeeze(2)
+        return functional.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Conv2d(_Conv):
@@ -125,13 +135,9 @@ class Conv2d(_Conv):
 
     axes = 2
 
-    def apply_step(self, x: Tensor) -> Tensor:
-        """Return the cross-correlation of ``x`` [n, c_in, H, W] with the weights."""
-        return self.apply_spikes(x, None, None)
-
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
-        """Return the same, told which inputs are spikes and where their gradient is needed."""
-        if event_driven(x, self.weight):
+    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+        """Return the cross-correlation of ``x`` [n, c_in, H, W] with `weight`, plus the bias."""
+        if event_driven(x, weight):
             settings = Settings(self.stride, self.padding, self.dilation, self.groups)
-            return event_conv(x, self.weight, self.bias, settings, bits=bits, active=active)
-        return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            return event_conv(x, weight, self.bias, settings, bits=bits, active=active)
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

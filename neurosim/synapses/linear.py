@@ -59,11 +59,15 @@ class Linear(Synapse):
 
     def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
         """Return the same, told which inputs are spikes and where their gradient is needed."""
+        return self.product(x, self.weight, bits, active)
+
+    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+        """Return the same with other weights of this shape and type."""
         if self.takes_events(x):
             from neurosim.kernels import product
 
-            return product.linear(x, self.weight, self.bias, bits, active)
-        return functional.linear(x, self.weight, self.bias)
+            return product.linear(x, weight, self.bias, bits, active)
+        return functional.linear(x, weight, self.bias)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -20,9 +20,17 @@ class Synapse(nn.Module, abc.ABC):
     memory : int
         Steps before a step that its current depends on; 0 but for synapses with delays of their own, which map
         ``[memory + T, B, *in]`` to ``[T, B, *out]`` by ``over``.
+    traced : bool
+        Whether its weights can learn from a trace of its input in place of the input: so for maps that are linear.
     """
 
     memory: int = 0
+    traced: bool = True
+
+    @property
+    def mixes_steps(self) -> bool:
+        """Whether the current of a step depends on other steps of the call."""
+        return False
 
     @abc.abstractmethod
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ class Traces:
     def through(self, name: str, synapse: Synapse, x: Tensor, decay: float) -> Tensor:
         """Return the current that ``x`` [t, B, ...] causes, with weights that learn from the trace called `name`."""
         weights = [p for n, p in synapse.named_parameters() if n != "bias"]
-        if not weights:
+        if not weights or not synapse.traced:
             return synapse(x)
         carry = self._held.get(name)
         if carry is None:

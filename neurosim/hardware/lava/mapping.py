@@ -15,12 +15,28 @@ from neurosim.hardware.lava.latency import Cycle, Way, extra_delay, latencies
 from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.population import Population
-from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d, Synapse
+from neurosim.synapses import (
+    AvgPool2d,
+    BatchNorm,
+    Conv1d,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Sparse,
+    Standardised,
+    SumPool2d,
+    Synapse,
+)
 from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
 
 _BY_DELAY = "give each delay an edge of its own, see RoundedDelays.by_delay"
 
+_FOLD = "put it into the weights with neurosim.hardware.fold(net), and export what that returns"
+
 _INSTEAD: dict[type[Synapse], str] = {
+    BatchNorm: _FOLD,
+    Standardised: _FOLD,
     AvgPool2d: "Lava has no pooling process; use a Conv2d with a stride",
     SumPool2d: "Lava has no pooling process; use a Conv2d with a stride",
     MaxPool2d: "Lava has no pooling process; use a Conv2d with a stride",
