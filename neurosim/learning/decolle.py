@@ -268,12 +268,6 @@ def _check(net: Network) -> None:
             raise InputError(f"LocalReadouts: {name!r} must have plain numbers for {each}, which are tensors.")
     for edge in net.edges:
         for synapse in edge.synapses:
-            if isinstance(synapse, MaxPool2d):
-                raise InputError(
-                    f"LocalReadouts: edge {edge.name!r} has MaxPool2d, which is not linear; use AvgPool2d."
-                )
-            if not synapse.traced:
-                kind = type(synapse).__name__
-                raise InputError(
-                    f"LocalReadouts: edge {edge.name!r} has {kind}, which is not linear; use Standardised."
-                )
+            if isinstance(synapse, MaxPool2d) or not synapse.traced:
+                kind, instead = type(synapse).__name__, "use AvgPool2d" if isinstance(synapse, MaxPool2d) else "fold it"
+                raise InputError(f"LocalReadouts: edge {edge.name!r} has {kind}, which is not linear; {instead}.")

@@ -1,4 +1,4 @@
-"""Batch normalisation and standardised weights: their equations, and that no step hears of another unless it says so."""
+"""Normalisation of currents and of weights: their equations, and that no step hears of another unless told to."""
 
 from __future__ import annotations
 
