@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from neurosim.learning.losses import Loss
 from neurosim.learning.rules import Backward, Forward, Rule, check_number, check_steps
 from neurosim.network import Network
 from neurosim.neurons import Neuron, layer
-from neurosim.synapses import MaxPool2d
+from neurosim.synapses import Linear, MaxPool2d
 
 
 @core(
@@ -132,12 +133,13 @@ class DECOLLE(Rule):
         from running away and layers from silence (the mean is over a chunk); 3e-3 in the authors' program, not
         part of the value returned.
     chunk : int
-        Steps per call of the network. A longer chunk is faster, holds more memory and gives the same gradient.
+        Steps per call of the network. A longer chunk is faster, holds more memory and gives the same gradient. With 1
+        the network is not called: each step is worked out from the traces before the weights.
     update : callable, optional
         Called whenever a chunk's gradients are there. The authors change the weights at every step: ``chunk=1`` with an
-        update that steps the optimizer and clears the gradients, in a loop of your own. What the filters after the
-        weights hold was then made with earlier weights, where the authors' traces before them hold spikes. Left out,
-        the gradients of all steps are summed for one step of the optimizer, as `fit` makes it.
+        update that steps the optimizer and clears the gradients, in a loop of your own; each membrane is then that of
+        the newest weights, as theirs. In longer chunks what the filters after the weights hold was made with earlier
+        ones. Left out, the gradients of all steps are summed for one step of the optimizer, as `fit` makes it.
 
     Raises
     ------
@@ -182,7 +184,14 @@ class DECOLLE(Rule):
             raise InputError(f"DECOLLE needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
         if self.burn_in >= steps:
             raise InputError(f"DECOLLE(burn_in={self.burn_in}) leaves none of T = {steps} steps. Lower burn_in.")
-        inner, names = net.net, list(net.net.populations())
+        run = self._step_by_step if self.chunk == 1 else self._chunks
+        return run(net, x, target, loss, backward)
+
+    def _chunks(
+        self, net: LocalReadouts, x: Tensor, target: Tensor, loss: Loss, backward: Backward
+    ) -> tuple[Tensor, Tensor]:
+        """Run the network chunk by chunk, and its traces beside it."""
+        inner, names, steps = net.net, list(net.net.populations()), len(x)
         traces = {edge.name: _Filtered(inner, edge) for edge in inner.edges}
         recorded = [*names, *(f"{name}.u" for name in names)]
         state: NetworkState | None = None
@@ -193,11 +202,12 @@ class DECOLLE(Rule):
             with torch.no_grad():
                 z, after, values = inner.recorded(x[start:stop], state, recorded)
                 sent = {inner.inputs[0]: x[start:stop], **{name: values[name] for name in names}}
-                before = {edge.name: traces[edge.name].run(arriving(edge, sent, state)) for edge in inner.edges}
+                for edge in inner.edges:
+                    traces[edge.name].run(arriving(edge, sent, state))
             outputs.append(net.read(inner.output, values[f"{inner.output}.u"], z))
             if start >= self.burn_in:
                 share = (stop - start) / (steps - self.burn_in)
-                value, penalty = self._local(net, names, before, values, target, loss)
+                value, penalty = self._local(net, names, traces, values, target, loss)
                 backward((value + penalty) * share)
                 total = total + value.detach() * share
                 if self.update is not None:
@@ -205,11 +215,40 @@ class DECOLLE(Rule):
             state, start = after, stop
         return total, torch.cat(outputs)
 
+    def _step_by_step(
+        self, net: LocalReadouts, x: Tensor, target: Tensor, loss: Loss, backward: Backward
+    ) -> tuple[Tensor, Tensor]:
+        """Run each step from the traces before the weights, as the authors do, without a call of the network."""
+        inner, share = net.net, 1.0 / (len(x) - self.burn_in)
+        layers = [_Layer(inner, name, x) for name in inner.populations()]
+        total, outputs = torch.zeros((), device=x.device), []
+        for t, step in enumerate(x):
+            learns, sent = t >= self.burn_in, {inner.inputs[0]: step}
+            value, penalty = x.new_zeros(()), x.new_zeros(())
+            for each in layers:
+                with torch.set_grad_enabled(learns):
+                    u, z, surrogate = each.step(sent, wants_spikes=net.variant == "spikes")
+                    y = net.read(each.name, u.unsqueeze(0), surrogate.unsqueeze(0))
+                    if learns:
+                        value = value + loss(y, target)
+                        penalty = penalty + self._penalty(u)
+                sent[each.name] = z
+                if each.name == inner.output:
+                    outputs.append(y.detach())
+            for each in layers:
+                each.send(sent)
+            if learns:
+                backward((value + penalty) * share)
+                total = total + value.detach() * share
+                if self.update is not None:
+                    self.update()
+        return total, torch.cat(outputs)
+
     def _local(
         self,
         net: LocalReadouts,
         names: list[str],
-        before: dict[str, Tensor],
+        traces: dict[str, _Filtered],
         values: dict[str, Tensor],
         target: Tensor,
         loss: Loss,
@@ -219,15 +258,19 @@ class DECOLLE(Rule):
         for name in names:
             node = net.net.nodes[name]
             assert isinstance(node, Neuron)
-            driven = torch.stack([edge(before[edge.name]) for edge in net.net.edges if edge.target == name]).sum(0)
+            driven = sum(traces[edge.name].current() for edge in net.net.edges if edge.target == name)
+            assert isinstance(driven, Tensor)  # a node without edges is refused when the network is made
             # The membrane's value is that of the run; its gradient that of the traces through the weights.
             u = values[f"{name}.u"] + (driven - driven.detach())
             y = net.read(name, u, node.spike(u - node.value("v_th")))
             value = value.to(y) + loss(y, target)
-            if self.regularisation:
-                kept = F.relu(u + 0.01).mean() + F.relu(0.1 - torch.sigmoid(u).mean())
-                penalty = penalty.to(y) + self.regularisation * kept
+            penalty = penalty.to(y) + self._penalty(u)
         return value, penalty.to(value)
+
+    def _penalty(self, u: Tensor) -> Tensor | float:
+        if not self.regularisation:
+            return 0.0
+        return self.regularisation * (F.relu(u + 0.01).mean() + F.relu(0.1 - torch.sigmoid(u).mean()))
 
 
 class _Filtered:
@@ -235,21 +278,94 @@ class _Filtered:
 
     def __init__(self, net: Network, edge: Connection) -> None:
         node = net.neurons()[edge.target]
+        self.edge = edge
+        self.biased = any(getattr(synapse, "bias", None) is not None for synapse in edge.synapses)
+        # A map of its own weights alone needs no more than their product; a trace is dense, whatever it is of.
+        (self.plain, *others) = edge.synapses
+        self.is_plain = not others and type(self.plain) is Linear
         self.decays = [float(node.decay(name)) for name in ("tau_syn", "tau_mem")]
         self.q: Tensor | None = None
         self.p: Tensor | None = None
+        self.found: Tensor
+        self.ones = [0.0, 0.0]  # q and p of a constant 1: what acts of a bias
 
-    def run(self, spikes: Tensor) -> Tensor:
-        q = torch.zeros_like(spikes[0]) if self.q is None else self.q
-        p = torch.zeros_like(spikes[0]) if self.p is None else self.p
-        fast, slow = self.decays
-        found = torch.empty_like(spikes)
+    def run(self, spikes: Tensor) -> None:
+        """Filter the spikes [t, B, ...] of a chunk."""
+        self.found = torch.empty_like(spikes)
+        constants = []
         for t, s in enumerate(spikes):
-            p = torch.lerp(q, p, slow)
-            q = torch.lerp(s, q, fast)
-            found[t] = p
-        self.q, self.p = q, p
-        return found
+            self.found[t] = self.step(s)
+            constants.append(self.ones[1])
+        self.constant = spikes.new_tensor(constants).view(-1, *[1] * (spikes.dim() - 1))
+
+    def step(self, s: Tensor) -> Tensor:
+        """Filter the spikes [B, ...] of one step; what is returned holds until the next one."""
+        fast, slow = self.decays
+        if self.q is None or self.p is None:
+            self.q, self.p = torch.zeros_like(s), torch.zeros_like(s)
+        self.p.lerp_(self.q, 1.0 - slow)
+        self.q.lerp_(s, 1.0 - fast)
+        one_q, one_p = self.ones
+        self.ones = [1.0 + fast * (one_q - 1.0), one_q + slow * (one_p - one_q)]
+        return self.p
+
+    def current(self) -> Tensor:
+        """Return what the traces of the chunk cause [t, B, ...]; a bias is filtered as they are."""
+        driven = self.edge(self.found)
+        if self.biased:
+            driven = driven + self._less(self.found[:1, :1]) * (1.0 - self.constant).view(-1, *[1] * (driven.dim() - 1))
+        return driven
+
+    def current_now(self) -> Tensor:
+        """Return what the trace of the step causes [B, ...]."""
+        assert self.p is not None
+        if self.is_plain:
+            assert isinstance(self.plain, Linear)
+            driven = F.linear(self.p, self.plain.weight)
+            return driven if self.plain.bias is None else driven + self.ones[1] * self.plain.bias
+        driven = self.edge(self.p.unsqueeze(0))[0]
+        if self.biased:
+            driven = driven + self._less(self.p[:1].unsqueeze(0))[0] * (1.0 - self.ones[1])
+        return driven
+
+    def _less(self, like: Tensor) -> Tensor:
+        """Return the current of no spikes, with its sign turned."""
+        return -self.edge(torch.zeros_like(like))
+
+
+class _Layer:
+    """One population in the run step by step."""
+
+    def __init__(self, net: Network, name: str, like: Tensor) -> None:
+        node, batch = net.neurons()[name], like.shape[1]
+        self.name, self.spike = name, node.spike
+        self.decay, self.size, self.threshold = node.decay("tau_ref"), node.value("v_ref"), node.value("v_th")
+        self.edges = [edge for edge in net.edges if edge.target == name]
+        self.filters = [_Filtered(net, edge) for edge in self.edges]
+        self.under_way = {
+            edge.name: deque(like.new_zeros((edge.delay_steps, batch, *net.shape(edge.source))))
+            for edge in self.edges
+            if edge.delay_steps
+        }
+        self.ref = like.new_zeros((batch, *net.shape(name)))
+
+    def step(self, sent: dict[str, Tensor], *, wants_spikes: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return membrane, spikes, and spikes with the surrogate's gradient where they are wanted."""
+        u = self.ref
+        for edge, trace in zip(self.edges, self.filters, strict=True):
+            trace.step(self.under_way[edge.name].popleft() if edge.delay_steps else sent[edge.source])
+            u = u + trace.current_now()
+        with torch.no_grad():
+            z = (u > self.threshold).to(u)
+            # A sum keeps nothing of its parts for the way back: the trace may change in place.
+            self.ref.mul_(self.decay).sub_(z * ((1.0 - self.decay) * self.size))
+        return u, z, self.spike(u - self.threshold) if wants_spikes else z
+
+    def send(self, sent: dict[str, Tensor]) -> None:
+        """Put what was sent in the step on its way along the edges with a delay."""
+        for edge in self.edges:
+            if edge.delay_steps:
+                self.under_way[edge.name].append(sent[edge.source])
 
 
 def _buffer(name: str) -> str:

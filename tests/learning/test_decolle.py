@@ -94,7 +94,6 @@ def test_weights_can_move_at_every_step():
                 w -= 0.5 * w.grad
                 w.grad = None
 
-    # Weights that move change what the filters after them hold but not the traces before them: the step is small.
     expected = by_hand(net, x, y, update=lambda weights: descend(weights))
     optimizer = torch.optim.SGD(net.parameters(), 0.5)
 
@@ -103,10 +102,42 @@ def test_weights_can_move_at_every_step():
         optimizer.zero_grad()
 
     before = [p.detach().clone() for p in net.parameters()]
+    kept = net.state_dict()
+    kept = {name: value.clone() for name, value in kept.items()}
     DECOLLE(chunk=1, update=update).gradients(net, x, y, ns.CrossEntropy())
+    assert close([p.detach() for p in net.parameters()], [p.detach() for p in expected], 1e-12)
+    # In longer chunks the filters after the weights hold what earlier weights made: the step is small, so is that.
+    net.load_state_dict(kept)
+    DECOLLE(chunk=2, update=update).gradients(net, x, y, ns.CrossEntropy())
     for a, b, start in zip(net.parameters(), expected, before, strict=True):
         moved, wanted = (a - start).detach().flatten(), (b - start).detach().flatten()
         assert F.cosine_similarity(moved, wanted, dim=0) > 0.9 and moved.norm() > 0
+
+
+def test_a_bias_acts_filtered_whatever_the_chunk():
+    net, (x, y) = network(bias=True), batch()
+    torch.nn.init.normal_(net.net.synapses["input->decolle1"][0].bias, 0.0, 2.0)
+    results = []
+    for chunk in (1, 7, 100):
+        net.zero_grad()
+        results.append(DECOLLE(chunk=chunk).gradients(net, x, y, ns.CrossEntropy())[1])
+        results += [p.grad.clone() for p in net.parameters()]
+    size = len(results) // 3
+    assert close(results[:size], results[size : 2 * size], 1e-12) and close(results[:size], results[2 * size :], 1e-12)
+    torch.testing.assert_close(results[0], net(x)[0])
+    # What acts of a bias is the answer of the two filters to a constant 1.
+    bias = net.net.synapses["input->decolle1"][0].bias
+    _, _, values = net.net.recorded(x, None, ("decolle1.u",))
+    with torch.no_grad():
+        bias += 1e-3
+        _, _, other = net.net.recorded(x, None, ("decolle1.u",))
+    fast, slow = (net.net.nodes["decolle1"].decay(name) for name in ("tau_syn", "tau_mem"))
+    q = p = 0.0
+    for t in range(3):
+        p, q = slow * p + (1 - slow) * q, fast * q + (1 - fast)
+        torch.testing.assert_close(
+            other["decolle1.u"][t] - values["decolle1.u"][t], torch.full((4, 10), 1e-3 * p).double()
+        )
 
 
 def test_a_loss_reaches_the_weights_of_its_own_layer_alone():
