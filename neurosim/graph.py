@@ -95,7 +95,7 @@ class Connection:
 
         The first map is told what is known.
         """
-        if self.memory:
+        if any(isinstance(synapse, Delayed) for synapse in self.synapses):  # also where its longest delay is none
             for synapse in self.synapses:
                 z = synapse.over(z, through_time=through_time) if isinstance(synapse, Delayed) else synapse(z)
             return z

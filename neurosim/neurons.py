@@ -23,6 +23,7 @@ from neurosim.kernels.plan import Plan, find, known
 from neurosim.kernels.program import Program, record
 from neurosim.kernels.sent import Sent
 from neurosim.kernels.straight import plain, transformed
+from neurosim.kernels.whole import check_currents, check_product
 from neurosim.population import Population, State
 
 
@@ -127,7 +128,7 @@ class Neuron(Population):
     def _set(self, name: str, value: float | Tensor) -> None:
         declared, owner = self.declared[name], self.core.name
         if isinstance(value, Tensor):
-            outside = value[~((value > declared.low) & (value < declared.high) & torch.isfinite(value))]
+            outside = value[~(declared.holds(value) & torch.isfinite(value))]
             if outside.numel():
                 declared.check(owner, name, outside.flatten()[0].item())
             value = (
@@ -136,6 +137,8 @@ class Neuron(Population):
         else:
             value = declared.check(owner, name, value)
         if name in self.learned:
+            if declared.whole:
+                raise InputError(f"{owner}: {name} is a whole number and cannot be learned; leave it out of learn.")
             start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
             if start.dim() == 0 and self.size is not None:
                 start = start.expand(self.size).clone()
@@ -263,6 +266,7 @@ class Neuron(Population):
         # The CUDA kernels read and write half precision themselves, and work in single.
         half = run == self._fused and i.device.type == "cuda"
         i, state, output_dtype = self._at_the_door(i, state, half)
+        check_currents(self.core, i, output_dtype)
         out, after, values, active = run(i, state, tuple(names), through_time)
         return out.to(output_dtype), self.core.state_type(*after), values, active
 
@@ -306,6 +310,7 @@ class Neuron(Population):
 
         self._check_names(names)
         like, state, _ = self._at_the_door(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
+        check_product(self.core, x if came is None else None, weight, bias)
         per_neuron = self._coefficients(like)
         train = self._trains((x, weight, bias, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, tuple(names))
@@ -351,6 +356,7 @@ class Neuron(Population):
         self._check_names(names)
         i, state, dtype = self._at_the_door(i, state)
         per_neuron, weight, z = self._coefficients(i), weight.to(i.dtype), z.to(i.dtype)
+        check_product(self.core, None, weight, None, i)
         train = self._trains((i, weight, z, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, tuple(names))
         out, last, *rest = recurrent.run(key, i, weight, z, state, per_neuron, forward, backward)
@@ -363,6 +369,7 @@ class Neuron(Population):
     def reference(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
         """Run the step function itself, step by step with plain autograd: the definition."""
         i, state, output_dtype = self._at_the_door(i, state)
+        check_currents(self.core, i, output_dtype)
         out, after, *_ = self._reference(i, state, (), through_time)
         return out.to(output_dtype), self.core.state_type(*after)
 
@@ -541,6 +548,8 @@ def _docstring(core: Core) -> str:
 
 
 def _describe(parameter: cores.Parameter) -> str:
+    if parameter.whole:
+        return f"A whole number from {parameter.low:.0f} to {parameter.high:.0f}."
     if parameter.unit == "1":
         return "A plain number, in units of the membrane."
     return f"In {parameter.unit}, in ({parameter.low:g}, {parameter.high:g})."

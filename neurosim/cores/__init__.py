@@ -1,11 +1,12 @@
 """Spiking cores: each one pure step function with parameters, units and citation."""
 
 from neurosim.cores.alif import alif
-from neurosim.cores.core import Core, Parameter, core, seconds
+from neurosim.cores.core import Core, Parameter, core, seconds, whole
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.integrate_and_fire import integrate_and_fire
 from neurosim.cores.leaky_integrator import leaky_integrator
 from neurosim.cores.lif import lif
+from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.reset import Reset
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
 from neurosim.cores.surrogate import (
@@ -36,6 +37,9 @@ __all__ = [
     "integrate_and_fire",
     "leaky_integrator",
     "lif",
+    "loihi",
+    "loihi_integrator",
+    "loihi_refractory",
     "multi_gaussian",
     "rectangle",
     "seconds",
@@ -46,4 +50,5 @@ __all__ = [
     "smooth",
     "straight_through",
     "triangle",
+    "whole",
 ]

@@ -27,13 +27,22 @@ class Parameter:
     unit : str
         SI unit, or "1" for a plain number in units of the threshold.
     low, high : float
-        Exclusive bounds.
+        Exclusive bounds; of a whole number those it may be.
+    whole : bool
+        Whether the value must be a whole number. It cannot be learned then.
     """
 
     default: float
     unit: str = "1"
     low: float = -math.inf
     high: float = math.inf
+    whole: bool = False
+
+    def holds(self, value: Any) -> Any:
+        """Say of a number, or of each in a tensor, whether it lies in the range."""
+        if self.whole:
+            return (value >= self.low) & (value <= self.high) & (value % 1 == 0)
+        return (value > self.low) & (value < self.high)
 
     def check(self, owner: str, name: str, value: float) -> float:
         """Return `value` as float if it is in range.
@@ -44,14 +53,19 @@ class Parameter:
             When it is not; a time that looks like milliseconds gets that question.
         """
         number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if number and math.isfinite(value) and self.low < value < self.high:
+        if number and math.isfinite(value) and self.holds(value):
             return float(value)
-        allowed = f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
         unit = "" if self.unit == "1" else f" {self.unit}"
         hint = ""
         if self.unit == "s" and number and value >= self.high and math.isfinite(value):
             hint = f" Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
-        raise UnitError(f"{owner}: {name} must be {allowed}{unit}; got {value!r}.{hint}")
+        raise UnitError(f"{owner}: {name} must be {self._allowed}{unit}; got {value!r}.{hint}")
+
+    @property
+    def _allowed(self) -> str:
+        if self.whole:
+            return f"a whole number from {self.low:.0f} to {self.high:.0f}"
+        return f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
 
 
 def seconds(default: float, high: float = 1.0) -> Parameter:
@@ -61,6 +75,11 @@ def seconds(default: float, high: float = 1.0) -> Parameter:
     milliseconds: membranes and synapses are faster than a second.
     """
     return Parameter(default, unit="s", low=0.0, high=high)
+
+
+def whole(default: int, low: int, high: int) -> Parameter:
+    """Declare a whole number from `low` to `high`, such as the content of a register of a chip."""
+    return Parameter(float(default), low=float(low), high=float(high), whole=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,6 +100,9 @@ class Core:
         State variables and their initial values.
     wants : tuple of str
         Keyword-only arguments of the step: parameters, decays ``alpha_x``, ``dt``, ``spike``, ``reset``.
+    whole_up_to : float or None
+        For a core of whole numbers, how large a current may be so that single precision holds all exactly; double
+        precision does up to 2**29 times as much. None for a core of real numbers.
     state_type : type
         NamedTuple that holds the state, one field for each variable.
     """
@@ -90,6 +112,7 @@ class Core:
     parameters: Mapping[str, Parameter]
     state: Mapping[str, float]
     wants: tuple[str, ...]
+    whole_up_to: float | None = None
     state_type: Any = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -139,7 +162,10 @@ def _state(core: Core, *values: Any) -> tuple[Any, ...]:
 
 
 def core(
-    *, parameters: Mapping[str, Parameter | float] | None = None, state: Iterable[str] | Mapping[str, float] = ("v",)
+    *,
+    parameters: Mapping[str, Parameter | float] | None = None,
+    state: Iterable[str] | Mapping[str, float] = ("v",),
+    whole_up_to: float | None = None,
 ) -> Callable[[Callable[..., tuple[Any, ...]]], Core]:
     """Turn a step function into a core.
 
@@ -149,6 +175,8 @@ def core(
         What a user may set, with defaults. A float is a plain number without range.
     state : iterable of str, or mapping of str to float
         State variables in the order of the step's arguments; a mapping gives initial values (else 0).
+    whole_up_to : float, optional
+        For a step of whole numbers, as in `Core`; its layers then refuse currents that are not whole or too large.
 
     Returns
     -------
@@ -199,7 +227,7 @@ def core(
         unknown = [name for name in wants if name not in offered]
         if unknown:
             raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")
-        made = Core(step.__name__, step, declared, initial, wants)
+        made = Core(step.__name__, step, declared, initial, wants, whole_up_to)
         object.__setattr__(made, "__doc__", step.__doc__)
         object.__setattr__(made, "__module__", step.__module__)
         return made

@@ -20,6 +20,8 @@ _TORCH: dict[str, Callable[[Tensor], Tensor]] = {
     "sqrt": torch.sqrt,
     "tanh": torch.tanh,
     "abs": torch.abs,
+    "trunc": lambda x: _Rounded.apply(x, torch.trunc),
+    "floor": lambda x: _Rounded.apply(x, torch.floor),
 }
 _PLAIN: dict[str, Callable[[float], float]] = {
     "exp": math.exp,
@@ -27,6 +29,8 @@ _PLAIN: dict[str, Callable[[float], float]] = {
     "sqrt": math.sqrt,
     "tanh": math.tanh,
     "abs": abs,
+    "trunc": lambda x: float(math.trunc(x)),
+    "floor": lambda x: float(math.floor(x)),
 }
 
 
@@ -59,6 +63,16 @@ def tanh(x: Value) -> Value:
 def absolute(x: Value) -> Value:
     """Return the absolute value of `x`."""
     return _unary("abs", x)
+
+
+def trunc(x: Value) -> Value:
+    """Return `x` rounded toward zero; its derivative is taken as 1, so that gradients pass straight through."""
+    return _unary("trunc", x)
+
+
+def floor(x: Value) -> Value:
+    """Return the largest whole number that is not above `x`; its derivative is taken as 1."""
+    return _unary("floor", x)
 
 
 def logistic(x: Value) -> Value:
@@ -127,6 +141,18 @@ def _where_symbol(condition: Any, a: Any, b: Any) -> Expression:
 
 def _like(x: Any, tensor: Tensor) -> Tensor:
     return x if isinstance(x, Tensor) else torch.tensor(x, dtype=tensor.dtype, device=tensor.device)
+
+
+class _Rounded(torch.autograd.Function):
+    """Rounding through which gradients pass as if it were not there."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor, to_whole: Callable[[Tensor], Tensor]) -> Tensor:
+        return to_whole(x)
+
+    @staticmethod
+    def backward(_: Any, g: Tensor) -> tuple[Tensor, None]:
+        return g, None
 
 
 class _Pick(torch.autograd.Function):

@@ -139,6 +139,8 @@ _RULES: dict[str, Callable[[Expression, Expression, Accumulate], None]] = {
     "sqrt": lambda n, g, acc: acc(n.args[0], 0.5 * g / n),
     "tanh": lambda n, g, acc: acc(n.args[0], g * (1.0 - n * n)),
     "abs": _abs,
+    "trunc": lambda n, g, acc: acc(n.args[0], g),
+    "floor": lambda n, g, acc: acc(n.args[0], g),
     "max": _extreme,
     "min": _extreme,
     "select": _select,

@@ -23,6 +23,8 @@ _INTRINSIC = {
     "sqrt": "sqrt",
     "tanh": "tanh",
     "abs": "fabs",
+    "trunc": "trunc",
+    "floor": "floor",
     "max": "maximum",
     "min": "minimum",
 }

@@ -10,6 +10,7 @@ from neurosim.kernels.program import record
 _GREEK = ("alpha", "beta", "gamma", "tau", "theta", "rho", "sigma")
 _INFIX = {"add": "+", "sub": "-", "mul": r"\,", "gt": ">", "ge": r"\geq", "lt": "<", "le": r"\leq", "eq": "="}
 _RANK = {"add": 1, "sub": 1, "mul": 2, "neg": 2, "gt": 0, "ge": 0, "lt": 0, "le": 0, "eq": 0}
+_AROUND = {"abs": "||", "floor": (r"\lfloor ", r"\rfloor")}
 _ATOM = 9
 
 
@@ -99,9 +100,9 @@ def _text(node: Expression, named: dict[int, str]) -> tuple[str, int]:
     if op == "select":
         cases = f"{inner[1]} & \\text{{if }} {inner[0]} \\\\ {inner[2]} & \\text{{otherwise}}"
         return f"\\begin{{cases}} {cases} \\end{{cases}}", _ATOM
-    name = {"sqrt": "\\sqrt", "abs": ""}.get(op, f"\\{op}")
-    if op == "abs":
-        return f"\\left|{inner[0]}\\right|", _ATOM
+    if op in _AROUND:
+        return f"\\left{_AROUND[op][0]}{inner[0]}\\right{_AROUND[op][1]}", _ATOM
+    name = {"sqrt": "\\sqrt", "trunc": r"\operatorname{trunc}"}.get(op, f"\\{op}")
     return (f"{name}{{{inner[0]}}}" if op == "sqrt" else f"{name}\\left({', '.join(inner)}\\right)"), _ATOM
 
 

@@ -26,6 +26,8 @@ _HOST: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt,
     "tanh": math.tanh,
     "abs": abs,
+    "trunc": lambda a: float(math.trunc(a)),
+    "floor": lambda a: float(math.floor(a)),
     "max": max,
     "min": min,
     "gt": lambda a, b: a > b,

@@ -122,7 +122,7 @@ class Body(abc.ABC):
 
     @abc.abstractmethod
     def operation(self, op: str, operands: Sequence[str]) -> str:
-        """Return arithmetic (add, sub, mul, div, neg, max, min) or a function (exp, log, sqrt, tanh, abs)."""
+        """Return arithmetic (add, sub, mul, div, neg, max, min) or a function (exp, log, tanh, abs, trunc ...)."""
 
     def fresh(self, text: str) -> str:
         """Add a line that gives `text` a name, and return the name."""

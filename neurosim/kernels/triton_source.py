@@ -77,6 +77,10 @@ class Statements(Body):
             return f"tl.sqrt_rn({x})" if self.real == "float32" else f"tl.sqrt({x})"
         if op == "abs":
             return f"tl.abs({x})"
+        if op == "floor":
+            return f"tl.floor({x})"
+        if op == "trunc":
+            return f"tl.where({x} < {self.literal(0.0)}, tl.ceil({x}), tl.floor({x}))"
         if not self.interpreted:
             return f"libdevice.{op}({x})"
         return f"tl.{op}({x})" if op != "tanh" else self._tanh(x)

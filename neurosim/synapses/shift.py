@@ -1,0 +1,47 @@
+"""The weight exponent of a chip: what the synapses of an edge add up to, times a power of two, as whole numbers."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neurosim.cores.language import floor
+from neurosim.errors import InputError
+from neurosim.synapses.synapse import Synapse
+
+
+class Shift(Synapse):
+    """Sums times two to a power, rounded down: shifts of whole numbers, as a Loihi core makes them.
+
+    It stands after the synapses with weights. Rounding passes gradients straight through.
+
+    Parameters
+    ----------
+    exponent : int
+        Of two, -7 ... 7. From 0 on nothing is rounded.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.synapses.shift import Shift
+    >>> Shift(-1)(torch.tensor([[[5.0, -5.0]]])).tolist()
+    [[[2.0, -3.0]]]
+    """
+
+    def __init__(self, exponent: int) -> None:
+        super().__init__()
+        if not isinstance(exponent, int) or isinstance(exponent, bool) or abs(exponent) > 7:
+            raise InputError(f"Shift: exponent must be a whole number from -7 to 7; got {exponent!r}.")
+        self.exponent = exponent
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the same shape."""
+        return shape
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        """Return ``floor(x 2^exponent)``."""
+        scaled = x * 2.0**self.exponent
+        return scaled if self.exponent >= 0 else floor(scaled)
+
+    def extra_repr(self) -> str:
+        """Return the exponent."""
+        return f"{self.exponent}"
