@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.kernels import cpu
+from neurosim.kernels import cpu, dense
 from neurosim.kernels.event_layer import Shape, backward_machine, forward_machine
 from neurosim.kernels.masked_product import masked_product
 from neurosim.kernels.memory import shelf
@@ -239,7 +239,7 @@ def _inward(g: Tensor, weight: Tensor, wanted: Tensor | None) -> Tensor:
         starts, index = events(wanted)
         if index.numel() < MASKED_CROSSOVER * g.shape[0] * weight.shape[1]:
             return masked_product(g, weight, starts, index)
-    return torch.mm(g, weight, out=shelf.empty((g.shape[0], weight.shape[1]), g.dtype))
+    return dense.product(g, weight)
 
 
 def _dense_forward(layer: Layer, x: Tensor, came: Tensor, ones: bool, state: Sequence[Tensor]) -> Result:
@@ -251,13 +251,13 @@ def _dense_forward(layer: Layer, x: Tensor, came: Tensor, ones: bool, state: Seq
         for first, last in chunks(steps, layer.chunk):
             for border, value in zip(borders, state, strict=True):
                 border.append(value)
-            current = torch.nn.functional.linear(x[first:last], layer.weight, layer.bias)
+            current = dense.linear(x[first:last], layer.weight, layer.bias)
             part, *rest = cpu.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)
             out[first:last] = part
             state = rest[: len(state)]
         states, kept = list(state), [torch.stack(border) for border in borders]
     else:
-        current = torch.nn.functional.linear(x, layer.weight, layer.bias)
+        current = dense.linear(x, layer.weight, layer.bias)
         out, *rest = cpu.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)
         states, kept = rest[: len(state)], rest[len(state) :]
     bits = pack(out.flatten(0, 1)).bits if has_bits(plan) else came.new_empty(0, words(out.shape[-1]))
@@ -285,14 +285,14 @@ def _dense_backward(
 
     g_weight = torch.zeros_like(layer.weight)
     g_bias = None if layer.bias is None else torch.zeros_like(layer.bias)
-    g_x = shelf.empty((steps, batch, sources), g_out.dtype) if needed else None
+    g_x = g_out.new_empty((steps if layer.chunk else 0, batch, sources))
     g_states = list(g_states)
     shares = [torch.zeros_like(p) for p in layer.per_neuron]
     for number, (first, last) in reversed(list(enumerate(chunks(steps, layer.chunk or max(steps, 1))))):
         x_part = inputs(first, last)
         saved = list(kept)
         if layer.chunk:
-            current = torch.nn.functional.linear(x_part, layer.weight, layer.bias).view(-1, batch, width)
+            current = dense.linear(x_part, layer.weight, layer.bias).view(-1, batch, width)
             state = [border[number] for border in kept]
             stored = cpu.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)[1 + len(state) :]
             saved = [stored[plan.position(node)] for node in plan.saved]
@@ -300,13 +300,14 @@ def _dense_backward(
         g_states = rest[: len(g_states)]
         shares = [a + b for a, b in zip(shares, rest[len(g_states) :], strict=True)]
         g_rows = g_i.flatten(0, 1)
-        g_weight.addmm_(g_rows.T, x_part)
+        g_weight += dense.product(g_rows.T, x_part)
         if g_bias is not None:
             g_bias += g_rows.sum(0)
-        if g_x is not None and wanted is None:
-            torch.mm(g_rows, layer.weight, out=g_x[first:last].flatten(0, 1))
-        elif g_x is not None and wanted is not None:
-            g_x[first:last] = _inward(g_rows, layer.weight, wanted[first * batch : last * batch]).view(
-                -1, batch, sources
-            )
-    return Gradients(g_x, g_weight, g_bias, list(g_states), shares)
+        if needed:
+            near = None if wanted is None else wanted[first * batch : last * batch]
+            g_part = _inward(g_rows, layer.weight, near).view(-1, batch, sources)
+            if layer.chunk:
+                g_x[first:last] = g_part
+            else:
+                g_x = g_part
+    return Gradients(g_x if needed else None, g_weight, g_bias, list(g_states), shares)

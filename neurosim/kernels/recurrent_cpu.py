@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from neurosim.kernels import cpu
+from neurosim.kernels import cpu, dense
 from neurosim.kernels.machine import Machine
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
@@ -192,7 +192,9 @@ def weight_gradient(g_drive: Tensor, bits: Tensor, z0: Tensor) -> Tensor:
 def dense_weight_gradient(g_drive: Tensor, z: Tensor, heads: int) -> Tensor:
     """Return ``sum over t, b of g_drive[t, b, h, i] z[t, b, h, j]`` as [H, n, n], by one product for each head."""
     after, before = (x.reshape(-1, heads, x.shape[-1] // heads).transpose(0, 1) for x in (g_drive, z))
-    return after.transpose(1, 2) @ before
+    if g_drive.is_cuda:
+        return after.transpose(1, 2) @ before
+    return torch.stack([dense.product(a.T, b) for a, b in zip(after, before, strict=True)])
 
 
 def panels(weight: Tensor, lanes: int) -> Tensor:
