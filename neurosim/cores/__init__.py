@@ -2,13 +2,17 @@
 
 from neurosim.cores.alif import alif
 from neurosim.cores.core import Core, Parameter, core, seconds, whole
+from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.integrate_and_fire import integrate_and_fire
+from neurosim.cores.integrator import integrator
 from neurosim.cores.leaky_integrator import leaky_integrator
 from neurosim.cores.lif import lif
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.reset import Reset
+from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
+from neurosim.cores.stateless import relay, threshold
 from neurosim.cores.surrogate import (
     Surrogate,
     atan,
@@ -30,11 +34,15 @@ __all__ = [
     "alif",
     "atan",
     "core",
+    "cuba_integrator",
+    "cuba_integrator_resting",
     "cubalif",
+    "cubalif_resting",
     "delta",
     "exponential",
     "fast_sigmoid",
     "integrate_and_fire",
+    "integrator",
     "leaky_integrator",
     "lif",
     "loihi",
@@ -42,6 +50,7 @@ __all__ = [
     "loihi_refractory",
     "multi_gaussian",
     "rectangle",
+    "relay",
     "seconds",
     "sigma",
     "sigma_delta",
@@ -49,6 +58,7 @@ __all__ = [
     "sigmoid",
     "smooth",
     "straight_through",
+    "threshold",
     "triangle",
     "whole",
 ]

@@ -11,7 +11,18 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from neurosim.errors import InputError
-from neurosim.synapses import AvgPool2d, BatchNorm, Conv1d, Conv2d, Flatten, MaxPool2d, Standardised, SumPool2d, Synapse
+from neurosim.synapses import (
+    AvgPool2d,
+    BatchNorm,
+    Conv1d,
+    Conv2d,
+    Flatten,
+    Identity,
+    MaxPool2d,
+    Standardised,
+    SumPool2d,
+    Synapse,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +58,21 @@ def fan_out(synapse: Synapse, shape: tuple[int, ...]) -> FanOut | None:
     Parameters
     ----------
     synapse : Synapse
-        With a parameter ``weight`` and linear in its input, or pooling, or Flatten.
+        With a parameter ``weight`` and linear in its input, or pooling, Flatten or Identity.
     shape : tuple of int
         Shape of one step's input.
 
     Returns
     -------
     FanOut or None
-        None for Flatten, which computes nothing.
+        None for Flatten and Identity, which compute nothing.
 
     Raises
     ------
     InputError
         For a module without a countable weight.
     """
-    if isinstance(synapse, Flatten):
+    if isinstance(synapse, (Flatten, Identity)):
         return None
     if isinstance(synapse, (AvgPool2d, SumPool2d, MaxPool2d)):
         windows = _pooling(synapse, shape)

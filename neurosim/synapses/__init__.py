@@ -5,6 +5,7 @@ from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.norm import BatchNorm, Standardised
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
+from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 
@@ -15,8 +16,10 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Flatten",
+    "Identity",
     "Linear",
     "MaxPool2d",
+    "Scale",
     "Sparse",
     "Standardised",
     "SumPool2d",

@@ -1,0 +1,19 @@
+"""Nodes without memory: a threshold, and a place where currents meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurosim.cores.core import core
+
+
+@core(parameters=dict(v_th=1.0), state=())
+def threshold(i: Any, *, v_th: Any, spike: Any) -> tuple[Any, ...]:
+    """Spike where the input is above the threshold; no state (NIR ``Threshold``)."""
+    return (spike(i - v_th),)
+
+
+@core(state=())
+def relay(i: Any) -> tuple[Any, ...]:
+    """Send on what arrives, in the same step: where currents meet or part, or are read out; no state."""
+    return (i,)

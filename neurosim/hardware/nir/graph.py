@@ -1,0 +1,231 @@
+"""A NIR graph as plain data: what a file or the `nir` package holds, checked for shape, with subgraphs laid open."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from neurosim.errors import InputError
+
+# What each primitive must have, and what it may have besides its metadata.
+FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "Input": (("shape",), ()),
+    "Output": ((), ("shape",)),
+    "Linear": (("weight",), ()),
+    "Affine": (("weight", "bias"), ()),
+    "Scale": (("scale",), ()),
+    "Conv1d": (("weight", "stride", "padding", "dilation", "groups"), ("bias", "input_shape")),
+    "Conv2d": (("weight", "stride", "padding", "dilation", "groups"), ("bias", "input_shape")),
+    "SumPool2d": (("kernel_size", "stride", "padding"), ()),
+    "AvgPool2d": (("kernel_size", "stride", "padding"), ()),
+    "Flatten": ((), ("start_dim", "end_dim", "input_type")),
+    "Delay": (("delay",), ()),
+    "Threshold": (("threshold",), ()),
+    "I": (("r",), ()),
+    "IF": (("r", "v_threshold"), ("v_reset",)),
+    "LI": (("tau", "r", "v_leak"), ()),
+    "LIF": (("tau", "r", "v_leak", "v_threshold"), ("v_reset",)),
+    "CubaLI": (("tau_syn", "tau_mem", "r", "v_leak"), ("w_in",)),
+    "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), ("w_in", "v_reset")),
+}
+DEEPEST = 16  # graphs inside graphs
+MOST_NODES = 100_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Node:
+    """One primitive.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the primitive, such as ``"LIF"``.
+    fields : mapping of str to numpy.ndarray or str
+        Its parameters; text is what a field such as a padding may say instead of numbers.
+    """
+
+    kind: str
+    fields: Mapping[str, np.ndarray | str]
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a field as numbers."""
+        value = self.fields[name]
+        if isinstance(value, str):
+            raise InputError(f"{self.kind}.{name} must be numbers; got the text {value!r}.")
+        return value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes by name, or graphs inside this one, and the edges between them in order.
+
+    Attributes
+    ----------
+    nodes : mapping of str to Node or Graph
+    edges : tuple of (str, str)
+    metadata : mapping of str to Any
+        A hint of whoever wrote it; nothing is done with it.
+    """
+
+    nodes: Mapping[str, Node | Graph]
+    edges: tuple[tuple[str, str], ...]
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def node(name: str, kind: object, given: Mapping[str, Any]) -> Node:
+    """Return a node after a check of what it holds.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    kind : object
+        Name of the primitive.
+    given : mapping
+        Its fields; None is the same as none.
+
+    Raises
+    ------
+    InputError
+        For an unknown primitive, a field that is missing or not numbers, NaN or infinity.
+    """
+    if kind not in FIELDS:
+        raise InputError(
+            f"node {name!r} is a {kind!r}, which neurosim has no equivalent of; it has one of {', '.join(FIELDS)} "
+            "and of graphs inside graphs. Replace the node."
+        )
+    needed, optional = FIELDS[str(kind)]
+    held = {key: value for key, value in given.items() if value is not None and key not in ("type", "metadata")}
+    missing = [key for key in needed if key not in held]
+    if missing:
+        raise InputError(f"node {name!r}: a {kind} needs {missing}; it has {sorted(held)}.")
+    unknown = [key for key in held if key not in (*needed, *optional)]
+    if unknown:
+        raise InputError(f"node {name!r}: a {kind} has no field {unknown}; it has {[*needed, *optional]}.")
+    return Node(str(kind), {key: _value(f"node {name!r}: {kind}.{key}", value) for key, value in held.items()})
+
+
+def _value(where: str, value: Any) -> np.ndarray | str:
+    if isinstance(value, (str, bytes)):
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if hasattr(value, "detach"):  # graphs that other libraries made may hold tensors
+        value = value.detach().cpu().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind in "SU" and array.ndim == 0:
+        return _value(where, array.item())
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{where} must be numbers; got an array of {array.dtype}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = array[~np.isfinite(array)].flat[0]
+        raise InputError(f"{where} must be finite; it holds {bad}. Look where the file came from.")
+    return array
+
+
+def from_nir_object(graph: Any) -> Graph:
+    """Return a graph of the `nir` package as plain data.
+
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+    """
+    return _from_object(graph, "", 0)
+
+
+def _from_object(graph: Any, where: str, depth: int) -> Graph:
+    if depth > DEEPEST:
+        raise InputError(f"graph {where!r}: graphs lie inside one another more than {DEEPEST} deep.")
+    nodes: dict[str, Node | Graph] = {}
+    for name, inner in graph.nodes.items():
+        path = f"{where}{name}"
+        kind = type(inner).__name__
+        if kind == "NIRGraph":
+            nodes[name] = _from_object(inner, f"{path}.", depth + 1)
+            continue
+        needed, optional = FIELDS.get(kind, ((), ()))
+        given = {key: getattr(inner, key, None) for key in (*needed, *optional)}
+        if kind in ("Input", "Output"):
+            given["shape"] = (inner.input_type or {}).get("input")
+        elif kind == "Flatten":
+            given["input_type"] = (inner.input_type or {}).get("input")
+        nodes[name] = node(path, kind, given)
+    edges = tuple((str(source), str(target)) for source, target in graph.edges)
+    return Graph(nodes, edges, dict(graph.metadata) if isinstance(graph.metadata, Mapping) else {})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Flat:
+    """A graph without graphs inside: nodes by path, such as ``"block.lif"``.
+
+    Inputs and outputs of a graph inside another are `JOINT` nodes: what arrives is passed on.
+    """
+
+    nodes: dict[str, Node]
+    edges: list[tuple[str, str]]
+
+
+JOINT = "joint"
+
+
+def flattened(graph: Graph) -> Flat:
+    """Lay open the graphs inside `graph`.
+
+    An edge to a graph inside goes to its input, an edge from it comes from its output; ``"graph.node"`` names a node
+    inside.
+
+    Raises
+    ------
+    InputError
+        For an edge to or from what is not there, an edge that stands twice, a graph inside with several inputs or
+        outputs where an edge names none of them, and for too many nodes.
+    """
+    nodes: dict[str, Node] = {}
+    edges: list[tuple[str, str]] = []
+    ports: dict[str, dict[str, list[str]]] = {}
+    for path, inner in _graphs("", graph):
+        ports[path] = {"Input": [], "Output": []}
+        for name, member in inner.nodes.items():
+            full = f"{path}{name}"
+            if isinstance(member, Graph):
+                continue
+            if full in nodes or len(nodes) >= MOST_NODES:
+                why = "stands twice" if full in nodes else f"is one of more than {MOST_NODES}"
+                raise InputError(f"node {full!r} {why}.")
+            inside = path != "" and member.kind in ports[path]
+            nodes[full] = Node(JOINT, {}) if inside else member
+            if member.kind in ports[path]:
+                ports[path][member.kind].append(full)
+    for path, inner in _graphs("", graph):
+        if len(set(inner.edges)) != len(inner.edges):
+            twice = next(edge for edge in inner.edges if inner.edges.count(edge) > 1)
+            raise InputError(f"edge {twice[0]!r} -> {twice[1]!r} stands twice; add the two up or take one out.")
+        for source, target in inner.edges:
+            ends = (_end(path, source, "Output", nodes, ports), _end(path, target, "Input", nodes, ports))
+            edges.append(ends)
+    return Flat(nodes, edges)
+
+
+def _graphs(path: str, graph: Graph) -> Iterator[tuple[str, Graph]]:
+    yield path, graph
+    for name, member in graph.nodes.items():
+        if isinstance(member, Graph):
+            yield from _graphs(f"{path}{name}.", member)
+
+
+def _end(path: str, name: str, port: str, nodes: dict[str, Node], ports: dict[str, dict[str, list[str]]]) -> str:
+    full = f"{path}{name}"
+    if full in nodes:
+        return full
+    inside = ports.get(f"{full}.")
+    if inside is None:
+        here = [n[len(path) :] for n in nodes if n.startswith(path)]
+        shown = ", ".join(map(repr, here[:12])) + (", ..." if len(here) > 12 else "")
+        raise InputError(f"an edge names the node {full!r}, which is not there; this graph has {shown}.")
+    if len(inside[port]) != 1:
+        raise InputError(
+            f"an edge leads {'out of' if port == 'Output' else 'into'} the graph {full!r}, which has "
+            f"{len(inside[port])} {port} nodes {inside[port]}; name one of them, as '{name}.node'."
+        )
+    return inside[port][0]
