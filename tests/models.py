@@ -31,6 +31,9 @@ class Model:
         By how many steps the mean interval between spikes may differ from that at a step of 0.1 ms.
     resets : tuple
         Resets with which its state stays finite.
+    rounding : float
+        By how much of the largest value kernel and reference may differ: a logarithm of the C library and one of torch
+        are not the same in the last bit. 0 asks for the same bits.
     """
 
     core: Core
@@ -39,6 +42,7 @@ class Model:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     steps_late: float = 1.0
     resets: tuple[ResetMode, ...] = ("value", "subtract", None)
+    rounding: float = 0.0
 
     @property
     def name(self) -> str:
@@ -65,6 +69,18 @@ MODELS = (
     # Input adds to j at once; this much for each step holds j at 1.5.
     Model(cores.cubalif, 1.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=1.5),
     Model(cores.alif, 4.0, _same(1.5), steps_late=1.5),
+    # Small and slow: it takes 15 times as long to fill as the currents of a membrane.
+    Model(cores.slow_lif, 50.0, _same(30.0), parameters=dict(tau_mem=0.4)),
+    # Activity, which is never below -1.
+    Model(cores.calcium_gain, 0.1, _same(0.5), parameters=dict(tau_ca=20e-3)),
+    # Fast enough for the short runs here. With so low a threshold the current flows at rest too.
+    Model(
+        cores.li_rinzel,
+        0.01,
+        _same(0.0),
+        parameters=dict(tau_ip3=50e-3, ca_th=0.03e-3, binding=2e3, channel=60.0),
+        rounding=4e-6,
+    ),
     Model(izhikevich, 40.0, _same(10.0), steps_late=6.0, resets=("value",)),
 )
 BY_NAME = {model.name: model for model in MODELS}

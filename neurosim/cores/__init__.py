@@ -1,17 +1,20 @@
 """Spiking cores: each one pure step function with parameters, units and citation."""
 
 from neurosim.cores.alif import alif
+from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.cores.core import Core, Parameter, core, seconds, whole
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.integrate_and_fire import integrate_and_fire
 from neurosim.cores.integrator import integrator
 from neurosim.cores.leaky_integrator import leaky_integrator
+from neurosim.cores.li_rinzel import li_rinzel
 from neurosim.cores.lif import lif
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.reset import Reset
 from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
+from neurosim.cores.slow_lif import slow_lif
 from neurosim.cores.stateless import relay, threshold
 from neurosim.cores.surrogate import (
     Surrogate,
@@ -33,6 +36,7 @@ __all__ = [
     "Surrogate",
     "alif",
     "atan",
+    "calcium_gain",
     "core",
     "cuba_integrator",
     "cuba_integrator_resting",
@@ -44,6 +48,7 @@ __all__ = [
     "integrate_and_fire",
     "integrator",
     "leaky_integrator",
+    "li_rinzel",
     "lif",
     "loihi",
     "loihi_integrator",
@@ -56,6 +61,7 @@ __all__ = [
     "sigma_delta",
     "sigma_delta_cumulative",
     "sigmoid",
+    "slow_lif",
     "smooth",
     "straight_through",
     "threshold",

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
 from neurosim.models.elm import ELM, ELMState, windows
 from neurosim.models.elm_layer import ELMLayer, ELMLayerState, ELMNetwork
+from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
 
-__all__ = ["ELM", "ELMLayer", "ELMLayerState", "ELMNetwork", "ELMState", "windows"]
+__all__ = [
+    "ELM",
+    "ELMLayer",
+    "ELMLayerState",
+    "ELMNetwork",
+    "ELMState",
+    "FrameWhitening",
+    "GainAstrocyte",
+    "GainAstrocyteState",
+    "mercedes_benz",
+    "random_frame",
+    "windows",
+]

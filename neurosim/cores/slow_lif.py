@@ -1,0 +1,19 @@
+"""Leaky integrate-and-fire of seconds and minutes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurosim.cores.core import core, seconds
+from neurosim.cores.lif import lif
+
+
+@core(parameters=dict(tau_mem=seconds(4.1, high=1e3), v_th=1.0, v_reset=0.0, r=1.0), state=("v",))
+def slow_lif(
+    i: Any, v: Any, *, alpha_mem: Any, v_th: Any, v_reset: Any, r: Any, spike: Any, reset: Any
+) -> tuple[Any, ...]:
+    """`lif` for what is slower than a membrane: the bound that catches milliseconds there would forbid it here.
+
+    Such as the messenger IP3 in an astrocyte, which fills for seconds and then sets calcium free.
+    """
+    return lif(i, v, alpha_mem=alpha_mem, v_th=v_th, v_reset=v_reset, r=r, spike=spike, reset=reset)

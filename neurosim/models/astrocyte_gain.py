@@ -1,0 +1,141 @@
+"""Astrocytes that gate the synapses in their reach by a slow trace of the spikes that arrive there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from neurosim.cores.calcium_gain import calcium_gain
+from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.counts import OperationCount
+from neurosim.neurons import Neuron
+from neurosim.population import Population, State
+from neurosim.synapses.synapse import count
+
+
+class GainAstrocyteState(NamedTuple):
+    """State of `GainAstrocyte`.
+
+    Attributes
+    ----------
+    a : Tensor [B, domains]
+        Slow trace of each astrocyte.
+    """
+
+    a: Tensor
+
+
+class GainAstrocyte(Population):
+    r"""Spikes in, the same spikes times the gain of their astrocyte out.
+
+    The population is divided into domains, equal runs of neurons in a row, each with one astrocyte:
+
+    .. math:: a \leftarrow \rho a + (1 - \rho)\,\overline{s}, \quad \rho = e^{-dt/\tau_{Ca}}, \qquad
+              g = 1 + \gamma \frac{a}{1 + a}, \qquad \text{out} = g\, s
+
+    with the mean :math:`\overline{s}` over the domain. The synapses behind it then carry ``W (g s)``, which is the
+    current ``g (W s)`` with the gain of the presynaptic side. It stands in a network as a population of its own, behind
+    a `Flatten`:
+
+    ``hidden -> Flatten -> GainAstrocyte -> Linear -> next``
+
+    The unit is this project's: gating of a synapse by its astrocyte as an idea is Araque et al., "Tripartite synapses:
+    glia, the unacknowledged partner", Trends in Neurosciences 22, 1999, doi:10.1016/S0166-2236(98)01349-6. It is no
+    astrocyte-modulated unit of another work.
+
+    For training and simulation. A product of two signals has no place in NIR, nor among Lava's processes: exporters
+    refuse it by name; `SlowInwardCurrent` is the astrocyte that can be exported.
+
+    Parameters
+    ----------
+    domains : int
+        Number of astrocytes; it must divide the number of neurons.
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    tau_ca : float or Tensor [domains]
+        Time constant of the trace, s, in (0, 1000).
+    gamma : float or Tensor [domains]
+        Largest gain less 1; 0 gates nothing.
+    learn : iterable of str
+        Which of ``"tau_ca"`` and ``"gamma"`` are trained, one value for each astrocyte.
+
+    Raises
+    ------
+    InputError, UnitError
+        For a value that cannot be used.
+    ShapeError
+        When the neurons cannot be divided into the domains.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.models import GainAstrocyte
+    >>> astro = GainAstrocyte(2, dt=1e-3, tau_ca=0.1, gamma=2.0)
+    >>> s = torch.zeros(300, 1, 4)
+    >>> s[:, :, :2] = 1.0  # one domain fires, the other is silent
+    >>> out, state = astro(s)
+    >>> out[-1].round(decimals=2), state.a.round(decimals=2)
+    (tensor([[1.9700, 1.9700, 0.0000, 0.0000]]), tensor([[0.9500, 0.0000]]))
+    """
+
+    def __init__(
+        self,
+        domains: int,
+        *,
+        dt: float,
+        tau_ca: float | Tensor = 0.5,
+        gamma: float | Tensor = 1.0,
+        learn: Iterable[str] = (),
+    ) -> None:
+        super().__init__("GainAstrocyte", dt)
+        self.domains = count("GainAstrocyte", "domains", domains)
+        self.calcium = Neuron(calcium_gain, dt=dt, size=domains, learn=learn, tau_ca=tau_ca, gamma=gamma)
+
+    @property
+    def is_spiking(self) -> bool:
+        """False: spikes come out with the size of their gain."""
+        return False
+
+    def operations(self) -> OperationCount:
+        """Return the arithmetic of one astrocyte's update; the mean before it and the product behind it come on top."""
+        return self.calcium.operations()
+
+    def initial_state(self, i: Tensor) -> GainAstrocyteState:
+        """Return the state before the first step: no trace."""
+        return GainAstrocyteState(i.new_zeros((i.shape[1], self.domains)))
+
+    def recorded(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """Run as `forward` does and return as well the values called `names` at every step.
+
+        Parameters
+        ----------
+        i, state, through_time
+            As in `forward`; `i` are the spikes.
+        names : sequence of str
+            ``"a"``, the trace, and ``"g"``, the gain, [T, B, domains].
+        """
+        self._check_current(i)
+        wrong = [name for name in names if name not in ("a", "g")]
+        if wrong:
+            raise InputError(f"GainAstrocyte: cannot record {wrong}; this population has ['a', 'g'].")
+        neurons = i[0, 0].numel() if i.numel() else 0
+        if neurons % self.domains:
+            raise ShapeError(
+                f"GainAstrocyte: {neurons} neurons cannot be divided into {self.domains} equal domains; give domains "
+                f"a divisor of {neurons}."
+            )
+        rows = i.flatten(2).unflatten(2, (self.domains, -1))
+        gain, after, seen = self.calcium.recorded(
+            rows.mean(-1), state, [name for name in names if name == "a"], through_time=through_time
+        )
+        if "g" in names:
+            seen["g"] = gain.detach()
+        return (rows * gain[..., None]).reshape(i.shape), GainAstrocyteState(*after), seen
+
+    def extra_repr(self) -> str:
+        """Return the number of astrocytes and the step."""
+        return f"{self.domains}, dt={self.dt:g}"
