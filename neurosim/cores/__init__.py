@@ -11,6 +11,7 @@ from neurosim.cores.leaky_integrator import leaky_integrator
 from neurosim.cores.li_rinzel import li_rinzel
 from neurosim.cores.lif import lif
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
+from neurosim.cores.loihi_joined import loihi_joined
 from neurosim.cores.reset import Reset
 from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
@@ -52,6 +53,7 @@ __all__ = [
     "lif",
     "loihi",
     "loihi_integrator",
+    "loihi_joined",
     "loihi_refractory",
     "multi_gaussian",
     "rectangle",

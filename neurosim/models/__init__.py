@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
+from neurosim.models.astrocyte_sic import SlowInwardCurrent
 from neurosim.models.elm import ELM, ELMState, windows
 from neurosim.models.elm_layer import ELMLayer, ELMLayerState, ELMNetwork
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
@@ -16,6 +17,7 @@ __all__ = [
     "FrameWhitening",
     "GainAstrocyte",
     "GainAstrocyteState",
+    "SlowInwardCurrent",
     "mercedes_benz",
     "random_frame",
     "windows",

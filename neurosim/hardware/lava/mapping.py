@@ -133,7 +133,7 @@ def lava_layout(values: np.ndarray, dimensions: int) -> np.ndarray:
     return values.transpose(*range(values.ndim - 3), -1, -2, -3)
 
 
-_LEAKY_OR_PERFECT = (cores.lif, cores.integrate_and_fire, cores.cubalif)
+_LEAKY_OR_PERFECT = (cores.lif, cores.slow_lif, cores.integrate_and_fire, cores.cubalif)
 
 
 def _check_population(name: str, neuron: Population, problems: _Problems) -> None:
