@@ -19,6 +19,7 @@ from neurosim.neurons import LIF, CubaLIF, layer
 from neurosim.population import Population, check_dt
 from neurosim.synapses import Linear
 from neurosim.synapses.synapse import count
+from neurosim.time_constants import time_constant
 
 _STEP = 1e-3  # s, of the published decays
 _FULL = 4096  # a decay of all
@@ -155,7 +156,7 @@ _MERGED = 50  # threshold of the burst where three stages do
 
 def _tau(decay: int) -> float:
     """Return the time constant of a decay of so many parts in 4096 a millisecond, s."""
-    return -_STEP / math.log1p(-decay / _FULL)
+    return float(time_constant(1 - decay / _FULL, _STEP))
 
 
 def _gain(decay: int) -> float:

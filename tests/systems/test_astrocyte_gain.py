@@ -87,6 +87,11 @@ def test_exporters_and_readers_of_cores_refuse_it_by_name():
     )
     with pytest.raises(ExportError, match="is a GainAstrocyte, for which Lava has no process"):
         map_network(net)
+    pytest.importorskip("nir")
+    from neurosim.hardware.nir import to_nir
+
+    with pytest.raises(ExportError, match="GainAstrocyte"):
+        to_nir(net)
     with pytest.raises(NetworkError, match="GainAstrocyte"):
         net.neurons()
 

@@ -156,6 +156,21 @@ def test_lava_is_given_three_stages_and_refuses_four_by_name():
         map_network(network(SlowInwardCurrent()))
 
 
+def test_nir_holds_the_astrocyte_of_real_numbers_and_refuses_that_of_whole_ones():
+    pytest.importorskip("nir")
+    from neurosim.hardware.nir import to_nir
+    from tests.hardware.nir_reference import Interpreter
+
+    spikes = poisson(20.0, 7)
+    for stages in (4, 3):
+        net = network(SlowInwardCurrent(stages=stages)).double()
+        z, _ = net(torch.from_numpy(spikes).double())
+        sent = Interpreter(to_nir(net), 1e-3).run({"input": spikes[:, 0].astype(float)})["output"]
+        assert z.sum() > 30 and np.array_equal(sent, z[:, 0].detach().numpy())
+    with pytest.raises(ExportError, match="node 'astro_receiver': its core is 'loihi', which NIR has no primitive for"):
+        to_nir(network(SlowInwardCurrent(arithmetic="loihi")))
+
+
 def test_choices_are_checked():
     with pytest.raises(InputError, match=r"the decays of Loihi are for steps of 0\.001 s; got dt=0\.0005"):
         SlowInwardCurrent(arithmetic="loihi", dt=5e-4)

@@ -47,6 +47,7 @@ _CURRENT_BASED = (cores.cubalif, cores.cuba_integrator, cores.cubalif_resting, c
 _FIRES = {
     cores.integrate_and_fire: "IF",
     cores.lif: "LIF",
+    cores.slow_lif: "LIF",
     cores.cubalif: "CubaLIF",
     cores.cubalif_resting: "CubaLIF",
 }
