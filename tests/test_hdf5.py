@@ -266,4 +266,4 @@ def test_a_damaged_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) > 10
+    assert int(done.stdout) >= 5

@@ -52,6 +52,8 @@ _TOP = {
     "excluded",
     "energy_not_public",
     "limits",
+    "storage",
+    "mesh",
     "precision",
     "parameters",
     "energy",
@@ -59,18 +61,27 @@ _TOP = {
 _LIMITS = frozenset(
     {
         "cores",
+        "chips",
         "neurons",
         "synapses",
+        "synapse_memory",
         "neurons_per_core",
+        "synapses_per_core",
         "input_axons_per_core",
         "output_axons_per_core",
         "synapse_memory_per_core",
         "memory_per_core",
         "compartment_configurations_per_core",
         "threshold_configurations_per_core",
+        "targets_per_neuron",
         "delay_steps",
     }
 )
+# How a core keeps synapses and neurons, and how its cores lie: what a placement reads.
+_STORAGE = frozenset(
+    {"block_synapses", "block_header", "memory_word", "index_bits", "synapse", "neuron", "shared_kernels"}
+)
+_MESH = frozenset({"columns", "cores_per_tile"})
 _PRECISION = frozenset(
     {"weight_bits", "weight_exponent", "decay", "threshold_mantissa", "bias_mantissa", "state_bits", "spike_bits"}
 )
@@ -133,8 +144,9 @@ class Target:
         What the energies leave out.
     energy_not_public : str
         Why there is no energy; empty where there is.
-    limits, precision, parameters, energy : mapping of str to Quantity
-        The sourced numbers.
+    limits, storage, mesh, precision, parameters, energy : mapping of str to Quantity
+        The sourced numbers: what a core or chip offers at most, how it keeps synapses, how its cores lie, which
+        numbers it computes with, of its energy model, and joules.
     path : pathlib.Path
         The file.
     """
@@ -148,6 +160,8 @@ class Target:
     excluded: tuple[str, ...]
     energy_not_public: str
     limits: Mapping[str, Quantity]
+    storage: Mapping[str, Quantity]
+    mesh: Mapping[str, Quantity]
     precision: Mapping[str, Quantity]
     parameters: Mapping[str, Quantity]
     energy: Mapping[str, Quantity]
@@ -236,10 +250,13 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
         for key, quantity in parameters.items():
             if isinstance(quantity.value, tuple) or quantity.value <= 0:
                 raise FileError(f"{path}: parameters.{key}.value must be one positive number, found {quantity.value}.")
-    limits = _quantities(path, table, "limits", _COUNT)
-    precision = _quantities(path, table, "precision", _COUNT)
-    _check_keys(path, "limits", limits, frozenset(), _LIMITS)
-    _check_keys(path, "precision", precision, frozenset(), _PRECISION)
+    sections = {"limits": _LIMITS, "storage": _STORAGE, "mesh": _MESH, "precision": _PRECISION}
+    read = {section: _quantities(path, table, section, _COUNT) for section in sections}
+    for section, allowed in sections.items():
+        _check_keys(path, section, read[section], frozenset(), allowed)
+    for section in ("limits", "storage", "mesh"):
+        for key, quantity in read[section].items():
+            _check_count(path, f"{section}.{key}", quantity)
     return Target(
         name=name,
         title=title,
@@ -249,8 +266,7 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
         spikes=spikes,
         excluded=_excluded(path, table, needed=not reason),
         energy_not_public=" ".join(reason.split()),
-        limits=limits,
-        precision=precision,
+        **read,
         parameters=parameters,
         energy=energy,
         path=path,
@@ -331,6 +347,16 @@ def _check_keys(
     for key in sorted(set(found) - needed - optional):
         allowed = ", ".join(sorted(needed | optional)) or "none"
         raise FileError(f"{path}: unknown key {section}.{key}. Allowed: {allowed}.")
+
+
+def _check_count(path: Path, key: str, quantity: Quantity) -> None:
+    """Check that a limit is a whole number from 1, or the pair of the fewest and most bits of an index."""
+    values = quantity.value if isinstance(quantity.value, tuple) else (quantity.value,)
+    pair = key == "storage.index_bits"
+    whole = all(v == int(v) and (0 if pair else 1) <= v <= 2**53 for v in values)
+    if not whole or len(values) != (2 if pair else 1) or list(values) != sorted(values):
+        wanted = "the fewest and the most bits, such as [6, 12]" if pair else "one whole number from 1 to 2**53"
+        raise FileError(f"{path}: {key}.value must be {wanted}, found {quantity.value}.")
 
 
 def _check_energy(path: Path, key: str, quantity: Quantity) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurosim.report.chip_plot import chip_map
 from neurosim.report.counting import count_operations
 from neurosim.report.energy_report import DEFAULT_TARGETS, EnergyColumn, EnergyReport, energy
 from neurosim.report.exit_plot import exit_curve
@@ -21,6 +22,7 @@ __all__ = [
     "Operations",
     "Section",
     "SynapseOperations",
+    "chip_map",
     "count_operations",
     "energy",
     "exit_curve",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from neurosim.hardware.placement import Placement
 from neurosim.hardware.targets import Target
 from neurosim.report.operations import NodeOperations, Operations, SynapseOperations
 
 Joules = dict[str, dict[str, float]]
+HOPS = ("hop_east_west", "hop_north_south")
 
 
 def per_operation(operations: Operations, target: Target) -> Joules:
@@ -28,6 +30,16 @@ def per_operation(operations: Operations, target: Target) -> Joules:
         ):
             if key in price:
                 _add(result, node.name, component, count * price[key])
+    return result
+
+
+def mesh_hops(operations: Operations, target: Target, placement: Placement) -> Joules:
+    """Price the way of spikes from tile to tile of a chip, as a placement says it for each population."""
+    east_west, north_south = (target.energy[key].number for key in HOPS)
+    result: Joules = {}
+    for node in operations.nodes:
+        x, y, _ = placement.hops.get(node.name, (0.0, 0.0, 0.0))
+        _add(result, node.name, "hops", node.spikes * (x * east_west + y * north_south))
     return result
 
 

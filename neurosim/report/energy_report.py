@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from neurosim.errors import InputError
 from neurosim.files import replaced
+from neurosim.hardware.placement import Placement
 from neurosim.hardware.targets import Target, load_target
-from neurosim.report.energy_models import ANN_MODELS, MODELS
+from neurosim.report.energy_models import ANN_MODELS, HOPS, MODELS, mesh_hops
 from neurosim.report.operations import Operations
 from neurosim.report.units import quantity, significant
 
@@ -236,6 +238,7 @@ class EnergyReport:
 def energy(
     operations: Operations,
     targets: str | os.PathLike[str] | Target | Iterable[str | os.PathLike[str] | Target] = DEFAULT_TARGETS,
+    placements: Iterable[Placement] = (),
 ) -> EnergyReport:
     """Price counted operations on one or several targets.
 
@@ -245,6 +248,9 @@ def energy(
         From `count_operations`.
     targets : name, path, Target, or several of them
         Names of `neurosim.hardware.target_names`, TOML files of your own, or loaded targets.
+    placements : iterable of Placement
+        Of the same network, by `neurosim.hardware.placement.place`. Where a target states the energy of a hop from
+        tile to tile and a placement on it is given, the way of its spikes is priced too.
 
     Returns
     -------
@@ -257,7 +263,7 @@ def energy(
     FileError
         For an unknown or faulty target.
     InputError
-        When no target is given or one twice.
+        When no target is given or one twice, or a placement is of another network.
     """
     if isinstance(targets, (str, os.PathLike, Target)):
         targets = (targets,)
@@ -265,18 +271,31 @@ def energy(
     names = [target.name for target in loaded]
     if not names or len(set(names)) < len(names):
         raise InputError(f"energy needs at least one target and each once; got {names}.")
-    return EnergyReport(operations, tuple(_column(operations, target) for target in loaded))
+    placed = {placement.target.name: placement for placement in placements}
+    for placement in placed.values():
+        sizes = {one.name: one.neurons for one in placement.populations}
+        if sizes != (counted := {node.name: node.neurons for node in operations.nodes}):
+            raise InputError(f"the placement on {placement.target.name} is of {sizes}, the counts are of {counted}.")
+    return EnergyReport(operations, tuple(_column(operations, target, placed.get(target.name)) for target in loaded))
 
 
-def _column(operations: Operations, target: Target) -> EnergyColumn:
+def _column(operations: Operations, target: Target, placement: Placement | None) -> EnergyColumn:
     if target.model is None:
         return EnergyColumn(target, {}, None, target.energy_not_public, ())
     joules = MODELS[target.model](operations, target)
-    ann = ANN_MODELS[target.model](operations, target) if target.model in ANN_MODELS else None
+    price = ANN_MODELS.get(target.model)
+    ann = None if price is None else price(operations, target)
+    notes = list(_notes(operations, target))
+    if placement is not None and placement.hops and set(HOPS) <= set(target.energy):
+        for layer, parts in mesh_hops(operations, target, placement).items():
+            joules[layer].update(parts)
+        left = tuple(text for text in target.excluded if not text.startswith("mesh hops"))
+        target = dataclasses.replace(target, excluded=left)
+        notes.append(f"hops of the placement on {placement.cores} cores; inputs and other chips are at no distance.")
     layers = {
         layer: {key: value / operations.samples for key, value in parts.items()} for layer, parts in joules.items()
     }
-    return EnergyColumn(target, layers, ann, "", _notes(operations, target))
+    return EnergyColumn(target, layers, ann, "", tuple(notes))
 
 
 def _notes(operations: Operations, target: Target) -> tuple[str, ...]:

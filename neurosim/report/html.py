@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from neurosim.errors import InputError
 from neurosim.files import replaced
+from neurosim.hardware.placement import Placement
+from neurosim.report.chip_plot import chip_map
 from neurosim.report.energy_report import EnergyReport
 from neurosim.report.units import quantity, significant
 
@@ -52,9 +54,9 @@ class Section:
     ----------
     heading : str
         Its text.
-    *items : str, Figure, EnergyReport, mapping, or sequence of mappings
-        A paragraph; a picture; an energy report (table, findings and picture); names with values; a table with
-        one row for each mapping. All text is escaped.
+    *items : str, Figure, EnergyReport, Placement, mapping, or sequence of mappings
+        A paragraph; a picture; an energy report or a placement (table, findings and picture); names with values; a
+        table with one row for each mapping. All text is escaped.
     """
 
     heading: str
@@ -121,6 +123,8 @@ def _item(item: Any, heading: str) -> str:
         return f"<p>{escape(item)}</p>"
     if isinstance(item, EnergyReport):
         return _energy(item, heading)
+    if isinstance(item, Placement):
+        return _placement(item, heading)
     if isinstance(item, Mapping):
         return _pairs(item)
     if isinstance(item, Sequence) and item and all(isinstance(row, Mapping) for row in item):
@@ -129,7 +133,7 @@ def _item(item: Any, heading: str) -> str:
         return _figure(item, heading)
     raise InputError(
         f"section {heading!r} holds a {type(item).__name__}, which cannot be shown. "
-        "Give text, a figure, an EnergyReport, a mapping, or a list of mappings."
+        "Give text, a figure, an EnergyReport, a Placement, a mapping, or a list of mappings."
     )
 
 
@@ -180,6 +184,20 @@ def _energy(report: EnergyReport, heading: str) -> str:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f"{_figure(report.figure(), heading)}<ul>{findings}</ul>"
         f"<p>Estimates from published figures per operation, not measured power. Left out:</p><ul>{left_out}</ul>"
+    )
+
+
+def _placement(placement: Placement, heading: str) -> str:
+    findings = "".join(
+        f"<li>{escape(m.where)}: {escape(m.what)}"
+        + (f"<ul>{''.join(f'<li>would fit: {escape(r)}</li>' for r in m.remedies)}</ul>" if m.remedies else "")
+        + "</li>"
+        for m in placement.misfits
+    )
+    return (
+        f"<p>{escape(placement.heading())}</p>{_rows(placement.rows())}"
+        f"{f'<ul>{findings}</ul>' if findings else ''}{_figure(chip_map(placement), heading)}"
+        f"<p>{escape(' '.join(placement.notes))}</p>"
     )
 
 

@@ -186,7 +186,7 @@ def test_text_that_is_not_toml_is_named(write) -> None:
         ('note = "typical"', "note = 3", "energy.synaptic_operation.note must be a text"),
         ('note = "typical"', 'estimate = "yes"', "energy.synaptic_operation.estimate must be true or false"),
         ("[energy.synaptic_operation]", "[energy.synapse]", "energy.synaptic_operation is missing"),
-        ("[limits.cores]", "[limits.corse]", "unknown key limits.corse. Allowed: compartment"),
+        ("[limits.cores]", "[limits.corse]", "unknown key limits.corse. Allowed: chips, compartment"),
         ('name = "mine"', 'name = "mine"\nprice = 3', "unknown key 'price'. Allowed: energy, energy_not_public"),
         ('title = "My chip"\n', "", "key 'title' must be a text that is not empty, found None"),
         ('kind = "chip"', 'kind = "brain"', "key 'kind' is 'brain'. Allowed: chip, arithmetic, processor"),
@@ -195,6 +195,13 @@ def test_text_that_is_not_toml_is_named(write) -> None:
         ('excluded = ["static power"]', "excluded = [1]", "key 'excluded' must be a list of texts"),
         ('name = "mine"', 'name = "mine"\nenergy_not_public = "secret"', "either the table 'energy' or the reason"),
         ('name = "mine"', 'name = "mine"\nprecision = 8', "key 'precision' must be a table, found 8"),
+        ("value = 4", "value = 4.5", "limits.cores.value must be one whole number from 1 to 2**53, found 4.5"),
+        ("value = 4", "value = 0", "limits.cores.value must be one whole number from 1 to 2**53, found 0"),
+        ("value = 4", "value = 1e30", "limits.cores.value must be one whole number from 1 to 2**53"),
+        ("value = 4", "value = [4, 5]", "limits.cores.value must be one whole number from 1"),
+        ("[limits.cores]", "[storage.index_bits]", "storage.index_bits.value must be the fewest and the most bits"),
+        ("[limits.cores]", "[storage.blocks]", "unknown key storage.blocks. Allowed: block_header, block_synapses"),
+        ("[limits.cores]", "[mesh.rows]", "unknown key mesh.rows. Allowed: columns, cores_per_tile"),
     ],
 )
 def test_a_faulty_file_is_refused_with_its_name_and_key(write, old: str, new: str, message: str) -> None:
