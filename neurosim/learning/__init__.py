@@ -7,6 +7,7 @@ from neurosim.learning.evaluation import evaluate
 from neurosim.learning.eventprop import EventProp
 from neurosim.learning.fptt import FPTT
 from neurosim.learning.history import History
+from neurosim.learning.hlop import HLOP, LateralBanks
 from neurosim.learning.loop import fit
 from neurosim.learning.losses import (
     CrossEntropy,
@@ -20,12 +21,15 @@ from neurosim.learning.losses import (
 )
 from neurosim.learning.metrics import accuracy, spikes_per_step
 from neurosim.learning.online import OTTT
+from neurosim.learning.plasticity import Plasticity, RewardModulated
+from neurosim.learning.plasticity_hebb import SoftHebb, SoftHebbConv
 from neurosim.learning.rules import BPTT, SLTT, Rule
 
 __all__ = [
     "BPTT",
     "DECOLLE",
     "FPTT",
+    "HLOP",
     "OTTT",
     "SLTT",
     "Checkpoint",
@@ -35,11 +39,16 @@ __all__ = [
     "EventProp",
     "History",
     "Latency",
+    "LateralBanks",
     "Loss",
     "MaxMembrane",
     "MeanMembrane",
+    "Plasticity",
     "RateCrossEntropy",
+    "RewardModulated",
     "Rule",
+    "SoftHebb",
+    "SoftHebbConv",
     "TargetRates",
     "accuracy",
     "evaluate",

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import neurosim as ns
 from neurosim.errors import InputError, ShapeError
-from neurosim.learning.plasticity_hebb import SoftHebb
+from neurosim.learning.plasticity_hebb import SoftHebb, SoftHebbConv
 
 
 def directions(seed: int = 0) -> Tensor:
@@ -62,6 +63,94 @@ def test_the_norm_of_winners_is_one_and_that_of_the_others_need_not_be():
     assert ((hebb.weight[wins > 0] @ directions().T).amax(0) > 0.9).all()
 
 
+def test_losers_learn_with_the_sign_turned_and_rates_follow_the_norms():
+    hebb = SoftHebb(4, 3, anti_hebbian=True, power=0.5, rate=0.1, scale=4.0, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    wanted = torch.zeros(3, 4)
+    for sample in x:
+        u = hebb.weight @ sample
+        y = torch.exp(u) / torch.exp(u).sum()
+        for k in range(3):
+            sign = 1 if k == int(u.argmax()) else -1
+            wanted[k] += sign * y[k] * (sample - u[k] * hebb.weight[k]) / 5
+    torch.testing.assert_close(hebb.update(x), wanted)
+    rates = 0.1 * (hebb.weight.norm(dim=1) - 1).abs().sqrt()
+    torch.testing.assert_close(hebb.rates(), rates)
+    before = hebb.weight.clone()
+    hebb.bounded = True
+    assert hebb.update(x).abs().max() == 1
+    torch.testing.assert_close(hebb.update(x), wanted / wanted.abs().max())
+    hebb.learn(x)
+    torch.testing.assert_close(hebb.weight, before + rates[:, None] * wanted / wanted.abs().max())
+
+
+def test_a_norm_of_one_attracts_winners_and_repels_losers():
+    # Along its own weights a neuron changes by s y u (1 - |w|^2): what makes signed losers run away from large norms.
+    x = torch.tensor([[0.6, 0.8]])
+    for size in (0.5, 2.0):
+        hebb = SoftHebb(2, 2, anti_hebbian=True)
+        hebb.weight.copy_(size * torch.tensor([[0.6, 0.8], [0.8, 0.6]]))
+        u, y = hebb.response(x)
+        along = (hebb.update(x) * hebb.weight).sum(1)
+        torch.testing.assert_close(along, torch.tensor([1.0, -1.0]) * y[0] * u[0] * (1 - size**2))
+    assert along[0] < 0 < along[1]
+
+
+def test_signed_losers_grow_from_large_norms_where_the_competition_is_soft_and_plain_ones_shrink():
+    norms = []
+    for anti_hebbian in (False, True):
+        hebb = SoftHebb(40, 20, scale=25.0, anti_hebbian=anti_hebbian, generator=torch.Generator().manual_seed(0))
+        taught(hebb, 0.1, batches=600)
+        norms.append(hebb.weight.norm(dim=1))
+    assert norms[0].median() < 10 and norms[1].median() > 30
+
+
+def patches(side=12, seed=0):
+    """Noisy images of edges, standardised."""
+    generator = torch.Generator().manual_seed(seed)
+    slope, shift = torch.randn(30, 2, 1, 1, generator=generator), torch.randn(30, 1, 1, generator=generator)
+    axis = torch.linspace(-1, 1, side)
+    images = torch.sign(slope[:, 0] * axis[:, None] + slope[:, 1] * axis + shift)[:, None]
+    images = images + 0.3 * torch.randn(images.shape, generator=generator)
+    return (images - images.mean()) / images.std()
+
+
+def test_the_convolution_is_the_dense_rule_on_every_patch():
+    x = patches()[:6]
+    conv = SoftHebbConv(1, 7, 3, generator=torch.Generator().manual_seed(0))
+    dense = SoftHebb(9, 7, anti_hebbian=True, bounded=True, power=0.5, rate=0.08)
+    dense.weight = conv.weight.flatten(1).clone()
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    rows = torch.nn.functional.unfold(padded, 3).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(conv.update(x).flatten(1), dense.update(rows))
+    shown = conv.features(x, power=0.7).flatten(2).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(shown, dense.features(rows, power=0.7))
+    u = dense.drive(rows)
+    torch.testing.assert_close(shown, (u - u.mean(1, keepdim=True)).clamp(min=0) ** 0.7)
+    conv.learn(x)
+    dense.learn(rows)
+    torch.testing.assert_close(conv.weight.flatten(1), dense.weight)
+
+
+def test_kernels_that_win_come_from_large_norms_to_one():
+    x = patches(side=20)
+    hebb = SoftHebbConv(1, 6, 5, scale=25.0, generator=torch.Generator().manual_seed(0))
+    assert hebb.weight.flatten(1).norm(dim=1).min() > 15
+    for _ in range(60):
+        for part in x.split(3):
+            hebb.learn(part)
+    wins = torch.bincount(hebb.drive(x).argmax(1).flatten(), minlength=6)
+    norms = hebb.weight.flatten(1).norm(dim=1)
+    assert (norms[wins > 0.05 * wins.sum()] - 1).abs().max() < 1e-2
+
+
+def test_checkpoints_hold_the_weights(tmp_path):
+    hebb, other = (SoftHebbConv(1, 4, 3, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    ns.save_checkpoint(tmp_path / "hebb.pt", hebb)
+    ns.load_checkpoint(tmp_path / "hebb.pt", other)
+    assert torch.equal(hebb.weight, other.weight)
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
@@ -69,6 +158,10 @@ def test_the_norm_of_winners_is_one_and_that_of_the_others_need_not_be():
         (lambda: SoftHebb(2, True), InputError, "neurons must be a whole number from 1; got True"),
         (lambda: SoftHebb(2, 2, inverse_temperature=0.0), InputError, "inverse_temperature must be a number above 0"),
         (lambda: SoftHebb(2, 2, scale=-1.0), InputError, "scale must be a number above 0; got -1.0"),
+        (lambda: SoftHebb(2, 2, power=-1.0), InputError, "power must be a number from 0 up; got -1.0"),
+        (lambda: SoftHebb(2, 2, rate=float("inf")), InputError, "rate must be a finite number; got inf"),
+        (lambda: SoftHebbConv(1, 2, 4), InputError, "kernel must be odd, so that places keep their number; got 4"),
+        (lambda: SoftHebbConv(1, 2, 5).learn(torch.ones(3, 1, 2, 9)), ShapeError, "with H and W above 2; got"),
         (lambda: SoftHebb(2, 2).learn(torch.ones(3, 4)), ShapeError, r"samples must be \[n, 2\]; got \[3, 4\]"),
     ],
 )
