@@ -1,10 +1,12 @@
 """Learning: rules that find gradients, losses, the training loop and its checkpoints."""
 
+from neurosim.learning.adaptation import NeuromodulatedAdaptation
 from neurosim.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from neurosim.learning.decolle import DECOLLE
-from neurosim.learning.eprop import EProp
+from neurosim.learning.decolle import DECOLLE, DecolleLIF, LocalReadouts
+from neurosim.learning.eprop import EProp, Feedback
 from neurosim.learning.evaluation import evaluate
 from neurosim.learning.eventprop import EventProp
+from neurosim.learning.forward_forward import ForwardForward, Goodness
 from neurosim.learning.fptt import FPTT
 from neurosim.learning.history import History
 from neurosim.learning.hlop import HLOP, LateralBanks
@@ -35,14 +37,20 @@ __all__ = [
     "Checkpoint",
     "CrossEntropy",
     "CrossEntropyMSE",
+    "DecolleLIF",
     "EProp",
     "EventProp",
+    "Feedback",
+    "ForwardForward",
+    "Goodness",
     "History",
     "Latency",
     "LateralBanks",
+    "LocalReadouts",
     "Loss",
     "MaxMembrane",
     "MeanMembrane",
+    "NeuromodulatedAdaptation",
     "Plasticity",
     "RateCrossEntropy",
     "RewardModulated",

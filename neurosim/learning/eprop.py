@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +159,19 @@ class EProp(Rule):
         for synapses in (readout, *hidden.values()):
             synapses.finish()
         return total, torch.cat(outputs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the feedback synapses; see `Rule.state_dict`."""
+        return {} if self.feedback is None else {"feedback": dict(self.feedback.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        own = self.state_dict().get("feedback", {})
+        saved = state.get("feedback", {})
+        if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in saved.items()}:
+            raise InputError(f"the feedback was that of another network: {list(saved)}, here {list(own)}.")
+        if self.feedback is not None:
+            self.feedback.load_state_dict(saved)
 
     def _way(self, net: Network, name: str) -> Tensor:
         """Return the matrix [K, N] that brings errors of the readout's currents to a population."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,6 +147,20 @@ class FPTT:
         with torch.no_grad():
             for p, mean in zip(self.parameters, self.mean, strict=True):
                 p.copy_(mean)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average, the dual variable and what the optimizer holds; the parameters are in the network."""
+        return {"mean": list(self.mean), "dual": list(self.dual), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        for name, held in (("mean", self.mean), ("dual", self.dual)):
+            if [value.shape for value in state[name]] != [value.shape for value in held]:
+                raise InputError(f"FPTT: {name!r} was saved for other parameters. Make it from the same network.")
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, held in (("mean", self.mean), ("dual", self.dual)):
+            for own, value in zip(held, state[name], strict=True):
+                own.copy_(value)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

@@ -238,6 +238,19 @@ class HLOP(Rule):
         seen.learn()
         return found
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the lateral neurons and what the rule inside holds; see `Rule.state_dict`."""
+        return {"banks": dict(self.banks.state_dict()), "rule": self.rule.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned; the banks get as many rows as they had."""
+        rows = {name: tuple(value.shape[1:]) for name, value in self.banks.state_dict().items()}
+        saved = {name: tuple(value.shape[1:]) for name, value in state["banks"].items()}
+        if rows != saved:
+            raise InputError(f"the lateral neurons are beside other layers: {list(saved)}, here {list(rows)}.")
+        self.rule.load_state_dict(state["rule"])
+        self.banks.load_state_dict(state["banks"])
+
 
 def average_accuracy(matrix: Tensor | Sequence[Sequence[float]]) -> float:
     """Return ACC, the mean accuracy on all tasks after the last was learnt.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -176,6 +176,22 @@ class Plasticity:
             change = torch.tensordot(surprise, waiting, 1) * (rule.rate / len(waiting))
             synapse.weight.copy_(rule.rule.bounded(synapse.weight + change))
             self.expected[name] += rule.expectation * (float(given.mean()) - self.expected[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return traces, eligibilities and expected rewards as plain data; the weights are in the network."""
+        return {"expected": dict(self.expected), "traces": dict(self._traces), "eligible": dict(self._eligible)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        edges = {plastic.edge.name for plastic in self._plastic}
+        for part in ("expected", "traces", "eligible"):
+            if not set(state[part]) <= (set(self.expected) if part == "expected" else edges):
+                raise InputError(
+                    f"Plasticity: {part} was saved for the edges {list(state[part])}; here {sorted(edges)}."
+                )
+        self.expected = dict(state["expected"])
+        self._traces = {name: tuple(value) for name, value in state["traces"].items()}
+        self._eligible = dict(state["eligible"])
 
     def _learn(self, plastic: _Plastic, before: Tensor, after: Tensor) -> None:
         name, weight, rule = plastic.edge.name, plastic.synapse.weight, plastic.rule

@@ -67,6 +67,15 @@ class Rule(ABC):
             The network's output [T, B, ...], detached.
         """
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the rule holds from batch to batch, as plain data: `fit` keeps it in its checkpoints."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned, or raise before anything has changed."""
+        if state:
+            raise InputError(f"{self!r} holds nothing from batch to batch; got {list(state)}.")
+
 
 @dataclass(frozen=True)
 class BPTT(Rule):

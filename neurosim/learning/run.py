@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -139,9 +140,12 @@ class Run:
             raise FileError(f"there is no {file} to resume from. Start the run with resume=False.")
         saved = load_checkpoint(file)
         training = self._checked(file, saved)
+        kept = copy.deepcopy(self.rule.state_dict())
         try:
+            self.rule.load_state_dict(training["rule_state"])
             self.optimizer.load_state_dict(training["optimizer"]["state"])
         except ValueError as error:
+            self.rule.load_state_dict(kept)
             raise InputError(f"{file}: the optimizer's groups differ from those of the run ({error}).") from error
         self.net.load_state_dict(saved.network)
         if self.scheduler is not None:
@@ -159,6 +163,7 @@ class Run:
             "waited": self.waited,
             "rows": self.rows,
             "rule": repr(self.rule),
+            "rule_state": self.rule.state_dict(),
             "optimizer": {"kind": type(self.optimizer).__name__, "state": self.optimizer.state_dict()},
             "scheduler": {"kind": _kind(self.scheduler), "state": scheduler},
             "scaler": self.precision.scaler.state_dict(),
