@@ -14,6 +14,7 @@ accuracies on the test images, the norms of winners, the time; all goes to ``run
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -132,7 +133,7 @@ def main() -> None:
     if args.quick:
         args.images, args.labels, args.seeds = min(args.images, 600), 300, args.seeds[:1]
     data = digits() if args.quick and args.data_root is None else mnist(args.data_root)
-    data.train.x, data.train.y = data.train.x[: args.images], data.train.y[: args.images]
+    data = dataclasses.replace(data, train=data.train.subset(slice(args.images)))
     results = [run(kind, data, args, seed) for kind in args.layers for seed in args.seeds]
     with replaced(args.out) as part:
         part.write_text(json.dumps(results, indent=2) + "\n")
