@@ -1,0 +1,6 @@
+"""lava-dl's network files (``.net``, HDF5), read into and written from networks in Loihi's whole numbers."""
+
+from neurosim.hardware.netx.reading import read_netx
+from neurosim.hardware.netx.writing import write_netx
+
+__all__ = ["read_netx", "write_netx"]

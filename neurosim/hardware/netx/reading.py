@@ -1,0 +1,305 @@
+"""Read lava-dl's ``.net`` format: an HDF5 file of layers in a row, their weights, delays and neurons."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosim.errors import FileError, NeurosimError
+from neurosim.graph import Edge, Input
+from neurosim.hardware.loihi import loihi, storage
+from neurosim.hdf5 import Group, opened
+from neurosim.network import Network
+from neurosim.population import Population
+from neurosim.synapses import Conv2d, Flatten, Linear, Synapse
+from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses.shift import Shift
+
+LONGEST_DELAY = 62  # what netx clips to
+BIAS_EXPONENT = 6
+_WHAT = "a network of lava-dl"
+# Layers that netx itself does not run.
+_NOT_RUN = ("average", "pool", "unpool", "convT", "concat")
+_CUBA = ("CUBA", "LOIHI")
+
+
+def read_netx(path: str | os.PathLike[str], *, dt: float = 1e-3, layers: int | None = None) -> Network:
+    """Read a network that lava-dl exported, as netx would run it on Loihi.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.net`` file.
+    dt : float
+        What a step stands for, s; the file's own is not used by netx either.
+    layers : int, optional
+        Read only so many layers from the first on, the input included.
+
+    Returns
+    -------
+    Network
+        An integer network (`neurosim.hardware.loihi.describe`): an input and a population for each layer of neurons,
+        called ``layer1``, ``layer2`` ... by their numbers in the file. Single precision; use ``.double()`` where a
+        layer asks for it.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, damaged, or not such a network (with the place in it and what is wrong), or holds
+        what netx does not run: pooling, averages, graded spikes, other neurons than current-based leaky ones.
+    """
+    with opened(path, what=_WHAT) as root:
+        group = root.group("layer")
+        count = len(group.names)
+        wrong = sorted(set(group.names) - {str(k) for k in range(count)})
+        if wrong or not count:
+            raise root.refusal("layer", f"must hold layers 0 to n - 1; it has {wrong[0] if wrong else 'none'!r}.")
+        if layers is not None and not 1 <= layers <= count:
+            raise root.refusal("layer", f"holds {count} layers; layers must be 1 to {count}, got {layers}.")
+        row = _Row(dt)
+        for k in range(count if layers is None else layers):
+            row.add(k, group.group(str(k)), count)
+        try:
+            return row.network()
+        except NeurosimError as error:
+            raise root.refusal("layer", f"does not form a network: {error}") from error
+
+
+@dataclass
+class _Row:
+    """The network as far as it has been read."""
+
+    dt: float
+    nodes: dict[str, Input | Population] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+    flatten: bool = False
+
+    def add(self, k: int, layer: Group, count: int) -> None:
+        """Read one layer."""
+        kind = layer.text("type")
+        if (k == 0) != (kind == "input"):
+            raise layer.refusal("type", f"is {kind!r}; the first layer and no other must be 'input'.")
+        if kind in _NOT_RUN:
+            rest = f"Pass layers={k} to read what comes before it." if k else ""
+            raise layer.refusal("type", f"is {kind!r}, which netx does not run. {rest}")
+        if kind == "input":
+            if "neuron" in layer:
+                raise layer.refusal("neuron", "makes the input neurons of its own; inputs here are spikes.")
+            self.shape = _shape(layer)
+            self.nodes["input"] = Input(self.shape)
+        elif kind == "flatten":
+            self.flatten = True
+        elif kind in ("dense", "dense_rec"):
+            self._dense(k, layer, recurrent=kind == "dense_rec")
+        elif kind == "conv":
+            self._conv(k, layer)
+        else:
+            raise layer.refusal("type", f"is {kind!r}; input, flatten, dense, dense_rec and conv are read.")
+
+    def network(self) -> Network:
+        """Put it together."""
+        if len(self.nodes) < 2:
+            raise FileError("it holds no layer of neurons; read more layers.")
+        return Network(self.nodes, self.edges)
+
+    def _dense(self, k: int, layer: Group, *, recurrent: bool) -> None:
+        before = [Flatten()] if self.flatten or len(self.shape) > 1 else []
+        if len(self.shape) > 1 and not self.flatten:
+            raise layer.refusal("type", f"is dense, but {list(self.shape)} come in; a flatten layer must stand before.")
+        n_in, n_out = math.prod(self.shape), math.prod(_shape(layer))
+        for name, size in (("inFeatures", n_in), ("outFeatures", n_out)):
+            if name in layer and layer.integer(name) != size:
+                raise layer.refusal(name, f"is {layer.integer(name)}, where {size} is expected.")
+        weight = _matrix(layer, "weight", n_out, n_in)
+        loop = _matrix(layer, "weight_rec", n_out, n_out) if recurrent else None
+        exponent = _exponent(layer, weight, loop)
+        delay = _delay(layer, n_out, n_in) if "delay" in layer else None
+        if delay is not None and recurrent:
+            raise layer.refusal("delay", "stands in a recurrent layer, where netx drops the weights' exponent.")
+        if isinstance(delay, Tensor):
+            synapse: Synapse = RoundedDelays(_scaled(weight, exponent), delay, dt=self.dt)
+        else:
+            synapse = _linear(weight, exponent)
+        after = [Shift(-exponent)] if exponent else []
+        late = delay * self.dt if isinstance(delay, int) and delay else None
+        name = self._join(k, layer, [*before, synapse, *after], (n_out,), late)
+        if loop is not None:
+            self.edges.append(Edge(name, name, [_linear(loop, exponent), *after]))
+
+    def _conv(self, k: int, layer: Group) -> None:
+        if self.flatten or len(self.shape) != 3:
+            raise layer.refusal("type", f"is conv, but what comes in is not an image: {list(self.shape)}.")
+        if "delay" in layer:
+            raise layer.refusal("delay", "stands in a convolution, which netx runs without delays.")
+        shape = _shape(layer)
+        weight = _without_time(layer, "weight", 4)
+        c_out, c_in, *kernel = weight.shape
+        stride, padding, dilation = (_pair(layer, name) for name in ("stride", "padding", "dilation"))
+        groups = layer.integer("groups", low=1) if "groups" in layer else 1
+        try:
+            conv = Conv2d(
+                c_in * groups,
+                c_out,
+                (kernel[0], kernel[1]),
+                stride=stride,
+                padding=padding,
+                dilation=dilation,
+                groups=groups,
+            )
+            found = conv.output_shape(self.shape)
+        except NeurosimError as error:
+            raise layer.refusal("", f"is no convolution of {list(self.shape)}: {error}") from error
+        if found != shape:
+            raise layer.refusal("shape", f"is {list(shape)}; the convolution gives {list(found)}.")
+        exponent = _exponent(layer, weight)
+        with torch.no_grad():
+            conv.weight.copy_(_scaled(weight, exponent))
+        self._join(k, layer, [conv, *([Shift(-exponent)] if exponent else [])], shape, None)
+
+    def _join(self, k: int, layer: Group, synapses: list[Synapse], shape: tuple[int, ...], delay: float | None) -> str:
+        name, before = f"layer{k}", list(self.nodes)[-1]
+        try:
+            self.nodes[name] = _neurons(layer, shape, self.dt)
+        except NeurosimError as error:
+            if isinstance(error, FileError):
+                raise
+            raise layer.refusal("neuron", f"is out of range: {error}") from error
+        self.edges.append(Edge(before, name, synapses, delay))
+        self.shape, self.flatten = shape, False
+        return name
+
+
+def _shape(layer: Group) -> tuple[int, ...]:
+    """Return the shape, [N, 1, 1] and [N] being the same."""
+    values = layer.integers("shape", shape=(None,)).tolist()
+    if not 1 <= len(values) <= 3 or min(values) < 1:
+        raise layer.refusal("shape", f"is {values}; one to three numbers from 1 are expected.")
+    return tuple(values[:1]) if all(n == 1 for n in values[1:]) else tuple(values)
+
+
+def _without_time(layer: Group, name: str, axes: int) -> np.ndarray:
+    """Return whole numbers of so many axes; those of time and place behind them, where there are any, have length 1."""
+    values = layer.integers(name)
+    if values.ndim < axes or any(n != 1 for n in values.shape[axes:]):
+        raise layer.refusal(name, f"is of shape {list(values.shape)}, where {axes} axes are expected.")
+    return values.reshape(values.shape[:axes])
+
+
+def _matrix(layer: Group, name: str, n_out: int, n_in: int) -> np.ndarray:
+    values = layer.integers(name)
+    flat = values.reshape(n_out, -1) if values.ndim == 1 and values.size % n_out == 0 else None
+    matrix = _without_time(layer, name, 2) if flat is None else flat
+    if matrix.shape != (n_out, n_in):
+        raise layer.refusal(name, f"is of shape {list(values.shape)}, where [{n_out}, {n_in}] is expected.")
+    return matrix
+
+
+def _exponent(layer: Group, *weights: np.ndarray | None) -> int:
+    """Return by how many bits weights must be moved up, and their sums down again, so that a synapse holds them.
+
+    Where signs mix a synapse holds even numbers, so that odd ones up to 127 are kept as twice as much.
+    """
+    joined = torch.from_numpy(np.concatenate([w.ravel() for w in weights if w is not None])).double()
+    for exponent in range(8):
+        if storage(joined * 2**exponent)[1]:
+            return exponent
+    low, high = int(joined.min()), int(joined.max())
+    raise layer.refusal(
+        "weight",
+        f"holds weights from {low} to {high}; at most 255, at least -255, or where signs mix even ones from -256 to "
+        "254 and odd ones from -128 to 127 are held.",
+    )
+
+
+def _scaled(weight: np.ndarray, exponent: int) -> Tensor:
+    return torch.from_numpy(weight << exponent).float()
+
+
+def _linear(weight: np.ndarray, exponent: int) -> Linear:
+    synapse = Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        synapse.weight.copy_(_scaled(weight, exponent))
+    return synapse
+
+
+def _delay(layer: Group, n_out: int, n_in: int) -> int | Tensor:
+    """Return one delay for all, or one for each synapse [n_out, n_in]."""
+    values = layer.integers("delay")
+    outside = values[(values < 0) | (values > LONGEST_DELAY)]
+    if outside.size:
+        raise layer.refusal("delay", f"holds {outside.flat[0]} steps; 0 to {LONGEST_DELAY} are held.")
+    values = values.squeeze()
+    if values.ndim == 0:
+        return int(values)
+    # Where both sizes agree it is the neurons of this layer whose delays are given, as in netx.
+    if values.shape == (n_out,):
+        spread = np.repeat(values[:, None], n_in, 1)
+    elif values.shape == (n_in,):
+        spread = np.repeat(values[None], n_out, 0)
+    elif values.shape == (n_out, n_in):
+        spread = values
+    else:
+        raise layer.refusal("delay", f"is of shape {list(values.shape)}; one number, {n_out} or {n_in} are expected.")
+    return torch.from_numpy(spread)
+
+
+def _pair(layer: Group, name: str) -> tuple[int, int]:
+    values = layer.integers(name).ravel().tolist()
+    if len(values) not in (1, 2):
+        raise layer.refusal(name, f"holds {len(values)} numbers, where one or two are expected.")
+    return values[0], values[-1]
+
+
+def _neurons(layer: Group, shape: tuple[int, ...], dt: float) -> Population:
+    bias = _bias(layer, shape) if "bias" in layer else 0
+    if "neuron" not in layer:
+        # netx: a current that keeps all, and a threshold above any voltage.
+        return loihi(dt=dt, du=-1, dv=4096, v_th=None, bias_mant=bias, bias_exp=BIAS_EXPONENT, size=shape)
+    neuron = layer.group("neuron")
+    kind = neuron.text("type")
+    if kind not in _CUBA:
+        raise neuron.refusal("type", f"is {kind!r}; {' and '.join(_CUBA)} are read.")
+    if "messageBits" in neuron and neuron.integer("messageBits", low=0):
+        raise neuron.refusal("messageBits", "is above 0: graded spikes are not read.")
+    if "gradedSpike" in neuron and neuron.integers("gradedSpike").any():
+        raise neuron.refusal("gradedSpike", "is true: graded spikes are not read.")
+    if "refDelay" in neuron and neuron.integers("refDelay").max(initial=1) > 1:
+        raise neuron.refusal("refDelay", "is above 1: netx drops it, so it is not known what is meant. Write 1 there.")
+    values = {key: _values(neuron, key, shape) for key in ("iDecay", "vDecay", "vThMant")}
+    return loihi(
+        dt=dt,
+        du=values["iDecay"] - 1,
+        dv=values["vDecay"],
+        v_th=values["vThMant"],
+        bias_mant=bias,
+        bias_exp=BIAS_EXPONENT,
+        size=shape,
+    )
+
+
+def _values(neuron: Group, key: str, shape: tuple[int, ...]) -> Any:
+    """Return a register's content: one number for all, or a tensor with one for each of a row of neurons."""
+    values = neuron.integers(key)
+    if values.size == 1:
+        return int(values.flat[0])
+    if len(shape) > 1 or values.shape != shape:
+        raise neuron.refusal(key, f"is of shape {list(values.shape)}; one number, or one for each of {list(shape)}.")
+    return torch.from_numpy(values)
+
+
+def _bias(layer: Group, shape: tuple[int, ...]) -> Any:
+    values = layer.integers("bias")
+    if values.size == 1:
+        return int(values.flat[0])
+    if values.shape == shape[:1]:
+        return torch.from_numpy(values).reshape(shape[:1] + (1,) * (len(shape) - 1))
+    if len(shape) == 3 and values.shape == shape[::-1]:  # one for each neuron, in Lava's order of axes
+        return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 1, 0)))
+    raise layer.refusal("bias", f"is of shape {list(values.shape)}; {shape[0]} numbers are expected.")
