@@ -15,6 +15,7 @@ from benchmarks import (
     cold_start,
     conv_step,
     crossover,
+    elm,
     lif_layer,
     lif_neurons,
     machine,
@@ -43,6 +44,7 @@ BENCHMARKS = {
         lif_neurons,
         sltt_memory,
         parallel_in_time,
+        elm,
     )
 }
 

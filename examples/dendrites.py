@@ -5,13 +5,16 @@
 First the exact probability that a segment answers to a random pattern, beside the share of random patterns that one
 made of synapses did answer to, and that it misses its own pattern in noise. Then five tasks one after the other, each
 MNIST with pixels permuted in a way of its own: the same network with its dendrites told the task and without them.
-The task is known in training and in the test, by a context of its own (its mean training image,
-with mean 0 and variance 1).
+The task is known in training and in the test, by a context of its own: its mean training image, with mean 0 and
+``--strength`` as standard deviation. Contexts of two tasks are nearly at right angles, and the stronger they are, the
+fewer neurons do two tasks share from the start. Results are kept in ``runs/dendrites/result.json`` one by one; a run
+that was stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import time
 from pathlib import Path
@@ -54,9 +57,9 @@ def matches(draws: int, seed: int) -> list[dict]:
 class Tasks(nn.Module):
     """Two layers of gated neurons and a readout shared by all tasks."""
 
-    def __init__(self, n_in: int, width: int, tasks: int, gated: bool) -> None:
+    def __init__(self, n_in: int, width: int, tasks: int, winners: float, gated: bool) -> None:
         super().__init__()
-        choice = dict(context=n_in, segments=tasks, winners=max(1, width // 20))
+        choice = dict(context=n_in, segments=tasks, winners=max(1, round(winners * width)))
         self.one = ActiveDendrites(n_in, width, **choice)
         self.two = ActiveDendrites(width, width, **choice)
         self.out = nn.Linear(width, 10)
@@ -74,13 +77,14 @@ def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
     draw = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(train.x.shape[1], generator=draw) for _ in range(args.tasks)]
     mean = train.x.mean(0)
-    mean = (mean - mean.mean()) / mean.std()  # contexts of two tasks are then nearly at right angles
-    contexts = [mean[order][None] for order in orders]
+    contexts = [args.strength * ((mean - mean.mean()) / mean.std())[order][None] for order in orders]
+    centre, spread = train.x.mean(), train.x.std()
+    train, test = (dataclasses.replace(part, x=(part.x - centre) / spread) for part in (train, test))
     torch.manual_seed(seed)
-    net = Tasks(train.x.shape[1], args.width, args.tasks, gated)
+    net = Tasks(train.x.shape[1], args.width, args.tasks, args.winners, gated)
     table: list[list[float]] = []
     for task, order in enumerate(orders):
-        optimizer = torch.optim.Adam(net.parameters(), lr=args.learning_rate)
+        optimizer = torch.optim.Adam(net.parameters(), lr=args.learning_rate, fused=True)
         for epoch in range(args.epochs):
             for x, y in train.batches(64, seed=seed, epoch=epoch):
                 optimizer.zero_grad()
@@ -101,10 +105,12 @@ def main() -> None:
     parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
     parser.add_argument("--draws", type=int, default=1_000_000, help="random patterns for each setting")
     parser.add_argument("--tasks", type=int, default=5)
-    parser.add_argument("--width", type=int, default=512, help="neurons of each of two layers; one in 20 wins")
+    parser.add_argument("--width", type=int, default=512, help="neurons of each of two layers")
+    parser.add_argument("--winners", type=float, default=0.1, help="share of them that stay active")
+    parser.add_argument("--strength", type=float, default=5.0, help="standard deviation of a context")
     parser.add_argument("--images", type=int, default=10_000, help="training images of each task")
     parser.add_argument("--epochs", type=int, default=3, help="of each task")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="digits of scikit-learn, two tasks: to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/dendrites/result.json"))

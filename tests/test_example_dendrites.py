@@ -20,5 +20,5 @@ def test_dendrites(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyte
     assert on["gated"] and not off["gated"]
     assert len(on["accuracies"]) == 2 and on["accuracies"][0][0] > 0.8
     # What the second task leaves of the first.
-    assert on["accuracies"][1][0] > off["accuracies"][1][0] + 0.3
+    assert on["accuracies"][1][0] > off["accuracies"][1][0] + 0.1
     assert "mean after all tasks" in capsys.readouterr().out
