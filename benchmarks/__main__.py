@@ -20,6 +20,7 @@ from benchmarks import (
     lif_neurons,
     machine,
     memory,
+    models,
     parallel_in_time,
     recurrent_step,
     sltt_memory,
@@ -45,6 +46,7 @@ BENCHMARKS = {
         sltt_memory,
         parallel_in_time,
         elm,
+        models,
     )
 }
 

@@ -16,7 +16,7 @@ from benchmarks.timing import ImplausibleError, interleaved
 from neurosim.models import ELM
 
 NAME = "elm"
-FUSED, LOOP = "neurosim", "plain loop"
+OURS, LOOP = "neurosim", "plain loop"
 # Sizes of: the adding task on 64 channels of a cochlea; the authors' SHD recipe; a Branch-ELM for cortical recordings.
 ADDING = dict(n_in=64, n_out=19, dt=10e-3, steps=100)
 SHD = dict(n_in=700, n_out=20, dt=10e-3, steps=100)
@@ -51,8 +51,8 @@ def one(case: dict[str, Any], rounds: int, calls: int) -> dict[str, Any]:
         y, _ = run(x)
         return [y.detach(), *torch.autograd.grad((y * share).sum(), list(neuron.parameters()))]
 
-    ways = {FUSED: neuron.forward, LOOP: neuron.reference}
-    for fused, loop in zip(step(ways[FUSED]), step(ways[LOOP]), strict=True):
+    ways = {OURS: neuron.forward, LOOP: neuron.reference}
+    for fused, loop in zip(step(ways[OURS]), step(ways[LOOP]), strict=True):
         off = float((fused - loop).norm() / loop.norm().clamp(min=1e-6))
         if off > 1e-3:
             raise ImplausibleError(f"the machine code of the ELM neuron is off by {off:g} at {case}.")
@@ -60,7 +60,7 @@ def one(case: dict[str, Any], rounds: int, calls: int) -> dict[str, Any]:
     return {
         "case": case,
         "contenders": {name: found.as_json() for name, found in times.items()},
-        "times_as_fast": times[LOOP].median / times[FUSED].median,
+        "times_as_fast": times[LOOP].median / times[OURS].median,
     }
 
 
@@ -74,10 +74,10 @@ def measure(options: Options) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
     lines = ["A training step of one ELM neuron, median ms"]
-    lines.append(f"{'inputs':>8}{'steps':>7}{'d_m':>5}{'batch':>7}{FUSED:>12}{LOOP:>12}{'times as fast':>15}")
+    lines.append(f"{'inputs':>8}{'steps':>7}{'d_m':>5}{'batch':>7}{OURS:>12}{LOOP:>12}{'times as fast':>15}")
     for found in result["cases"]:
         case = found["case"]
-        fused, loop = (1e3 * found["contenders"][name]["median_s"] for name in (FUSED, LOOP))
+        fused, loop = (1e3 * found["contenders"][name]["median_s"] for name in (OURS, LOOP))
         lines.append(
             f"{case['n_in']:8}{case['steps']:7}{case['d_m']:5}{case['batch']:7}{fused:12.2f}{loop:12.2f}"
             f"{found['times_as_fast']:15.1f}"

@@ -102,6 +102,31 @@ def test_activity_leaves_out_the_first_frame_and_goes_on_after_a_cut() -> None:
     assert part.outputs + one.activity.outputs == seen.outputs and part.events + one.activity.events == seen.events
 
 
+@pytest.mark.parametrize("through_time", [True, False])
+def test_the_gradient_of_the_activity_is_that_of_its_definition(through_time: bool) -> None:
+    one, x = layer(5), wandering(9).requires_grad_()
+    _, state = one(wandering(3))
+    state = state._replace(
+        sent=(state.sent + 0.3).detach().requires_grad_(), begun=torch.tensor([1.0, 0.0], dtype=x.dtype)
+    )
+    for given in (None, state):
+        o, _ = one(x, given, through_time=through_time)
+        leaves = (x, one.theta) if given is None else (x, one.theta, given.sent)
+        weights = torch.linspace(0.5, 1.5, o.numel(), dtype=x.dtype).reshape(o.shape)
+        found = torch.autograd.grad(one.activity.mean_change + (weights * o).sum(), leaves, allow_unused=True)
+        o, _ = one(x, given)
+        sent = torch.zeros_like(o[0]) if given is None else given.sent
+        earlier = torch.cat((sent[None], o[:-1]))
+        change = (o - (earlier if through_time else earlier.detach())).abs()
+        counted = change[1:].sum() + (change[0, 0].sum() if given is not None else 0.0)
+        mean = counted / (8 * 2 * 5 + (0 if given is None else 5))
+        wanted = torch.autograd.grad(mean + (weights * o).sum(), leaves, allow_unused=True)
+        for a, b in zip(found, wanted, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None and b is not None:
+                torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
 def test_a_cut_run_of_changes_goes_on() -> None:
     one, x = layer(5, takes="changes", sends="changes"), wandering(20).diff(dim=0)
     whole, end = one(x)
