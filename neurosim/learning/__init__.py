@@ -10,6 +10,7 @@ from neurosim.learning.forward_forward import ForwardForward, Goodness
 from neurosim.learning.fptt import FPTT
 from neurosim.learning.history import History
 from neurosim.learning.hlop import HLOP, LateralBanks
+from neurosim.learning.homeostasis import SynapticScaling, ThresholdHomeostasis
 from neurosim.learning.loop import fit
 from neurosim.learning.losses import (
     CrossEntropy,
@@ -24,6 +25,7 @@ from neurosim.learning.losses import (
 from neurosim.learning.metrics import accuracy, spikes_per_step
 from neurosim.learning.online import OTTT
 from neurosim.learning.plasticity import Plasticity, RewardModulated
+from neurosim.learning.plasticity_astro import AstrocyteModulated, LiquidAstrocyte, branching_factor
 from neurosim.learning.plasticity_hebb import SoftHebb, SoftHebbConv
 from neurosim.learning.rules import BPTT, SLTT, Rule
 
@@ -34,6 +36,7 @@ __all__ = [
     "HLOP",
     "OTTT",
     "SLTT",
+    "AstrocyteModulated",
     "Checkpoint",
     "CrossEntropy",
     "CrossEntropyMSE",
@@ -46,6 +49,7 @@ __all__ = [
     "History",
     "Latency",
     "LateralBanks",
+    "LiquidAstrocyte",
     "LocalReadouts",
     "Loss",
     "MaxMembrane",
@@ -57,8 +61,11 @@ __all__ = [
     "Rule",
     "SoftHebb",
     "SoftHebbConv",
+    "SynapticScaling",
     "TargetRates",
+    "ThresholdHomeostasis",
     "accuracy",
+    "branching_factor",
     "evaluate",
     "fit",
     "load_checkpoint",

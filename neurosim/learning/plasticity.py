@@ -16,6 +16,7 @@ from torch import Tensor
 from neurosim.cores import seconds
 from neurosim.errors import InputError, ShapeError
 from neurosim.graph import Connection, Input, NetworkState
+from neurosim.learning.plasticity_astro import AstrocyteModulated, LiquidAstrocyte
 from neurosim.network import Network
 from neurosim.population import Population
 from neurosim.synapses import Linear
@@ -72,7 +73,7 @@ class Plasticity:
     ----------
     net : Network
         Its weights are changed in place.
-    rules : mapping of str to STDP or RewardModulated
+    rules : mapping of str to STDP, RewardModulated or AstrocyteModulated
         For each plastic edge by its name; the edge is one `Linear`.
     chunk : int
         Steps between two changes of the weights, from 1. With 1 each step feels the change of the step before; more is
@@ -82,11 +83,13 @@ class Plasticity:
     ----------
     expected : dict of str to float
         Expected reward of each edge with a reward.
+    levels : dict of LiquidAstrocyte to Tensor [B]
+        Level of each astrocyte after the last step that was run.
 
     Raises
     ------
     InputError
-        For an unknown edge, one that is not a single `Linear`, or a chunk below 1.
+        For an unknown edge or node, an edge that is not a single `Linear`, or a chunk below 1.
 
     Examples
     --------
@@ -103,17 +106,23 @@ class Plasticity:
     (True, True)
     """
 
-    def __init__(self, net: Network, rules: Mapping[str, STDP | RewardModulated], *, chunk: int = 1) -> None:
+    def __init__(
+        self, net: Network, rules: Mapping[str, STDP | RewardModulated | AstrocyteModulated], *, chunk: int = 1
+    ) -> None:
         if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
             raise InputError(f"Plasticity: chunk is a number of steps, from 1; got {chunk!r}.")
         self.net, self.chunk = net, chunk
         self._plastic = [_plastic(net, name, rule) for name, rule in rules.items()]
         self.expected = {p.edge.name: 0.0 for p in self._plastic if p.reward is not None}
+        self.levels: dict[LiquidAstrocyte, Tensor] = {}
+        heard = (p.astrocyte.astrocyte for p in self._plastic if p.astrocyte is not None)
+        self._astrocytes = list(dict.fromkeys(heard))
         self._traces: dict[str, tuple[Tensor, ...]] = {}
         self._eligible: dict[str, Tensor] = {}
 
     def forget(self) -> None:
-        """Begin anew with other samples: no spike came before, nothing waits for a reward."""
+        """Begin anew with other samples: no spike came before, nothing waits for a reward, astrocytes are at rest."""
+        self.levels.clear()
         self._traces.clear()
         self._eligible.clear()
 
@@ -145,18 +154,23 @@ class Plasticity:
             )
         state = self.net.initial_state(x) if state is None else state
         ends = {name for p in self._plastic for name in (p.edge.source, p.edge.target)}
-        names = sorted(ends)
+        names = sorted(ends.union(*((*a.liquid, *a.inputs) for a in self._astrocytes)))
         out = []
         for piece in x.split(self.chunk):
             before = state
             z, state, seen = self.net.recorded(piece, state, names)
             out.append(z)
+            level = {}
+            for astrocyte in self._astrocytes:
+                level[astrocyte], self.levels[astrocyte] = astrocyte.levels(
+                    seen, self.net.dt, self.levels.get(astrocyte)
+                )
             for plastic in self._plastic:
                 sent = seen[plastic.edge.source]
                 if plastic.edge.delay_steps:
                     # What arrives is what was sent some steps ago.
                     sent = torch.cat((before.edges[plastic.edge.name], sent))[: len(piece)]
-                self._learn(plastic, sent, seen[plastic.edge.target])
+                self._learn(plastic, sent, seen[plastic.edge.target], level)
         return torch.cat(out), state
 
     @torch.no_grad()
@@ -178,8 +192,13 @@ class Plasticity:
             self.expected[name] += rule.expectation * (float(given.mean()) - self.expected[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return traces, eligibilities and expected rewards as plain data; the weights are in the network."""
-        return {"expected": dict(self.expected), "traces": dict(self._traces), "eligible": dict(self._eligible)}
+        """Return traces, eligibilities, expected rewards and astrocytes' levels; the weights are in the network."""
+        return {
+            "expected": dict(self.expected),
+            "traces": dict(self._traces),
+            "eligible": dict(self._eligible),
+            "levels": [self.levels.get(astrocyte) for astrocyte in self._astrocytes],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take what `state_dict` returned."""
@@ -192,12 +211,20 @@ class Plasticity:
         self.expected = dict(state["expected"])
         self._traces = {name: tuple(value) for name, value in state["traces"].items()}
         self._eligible = dict(state["eligible"])
+        if len(state["levels"]) != len(self._astrocytes):
+            raise InputError(
+                f"Plasticity: levels were saved for {len(state['levels'])} astrocyte(s); here {len(self._astrocytes)}."
+            )
+        found = zip(self._astrocytes, state["levels"], strict=True)
+        self.levels = {astrocyte: level for astrocyte, level in found if level is not None}
 
-    def _learn(self, plastic: _Plastic, before: Tensor, after: Tensor) -> None:
+    def _learn(self, plastic: _Plastic, before: Tensor, after: Tensor, level: Mapping[LiquidAstrocyte, Tensor]) -> None:
         name, weight, rule = plastic.edge.name, plastic.synapse.weight, plastic.rule
         factors, self._traces[name] = rule.factors(
             before.to(weight), after.to(weight), self.net.dt, self._traces.get(name)
         )
+        if plastic.astrocyte is not None:
+            factors = plastic.astrocyte.modulated(factors, level[plastic.astrocyte.astrocyte].to(weight))
         if plastic.reward is None:
             weight.copy_(rule.bounded(weight + rule.change(weight, factors)))
             return
@@ -211,10 +238,11 @@ class _Plastic(NamedTuple):
     edge: Connection
     synapse: Linear
     rule: STDP
-    reward: RewardModulated | None
+    reward: RewardModulated | None = None
+    astrocyte: AstrocyteModulated | None = None
 
 
-def _plastic(net: Network, name: str, rule: STDP | RewardModulated) -> _Plastic:
+def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteModulated) -> _Plastic:
     edges = {edge.name: edge for edge in net.edges}
     if name not in edges:
         raise InputError(f"no edge {name!r}; this network has {list(edges)}.")
@@ -227,7 +255,15 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated) -> _Plastic:
         if not isinstance(node, Input) and not (isinstance(node, Population) and node.is_spiking):
             raise InputError(f"edge {name!r}: {end!r} never fires; timing rules need spikes on both sides.")
     if isinstance(rule, RewardModulated):
-        return _Plastic(edge, edge.synapses[0], rule.rule, rule)
+        return _Plastic(edge, edge.synapses[0], rule.rule, reward=rule)
+    if isinstance(rule, AstrocyteModulated):
+        unknown = [n for n in (*rule.astrocyte.liquid, *rule.astrocyte.inputs) if n not in net.nodes]
+        if unknown:
+            raise InputError(f"edge {name!r}: its astrocyte listens to {unknown}; this network has {list(net.nodes)}.")
+        return _Plastic(edge, edge.synapses[0], rule.rule, astrocyte=rule)
     if not isinstance(rule, STDP):
-        raise InputError(f"edge {name!r}: the rule must be PairSTDP, TripletSTDP or RewardModulated; got {rule!r}.")
-    return _Plastic(edge, edge.synapses[0], rule, None)
+        raise InputError(
+            f"edge {name!r}: the rule must be PairSTDP, TripletSTDP, RewardModulated or AstrocyteModulated; "
+            f"got {rule!r}."
+        )
+    return _Plastic(edge, edge.synapses[0], rule)

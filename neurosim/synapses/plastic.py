@@ -123,7 +123,7 @@ class PairSTDP(STDP):
 
     so that a pair :math:`\Delta t = t_{post} - t_{pre}` apart gives :math:`A_+ e^{-\Delta t / \tau_+}` where the spike
     before comes first and :math:`-A_- e^{-|\Delta t| / \tau_-}` where it comes last. Traces are updated before they
-    are read: two spikes in the same step count on both sides.
+    are read: two spikes in the same step count on both sides, unless `coincident` is False.
 
     Parameters
     ----------
@@ -135,6 +135,8 @@ class PairSTDP(STDP):
         Their time constants, s.
     nearest : bool
         Whether only the last spike on the other side counts, and not all of them.
+    coincident : bool
+        Whether two spikes in the same step make a pair.
 
     References
     ----------
@@ -159,6 +161,7 @@ class PairSTDP(STDP):
     tau_plus: float = 20e-3
     tau_minus: float = 20e-3
     nearest: bool = False
+    coincident: bool = True
 
     def factors(
         self, before: Tensor, after: Tensor, dt: float, traces: tuple[Tensor, ...] | None = None
@@ -168,7 +171,13 @@ class PairSTDP(STDP):
         x0, y0 = (torch.zeros_like(before[0]), torch.zeros_like(after[0])) if traces is None else traces
         x = trace(before, math.exp(-dt / self.tau_plus), x0, nearest=self.nearest)
         y = trace(after, math.exp(-dt / self.tau_minus), y0, nearest=self.nearest)
-        return Factors(self.a_plus * after, x, self.a_minus * y, before), (x[-1], y[-1])
+        ends = (x[-1], y[-1])
+        if not self.coincident:
+            x, y = (
+                math.exp(-dt / tau) * shifted(values, start)
+                for values, tau, start in ((x, self.tau_plus, x0), (y, self.tau_minus, y0))
+            )
+        return Factors(self.a_plus * after, x, self.a_minus * y, before), ends
 
 
 @dataclass(frozen=True)
@@ -259,6 +268,11 @@ def trace(spikes: Tensor, decay: float, start: Tensor, *, nearest: bool = False)
         out[first : first + size] = made.view_as(spikes[first : first + size])
         held = out[first + size - 1]
     return out
+
+
+def shifted(values: Tensor, start: Tensor) -> Tensor:
+    """Return at each step the value of the step before, `start` [...] at the first, of `values` [T, ...]."""
+    return torch.cat((start[None], values[:-1]))
 
 
 _TIME = seconds(20e-3)
