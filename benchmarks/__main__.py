@@ -23,7 +23,7 @@ from benchmarks import (
     models,
     parallel_in_time,
     recurrent_step,
-    sltt_memory,
+    rules,
     train_step,
 )
 from benchmarks.fresh import FreshError
@@ -43,7 +43,7 @@ BENCHMARKS = {
         cold_start,
         crossover,
         lif_neurons,
-        sltt_memory,
+        rules,
         parallel_in_time,
         elm,
         models,

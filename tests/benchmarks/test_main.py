@@ -108,9 +108,9 @@ def test_what_was_found_is_kept_when_a_later_one_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(BENCHMARKS["memory"], "measure", measure)
     path = tmp_path / "figures.json"
-    assert main(["sltt-memory", "memory", "--quick", "--json", str(path)]) == 1
+    assert main(["rules", "memory", "--quick", "--json", str(path)]) == 1
     found = json.loads(path.read_text())
-    assert "sltt-memory" in found
+    assert "rules" in found
     assert "memory" not in found
 
 

@@ -26,9 +26,9 @@ def call(monkeypatch, *arguments) -> int:
 
 def test_it_runs_a_benchmark_and_keeps_its_figures_where_the_user_stands(monkeypatch, tmp_path, capfd):
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, "sltt-memory", "--quick", "--json", "figures.json") == 0
+    assert call(monkeypatch, "rules", "--quick", "--json", "figures.json") == 0
     assert "SLTT" in capfd.readouterr().out
-    assert "sltt-memory" in json.loads((tmp_path / "figures.json").read_text())
+    assert "rules" in json.loads((tmp_path / "figures.json").read_text())
 
 
 def test_the_exit_code_is_that_of_the_benchmarks(monkeypatch, capfd):

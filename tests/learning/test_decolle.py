@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import neurosim as ns
-from benchmarks.sltt_memory import activations
+from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.learning.decolle import DECOLLE, DecolleLIF, LocalReadouts
 from tests.learning.test_rules import close

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import neurosim as ns
-from benchmarks.sltt_memory import activations
+from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.learning.eprop import EProp, Feedback
 from tests.learning.test_rules import close, gradients

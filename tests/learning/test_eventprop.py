@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from benchmarks.sltt_memory import activations
+from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.learning import eventprop
 from neurosim.learning.eventprop import CubaLI, EventProp

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import neurosim as ns
-from benchmarks.sltt_memory import peak
+from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.kernels import layer
 from neurosim.synapses.traced import Traces
@@ -153,9 +153,22 @@ def test_loops_and_delays_learn_from_traces_too():
     assert close(parts, whole) and all(p.any() for p in whole)
 
 
+def peak(rule, steps, sizes):
+    """Return the most bytes that autograd holds at once."""
+    torch.manual_seed(0)
+    n_in, hidden, out = sizes
+    net = ns.Sequential(ns.Linear(n_in, hidden), ns.LIF(dt=1e-3), ns.Linear(hidden, out), ns.LIF(dt=1e-3))
+    x, y = torch.rand(steps, 32, n_in), torch.randint(out, (32,))
+    with activations(x, *net.parameters()) as count:
+        rule.gradients(net, x, y, ns.CrossEntropy())
+    return count.peak
+
+
 def test_its_memory_does_not_grow_with_time():
     sizes = (40, 16, 10)
-    assert peak(ns.OTTT(), 200, sizes) <= 1.05 * peak(ns.OTTT(), 50, sizes)
+    for rule in (ns.OTTT(), ns.SLTT(), ns.SLTT(chunk=1), ns.SLTT(k=5)):
+        assert peak(rule, 200, sizes) <= 1.05 * peak(rule, 10, sizes)
+    assert peak(ns.BPTT(), 200, sizes) > 15 * peak(ns.BPTT(), 10, sizes)
 
 
 def test_it_trains_in_the_loop():

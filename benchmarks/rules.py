@@ -1,0 +1,87 @@
+"""Learning rules: the memory of each against the length of the run, and its time beside that of a plain loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.activations import Alive
+from benchmarks.options import Options
+from benchmarks.plain_rules import CLASSES, RULES, Sizes, pair
+from benchmarks.timing import ImplausibleError, Times, interleaved
+
+NAME = "rules"
+BATCH = 32
+
+
+def batch(steps: int, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Return spikes [T, B, N] at 5 % and classes."""
+    generator = torch.Generator().manual_seed(1)
+    x = (torch.rand(steps, BATCH, sizes[0], generator=generator) < 0.05).float()
+    return x, torch.randint(CLASSES, (BATCH,), generator=generator)
+
+
+def peak(name: str, steps: int, sizes: Sizes) -> int:
+    """Return the most bytes alive at once of what a rule makes while it works on one batch.
+
+    What belongs to the ten outputs is left out: every rule returns the output of the whole run.
+    """
+    x, y = batch(steps, sizes)
+    call = pair(name, sizes).ours
+    call(*batch(4, sizes))  # what is made once, such as kernels
+    with Alive(lambda tensor: tensor.shape[-2:] != (BATCH, CLASSES)) as alive:
+        call(x, y)
+    return alive.peak
+
+
+def agreement(name: str, steps: int, sizes: Sizes) -> float:
+    """Return the cosine between what a rule and its plain loop find."""
+    both = pair(name, sizes)
+    x, y = batch(steps, sizes)
+    found, wanted = (torch.cat([part.flatten() for part in call(x, y)]) for call in (both.ours, both.plain))
+    return torch.cosine_similarity(found.double(), wanted.double(), dim=0).item()
+
+
+def compared(name: str, steps: int, sizes: Sizes, rounds: int, calls: int) -> dict[str, Times]:
+    """Time a rule and its plain loop in turns."""
+    both, given = pair(name, sizes), batch(steps, sizes)
+    contenders = {"neurosim": lambda: both.ours(*given), "plain loop": lambda: both.plain(*given)}
+    return interleaved(contenders, rounds, calls)
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Return peaks in bytes by rule and number of steps, and times in seconds."""
+    lengths, sizes = ((10, 30), (40, 16, CLASSES)) if options.quick else ((10, 100, 1000), (784, 128, CLASSES))
+    steps, rounds, calls = (20, 1, 1) if options.quick else (100, 3, 4)
+    found: dict[str, Any] = {}
+    for name in RULES:
+        same = agreement(name, steps, sizes)
+        if same < 0.999:
+            raise ImplausibleError(f"{name} and its plain loop find different things: their cosine is {same:.4f}.")
+        peaks = {str(t): peak(name, t, sizes) for t in lengths}
+        times = compared(name, steps, sizes, rounds, calls)
+        found[name] = {
+            "peak_bytes": peaks,
+            "longest_over_shortest": peaks[str(lengths[-1])] / peaks[str(lengths[0])],
+            "agreement": same,
+            **{contender: each.as_json() for contender, each in times.items()},
+        }
+    work = f"{sizes[0]}-{sizes[1]}-{CLASSES}, batch {BATCH}, spikes at 5 %"
+    return {"work": work, "steps": steps, "rules": found}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as text."""
+    rules = result["rules"]
+    lengths = list(next(iter(rules.values()))["peak_bytes"])
+    lines = [f"Most memory alive in the gradients of one batch, and time at T = {result['steps']}: {result['work']}"]
+    heads = "".join(f"{'T = ' + t:>13}" for t in lengths)
+    lines.append(f"{'':24}{heads}{'last/first':>12}{'neurosim':>12}{'plain loop':>12}{'plain/ours':>12}")
+    for name, each in rules.items():
+        sizes = "".join(f"{each['peak_bytes'][t] / 1e6:10.2f} MB" for t in lengths)
+        ours, plain = each["neurosim"]["median_s"], each["plain loop"]["median_s"]
+        ratio = each["longest_over_shortest"]
+        lines.append(f"{name:24}{sizes}{ratio:12.2f}{ours * 1e3:9.1f} ms{plain * 1e3:9.1f} ms{plain / ours:12.2f}")
+    return "\n".join(lines)
