@@ -2,8 +2,10 @@
 
 from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
+from neurosim.synapses.lateral import LateralBank, Quantised
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.norm import BatchNorm, Standardised
+from neurosim.synapses.plastic import PairSTDP, TripletSTDP
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.sparse import Sparse
@@ -17,11 +19,15 @@ __all__ = [
     "Conv2d",
     "Flatten",
     "Identity",
+    "LateralBank",
     "Linear",
     "MaxPool2d",
+    "PairSTDP",
+    "Quantised",
     "Scale",
     "Sparse",
     "Standardised",
     "SumPool2d",
     "Synapse",
+    "TripletSTDP",
 ]
