@@ -152,8 +152,7 @@ def _ottt(sizes: Sizes) -> Pair:
 
     def plain(x: Tensor, y: Tensor) -> list[Tensor]:
         hidden, out = _layers(net)
-        before: Tensor | float = 0.0
-        after: Tensor | float = 0.0
+        before, after = x.new_zeros((x.shape[1], sizes[0])), x.new_zeros((x.shape[1], sizes[1]))
         for step in x:
             before = hidden.decay * before + step
             z = hidden.step(traced(step, before, w), cut=True)
