@@ -95,3 +95,50 @@ def euler_time_constant(decay: Tensor, dt: float) -> Tensor:
             off = (1.0 - dt / other - decay).abs()
             best, distance = torch.where(off < distance, other, best), torch.minimum(off, distance)
     return best
+
+
+def resistance(decay: float | Tensor, gain: float | Tensor, dtype: torch.dtype) -> float | Tensor:
+    """Return r with ``(1 - decay) r = gain``, the factor of a current in a leaky membrane, as a layer works it out.
+
+    Parameters
+    ----------
+    decay, gain : float or Tensor
+        Shared numbers, which a layer multiplies in double precision, or one for each neuron, in the precision of a run.
+    dtype : torch.dtype
+        Precision of the run.
+
+    Returns
+    -------
+    float or Tensor of float64
+        So that the product is `gain` to the last bit wherever a number has that property, else the nearest.
+    """
+    shared = not isinstance(decay, Tensor) and not isinstance(gain, Tensor)
+    kind = torch.float64 if shared else dtype
+    share = 1.0 - torch.as_tensor(decay, dtype=torch.float64).to(kind)
+    wanted = torch.as_tensor(gain, dtype=torch.float64).to(kind)
+    best = wanted / share
+    distance = (share * best - wanted).abs()
+    up = down = best
+    for _ in range(_NEIGHBOURS):
+        if not distance.any():
+            break
+        up, down = torch.nextafter(up, up.new_tensor(math.inf)), torch.nextafter(down, down.new_tensor(-math.inf))
+        for other in (up, down):
+            off = (share * other - wanted).abs()
+            best, distance = torch.where(off < distance, other, best), torch.minimum(off, distance)
+    return best.item() if shared else best.double()
+
+
+def just_below(threshold: float | Tensor, dtype: torch.dtype) -> float | Tensor:
+    """Return the threshold above which is what is at or above `threshold`, in numbers of `dtype`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.time_constants import just_below
+    >>> just_below(1.0, torch.float32)
+    0.9999999403953552
+    """
+    kept = torch.as_tensor(threshold, dtype=torch.float64).to(dtype)
+    below = torch.nextafter(kept, kept.new_tensor(-math.inf)).double()
+    return below if isinstance(threshold, Tensor) else below.item()
