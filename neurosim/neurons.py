@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neurosim import cores
 from neurosim.cores import Core, Parameter, Reset, Surrogate, atan
-from neurosim.cores.core import RESET_AMOUNT
+from neurosim.cores.core import RESET_AMOUNT, made_of
 from neurosim.cores.reset import ResetMode
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels import eager
@@ -185,14 +185,27 @@ class Neuron(Population):
         """Return the arithmetic of one neuron's update, counted on the step function."""
         return operations(self._program())
 
+    def turn(self, name: str) -> tuple[float | Tensor, float | Tensor]:
+        """Return ``cos(2 pi f dt)`` and ``sin(2 pi f dt)`` of frequency `name`, made in double precision."""
+        f = self.value(name)
+        if isinstance(f, Tensor):
+            angle = 2.0 * math.pi * self.dt * f.double()
+            return torch.cos(angle), torch.sin(angle)
+        return math.cos(2.0 * math.pi * self.dt * f), math.sin(2.0 * math.pi * self.dt * f)
+
     def _coefficient(self, name: str) -> float | Tensor:
         if name == "dt":
             return self.dt
-        return self.decay(f"tau_{name[6:]}") if name.startswith("alpha_") else self.value(name)
+        parameter = made_of(name)
+        if parameter == name:
+            return self.value(name)
+        if name.startswith("alpha_"):
+            return self.decay(parameter)
+        return self.turn(parameter)[name.startswith("sin_")]
 
     def _is_shared(self, coefficient: str) -> bool:
         """Whether a coefficient of the step is a plain number."""
-        return coefficient == "dt" or coefficient.replace("alpha_", "tau_", 1) in self._numbers
+        return coefficient == "dt" or made_of(coefficient) in self._numbers
 
     def _numbers_now(self) -> dict[str, Any]:
         return {name: self._coefficient(name) for name in self._coefficients_of_a_step() if self._is_shared(name)}

@@ -81,6 +81,8 @@ MODELS = (
         parameters=dict(tau_ip3=50e-3, ca_th=0.03e-3, binding=2e3, channel=60.0),
         rounding=4e-6,
     ),
+    Model(cores.refractory_lif, 2.0, _same(1.5), steps_late=1.5),
+    Model(cores.atrlif, 2.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=3.0, resets=("value",)),
     Model(izhikevich, 40.0, _same(10.0), steps_late=6.0, resets=("value",)),
 )
 BY_NAME = {model.name: model for model in MODELS}

@@ -22,6 +22,8 @@ def test_every_core_of_the_package_is_listed():
     assert len(set(listed)) == len(listed)
     # These send values, not spikes, and their threshold has no gradient: tests/cores/test_sigma_delta.py.
     graded = {ns.cores.sigma, ns.cores.delta, ns.cores.sigma_delta, ns.cores.sigma_delta_cumulative}
+    # Send values too, or do not fire regularly: tests/cores/test_lava_cores.py.
+    others = {ns.cores.ternary_lif, ns.cores.resonate_and_fire, ns.cores.resonate_and_fire_izhikevich}
     # Cores of whole numbers do not take the random currents of the battery: tests/cores/test_loihi.py.
     real = {value for value in vars(ns.cores).values() if isinstance(value, Core) and value.whole_up_to is None}
-    assert real <= {*listed, *graded}
+    assert real <= {*listed, *graded, *others}

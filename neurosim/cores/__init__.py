@@ -1,8 +1,9 @@
 """Spiking cores: each one pure step function with parameters, units and citation."""
 
 from neurosim.cores.alif import alif
+from neurosim.cores.atrlif import atrlif
 from neurosim.cores.calcium_gain import calcium_gain
-from neurosim.cores.core import Core, Parameter, core, seconds, whole
+from neurosim.cores.core import Core, Parameter, core, hertz, seconds, whole
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.integrate_and_fire import integrate_and_fire
@@ -12,7 +13,9 @@ from neurosim.cores.li_rinzel import li_rinzel
 from neurosim.cores.lif import lif
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.loihi_joined import loihi_joined
+from neurosim.cores.refractory_lif import refractory_lif
 from neurosim.cores.reset import Reset
+from neurosim.cores.resonate_and_fire import resonate_and_fire, resonate_and_fire_izhikevich
 from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
 from neurosim.cores.slow_lif import slow_lif
@@ -29,6 +32,7 @@ from neurosim.cores.surrogate import (
     straight_through,
     triangle,
 )
+from neurosim.cores.ternary_lif import ternary_lif
 
 __all__ = [
     "Core",
@@ -37,6 +41,7 @@ __all__ = [
     "Surrogate",
     "alif",
     "atan",
+    "atrlif",
     "calcium_gain",
     "core",
     "cuba_integrator",
@@ -46,6 +51,7 @@ __all__ = [
     "delta",
     "exponential",
     "fast_sigmoid",
+    "hertz",
     "integrate_and_fire",
     "integrator",
     "leaky_integrator",
@@ -57,7 +63,10 @@ __all__ = [
     "loihi_refractory",
     "multi_gaussian",
     "rectangle",
+    "refractory_lif",
     "relay",
+    "resonate_and_fire",
+    "resonate_and_fire_izhikevich",
     "seconds",
     "sigma",
     "sigma_delta",
@@ -66,6 +75,7 @@ __all__ = [
     "slow_lif",
     "smooth",
     "straight_through",
+    "ternary_lif",
     "threshold",
     "triangle",
     "whole",

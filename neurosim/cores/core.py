@@ -14,6 +14,7 @@ from neurosim.errors import InputError, UnitError
 
 CHOICES = ("spike", "reset")
 RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset takes off an amount of its own
+_MADE_OF = {"alpha": "tau", "cos": "f", "sin": "f"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,23 @@ def whole(default: int, low: int, high: int) -> Parameter:
     return Parameter(float(default), low=float(low), high=float(high), whole=True)
 
 
+def hertz(default: float, high: float = 1e4) -> Parameter:
+    """Declare a frequency in Hz, in (0, `high`).
+
+    A frequency ``f_x`` gives the step its turn ``cos_x = cos(2 pi f_x dt)`` and ``sin_x``, the same of the sine.
+    """
+    return Parameter(default, unit="Hz", low=0.0, high=high)
+
+
+def made_of(coefficient: str) -> str:
+    """Return the parameter that a number of the step is made of: ``alpha_x`` of ``tau_x``, ``cos_x`` of ``f_x``.
+
+    Any other number is a parameter itself.
+    """
+    kind, _, rest = coefficient.partition("_")
+    return f"{_MADE_OF[kind]}_{rest}" if kind in _MADE_OF else coefficient
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Core:
     """A neuron model written as one time step.
@@ -99,7 +117,8 @@ class Core:
     state : mapping of str to float
         State variables and their initial values.
     wants : tuple of str
-        Keyword-only arguments of the step: parameters, decays ``alpha_x``, ``dt``, ``spike``, ``reset``.
+        Keyword-only arguments of the step: parameters, decays ``alpha_x``, turns ``cos_x`` and ``sin_x``, ``dt``,
+        ``spike``, ``reset``.
     whole_up_to : float or None
         For a core of whole numbers, how large a current may be so that single precision holds all exactly; double
         precision does up to 2**29 times as much. None for a core of real numbers.
@@ -128,7 +147,7 @@ class Core:
 
     @property
     def coefficients(self) -> tuple[str, ...]:
-        """Names of the numbers that the step asks for: parameters, decays and dt."""
+        """Names of the numbers that the step asks for: parameters, what is made of them, and dt."""
         return tuple(name for name in self.wants if name not in CHOICES)
 
     def __repr__(self) -> str:
@@ -147,6 +166,10 @@ class Core:
             place = f"at the top level of module {self.step.__module__!r}"
             raise InputError(f"core {self.name!r} cannot be pickled: it must stand {place}.")
         return (_by_name, (self.step.__module__, self.name))
+
+
+def _is(parameter: str, kind: str) -> bool:
+    return parameter.startswith(f"{kind}_")
 
 
 def _by_name(module: str, name: str) -> Core:
@@ -207,10 +230,11 @@ def core(
         name: value if isinstance(value, Parameter) else Parameter(float(value))
         for name, value in (parameters or {}).items()
     }
-    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or name.startswith("alpha_")]
+    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or made_of(name) != name]
     if reserved:
         raise InputError(
-            f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x."
+            f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x, "
+            "cos_x and sin_x from f_x."
         )
     initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
 
@@ -223,7 +247,8 @@ def core(
                 f"core {step.__name__}: the step must take the input and then the state {tuple(initial)} by position; "
                 f"it takes {tuple(by_position)}."
             )
-        offered = {*declared, *CHOICES, "dt", *(f"alpha_{n[4:]}" for n in declared if n.startswith("tau_"))}
+        made_here = [f"{kind}_{n.partition('_')[2]}" for kind, of in _MADE_OF.items() for n in declared if _is(n, of)]
+        offered = {*declared, *CHOICES, "dt", *made_here}
         unknown = [name for name in wants if name not in offered]
         if unknown:
             raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")

@@ -89,14 +89,14 @@ def dense_case(seed: int = 0) -> Case:
     graph = Graph(
         sources=(Source("input", (12,)),),
         populations=(
-            Population("lif", (40,), 1, one, 1 - a_mem, v_th, bias=drive, v=-drive / a_mem),
-            Population("cuba", (30,), 2, np.array(1 - 0.8), np.array(1 - 0.9), one),
+            lif_population("lif", (40,), 1, one, 1 - a_mem, v_th, bias_mant=drive, v=-drive / a_mem),
+            lif_population("cuba", (30,), 2, np.array(1 - 0.8), np.array(1 - 0.9), one),
         ),
         dense=(
             Dense("input->lif", "input", "lif", w1),
             Dense("lif->lif", "lif", "lif", loop),
             Dense("lif->cuba", "lif", "cuba", w2),
-            Dense("input->cuba", "input", "cuba", skip, delay=1),
+            Dense("input->cuba", "input", "cuba", skip, delay=np.array(1)),
         ),
         bias_currents=(BiasCurrent("cuba", bias),),
     )
@@ -126,15 +126,22 @@ def conv_case(seed: int = 0) -> Case:
     graph = Graph(
         sources=(Source("input", (8, 9, 2)),),
         populations=(
-            Population("images", shape[::-1], 1, np.array(0.5), np.array(1 - 0.9), one),
-            Population("flat", (flat,), 2, one, np.array(1 - 0.95), one),
-            Population("out", (20,), 3, one, none, one),
+            lif_population("images", shape[::-1], 1, np.array(0.5), np.array(1 - 0.9), one),
+            lif_population("flat", (flat,), 2, one, np.array(1 - 0.95), one),
+            lif_population("out", (20,), 3, one, none, one),
         ),
         conv=(conv("input", "images", k1, *first), conv("images", "flat", k2, *second)),
         dense=(Dense("flat->out", "flat", "out", w),),
         bias_currents=(BiasCurrent("images", bias.transpose(2, 1, 0).reshape(-1)),),
     )
     return Case(graph, Request({"input": x.transpose(0, 1, 4, 3, 2)}, ("images", "flat", "out")), expected)
+
+
+def lif_population(
+    name: str, shape: tuple[int, ...], latency: int, du: np.ndarray, dv: np.ndarray, vth: np.ndarray, **more: np.ndarray
+) -> Population:
+    """Describe a population of Lava's ``LIF``."""
+    return Population(name, shape, latency, "LIF", {"du": du, "dv": dv, "vth": vth, **more})
 
 
 def conv(

@@ -159,7 +159,8 @@ def test_the_first_difference_tells_the_membranes() -> None:
     # With a threshold a little higher on Lava, the first to differ is the first membrane between the two.
     net, x = images(1)
     export = to_lava(net)
-    changed = dataclasses.replace(export.graph.population("a"), vth=np.array(1.05))
+    right = export.graph.population("a")
+    changed = dataclasses.replace(right, arguments={**right.arguments, "vth": np.array(1.05)})
     populations = (changed, *export.graph.populations[1:])
     result = compare(
         dataclasses.replace(export, graph=dataclasses.replace(export.graph, populations=populations)),
@@ -178,7 +179,7 @@ def test_the_first_difference_tells_the_membranes() -> None:
     u = float(values["a.u"][step, sample][tuple(neuron)])
     assert found.v_simulator == pytest.approx(u, abs=1e-12)
     assert found.v_lava == pytest.approx(u, abs=1e-12)
-    assert (found.spikes_simulator, found.spikes_lava, found.v_th) == (True, False, 1.0)
+    assert (found.sent_simulator, found.sent_lava, found.v_th) == (1.0, 0.0, 1.0)
     assert found.distance == pytest.approx(u - 1.0, abs=1e-12)
     read = json.loads(result.to_json())
     assert read["spikes_differing"] == result.spikes_differing > 0
@@ -192,8 +193,8 @@ def test_a_run_returns_spikes_and_membranes_on_the_network_s_steps() -> None:
     run = export.run(x, record=["c", "a.v", "b.v"], timeout=LIMIT)
     with torch.no_grad():
         _, _, values = export.network.recorded(x.double(), None, ["c", "a.v", "b.v"])
-    assert list(run.spikes) == ["c"]
-    assert np.array_equal(run.spikes["c"], values["c"].numpy())
+    assert list(run.outputs) == ["c"]
+    assert np.array_equal(run.outputs["c"], values["c"].numpy())
     assert run.traces["a.v"].shape == (STEPS, SAMPLES, *net.shape("a"))
     # b's threshold, and not its kernel, holds the gains: its voltage on Lava is not the membrane.
     assert export.scale["b"].ndim == 3
@@ -211,7 +212,7 @@ export = to_lava(net)
 processes = export.build(x, sample=1)
 print({type(p).__name__ for p in (*processes.neurons.values(), *processes.connections.values())})
 processes.run()
-spikes = {name: processes.spikes(name) for name in processes.sinks}
+spikes = {name: processes.sent(name) for name in processes.sinks}
 processes.stop()
 _, _, values = export.network.recorded(x.double(), None, list(spikes))
 print(sum(int((values[name][:, 1].numpy() != z).sum()) for name, z in spikes.items()), min(z.sum() for z in

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim import cores
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava import to_lava
 from neurosim.hardware.lava.mapping import initial_voltage
+from neurosim.hardware.lava.populations import KNOWN
+from neurosim.synapses.delayed import DelayedLinear
 
 DT = 1e-3
 
@@ -44,8 +47,17 @@ def one(neuron: ns.Neuron, synapse: ns.Linear | None = None) -> ns.Network:
         (ns.IF(dt=DT, v_reset=-0.5), r"node 'out': v_reset=-0.5; .* use v_reset=0.0"),
         (ns.LIF(dt=DT, v_reset=torch.tensor([0.0, 0.25, 0.1])), r"node 'out': v_reset=0 to 0.25; "),
         (ns.LIF(dt=DT, v_th=-1.0), r"node 'out': v_th=-1; below 0 it would fire .* use a threshold from 0"),
-        (ns.ALIF(dt=DT), r"node 'out': its core is 'alif', for which Lava has no process; use IF, LIF or CubaLIF"),
-        (ns.LI(dt=DT), r"node 'out': its core is 'leaky_integrator', for which"),
+        (ns.ALIF(dt=DT), r"node 'out': its core is 'alif', for which Lava has no process; use IF, LIF, CubaLIF"),
+        (ns.layer(cores.ternary_lif)(dt=DT, v_low=0.2), r"node 'out': v_low=0.2; above 0 it would fire"),
+        (ns.layer(cores.resonate_and_fire_izhikevich)(dt=DT, v_th=0.0), r"node 'out': v_th=0; below 0 it would fire"),
+        (
+            ns.layer(cores.refractory_lif)(dt=DT, t_ref=4e-4),
+            r"node 'out': t_ref=0.0004 s is less than a step; .* use LIF",
+        ),
+        (
+            ns.layer(cores.refractory_lif)(dt=DT, t_ref=torch.tensor([1e-3, 2e-3, 1e-3])),
+            r"node 'out': t_ref=0.001 to 0.002; LIFRefractory holds one for a population",
+        ),
     ],
 )
 def test_a_neuron_that_lava_cannot_hold_is_named(neuron: ns.Neuron, message: str) -> None:
@@ -55,7 +67,7 @@ def test_a_neuron_that_lava_cannot_hold_is_named(neuron: ns.Neuron, message: str
 
 def test_a_core_of_the_same_name_is_not_taken_for_ours() -> None:
     assert refused(one(ns.layer(lif)(dt=DT))) == [
-        "node 'out': its core is 'lif', for which Lava has no process; use IF, LIF or CubaLIF"
+        f"node 'out': its core is 'lif', for which Lava has no process; use {KNOWN}"
     ]
 
 
@@ -63,15 +75,16 @@ def test_a_core_of_the_same_name_is_not_taken_for_ours() -> None:
     ("synapses", "message"),
     [
         (
-            [ns.AvgPool2d(2), ns.Flatten(), ns.Linear(8, 3)],
-            r"holds AvgPool2d; Lava has no pooling process; use a Conv2d",
+            [ns.Conv2d(2, 2, 3, padding=1), ns.MaxPool2d(2)],
+            r"holds MaxPool2d; Lava adds spikes up and has no maximum; use SumPool2d",
         ),
-        ([ns.Conv2d(2, 2, 3, padding=1), ns.MaxPool2d(2)], r"holds MaxPool2d; Lava has no pooling process"),
-        ([ns.SumPool2d(2)], r"holds SumPool2d; "),
-        ([ns.Flatten()], r"holds 0 synapses with weights \(Flatten\); Lava holds one on each edge"),
         (
-            [ns.Flatten(), ns.Linear(32, 4), ns.Linear(4, 3)],
-            r"holds 2 synapses with weights \(Flatten, Linear, Linear\)",
+            [ns.Flatten(), DelayedLinear(32, 3, 4e-3, dt=DT)],
+            r"holds DelayedLinear; its delays are not in whole steps; round them with rounded\(\)",
+        ),
+        (
+            [ns.Flatten(), DelayedLinear(32, 3, 4e-3, dt=DT).rounded(), ns.Linear(3, 2)],
+            r"holds RoundedDelays beside other maps \(RoundedDelays, Linear\), which come to no single delay",
         ),
     ],
 )
@@ -81,9 +94,10 @@ def test_a_synapse_that_lava_cannot_hold_is_named(synapses: list[Any], message: 
     assert re.match(f"edge 'input->out': {message}", problem), problem
 
 
-def test_a_convolution_over_one_axis_is_refused() -> None:
-    (problem,) = refused(ns.Sequential(ns.Input((2, 9)), ns.Conv1d(2, 3, 3), ns.LIF(dt=DT), names=["out"]))
-    assert problem.startswith("edge 'input->out': holds Conv1d; Lava has no convolution over one axis; use Conv2d")
+def test_a_membrane_that_is_sent_on_is_refused() -> None:
+    net = ns.Sequential(ns.Linear(4, 3), ns.LI(dt=DT), ns.Linear(3, 2), ns.LIF(dt=DT), names=["a", "b"])
+    (problem,) = refused(net)
+    assert problem == "edge 'a->b': sends the membrane of 'a'; on Lava a membrane is only read out: use LIF there"
 
 
 def test_a_synapse_of_the_user_s_own_is_refused() -> None:
@@ -105,19 +119,6 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         "edge 'input->out': Linear.weight",
         "edge 'input->out': Linear.bias",
     ]
-
-
-def test_a_convolution_that_would_have_to_wait_is_refused() -> None:
-    net = ns.Network(
-        {"input": ns.Input((1, 4, 4)), "a": ns.LIF(dt=DT), "b": ns.LIF(dt=DT)},
-        [
-            ns.Edge("input", "a", ns.Conv2d(1, 2, 3, padding=1)),
-            ns.Edge("a", "b", ns.Conv2d(2, 2, 3, padding=1)),
-            ns.Edge("input", "b", ns.Conv2d(1, 2, 3, padding=1), name="skip"),
-        ],
-    )
-    (problem,) = refused(net)
-    assert re.match(r"edge 'skip': would have to wait 1 step\(s\) on Lava \(its own delay is 0 step\(s\)", problem)
 
 
 def test_a_cycle_that_is_too_fast_for_lava_is_refused() -> None:
@@ -152,6 +153,10 @@ def test_a_gain_that_a_shared_kernel_cannot_hold_is_refused() -> None:
     net = ns.Sequential(ns.Input((1, 4, 4)), ns.Conv2d(1, 1, 3, padding=1), ns.LIF(dt=DT, r=r), names=["out"])
     (problem,) = refused(net)
     assert problem.startswith("node 'out': r=-1 to 1 differs within a channel and is not positive everywhere")
+    oscillators = ns.layer(cores.resonate_and_fire_izhikevich)(dt=DT, r=r.abs() + torch.rand(1, 4, 4))
+    net = ns.Sequential(ns.Input((1, 4, 4)), ns.Conv2d(1, 1, 3, padding=1), oscillators, names=["out"])
+    (problem,) = refused(net)
+    assert problem.endswith("nor can RF_IZ have another scale in each neuron: use one r and one tau_mem")
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -159,7 +164,7 @@ def test_all_problems_are_told_at_once() -> None:
         ns.Input((2, 8, 8)),
         ns.Conv2d(2, 4, 3),
         ns.LIF(dt=DT, reset="subtract", v_reset=0.5),
-        ns.SumPool2d(2),
+        ns.MaxPool2d(2),
         ns.Flatten(),
         ns.Linear(36, 10),
         ns.ALIF(dt=DT),
@@ -188,7 +193,11 @@ def test_the_numbers_are_those_of_the_equations() -> None:
     graph = to_lava(net).graph
     (population,) = graph.populations
     a_mem, a_syn = np.exp(-0.1), np.exp(-0.25)
-    assert [float(population.du), float(population.dv), float(population.vth)] == [1 - a_syn, 1 - a_mem, 0.7]
+    assert {name: float(v) for name, v in population.arguments.items()} == {
+        "du": 1 - a_syn,
+        "dv": 1 - a_mem,
+        "vth": 0.7,
+    }
     weight = net.state_dict()["synapses.input->out.0.weight"].numpy().astype(np.float64)
     assert graph.dense[0].weight.dtype == np.float64
     assert np.array_equal(graph.dense[0].weight, (1 - a_mem) * 3.0 * weight)
@@ -196,7 +205,7 @@ def test_the_numbers_are_those_of_the_equations() -> None:
 
 def test_a_perfect_integrator_does_not_leak() -> None:
     (population,) = to_lava(one(ns.IF(dt=DT))).graph.populations
-    assert [float(population.du), float(population.dv)] == [1.0, 0.0]
+    assert [float(population.argument("du")), float(population.argument("dv"))] == [1.0, 0.0]
 
 
 def fill_in(v: np.ndarray, bias: np.ndarray, dv: np.ndarray, steps: int) -> list[np.ndarray]:
@@ -252,4 +261,4 @@ def test_a_bias_is_lava_s_own_where_that_is_exact(neuron: ns.Neuron, bias: float
     graph = to_lava(net).graph
     population = graph.population("c")
     assert [current.target for current in graph.bias_currents] == ["c"] * as_current
-    assert bool(np.any(population.bias)) == bool(np.any(population.v)) == (not as_current)
+    assert ("bias_mant" in population.arguments) == ("v" in population.arguments) == (not as_current)

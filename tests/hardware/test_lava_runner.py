@@ -20,16 +20,17 @@ import pytest
 
 from neurosim.errors import InputError, TargetRunError
 from neurosim.hardware.lava import runner
-from neurosim.hardware.lava.description import Dense, Graph, Population, Source
+from neurosim.hardware.lava.description import Dense, Graph, Source
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.runner import run_graph
+from tests.hardware.lava_reference import lif_population
 
 pytest.importorskip("lava.magma")
 ONE = np.array(1.0)
 
 
 def graph(du: np.ndarray = ONE) -> Graph:
-    population = Population("out", (5,), 1, du, np.array(0.1), ONE)
+    population = lif_population("out", (5,), 1, du, np.array(0.1), ONE)
     return Graph((Source("input", (3,)),), (population,), (Dense("input->out", "input", "out", np.full((5, 3), 0.3)),))
 
 
@@ -116,8 +117,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Watched]:
 
 def test_a_run_that_ends_well_leaves_nothing(started: list[Watched]) -> None:
     run = run_graph(graph(), request(20, samples=2), timeout=300.0)
-    assert run.spikes["out"].shape == (20, 2, 5)
-    assert run.spikes["out"].sum() == 20 * 2 * 5 // 2  # 0.9 a step, so every second step
+    assert run.sent["out"].shape == (20, 2, 5)
+    assert run.sent["out"].sum() == 20 * 2 * 5 // 2  # 0.9 a step, so every second step
     assert run.python == ".".join(map(str, sys.version_info[:3]))
     assert [w.is_gone() for w in started] == [True]
 
@@ -216,7 +217,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(started: list[Watched]) -> N
             run_graph(graph(du=np.ones(4)), request(20), timeout=300.0)
         assert started[0].is_running()
         os.killpg(started[0].group, signal.SIGCONT)
-        assert good.result().spikes["out"].sum() == 1000 * 5 // 2
+        assert good.result().sent["out"].sum() == 1000 * 5 // 2
     assert len({w.prefix for w in started}) == 2
     assert [w.is_gone() for w in started] == [True, True]
 

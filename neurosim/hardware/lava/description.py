@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-FORMAT = "neurosim-lava-1"
+FORMAT = "neurosim-lava-2"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Population:
-    """One population of Lava's ``LIF``: ``u = u (1-du) + a; v = v (1-dv) + u + bias; spike if v > vth; v = 0``.
+    """One population of a neuron process of Lava.
 
     Attributes
     ----------
@@ -34,29 +34,61 @@ class Population:
         Lava layout.
     latency : int
         Lava step at which the first data arrive; the simulator's step t is the Lava step ``t + latency``.
-    du, dv, vth, bias, v : numpy.ndarray
-        float64, zero-dimensional where shared by all neurons, else of `shape`. `v` is the initial voltage.
+    process : str
+        Class of lava-nc, such as ``"LIF"``.
+    arguments : dict of str to numpy.ndarray
+        What its constructor is given, zero-dimensional where shared by all neurons, else of `shape`. For ``LIF``:
+        ``u = u (1-du) + a; v = v (1-dv) + u + bias_mant; spike if v > vth; v = 0``, from the voltage `v` on.
     """
 
     name: str
     shape: tuple[int, ...]
     latency: int
-    du: np.ndarray
-    dv: np.ndarray
-    vth: np.ndarray
-    bias: np.ndarray = field(default_factory=lambda: np.zeros(()))
-    v: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    process: str = "LIF"
+    arguments: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def argument(self, name: str) -> np.ndarray:
+        """Return an argument of the constructor, 0 if it was left out."""
+        return self.arguments.get(name, np.zeros(()))
 
 
 @dataclass(frozen=True)
 class Dense:
-    """All-to-all weights [out, in]; images are read in channel, height, width order. Takes ``1 + delay`` steps."""
+    """All-to-all weights [out, in]; images are read in channel, height, width order. Takes ``1 + delay`` steps.
+
+    Attributes
+    ----------
+    delay : numpy.ndarray of int64
+        Zero-dimensional, or [out, in] where synapses have delays of their own.
+    """
 
     name: str
     source: str
     target: str
     weight: np.ndarray
-    delay: int = 0
+    delay: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """The same where only some connections exist: ``weight[k]`` from neuron ``before[k]`` to ``after[k]``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Neurons (after, before).
+    after, before, delay : numpy.ndarray of int64
+        One for each connection; `delay` may be zero-dimensional.
+    """
+
+    name: str
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    after: np.ndarray
+    before: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
 
 
 @dataclass(frozen=True)
@@ -75,21 +107,36 @@ class Conv:
 
 @dataclass(frozen=True)
 class BiasCurrent:
-    """A current of constant `weight` [neurons, in Lava's order] into `target` from its first data step on."""
+    """A current of constant `weight` [neurons, in Lava's order] into `target` from its first data step on.
+
+    Attributes
+    ----------
+    once : bool
+        At the first data step only.
+    """
 
     target: str
     weight: np.ndarray
+    once: bool = False
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Everything that is needed to build the processes."""
+    """Everything that is needed to build the processes.
+
+    Attributes
+    ----------
+    model : str
+        Which of Lava's models run: ``"floating_pt"`` or ``"fixed_pt"``.
+    """
 
     sources: tuple[Source, ...]
     populations: tuple[Population, ...]
     dense: tuple[Dense, ...] = ()
     conv: tuple[Conv, ...] = ()
     bias_currents: tuple[BiasCurrent, ...] = ()
+    sparse: tuple[Sparse, ...] = ()
+    model: str = "floating_pt"
 
     @property
     def latency(self) -> int:
@@ -107,13 +154,14 @@ _PARTS: dict[str, type] = {
     "dense": Dense,
     "conv": Conv,
     "bias_currents": BiasCurrent,
+    "sparse": Sparse,
 }
 
 
 def write(graph: Graph, stream: BinaryIO) -> None:
     """Write `graph` as one npz: the arrays, and a JSON text that says where each belongs."""
     arrays: dict[str, Any] = {}
-    text: dict[str, Any] = {"format": FORMAT}
+    text: dict[str, Any] = {"format": FORMAT, "model": graph.model}
     for part in _PARTS:
         text[part] = [_plain(asdict(item), f"{part}.{k}", arrays) for k, item in enumerate(getattr(graph, part))]
     arrays["graph"] = np.array(json.dumps(text))
@@ -133,7 +181,7 @@ def read(path: str | Path) -> Graph:
         if text.get("format") != FORMAT:
             raise ValueError(f"{path} holds {text.get('format')!r}, not a {FORMAT} graph")
         parts = {part: tuple(_whole(kind, item, arrays) for item in text[part]) for part, kind in _PARTS.items()}
-    return Graph(**parts)
+    return Graph(**parts, model=text["model"])
 
 
 def _plain(item: dict[str, Any], place: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -141,6 +189,8 @@ def _plain(item: dict[str, Any], place: str, arrays: dict[str, np.ndarray]) -> d
         if isinstance(value, np.ndarray):
             arrays[f"{place}.{key}"] = value
             item[key] = {"array": f"{place}.{key}"}
+        elif isinstance(value, dict):
+            item[key] = {"arrays": _plain(value, f"{place}.{key}", arrays)}
     return item
 
 
@@ -148,7 +198,9 @@ def _whole(kind: type, item: dict[str, Any], arrays: Any) -> Any:
     values: dict[str, Any] = {}
     for f in fields(kind):
         value = item[f.name]
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "arrays" in value:
+            value = {key: np.array(arrays[held["array"]]) for key, held in value["arrays"].items()}
+        elif isinstance(value, dict):
             value = np.array(arrays[value["array"]])
         elif isinstance(value, list):
             value = tuple(value)

@@ -20,9 +20,9 @@ class Request:
     inputs : dict of str to numpy.ndarray
         For each source, [T, B, *Lava shape].
     record : tuple of str
-        Populations whose spikes are kept.
+        Populations whose output is kept.
     monitor : tuple of (str, str)
-        Populations and variables ("u", "v") to monitor at every Lava step.
+        Populations and variables (such as "u", "v") to monitor at every Lava step.
     """
 
     inputs: dict[str, np.ndarray]
@@ -52,18 +52,18 @@ def read_request(path: Path) -> Request:
 
 
 def write_sample(
-    path: Path, request: Request, spikes: Mapping[str, np.ndarray], traces: Mapping[tuple[str, str], np.ndarray]
+    path: Path, request: Request, sent: Mapping[str, np.ndarray], traces: Mapping[tuple[str, str], np.ndarray]
 ) -> None:
     """Write the result of one sample, in the order of the request."""
-    arrays: dict[str, Any] = {f"spikes.{k}": spikes[name] for k, name in enumerate(request.record)}
+    arrays: dict[str, Any] = {f"sent.{k}": sent[name] for k, name in enumerate(request.record)}
     arrays.update({f"trace.{k}": traces[pair] for k, pair in enumerate(request.monitor)})
     with open(path, "wb") as stream:
         np.savez(stream, **arrays)
 
 
 def read_sample(path: Path, request: Request) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], np.ndarray]]:
-    """Read the result of one sample: spikes by population, traces by population and variable."""
+    """Read the result of one sample: output by population, traces by population and variable."""
     with np.load(path, allow_pickle=False) as arrays:
-        spikes = {name: arrays[f"spikes.{k}"] for k, name in enumerate(request.record)}
+        sent = {name: arrays[f"sent.{k}"] for k, name in enumerate(request.record)}
         traces = {pair: arrays[f"trace.{k}"] for k, pair in enumerate(request.monitor)}
-    return spikes, traces
+    return sent, traces

@@ -19,6 +19,7 @@ from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
 from neurosim.hardware.lava.mapping import lava_layout, map_network
+from neurosim.hardware.lava.populations import READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, run_graph
 from neurosim.network import Network
 
@@ -31,9 +32,10 @@ class LavaRun:
 
     Attributes
     ----------
-    spikes : dict of str to numpy.ndarray
-        uint8 [T, B, *shape] by population. Spike t is the one the simulator gives at step t: the steps that Lava's
-        connections take are removed.
+    outputs : dict of str to numpy.ndarray
+        [T, B, *shape] by population: uint8 for spikes of 0 and 1, float64 for graded ones and for the membrane of a
+        population that is only read out. Step t is that of the simulator: the steps that Lava's connections take are
+        removed.
     traces : dict of str to numpy.ndarray
         float64 [T, B, *shape] by ``"population.v"``: the membrane after reset.
     python : str
@@ -42,7 +44,7 @@ class LavaRun:
         Wall time, start of the processes included.
     """
 
-    spikes: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     traces: dict[str, np.ndarray]
     python: str
     seconds: float
@@ -118,7 +120,7 @@ class LavaExport:
         x : Tensor or array [T, B, ...], or mapping of input name to such
             Input.
         record : sequence of str, optional
-            Populations whose spikes are returned, and ``"population.v"`` for membranes; all spikes if left out.
+            Populations whose output is returned, and ``"population.v"`` for membranes; all outputs if left out.
         timeout : float
             Seconds for the whole run. When they are over the group is killed.
         python : path, optional
@@ -136,19 +138,20 @@ class LavaExport:
             When lava-nc is missing, Lava fails or the time is over. Nothing is left running.
         """
         names = [population.name for population in self.graph.populations] if record is None else list(record)
-        membranes = [name for name in names if name.endswith(".v")]
-        spiking = self._populations([name for name in names if name not in membranes])
-        monitor = tuple((name, "v") for name in self._populations([name[:-2] for name in membranes]))
+        membranes = self._populations([name[:-2] for name in names if name.endswith(".v")])
+        sending = self._populations([name for name in names if not name.endswith(".v")])
+        read_out = [name for name in sending if self.network.neurons()[name].core in READ_OUT]
+        record_of = tuple(name for name in sending if name not in read_out)
+        monitor = tuple((name, "v") for name in dict.fromkeys((*membranes, *read_out)))
         data = self._data(x)
-        done = run_graph(self.graph, Request(data, tuple(spiking), monitor), timeout=timeout, python=python)
+        done = run_graph(self.graph, Request(data, record_of, monitor), timeout=timeout, python=python)
         steps = next(iter(data.values())).shape[0]
-        traces = {}
-        for name, variable in monitor:
+        volts = {}
+        for name, _ in monitor:
             first = self.graph.population(name).latency
-            volts = done.traces[name, variable][first : first + steps] * self.scale[name]
-            traces[f"{name}.{variable}"] = self._back(name, volts)
-        spikes = {name: self._back(name, values) for name, values in done.spikes.items()}
-        return LavaRun(spikes, traces, done.python, done.seconds)
+            volts[name] = self._back(name, done.traces[name, "v"][first : first + steps] * self.scale[name])
+        outputs = {n: volts[n] if n in read_out else self._back(n, done.sent[n]) for n in sending}
+        return LavaRun(outputs, {f"{name}.v": volts[name] for name in membranes}, done.python, done.seconds)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the graph as one npz file, whole or not at all; `neurosim.hardware.lava.description.read` reads it."""
@@ -177,8 +180,8 @@ def to_lava(net: Network) -> LavaExport:
     Parameters
     ----------
     net : Network
-        IF, LIF and CubaLIF neurons with the reset to 0; Linear, Conv2d and Flatten synapses; biases, loops and delays.
-        It is copied; the copy is in double precision.
+        Of the neurons and synapses in the tables of the page on Lava, with biases, loops and delays. It is copied; the
+        copy is in double precision.
 
     Returns
     -------
@@ -200,7 +203,7 @@ def to_lava(net: Network) -> LavaExport:
     Traceback (most recent call last):
         ...
     neurosim.errors.ExportError: Lava cannot hold this network:
-      - node 'lif1': reset='subtract'; Lava's LIF knows only the reset to 0; use reset="value"
+      - node 'lif1': reset='subtract'; Lava knows only the reset to a value; use reset="value"
     """
     if not isinstance(net, Network):
         raise InputError(

@@ -17,6 +17,17 @@ from . import description, shim
 
 GRADED_BITS = 24
 
+# Where lava-nc keeps a neuron process: ``lava.proc.<place>.process`` and its models beside it.
+PLACES = {
+    **dict.fromkeys(("LIF", "LIFReset", "LIFRefractory", "TernaryLIF"), "lif"),
+    "ATRLIF": "atrlif",
+    "RF": "rf",
+    "RF_IZ": "rf_iz",
+    **dict.fromkeys(("Delta", "Sigma", "SigmaDelta"), "sdn"),
+}
+GRADED = frozenset(("TernaryLIF", "Delta", "Sigma", "SigmaDelta"))  # send values, not spikes of 0 and 1
+_WHOLE = ("refractory_period", "reset_interval", "reset_offset", "cum_error")
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -25,14 +36,16 @@ class Processes:
     Attributes
     ----------
     sources, neurons, connections, biases, sinks : dict of str to lava process
-        Ring buffers that send, ``LIF`` populations, ``Dense``, ``DelayDense`` and ``Conv`` by edge, ``Dense`` that
-        carry a bias as a current by population, ring buffers that receive by population.
+        Ring buffers that send, neuron populations, ``Dense``, ``Sparse``, ``Conv`` and the like by edge, ``Dense``
+        that carry a bias as a current by population, ring buffers that receive by population.
     monitors : dict of (str, str) to lava ``Monitor``
         Those asked for, by population and variable.
     latency : dict of str to int
         For each population, the Lava step that is the network's step 0.
     steps : int
         Steps to run so that the last population has seen the whole input.
+    model : str
+        Which of Lava's models run.
     """
 
     sources: dict[str, Any]
@@ -43,25 +56,30 @@ class Processes:
     latency: dict[str, int]
     steps: int
     monitors: dict[tuple[str, str], Any] = field(default_factory=dict)
+    model: str = "floating_pt"
 
     def run(self) -> None:
-        """Run `steps` steps of the floating-point models in this interpreter. `stop()` must follow."""
+        """Run `steps` steps in this interpreter. `stop()` must follow."""
         from lava.magma.core.run_conditions import RunSteps
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         first = next(iter(self.neurons.values()))
-        first.run(condition=RunSteps(num_steps=self.steps), run_cfg=Loihi2SimCfg(select_tag="floating_pt"))
+        first.run(condition=RunSteps(num_steps=self.steps), run_cfg=Loihi2SimCfg(select_tag=self.model))
 
     def stop(self) -> None:
         """End the processes. They cannot be run again: build anew."""
         next(iter(self.neurons.values())).stop()
 
-    def spikes(self, name: str) -> np.ndarray:
-        """Return spikes, uint8 [T, *Lava shape], on the network's steps; to be called between `run` and `stop`."""
+    def sent(self, name: str) -> np.ndarray:
+        """Return what a population sends, [T, *Lava shape] on the network's steps; between `run` and `stop`.
+
+        uint8 for spikes of 0 and 1, float64 for graded ones.
+        """
         first = self.latency[name]
         steps = self.steps - max(self.latency.values())
-        received = np.moveaxis(self.sinks[name].data.get(), -1, 0)
-        return (received[first : first + steps] != 0).astype(np.uint8)
+        received = np.moveaxis(self.sinks[name].data.get(), -1, 0)[first : first + steps]
+        graded = type(self.neurons[name]).__name__ in GRADED
+        return received.astype(np.float64) if graded else (received != 0).astype(np.uint8)
 
     def trace(self, name: str, variable: str) -> np.ndarray:
         """Return what a monitor saw, float64 [Lava steps, *Lava shape], fill-in included; between `run` and `stop`."""
@@ -79,7 +97,9 @@ def prepare(graph: description.Graph) -> None:
         If lava-nc, or one of networkx, asteval and scipy, is not installed.
     """
     shim.install()
-    for name in ("lif.models", "dense.models", "io.source", "io.sink", "monitor.models"):
+    used = sorted({PLACES[population.process] for population in graph.populations})
+    used += ["sparse"] if graph.sparse else []
+    for name in (*(f"{place}.models" for place in used), "dense.models", "io.source", "io.sink", "monitor.models"):
         importlib.import_module(f"lava.proc.{name}")
     for name in ("compiler.compiler", "core.run_configs", "runtime.runtime"):
         importlib.import_module(f"lava.magma.{name}")
@@ -104,47 +124,39 @@ def build(
     record : sequence of str
         Populations whose spikes are received in sinks.
     monitor : sequence of (str, str)
-        Populations and variables ("u" or "v") to monitor.
+        Populations and variables (such as "v") to monitor.
     """
     from lava.proc.dense.process import Dense
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Ring
-    from lava.proc.lif.process import LIF
     from lava.proc.monitor.process import Monitor
 
     steps = graph.latency + len(next(iter(data.values())))
     sources = {s.name: Ring(data=_columns(data[s.name], steps)) for s in graph.sources}
-    neurons = {
-        p.name: LIF(
-            shape=p.shape,
-            name=p.name,
-            du=_value(p.du),
-            dv=_value(p.dv),
-            vth=_value(p.vth),
-            bias_mant=_value(p.bias),
-            v=_value(p.v),
-        )
-        for p in graph.populations
-    }
+    neurons = {p.name: _neurons(p) for p in graph.populations}
     outputs = {name: process.s_out for name, process in (*sources.items(), *neurons.items())}
     graded = {name: GRADED_BITS for name, values in data.items() if not _is_binary(values)}
+    graded |= {p.name: GRADED_BITS for p in graph.populations if p.process in GRADED}
     shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
 
     connections: dict[str, Any] = {}
-    for dense in graph.dense:
-        process = connections[dense.name] = _dense(dense, graded.get(dense.source, 0))
-        _flat(outputs[dense.source]).connect(process.s_in)
-        process.a_out.connect(neurons[dense.target].a_in)
+    flat: list[description.Dense | description.Sparse] = [*graph.dense, *graph.sparse]
+    for item in flat:
+        bits = graded.get(item.source, 0)
+        process = _sparse(item, bits) if isinstance(item, description.Sparse) else _dense(item, bits)
+        connections[item.name] = process
+        _flat(outputs[item.source]).connect(process.s_in)
+        _shaped(process.a_out, shapes[item.target]).connect(_input(neurons[item.target]))
     for conv in graph.conv:
         process = connections[conv.name] = _conv(conv, shapes[conv.source], graded.get(conv.source, 0))
-        outputs[conv.source].connect(process.s_in)
-        images = process.a_out
-        (images if len(shapes[conv.target]) == 3 else _flat(images)).connect(neurons[conv.target].a_in)
+        _image(outputs[conv.source]).connect(process.s_in)
+        _from_image(process.a_out, shapes[conv.target]).connect(_input(neurons[conv.target]))
     latency = {p.name: p.latency for p in graph.populations}
     biases = {bias.target: Dense(weights=bias.weight[:, None]) for bias in graph.bias_currents}
-    for name, process in biases.items():
-        Ring(data=_constant_from(latency[name] - 1, steps)).s_out.connect(process.s_in)
-        process.a_out.reshape(shapes[name]).connect(neurons[name].a_in)
+    for bias in graph.bias_currents:
+        process, first = biases[bias.target], latency[bias.target] - 1
+        Ring(data=_constant_from(first, first + 1 if bias.once else steps, steps)).s_out.connect(process.s_in)
+        process.a_out.reshape(shapes[bias.target]).connect(_input(neurons[bias.target]))
 
     sinks = {name: Sink(shape=shapes[name], buffer=steps) for name in record}
     for name, sink in sinks.items():
@@ -152,15 +164,42 @@ def build(
     monitors = {pair: Monitor() for pair in monitor}
     for (name, variable), process in monitors.items():
         process.probe(getattr(neurons[name], variable), steps)
-    return Processes(sources, neurons, connections, biases, sinks, latency, steps, monitors)
+    return Processes(sources, neurons, connections, biases, sinks, latency, steps, monitors, graph.model)
+
+
+def _neurons(population: description.Population) -> Any:
+    module = importlib.import_module(f"lava.proc.{PLACES[population.process]}.process")
+    arguments = {key: _value(value, whole=key in _WHOLE) for key, value in population.arguments.items()}
+    named = {"name": population.name} if population.process in ("LIF", "LIFReset") else {}
+    return getattr(module, population.process)(shape=population.shape, **arguments, **named)
+
+
+def _input(process: Any) -> Any:
+    """Return the port that takes the current; that of an oscillator drives its real part."""
+    return process.a_in if hasattr(process, "a_in") else process.a_real_in
 
 
 def _dense(item: description.Dense, bits: int) -> Any:
     from lava.proc.dense.process import DelayDense, Dense
 
-    if item.delay:
-        return DelayDense(weights=item.weight, delays=item.delay, num_message_bits=bits, name=item.name)
+    if item.delay.any():
+        delays = item.delay.astype(int) if item.delay.ndim else int(item.delay)
+        return DelayDense(weights=item.weight, delays=delays, num_message_bits=bits, name=item.name)
     return Dense(weights=item.weight, num_message_bits=bits, name=item.name)
+
+
+def _sparse(item: description.Sparse, bits: int) -> Any:
+    from lava.proc.sparse.process import DelaySparse, Sparse
+    from scipy.sparse import csr_matrix
+
+    places = (item.after, item.before)
+    weights = csr_matrix((item.weight, places), shape=item.shape)
+    if item.delay.any():
+        steps = np.broadcast_to(item.delay, item.weight.shape)
+        late = steps > 0  # Lava takes what is not stored for no delay
+        delays = csr_matrix((steps[late].astype(int), (item.after[late], item.before[late])), shape=item.shape)
+        return DelaySparse(weights=weights, delays=delays, num_message_bits=bits, name=item.name)
+    return Sparse(weights=weights, num_message_bits=bits, name=item.name)
 
 
 def _conv(item: description.Conv, shape: tuple[int, ...], bits: int) -> Any:
@@ -168,7 +207,7 @@ def _conv(item: description.Conv, shape: tuple[int, ...], bits: int) -> Any:
 
     return Conv(
         weight=item.weight,
-        input_shape=shape,
+        input_shape=_image_shape(shape),
         stride=item.stride,
         padding=item.padding,
         dilation=item.dilation,
@@ -185,8 +224,36 @@ def _flat(port: Any) -> Any:
     return port.transpose([2, 1, 0]).flatten() if len(port.shape) == 3 else port.flatten()
 
 
-def _value(array: np.ndarray) -> Any:
-    return array if array.ndim else float(array)
+def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
+    """Give a flat port in the network's order the shape of a population."""
+    if len(shape) == 1:
+        return port
+    return port.reshape(shape[::-1]).transpose([2, 1, 0]) if len(shape) == 3 else port.reshape(shape)
+
+
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return (W, H, C); a row of channels (C, L) is an image of height 1."""
+    return shape if len(shape) == 3 else (shape[1], 1, shape[0])
+
+
+def _image(port: Any) -> Any:
+    if len(port.shape) == 3:
+        return port
+    return port.transpose([1, 0]).reshape(_image_shape(port.shape))
+
+
+def _from_image(port: Any, shape: tuple[int, ...]) -> Any:
+    if len(shape) == 3:
+        return port
+    if len(shape) == 1:
+        return _flat(port)
+    return port.reshape((shape[1], shape[0])).transpose([1, 0])
+
+
+def _value(array: np.ndarray, whole: bool) -> Any:
+    if array.ndim:
+        return array
+    return int(array) if whole else float(array)
 
 
 def _columns(data: np.ndarray, steps: int) -> np.ndarray:
@@ -196,9 +263,9 @@ def _columns(data: np.ndarray, steps: int) -> np.ndarray:
     return columns
 
 
-def _constant_from(first: int, steps: int) -> np.ndarray:
+def _constant_from(first: int, end: int, steps: int) -> np.ndarray:
     columns = np.zeros((1, steps))
-    columns[:, first:] = 1.0
+    columns[:, first:end] = 1.0
     return columns
 
 

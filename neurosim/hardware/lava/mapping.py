@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,40 +12,14 @@ from neurosim import cores
 from neurosim.errors import ExportError
 from neurosim.graph import Connection
 from neurosim.hardware.lava import description
+from neurosim.hardware.lava.edges import INSTEAD, LINEAR, Kernel, Lowered, as_connections, lower
 from neurosim.hardware.lava.latency import Cycle, Way, extra_delay, latencies
+from neurosim.hardware.lava.populations import FORMS, KNOWN, READ_OUT, Form, number, steps_of_rest
 from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.population import Population
-from neurosim.synapses import (
-    AvgPool2d,
-    BatchNorm,
-    Conv1d,
-    Conv2d,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    Sparse,
-    Standardised,
-    SumPool2d,
-    Synapse,
-)
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
-
-_BY_DELAY = "give each delay an edge of its own, see RoundedDelays.by_delay"
-
-_FOLD = "put it into the weights with neurosim.hardware.fold(net), and export what that returns"
-
-_INSTEAD: dict[type[Synapse], str] = {
-    BatchNorm: _FOLD,
-    Standardised: _FOLD,
-    AvgPool2d: "Lava has no pooling process; use a Conv2d with a stride",
-    SumPool2d: "Lava has no pooling process; use a Conv2d with a stride",
-    MaxPool2d: "Lava has no pooling process; use a Conv2d with a stride",
-    Sparse: "sparse synapses are not exported; use Linear with the same weights",
-    DelayedLinear: f"its delays are not in whole steps; round them with rounded() and {_BY_DELAY}",
-    RoundedDelays: f"the graph holds one delay for each connection; {_BY_DELAY}",
-    Conv1d: "Lava has no convolution over one axis; use Conv2d with a kernel of height 1",
-}
+from neurosim.synapses import Flatten
+from neurosim.synapses.delayed import RoundedDelays
 
 
 @dataclass(frozen=True)
@@ -62,13 +37,10 @@ class _Problems:
     def add(self, where: str, what: str) -> None:
         self.found.append(f"{where}: {what}")
 
-
-@dataclass(frozen=True)
-class _Weights:
-    """The one synapse with weights of an edge that Lava can hold."""
-
-    edge: Connection
-    synapse: Linear | Conv2d
+    def raise_if_any(self) -> None:
+        if self.found:
+            listed = "\n".join(f"  - {problem}" for problem in self.found)
+            raise ExportError(f"Lava cannot hold this network:\n{listed}")
 
 
 def map_network(net: Network) -> Mapped:
@@ -82,41 +54,42 @@ def map_network(net: Network) -> Mapped:
     problems = _Problems()
     for name, node in net.populations().items():
         _check_population(name, node, problems)
-    weights = [w for w in (_check_edge(edge, problems) for edge in net.edges) if w is not None]
-    latency = _latency(net, problems)
-    delays = {edge.name: extra_delay(latency, _way(edge)) for edge in net.edges} if latency else {}
-    for w in weights:
-        if isinstance(w.synapse, Conv2d) and delays.get(w.edge.name):
-            problems.add(
-                f"edge {w.edge.name!r}",
-                f"would have to wait {delays[w.edge.name]} step(s) on Lava (its own delay is "
-                f"{w.edge.delay_steps} step(s), each connection takes one, and all that reaches a node must arrive "
-                "together); Lava has no delayed convolution: change the delay or the paths beside it, or use Flatten "
-                "and Linear",
-            )
+    whole = [_check_edge(net, edge, problems) for edge in net.edges]
+    lowered = [
+        lower(e, net.shape(e.source), net.shape(e.target)) for e, good in zip(net.edges, whole, strict=True) if good
+    ]
+    latency = _latency(net, lowered, problems)
     _check_connected(net, problems)
+    delays = {low.edge.name: extra_delay(latency, _way(low)) for low in lowered} if latency else {}
+    lowered = [
+        as_connections(low, net.shape(low.edge.source))
+        if isinstance(low.maps, Kernel) and delays.get(low.edge.name)
+        else low
+        for low in lowered
+    ]
     gains = {
-        name: _Gain.of(n, net.shape(name), name, weights, problems)
+        name: _Gain.of(n, net.shape(name), name, lowered, problems)
         for name, n in net.populations().items()
-        if isinstance(n, Neuron) and n.core in _LEAKY_OR_PERFECT
+        if isinstance(n, Neuron) and n.core in FORMS
     }
-    if problems.found:
-        listed = "\n".join(f"  - {problem}" for problem in problems.found)
-        raise ExportError(f"Lava cannot hold this network:\n{listed}")
+    problems.raise_if_any()
     populations, currents = [], []
     for name, gain in gains.items():
-        population, current = _population(net, name, gain, weights, latency[name])
+        population, biases = _population(net, name, gain, lowered, latency[name])
         populations.append(population)
-        currents += [current] if current is not None else []
+        currents += biases
     sources = {edge.source for edge in net.edges}
+    parts: dict[type, list[description.Dense | description.Sparse | description.Conv]] = {}
+    for low in lowered:
+        item = _connection(low, gains[low.edge.target], delays[low.edge.name])
+        parts.setdefault(type(item), []).append(item)
     graph = description.Graph(
         sources=tuple(description.Source(n, lava_shape(net.shape(n))) for n in net.inputs if n in sources),
         populations=tuple(populations),
-        dense=tuple(
-            _dense(w, gains[w.edge.target], delays[w.edge.name]) for w in weights if isinstance(w.synapse, Linear)
-        ),
-        conv=tuple(_conv(w, gains[w.edge.target]) for w in weights if isinstance(w.synapse, Conv2d)),
+        dense=tuple(parts.get(description.Dense, ())),  # type: ignore[arg-type]
+        conv=tuple(parts.get(description.Conv, ())),  # type: ignore[arg-type]
         bias_currents=tuple(currents),
+        sparse=tuple(parts.get(description.Sparse, ())),  # type: ignore[arg-type]
     )
     return Mapped(graph, {name: lava_layout(gain.scale, gain.scale.ndim) for name, gain in gains.items()})
 
@@ -133,67 +106,93 @@ def lava_layout(values: np.ndarray, dimensions: int) -> np.ndarray:
     return values.transpose(*range(values.ndim - 3), -1, -2, -3)
 
 
-_LEAKY_OR_PERFECT = (cores.lif, cores.slow_lif, cores.integrate_and_fire, cores.cubalif)
-
-
 def _check_population(name: str, neuron: Population, problems: _Problems) -> None:
     where = f"node {name!r}"
     if not isinstance(neuron, Neuron):
         kind = type(neuron).__name__
-        problems.add(where, f"is a {kind}, for which Lava has no process; use IF, LIF or CubaLIF and train again")
+        problems.add(where, f"is a {kind}, for which Lava has no process; use {KNOWN} and train again")
         return
     if type(neuron) is not Neuron:
         problems.add(
             where, f"is a {type(neuron).__name__}, whose step may differ from its core's; use ns.LIF and the like"
         )
-    if neuron.core not in _LEAKY_OR_PERFECT:
-        problems.add(where, f"its core is {neuron.core.name!r}, for which Lava has no process; use IF, LIF or CubaLIF")
+    if neuron.core not in FORMS:
+        problems.add(where, f"its core is {neuron.core.name!r}, for which Lava has no process; use {KNOWN}")
         return
-    if neuron.reset != "value":
-        amount = _shown(_number(neuron.value("reset_amount"))) if neuron.takes_own_amount else ""
+    if "reset" in neuron.core.wants and neuron.reset != "value":
+        amount = _shown(number(neuron.value("reset_amount"))) if neuron.takes_own_amount else ""
         own = f" with reset_amount={amount}" if amount else ""
-        problems.add(where, f'reset={neuron.reset!r}{own}; Lava\'s LIF knows only the reset to 0; use reset="value"')
-    v_reset, v_th = _number(neuron.value("v_reset")), _number(neuron.value("v_th"))
-    if np.any(v_reset != 0):
-        problems.add(where, f"v_reset={_shown(v_reset)}; Lava's LIF resets to 0; use v_reset=0.0")
-    if np.any(v_th < 0):
+        problems.add(where, f'reset={neuron.reset!r}{own}; Lava knows only the reset to a value; use reset="value"')
+    for field_name, wrong, why in _LEVELS:
+        if field_name in neuron.core.parameters:
+            value = number(neuron.value(field_name))
+            if np.any(wrong(value, neuron.core)):
+                problems.add(where, f"{field_name}={_shown(value)}; {why}")
+    form = FORMS[neuron.core]
+    for argument, parameter in form.single:
+        held = form.arguments(neuron)[argument]
+        if np.any(held != held.flat[0]):
+            shown = _shown(number(neuron.value(parameter)))
+            problems.add(
+                where, f"{parameter}={shown}; {form.process} holds one for a population: give all its neurons the same"
+            )
+    if "t_ref" in neuron.core.parameters and np.any(steps_of_rest(neuron) < 1):
+        shown = _shown(number(neuron.value("t_ref")))
+        problems.add(where, f"t_ref={shown} s is less than a step; Lava's neuron rests for one at least: use LIF")
+
+
+_LEVELS = (
+    ("v_reset", lambda value, core: value != 0, "Lava's neurons reset to 0; use v_reset=0.0"),
+    (
+        "v_th",
+        lambda value, core: value < 0 if core is not cores.resonate_and_fire_izhikevich else value <= 0,
+        "below 0 it would fire on Lava before the data arrive; use a threshold from 0",
+    ),
+    ("v_low", lambda value, core: value > 0, "above 0 it would fire on Lava before the data arrive; use one up to 0"),
+)
+
+
+def _check_edge(net: Network, edge: Connection, problems: _Problems) -> bool:
+    """Return whether the maps of an edge can be lowered."""
+    where = f"edge {edge.name!r}"
+    good = True
+    source = net.nodes[edge.source]
+    if isinstance(source, Neuron) and source.core in READ_OUT:
+        problems.add(
+            where, f"sends the membrane of {edge.source!r}; on Lava a membrane is only read out: use LIF there"
+        )
+    for synapse in edge.synapses:
+        if type(synapse) not in (*LINEAR, RoundedDelays):
+            why = INSTEAD.get(type(synapse), "Lava has no process for it; use Linear or Conv2d")
+            problems.add(where, f"holds {type(synapse).__name__}; {why}")
+            good = False
+    maps = [type(synapse).__name__ for synapse in edge.synapses if not isinstance(synapse, Flatten)]
+    if "RoundedDelays" in maps and len(maps) > 1:
         problems.add(
             where,
-            f"v_th={_shown(v_th)}; below 0 it would fire on Lava before the data arrive; use a threshold from 0",
+            f"holds RoundedDelays beside other maps ({', '.join(maps)}), which come to no single delay for each "
+            "synapse; give them edges of their own, or see RoundedDelays.by_delay",
         )
+        good = False
+    for synapse in edge.synapses:
+        for field_name in ("weight", "bias"):
+            values = getattr(synapse, field_name, None)
+            if isinstance(values, torch.Tensor) and not torch.isfinite(values).all():
+                problems.add(
+                    where,
+                    f"{type(synapse).__name__}.{field_name} holds NaN or infinity; train again or load another state",
+                )
+    return good
 
 
-def _check_edge(edge: Connection, problems: _Problems) -> _Weights | None:
-    where = f"edge {edge.name!r}"
-    known = (Linear, Conv2d, Flatten)
-    strange = [synapse for synapse in edge.synapses if type(synapse) not in known]
-    for synapse in strange:
-        why = _INSTEAD.get(type(synapse), "Lava has no process for it; use Linear or Conv2d")
-        problems.add(where, f"holds {type(synapse).__name__}; {why}")
-    weights = [s for s in edge.synapses if isinstance(s, (Linear, Conv2d))]
-    if strange:
-        return None
-    if len(weights) != 1:
-        names = ", ".join(type(s).__name__ for s in edge.synapses)
-        problems.add(where, f"holds {len(weights)} synapses with weights ({names}); Lava holds one on each edge")
-        return None
-    for field_name in ("weight", "bias"):
-        values = getattr(weights[0], field_name)
-        if values is not None and not torch.isfinite(values).all():
-            problems.add(
-                where,
-                f"{type(weights[0]).__name__}.{field_name} holds NaN or infinity; train again or load another state",
-            )
-    return _Weights(edge, weights[0])
+def _way(lowered: Lowered) -> Way:
+    edge = lowered.edge
+    return Way(edge.name, edge.source, edge.target, lowered.shortest)
 
 
-def _way(edge: Connection) -> Way:
-    return Way(edge.name, edge.source, edge.target, edge.delay_steps)
-
-
-def _latency(net: Network, problems: _Problems) -> dict[str, int]:
+def _latency(net: Network, lowered: Sequence[Lowered], problems: _Problems) -> dict[str, int]:
     try:
-        return latencies(net.inputs, list(net.populations()), [_way(edge) for edge in net.edges])
+        return latencies(net.inputs, list(net.populations()), [_way(low) for low in lowered])
     except Cycle as cycle:
         path = " -> ".join([cycle.ways[0].source, *(way.target for way in cycle.ways)])
         steps, needed = sum(way.delay for way in cycle.ways), len(cycle.ways)
@@ -233,35 +232,40 @@ class _Gain:
 
     @classmethod
     def of(
-        cls, neuron: Neuron, shape: tuple[int, ...], name: str, weights: list[_Weights], problems: _Problems
+        cls, neuron: Neuron, shape: tuple[int, ...], name: str, lowered: Sequence[Lowered], problems: _Problems
     ) -> _Gain:
-        one = np.ones(())
-        gain = _number(neuron.value("r"))
-        if neuron.core is not cores.integrate_and_fire:
-            gain = (1.0 - _number(neuron.decay("tau_mem"))) * gain
-        convs = [w for w in weights if w.edge.target == name and isinstance(w.synapse, Conv2d)]
-        shared = gain.ndim == 0 or all(_per_channel(np.broadcast_to(gain, shape), w) is not None for w in convs)
+        one, form = np.ones(()), FORMS[neuron.core]
+        gain = form.gain(neuron)
+        convs = [low.maps for low in lowered if low.edge.target == name and isinstance(low.maps, Kernel)]
+        shared = gain.ndim == 0 or all(_per_channel(np.broadcast_to(gain, shape), k) is not None for k in convs)
         if shared:
             return cls(gain if gain.ndim == 0 else np.broadcast_to(gain, shape), one)
         if not np.all(gain > 0):
             problems.add(
                 f"node {name!r}",
-                f"r={_shown(_number(neuron.value('r')))} differs within a channel and is not positive everywhere; a "
+                f"r={_shown(number(neuron.value('r')))} differs within a channel and is not positive everywhere; a "
                 "shared kernel cannot hold that: use a positive r",
+            )
+        if not form.scalable:
+            problems.add(
+                f"node {name!r}",
+                f"the gain of its current differs within a channel ({_shown(gain)}); a shared kernel cannot hold that, "
+                f"nor can {form.process} have another scale in each neuron: use one r and one tau_mem",
             )
         return cls(one, np.broadcast_to(gain, shape))
 
 
-def _per_channel(values: np.ndarray, weights: _Weights) -> np.ndarray | None:
+def _per_channel(values: np.ndarray, kernel: Kernel) -> np.ndarray | None:
     """Return one value for each channel if they are the same all over it."""
-    channels = values.reshape(weights.synapse.weight.shape[0], -1)
+    channels = values.reshape(kernel.weight.shape[0], -1)
     return channels[:, 0] if np.all(channels == channels[:, :1]) else None
 
 
 def _population(
-    net: Network, name: str, gain: _Gain, weights: list[_Weights], latency: int
-) -> tuple[description.Population, description.BiasCurrent | None]:
+    net: Network, name: str, gain: _Gain, lowered: Sequence[Lowered], latency: int
+) -> tuple[description.Population, list[description.BiasCurrent]]:
     neuron, shape = net.neurons()[name], net.shape(name)
+    form = FORMS[neuron.core]
 
     def on_lava(value: np.ndarray) -> np.ndarray:
         value = np.asarray(value, dtype=np.float64)
@@ -269,31 +273,37 @@ def _population(
             value if value.ndim == 0 else np.ascontiguousarray(lava_layout(np.broadcast_to(value, shape), len(shape)))
         )
 
-    one = np.ones(())
-    du = one - _number(neuron.decay("tau_syn")) if neuron.core is cores.cubalif else one
-    dv = np.zeros(()) if neuron.core is cores.integrate_and_fire else one - _number(neuron.decay("tau_mem"))
-    vth = _number(neuron.value("v_th")) / gain.scale
-    bias = on_lava(gain.weight * _bias(name, shape, weights))
-    plain = {"du": on_lava(du), "dv": on_lava(dv), "vth": on_lava(vth)}
-    population = description.Population(name, lava_shape(shape), latency, **plain)
-    if not bias.any():
-        return population, None
-    start = None if neuron.core is cores.cubalif else initial_voltage(bias, plain["dv"], plain["vth"], latency)
-    if start is None:
-        return population, description.BiasCurrent(name, bias.reshape(-1))
-    return description.Population(name, lava_shape(shape), latency, **plain, bias=bias, v=start), None
+    given = form.arguments(neuron)
+    arguments = {key: on_lava(v / gain.scale if key in form.levels else v) for key, v in given.items()}
+    arguments |= {key: np.asarray(arguments[key].flat[0]) for key, _ in form.single}
+    currents = []
+    if form.own_bias and np.any(number(neuron.value("bias"))):
+        # Process and core add it to a sum that is 0 before; from the start it would be sent before the data arrive.
+        own = on_lava(np.broadcast_to(number(neuron.value("bias")) / gain.scale, shape))
+        currents.append(description.BiasCurrent(name, own.reshape(-1), once=True))
+    total = sum((low.bias for low in lowered if low.edge.target == name and low.bias is not None), np.zeros(shape))
+    bias = gain.weight * total
+    if bias.any():
+        in_layout = on_lava(bias)
+        start = _start(form, in_layout, arguments, latency)
+        if start is None:
+            currents.append(description.BiasCurrent(name, in_layout.reshape(-1)))
+        else:
+            arguments |= {"bias_mant": in_layout, "v": start}
+    return description.Population(name, lava_shape(shape), latency, form.process, arguments), currents
 
 
-def _bias(name: str, shape: tuple[int, ...], weights: list[_Weights]) -> np.ndarray:
-    total = np.zeros(shape)
-    for w in weights:
-        if w.edge.target == name and w.synapse.bias is not None:
-            values = _array(w.synapse.bias)
-            total += np.broadcast_to(values.reshape(-1, 1), (values.size, total.size // values.size)).reshape(shape)
-    return total
+def _start(form: Form, bias: np.ndarray, arguments: dict[str, np.ndarray], latency: int) -> np.ndarray | None:
+    if not form.bias:
+        return None
+    low, high = arguments.get("vth_lo", np.asarray(-np.inf)), arguments.get("vth_hi", arguments.get("vth"))
+    assert high is not None
+    return initial_voltage(bias, arguments["dv"], high, latency, low)
 
 
-def initial_voltage(bias: np.ndarray, dv: np.ndarray, vth: np.ndarray, steps: int) -> np.ndarray | None:
+def initial_voltage(
+    bias: np.ndarray, dv: np.ndarray, vth: np.ndarray, steps: int, low: np.ndarray | float = -np.inf
+) -> np.ndarray | None:
     """Return the voltage from which `steps` steps of bias alone lead to 0, without a spike on the way.
 
     Lava integrates a bias from its first step on, but the data reach a population only after `steps` steps. Started at
@@ -306,6 +316,8 @@ def initial_voltage(bias: np.ndarray, dv: np.ndarray, vth: np.ndarray, steps: in
         As Lava's ``LIF`` takes them.
     steps : int
         Steps until the data arrive.
+    low : numpy.ndarray or float
+        Threshold below which a ternary neuron fires.
 
     Returns
     -------
@@ -319,48 +331,50 @@ def initial_voltage(bias: np.ndarray, dv: np.ndarray, vth: np.ndarray, steps: in
             return None
         for _ in range(steps):
             v = v * (1.0 - dv) + bias
-            if np.any(v > vth):
+            if np.any(v > vth) or np.any(v < low):
                 return None
     return start if np.all(np.abs(v) <= 1e-12 * np.abs(bias)) else None
 
 
-def _dense(w: _Weights, gain: _Gain, delay: int) -> description.Dense:
-    factor = gain.weight if gain.weight.ndim == 0 else gain.weight.reshape(-1, 1)
-    return description.Dense(w.edge.name, w.edge.source, w.edge.target, factor * _array(w.synapse.weight), delay)
+def _connection(lowered: Lowered, gain: _Gain, delay: int) -> description.Dense | description.Sparse | description.Conv:
+    edge, maps = lowered.edge, lowered.maps
+    ends = (edge.name, edge.source, edge.target)
+    if isinstance(maps, Kernel):
+        return _conv(ends, maps, gain)
+    factor = gain.weight if gain.weight.ndim == 0 else gain.weight.reshape(-1)
+    late = np.asarray(delay)
+    if lowered.delays is not None:
+        late = late + lowered.delays - (lowered.shortest - edge.delay_steps)
+    if isinstance(maps, np.ndarray):
+        rows = factor if factor.ndim == 0 else factor[:, None]
+        late = np.where(maps != 0, late, 0) if late.ndim else late
+        return description.Dense(*ends, rows * maps, late)
+    listed = maps.tocoo()
+    after, before = listed.row.astype(np.int64), listed.col.astype(np.int64)
+    weight = (factor if factor.ndim == 0 else factor[after]) * listed.data
+    return description.Sparse(*ends, tuple(int(n) for n in listed.shape), after, before, weight, late)
 
 
-def _conv(w: _Weights, gain: _Gain) -> description.Conv:
-    synapse = w.synapse
-    assert isinstance(synapse, Conv2d)
+def _conv(ends: tuple[str, str, str], kernel: Kernel, gain: _Gain) -> description.Conv:
     factor = gain.weight
     if factor.ndim:
-        per_channel = _per_channel(factor, w)
+        per_channel = _per_channel(factor, kernel)
         assert per_channel is not None  # else the gain went into the threshold
         factor = per_channel.reshape(-1, 1, 1, 1)
-    kernel = factor * _array(synapse.weight)
+    weight = factor * kernel.weight
     return description.Conv(
-        w.edge.name,
-        w.edge.source,
-        w.edge.target,
-        weight=np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)),  # Lava convolves, torch correlates
-        stride=_width_height(synapse.stride),
-        padding=_width_height(synapse.padding),
-        dilation=_width_height(synapse.dilation),
-        groups=synapse.groups,
+        *ends,
+        weight=np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)),  # Lava convolves, torch correlates
+        stride=_width_height(kernel.stride),
+        padding=_width_height(kernel.padding),
+        dilation=_width_height(kernel.dilation),
+        groups=kernel.groups,
     )
 
 
 def _width_height(pair: tuple[int, ...]) -> tuple[int, int]:
     height, width = pair
     return width, height
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().double().cpu().numpy()
-
-
-def _number(value: float | torch.Tensor) -> np.ndarray:
-    return _array(value) if isinstance(value, torch.Tensor) else np.asarray(value, dtype=np.float64)
 
 
 def _shown(value: np.ndarray) -> str:

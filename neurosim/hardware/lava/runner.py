@@ -43,8 +43,8 @@ class GraphRun:
 
     Attributes
     ----------
-    spikes : dict of str to numpy.ndarray
-        uint8 [T, B, *Lava shape], on the network's steps.
+    sent : dict of str to numpy.ndarray
+        [T, B, *Lava shape], on the network's steps: uint8 for spikes, float64 for graded ones.
     traces : dict of (str, str) to numpy.ndarray
         float64 [Lava steps, B, *Lava shape], fill-in included.
     python : str
@@ -53,7 +53,7 @@ class GraphRun:
         Wall time of the whole run.
     """
 
-    spikes: dict[str, np.ndarray]
+    sent: dict[str, np.ndarray]
     traces: dict[tuple[str, str], np.ndarray]
     python: str
     seconds: float
@@ -97,7 +97,7 @@ def run_graph(
                 last = worker.wait_until_done(started + timeout, timeout, request.samples)
         samples = [read_sample(folder / f"sample-{b}.npz", request) for b in range(request.samples)]
     return GraphRun(
-        spikes={key: np.stack([spikes[key] for spikes, _ in samples], axis=1) for key in request.record},
+        sent={key: np.stack([sent[key] for sent, _ in samples], axis=1) for key in request.record},
         traces={key: np.stack([traces[key] for _, traces in samples], axis=1) for key in request.monitor},
         python=last["python"],
         seconds=time.monotonic() - started,

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurosim.graph import NetworkState
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import Data, LavaExport, as_arrays, to_lava
 from neurosim.hardware.lava.mapping import lava_layout
+from neurosim.hardware.lava.populations import FORMS, GRADED, READ_OUT
+from neurosim.hardware.lava.probes import VARIABLES
 from neurosim.hardware.lava.runner import run_graph
 from neurosim.network import Network
+
+_ROUNDING = 1e-9  # of the largest value: how far graded outputs and membranes of equal sums in another order may part
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,11 @@ class NodeVerification:
     compared : int
         Steps times samples times neurons.
     spikes_simulator, spikes_lava : int
-        Spikes of either.
+        Spikes of either, graded ones included; 0 for a membrane that is read out.
     differing : int
-        Where only one of the two spikes.
+        Where the two send different values: spikes exactly, graded ones and membranes beyond 1e-9 of the largest.
+    largest : float
+        Largest difference.
     """
 
     name: str
@@ -39,11 +44,12 @@ class NodeVerification:
     spikes_simulator: int
     spikes_lava: int
     differing: int
+    largest: float
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first spike that only one of the two has; everything after it may be its consequence.
+    """The first value that only one of the two sends; everything after it may be its consequence.
 
     Attributes
     ----------
@@ -53,26 +59,26 @@ class Difference:
         Index in the population's shape.
     step, sample : int
         When, and in which sample.
-    spikes_simulator, spikes_lava : bool
-        Which of the two spikes.
+    sent_simulator, sent_lava : float
+        What the two send.
     v_simulator, v_lava : float
-        Membrane before reset.
-    v_th : float
-        Threshold.
+        Membrane before reset, or what else the core compares with its threshold.
+    v_th : float or None
+        Threshold; None where there is none.
     distance : float
-        The smaller of the two distances from the threshold. About 1e-16 speaks of rounding: the two sum in different
-        orders. Anything much larger speaks of a wrong export.
+        The smaller of the two distances from the threshold, or between the two. About 1e-16 speaks of rounding: the
+        two sum in different orders. Anything much larger speaks of a wrong export.
     """
 
     node: str
     neuron: tuple[int, ...]
     step: int
     sample: int
-    spikes_simulator: bool
-    spikes_lava: bool
+    sent_simulator: float
+    sent_lava: float
     v_simulator: float
     v_lava: float
-    v_th: float
+    v_th: float | None
     distance: float
 
 
@@ -138,7 +144,8 @@ class Verification:
             rows.append(
                 f"  first difference: {first.node} neuron {list(first.neuron)}, sample {first.sample}, "
                 f"step {first.step}: v = {first.v_simulator!r} in the simulator, {first.v_lava!r} on Lava, "
-                f"threshold {first.v_th!r} ({first.distance:.2g} away)"
+                f"threshold {first.v_th!r} ({first.distance:.2g} away); sent {first.sent_simulator:g} and "
+                f"{first.sent_lava:g}"
             )
         return "\n".join([head, *rows])
 
@@ -186,21 +193,37 @@ def compare(
     data = as_arrays(export.network, x)
     lava = export.run(data, timeout=timeout, python=python)
     simulated = _simulate(export.network, data)
-    nodes = tuple(_node(name, simulated[name], lava.spikes[name]) for name in lava.spikes)
+    differs = {name: _differs(export, name, simulated[name], sent) for name, sent in lava.outputs.items()}
+    nodes = tuple(
+        _node(name, simulated[name], sent, differs[name], _kind(export.network, name) == "membrane")
+        for name, sent in lava.outputs.items()
+    )
     steps, samples = next(iter(data.values())).shape[:2]
     differing = sum(node.differing for node in nodes)
+    spiking = [name for name in lava.outputs if _kind(export.network, name) != "membrane"]
     return Verification(
         steps=steps,
         samples=samples,
         spikes_compared=sum(node.compared for node in nodes),
-        spikes=sum(int(np.sum((simulated[name] == 1) & (lava.spikes[name] == 1))) for name in lava.spikes),
+        spikes=sum(int(np.sum((simulated[name] != 0) & (lava.outputs[name] != 0))) for name in spiking),
         spikes_differing=differing,
         nodes=nodes,
-        first_difference=_first(export, data, simulated, lava.spikes, timeout, python) if differing else None,
+        first_difference=_first(export, data, simulated, lava.outputs, differs, timeout, python) if differing else None,
         spikes_differing_float32=_differing_in_single(net, data, simulated),
         python=lava.python,
         seconds_lava=lava.seconds,
     )
+
+
+def _kind(net: Network, name: str) -> str:
+    core = net.neurons()[name].core
+    return "membrane" if core in READ_OUT else "graded" if core in GRADED else "spikes"
+
+
+def _differs(export: LavaExport, name: str, simulated: np.ndarray, lava: np.ndarray) -> np.ndarray:
+    if _kind(export.network, name) == "spikes":
+        return np.asarray(simulated != lava)
+    return np.asarray(np.abs(simulated - lava) > _ROUNDING * max(1.0, float(np.abs(simulated).max())))
 
 
 def _simulate(net: Network, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -215,17 +238,17 @@ def _tensors(net: Network, data: dict[str, np.ndarray]) -> dict[str, torch.Tenso
     return {name: torch.from_numpy(values).to(dtype) for name, values in data.items()}
 
 
-def _node(name: str, simulated: np.ndarray, lava: np.ndarray) -> NodeVerification:
-    return NodeVerification(
-        name, lava.size, int(np.sum(simulated == 1)), int(np.sum(lava == 1)), int(np.sum(simulated != lava))
-    )
+def _node(name: str, simulated: np.ndarray, lava: np.ndarray, differs: np.ndarray, membrane: bool) -> NodeVerification:
+    spikes = (0, 0) if membrane else (int(np.sum(simulated != 0)), int(np.sum(lava != 0)))
+    return NodeVerification(name, lava.size, *spikes, int(differs.sum()), float(np.abs(simulated - lava).max()))
 
 
 def _differing_in_single(net: Network, data: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> int | None:
     if any(p.dtype != torch.float32 for p in net.parameters()):
         return None
     single = _simulate(copy.deepcopy(net).cpu(), data)
-    return sum(int(np.sum(single[name] != simulated[name])) for name in simulated)
+    spiking = [name for name in simulated if _kind(net, name) == "spikes"]
+    return sum(int(np.sum(single[name] != simulated[name])) for name in spiking)
 
 
 def _first(
@@ -233,55 +256,49 @@ def _first(
     data: dict[str, np.ndarray],
     simulated: dict[str, np.ndarray],
     lava: dict[str, np.ndarray],
+    differs: dict[str, np.ndarray],
     timeout: float,
     python: str | os.PathLike[str] | None,
 ) -> Difference:
-    differs = {name: np.argwhere(simulated[name] != lava[name]) for name in lava}
-    node = min((name for name in differs if len(differs[name])), key=lambda name: int(differs[name][0][0]))
-    step, sample, *neuron = (int(k) for k in differs[node][0])
+    places = {name: np.argwhere(where) for name, where in differs.items() if where.any()}
+    node = min(places, key=lambda name: int(places[name][0][0]))
+    step, sample, *rest = (int(k) for k in places[node][0])
+    neuron, net = tuple(rest), export.network
     cut = {name: values[: step + 1, sample : sample + 1] for name, values in data.items()}
-    v_simulator = float(_membrane_simulator(export.network, cut, node)[tuple(neuron)])
-    v_lava = float(_membrane_lava(export, cut, node, timeout, python)[tuple(neuron)])
-    v_th = float(_everywhere(export.network.neurons()[node].value("v_th"), export.network.shape(node))[tuple(neuron)])
-    return Difference(
-        node=node,
-        neuron=tuple(neuron),
-        step=step,
-        sample=sample,
-        spikes_simulator=bool(simulated[node][step, sample][tuple(neuron)]),
-        spikes_lava=bool(lava[node][step, sample][tuple(neuron)]),
-        v_simulator=v_simulator,
-        v_lava=v_lava,
-        v_th=v_th,
-        distance=min(abs(v_simulator - v_th), abs(v_lava - v_th)),
-    )
+    sent = float(simulated[node][step, sample][neuron]), float(lava[node][step, sample][neuron])
+    v_simulator = float(_compared_simulator(net, cut, node)[neuron])
+    v_lava = float(_compared_lava(export, cut, node, timeout, python)[neuron])
+    core = net.neurons()[node]
+    v_th, distance = None, abs(v_simulator - v_lava)
+    if "v_th" in core.core.parameters:
+        v_th = float(_everywhere(core.value("v_th"), net.shape(node))[neuron])
+        distance = min(abs(v_simulator - v_th), abs(v_lava - v_th))
+    return Difference(node, neuron, step, sample, *sent, v_simulator, v_lava, v_th, distance)
 
 
-def _membrane_simulator(net: Network, data: dict[str, np.ndarray], node: str) -> np.ndarray:
-    """Return the membrane [*shape] at the last step before reset: that step is run by neurons that do not reset."""
-    x = _tensors(net, data)
-    state: NetworkState | None = None
+def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) -> np.ndarray:
+    """Return what meets the threshold [*shape] at the last step: a local variable of the core's step."""
+    name = f"{node}.{FORMS[net.neurons()[node].core].compared}"
     with torch.no_grad():
-        if len(next(iter(x.values()))) > 1:
-            _, state = net({name: values[:-1] for name, values in x.items()})
-        without_reset = copy.deepcopy(net)
-        without_reset.neurons()[node].reset = None
-        _, _, values = without_reset.recorded({name: v[-1:] for name, v in x.items()}, state, [f"{node}.v"])
-    return values[f"{node}.v"].numpy()[0, 0]
+        _, _, values = net.recorded(_tensors(net, data), None, [name])
+    return values[name].numpy()[-1, 0]
 
 
-def _membrane_lava(
+def _compared_lava(
     export: LavaExport, data: dict[str, np.ndarray], node: str, timeout: float, python: str | os.PathLike[str] | None
 ) -> np.ndarray:
-    """Return the same of Lava, from its voltage a step earlier and its current now."""
+    """Return the same of Lava, from what its variables are at this step and the one before."""
     population = export.graph.population(node)
     sources = {s.name: lava_layout(data[s.name], len(s.shape)) for s in export.graph.sources}
-    pairs = ((node, "v"), (node, "u"))
-    traces = run_graph(export.graph, Request(sources, (node,), pairs), timeout=timeout, python=python).traces
-    now = population.latency + len(next(iter(sources.values()))) - 1
-    v, u = traces[node, "v"][now - 1, 0], traces[node, "u"][now, 0]
-    membrane = (v * (1.0 - population.dv) + u + population.bias) * export.scale[node]
-    return lava_layout(membrane, membrane.ndim)
+    variables, value = VARIABLES[population.process]
+    request = Request(sources, (node,), tuple((node, variable) for variable in variables))
+    done = run_graph(export.graph, request, timeout=timeout, python=python)
+    seen = {variable: done.traces[node, variable][:, 0] for variable in variables}
+    compared = value(population, seen, population.latency + len(next(iter(sources.values()))) - 1)
+    if variables == ("residue",):
+        compared = compared + done.sent[node][-1, 0]
+    compared = compared * export.scale[node]
+    return lava_layout(compared, compared.ndim)
 
 
 def _everywhere(value: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -101,10 +101,10 @@ def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path,
         data = {name: values[:, sample] for name, values in request.inputs.items()}
         processes = parts.graph.build(graph, data, request.record, request.monitor)
         processes.run()
-        spikes = {name: processes.spikes(name) for name in request.record}
+        sent = {name: processes.sent(name) for name in request.record}
         traces = {pair: processes.trace(*pair) for pair in request.monitor}
         processes.stop()
-        parts.exchange.write_sample(folder / f"sample-{sample}.npz", request, spikes, traces)
+        parts.exchange.write_sample(folder / f"sample-{sample}.npz", request, sent, traces)
     except BaseException:
         events.send_exception(f"sample {sample}")
         os._exit(1)

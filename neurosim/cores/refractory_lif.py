@@ -1,0 +1,37 @@
+"""Leaky integrate-and-fire that rests after a spike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurosim.cores.core import core, seconds
+from neurosim.cores.language import where
+from neurosim.cores.leaky_integrator import leaky_integrator
+
+
+@core(parameters=dict(tau_mem=seconds(20e-3), t_ref=seconds(2e-3), v_th=1.0, v_reset=0.0, r=1.0), state=("v", "wait"))
+def refractory_lif(
+    i: Any,
+    v: Any,
+    wait: Any,
+    *,
+    alpha_mem: Any,
+    t_ref: Any,
+    v_th: Any,
+    v_reset: Any,
+    r: Any,
+    dt: Any,
+    spike: Any,
+    reset: Any,
+) -> tuple[Any, ...]:
+    """`lif` whose membrane stands still for `t_ref` after a spike: input in that time is lost (Lava ``LIFRefractory``).
+
+    `wait` is the time still to rest, s; `t_ref` counts in whole steps, rounded. A resting neuron does not fire,
+    whatever its membrane. The float model of lava-nc 0.10 (BSD-3) without a synaptic current.
+    """
+    resting = wait > 0.5 * dt
+    driven, _ = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)
+    u = where(resting, v, driven)
+    z = spike(where(resting, -1.0, u - v_th))
+    left = where(resting, wait - dt, wait)
+    return z, reset(u, z, to=v_reset, by=v_th), where(reset.gate(z), t_ref, left)

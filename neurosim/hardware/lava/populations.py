@@ -1,0 +1,156 @@
+"""Which process of Lava is which core, and with what arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neurosim import cores
+from neurosim.cores import Core
+from neurosim.cores.cuba_integrator import cuba_integrator
+from neurosim.neurons import Neuron
+
+Arguments = Mapping[str, np.ndarray]
+_ONE = np.ones(())
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a core looks on Lava.
+
+    Attributes
+    ----------
+    process : str
+        Class of lava-nc.
+    arguments : callable
+        From the neurons to the arguments of the constructor, thresholds and all, in units of the membrane.
+    gain : callable
+        From the neurons to what a current is multiplied by on its way into the membrane.
+    levels : tuple of str
+        Arguments that are levels of the membrane, and so shrink with the scale of the membrane.
+    compared : str
+        Local variable of the step that meets the threshold, or is sent.
+    bias : bool
+        Whether the process has a bias that acts on the membrane at once and leaves no trace elsewhere.
+    own_bias : bool
+        Whether the core has a bias of its own, added once.
+    single : tuple of (str, str)
+        Arguments of which a population has one, and the parameters that they are made of.
+    scalable : bool
+        Whether the membrane may have another scale in each neuron.
+    """
+
+    process: str
+    arguments: Callable[[Neuron], dict[str, np.ndarray]]
+    gain: Callable[[Neuron], np.ndarray]
+    levels: tuple[str, ...] = ()
+    compared: str = "u"
+    bias: bool = False
+    own_bias: bool = False
+    single: tuple[tuple[str, str], ...] = ()
+    scalable: bool = True
+
+
+def number(value: float | torch.Tensor) -> np.ndarray:
+    """Return a value of neurons as float64."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().double().cpu().numpy()
+    return np.asarray(value, dtype=np.float64)
+
+
+def steps_of_rest(neuron: Neuron) -> np.ndarray:
+    """Return the refractory time in steps, rounded as the core counts them."""
+    return np.maximum(np.ceil(number(neuron.value("t_ref")) / neuron.dt - 0.5), 0.0)
+
+
+def _leak(neuron: Neuron, name: str) -> np.ndarray:
+    return _ONE - number(neuron.decay(name))
+
+
+def _r(neuron: Neuron) -> np.ndarray:
+    return number(neuron.value("r"))
+
+
+def _leaky(neuron: Neuron) -> np.ndarray:
+    return _leak(neuron, "tau_mem") * _r(neuron)
+
+
+def _unit(neuron: Neuron) -> np.ndarray:
+    return _ONE
+
+
+def _membrane(tau_syn: bool, leaky: bool, fires: bool) -> Callable[[Neuron], dict[str, np.ndarray]]:
+    def arguments(neuron: Neuron) -> dict[str, np.ndarray]:
+        return {
+            "du": _leak(neuron, "tau_syn") if tau_syn else _ONE,
+            "dv": _leak(neuron, "tau_mem") if leaky else np.zeros(()),
+            "vth": number(neuron.value("v_th")) if fires else np.asarray(np.inf),
+        }
+
+    return arguments
+
+
+def _refractory(neuron: Neuron) -> dict[str, np.ndarray]:
+    return {**_membrane(False, True, True)(neuron), "refractory_period": steps_of_rest(neuron)}
+
+
+def _ternary(neuron: Neuron) -> dict[str, np.ndarray]:
+    plain = _membrane(False, True, False)(neuron)
+    thresholds = {"vth_hi": number(neuron.value("v_th")), "vth_lo": number(neuron.value("v_low"))}
+    return {"du": plain["du"], "dv": plain["dv"], **thresholds}
+
+
+def _adaptive(neuron: Neuron) -> dict[str, np.ndarray]:
+    theta = np.nextafter(number(neuron.value("v_th")), np.inf)  # Lava fires at the threshold, the core above it
+    return {
+        "delta_i": _leak(neuron, "tau_syn"),
+        "delta_v": _leak(neuron, "tau_mem"),
+        "delta_theta": _leak(neuron, "tau_adapt"),
+        "delta_r": _leak(neuron, "tau_refr"),
+        "theta_0": theta,
+        "theta": theta,
+        "theta_step": number(neuron.value("step")),
+    }
+
+
+def _resonating(neuron: Neuron) -> dict[str, np.ndarray]:
+    return {
+        "period": 1.0 / (number(neuron.value("f_osc")) * neuron.dt),
+        "alpha": _leak(neuron, "tau_mem"),
+        "vth": np.nextafter(number(neuron.value("v_th")), np.inf),
+    }
+
+
+def _changes(cumulative: bool) -> Callable[[Neuron], dict[str, np.ndarray]]:
+    def arguments(neuron: Neuron) -> dict[str, np.ndarray]:
+        return {"vth": number(neuron.value("v_th")), "cum_error": np.asarray(float(cumulative))}
+
+    return arguments
+
+
+FORMS: dict[Core, Form] = {
+    cores.lif: Form("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
+    cores.integrate_and_fire: Form("LIF", _membrane(False, False, True), _r, ("vth",), bias=True),
+    cores.cubalif: Form("LIF", _membrane(True, True, True), _leaky, ("vth",)),
+    cores.leaky_integrator: Form("LIF", _membrane(False, True, False), _leaky, bias=True),
+    cuba_integrator: Form("LIF", _membrane(True, True, False), _leaky),
+    cores.refractory_lif: Form(
+        "LIFRefractory", _refractory, _leaky, ("vth",), bias=True, single=(("refractory_period", "t_ref"),)
+    ),
+    cores.ternary_lif: Form("TernaryLIF", _ternary, _leaky, ("vth_hi", "vth_lo"), bias=True),
+    cores.atrlif: Form(
+        "ATRLIF", _adaptive, _leaky, ("theta_0", "theta"), single=(("theta_step", "step"),), scalable=False
+    ),
+    cores.resonate_and_fire: Form("RF", _resonating, _r, ("vth",), compared="real"),
+    cores.resonate_and_fire_izhikevich: Form("RF_IZ", _resonating, _r, ("vth",), compared="imaginary", scalable=False),
+    cores.sigma: Form("Sigma", lambda neuron: {}, _unit, compared="held"),
+    cores.delta: Form("Delta", _changes(False), _unit, ("vth",), compared="change"),
+    cores.sigma_delta: Form("SigmaDelta", _changes(False), _unit, ("vth",), compared="change", own_bias=True),
+    cores.sigma_delta_cumulative: Form("SigmaDelta", _changes(True), _unit, ("vth",), compared="change", own_bias=True),
+}
+KNOWN = "IF, LIF, CubaLIF, LI, or a core of Lava's own such as atrlif"
+GRADED = (cores.ternary_lif, cores.delta, cores.sigma, cores.sigma_delta, cores.sigma_delta_cumulative)
+READ_OUT = (cores.leaky_integrator, cuba_integrator)
