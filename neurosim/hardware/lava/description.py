@@ -60,6 +60,9 @@ class Dense:
     ----------
     delay : numpy.ndarray of int64
         Zero-dimensional, or [out, in] where synapses have delays of their own.
+    exponent, bits, signs
+        For fixed-point models: the power of two that sums are multiplied by, the bits of a weight, and
+        ``"excitatory"``, ``"inhibitory"`` or ``"mixed"``.
     """
 
     name: str
@@ -67,6 +70,9 @@ class Dense:
     target: str
     weight: np.ndarray
     delay: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
+    exponent: int = 0
+    bits: int = 8
+    signs: str = "mixed"
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Sparse:
         Neurons (after, before).
     after, before, delay : numpy.ndarray of int64
         One for each connection; `delay` may be zero-dimensional.
+    exponent, bits, signs
+        As in `Dense`.
     """
 
     name: str
@@ -89,6 +97,9 @@ class Sparse:
     before: np.ndarray
     weight: np.ndarray
     delay: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
+    exponent: int = 0
+    bits: int = 8
+    signs: str = "mixed"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from neurosim.hardware.lava import description
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
+from neurosim.hardware.lava.integers import is_integer, map_integers
 from neurosim.hardware.lava.mapping import lava_layout, map_network
 from neurosim.hardware.lava.populations import READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, run_graph
@@ -37,7 +38,8 @@ class LavaRun:
         population that is only read out. Step t is that of the simulator: the steps that Lava's connections take are
         removed.
     traces : dict of str to numpy.ndarray
-        float64 [T, B, *shape] by ``"population.v"``: the membrane after reset.
+        float64 [T, B, *shape] by ``"population.v"`` and ``"population.u"``: the membrane after reset and the current
+        that acts on it; of fixed-point neurons the whole numbers themselves.
     python : str
         Version of the Python that ran Lava.
     seconds : float
@@ -52,7 +54,7 @@ class LavaRun:
 
 @dataclass(frozen=True, eq=False)
 class LavaExport:
-    """A network that Lava's floating-point processes can hold exactly. Made by `to_lava`.
+    """A network that Lava's processes can hold exactly. Made by `to_lava`.
 
     Attributes
     ----------
@@ -120,7 +122,8 @@ class LavaExport:
         x : Tensor or array [T, B, ...], or mapping of input name to such
             Input.
         record : sequence of str, optional
-            Populations whose output is returned, and ``"population.v"`` for membranes; all outputs if left out.
+            Populations whose output is returned, and ``"population.v"`` and ``"population.u"`` for states; all outputs
+            if left out.
         timeout : float
             Seconds for the whole run. When they are over the group is killed.
         python : path, optional
@@ -138,20 +141,28 @@ class LavaExport:
             When lava-nc is missing, Lava fails or the time is over. Nothing is left running.
         """
         names = [population.name for population in self.graph.populations] if record is None else list(record)
-        membranes = self._populations([name[:-2] for name in names if name.endswith(".v")])
-        sending = self._populations([name for name in names if not name.endswith(".v")])
-        read_out = [name for name in sending if self.network.neurons()[name].core in READ_OUT]
+        states = [name.rpartition(".") for name in names if "." in name]
+        wrong = [f"{node}.{variable}" for node, _, variable in states if variable not in ("u", "v")]
+        if wrong:
+            raise InputError(f"cannot record {wrong}; of a population the current u and the voltage v can be recorded.")
+        self._populations([node for node, _, _ in states])
+        sending = self._populations([name for name in names if "." not in name])
+        cores_of = {name: neuron.core for name, neuron in self.network.neurons().items()}
+        read_out = [name for name in sending if cores_of[name] in READ_OUT]
         record_of = tuple(name for name in sending if name not in read_out)
-        monitor = tuple((name, "v") for name in dict.fromkeys((*membranes, *read_out)))
+        monitor = tuple(dict.fromkeys([*((n, v) for n, _, v in states), *((n, "v") for n in read_out)]))
         data = self._data(x)
         done = run_graph(self.graph, Request(data, record_of, monitor), timeout=timeout, python=python)
         steps = next(iter(data.values())).shape[0]
-        volts = {}
-        for name, _ in monitor:
+        seen = {}
+        for name, variable in monitor:
             first = self.graph.population(name).latency
-            volts[name] = self._back(name, done.traces[name, "v"][first : first + steps] * self.scale[name])
-        outputs = {n: volts[n] if n in read_out else self._back(n, done.sent[n]) for n in sending}
-        return LavaRun(outputs, {f"{name}.v": volts[name] for name in membranes}, done.python, done.seconds)
+            seen[name, variable] = self._back(name, done.traces[name, variable][first : first + steps])
+        scale = {n: lava_layout(s, s.ndim) for n, s in self.scale.items()}
+        outputs = {n: seen[n, "v"] * scale[n] if n in read_out else self._back(n, done.sent[n]) for n in sending}
+        factor = {} if self.graph.model == "fixed_pt" else scale
+        traces = {f"{n}.{v}": seen[n, v] * factor.get(n, 1.0) for n, _, v in states}
+        return LavaRun(outputs, traces, done.python, done.seconds)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the graph as one npz file, whole or not at all; `neurosim.hardware.lava.description.read` reads it."""
@@ -171,11 +182,18 @@ class LavaExport:
     def _data(self, x: Data) -> dict[str, np.ndarray]:
         """Return the input of each source [T, B, *Lava shape], checked."""
         data = as_arrays(self.network, x)
+        if self.graph.model == "fixed_pt":
+            broken = [name for name, values in data.items() if np.any(values % 1)]
+            if broken:
+                raise InputError(f"x for {broken} holds parts of a whole; fixed-point models take whole numbers.")
         return {source.name: lava_layout(data[source.name], len(source.shape)) for source in self.graph.sources}
 
 
 def to_lava(net: Network) -> LavaExport:
-    """Export a network to the floating-point processes of lava-nc, exactly.
+    """Export a network to the processes of lava-nc, exactly.
+
+    An integer network, all of Loihi's neuron (`neurosim.hardware.loihi`), becomes a graph of fixed-point models, bit
+    for bit; any other becomes one of floating-point models.
 
     Parameters
     ----------
@@ -210,7 +228,7 @@ def to_lava(net: Network) -> LavaExport:
             f"to_lava takes a Network; got {type(net).__name__}. Build one with ns.Sequential or ns.Network."
         )
     double = copy.deepcopy(net).double().cpu()
-    mapped = map_network(double)
+    mapped = map_integers(double) if is_integer(double) else map_network(double)
     return LavaExport(double, mapped.graph, mapped.scale)
 
 

@@ -26,7 +26,6 @@ PLACES = {
     **dict.fromkeys(("Delta", "Sigma", "SigmaDelta"), "sdn"),
 }
 GRADED = frozenset(("TernaryLIF", "Delta", "Sigma", "SigmaDelta"))  # send values, not spikes of 0 and 1
-_WHOLE = ("refractory_period", "reset_interval", "reset_offset", "cum_error")
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,8 @@ def build(
     from lava.proc.monitor.process import Monitor
 
     steps = graph.latency + len(next(iter(data.values())))
-    sources = {s.name: Ring(data=_columns(data[s.name], steps)) for s in graph.sources}
+    kind = int if graph.model == "fixed_pt" else float
+    sources = {s.name: Ring(data=_columns(data[s.name], steps).astype(kind)) for s in graph.sources}
     neurons = {p.name: _neurons(p) for p in graph.populations}
     outputs = {name: process.s_out for name, process in (*sources.items(), *neurons.items())}
     graded = {name: GRADED_BITS for name, values in data.items() if not _is_binary(values)}
@@ -143,7 +143,8 @@ def build(
     flat: list[description.Dense | description.Sparse] = [*graph.dense, *graph.sparse]
     for item in flat:
         bits = graded.get(item.source, 0)
-        process = _sparse(item, bits) if isinstance(item, description.Sparse) else _dense(item, bits)
+        options = _options(item, bits, graph.model)
+        process = _sparse(item, options) if isinstance(item, description.Sparse) else _dense(item, options)
         connections[item.name] = process
         _flat(outputs[item.source]).connect(process.s_in)
         _shaped(process.a_out, shapes[item.target]).connect(_input(neurons[item.target]))
@@ -169,7 +170,7 @@ def build(
 
 def _neurons(population: description.Population) -> Any:
     module = importlib.import_module(f"lava.proc.{PLACES[population.process]}.process")
-    arguments = {key: _value(value, whole=key in _WHOLE) for key, value in population.arguments.items()}
+    arguments = {key: value if value.ndim else value.item() for key, value in population.arguments.items()}
     named = {"name": population.name} if population.process in ("LIF", "LIFReset") else {}
     return getattr(module, population.process)(shape=population.shape, **arguments, **named)
 
@@ -179,16 +180,26 @@ def _input(process: Any) -> Any:
     return process.a_in if hasattr(process, "a_in") else process.a_real_in
 
 
-def _dense(item: description.Dense, bits: int) -> Any:
+def _options(item: description.Dense | description.Sparse, bits: int, model: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"num_message_bits": bits, "name": item.name}
+    if model == "fixed_pt":
+        from lava.utils.weightutils import SignMode
+
+        signs = SignMode[item.signs.upper()]
+        options |= {"weight_exp": item.exponent, "num_weight_bits": item.bits, "sign_mode": signs}
+    return options
+
+
+def _dense(item: description.Dense, options: dict[str, Any]) -> Any:
     from lava.proc.dense.process import DelayDense, Dense
 
     if item.delay.any():
         delays = item.delay.astype(int) if item.delay.ndim else int(item.delay)
-        return DelayDense(weights=item.weight, delays=delays, num_message_bits=bits, name=item.name)
-    return Dense(weights=item.weight, num_message_bits=bits, name=item.name)
+        return DelayDense(weights=item.weight, delays=delays, **options)
+    return Dense(weights=item.weight, **options)
 
 
-def _sparse(item: description.Sparse, bits: int) -> Any:
+def _sparse(item: description.Sparse, options: dict[str, Any]) -> Any:
     from lava.proc.sparse.process import DelaySparse, Sparse
     from scipy.sparse import csr_matrix
 
@@ -198,8 +209,8 @@ def _sparse(item: description.Sparse, bits: int) -> Any:
         steps = np.broadcast_to(item.delay, item.weight.shape)
         late = steps > 0  # Lava takes what is not stored for no delay
         delays = csr_matrix((steps[late].astype(int), (item.after[late], item.before[late])), shape=item.shape)
-        return DelaySparse(weights=weights, delays=delays, num_message_bits=bits, name=item.name)
-    return Sparse(weights=weights, num_message_bits=bits, name=item.name)
+        return DelaySparse(weights=weights, delays=delays, **options)
+    return Sparse(weights=weights, **options)
 
 
 def _conv(item: description.Conv, shape: tuple[int, ...], bits: int) -> Any:
@@ -248,12 +259,6 @@ def _from_image(port: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) == 1:
         return _flat(port)
     return port.reshape((shape[1], shape[0])).transpose([1, 0])
-
-
-def _value(array: np.ndarray, whole: bool) -> Any:
-    if array.ndim:
-        return array
-    return int(array) if whole else float(array)
 
 
 def _columns(data: np.ndarray, steps: int) -> np.ndarray:

@@ -31,13 +31,17 @@ class Mapped:
 
 
 @dataclass
-class _Problems:
+class Problems:
+    """What is found, told at once."""
+
     found: list[str] = field(default_factory=list)
 
     def add(self, where: str, what: str) -> None:
+        """Note a problem of a node or an edge."""
         self.found.append(f"{where}: {what}")
 
     def raise_if_any(self) -> None:
+        """Raise an `ExportError` that lists all that was found, if anything was."""
         if self.found:
             listed = "\n".join(f"  - {problem}" for problem in self.found)
             raise ExportError(f"Lava cannot hold this network:\n{listed}")
@@ -51,16 +55,16 @@ def map_network(net: Network) -> Mapped:
     ExportError
         With all that Lava cannot hold: node or edge, field, value, what to change.
     """
-    problems = _Problems()
+    problems = Problems()
     for name, node in net.populations().items():
         _check_population(name, node, problems)
     whole = [_check_edge(net, edge, problems) for edge in net.edges]
     lowered = [
         lower(e, net.shape(e.source), net.shape(e.target)) for e, good in zip(net.edges, whole, strict=True) if good
     ]
-    latency = _latency(net, lowered, problems)
-    _check_connected(net, problems)
-    delays = {low.edge.name: extra_delay(latency, _way(low)) for low in lowered} if latency else {}
+    latency = find_latency(net, lowered, problems)
+    check_connected(net, problems)
+    delays = {low.edge.name: extra_delay(latency, way_of(low)) for low in lowered} if latency else {}
     lowered = [
         as_connections(low, net.shape(low.edge.source))
         if isinstance(low.maps, Kernel) and delays.get(low.edge.name)
@@ -106,7 +110,7 @@ def lava_layout(values: np.ndarray, dimensions: int) -> np.ndarray:
     return values.transpose(*range(values.ndim - 3), -1, -2, -3)
 
 
-def _check_population(name: str, neuron: Population, problems: _Problems) -> None:
+def _check_population(name: str, neuron: Population, problems: Problems) -> None:
     where = f"node {name!r}"
     if not isinstance(neuron, Neuron):
         kind = type(neuron).__name__
@@ -152,7 +156,7 @@ _LEVELS = (
 )
 
 
-def _check_edge(net: Network, edge: Connection, problems: _Problems) -> bool:
+def _check_edge(net: Network, edge: Connection, problems: Problems) -> bool:
     """Return whether the maps of an edge can be lowered."""
     where = f"edge {edge.name!r}"
     good = True
@@ -185,14 +189,16 @@ def _check_edge(net: Network, edge: Connection, problems: _Problems) -> bool:
     return good
 
 
-def _way(lowered: Lowered) -> Way:
+def way_of(lowered: Lowered) -> Way:
+    """Return an edge as far as time is concerned."""
     edge = lowered.edge
     return Way(edge.name, edge.source, edge.target, lowered.shortest)
 
 
-def _latency(net: Network, lowered: Sequence[Lowered], problems: _Problems) -> dict[str, int]:
+def find_latency(net: Network, lowered: Sequence[Lowered], problems: Problems) -> dict[str, int]:
+    """Return the Lava step at which data arrive, node by node; nothing where a cycle is too fast."""
     try:
-        return latencies(net.inputs, list(net.populations()), [_way(low) for low in lowered])
+        return latencies(net.inputs, list(net.populations()), [way_of(low) for low in lowered])
     except Cycle as cycle:
         path = " -> ".join([cycle.ways[0].source, *(way.target for way in cycle.ways)])
         steps, needed = sum(way.delay for way in cycle.ways), len(cycle.ways)
@@ -204,7 +210,8 @@ def _latency(net: Network, lowered: Sequence[Lowered], problems: _Problems) -> d
         return {}
 
 
-def _check_connected(net: Network, problems: _Problems) -> None:
+def check_connected(net: Network, problems: Problems) -> None:
+    """Note it where a network falls into parts."""
     group = {name: name for name in (*net.inputs, *net.populations())}
     for edge in net.edges:
         one, other = group[edge.source], group[edge.target]
@@ -232,7 +239,7 @@ class _Gain:
 
     @classmethod
     def of(
-        cls, neuron: Neuron, shape: tuple[int, ...], name: str, lowered: Sequence[Lowered], problems: _Problems
+        cls, neuron: Neuron, shape: tuple[int, ...], name: str, lowered: Sequence[Lowered], problems: Problems
     ) -> _Gain:
         one, form = np.ones(()), FORMS[neuron.core]
         gain = form.gain(neuron)
@@ -268,7 +275,7 @@ def _population(
     form = FORMS[neuron.core]
 
     def on_lava(value: np.ndarray) -> np.ndarray:
-        value = np.asarray(value, dtype=np.float64)
+        value = np.asarray(value)
         return (
             value if value.ndim == 0 else np.ascontiguousarray(lava_layout(np.broadcast_to(value, shape), len(shape)))
         )
@@ -361,20 +368,14 @@ def _conv(ends: tuple[str, str, str], kernel: Kernel, gain: _Gain) -> descriptio
         per_channel = _per_channel(factor, kernel)
         assert per_channel is not None  # else the gain went into the threshold
         factor = per_channel.reshape(-1, 1, 1, 1)
-    weight = factor * kernel.weight
-    return description.Conv(
-        *ends,
-        weight=np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)),  # Lava convolves, torch correlates
-        stride=_width_height(kernel.stride),
-        padding=_width_height(kernel.padding),
-        dilation=_width_height(kernel.dilation),
-        groups=kernel.groups,
-    )
+    return conv_on_lava(ends, kernel, factor * kernel.weight)
 
 
-def _width_height(pair: tuple[int, ...]) -> tuple[int, int]:
-    height, width = pair
-    return width, height
+def conv_on_lava(ends: tuple[str, str, str], kernel: Kernel, weight: np.ndarray) -> description.Conv:
+    """Return a convolution with these weights [out, in, kh, kw] in Lava's layout, flipped: torch correlates."""
+    stride, padding, dilation = ((width, height) for height, width in (kernel.stride, kernel.padding, kernel.dilation))
+    flipped = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1))
+    return description.Conv(*ends, flipped, stride, padding, dilation, kernel.groups)
 
 
 def _shown(value: np.ndarray) -> str:

@@ -94,7 +94,7 @@ def _membrane(tau_syn: bool, leaky: bool, fires: bool) -> Callable[[Neuron], dic
 
 
 def _refractory(neuron: Neuron) -> dict[str, np.ndarray]:
-    return {**_membrane(False, True, True)(neuron), "refractory_period": steps_of_rest(neuron)}
+    return {**_membrane(False, True, True)(neuron), "refractory_period": steps_of_rest(neuron).astype(np.int64)}
 
 
 def _ternary(neuron: Neuron) -> dict[str, np.ndarray]:
@@ -126,7 +126,7 @@ def _resonating(neuron: Neuron) -> dict[str, np.ndarray]:
 
 def _changes(cumulative: bool) -> Callable[[Neuron], dict[str, np.ndarray]]:
     def arguments(neuron: Neuron) -> dict[str, np.ndarray]:
-        return {"vth": number(neuron.value("v_th")), "cum_error": np.asarray(float(cumulative))}
+        return {"vth": number(neuron.value("v_th")), "cum_error": np.asarray(int(cumulative))}
 
     return arguments
 
@@ -153,4 +153,4 @@ FORMS: dict[Core, Form] = {
 }
 KNOWN = "IF, LIF, CubaLIF, LI, or a core of Lava's own such as atrlif"
 GRADED = (cores.ternary_lif, cores.delta, cores.sigma, cores.sigma_delta, cores.sigma_delta_cumulative)
-READ_OUT = (cores.leaky_integrator, cuba_integrator)
+READ_OUT = (cores.leaky_integrator, cuba_integrator, cores.loihi_integrator)

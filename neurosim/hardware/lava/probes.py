@@ -17,6 +17,13 @@ def _membrane(population: Population, seen: Traces, now: int) -> np.ndarray:
     return np.asarray(seen["v"][now - 1] * kept + seen["u"][now] + population.argument("bias_mant"))
 
 
+def _whole(population: Population, seen: Traces, now: int) -> np.ndarray:
+    before = seen["v"][now - 1].astype(np.int64)
+    kept = np.sign(before) * ((np.abs(before) * (4096 - population.argument("dv").astype(np.int64))) >> 12)
+    bias = population.argument("bias_mant").astype(np.int64) << population.argument("bias_exp").astype(np.int64)
+    return np.clip(kept + seen["u"][now].astype(np.int64) + bias, 1 - (1 << 23), (1 << 23) - 1)
+
+
 def _unless_resting(population: Population, seen: Traces, now: int) -> np.ndarray:
     resting = seen["refractory_period_end"][now - 1] >= now + 1  # Lava counts its steps from 1
     return np.where(resting, seen["v"][now - 1], _membrane(population, seen, now))
@@ -37,6 +44,7 @@ def _state(name: str) -> Value:
     return lambda population, seen, now: seen[name][now]
 
 
+WHOLE: tuple[tuple[str, ...], Value] = (("v", "u"), _whole)  # of fixed-point neurons
 VARIABLES: dict[str, tuple[tuple[str, ...], Value]] = {
     "LIF": (("v", "u"), _membrane),
     "LIFReset": (("v", "u"), _membrane),

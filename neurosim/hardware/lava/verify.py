@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import Data, LavaExport, as_arrays, to_lava
+from neurosim.hardware.lava.integers import is_integer
 from neurosim.hardware.lava.mapping import lava_layout
 from neurosim.hardware.lava.populations import FORMS, GRADED, READ_OUT
-from neurosim.hardware.lava.probes import VARIABLES
+from neurosim.hardware.lava.probes import VARIABLES, WHOLE
 from neurosim.hardware.lava.runner import run_graph
 from neurosim.network import Network
 
@@ -37,6 +39,8 @@ class NodeVerification:
         Where the two send different values: spikes exactly, graded ones and membranes beyond 1e-9 of the largest.
     largest : float
         Largest difference.
+    states_differing : int or None
+        For fixed-point models: how many currents u and voltages v differ, of all steps, samples and neurons.
     """
 
     name: str
@@ -45,11 +49,12 @@ class NodeVerification:
     spikes_lava: int
     differing: int
     largest: float
+    states_differing: int | None = None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first value that only one of the two sends; everything after it may be its consequence.
+    """The first value that only one of the two sends, or holds; everything after it may be its consequence.
 
     Attributes
     ----------
@@ -64,7 +69,8 @@ class Difference:
     v_simulator, v_lava : float
         Membrane before reset, or what else the core compares with its threshold.
     v_th : float or None
-        Threshold; None where there is none.
+        Threshold; None where there is none. Of a fixed-point neuron all three are whole numbers, the threshold 64
+        times its mantissa.
     distance : float
         The smaller of the two distances from the threshold, or between the two. About 1e-16 speaks of rounding: the
         two sum in different orders. Anything much larger speaks of a wrong export.
@@ -122,8 +128,8 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether no spike differs."""
-        return self.spikes_differing == 0
+        """Whether nothing differs: no spike, and no state where states were compared."""
+        return self.spikes_differing == 0 and not any(node.states_differing for node in self.nodes)
 
     def to_json(self) -> str:
         """Return all of it as JSON text."""
@@ -137,6 +143,7 @@ class Verification:
         )
         rows = [
             f"  {n.name}: {n.differing} differ; {n.spikes_simulator} spikes in the simulator, {n.spikes_lava} on Lava"
+            + ("" if n.states_differing is None else f"; {n.states_differing} of {2 * n.compared} states differ")
             for n in self.nodes
         ]
         first = self.first_difference
@@ -154,6 +161,9 @@ def verify(
     net: Network, x: Data, *, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
 ) -> Verification:
     """Export a network to Lava, run it there and in the simulator, and compare every spike of every population.
+
+    An integer network of Loihi neurons runs on Lava's fixed-point models, and every current and voltage is compared as
+    well, bit for bit. All others run on the floating-point models.
 
     Both compute in double precision: rounding in single precision could move a spike whose membrane comes within 1e-7
     of the threshold, and would hide whether the graph is right.
@@ -191,24 +201,31 @@ def compare(
 ) -> Verification:
     """Compare an export made before with the network it was made of; see `verify`."""
     data = as_arrays(export.network, x)
-    lava = export.run(data, timeout=timeout, python=python)
-    simulated = _simulate(export.network, data)
-    differs = {name: _differs(export, name, simulated[name], sent) for name, sent in lava.outputs.items()}
-    nodes = tuple(
-        _node(name, simulated[name], sent, differs[name], _kind(export.network, name) == "membrane")
-        for name, sent in lava.outputs.items()
-    )
+    names = list(export.network.neurons())
+    whole = export.graph.model == "fixed_pt"
+    states = [f"{name}.{variable}" for name in names for variable in ("u", "v")] if whole else []
+    lava = export.run(data, record=[*names, *states], timeout=timeout, python=python)
+    simulated = _simulate(export.network, data, states)
+    sends_other = {name: _differs(export, name, simulated[name], lava.outputs[name]) for name in names}
+    differs, nodes = dict(sends_other), []
+    for name in names:
+        other = [simulated[s] != lava.traces[s] for s in states if s.rpartition(".")[0] == name]
+        node = _node(name, simulated[name], lava.outputs[name], sends_other[name], _kind(export.network, name))
+        if other:
+            node = dataclasses.replace(node, states_differing=sum(int(o.sum()) for o in other))
+            differs[name] = sends_other[name] | other[0] | other[1]
+        nodes.append(node)
     steps, samples = next(iter(data.values())).shape[:2]
-    differing = sum(node.differing for node in nodes)
-    spiking = [name for name in lava.outputs if _kind(export.network, name) != "membrane"]
+    spiking = [name for name in names if _kind(export.network, name) != "membrane"]
+    first = any(where.any() for where in differs.values())
     return Verification(
         steps=steps,
         samples=samples,
         spikes_compared=sum(node.compared for node in nodes),
         spikes=sum(int(np.sum((simulated[name] != 0) & (lava.outputs[name] != 0))) for name in spiking),
-        spikes_differing=differing,
-        nodes=nodes,
-        first_difference=_first(export, data, simulated, lava.outputs, differs, timeout, python) if differing else None,
+        spikes_differing=sum(node.differing for node in nodes),
+        nodes=tuple(nodes),
+        first_difference=_first(export, data, simulated, lava.outputs, differs, timeout, python) if first else None,
         spikes_differing_float32=_differing_in_single(net, data, simulated),
         python=lava.python,
         seconds_lava=lava.seconds,
@@ -221,13 +238,13 @@ def _kind(net: Network, name: str) -> str:
 
 
 def _differs(export: LavaExport, name: str, simulated: np.ndarray, lava: np.ndarray) -> np.ndarray:
-    if _kind(export.network, name) == "spikes":
+    if _kind(export.network, name) == "spikes" or export.graph.model == "fixed_pt":
         return np.asarray(simulated != lava)
     return np.asarray(np.abs(simulated - lava) > _ROUNDING * max(1.0, float(np.abs(simulated).max())))
 
 
-def _simulate(net: Network, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    names = list(net.neurons())
+def _simulate(net: Network, data: dict[str, np.ndarray], states: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    names = [*net.neurons(), *states]
     with torch.no_grad():
         _, _, values = net.recorded(_tensors(net, data), None, names)
     return {name: values[name].numpy() for name in names}
@@ -238,13 +255,13 @@ def _tensors(net: Network, data: dict[str, np.ndarray]) -> dict[str, torch.Tenso
     return {name: torch.from_numpy(values).to(dtype) for name, values in data.items()}
 
 
-def _node(name: str, simulated: np.ndarray, lava: np.ndarray, differs: np.ndarray, membrane: bool) -> NodeVerification:
-    spikes = (0, 0) if membrane else (int(np.sum(simulated != 0)), int(np.sum(lava != 0)))
+def _node(name: str, simulated: np.ndarray, lava: np.ndarray, differs: np.ndarray, kind: str) -> NodeVerification:
+    spikes = (0, 0) if kind == "membrane" else (int(np.sum(simulated != 0)), int(np.sum(lava != 0)))
     return NodeVerification(name, lava.size, *spikes, int(differs.sum()), float(np.abs(simulated - lava).max()))
 
 
 def _differing_in_single(net: Network, data: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> int | None:
-    if any(p.dtype != torch.float32 for p in net.parameters()):
+    if any(p.dtype != torch.float32 for p in net.parameters()) or is_integer(net):
         return None
     single = _simulate(copy.deepcopy(net).cpu(), data)
     spiking = [name for name in simulated if _kind(net, name) == "spikes"]
@@ -272,13 +289,14 @@ def _first(
     v_th, distance = None, abs(v_simulator - v_lava)
     if "v_th" in core.core.parameters:
         v_th = float(_everywhere(core.value("v_th"), net.shape(node))[neuron])
+        v_th *= 64.0 if export.graph.model == "fixed_pt" else 1.0
         distance = min(abs(v_simulator - v_th), abs(v_lava - v_th))
     return Difference(node, neuron, step, sample, *sent, v_simulator, v_lava, v_th, distance)
 
 
 def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) -> np.ndarray:
     """Return what meets the threshold [*shape] at the last step: a local variable of the core's step."""
-    name = f"{node}.{FORMS[net.neurons()[node].core].compared}"
+    name = f"{node}.{'voltage' if is_integer(net) else FORMS[net.neurons()[node].core].compared}"
     with torch.no_grad():
         _, _, values = net.recorded(_tensors(net, data), None, [name])
     return values[name].numpy()[-1, 0]
@@ -290,14 +308,16 @@ def _compared_lava(
     """Return the same of Lava, from what its variables are at this step and the one before."""
     population = export.graph.population(node)
     sources = {s.name: lava_layout(data[s.name], len(s.shape)) for s in export.graph.sources}
-    variables, value = VARIABLES[population.process]
+    whole = export.graph.model == "fixed_pt"
+    variables, value = WHOLE if whole else VARIABLES[population.process]
     request = Request(sources, (node,), tuple((node, variable) for variable in variables))
     done = run_graph(export.graph, request, timeout=timeout, python=python)
     seen = {variable: done.traces[node, variable][:, 0] for variable in variables}
     compared = value(population, seen, population.latency + len(next(iter(sources.values()))) - 1)
     if variables == ("residue",):
         compared = compared + done.sent[node][-1, 0]
-    compared = compared * export.scale[node]
+    if not whole:
+        compared = compared * export.scale[node]
     return lava_layout(compared, compared.ndim)
 
 
