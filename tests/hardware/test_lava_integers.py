@@ -129,7 +129,7 @@ def test_the_first_difference_tells_whole_voltages() -> None:
     assert found.v_simulator == found.v_lava
     assert 200 * 64 < found.v_simulator <= 201 * 64
     # A state that is off before any spike is.
-    wrong = dataclasses.replace(right, arguments={**right.arguments, "v": right.arguments["v"] - 40})
+    wrong = dataclasses.replace(right, arguments={**right.arguments, "v": right.arguments["v"] + 3})
     graph = dataclasses.replace(export.graph, populations=(wrong, *export.graph.populations[1:]))
     result: Verification = compare(dataclasses.replace(export, graph=graph), net, x[:1], timeout=LIMIT)
     assert result.spikes_differing == 0

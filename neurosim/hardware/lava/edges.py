@@ -119,7 +119,7 @@ def connections(edge: Connection, shape: tuple[int, ...]) -> csr_matrix:
     """Return the product of the maps of an edge as a sparse matrix [out, in], by what they make of unit inputs."""
     from scipy.sparse import csr_matrix, hstack
 
-    maps, size = [_without_bias(synapse) for synapse in edge.synapses], math.prod(shape)
+    maps, size = [_double(synapse, bias=False) for synapse in edge.synapses], math.prod(shape)
     parts = []
     for first in range(0, size, _BLOCK):
         last = min(first + _BLOCK, size)
@@ -144,16 +144,16 @@ def _bias(edge: Connection, shape: tuple[int, ...], target: tuple[int, ...]) -> 
             if isinstance(synapse, RoundedDelays):  # has one bias for each neuron, and is the only map with any
                 x = torch.zeros(1, synapse.n_out, dtype=torch.float64) + (0.0 if synapse.bias is None else synapse.bias)
             else:
-                x = synapse.apply_step(x)
+                x = _double(synapse, bias=True).apply_step(x)
     return x.numpy().reshape(target)
 
 
-def _without_bias(synapse: Synapse) -> Synapse:
-    if getattr(synapse, "bias", None) is None:
-        return synapse
-    bare = copy.copy(synapse)
-    bare._parameters = {**synapse._parameters, "bias": None}
-    return bare
+def _double(synapse: Synapse, *, bias: bool) -> Synapse:
+    """Return a map in double precision, with or without its bias."""
+    made = copy.deepcopy(synapse).double()
+    if not bias and getattr(made, "bias", None) is not None:
+        made.bias = None  # type: ignore[assignment]
+    return made
 
 
 def _kernel(synapses: tuple[Synapse, ...], shape: tuple[int, ...]) -> Kernel | None:

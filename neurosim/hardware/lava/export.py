@@ -7,14 +7,15 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from neurosim.errors import InputError, ShapeError, TargetRunError
+from neurosim.errors import FileError, InputError, ShapeError, TargetRunError
 from neurosim.files import replaced
-from neurosim.hardware.lava import description
+from neurosim.hardware.lava import description, script
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
@@ -168,6 +169,43 @@ class LavaExport:
         """Write the graph as one npz file, whole or not at all; `neurosim.hardware.lava.description.read` reads it."""
         with replaced(path) as part, open(part, "wb") as stream:
             description.write(self.graph, stream)
+
+    def save_script(self, folder: str | os.PathLike[str], x: Data | None = None) -> Path:
+        """Write the graph as a plain Python script with its numbers beside it, for whoever has Lava but not neurosim.
+
+        Parameters
+        ----------
+        folder : path
+            Where to; made if it is not there. ``network.py`` and ``network.npz`` in it are replaced.
+        x : Tensor or array [T, B, ...], or mapping of input name to such, optional
+            Input, written as ``input.npz``, which the script runs when it is given no other file.
+
+        Returns
+        -------
+        Path
+            The script. It needs Python 3.10, lava-nc and what that needs; its first lines say how it is called. It has
+            the input and the outputs in Lava's layout, images as width, height, channels.
+
+        Raises
+        ------
+        FileError
+            When the folder cannot be written.
+        """
+        place = Path(folder)
+        read_out = [name for name, neuron in self.network.neurons().items() if neuron.core in READ_OUT]
+        text, numbers = script.script(self.graph, read_out)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot make the folder {str(place)!r}: {error.strerror}.") from error
+        files = {script.NUMBERS: numbers} | ({} if x is None else {script.INPUT: self._data(x)})
+        for name, arrays in files.items():
+            held: dict[str, Any] = dict(arrays)
+            with replaced(place / name) as part, open(part, "wb") as stream:
+                np.savez(stream, **held)
+        with replaced(place / script.SCRIPT) as part:
+            Path(part).write_text(text, encoding="utf-8")
+        return place / script.SCRIPT
 
     def _back(self, name: str, values: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(lava_layout(values, len(self.network.shape(name))))
