@@ -14,7 +14,7 @@ from neurosim.graph import Connection
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.edges import INSTEAD, LINEAR, Kernel, Lowered, as_connections, lower
 from neurosim.hardware.lava.latency import Cycle, Way, extra_delay, latencies
-from neurosim.hardware.lava.populations import FORMS, KNOWN, READ_OUT, Form, number, steps_of_rest
+from neurosim.hardware.lava.populations import FORMS, KNOWN, READ_OUT, number, steps_of_rest
 from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.population import Population
@@ -79,9 +79,10 @@ def map_network(net: Network) -> Mapped:
     problems.raise_if_any()
     populations, currents = [], []
     for name, gain in gains.items():
-        population, biases = _population(net, name, gain, lowered, latency[name])
+        population, biases = _population(net, name, gain, lowered, latency[name], problems)
         populations.append(population)
         currents += biases
+    problems.raise_if_any()
     sources = {edge.source for edge in net.edges}
     parts: dict[type, list[description.Dense | description.Sparse | description.Conv]] = {}
     for low in lowered:
@@ -269,7 +270,7 @@ def _per_channel(values: np.ndarray, kernel: Kernel) -> np.ndarray | None:
 
 
 def _population(
-    net: Network, name: str, gain: _Gain, lowered: Sequence[Lowered], latency: int
+    net: Network, name: str, gain: _Gain, lowered: Sequence[Lowered], latency: int, problems: Problems
 ) -> tuple[description.Population, list[description.BiasCurrent]]:
     neuron, shape = net.neurons()[name], net.shape(name)
     form = FORMS[neuron.core]
@@ -289,20 +290,24 @@ def _population(
         own = on_lava(np.broadcast_to(number(neuron.value("bias")) / gain.scale, shape))
         currents.append(description.BiasCurrent(name, own.reshape(-1), once=True))
     total = sum((low.bias for low in lowered if low.edge.target == name and low.bias is not None), np.zeros(shape))
-    bias = gain.weight * total
-    if bias.any():
-        in_layout = on_lava(bias)
-        start = _start(form, in_layout, arguments, latency)
-        if start is None:
-            currents.append(description.BiasCurrent(name, in_layout.reshape(-1)))
-        else:
-            arguments |= {"bias_mant": in_layout, "v": start}
+    bias = on_lava(gain.weight * total)
+    drive = on_lava(form.drive(neuron) / gain.scale + np.zeros(shape)) if form.drive else np.zeros(())
+    at_once = bias if form.bias else drive
+    start = _start(at_once, arguments, latency) if at_once.any() else None
+    if start is not None:
+        arguments |= {"bias_mant": at_once, "v": start}
+    elif form.drive and drive.any():
+        problems.add(
+            f"node {name!r}",
+            f"v_leak={_shown(number(neuron.value('v_leak')))} would fire, or is forgotten, before the data arrive; use "
+            "v_leak=0.0 or a longer tau_mem",
+        )
+    if bias.any() and not (form.bias and start is not None):
+        currents.append(description.BiasCurrent(name, bias.reshape(-1)))
     return description.Population(name, lava_shape(shape), latency, form.process, arguments), currents
 
 
-def _start(form: Form, bias: np.ndarray, arguments: dict[str, np.ndarray], latency: int) -> np.ndarray | None:
-    if not form.bias:
-        return None
+def _start(bias: np.ndarray, arguments: dict[str, np.ndarray], latency: int) -> np.ndarray | None:
     low, high = arguments.get("vth_lo", np.asarray(-np.inf)), arguments.get("vth_hi", arguments.get("vth"))
     assert high is not None
     return initial_voltage(bias, arguments["dv"], high, latency, low)

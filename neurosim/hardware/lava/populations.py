@@ -10,7 +10,6 @@ import torch
 
 from neurosim import cores
 from neurosim.cores import Core
-from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.neurons import Neuron
 
 Arguments = Mapping[str, np.ndarray]
@@ -37,6 +36,8 @@ class Form:
         Whether the process has a bias that acts on the membrane at once and leaves no trace elsewhere.
     own_bias : bool
         Whether the core has a bias of its own, added once.
+    drive : callable or None
+        From the neurons to what is added to the membrane at every step, whatever arrives: a resting potential.
     single : tuple of (str, str)
         Arguments of which a population has one, and the parameters that they are made of.
     scalable : bool
@@ -50,6 +51,7 @@ class Form:
     compared: str = "u"
     bias: bool = False
     own_bias: bool = False
+    drive: Callable[[Neuron], np.ndarray] | None = None
     single: tuple[tuple[str, str], ...] = ()
     scalable: bool = True
 
@@ -91,6 +93,10 @@ def _membrane(tau_syn: bool, leaky: bool, fires: bool) -> Callable[[Neuron], dic
         }
 
     return arguments
+
+
+def _resting(neuron: Neuron) -> np.ndarray:
+    return _leak(neuron, "tau_mem") * number(neuron.value("v_leak"))
 
 
 def _refractory(neuron: Neuron) -> dict[str, np.ndarray]:
@@ -135,8 +141,12 @@ FORMS: dict[Core, Form] = {
     cores.lif: Form("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
     cores.integrate_and_fire: Form("LIF", _membrane(False, False, True), _r, ("vth",), bias=True),
     cores.cubalif: Form("LIF", _membrane(True, True, True), _leaky, ("vth",)),
+    cores.slow_lif: Form("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
+    cores.cubalif_resting: Form("LIF", _membrane(True, True, True), _leaky, ("vth",), drive=_resting),
+    cores.integrator: Form("LIF", _membrane(False, False, False), _r, bias=True),
+    cores.cuba_integrator_resting: Form("LIF", _membrane(True, True, False), _leaky, drive=_resting),
     cores.leaky_integrator: Form("LIF", _membrane(False, True, False), _leaky, bias=True),
-    cuba_integrator: Form("LIF", _membrane(True, True, False), _leaky),
+    cores.cuba_integrator: Form("LIF", _membrane(True, True, False), _leaky),
     cores.refractory_lif: Form(
         "LIFRefractory", _refractory, _leaky, ("vth",), bias=True, single=(("refractory_period", "t_ref"),)
     ),
@@ -153,4 +163,10 @@ FORMS: dict[Core, Form] = {
 }
 KNOWN = "IF, LIF, CubaLIF, LI, or a core of Lava's own such as atrlif"
 GRADED = (cores.ternary_lif, cores.delta, cores.sigma, cores.sigma_delta, cores.sigma_delta_cumulative)
-READ_OUT = (cores.leaky_integrator, cuba_integrator, cores.loihi_integrator)
+READ_OUT = (
+    cores.leaky_integrator,
+    cores.integrator,
+    cores.cuba_integrator,
+    cores.cuba_integrator_resting,
+    cores.loihi_integrator,
+)
