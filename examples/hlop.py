@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
@@ -51,17 +52,16 @@ def network(inputs: int, hidden: int, seed: int) -> ns.Network:
     )
 
 
-def tasks(train: Labelled, test: Labelled, number: int, seed: int) -> list[tuple[Labelled, Labelled]]:
-    """Return the data of each task, its pixels in an order of its own; the first task keeps theirs."""
+def tasks(pixels: int, number: int, seed: int) -> list[Tensor]:
+    """Return the order of the pixels in each task; the first task keeps theirs."""
     generator = torch.Generator().manual_seed(seed)
-    mean, std = train.x.mean(), train.x.std()
-    made = []
-    for task in range(number):
-        order = torch.randperm(train.x.shape[1], generator=generator)
-        order = order if task else torch.arange(len(order))
-        first, second = (dataclasses.replace(part, x=(part.x[:, order] - mean) / std) for part in (train, test))
-        made.append((first, second))
-    return made
+    orders = [torch.randperm(pixels, generator=generator) for _ in range(number)]
+    return [torch.arange(pixels), *orders[1:]]
+
+
+def permuted(data: Labelled, order: Tensor) -> Labelled:
+    """Return the images as a task shows them."""
+    return dataclasses.replace(data, x=data.x[:, order])
 
 
 def rows_of(task: int, args: argparse.Namespace) -> list[int]:
@@ -71,9 +71,11 @@ def rows_of(task: int, args: argparse.Namespace) -> list[int]:
     return [max(rows - args.fewer * (task // 3), 0) for rows in args.more_rows]
 
 
-def learn(data: list[tuple[Labelled, Labelled]], method: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
+def learn(train: Labelled, test: Labelled, method: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
     """Learn all tasks in turn; return the accuracies on those so far after each."""
-    net = network(data[0][0].x.shape[1], args.hidden, seed)
+    pixels = train.x.shape[1]
+    orders = tasks(pixels, args.tasks, seed)
+    net = network(pixels, args.hidden, seed)
     rule = RULES[args.rule]
     loss = ns.MeanMembrane() if args.rule == "bptt" else ns.CrossEntropy()
     first, *others = (edge.name for edge in net.edges)
@@ -90,29 +92,32 @@ def learn(data: list[tuple[Labelled, Labelled]], method: str, seed: int, args: a
             banks.load_state_dict(saved["banks"])
             table, seconds = saved["table"], saved["seconds"]
             print(f"{method}, seed {seed}: from {kept}, after task {len(table)}", flush=True)
-    for task in range(len(table), len(data)):
+    for task in range(len(table), len(orders)):
         start = time.perf_counter()
         if method == "HLOP":
             torch.manual_seed(1_000 * seed + task)
             banks.begin_task(rows_of(task, args))
         ns.fit(
             net,
-            data[task][0].batches(args.batch_size, seed=1_000 * seed + task, encoder=direct(args.steps)),
+            permuted(train, orders[task]).batches(
+                args.batch_size, seed=1_000 * seed + task, encoder=direct(args.steps)
+            ),
             rule=HLOP(rule, banks) if method == "HLOP" else rule,
             loss=loss,
             optimizer=torch.optim.SGD(net.parameters(), lr=args.learning_rate),
             epochs=args.epochs,
             seed=seed,
         )
-        batches = (test.batches(500, encoder=direct(args.steps), shuffle=False) for _, test in data[: task + 1])
-        table.append([ns.evaluate(net, part, loss=loss)["accuracy"] for part in batches])
+        shown = (permuted(test, order) for order in orders[: task + 1])
+        batches = (part.batches(500, encoder=direct(args.steps), shuffle=False) for part in shown)
+        table.append([ns.evaluate(net, each, loss=loss)["accuracy"] for each in batches])
         seconds += time.perf_counter() - start
-        shown = " ".join(f"{100 * value:5.1f}" for value in table[-1])
-        print(f"{method}, seed {seed}, after task {task + 1}: {shown} %", flush=True)
+        percent = " ".join(f"{100 * value:5.1f}" for value in table[-1])
+        print(f"{method}, seed {seed}, after task {task + 1}: {percent} %", flush=True)
         reached = {"settings": args.settings, "net": net.state_dict(), "banks": banks.state_dict()}
         with replaced(kept) as part:
             torch.save(reached | {"table": table, "seconds": seconds}, part)
-    matrix = [row + [math.nan] * (len(data) - len(row)) for row in table]
+    matrix = [row + [math.nan] * (len(orders) - len(row)) for row in table]
     scores = {"acc": average_accuracy(matrix), "bwt": backward_transfer(matrix)}
     print(f"{method}, seed {seed}: ACC {scores['acc']:.2%}, BWT {scores['bwt']:+.2%}, {seconds:.0f} s", flush=True)
     kept.unlink()
@@ -150,14 +155,17 @@ def main() -> None:
         args.first_rows, args.more_rows, args.fewer, args.input_rate = [20, 30, 20], [15, 20, 15], 0, 0.01
     split = (digits() if args.quick else mnist(args.data_root)).flat()
     train = split.train.subset(slice(args.train_samples))
-    test = split.test.subset(slice(args.test_samples))
+    mean, std = train.x.mean(), train.x.std()
+    train, test = (
+        dataclasses.replace(part, x=(part.x - mean) / std)
+        for part in (train, split.test.subset(slice(args.test_samples)))
+    )
     apart = ("data_root", "out", "seeds", "methods")
     args.settings = {name: value for name, value in vars(args).items() if name not in apart}
     results = Results(args.out, args.settings)
     for seed in args.seeds:
-        data = tasks(train, test, args.tasks, seed)
         for method in args.methods:
-            results.once({"method": method, "seed": seed}, functools.partial(learn, data, method, seed, args))
+            results.once({"method": method, "seed": seed}, functools.partial(learn, train, test, method, seed, args))
 
 
 if __name__ == "__main__":
