@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, mnist, rate
 from neurosim.files import replaced
-from neurosim.learning.plasticity import Plasticity
+from neurosim.learning import Plasticity, ThresholdHomeostasis
 from neurosim.synapses.plastic import STDP, PairSTDP, TripletSTDP
 
 DT = 1e-3
@@ -106,8 +106,11 @@ def accuracy(net: ns.Network, train: Labelled, test: Labelled, args: argparse.Na
 def learn(train: Labelled, test: Labelled, plastic: bool, args: argparse.Namespace) -> float:
     """Let thresholds, and weights if `plastic`, settle on the training part; return the accuracy on the test part."""
     net = network(train.x.shape[1], args)
-    weight, threshold = weight_of(net, 0), net.neurons()["out"].value("v_th")
-    assert isinstance(threshold, Tensor)  # one for each neuron
+    weight, digit = weight_of(net, 0), args.steps * DT
+    # The average is so short that only the batch at hand counts.
+    homeostasis = ThresholdHomeostasis(
+        net, {"out": args.target / digit}, rate=args.threshold_rate * digit, tau=DT, lowest=0.1
+    )
     encoder = rate(args.steps, max_rate=args.max_rate, dt=DT)
     normalise(weight.data, args.total)
     rule = PairSTDP(a_plus=args.learning_rate, a_minus=0.1 * args.learning_rate)
@@ -121,8 +124,7 @@ def learn(train: Labelled, test: Labelled, plastic: bool, args: argparse.Namespa
                 plasticity.forget()
                 z, _ = plasticity.run(x)
                 normalise(weight.data, args.total)
-                threshold += args.threshold_rate * (z.sum(0).mean(0) - args.target)
-                threshold.clamp_(min=0.1)
+                homeostasis.learn({"out": z})
                 bar.update()
     print(f"{name}: {args.epochs} epochs in {time.perf_counter() - start:.0f} s", flush=True)
     return accuracy(net, train, test, args, encoder)

@@ -47,3 +47,11 @@ def test_astro_language_goes_on_from_its_checkpoint(monkeypatch: pytest.MonkeyPa
         patched.setattr(ns, "save_checkpoint", stopped)
         bits(tmp_path / "two")
     assert bits(tmp_path / "two") == whole
+
+
+def test_liquid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("liquid.py", monkeypatch, "--quick", "--out", tmp_path / "result.json")
+    runs = json.loads((tmp_path / "result.json").read_text())["runs"]
+    by_kind = {(row["start"], row["kind"]): row["after"][0] for row in runs}
+    assert by_kind["strong", "astrocyte"] < by_kind["strong", "fixed"] - 0.3
+    assert "driven strong, astrocyte: mean branching factor" in capsys.readouterr().out
