@@ -1,7 +1,7 @@
 """The models and rules that have no benchmark of their own, each against the loop one would write in plain PyTorch.
 
-Delayed synapses, HLOP, a delta layer and active dendrites: forward, backward and (HLOP) what is learnt beside it, in
-float32. Both do the same work: outputs and gradients agree before anything is timed.
+Delayed synapses, HLOP, a delta layer, active dendrites and astrocytes: forward, backward and (HLOP) what is learnt
+beside it, in float32. Both do the same work: outputs and gradients agree before anything is timed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import neurosim as ns
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
 from neurosim.learning.hlop import HLOP, LateralBanks
+from neurosim.models import GainAstrocyte
 from neurosim.models.delta import DeltaActivation
 from neurosim.models.dendrites import ActiveDendrites
 from neurosim.synapses.delayed import DelayedLinear
@@ -191,12 +192,51 @@ def dendrites(small: bool) -> tuple[str, Way, Way]:
     return what, lambda: step(layer(x, context)), lambda: step(loop())
 
 
+def gain_astrocyte(small: bool) -> tuple[str, Way, Way]:
+    """Return forward and backward of `GainAstrocyte`, and of a loop over steps."""
+    neurons, domains, steps, batch = (8, 2, 10, 4) if small else (256, 16, 100, 32)
+    layer = GainAstrocyte(domains, dt=DT, learn=("gamma", "tau_ca"))
+    s = (torch.rand(steps, batch, neurons) < 0.1).float().requires_grad_()
+    g, leaves = torch.randn(steps, batch, neurons), (s, *layer.parameters())
+
+    def loop() -> Tensor:
+        kept = torch.as_tensor(layer.calcium.decay("tau_ca")).float()
+        gamma = layer.calcium.value("gamma")
+        a, out = s.new_zeros(batch, domains), []
+        for now in s:
+            fired = now.unflatten(1, (domains, -1))
+            a = kept * a + (1 - kept) * fired.mean(-1)
+            out.append((fired * (1 + gamma * a / (1 + a))[..., None]).flatten(1))
+        return torch.stack(out)
+
+    def step(out: Tensor) -> Sequence[Tensor]:
+        return [out.detach(), *torch.autograd.grad(out, leaves, g)]
+
+    what = f"gain astrocytes, {neurons} neurons in {domains} domains, T = {steps}, batch {batch}"
+    return what, lambda: step(layer(s)[0]), lambda: step(loop())
+
+
+def calcium(small: bool) -> tuple[str, Way, Way]:
+    """Return forward and backward of the core `li_rinzel`, and of its step function on tensors."""
+    cells, steps, batch = (5, 10, 4) if small else (64, 500, 8)
+    layer = ns.layer(ns.cores.li_rinzel)(dt=DT, learn=("channel",))
+    i, g = 0.01 * torch.rand(steps, batch, cells), torch.randn(batch, cells)
+
+    def step(state: Any) -> Sequence[Tensor]:
+        return [state.ca.detach(), *torch.autograd.grad(state.ca, tuple(layer.parameters()), g)]
+
+    what = f"Li-Rinzel calcium, {cells} cells, T = {steps}, batch {batch}"
+    return what, lambda: step(layer(i)[1]), lambda: step(layer.reference(i)[1])
+
+
 MODELS: tuple[Callable[[bool], tuple[str, Way, Way]], ...] = (
     learnable_delays,
     rounded_delays,
     hlop,
     delta_layer,
     dendrites,
+    gain_astrocyte,
+    calcium,
 )
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.counts import OperationCount
 from neurosim.neurons import Neuron
 from neurosim.population import Population, State
 from neurosim.synapses.synapse import count
@@ -89,7 +88,7 @@ class GainAstrocyte(Population):
         gamma: float | Tensor = 1.0,
         learn: Iterable[str] = (),
     ) -> None:
-        super().__init__("GainAstrocyte", dt)
+        super().__init__("gain_astrocyte", dt)
         self.domains = count("GainAstrocyte", "domains", domains)
         self.calcium = Neuron(calcium_gain, dt=dt, size=domains, learn=learn, tau_ca=tau_ca, gamma=gamma)
 
@@ -97,10 +96,6 @@ class GainAstrocyte(Population):
     def is_spiking(self) -> bool:
         """False: spikes come out with the size of their gain."""
         return False
-
-    def operations(self) -> OperationCount:
-        """Return the arithmetic of one astrocyte's update; the mean before it and the product behind it come on top."""
-        return self.calcium.operations()
 
     def initial_state(self, i: Tensor) -> GainAstrocyteState:
         """Return the state before the first step: no trace."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.cores import li_rinzel
-from neurosim.errors import UnitError
+from neurosim.errors import ExportError, UnitError
+from neurosim.hardware.lava.mapping import map_network
 
 MICRO = 1e-3  # mol/m^3
 
@@ -93,6 +94,17 @@ def test_calcium_stays_between_nothing_and_all_there_is():
     silence = torch.zeros(1, 1, 2, dtype=torch.float64)
     wrong = layer.initial_state(silence)._replace(ca=torch.tensor([[-1.0, 1.0]], dtype=torch.float64))
     assert layer(silence, wrong)[1].ca.tolist() == [[0.0, pytest.approx(2e-3 * 1.185)]]
+
+
+def test_exporters_refuse_it_by_name():
+    net = ns.Sequential(ns.Linear(4, 2), ns.layer(li_rinzel)(dt=1e-3), ns.Linear(2, 1), ns.LIF(dt=1e-3))
+    with pytest.raises(ExportError, match="node 'li_rinzel1': its core is 'li_rinzel'"):
+        map_network(net)
+    pytest.importorskip("nir")
+    from neurosim.hardware.nir import to_nir
+
+    with pytest.raises(ExportError, match="node 'li_rinzel1': its core is 'li_rinzel'"):
+        to_nir(net)
 
 
 def test_micromolar_and_milliseconds_are_refused():
