@@ -137,6 +137,9 @@ class PairSTDP(STDP):
         Whether only the last spike on the other side counts, and not all of them.
     coincident : bool
         Whether two spikes in the same step make a pair.
+    dendritic_delay : float
+        Time, s, that a spike after takes back along the dendrite to its synapses, a whole number of steps: the rule
+        sees it that much later. On chips it is a step.
 
     References
     ----------
@@ -162,16 +165,35 @@ class PairSTDP(STDP):
     tau_minus: float = 20e-3
     nearest: bool = False
     coincident: bool = True
+    dendritic_delay: float = 0.0
 
     def factors(
         self, before: Tensor, after: Tensor, dt: float, traces: tuple[Tensor, ...] | None = None
     ) -> tuple[Factors, tuple[Tensor, ...]]:
-        """Return the factors of each step's change and the two traces; see `STDP.factors`."""
+        """Return the factors of each step's change and the traces, with spikes under way; see `STDP.factors`.
+
+        Raises
+        ------
+        InputError
+            When the dendritic delay is no whole number of steps.
+        """
         _check("PairSTDP", before, after, dt)
-        x0, y0 = (torch.zeros_like(before[0]), torch.zeros_like(after[0])) if traces is None else traces
+        steps = round(self.dendritic_delay / dt) if 0 <= self.dendritic_delay < math.inf else -1
+        if steps < 0 or abs(self.dendritic_delay / dt - steps) > 1e-6 * max(steps, 1):
+            raise InputError(
+                f"PairSTDP: dendritic_delay must be a whole number of steps of {dt:g} s; got "
+                f"{self.dendritic_delay!r} s."
+            )
+        if traces is None:
+            traces = torch.zeros_like(before[0]), torch.zeros_like(after[0])
+        x0, y0, *held = traces
+        under_way = held[0] if held else after.new_zeros(steps, *after.shape[1:])
+        if steps:  # the spikes that set out before come first
+            line = torch.cat((under_way, after))
+            after, under_way = line[: len(after)], line[len(after) :]
         x = trace(before, math.exp(-dt / self.tau_plus), x0, nearest=self.nearest)
         y = trace(after, math.exp(-dt / self.tau_minus), y0, nearest=self.nearest)
-        ends = (x[-1], y[-1])
+        ends = (x[-1], y[-1], under_way) if steps else (x[-1], y[-1])
         if not self.coincident:
             x, y = (
                 math.exp(-dt / tau) * shifted(values, start)

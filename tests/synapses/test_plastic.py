@@ -129,7 +129,25 @@ def test_without_triplet_terms_it_is_the_pair_rule():
     )
 
 
-@pytest.mark.parametrize("rule", [PairSTDP(w_max=100.0), PairSTDP(nearest=True, w_max=100.0), TripletSTDP()])
+@pytest.mark.parametrize("later", [4, 0, -3])
+def test_a_dendrite_puts_the_spike_after_off(later):
+    rule = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0)
+    slow = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0, dendritic_delay=2e-3)
+    found = change(slow, train([80], 200), train([80 + later], 200))
+    torch.testing.assert_close(found, change(rule, train([80], 200), train([82 + later], 200)))
+    with pytest.raises(InputError, match="dendritic_delay must be a whole number of steps of 0.001 s; got 0.0015 s"):
+        change(PairSTDP(dendritic_delay=1.5e-3), train([1], 5), train([2], 5))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        PairSTDP(w_max=100.0),
+        PairSTDP(nearest=True, w_max=100.0),
+        PairSTDP(w_max=100.0, dendritic_delay=3e-3),
+        TripletSTDP(),
+    ],
+)
 def test_a_run_in_parts_is_the_run_in_one(rule):
     before, after = noise(200, 3, 4, 1), noise(200, 3, 5, 2)
     weight = torch.full((5, 4), 50.0, dtype=torch.float64)

@@ -1,6 +1,18 @@
 """Lava process graphs for Loihi: export, run in a process group of its own, and verification against the simulator."""
 
 from neurosim.hardware.lava.export import LavaExport, LavaRun, to_lava
+from neurosim.hardware.lava.learning import EdgeVerification, LearningVerification, verify_learning
 from neurosim.hardware.lava.verify import Difference, NodeVerification, Verification, verify
 
-__all__ = ["Difference", "LavaExport", "LavaRun", "NodeVerification", "Verification", "to_lava", "verify"]
+__all__ = [
+    "Difference",
+    "EdgeVerification",
+    "LavaExport",
+    "LavaRun",
+    "LearningVerification",
+    "NodeVerification",
+    "Verification",
+    "to_lava",
+    "verify",
+    "verify_learning",
+]

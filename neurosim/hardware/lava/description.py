@@ -117,6 +117,35 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """All-to-all weights [out, in] that pairs of spikes change, in floating point.
+
+    Each step the traces ``x <- exp(-1/tau_plus) x + s_pre`` and ``y <- exp(-1/tau_minus) y + s_post`` change the weight
+    by ``a_plus x s_post - a_minus y s_pre``, with s_post as it comes back to the synapse a step later. With a `rate`
+    the change goes into an eligibility instead, of which `kept` is left after each step, and the weight changes by the
+    rate times a reward times it.
+
+    Attributes
+    ----------
+    tau_plus, tau_minus : float
+        In steps.
+    rate : float or None
+        None where there is no reward.
+    """
+
+    name: str
+    source: str
+    target: str
+    weight: np.ndarray
+    a_plus: float
+    a_minus: float
+    tau_plus: float
+    tau_minus: float
+    rate: float | None = None
+    kept: float = 0.0
+
+
+@dataclass(frozen=True)
 class BiasCurrent:
     """A current of constant `weight` [neurons, in Lava's order] into `target` from its first data step on.
 
@@ -147,6 +176,7 @@ class Graph:
     conv: tuple[Conv, ...] = ()
     bias_currents: tuple[BiasCurrent, ...] = ()
     sparse: tuple[Sparse, ...] = ()
+    learning: tuple[Learning, ...] = ()
     model: str = "floating_pt"
 
     @property
@@ -166,6 +196,7 @@ _PARTS: dict[str, type] = {
     "conv": Conv,
     "bias_currents": BiasCurrent,
     "sparse": Sparse,
+    "learning": Learning,
 }
 
 

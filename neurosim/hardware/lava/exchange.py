@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ class Request:
     record : tuple of str
         Populations whose output is kept.
     monitor : tuple of (str, str)
-        Populations and variables (such as "u", "v") to monitor at every Lava step.
+        Populations and variables (such as "u", "v"), or edges and "weights", to monitor at every Lava step.
+    rewards : dict of str to numpy.ndarray
+        For edges that learn with a reward, [Lava steps], the same for each sample.
     """
 
     inputs: dict[str, np.ndarray]
     record: tuple[str, ...]
     monitor: tuple[tuple[str, str], ...] = ()
+    rewards: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -37,8 +40,10 @@ class Request:
 
 def write_request(path: Path, request: Request) -> None:
     """Write a request as one npz."""
-    text = json.dumps({"inputs": list(request.inputs), "record": request.record, "monitor": request.monitor})
+    lists = {"inputs": list(request.inputs), "rewards": list(request.rewards)}
+    text = json.dumps({**lists, "record": request.record, "monitor": request.monitor})
     arrays: dict[str, Any] = {f"input.{k}": values for k, values in enumerate(request.inputs.values())}
+    arrays |= {f"reward.{k}": values for k, values in enumerate(request.rewards.values())}
     with open(path, "wb") as stream:
         np.savez(stream, request=np.array(text), **arrays)
 
@@ -48,7 +53,9 @@ def read_request(path: Path) -> Request:
     with np.load(path, allow_pickle=False) as arrays:
         text = json.loads(str(arrays["request"]))
         inputs = {name: arrays[f"input.{k}"] for k, name in enumerate(text["inputs"])}
-    return Request(inputs, tuple(text["record"]), tuple((name, variable) for name, variable in text["monitor"]))
+        rewards = {name: arrays[f"reward.{k}"] for k, name in enumerate(text["rewards"])}
+    monitor = tuple((name, variable) for name, variable in text["monitor"])
+    return Request(inputs, tuple(text["record"]), monitor, rewards)
 
 
 def write_sample(

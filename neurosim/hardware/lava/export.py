@@ -6,23 +6,25 @@ import copy
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from neurosim.errors import FileError, InputError, ShapeError, TargetRunError
+from neurosim.errors import ExportError, FileError, InputError, ShapeError, TargetRunError
 from neurosim.files import replaced
 from neurosim.hardware.lava import description, script
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
 from neurosim.hardware.lava.integers import is_integer, map_integers
+from neurosim.hardware.lava.learning import Rule, surprises
 from neurosim.hardware.lava.mapping import lava_layout, map_network
-from neurosim.hardware.lava.populations import READ_OUT
+from neurosim.hardware.lava.populations import FORMS, READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, run_graph
+from neurosim.learning.plasticity import RewardModulated
 from neurosim.network import Network
 
 Data = Any  # a tensor or array [T, B, ...], or a mapping of input name to such
@@ -45,12 +47,15 @@ class LavaRun:
         Version of the Python that ran Lava.
     seconds : float
         Wall time, start of the processes included.
+    weights : dict of str to numpy.ndarray
+        float64 [T, B, out, in] by edge that learns: the weights after each step.
     """
 
     outputs: dict[str, np.ndarray]
     traces: dict[str, np.ndarray]
     python: str
     seconds: float
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +71,14 @@ class LavaExport:
     scale : dict of str to numpy.ndarray
         For each population, its membrane over Lava's voltage, in Lava's layout; 1 unless neurons that share a kernel
         have different gains.
+    rules : dict of str to rule
+        Of the edges that learn.
     """
 
     network: Network
     graph: description.Graph
     scale: dict[str, np.ndarray]
+    rules: dict[str, Rule] = field(default_factory=dict)
 
     def build(self, x: Data, sample: int = 0, record: Sequence[str] | None = None) -> Processes:
         """Return the connected lava-nc processes for one sample, in this interpreter.
@@ -113,6 +121,7 @@ class LavaExport:
         x: Data,
         *,
         record: Sequence[str] | None = None,
+        rewards: Sequence[float] | None = None,
         timeout: float = 300.0,
         python: str | os.PathLike[str] | None = None,
     ) -> LavaRun:
@@ -125,6 +134,9 @@ class LavaExport:
         record : sequence of str, optional
             Populations whose output is returned, and ``"population.v"`` and ``"population.u"`` for states; all outputs
             if left out.
+        rewards : sequence of float, optional
+            For edges that learn with a reward: what is given after each of the T steps, NaN where none is. Each sample
+            begins with the weights of the network.
         timeout : float
             Seconds for the whole run. When they are over the group is killed.
         python : path, optional
@@ -153,17 +165,22 @@ class LavaExport:
         record_of = tuple(name for name in sending if name not in read_out)
         monitor = tuple(dict.fromkeys([*((n, v) for n, _, v in states), *((n, "v") for n in read_out)]))
         data = self._data(x)
-        done = run_graph(self.graph, Request(data, record_of, monitor), timeout=timeout, python=python)
         steps = next(iter(data.values())).shape[0]
+        monitor += tuple((item.name, "weights") for item in self.graph.learning)
+        request = Request(data, record_of, monitor, self._rewards(rewards, data, steps))
+        done = run_graph(self.graph, request, timeout=timeout, python=python)
+        weights = {
+            item.name: self._weights(item, done.traces[item.name, "weights"], steps) for item in self.graph.learning
+        }
         seen = {}
-        for name, variable in monitor:
+        for name, variable in monitor[: len(monitor) - len(weights)]:
             first = self.graph.population(name).latency
             seen[name, variable] = self._back(name, done.traces[name, variable][first : first + steps])
         scale = {n: lava_layout(s, s.ndim) for n, s in self.scale.items()}
         outputs = {n: seen[n, "v"] * scale[n] if n in read_out else self._back(n, done.sent[n]) for n in sending}
         factor = {} if self.graph.model == "fixed_pt" else scale
         traces = {f"{n}.{v}": seen[n, v] * factor.get(n, 1.0) for n, _, v in states}
-        return LavaRun(outputs, traces, done.python, done.seconds)
+        return LavaRun(outputs, traces, done.python, done.seconds, weights)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the graph as one npz file, whole or not at all; `neurosim.hardware.lava.description.read` reads it."""
@@ -188,9 +205,16 @@ class LavaExport:
 
         Raises
         ------
+        ExportError
+            When edges learn.
         FileError
             When the folder cannot be written.
         """
+        if self.graph.learning:
+            names = [item.name for item in self.graph.learning]
+            raise ExportError(
+                f"edges {names} learn; scripts are written of networks that do not: export without rules."
+            )
         place = Path(folder)
         read_out = [name for name, neuron in self.network.neurons().items() if neuron.core in READ_OUT]
         text, numbers = script.script(self.graph, read_out)
@@ -206,6 +230,46 @@ class LavaExport:
         with replaced(place / script.SCRIPT) as part:
             Path(part).write_text(text, encoding="utf-8")
         return place / script.SCRIPT
+
+    def _first(self, item: description.Learning) -> int:
+        """Return the Lava step at which the synapses of an edge see what arrives at the network's step 0."""
+        ahead = {population.name: population.latency for population in self.graph.populations}
+        edge = next(edge for edge in self.network.edges if edge.name == item.name)
+        return ahead.get(item.source, 0) - edge.delay_steps
+
+    def _weights(self, item: description.Learning, seen: np.ndarray, steps: int) -> np.ndarray:
+        first, gain = self._first(item), self._gain(item)
+        start = np.broadcast_to(item.weight, (max(-first, 0), *seen.shape[1:]))
+        values: np.ndarray = np.concatenate((start, seen[max(first, 0) :]))[:steps] / gain
+        return values
+
+    def _gain(self, item: description.Learning) -> float:
+        """Return what the weights of an edge are larger by on Lava."""
+        neuron = self.network.neurons()[item.target]
+        gain = FORMS[neuron.core].gain(neuron)
+        return float(gain) if gain.ndim == 0 else 1.0
+
+    def _rewards(
+        self, rewards: Sequence[float] | None, data: Mapping[str, np.ndarray], steps: int
+    ) -> dict[str, np.ndarray]:
+        """Return for each edge with a reward what Lava is told, on Lava's steps."""
+        learning = {item.name: item for item in self.graph.learning}
+        for item in learning.values():
+            if item.source in data and not np.isin(data[item.source], (0, 1)).all():
+                raise InputError(f"edge {item.name!r} learns: x for {item.source!r} must hold spikes, 0 and 1 only.")
+        told = {}
+        for name, rule in self.rules.items():
+            if not isinstance(rule, RewardModulated):
+                continue
+            if rewards is None or len(rewards) != steps:
+                got = "none" if rewards is None else f"{len(rewards)} of them"
+                raise InputError(
+                    f"edge {name!r} learns with a reward: rewards must hold one for each of {steps} steps; got {got}."
+                )
+            first = self._first(learning[name])
+            told[name] = np.zeros(steps + self.graph.latency)
+            told[name][max(first, 0) : first + steps] = surprises(rule, rewards)[max(-first, 0) :]
+        return told
 
     def _back(self, name: str, values: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(lava_layout(values, len(self.network.shape(name))))
@@ -227,7 +291,7 @@ class LavaExport:
         return {source.name: lava_layout(data[source.name], len(source.shape)) for source in self.graph.sources}
 
 
-def to_lava(net: Network) -> LavaExport:
+def to_lava(net: Network, rules: Mapping[str, Rule] | None = None) -> LavaExport:
     """Export a network to the processes of lava-nc, exactly.
 
     An integer network, all of Loihi's neuron (`neurosim.hardware.loihi`), becomes a graph of fixed-point models, bit
@@ -238,6 +302,8 @@ def to_lava(net: Network) -> LavaExport:
     net : Network
         Of the neurons and synapses in the tables of the page on Lava, with biases, loops and delays. It is copied; the
         copy is in double precision.
+    rules : mapping of str to PairSTDP or RewardModulated, optional
+        For each edge that learns, by its name, as `Plasticity` takes them; floating-point models only.
 
     Returns
     -------
@@ -266,8 +332,10 @@ def to_lava(net: Network) -> LavaExport:
             f"to_lava takes a Network; got {type(net).__name__}. Build one with ns.Sequential or ns.Network."
         )
     double = copy.deepcopy(net).double().cpu()
-    mapped = map_integers(double) if is_integer(double) else map_network(double)
-    return LavaExport(double, mapped.graph, mapped.scale)
+    if is_integer(double) and rules:
+        raise ExportError("Lava's fixed-point learning rounds by chance and is not exact: give no rules.")
+    mapped = map_integers(double) if is_integer(double) else map_network(double, rules)
+    return LavaExport(double, mapped.graph, mapped.scale, dict(rules or {}))
 
 
 def as_arrays(net: Network, x: Data) -> dict[str, np.ndarray]:

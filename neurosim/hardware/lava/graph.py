@@ -43,6 +43,8 @@ class Processes:
         For each population, the Lava step that is the network's step 0.
     steps : int
         Steps to run so that the last population has seen the whole input.
+    helpers : tuple of lava process
+        What learning with a reward needs besides: traces of the spikes after, constants, the reward.
     model : str
         Which of Lava's models run.
     """
@@ -55,6 +57,7 @@ class Processes:
     latency: dict[str, int]
     steps: int
     monitors: dict[tuple[str, str], Any] = field(default_factory=dict)
+    helpers: tuple[Any, ...] = ()
     model: str = "floating_pt"
 
     def run(self) -> None:
@@ -104,6 +107,8 @@ def prepare(graph: description.Graph) -> None:
         importlib.import_module(f"lava.magma.{name}")
     if graph.conv:
         shim.mend_conv()
+    if any(item.rate is not None for item in graph.learning):
+        importlib.import_module("lava.proc.sdn.models")
 
 
 def build(
@@ -111,6 +116,7 @@ def build(
     data: Mapping[str, np.ndarray],
     record: Sequence[str] = (),
     monitor: Sequence[tuple[str, str]] = (),
+    reward: Mapping[str, np.ndarray] | None = None,
 ) -> Processes:
     """Make and connect the processes for one sample; `prepare` must have run.
 
@@ -123,7 +129,9 @@ def build(
     record : sequence of str
         Populations whose spikes are received in sinks.
     monitor : sequence of (str, str)
-        Populations and variables (such as "v") to monitor.
+        Populations and variables (such as "v") to monitor; edges that learn, and "weights".
+    reward : mapping of str to numpy.ndarray [Lava steps], optional
+        For each edge that learns with a reward, the reward at each step of Lava.
     """
     from lava.proc.dense.process import Dense
     from lava.proc.io.sink import RingBuffer as Sink
@@ -152,6 +160,17 @@ def build(
         process = connections[conv.name] = _conv(conv, shapes[conv.source], graded.get(conv.source, 0))
         _image(outputs[conv.source]).connect(process.s_in)
         _from_image(process.a_out, shapes[conv.target]).connect(_input(neurons[conv.target]))
+    helpers: list[Any] = []
+    for learning in graph.learning:
+        bits = graded.get(learning.source, 0)
+        process = connections[learning.name] = _learning(learning, bits)
+        _flat(outputs[learning.source]).connect(process.s_in)
+        _shaped(process.a_out, shapes[learning.target]).connect(_input(neurons[learning.target]))
+        back = _flat(neurons[learning.target].s_out)
+        back.connect(process.s_in_bap)
+        if learning.rate is not None:
+            given = np.zeros(steps) if reward is None else reward[learning.name]
+            helpers += _modulated(learning, process, back, given)
     latency = {p.name: p.latency for p in graph.populations}
     biases = {bias.target: Dense(weights=bias.weight[:, None]) for bias in graph.bias_currents}
     for bias in graph.bias_currents:
@@ -164,8 +183,10 @@ def build(
         neurons[name].s_out.connect(sink.a_in)
     monitors = {pair: Monitor() for pair in monitor}
     for (name, variable), process in monitors.items():
-        process.probe(getattr(neurons[name], variable), steps)
-    return Processes(sources, neurons, connections, biases, sinks, latency, steps, monitors, graph.model)
+        held = connections[name] if variable == "weights" else neurons[name]
+        process.probe(getattr(held, variable), steps)
+    made = (sources, neurons, connections, biases, sinks, latency, steps, monitors, tuple(helpers), graph.model)
+    return Processes(*made)
 
 
 def _neurons(population: description.Population) -> Any:
@@ -211,6 +232,54 @@ def _sparse(item: description.Sparse, options: dict[str, Any]) -> Any:
         delays = csr_matrix((steps[late].astype(int), (item.after[late], item.before[late])), shape=item.shape)
         return DelaySparse(weights=weights, delays=delays, **options)
     return Sparse(weights=weights, **options)
+
+
+def _learning(item: description.Learning, bits: int) -> Any:
+    """Make synapses that learn; a rule of three factors has a tag in units of `a_minus`, as its y1 has no impulse."""
+    from lava.magma.core.learning.learning_rule import Loihi2FLearningRule, Loihi3FLearningRule
+    from lava.proc.dense.process import LearningDense
+
+    pairs = f"{'-1 * ' if item.a_plus < 0 else ''}y0 * x1 {{}} x0 * y1"
+    taus = {"x1_tau": item.tau_plus, "y1_tau": item.tau_minus}
+    if item.rate is None:
+        impulses = {"x1_impulse": abs(item.a_plus), "y1_impulse": abs(item.a_minus)}
+        rule = Loihi2FLearningRule(dw=pairs.format("+" if item.a_minus < 0 else "-"), **impulses, **taus)
+    else:
+        change = pairs.format("-")
+        waiting = "u0 * t * y2 - u0 * t * y3 * y2"
+        fresh = change.replace("x1", "x1 * y2").replace("y1", "y1 * y2")
+        rule = Loihi3FLearningRule(
+            dw=f"{waiting} + {fresh}",
+            dt=f"{change} - u0 * t * y3",
+            x1_impulse=abs(item.a_plus / item.a_minus),
+            x1_tau=item.tau_plus,
+        )
+        rule.y1_tau = rule.y2_tau = rule.y3_tau = np.inf  # what arrives is read as it is, and not decayed first
+    return LearningDense(weights=item.weight, learning_rule=rule, num_message_bits=bits, name=item.name)
+
+
+def _modulated(item: description.Learning, process: Any, back: Any, reward: np.ndarray) -> list[Any]:
+    """Connect what a rule of three factors is told: the trace of the spikes after, the reward, the eligibility's decay.
+
+    The trace is a sum that gives back a share of itself to itself, a step later.
+    """
+    from lava.proc.dense.process import Dense
+    from lava.proc.io.source import RingBuffer as Ring
+    from lava.proc.sdn.process import Sigma
+
+    assert item.rate is not None
+    after = len(item.weight)
+    trace = Sigma(shape=(after,))
+    loop = Dense(weights=np.expm1(-1.0 / item.tau_minus) * np.eye(after), num_message_bits=GRADED_BITS)
+    back.connect(trace.a_in)
+    trace.s_out.connect(loop.s_in)
+    loop.a_out.connect(trace.a_in)
+    trace.s_out.connect(process.s_in_y1)
+    rewards = Ring(data=np.tile(item.rate * item.a_minus * reward, (after, 1)))
+    rewards.s_out.connect(process.s_in_y2)
+    lost = Ring(data=np.full((after, len(reward)), 1.0 - item.kept))
+    lost.s_out.connect(process.s_in_y3)
+    return [trace, loop, rewards, lost]
 
 
 def _conv(item: description.Conv, shape: tuple[int, ...], bits: int) -> Any:

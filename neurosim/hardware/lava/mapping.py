@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from neurosim.graph import Connection
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.edges import INSTEAD, LINEAR, Kernel, Lowered, as_connections, lower
 from neurosim.hardware.lava.latency import Cycle, Way, extra_delay, latencies
+from neurosim.hardware.lava.learning import Rule, check_rules, learns
 from neurosim.hardware.lava.populations import FORMS, KNOWN, READ_OUT, number, steps_of_rest
 from neurosim.network import Network
 from neurosim.neurons import Neuron
@@ -47,8 +48,14 @@ class Problems:
             raise ExportError(f"Lava cannot hold this network:\n{listed}")
 
 
-def map_network(net: Network) -> Mapped:
+def map_network(net: Network, rules: Mapping[str, Rule] | None = None) -> Mapped:
     """Return the Lava graph of a network in double precision.
+
+    Parameters
+    ----------
+    net : Network
+    rules : mapping of str to PairSTDP or RewardModulated, optional
+        For each edge that learns, by its name.
 
     Raises
     ------
@@ -64,6 +71,8 @@ def map_network(net: Network) -> Mapped:
     ]
     latency = find_latency(net, lowered, problems)
     check_connected(net, problems)
+    rules = dict(rules or {})
+    check_rules(net, rules, problems.add)
     delays = {low.edge.name: extra_delay(latency, way_of(low)) for low in lowered} if latency else {}
     lowered = [
         as_connections(low, net.shape(low.edge.source))
@@ -71,8 +80,15 @@ def map_network(net: Network) -> Mapped:
         else low
         for low in lowered
     ]
+    for name in rules:
+        if delays.get(name):
+            problems.add(
+                f"edge {name!r}",
+                f"would have to wait {delays[name]} step(s) on Lava, whose synapses that learn have no delay; change "
+                "the delay or the paths beside it",
+            )
     gains = {
-        name: _Gain.of(n, net.shape(name), name, lowered, problems)
+        name: _Gain.of(n, net.shape(name), name, lowered, rules, problems)
         for name, n in net.populations().items()
         if isinstance(n, Neuron) and n.core in FORMS
     }
@@ -84,9 +100,14 @@ def map_network(net: Network) -> Mapped:
         currents += biases
     problems.raise_if_any()
     sources = {edge.source for edge in net.edges}
+    learning: list[description.Learning] = []
     parts: dict[type, list[description.Dense | description.Sparse | description.Conv]] = {}
     for low in lowered:
-        item = _connection(low, gains[low.edge.target], delays[low.edge.name])
+        gain = gains[low.edge.target]
+        if low.edge.name in rules:
+            learning.append(learns(low, rules[low.edge.name], float(gain.weight), net.dt))
+            continue
+        item = _connection(low, gain, delays[low.edge.name])
         parts.setdefault(type(item), []).append(item)
     graph = description.Graph(
         sources=tuple(description.Source(n, lava_shape(net.shape(n))) for n in net.inputs if n in sources),
@@ -95,6 +116,7 @@ def map_network(net: Network) -> Mapped:
         conv=tuple(parts.get(description.Conv, ())),  # type: ignore[arg-type]
         bias_currents=tuple(currents),
         sparse=tuple(parts.get(description.Sparse, ())),  # type: ignore[arg-type]
+        learning=tuple(learning),
     )
     return Mapped(graph, {name: lava_layout(gain.scale, gain.scale.ndim) for name, gain in gains.items()})
 
@@ -240,12 +262,21 @@ class _Gain:
 
     @classmethod
     def of(
-        cls, neuron: Neuron, shape: tuple[int, ...], name: str, lowered: Sequence[Lowered], problems: Problems
+        cls,
+        neuron: Neuron,
+        shape: tuple[int, ...],
+        name: str,
+        lowered: Sequence[Lowered],
+        rules: Mapping[str, Rule],
+        problems: Problems,
     ) -> _Gain:
         one, form = np.ones(()), FORMS[neuron.core]
         gain = form.gain(neuron)
         convs = [low.maps for low in lowered if low.edge.target == name and isinstance(low.maps, Kernel)]
-        shared = gain.ndim == 0 or all(_per_channel(np.broadcast_to(gain, shape), k) is not None for k in convs)
+        learns_here = any(low.edge.target == name and low.edge.name in rules for low in lowered)
+        shared = gain.ndim == 0 or (
+            not learns_here and all(_per_channel(np.broadcast_to(gain, shape), k) is not None for k in convs)
+        )
         if shared:
             return cls(gain if gain.ndim == 0 else np.broadcast_to(gain, shape), one)
         if not np.all(gain > 0):

@@ -99,7 +99,7 @@ def _load_parts() -> Any:
 def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path, events: Events) -> None:
     try:
         data = {name: values[:, sample] for name, values in request.inputs.items()}
-        processes = parts.graph.build(graph, data, request.record, request.monitor)
+        processes = parts.graph.build(graph, data, request.record, request.monitor, request.rewards)
         processes.run()
         sent = {name: processes.sent(name) for name in request.record}
         traces = {pair: processes.trace(*pair) for pair in request.monitor}
