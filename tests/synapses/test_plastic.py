@@ -135,7 +135,7 @@ def test_a_dendrite_puts_the_spike_after_off(later):
     slow = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0, dendritic_delay=2e-3)
     found = change(slow, train([80], 200), train([80 + later], 200))
     torch.testing.assert_close(found, change(rule, train([80], 200), train([82 + later], 200)))
-    with pytest.raises(InputError, match="dendritic_delay must be a whole number of steps of 0.001 s; got 0.0015 s"):
+    with pytest.raises(InputError, match=r"dendritic_delay must be a whole number of steps of 0\.001 s; got 0\.0015 s"):
         change(PairSTDP(dendritic_delay=1.5e-3), train([1], 5), train([2], 5))
 
 
