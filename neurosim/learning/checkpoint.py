@@ -147,6 +147,9 @@ def _read(file: Path) -> Any:
     try:
         # The archive carries a checksum per entry, which torch.load does not look at.
         with zipfile.ZipFile(file) as archive:
+            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+            if packed:  # torch packs nothing, and what is packed may be far larger than the file
+                raise zipfile.BadZipFile(f"{packed[0]} is compressed")
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,58 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "graph.npz", graph=np.array({"a": 1}, dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         description.read(tmp_path / "graph.npz")
+
+
+def written(folder: Path) -> Path:
+    with open(folder / "graph.npz", "wb") as stream:
+        description.write(dense_case().graph, stream)
+    return folder / "graph.npz"
+
+
+def _without_populations(arrays: dict) -> None:
+    text = json.loads(str(arrays["graph"]))
+    del text["populations"]
+    arrays["graph"] = np.array(json.dumps(text))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays.pop(next(name for name in arrays if name != "graph")),
+        lambda arrays: arrays.update(graph=np.array("{")),
+        lambda arrays: arrays.update(graph=np.array("[]")),
+        lambda arrays: arrays.update(graph=np.zeros(3)),
+        _without_populations,
+    ],
+)
+def test_a_graph_with_something_missing_or_wrong_is_refused(tmp_path: Path, change) -> None:
+    path = written(tmp_path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    change(arrays)
+    np.savez(path, **arrays)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"graph\.npz is not a neurosim-lava-\d+ graph .*left as it is"):
+        description.read(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_graph_is_refused(tmp_path: Path, share: float) -> None:
+    path = written(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match="is not a neurosim-lava"):
+        description.read(path)
+
+
+def test_a_graph_that_would_fill_the_memory_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(description, "LARGEST", 2**20)
+    path = tmp_path / "graph.npz"
+    np.savez_compressed(path, graph=np.zeros(2**20))
+    assert path.stat().st_size < 2**15
+    with pytest.raises(ValueError, match="it unpacks to 8,388,736 bytes; 1,048,576 are allowed"):
+        description.read(path)
 
 
 def test_a_request_and_its_answer_are_read_as_written(tmp_path: Path) -> None:

@@ -108,6 +108,20 @@ def test_no_damaged_byte_goes_unnoticed(saved: Path) -> None:
     assert refused > 20
 
 
+def test_an_archive_that_would_swell_in_memory_is_refused(saved: Path) -> None:
+    # The same entries, and one of 64 MiB of zeros that takes 64 KiB of the file.
+    with zipfile.ZipFile(saved) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+        archive.writestr("net/data/99", bytes(2**26))
+    packed = saved.read_bytes()
+    with pytest.raises(FileError, match=r"net\.pt is not a whole checkpoint \(BadZipFile\)"):
+        load_checkpoint(saved)
+    assert saved.read_bytes() == packed
+
+
 def test_every_damaged_weight_is_noticed(saved: Path) -> None:
     weights = small(0).state_dict()["0.weight"].numpy().tobytes()
     whole = saved.read_bytes()

@@ -7,6 +7,7 @@ standard library and numpy only.
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 FORMAT = "neurosim-lava-2"
+LARGEST = 2**31  # bytes of a graph file, unpacked
 
 
 @dataclass(frozen=True)
@@ -211,19 +213,28 @@ def write(graph: Graph, stream: BinaryIO) -> None:
 
 
 def read(path: str | Path) -> Graph:
-    """Read what `write` wrote.
+    """Read what `write` wrote; nothing in the file is executed.
 
     Raises
     ------
     ValueError
-        If the file is of another format.
+        If the file is of another format, damaged, or larger than 2 GiB when it is unpacked.
+    OSError
+        If it cannot be read.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        text = json.loads(str(arrays["graph"])) if "graph" in arrays else {}
-        if text.get("format") != FORMAT:
-            raise ValueError(f"{path} holds {text.get('format')!r}, not a {FORMAT} graph")
-        parts = {part: tuple(_whole(kind, item, arrays) for item in text[part]) for part, kind in _PARTS.items()}
-    return Graph(**parts, model=text["model"])
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f"it unpacks to {size:,} bytes; {LARGEST:,} are allowed")
+        with np.load(path, allow_pickle=False) as arrays:
+            text = json.loads(str(arrays["graph"])) if "graph" in arrays else {}
+            if text.get("format") != FORMAT:
+                raise ValueError(f"it holds {text.get('format')!r}")
+            parts = {part: tuple(_whole(kind, item, arrays) for item in text[part]) for part, kind in _PARTS.items()}
+        return Graph(**parts, model=text["model"])
+    except (AttributeError, EOFError, KeyError, MemoryError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a {FORMAT} graph ({error}); it is left as it is") from error
 
 
 def _plain(item: dict[str, Any], place: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
