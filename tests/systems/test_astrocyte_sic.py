@@ -8,7 +8,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import ExportError, InputError
-from neurosim.hardware.lava.mapping import map_network
+from neurosim.hardware.lava import to_lava, verify
 from neurosim.models import SlowInwardCurrent
 
 NAMES = ("astro_receiver", "astro_ip3", "astro_burst")
@@ -150,10 +150,21 @@ def test_several_astrocytes_do_not_hear_each_other():
 
 
 def test_lava_is_given_three_stages_and_refuses_four_by_name():
-    graph = map_network(network(SlowInwardCurrent(stages=3))).graph
-    assert [population.name for population in graph.populations] == list(NAMES)
-    with pytest.raises(ExportError, match="node 'astro_sic': its core is 'cuba_integrator'"):
-        map_network(network(SlowInwardCurrent()))
+    for astro in (SlowInwardCurrent(stages=3), SlowInwardCurrent(stages=3, arithmetic="loihi")):
+        graph = to_lava(network(astro)).graph
+        assert [population.name for population in graph.populations] == list(NAMES)
+    with pytest.raises(ExportError, match="'astro_sic->astro_burst': sends the membrane of 'astro_sic'"):
+        to_lava(network(SlowInwardCurrent()))
+    with pytest.raises(ExportError, match="node 'astro_burst': its core is 'loihi_joined'"):
+        to_lava(network(SlowInwardCurrent(arithmetic="loihi")))
+
+
+def test_lava_sends_the_spikes_of_three_stages():
+    pytest.importorskip("lava")
+    net = network(SlowInwardCurrent(stages=3, arithmetic="loihi"))
+    found = verify(net, torch.from_numpy(poisson(80.0, 1)))
+    assert found.spikes_differing == 0
+    assert {node.name: node.spikes_lava for node in found.nodes}["astro_burst"] > 20
 
 
 def test_nir_holds_the_astrocyte_of_real_numbers_and_refuses_that_of_whole_ones():
