@@ -115,7 +115,9 @@ def main() -> None:
     ca = calcium(100.0 if args.quick else 200.0, dt)
     figure = new_figure(7.0, 4.2)
     current, rows, trace = (tidy(axes) for axes in figure.subplots(3, 1, height_ratios=(1, 0.8, 1.2)))
-    current.plot(np.arange(recording.T) * 1e-3, recording.traces["astro_sic"][:, 0, 0], color=colour(0), linewidth=1)
+    every = 20  # steps between two points of a line
+    shown = recording.traces["astro_sic"][::every, 0, 0]
+    current.plot(np.arange(len(shown)) * every * 1e-3, shown, color=colour(0), linewidth=1)
     current.set(ylabel="slow inward\ncurrent", xlim=(0, 20))
     neuron = recording.spikes["neuron"]
     lines = [recording.spikes["astro_ip3"].step, *(neuron.step[neuron.neuron == number] for number in (0, 1))]
@@ -123,8 +125,9 @@ def main() -> None:
     rows.set(yticks=[0, 1, 2], yticklabels=["IP3", "with", "without"], xlim=(0, 20), xlabel="time (s)")
     for number, level in enumerate(LEVELS):
         if level in (0.16, 0.40, 0.60):
-            seconds = np.arange(len(ca)) * dt
-            trace.plot(seconds, ca[:, number], color=colour(number), linewidth=1, label=f"IP3 {level:.2f} µM")
+            line = ca[:: 5 * every, number]
+            seconds = np.arange(len(line)) * 5 * every * dt
+            trace.plot(seconds, line, color=colour(number), linewidth=1, label=f"IP3 {level:.2f} µM")
     trace.set(ylabel="calcium (µM)", xlabel="time (s)", xlim=(0, 100))
     trace.legend(frameon=False, fontsize=8, loc="upper right", ncols=3)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -66,12 +66,13 @@ def main() -> None:
             f"interneurons {shown(inner)}, gains {shown(circuit.gains)} (closed form "
             f"{shown(circuit.optimal_gains(COVARIANCE))})"
         )
-        curves.plot(distances, color=colour(number), linewidth=1, label=f"{interneurons} interneurons")
-        y = circuit(signal(500, torch.Generator().manual_seed(args.seed + 1))).y
+        places = range(0, steps, max(1, steps // 500))
+        curves.plot(places, [distances[step] for step in places], color=colour(number), linewidth=1)
+        y = circuit(signal(250, torch.Generator().manual_seed(args.seed + 1))).y
         cloud.scatter(y[:, 0], y[:, 1], s=3, color=colour(number), linewidths=0)
         cloud.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal", xlabel="$y_1$", ylabel="$y_2$")
     curves.set(xlabel="batch", ylabel="distance from white $|C_{yy} - I|$", yscale="log")
-    curves.legend(frameon=False, fontsize=8, loc="center right")
+    curves.legend(["3 interneurons", "2 interneurons"], frameon=False, fontsize=8, loc="center right")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, args.out)
     print(f"{args.out}, {time.perf_counter() - began:.0f} s")
