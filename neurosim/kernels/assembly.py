@@ -152,6 +152,23 @@ class Assembly(Body):
         call = self.intrinsic("vector.reduce.fadd", self.real, [(self.real, "0.0"), (self.lane, value)])
         return self.fresh(call.replace("call", "call reassoc", 1))
 
+    def totals(self, values: Sequence[str]) -> list[str]:
+        """Return the sum over all lanes of each of `values`, a power of two of them: cheaper than one after the other."""
+        lines, size = list(values), self.lanes  # each line holds the parts of its values one behind the other
+        while len(lines) > 1:
+            lower = [part + k for part in range(0, self.lanes, size) for k in range(size // 2)]
+            lower += [self.lanes + n for n in lower]
+            upper = [n + size // 2 for n in lower]
+            pairs = zip(lines[::2], lines[1::2], strict=True)
+            lines = [self.add(self._shuffled(*pair, lower), self._shuffled(*pair, upper)) for pair in pairs]
+            size //= 2
+        (line,) = lines
+        part = size
+        while part > 1:
+            part //= 2
+            line = self.add(line, self._shuffled(line, line, [(n + part) % self.lanes for n in range(self.lanes)]))
+        return [self.fresh(f"extractelement {self.lane} {line}, i64 {n * size}") for n in range(len(values))]
+
     def whole(self, op: str, a: str, b: str) -> str:
         """Return `op` (add, sub, mul, shl, lshr, and, or ...) of two whole numbers."""
         return self.fresh(f"{op} i64 {a}, {b}")

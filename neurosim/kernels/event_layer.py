@@ -2,9 +2,10 @@
 
 The neurons are walked in tiles of as many as fit the vector registers. For a tile and a sample the time loop runs with
 the state in registers: each spike of a step adds one row of the weights to the current, the step of the core follows,
-and neither current nor state is written. Backward the same loop runs from the last step to the first: the adjoint of
-the core gives the gradient of the current, which is added to the rows of the spikes. A tile belongs to one thread, so
-that nothing is added up in an order that depends on how many there are.
+and neither current nor state is written. Backward the same loop runs from the last step to the first for some samples:
+the adjoint of the core gives the gradients of their currents, and for each neuron before the synapse those of its
+spikes are added up. A tile belongs to one thread, so that nothing is added up in an order that depends on how many
+there are.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class _Layer:
         code = self.code
         names = ("first", "last", "steps", "batch", "width", "sources", "chunk")
         self.first, self.last, self.steps, self.batch, self.width, self.sources, self.chunk = map(code.number, names)
+        self.others = tuple(map(code.number, others))
         for number, node in enumerate(kernel.uniforms):
             code.bind(node, code.uniform(f"u{number}"))
 
@@ -224,15 +226,19 @@ def _write_bits(layer: _Layer, truth: str, array: str, word: str) -> None:
 def backward_code(shape: Shape, inward: bool) -> Assembly:
     """Return the backward kernel; with `inward` the gradient of the current is written for the input's gradient.
 
-    Arguments: starts, index, [x], weight, [bias], gradient of the weight, [that of the bias], g_out, [g_i], then kept
-    values, or borders and room for a chunk; g_state, coefficients, shares; first and last tile, steps, batch, width,
-    sources, chunk; the numbers of the backward plan, and with borders those of the forward plan.
+    Arguments: starts, index, [x], weight, [bias], gradient of the weight, [that of the bias], the events `by_source`:
+    starts, rows, [worth]; room for the gradients of the current of a group of samples; g_out, [g_i], then kept values,
+    or borders and room for a chunk; g_state, coefficients, shares; first and last tile, steps, batch, width, sources,
+    chunk, group; the numbers of the backward plan, and with borders those of the forward plan.
     """
     kernel, layer = backward_kernel(shape.plan), _Layer(shape)
     code = layer.code
     again = forward_kernel(shape.plan)
     g_weight = code.pointer("g.weight")
     g_bias = code.pointer("g.bias") if shape.biased else ""
+    by_starts, by_rows = code.pointer("by.starts"), code.pointer("by.rows")
+    worth = code.pointer("by.worth") if shape.graded else ""
+    currents = code.pointer("currents")
     arrays = {"g_out": code.pointer("g_out")}
     if inward:
         arrays["g_i"] = code.pointer("g_i")
@@ -244,13 +250,14 @@ def backward_code(shape: Shape, inward: bool) -> Assembly:
         arrays.update({name: code.pointer(name) for name in saved})
     carried = {**kernel.carried, **kernel.sums}
     held = {name: code.pointer(f"held.{name}") for name in (*kernel.carried, *kernel.coefficients, *kernel.sums)}
-    layer.numbers(kernel)
+    layer.numbers(kernel, "group")
+    (group,) = layer.others
     if shape.borders:
         for number, node in enumerate(again.uniforms):
             code.bind(node, code.uniform(f"forward{number}"))
         state = {name: code.variable() for name in again.carried}
     variables = {name: code.variable() for name in carried}
-    bias_sum = code.variable()
+    bias_sum, row_sum = code.variable(), code.variable()
 
     def step(t: str, b: str, room_at: dict[str, str] | None = None) -> None:
         row = layer.row(t, b)
@@ -273,47 +280,62 @@ def backward_code(shape: Shape, inward: bool) -> Assembly:
             code.store(g_i, arrays["g_i"], at, layer.mask)
         if shape.biased:
             code.set(bias_sum, code.add(code.get(bias_sum), g_i))
-        with code.loop(*layer.each_event(row)) as event:
-            j, place = layer.source(event)
-            share = g_i
+        code.store(g_i, held_currents, code.whole("mul", t, str(shape.lanes)))
+
+    def add_up(j: str, of_tile: str, first: str) -> None:
+        """Add to the row of neuron `j` the gradients of the currents of its spikes in a group."""
+        at = code.whole("add", first, j)
+        place = code.whole("mul", j, str(shape.lanes))
+        code.set(row_sum, code.load(g_rows, place))
+        with code.loop(code.index(by_starts, at), code.index(by_starts, code.whole("add", at, "1"))) as event:
+            share = code.load(of_tile, code.whole("mul", code.index(by_rows, event), str(shape.lanes)))
             if shape.graded:
-                share = code.fresh(f"fmul {code.lane} {g_i}, {layer.value(row, j)}")
-            code.store(code.add(code.load(g_rows, place), share), g_rows, place)
+                share = code.fresh(f"fmul {code.lane} {share}, {code.splat(code.read(shape.real, worth, event))}")
+            code.set(row_sum, code.add(code.get(row_sum), share))
+        code.store(code.get(row_sum), g_rows, place)
 
     with code.loop(layer.first, layer.last) as tile:
         layer.begin_tile(tile)
         block = code.whole("mul", tile, code.whole("mul", layer.sources, str(shape.lanes)))
         g_rows = code.at(g_weight, block)
         code.set(bias_sum, code.literal(0.0))
-        with code.loop("0", layer.batch) as b:
-            here = layer.place(b)
-            for name, variable in variables.items():
-                code.set(variable, code.load(held[name], here, layer.mask))
-            for name, node in kernel.coefficients.items():
-                code.bind(node, code.load(held[name], here, layer.mask))
-            if shape.borders:
-                chunks = code.whole(
-                    "sdiv", code.whole("add", layer.steps, code.whole("sub", layer.chunk, "1")), layer.chunk
-                )
-                size = code.whole("mul", layer.chunk, str(shape.lanes))
-                base = code.whole("mul", tile, code.whole("mul", size, str(max(len(saved), 1))))
-                with code.backwards("0", chunks) as c:
-                    begin = code.whole("mul", c, layer.chunk)
-                    end = code.smaller(code.whole("add", begin, layer.chunk), layer.steps)
-                    border = layer.place(layer.row(c, b))
-                    for name, variable in state.items():
-                        code.set(variable, code.load(borders[name], border, layer.mask))
-                    with code.loop(begin, end) as t, code.scope():
-                        layer.step(again, layer.current(layer.row(t, b)), state, {}, "")
-                        for name, place in _in_room(code, saved, base, size, code.whole("sub", t, begin)).items():
-                            code.store(code.value(kernel.reads[name]), room, place)
-                    with code.backwards(begin, end) as t, code.scope():
-                        step(t, b, _in_room(code, saved, base, size, code.whole("sub", t, begin)))
-            else:
-                with code.backwards("0", layer.steps) as t, code.scope():
-                    step(t, b)
-            for name, variable in variables.items():
-                code.store(code.get(variable), held[name], here, layer.mask)
+        rows = code.whole("mul", group, layer.steps)
+        of_tile = code.at(currents, code.whole("mul", tile, code.whole("mul", rows, str(shape.lanes))))
+        with code.loop("0", layer.batch, group) as top:
+            with code.loop(top, code.smaller(code.whole("add", top, group), layer.batch)) as b:
+                before = code.whole("mul", code.whole("sub", b, top), layer.steps)
+                held_currents = code.at(of_tile, code.whole("mul", before, str(shape.lanes)))
+                here = layer.place(b)
+                for name, variable in variables.items():
+                    code.set(variable, code.load(held[name], here, layer.mask))
+                for name, node in kernel.coefficients.items():
+                    code.bind(node, code.load(held[name], here, layer.mask))
+                if shape.borders:
+                    chunks = code.whole(
+                        "sdiv", code.whole("add", layer.steps, code.whole("sub", layer.chunk, "1")), layer.chunk
+                    )
+                    size = code.whole("mul", layer.chunk, str(shape.lanes))
+                    base = code.whole("mul", tile, code.whole("mul", size, str(max(len(saved), 1))))
+                    with code.backwards("0", chunks) as c:
+                        begin = code.whole("mul", c, layer.chunk)
+                        end = code.smaller(code.whole("add", begin, layer.chunk), layer.steps)
+                        border = layer.place(layer.row(c, b))
+                        for name, variable in state.items():
+                            code.set(variable, code.load(borders[name], border, layer.mask))
+                        with code.loop(begin, end) as t, code.scope():
+                            layer.step(again, layer.current(layer.row(t, b)), state, {}, "")
+                            for name, place in _in_room(code, saved, base, size, code.whole("sub", t, begin)).items():
+                                code.store(code.value(kernel.reads[name]), room, place)
+                        with code.backwards(begin, end) as t, code.scope():
+                            step(t, b, _in_room(code, saved, base, size, code.whole("sub", t, begin)))
+                else:
+                    with code.backwards("0", layer.steps) as t, code.scope():
+                        step(t, b)
+                for name, variable in variables.items():
+                    code.store(code.get(variable), held[name], here, layer.mask)
+            first = code.whole("mul", code.whole("sdiv", top, group), layer.sources)
+            with code.loop("0", layer.sources) as j:
+                add_up(j, of_tile, first)
         if shape.biased:
             code.store(code.get(bias_sum), g_bias, layer.column, layer.mask)
     return code

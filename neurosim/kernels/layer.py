@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.kernels import cpu, dense
+from neurosim.kernels import cpu, dense, masked_product
+from neurosim.kernels.by_source import by_source
 from neurosim.kernels.event_layer import Shape, backward_machine, forward_machine
-from neurosim.kernels.masked_product import masked_product
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
 from neurosim.kernels.spikes import REAL, events, pack, unpack, words
@@ -19,8 +19,6 @@ from neurosim.kernels.tiles import tiled, untiled
 
 # Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
 CROSSOVER = 0.35
-# Share of the inputs that need a gradient from which the dense product is cheaper.
-MASKED_CROSSOVER = 0.4
 
 _WORTH_A_THREAD = 1 << 11  # steps of a tile
 
@@ -221,12 +219,16 @@ def backward(
     coefficients = [p.contiguous() for p in layer.per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients]
     arrays = [starts, index, *([] if x is None else [x]), weight, *([] if layer.bias is None else [layer.bias])]
-    arrays += [g_weight, *([] if g_bias is None else [g_bias]), g_out, *([] if g_i is None else [g_i]), *kept]
+    ordered = by_source(starts, index, (steps, batch, sources), x)
+    currents = shelf.empty((tiles, ordered.group * steps, shape.lanes), g_out.dtype)
+    arrays += [g_weight, *([] if g_bias is None else [g_bias]), ordered.starts, ordered.rows]
+    arrays += [*([] if x is None else [ordered.worth]), currents, g_out, *([] if g_i is None else [g_i]), *kept]
     if layer.chunk:
         arrays.append(torch.empty(tiles, len(layer.plan.saved), layer.chunk, shape.lanes, dtype=g_out.dtype))
     arrays += [*g_initial, *coefficients, *shares]
     numbers = [*layer.backward_uniforms, *(layer.forward_uniforms if layer.chunk else ())]
-    machine.shared(tiles, arrays, steps, batch, width, sources, layer.chunk, *numbers, grain=_grain(steps * batch))
+    sizes = (steps, batch, width, sources, layer.chunk, ordered.group)
+    machine.shared(tiles, arrays, *sizes, *numbers, grain=_grain(steps * batch))
     g_x = None
     if g_i is not None:
         g_x = _inward(g_i.flatten(0, 1), layer.weight, wanted).view(steps, batch, sources)
@@ -235,10 +237,8 @@ def backward(
 
 def _inward(g: Tensor, weight: Tensor, wanted: Tensor | None) -> Tensor:
     """Return the gradient of the input from that of the current, ``g`` [R, N]."""
-    if wanted is not None:
-        starts, index = events(wanted)
-        if index.numel() < MASKED_CROSSOVER * g.shape[0] * weight.shape[1]:
-            return masked_product(g, weight, starts, index)
+    if wanted is not None and masked_product.pays(wanted, *weight.shape):
+        return masked_product.masked_product(g, weight, wanted)
     return dense.product(g, weight)
 
 

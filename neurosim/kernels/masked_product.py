@@ -9,13 +9,36 @@ from torch import Tensor
 from neurosim.kernels.assembly import Assembly
 from neurosim.kernels.machine import Machine
 from neurosim.kernels.memory import shelf
-from neurosim.kernels.spikes import REAL
+from neurosim.kernels.spikes import REAL, count
 
+# Share of places from which the dense product is cheaper, and terms of a sum below which it always is: see
+# docs/kernels.md.
+CROSSOVER = 0.4
+SHORT = 64
 _TOGETHER = 4  # sums that share what is read of a row
+_CLOSE = 32 << 10  # bytes of the columns that are kept in the first-level cache
+_ROWS = 64  # that pass by them at a time
 
 
-def masked_product(g: Tensor, weight: Tensor, starts: Tensor, index: Tensor) -> Tensor:
-    """Return ``g @ weight`` at the places that are listed, and 0 elsewhere.
+def pays(wanted: Tensor, width: int, columns: int) -> bool:
+    """Whether so few places are `wanted` that sums for these alone cost less than a dense product.
+
+    Parameters
+    ----------
+    wanted : Tensor [R, ceil(columns / 64)] of int64
+        Where the product is wanted, a bit each.
+    width : int
+        Terms of a sum.
+    columns : int
+        Places of a row.
+    """
+    if width < SHORT:
+        return False
+    return count(wanted) < CROSSOVER * wanted.shape[0] * columns
+
+
+def masked_product(g: Tensor, weight: Tensor, wanted: Tensor) -> Tensor:
+    """Return ``g @ weight`` where it is wanted, and 0 elsewhere.
 
     Parameters
     ----------
@@ -23,57 +46,77 @@ def masked_product(g: Tensor, weight: Tensor, starts: Tensor, index: Tensor) -> 
         Rows on the left.
     weight : Tensor [N, n]
         Matrix on the right.
-    starts, index : Tensor [R + 1], [count] of int32
-        Columns wanted in each row, as `spikes.events` lists them.
+    wanted : Tensor [R, ceil(n / 64)] of int64
+        Where it is wanted, a bit each.
     """
     rows, width = g.shape
     columns = weight.T.contiguous()
     out = shelf.empty((rows, weight.shape[1]), g.dtype)
-    arrays = (starts, index, g.contiguous(), columns, out)
-    _machine(REAL[g.dtype]).shared(rows, arrays, width, out.shape[1], grain=64)
+    # A word has 64 bits, and a vector of zeros as many lanes.
+    block = 32 if g.element_size() == 4 else 16
+    while block > 4 and block * width * g.element_size() > _CLOSE:
+        block //= 2
+    arrays = (wanted, g.contiguous(), columns, out)
+    _machine(REAL[g.dtype]).shared(-(-rows // _ROWS), arrays, rows, width, out.shape[1], block)
     return out
 
 
 @functools.cache
 def _machine(real: str) -> Machine:
+    """Return the kernel: a block of columns stays in the first-level cache while some rows pass by."""
     code = Assembly(real, 32 if real == "float" else 16)
-    starts, index, g, columns, out = map(code.pointer, ("starts", "index", "g", "columns", "out"))
-    first, last, width, sources = map(code.number, ("first", "last", "width", "sources"))
+    wanted, g, columns, out = map(code.pointer, ("wanted", "g", "columns", "out"))
+    names = ("first", "last", "rows", "width", "sources", "block")
+    first, last, rows, width, sources, block = map(code.number, names)
     whole = code.whole("sub", width, code.whole("urem", width, str(code.lanes)))
     rest = code.first_lanes(code.whole("sub", width, whole))
     some_left = code.fresh(f"icmp slt i64 {whole}, {width}")
+    words = code.whole("lshr", code.whole("add", sources, "63"), "6")
     totals = [code.variable() for _ in range(_TOGETHER)]
+    left = code.variable("i64")
 
-    def sums(events: list[str], row: str, result: str) -> None:
-        """Write the products of the row with the columns of these events."""
-        places = [code.index(index, event) for event in events]
-        starts_at = [code.at(columns, code.whole("mul", j, width)) for j in places]
+    def sums(row: str, close: str, result: str) -> None:
+        """Write the products of a row with the next columns of those that are left; the last may stand in for more."""
+        places = []
+        for _ in totals:
+            bits = code.get(left, "i64")
+            places.append(code.lowest_bit(bits))
+            fewer = code.whole("and", bits, code.whole("sub", bits, "1"))
+            none = code.fresh(f"icmp eq i64 {fewer}, 0")
+            code.set(left, code.fresh(f"select i1 {none}, i64 {bits}, i64 {fewer}"), "i64")
+        starts_at = [code.at(close, code.whole("mul", j, width)) for j in places]
 
         def add(k: str, mask: str | None) -> None:
-            left = code.load(row, k, mask)
-            for total, column in zip(totals, starts_at, strict=False):
-                code.set(total, code.multiply_add(left, code.load(column, k, mask), code.get(total)))
+            value = code.load(row, k, mask)
+            for total, column in zip(totals, starts_at, strict=True):
+                code.set(total, code.multiply_add(value, code.load(column, k, mask), code.get(total)))
 
-        for total in totals[: len(events)]:
+        for total in totals:
             code.set(total, code.literal(0.0))
         with code.loop("0", whole, str(code.lanes)) as k:
             add(k, None)
         with code.when(some_left):
             add(whole, rest)
-        for total, j in zip(totals, places, strict=False):
-            code.write(real, code.total(code.get(total)), result, j)
+        for value, j in zip(code.totals([code.get(total) for total in totals]), places, strict=True):
+            code.write(real, value, result, j)
 
-    with code.loop(first, last) as r:
-        row = code.at(g, code.whole("mul", r, width))
-        result = code.at(out, code.whole("mul", r, sources))
-        with code.loop("0", sources, str(code.lanes)) as j:
-            code.store(code.literal(0.0), result, j, code.first_lanes(code.whole("sub", sources, j)))
-        begin, end = code.index(starts, r), code.index(starts, code.whole("add", r, "1"))
-        count = code.whole("sub", end, begin)
-        single = code.whole("sub", end, code.whole("urem", count, str(_TOGETHER)))
-        # A loaded part of the row serves several columns.
-        with code.loop(begin, single, str(_TOGETHER)) as event:
-            sums([code.whole("add", event, str(n)) for n in range(_TOGETHER)], row, result)
-        with code.loop(single, end) as event:
-            sums([event], row, result)
+    with code.loop(first, last) as unit:
+        begin = code.whole("mul", unit, str(_ROWS))
+        end = code.smaller(code.whole("add", begin, str(_ROWS)), rows)
+        with code.loop("0", sources, block) as j:
+            close = code.at(columns, code.whole("mul", j, width))
+            word, low = code.whole("lshr", j, "6"), code.whole("and", j, "63")
+            there = code.smaller(block, code.whole("sub", sources, j))
+            inside = code.whole("sub", code.whole("shl", "1", there), "1")
+            zeros = code.first_lanes(there)
+            with code.loop(begin, end) as r:
+                row = code.at(g, code.whole("mul", r, width))
+                result = code.at(out, code.whole("add", code.whole("mul", r, sources), j))
+                code.store(code.literal(0.0), result, "0", zeros)
+                held = code.read("i64", wanted, code.whole("add", code.whole("mul", r, words), word))
+                held = code.whole("and", code.whole("lshr", held, low), inside)
+                code.set(left, held, "i64")
+                some = code.whole("add", code.ones(held), str(_TOGETHER - 1))
+                with code.loop("0", code.whole("udiv", some, str(_TOGETHER))):
+                    sums(row, close, result)
     return code.compile()

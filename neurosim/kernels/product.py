@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from neurosim.cores import Reset, atan, core
-from neurosim.kernels import layer_operator
+from neurosim.kernels import layer, layer_operator
 from neurosim.kernels.compiling import constant_in_graph
-from neurosim.kernels.plan import Plan, known
+from neurosim.kernels.layer import Layer
+from neurosim.kernels.plan import Plan, find, known
 from neurosim.kernels.program import record
 
 
@@ -43,3 +44,20 @@ def linear(
     train = any(t is not None and t.requires_grad for t in (x, weight, bias))
     key, rows = _passing(train), x.unsqueeze(0)
     return layer_operator.run(key, rows, weight, bias, (), (), [], [], 0, came, wanted).out.squeeze(0)
+
+
+def weight_gradient(g: Tensor, came: Tensor, sources: int) -> Tensor:
+    """Return the gradient [N, n] of the weight of a product with spikes, given that of its result.
+
+    Parameters
+    ----------
+    g : Tensor [T, B, N]
+        Gradient of the result.
+    came : Tensor [T B, ceil(n / 64)] of int64
+        Bits of the spikes.
+    sources : int
+        n.
+    """
+    weight = g.new_empty(()).expand(g.shape[-1], sources)  # its size is known by it; its values are not read
+    made = Layer(find(_passing(True)), weight, None, (), (), (), 0)
+    return layer.backward(made, None, came, sources, None, False, g, (), ()).weight

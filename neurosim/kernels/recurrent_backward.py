@@ -1,4 +1,4 @@
-"""Machine code of a recurrent layer, backward, and of the gradient of its weights.
+"""Machine code of a recurrent layer, backward.
 
 The gradient of the current goes back through the matrix to the outputs of the step before: by a dense product in tiles
 of samples, so that a weight that is loaded serves several of them, or, where few neurons stand near threshold, by a sum
@@ -115,53 +115,7 @@ def _dots(loop: Loop, source: str, rows: list[str], j: str) -> list[str]:
     return [code.total(code.get(total)) for total in totals]
 
 
-def scatter_code(real: str, lanes: int, ragged: bool) -> Assembly:
-    """Return the kernel that adds up the weight gradient, a row of it for each spike.
-
-    Each panel of columns belongs to one thread, so that sums are made in one order. Arguments: starts and index of the
-    spikes that came back at each step, sample and head; gradient of the current [T, B, N]; output before the first
-    step [B, N]; the gradient, transposed, in panels, all zero; first and last panel, steps, batch, heads, neurons of a
-    head.
-    """
-    code = Assembly(real, lanes)
-    starts, index, delta, before, found = map(code.pointer, ("starts", "index", "delta", "before", "found"))
-    first, last, steps, batch, heads, n = map(code.number, ("first", "last", "steps", "batch", "heads", "n"))
-    panels = code.whole("sdiv", code.whole("add", n, str(lanes - 1)), str(lanes))
-    width = code.whole("mul", heads, n)
-
-    def add(row: str, unit: str, graded: bool) -> None:
-        head = code.whole("sdiv", unit, panels)
-        column = code.whole("mul", code.whole("srem", unit, panels), str(lanes))
-        mask = code.first_lanes(code.whole("sub", n, column)) if ragged else None
-        rows = code.at(found, code.whole("mul", unit, code.whole("mul", n, str(lanes))))
-        begin = code.whole("add", code.whole("mul", row, width), code.whole("mul", head, n))
-        share = code.load(delta, code.whole("add", begin, column), mask)
-        line = code.whole("add", code.whole("mul", row, heads), head)
-        with code.loop(code.index(starts, line), code.index(starts, code.whole("add", line, "1"))) as event:
-            j = code.index(index, event)
-            place = code.whole("mul", j, str(lanes))
-            so_far = code.load(rows, place)
-            if graded:
-                value = code.splat(code.read(real, before, code.whole("add", begin, j)))
-                code.store(code.multiply_add(value, share, so_far), rows, place)
-            else:
-                code.store(code.add(so_far, share), rows, place)
-
-    with code.loop(first, last) as unit:
-        with code.loop("0", batch) as row:
-            add(row, unit, graded=True)
-        with code.loop(batch, code.whole("mul", steps, batch)) as row:
-            add(row, unit, graded=False)
-    return code
-
-
 @functools.cache
 def backward_machine(shape: Shape) -> Machine:
     """Return the backward kernel's machine code."""
     return backward_code(shape).compile()
-
-
-@functools.cache
-def scatter_machine(real: str, lanes: int, ragged: bool) -> Machine:
-    """Return the machine code of the weight gradient."""
-    return scatter_code(real, lanes, ragged).compile()

@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from neurosim.kernels import cpu, dense
+from neurosim.kernels import cpu, dense, product
 from neurosim.kernels.machine import Machine
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
-from neurosim.kernels.recurrent_backward import backward_machine, scatter_machine
+from neurosim.kernels.recurrent_backward import backward_machine
 from neurosim.kernels.recurrent_code import Shape
 from neurosim.kernels.recurrent_forward import forward_machine
-from neurosim.kernels.spikes import REAL, events, pack, unpack, words
+from neurosim.kernels.spikes import REAL, pack, unpack, words
 from neurosim.kernels.threads import spread
 
-# Rate of spikes from which a dense product makes the weight gradient faster than a row for each spike.
-CROSSOVER = 0.3
 # Share of neurons near threshold from which a dense product back in time is faster than a sum for each of them.
 FEW = 0.5
 _LOOK = 16  # steps at which that share is measured
@@ -165,28 +163,17 @@ def weight_gradient(g_drive: Tensor, bits: Tensor, z0: Tensor) -> Tensor:
     Tensor [H, n, n]
         The same bits for any number of threads where spikes are few enough to be added up one by one.
     """
-    steps, (batch, heads) = len(g_drive), bits.shape[1:3]
+    heads = bits.shape[2]
     n = z0.shape[1] // heads
-    g_drive = g_drive.contiguous()
-    came = bits[:-1].contiguous().flatten(0, 2)
-    starts, index = events(came)
-    if len(index) > CROSSOVER * g_drive.numel():
-        z = unpack(came, n, g_drive.dtype).view_as(g_drive)
-        z[0] = z0
-        return dense_weight_gradient(g_drive, z, heads)
-    real = REAL[g_drive.dtype]
-    lanes = _lanes(real)
-    count = -(-n // lanes)
-    found = torch.zeros(heads, count, n, lanes, dtype=g_drive.dtype)
-    held = (starts, index, g_drive, z0.contiguous(), found)
-    addresses = [a.data_ptr() for a in held]
-    call = scatter_machine(real, lanes, n % lanes != 0).call
-
-    def part(first: int, last: int, held: Sequence[Tensor] = held) -> None:
-        call(*addresses, first, last, steps, batch, heads, n)
-
-    spread(part, heads * count)
-    return found.transpose(2, 3).reshape(heads, count * lanes, n)[:, :n].contiguous()
+    parts = []
+    for head, g in enumerate(g_drive.unflatten(2, (heads, n)).unbind(2)):
+        came = bits[:-1, :, head].contiguous().flatten(0, 1)
+        parts.append(product.weight_gradient(g.contiguous(), came, n))
+    found = torch.stack(parts)
+    ones = unpack(bits[0].flatten(0, 1), n, z0.dtype).view_as(z0)
+    if not torch.equal(ones, z0):  # what came before the first step may be any numbers
+        found += dense_weight_gradient(g_drive[:1], (z0 - ones)[None], heads)
+    return found
 
 
 def dense_weight_gradient(g_drive: Tensor, z: Tensor, heads: int) -> Tensor:

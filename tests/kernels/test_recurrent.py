@@ -17,6 +17,7 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.errors import InputError
 from neurosim.kernels import eager, recurrent, recurrent_cpu
+from neurosim.kernels import layer as linear_layer
 from neurosim.kernels.recurrent import run_recurrent, run_recurrent_backward
 from neurosim.kernels.spikes import unpack
 from tests.models import BY_NAME, MODELS
@@ -274,12 +275,12 @@ def test_first_spikes_may_be_any_number():
 
 def test_the_weight_gradient_does_not_depend_on_how_it_is_summed_up(monkeypatch):
     layer, tensors = ns.LIF(dt=1e-3), given(BY_NAME["lif"], 30, 7, 33, 2)
-    results, dense = [], mock.Mock(side_effect=recurrent_cpu.dense_weight_gradient)
-    monkeypatch.setattr(recurrent_cpu, "dense_weight_gradient", dense)
-    for number, crossover in enumerate((1.0, 0.0)):
-        monkeypatch.setattr(recurrent_cpu, "CROSSOVER", crossover)
+    results, dense = [], mock.Mock(side_effect=linear_layer._dense_backward)
+    monkeypatch.setattr(linear_layer, "_dense_backward", dense)
+    for crossover, calls in ((1.0, 0), (0.0, 2)):
+        monkeypatch.setattr(linear_layer, "CROSSOVER", crossover)
         results.append(gradients(in_one_call, layer, *tensors)[1]["weight"])
-        assert dense.call_count == number
+        assert dense.call_count == calls  # one for each head
     assert close(results[0], results[1], 1e-5)
 
 
