@@ -28,6 +28,7 @@ def compare(
     calls: int,
     left_out: Mapping[str, str] | None = None,
     limit_s: float = 60.0,
+    budget_s: float = 20.0,
     peaks: bool = True,
     quick: bool = False,
 ) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def compare(
         As in `benchmarks.timing.interleaved`.
     left_out
         Contenders that are not wanted, and why. Those that cannot run here, or take longer than `limit_s`, join them.
+    limit_s, budget_s
+        Most that one call of a contender may take, and that all of them may: a slow one is called less often.
     peaks
         Measure the memory of each as well, in a process of its own.
     quick
@@ -57,7 +60,9 @@ def compare(
         wanted = ours.reference(task.layers, task.x)
     rates = _rates(wanted)
     gradient = _gradient(build("plain loop", task.layers), task)
+    before, warm_up = floors.machine(task.x), 1 if calls == 1 else 2
     runs: dict[str, Callable[[], object]] = {}
+    slow: dict[str, int] = {}
     facts: dict[str, dict[str, Any]] = {}
     for name in CONTENDERS:
         if name in missing:
@@ -74,6 +79,8 @@ def compare(
         if taken > limit_s:
             missing[name] = f"one step took {taken:.0f} s, more than {limit_s:.0f} s"
             continue
+        if taken * (warm_up + rounds * (1 + calls)) > budget_s:
+            slow[name] = min(max(int(budget_s / taken), 1), rounds)
         facts[name] = {
             "spikes_that_agree": _agreement(name, net, task, wanted),
             "gradient_cosine": F.cosine_similarity(net.gradient().flatten(), gradient.flatten(), dim=0).item(),
@@ -83,8 +90,7 @@ def compare(
             facts[name]["compile_s"] = net.compile_s
         runs[name] = run
     runs[PRODUCTS] = step.products(task, wanted)
-    before, warm_up = floors.machine(task.x), 1 if calls == 1 else 2
-    times = interleaved(runs, rounds, calls, warm_up)
+    times = interleaved(runs, rounds, calls, warm_up, slow)
     after = floors.machine(task.x)
     at = floors.Machine(max(before.flops_per_s, after.flops_per_s), max(before.bytes_per_s, after.bytes_per_s))
     needs = floors.needs(task, wanted)
@@ -160,7 +166,10 @@ def _lines(case: Mapping[str, Any]) -> list[str]:
         checked = "" if agree is None else f"{agree:10.4%}{cosine:7.3f}"
         lines.append(f"{name:20}{middle}{each['times_as_fast_as_best_peer']:8.2f}{peak:>11}{checked}")
     lines += _floors(case)
+    most = max(each["calls"] for each in case["contenders"].values())
     for name, each in case["contenders"].items():
+        if each["calls"] < most:
+            lines.append(f"{name} is slow: {each['calls']} calls, {most} of the others")
         if each.get("compile_s"):
             lines.append(f"{name} compiled for {each['compile_s']:.1f} s before")
     lines += [f"{name} differs: {each['differs']}" for name, each in case["contenders"].items() if each.get("differs")]

@@ -39,16 +39,22 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def interleaved(
-    contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int = 8, warm_up: int = 2
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    calls: int = 8,
+    warm_up: int = 2,
+    slow: Mapping[str, int] | None = None,
 ) -> dict[str, Times]:
     """Time all contenders in rounds, in another order each round.
 
     A turn is one call that is not timed, so that each finds the caches as its own last call left them, and `calls`
-    that are. Before the first round each is called `warm_up` times.
+    that are. Before the first round each is called `warm_up` times. What is named in `slow` is called that many times
+    in all, once a round, every call timed: what takes seconds does not feel the caches.
     """
+    slow = slow or {}
     found: dict[str, list[float]] = {name: [] for name in contenders}
-    for run in contenders.values():
-        for _ in range(warm_up):
+    for name, run in contenders.items():
+        for _ in range(0 if name in slow else warm_up):
             run()
     order = list(contenders)
     shuffle = random.Random(0).shuffle
@@ -56,6 +62,9 @@ def interleaved(
         shuffle(order)
         for name in order:
             run = contenders[name]
+            if name in slow:
+                found[name] += [seconds(run)] if len(found[name]) < slow[name] else []
+                continue
             run()
             found[name] += [seconds(run) for _ in range(calls)]
     return {name: Times(tuple(sorted(values))) for name, values in found.items()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.kernels import layer
+from neurosim.kernels import masked_product
 from neurosim.kernels.spikes import pack
 from neurosim.run import Run
 
@@ -47,7 +47,7 @@ def gradients(net, x):
 
 @pytest.mark.parametrize("spike", [ns.triangle(0.6), ns.rectangle(1.0)], ids=["triangle", "rectangle"])
 def test_leaving_out_what_is_not_wanted_changes_no_gradient(spike, monkeypatch):
-    monkeypatch.setattr(layer, "MASKED_CROSSOVER", 2.0)
+    monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: True)
     net = convolutional(spike)
     x = (torch.rand(25, 3, 2, 8, 8) < 0.3).double().requires_grad_()
     told, known = [], Run._known

@@ -153,7 +153,7 @@ class Assembly(Body):
         return self.fresh(call.replace("call", "call reassoc", 1))
 
     def totals(self, values: Sequence[str]) -> list[str]:
-        """Return the sum over all lanes of each of `values`, a power of two of them: cheaper than one after the other."""
+        """Return the sum over all lanes of each of `values`, a power of two of them: cheaper than one by one."""
         lines, size = list(values), self.lanes  # each line holds the parts of its values one behind the other
         while len(lines) > 1:
             lower = [part + k for part in range(0, self.lanes, size) for k in range(size // 2)]

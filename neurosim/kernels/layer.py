@@ -18,7 +18,7 @@ from neurosim.kernels.spikes import REAL, events, pack, unpack, words
 from neurosim.kernels.tiles import tiled, untiled
 
 # Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
-CROSSOVER = 0.35
+CROSSOVER = 0.3
 
 _WORTH_A_THREAD = 1 << 11  # steps of a tile
 

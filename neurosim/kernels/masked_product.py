@@ -14,9 +14,9 @@ from neurosim.kernels.spikes import REAL, count
 # Share of places from which the dense product is cheaper, and terms of a sum below which it always is: see
 # docs/kernels.md.
 CROSSOVER = 0.4
-SHORT = 64
+SHORT = 100
 _TOGETHER = 4  # sums that share what is read of a row
-_CLOSE = 32 << 10  # bytes of the columns that are kept in the first-level cache
+_CLOSE = 64 << 10  # bytes of the columns that rows pass by
 _ROWS = 64  # that pass by them at a time
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -145,3 +147,21 @@ def test_the_gain_of_a_neuron_goes_into_the_weights():
     net = plain.network([layer])
     assert torch.equal(net.maps[0][0].weight, layer.maps[0].weight * (1 - ALPHA))
     assert chain.ABOVE_ONE > 1.0
+
+
+def test_a_slow_contender_is_called_less_often_and_the_table_says_so(monkeypatch):
+    only(monkeypatch, "neurosim", "plain loop")
+    real = compare.build
+
+    def build(name, layers):
+        net = real(name, layers)
+        if name == "plain loop":
+            forward = net.forward
+            net.forward = lambda x: (time.sleep(0.3), forward(x))[1]
+        return net
+
+    monkeypatch.setattr(compare, "build", build)
+    found = compare.compare("feedforward", SMALL, rounds=3, calls=1, quick=True, budget_s=0.7)
+    calls = {name: each["calls"] for name, each in found["contenders"].items()}
+    assert calls == {"neurosim": 3, "plain loop": 2, compare.PRODUCTS: 3}
+    assert "plain loop is slow: 2 calls, 3 of the others" in compare.table({"cases": [found]})

@@ -19,6 +19,18 @@ def test_a_slow_contender_can_be_warmed_up_once():
     assert len(calls) == 1 + 2 * 2
 
 
+def test_a_contender_that_takes_long_is_called_less_often():
+    calls = {"slow": 0, "quick": 0}
+
+    def run(name):
+        calls[name] += 1
+
+    contenders = {name: (lambda name=name: run(name)) for name in calls}
+    times = timing.interleaved(contenders, rounds=5, calls=2, slow={"slow": 3})
+    assert calls == {"slow": 3, "quick": 2 + 5 * 3}
+    assert [len(times[name].seconds) for name in ("slow", "quick")] == [3, 10]
+
+
 def test_median_and_ends_of_known_times():
     found = timing.Times(tuple(float(n) for n in range(1, 12))).as_json()
     assert found == {"median_s": 6.0, "p10_s": 2.0, "p90_s": 10.0, "fastest_s": 1.0, "calls": 11}

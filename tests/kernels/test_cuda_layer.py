@@ -10,7 +10,7 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.cores import Core, Reset, alif, cubalif, leaky_integrator, lif
-from neurosim.kernels import layer
+from neurosim.kernels import layer, masked_product
 from neurosim.kernels.layer import Layer
 from neurosim.kernels.plan import Plan, known
 from neurosim.kernels.program import record
@@ -92,7 +92,7 @@ class Case:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     sparse = request.param == "event-driven"
     monkeypatch.setattr(cuda_layer, "_pays", lambda bits, weight: sparse)
-    monkeypatch.setattr(layer, "MASKED_CROSSOVER", 2.0 if sparse else -1.0)
+    monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: sparse)
     return request.param
 
 

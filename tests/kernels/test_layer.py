@@ -11,10 +11,9 @@ from torch.nn import functional
 import neurosim as ns
 from neurosim import cores
 from neurosim.errors import InputError
-from neurosim.kernels import cpu, layer, layer_operator, product
+from neurosim.kernels import cpu, layer, layer_operator, masked_product, product
 from neurosim.kernels.layer_operator import run_layer, run_layer_backward
-from neurosim.kernels.masked_product import masked_product
-from neurosim.kernels.spikes import events, pack
+from neurosim.kernels.spikes import pack
 from tests.models import BY_NAME, MODELS
 
 WAYS = pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
@@ -202,6 +201,7 @@ def test_bits_of_the_output_and_of_where_a_gradient_is_wanted(monkeypatch):
 @pytest.mark.parametrize("crossover", [2.0, -1.0])
 def test_bits_that_came_along_are_used(crossover, monkeypatch):
     monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    monkeypatch.setattr(masked_product, "SHORT", 1)
     case = Case(BY_NAME["lif"])
     came = pack(case.x.detach().flatten(0, 1)).bits
     for a, b in zip(case.driven()[1], case.driven(came=came)[1], strict=True):
@@ -215,12 +215,13 @@ def test_bits_that_came_along_are_used(crossover, monkeypatch):
 @pytest.mark.parametrize("crossover", [2.0, -1.0])
 def test_the_input_gradient_is_worked_out_where_it_is_wanted(density, chunk, crossover, monkeypatch):
     monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    monkeypatch.setattr(masked_product, "SHORT", 1)
     case = Case(BY_NAME["lif"])
     mask = (torch.rand_like(case.x) < density).float()
     masked = case.driven(wanted=pack(mask.detach().flatten(0, 1)).bits, chunk=chunk)[1][0]
     whole = case.driven(chunk=chunk)[1][0]
     assert torch.allclose(masked * mask, whole * mask, rtol=1e-4, atol=1e-5)
-    assert density > layer.MASKED_CROSSOVER or not (masked * (1 - mask)).any()
+    assert density > masked_product.CROSSOVER or not (masked * (1 - mask)).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -228,13 +229,14 @@ def test_masked_product(dtype):
     for rows, width, n, density in (
         (5, 7, 9, 0.5),
         (33, 64, 64, 0.3),
+        (130, 300, 70, 0.3),
         (20, 100, 130, 0.2),
         (3, 5, 5, 1.0),
         (4, 3, 2, 0.0),
     ):
         g, weight = torch.randn(rows, width, dtype=dtype), torch.randn(width, n, dtype=dtype)
         mask = torch.rand(rows, n) < density
-        found = masked_product(g, weight, *events(pack(mask.to(dtype)).bits))
+        found = masked_product.masked_product(g, weight, pack(mask.to(dtype)).bits)
         assert torch.allclose(found, (g @ weight) * mask, atol=1e-4 if dtype is torch.float32 else 1e-12)
         assert not found[~mask].any()
 
