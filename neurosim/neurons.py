@@ -341,6 +341,7 @@ class Neuron(Population):
         names: Sequence[str] = (),
         *,
         through_time: bool = True,
+        chunk: int = 0,
     ) -> tuple[Tensor, Any, dict[str, Tensor], Sent]:
         """Run as `recorded` does, with synapses among the neurons themselves that act one step late.
 
@@ -354,6 +355,9 @@ class Neuron(Population):
             Output before the first step.
         state, names, through_time
             As in `recorded`; without time no gradient passes the synapses either.
+        chunk : int
+            Steps between two borders at which the state is kept for the backward pass, where that is possible and no
+            values are asked for; 0 keeps values of each step.
 
         Returns
         -------
@@ -372,7 +376,7 @@ class Neuron(Population):
         check_product(self.core, None, weight, None, i)
         train = self._trains((i, weight, z, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, tuple(names))
-        out, last, *rest = recurrent.run(key, i, weight, z, state, per_neuron, forward, backward)
+        out, last, *rest = recurrent.run(key, i, weight, z, state, per_neuron, forward, backward, 0 if names else chunk)
         states, stored = rest[: len(state)], rest[len(state) :]
         values = self._traces(key, names, stored)
         bits = recurrent.bits_of(key, weight, stored)

@@ -31,6 +31,7 @@ def recomputed(
     state: Sequence[Tensor],
     weights: Sequence[Tensor],
     spikes: Sequence[bool] | None = None,
+    chunk: int | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Do `work` chunk by chunk in time, and in the backward pass that of each chunk again before going back through it.
 
@@ -47,6 +48,8 @@ def recomputed(
     spikes : sequence of bool, optional
         Whether each input is known to be zeros and ones: a bit each is then kept. On the CPU the values are looked at
         where that is not known.
+    chunk : int, optional
+        Steps of a chunk; `chunk_length` of them if left out.
 
     Returns
     -------
@@ -55,18 +58,21 @@ def recomputed(
         After the last step.
     """
     known = tuple(spikes or [False] * len(xs))
-    out, *after = _Recomputed.apply(work, known, len(state), *xs, *state, *weights)
+    length = chunk_length(xs[0].shape[0]) if chunk is None else chunk
+    out, *after = _Recomputed.apply(work, known, length, len(state), *xs, *state, *weights)
     return out, tuple(after)
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, work: Work, known: tuple[bool, ...], states: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, work: Work, known: tuple[bool, ...], chunk: int, states: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         inputs = len(known)
         xs = tensors[:inputs]
         state: Sequence[Tensor] = tensors[inputs : inputs + states]
         steps = xs[0].shape[0]
-        ctx.chunk = chunk_length(steps)
+        ctx.chunk = chunk
         outputs, borders = [], []
         for first in range(0, steps, ctx.chunk):
             borders.append(tuple(state))
@@ -87,7 +93,7 @@ class _Recomputed(torch.autograd.Function):
         saved = ctx.saved_tensors
         kept, weights = saved[: ctx.inputs], saved[ctx.inputs + ctx.states : ctx.given]
         borders = saved[ctx.given :]
-        needs = ctx.needs_input_grad[3:]
+        needs = ctx.needs_input_grad[4:]
         steps = ctx.like[0][0][0]
         g_out, g_states = grads[0], list(grads[1:])
         parts: list[list[Tensor]] = [[] for _ in range(ctx.inputs)]
@@ -120,7 +126,7 @@ class _Recomputed(torch.autograd.Function):
                 total = totals[n]
                 totals[n] = total if g is None else g if total is None else total + g
         g_xs = [torch.cat(part[::-1]) if part else None for part in parts]
-        return None, None, None, *g_xs, *g_states, *totals
+        return None, None, None, None, *g_xs, *g_states, *totals
 
 
 def _keep(x: Tensor, is_spikes: bool) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -16,7 +16,7 @@ from neurosim.kernels.availability import fused
 from neurosim.kernels.sent import Sent
 from neurosim.neurons import Neuron
 from neurosim.population import Population, State
-from neurosim.recompute import chunk_length, recomputed
+from neurosim.recompute import Work, chunk_length, recomputed
 from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
 from neurosim.synapses.traced import Traces
 
@@ -84,13 +84,21 @@ class Run:
         alone = self.traces is None and not inner
         if alone and (self._in_one_pass(component[0]) or self._with_less_memory(component[0])):
             return
+        looped = (
+            bool(inner)
+            and self.traces is None
+            and _is_plain_loop(inner, self.net.nodes[component[0]])
+            and self._is_fused()
+        )
+        if looped and self._loop_with_less_memory(inner[0]):
+            return
         drive = {name: self._outer_current(name, component) for name in component}
         if not inner:
             (name,) = component
             current = drive[name]
             assert current is not None  # a node without edges is refused when the network is made
             self.outputs[name] = self._neurons(name, current)
-        elif self.traces is None and _is_plain_loop(inner, self.net.nodes[component[0]]) and self._is_fused():
+        elif looped:
             self._in_one_call(inner[0], drive[component[0]])
         else:
             self._cycle(component, inner, drive)
@@ -146,23 +154,70 @@ class Run:
     def _with_less_memory(self, name: str) -> bool:
         """Run the neurons so that the backward pass works their currents and states out again."""
         node, edges = self.net.nodes[name], [e for e in self.net.edges if e.target == name]
-        if not self._saves_memory or not self.steps or name in self.wanted or not isinstance(node, Neuron):
+        if not self._can_run_again(name, edges):
             return False
+        assert isinstance(node, Neuron)
         start = self.nodes[name]
-        if any(edge.memory for edge in edges):
-            return False
-        weights = [p for edge in edges for s in edge.synapses for p in s.parameters()] + list(node.parameters())
 
         def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, State]:
-            current = sum((edge(x) for edge, x in zip(edges[1:], xs[1:], strict=True)), start=edges[0](xs[0]))
-            out, after = node(current, type(start)(*state), through_time=self.through_time)
+            out, after = node(_sum(edges, xs), type(start)(*state), through_time=self.through_time)
             return out, tuple(after)
 
-        senders = (self.net.nodes[edge.source] for edge in edges)
-        spikes = [isinstance(sender, Population) and sender.is_spiking for sender in senders]
-        out, after = recomputed(work, [self._arriving(edge) for edge in edges], start, weights, spikes)
+        out, after = self._again(edges, work, start, node.parameters())
         self.outputs[name], self.nodes[name] = out, type(start)(*after)
         return True
+
+    def _loop_with_less_memory(self, loop: Connection) -> bool:
+        """Run a population with one loop of one step so that the backward pass works out again what drives it.
+
+        That is done for all steps at once, since its weights' gradients are then the same to the bit as where all is
+        kept; the neurons' own values come back chunk by chunk.
+        """
+        name, (synapse,) = loop.source, loop.synapses
+        node, edges = self.net.nodes[name], [e for e in self.net.edges if e.target == name and e is not loop]
+        if not edges or not self._can_run_again(name, edges):
+            return False
+        assert isinstance(node, Neuron) and isinstance(synapse, (Linear, BlockLinear))
+        start = self.nodes[name]
+
+        def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, State]:
+            sent, *before = state
+            drive, weight = _with_loop(_sum(edges, xs), synapse)
+            last, after, _, found = node.looped(
+                drive,
+                weight,
+                sent,
+                type(start)(*before),
+                through_time=self.through_time,
+                chunk=chunk_length(self.steps),
+            )
+            return found.out, (last, *after)
+
+        parameters = [*synapse.parameters(), *node.parameters()]
+        out, (last, *after) = self._again(edges, work, (self.edges[loop.name][0], *start), parameters, self.steps)
+        self.outputs[name], self.nodes[name] = out, type(start)(*after)
+        self.edges[loop.name] = (last if self.through_time else last.detach())[None]
+        return True
+
+    def _can_run_again(self, name: str, edges: Sequence[Connection]) -> bool:
+        node = self.net.nodes[name]
+        if not self._saves_memory or not self.steps or name in self.wanted or not isinstance(node, Neuron):
+            return False
+        return not any(edge.memory for edge in edges)
+
+    def _again(
+        self,
+        edges: Sequence[Connection],
+        work: Work,
+        state: Sequence[Tensor],
+        others: Iterable[Tensor],
+        chunk: int | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Do `work` on what arrives through `edges` so that the backward pass does it again."""
+        weights = [p for edge in edges for s in edge.synapses for p in s.parameters()] + list(others)
+        senders = (self.net.nodes[edge.source] for edge in edges)
+        spikes = [isinstance(sender, Population) and sender.is_spiking for sender in senders]
+        return recomputed(work, [self._arriving(edge) for edge in edges], state, weights, spikes, chunk)
 
     def _outer_current(self, name: str, component: tuple[str, ...]) -> Tensor | None:
         total: Tensor | None = None
@@ -242,9 +297,7 @@ class Run:
         sent = self.edges[edge.name][0]
         if drive is None:
             drive = sent.new_zeros((self.steps, *sent.shape))
-        if synapse.bias is not None:
-            drive = drive + synapse.bias
-        weight = synapse.weight if isinstance(synapse, BlockLinear) else synapse.weight[None]
+        drive, weight = _with_loop(drive, synapse)
         names = self.wanted.get(name, ())
         last, self.nodes[name], values, self.sent[name] = node.looped(
             drive, weight, sent, self.nodes[name], names, through_time=self.through_time
@@ -282,6 +335,17 @@ def _check_unmixed(edges: Sequence[Connection], instead: str) -> None:
                     f"edge {edge.name!r}: {synapse} takes its statistics over all steps of a call, which are not run "
                     f'at once here. Use over="step", or {instead}.'
                 )
+
+
+def _sum(edges: Sequence[Connection], xs: Sequence[Tensor]) -> Tensor:
+    """Return the current that `xs` cause through `edges`."""
+    return sum((edge(x) for edge, x in zip(edges[1:], xs[1:], strict=True)), start=edges[0](xs[0]))
+
+
+def _with_loop(drive: Tensor, synapse: Linear | BlockLinear) -> tuple[Tensor, Tensor]:
+    """Return the current from outside with the constant one of a loop, and the loop's weight [H, n, n]."""
+    weight = synapse.weight if isinstance(synapse, BlockLinear) else synapse.weight[None]
+    return drive if synapse.bias is None else drive + synapse.bias, weight
 
 
 def _is_plain(synapse: Synapse) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.kernels import layer
+from neurosim.kernels import layer, recurrent_chunks
 from neurosim.recompute import chunk_length, recomputed
 
 
@@ -123,3 +123,63 @@ def test_work_whose_end_carries_no_gradient():
     )
     (found,) = torch.autograd.grad(out.sum(), weight)
     assert torch.allclose(found, x.sum((0, 1)))
+
+
+def looped(spike, loop, neuron=ns.LIF, **choices):
+    torch.manual_seed(4)
+    net = ns.Network(
+        nodes={
+            "input": ns.Input(11),
+            "hidden": neuron(dt=1e-3, spike=spike, **choices),
+            "out": ns.LI(dt=1e-3),
+        },
+        edges=[
+            ns.Edge("input", "hidden", ns.Linear(11, 40, bias=True)),
+            ns.Edge("hidden", "hidden", loop),
+            ns.Edge("hidden", "out", ns.Linear(40, 3)),
+        ],
+    )
+    with torch.no_grad():
+        net.edges[0].synapses[0].weight.mul_(60.0)
+        net.edges[1].synapses[0].weight.mul_(8.0)
+    return net
+
+
+LOOPS = {
+    "arctan": lambda: looped(ns.atan(), ns.Linear(40, 40, bias=True)),
+    "triangle, many near threshold": lambda: looped(ns.triangle(4.0), ns.Linear(40, 40)),
+    "rectangle, few near threshold": lambda: looped(ns.rectangle(0.1), ns.Linear(40, 40)),
+    "blocks": lambda: looped(ns.triangle(), ns.BlockLinear(40, 40, 2)),
+    "learned": lambda: looped(ns.atan(), ns.Linear(40, 40), ns.ALIF, size=40, learn=("tau_mem", "beta")),
+    "gradient through the reset": lambda: looped(ns.triangle(), ns.Linear(40, 40), ns.CubaLIF, detach_reset=False, v_th=6.0),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_run_again_gives_the_very_same_gradients(name, monkeypatch):
+    real, runs = recurrent_chunks.run, []
+    monkeypatch.setattr(recurrent_chunks, "run", lambda *a: (runs.append(a[1]), real(*a))[1])
+    net = LOOPS[name]()
+    for steps in (1, 2, 30):
+        x = (torch.rand(steps, 5, 11) < 0.4).float().requires_grad_()
+        _, start = net((torch.rand(4, 5, 11) < 0.4).float())
+        z, stored = gradients(net, x, state=start.detach())
+        assert not runs
+        again, worked_out = gradients(net, x, state=start.detach(), recompute=True)
+        assert runs == ([chunk_length(steps)] if steps > 1 else [])
+        runs.clear()
+        assert torch.equal(again, z)
+        assert all(torch.equal(a, b) for a, b in zip(worked_out, stored, strict=True))
+    assert z.any() and all(g.any() for g in stored)
+
+
+def test_of_a_loop_the_bits_of_its_input_are_kept():
+    net, x = LOOPS["arctan"](), (torch.rand(400, 2, 11) < 0.2).float()
+    # What is left is the output, which the next layer reads, and bits.
+    assert kept(net, x, recompute=True) < 0.45 * kept(net, x)
+
+
+def test_without_time_a_loop_run_again_gives_the_same():
+    net, x = LOOPS["arctan"](), (torch.rand(30, 5, 11) < 0.4).float().requires_grad_()
+    found = [gradients(net, x, through_time=False, recompute=again) for again in (False, True)]
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))

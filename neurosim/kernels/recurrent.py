@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.kernels import recurrent_cpu
+from neurosim.kernels import recurrent_chunks, recurrent_cpu
 from neurosim.kernels.plan import Plan, find
 from neurosim.kernels.spikes import WORD, words
 from neurosim.kernels.straight import Straight, apart, once, plain, transformed
@@ -27,6 +27,7 @@ def run(
     per_neuron: Sequence[Tensor],
     forward_uniforms: list[float],
     backward_uniforms: list[float],
+    chunk: int = 0,
 ) -> Sequence[Tensor]:
     """Run the plan with this key over time with a recurrent edge one step late.
 
@@ -46,6 +47,9 @@ def run(
         Tensor coefficients, as the plan orders them.
     forward_uniforms, backward_uniforms : list of float
         Plain numbers of the two kernels.
+    chunk : int
+        Steps between two borders at which the state is kept for the backward pass, where that is possible (spikes, on
+        the CPU, in plain eager code); 0 keeps values of each step. With chunks no values are returned as stored.
 
     Returns
     -------
@@ -60,6 +64,9 @@ def run(
         )
     if not torch.is_grad_enabled() and not transformed():
         return _forward(find(plan), drive, weight, z0, state, per_neuron, forward_uniforms)
+    if recurrent_chunks.serves(plan, drive, chunk) and not transformed():
+        numbers = (forward_uniforms, backward_uniforms)
+        return recurrent_chunks.run(plan, chunk, *numbers, drive, weight, z0, state, per_neuron)
     return _Straight.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
 
 

@@ -88,6 +88,8 @@ def backward(
     per_neuron: Sequence[Tensor],
     uniforms: Sequence[float],
     weight: Tensor,
+    few: bool | None = None,
+    shares: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Return the gradients of drive, output before the first step, initial states and tensor coefficients.
 
@@ -105,6 +107,11 @@ def backward(
         What the plan stored for this.
     per_neuron, uniforms, weight
         As in `forward`, the numbers being those of the backward kernel.
+    few : bool, optional
+        Whether so few neurons stand near threshold that their gradients are worked out one by one; looked up in what
+        is saved if left out.
+    shares : sequence of Tensor [B, N], optional
+        Gradients of the coefficients from later steps, which those of these steps are added to.
 
     Returns
     -------
@@ -113,17 +120,17 @@ def backward(
     """
     if g_z_last is not None:
         g_out = torch.cat((g_out[:-1], (g_out[-1] + g_z_last)[None]))
-    if not plan.through_time:
+    if not plan.through_time:  # nothing is then run in parts, so that there are no shares
         g_drive, *rest = cpu.backward(plan, g_out, g_states, saved, per_neuron, uniforms)
         return [g_drive, torch.zeros_like(g_out[0]), *rest]
     g_out = g_out.contiguous()
     steps, batch, _ = g_out.shape
     heads, n, _ = weight.shape
-    shape = dataclasses.replace(_shape(plan, weight), few=_few(plan, saved))
+    shape = dataclasses.replace(_shape(plan, weight), few=_few(plan, saved) if few is None else few)
     g_drive, g_before = shelf.empty_like(g_out), torch.empty_like(g_out[0])
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
-    shares = [torch.zeros_like(p) for p in coefficients]
+    shares = [torch.zeros_like(p) for p in coefficients] if shares is None else [s.clone() for s in shares]
     if shape.few:
         matrix = pad(weight.transpose(1, 2), (0, -n % shape.lanes)).contiguous()
     else:
@@ -136,14 +143,27 @@ def backward(
 
 def _few(plan: Plan, saved: Sequence[Tensor]) -> bool:
     """Whether so few neurons stand near threshold that their gradients are better worked out one by one."""
+    return bool(saved) and near(plan, saved, 0, len(saved[0])) < FEW * looks(len(saved[0])) * saved[0][0].numel()
+
+
+def looks(steps: int) -> int:
+    """Return at how many of `steps` steps `near` counts."""
+    return len(range(0, steps, -(-steps // _LOOK)))
+
+
+def near(plan: Plan, saved: Sequence[Tensor], first: int, steps: int) -> float:
+    """Return how many neurons stand near threshold at some of the steps from `first` on; infinity where it is open.
+
+    The steps looked at are the same however a run of `steps` steps is cut.
+    """
     if not plan.program.is_spiking:
-        return False
+        return math.inf
     distance, support = plan.program.output.args[0], plan.program.output.payload.support
     if support == math.inf or distance not in plan.saved:
-        return False
-    x = saved[plan.saved.index(distance)]
-    some = x[:: -(-len(x) // _LOOK)]
-    return int((some.abs() < support).sum()) < FEW * some.numel()
+        return math.inf
+    each = -(-steps // _LOOK)
+    some = saved[plan.saved.index(distance)][-first % each :: each]
+    return int((some.abs() < support).sum())
 
 
 def weight_gradient(g_drive: Tensor, bits: Tensor, z0: Tensor) -> Tensor:

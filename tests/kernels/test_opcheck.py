@@ -1,0 +1,56 @@
+"""Every operator that is registered is one that a test checks with torch's opcheck."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.kernels import event_conv, event_sparse, layer_operator, operator, recurrent
+from neurosim.kernels.sparse_cpu import FanOut
+from neurosim.kernels.spikes import pack
+
+# Of each operator the file with its check: whoever adds one adds it here.
+CHECKED = {
+    operator.run_core: "test_operator",
+    operator.run_core_backward: "test_operator",
+    layer_operator.run_layer: "test_layer",
+    layer_operator.run_layer_backward: "test_layer",
+    recurrent.run_recurrent: "test_recurrent",
+    recurrent.run_recurrent_backward: "test_recurrent",
+    event_conv.convolve: "test_event_conv",
+    event_conv.convolve_backward: "test_opcheck",
+    event_sparse.multiply: "test_event_sparse",
+    event_sparse.multiply_backward: "test_opcheck",
+}
+
+
+def test_each_operator_is_checked():
+    registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("neurosim::")}
+    assert registered == {each._qualname for each in CHECKED}
+
+
+@pytest.mark.parametrize("needs", [(True, True, True), (False, True, False), (True, False, False)])
+@pytest.mark.parametrize("graded", [False, True])
+def test_backward_of_a_convolution(needs, graded):
+    x = (torch.rand(6, 2, 7, 6) < 0.2).float() * (0.5 if graded else 1.0)
+    weight, bits = torch.randn(3, 2, 3, 3), pack(x.flatten(1)).bits
+    values = x.flatten() if graded else x.new_empty(0)
+    g = torch.randn(6, 3, 5, 4)
+    settings = ([1, 1], [0, 0], [1, 1], 1)
+    for active in (None, bits):
+        call = (g, [2, 7, 6], bits, values, weight, *settings, active, list(needs))
+        torch.library.opcheck(event_conv.convolve_backward, call)
+
+
+@pytest.mark.parametrize("needs", [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize("graded", [False, True])
+def test_backward_of_a_sparse_map(needs, graded):
+    synapse = ns.Sparse.random(30, 20, 0.4)
+    lists = FanOut(synapse._starts, synapse._after, synapse._order, synapse._back, synapse.n_out)
+    x = (torch.rand(9, 30) < 0.2).float() * (0.5 if graded else 1.0)
+    bits = pack(x).bits
+    values = x.flatten() if graded else x.new_empty(0)
+    for active in (None, bits):
+        call = (torch.randn(9, 20), bits, values, synapse.weight.detach(), *lists, active, list(needs))
+        torch.library.opcheck(event_sparse.multiply_backward, call)
