@@ -27,9 +27,9 @@ def measure(options: Options) -> dict[str, Any]:
                 for n in (32, 64)
             ]
         }
+    cases = options.chosen([(512, 5, 3), (4096, 3, 1)])
     return {
         "cases": [
-            compare("dense", {"width": 512}, rounds=5, calls=3, left_out=alone),
-            compare("dense", {"width": 4096}, rounds=2, calls=1, left_out=alone),
+            compare("dense", {"width": n}, rounds=rounds, calls=calls, left_out=alone) for n, rounds, calls in cases
         ]
     }

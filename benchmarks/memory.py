@@ -19,7 +19,8 @@ PEERS = ("SpikingJelly", "snnTorch")
 
 def measure(options: Options) -> dict[str, Any]:
     """Return peak and seconds by contender and number of steps, medians of several processes."""
-    lengths, calls = ((4, 8), 1) if options.quick else ((100, 250, 500, 1000), 5)
+    lengths, calls = ([4, 8], 1) if options.quick else ([100, 250, 500, 1000], 5)
+    lengths = list(options.chosen(lengths))
     small: dict[str, Any] = {"batch": 4, "sizes": (70, 32, 32, 20)} if options.quick else {}
     left_out: dict[str, str] = {}
     # Processes for each point take seconds; this one will do to see that all runs.

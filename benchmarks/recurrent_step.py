@@ -17,9 +17,5 @@ def measure(options: Options) -> dict[str, Any]:
     if options.quick:
         small = {"batch": 8, "sizes": (70, 32, 20)}
         return {"cases": [compare("recurrent", {"steps": t, **small}, rounds=2, calls=1, quick=True) for t in (10, 30)]}
-    return {
-        "cases": [
-            compare("recurrent", {"steps": 100}, rounds=6, calls=4),
-            compare("recurrent", {"steps": 1000}, rounds=4, calls=1),
-        ]
-    }
+    cases = options.chosen([(100, 6, 4), (1000, 4, 1)])
+    return {"cases": [compare("recurrent", {"steps": t}, rounds=rounds, calls=calls) for t, rounds, calls in cases]}

@@ -19,4 +19,8 @@ def measure(options: Options) -> dict[str, Any]:
         quick = [compare("feedforward", {"rate": r, **small}, rounds=2, calls=1, quick=True) for r in (0.05, 0.2)]
         return {"cases": quick}
     rates = (0.01, 0.05, 0.1, 0.2)
-    return {"cases": [compare("feedforward", {"rate": r}, rounds=6, calls=4, peaks=r == 0.05) for r in rates]}
+    return {
+        "cases": [
+            compare("feedforward", {"rate": r}, rounds=6, calls=4, peaks=r == 0.05) for r in options.chosen(rates)
+        ]
+    }
