@@ -91,20 +91,40 @@ class Connection:
     def __call__(
         self, z: Tensor, bits: Tensor | None = None, active: Tensor | None = None, through_time: bool = True
     ) -> Tensor:
-        """Return the current that spikes `z` [memory + T, B, ...] cause, delay aside.
+        """Return the current that spikes `z` [memory + T, B, ...] cause, delay aside; see `carry`."""
+        return self.carry(self.synapses, z, bits, active, through_time)[0]
 
-        The first map is told what is known.
+    def carry(
+        self,
+        synapses: tuple[Synapse, ...],
+        z: Tensor,
+        bits: Tensor | None = None,
+        active: Tensor | None = None,
+        through_time: bool = True,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Take spikes `z` through some of the maps, each of which is told what is known, and return both.
+
+        Parameters
+        ----------
+        synapses : tuple of Synapse
+            The first maps of this edge, or all.
+        z : Tensor [memory + T, B, ...]
+        bits, active : Tensor [T B, ceil(n / 64)] of int64, optional
+            As in `Synapse.forward`.
+        through_time : bool
+            Whether gradients pass from a step to earlier ones.
         """
-        if any(isinstance(synapse, Delayed) for synapse in self.synapses):  # also where its longest delay is none
-            for synapse in self.synapses:
+        if any(isinstance(synapse, Delayed) for synapse in synapses):  # also where its longest delay is none
+            for synapse in synapses:
                 z = synapse.over(z, through_time=through_time) if isinstance(synapse, Delayed) else synapse(z)
-            return z
-        first, *others = self.synapses
-        told = (bits is not None or active is not None) and type(first).forward is Synapse.forward
-        z = first(z, bits, active) if told else first(z)
-        for synapse in others:
-            z = synapse(z)
-        return z
+            return z, None, None
+        for synapse in synapses:
+            shape = tuple(z.shape[2:])
+            told = (bits is not None or active is not None) and type(synapse).forward is Synapse.forward
+            z = synapse(z, bits, active) if told else synapse(z)
+            hooked = synapse._forward_hooks or synapse._forward_pre_hooks or synapse._backward_hooks
+            bits, active = synapse.passed_on(shape, bits, active) if told and not hooked else (None, None)
+        return z, bits, active
 
 
 class NetworkState(NamedTuple):

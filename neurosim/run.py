@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -122,10 +121,7 @@ class Run:
         # Maps before the last one would keep their inputs whole.
         if self.steps == 0 or not last.takes_events(x) or (mixing and self._saves_memory):
             return False
-        came, wanted = (None, None) if mixing else self._known(edge)
-        x = self._arriving(edge)
-        if before:
-            x = dataclasses.replace(edge, synapses=before)(x, through_time=self.through_time)
+        x, came, wanted = edge.carry(before, self._arriving(edge), *self._known(edge), through_time=self.through_time)
         last.output_shape(tuple(x.shape[2:]))
         self.nodes[name], values, self.sent[name] = node.driven(
             x,

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.graph import Connection
 from neurosim.kernels import masked_product
 from neurosim.kernels.spikes import pack
 from neurosim.run import Run
+from neurosim.synapses import Synapse
 
 DT = 1e-3
 
@@ -118,3 +120,68 @@ def test_outputs_that_nobody_reads_any_more_are_let_go():
         net = convolutional(ns.triangle())
         net.recorded(torch.rand(4, 1, 2, 8, 8).double(), None, ["b"])
     assert held == [["input"], ["a"], ["b"], ["b", "c"], ["b", "c", "d"], ["b", "out"]]
+
+
+def pooling(pool):
+    torch.manual_seed(0)
+    spike = ns.triangle(0.6)
+    net = ns.Network(
+        nodes={
+            "input": ns.Input((2, 9, 8)),
+            "a": ns.LIF(dt=DT, spike=spike),
+            "b": ns.LIF(dt=DT, spike=spike),
+            "c": ns.LIF(dt=DT, spike=spike),
+            "out": ns.LI(dt=DT),
+        },
+        edges=[
+            ns.Edge("input", "a", ns.Conv2d(2, 4, 3, padding=1)),
+            ns.Edge("a", "b", (pool(2), ns.Conv2d(4, 3, 3, padding=1))),
+            ns.Edge("b", "c", (pool(2), ns.Flatten(), ns.Linear(12, 9))),
+            ns.Edge("c", "out", ns.Linear(9, 3)),
+        ],
+    ).double()
+    with torch.no_grad():
+        for name, weight in net.synapses.named_parameters():
+            weight.mul_(25.0 if pool is ns.SumPool2d or "->a" in name else 150.0)
+    return net
+
+
+@pytest.mark.parametrize("pool", [ns.SumPool2d, ns.AvgPool2d, ns.MaxPool2d])
+def test_a_mask_goes_through_pooling(pool, monkeypatch):
+    monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: True)
+    net = pooling(pool)
+    x = (torch.rand(25, 3, 2, 9, 8) < 0.3).double().requires_grad_()
+    told, through = [], Synapse.forward
+
+    def watched(synapse, x, bits=None, active=None):
+        told.append((type(synapse).__name__, bits is not None, active is not None))
+        return through(synapse, x, bits, active)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Synapse, "forward", watched)
+        masked = gradients(net, x)
+    # A convolution does not say which of its neurons spiked, so the first pooling has no bits to take the maximum of.
+    assert told == [
+        ("Conv2d", False, False),
+        (pool.__name__, False, True),
+        ("Conv2d", False, True),
+        (pool.__name__, False, True),
+        ("Flatten", False, True),
+    ]
+    monkeypatch.setattr(Run, "_known", lambda run, edge: (None, None))
+    whole = gradients(net, x)
+    assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(masked, whole, strict=True))
+    assert all(g.any() for g in masked)
+
+
+class Doubled(ns.SumPool2d):
+    """A pooling of the user's."""
+
+
+def test_nothing_is_known_behind_a_map_of_the_users_or_a_hook():
+    active = pack(torch.ones(6, 16)).bits
+    x = torch.ones(3, 2, 1, 4, 4)
+    pools = [ns.SumPool2d(2), Doubled(2), ns.SumPool2d(2)]
+    pools[2].register_forward_hook(lambda module, given, out: out * 2)
+    known = [Connection("e", "a", "b", (pool,), 0, 0.0).carry((pool,), x, None, active)[2] for pool in pools]
+    assert [k is not None for k in known] == [True, False, False]

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional
 
+from neurosim.kernels.straight import plain, transformed
 from neurosim.synapses.synapse import Synapse, pair
 
 
@@ -23,6 +24,23 @@ class _Pool2d(Synapse):
             raise self.refuse(shape, f"C, H >= {self.kernel[0]}, W >= {self.kernel[1]}")
         channels, *places = shape
         return (channels, *((n - k) // s + 1 for n, k, s in zip(places, self.kernel, self.stride, strict=True)))
+
+    def passed_on(
+        self, shape: tuple[int, ...], bits: Tensor | None, active: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return bits where the maximum is taken, and a mask set where any place of a window is in the mask."""
+        kind = type(self)
+        if kind not in (AvgPool2d, SumPool2d, MaxPool2d):  # a subclass may do something else
+            return None, None
+        return self._pooled(shape, bits if kind is MaxPool2d else None), self._pooled(shape, active)
+
+    def _pooled(self, shape: tuple[int, ...], bits: Tensor | None) -> Tensor | None:
+        if bits is None or bits.device.type != "cpu" or not plain((bits,)) or transformed():
+            return None
+        from neurosim.kernels.pooled_bits import pooled_bits
+
+        channels, height, width = shape
+        return pooled_bits(bits, (channels, height, width), self.kernel, self.stride)
 
     def extra_repr(self) -> str:
         """Return the sizes."""
@@ -83,6 +101,12 @@ class Flatten(Synapse):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(number of neurons,)``."""
         return (math.prod(shape),)
+
+    def passed_on(
+        self, shape: tuple[int, ...], bits: Tensor | None, active: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the same: bits stand in the order of the neurons whatever their shape."""
+        return (bits, active) if type(self) is Flatten else (None, None)
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return ``x`` [n, ...] as [n, N]."""

@@ -50,6 +50,15 @@ class Synapse(nn.Module, abc.ABC):
         """Do what `apply_step` does, told what `forward` says; a map that has no use for it looks away."""
         return self.apply_step(x)
 
+    def passed_on(
+        self, shape: tuple[int, ...], bits: Tensor | None, active: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return of the result for spikes of `shape` what `forward` is told of its input: nothing, as far as is known.
+
+        In the result's mask a bit is set where the gradient of any input that is in the mask goes through it.
+        """
+        return None, None
+
     def forward(self, x: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
         """Map spikes to currents.
 
