@@ -177,6 +177,23 @@ class Assembly(Body):
         """Return the smaller of two whole numbers."""
         return self.fresh(self.intrinsic("smin", "i64", [("i64", a), ("i64", b)], "i64"))
 
+    def chosen(self, truth: str, base: str) -> str:
+        """Return the numbers ``base + n`` of the lanes n where `truth` holds, the first ones first, as i32."""
+        kind = f"<{self.lanes} x i32>"
+        first = self.fresh(f"insertelement {kind} poison, i32 {self.fresh(f'trunc i64 {base} to i32')}, i64 0")
+        all_lanes = self.fresh(f"shufflevector {kind} {first}, {kind} poison, {kind} zeroinitializer")
+        lanes = ", ".join(f"i32 {n}" for n in range(self.lanes))
+        numbers = self.fresh(f"add {kind} {all_lanes}, <{lanes}>")
+        given = [(kind, numbers), (self.truths, truth), (kind, "poison")]
+        return self.fresh(self.intrinsic("experimental.vector.compress", kind, given, f"v{self.lanes}i32"))
+
+    def write_first(self, numbers: str, count: str, base: str, index: str) -> None:
+        """Set `count` elements of an array of i32 from element `index` on."""
+        kind = f"<{self.lanes} x i32>"
+        address = self.at(base, index, "i32")
+        given = [(kind, numbers), ("ptr", address), ("i32", "4"), (self.truths, self.first_lanes(count))]
+        self.lines.append("  " + self.intrinsic("masked.store", "void", given, f"v{self.lanes}i32.p0"))
+
     def mask_bits(self, truth: str) -> str:
         """Return a comparison as a whole number of as many bits as there are lanes."""
         return self.fresh(f"bitcast {self.truths} {truth} to i{self.lanes}")

@@ -88,6 +88,14 @@ class Machine:
         at_once([functools.partial(part, a, min(a + share, total)) for a in range(0, total, share)])
 
 
+@functools.cache
+def has_wide_vectors() -> bool:
+    """Whether this processor has vectors of 64 bytes, and with them masks and a choice of lanes as instructions."""
+    import llvmlite.binding as binding
+
+    return bool(binding.get_host_cpu_features().get("avx512f"))
+
+
 def _this_processor() -> Any:
     """Return a description of this processor; each engine takes one into its possession."""
     import llvmlite.binding as binding

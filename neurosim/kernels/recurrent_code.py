@@ -8,10 +8,10 @@ core's step on vectors of neurons.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 from neurosim.kernels.assembly import Assembly
+from neurosim.kernels.machine import has_wide_vectors
 from neurosim.kernels.plan import Plan, find
 from neurosim.kernels.printer import Kernel
 
@@ -42,7 +42,8 @@ class Shape:
     @property
     def rows(self) -> int:
         """Samples that share a loaded weight in a dense product: as many as the registers hold sums for."""
-        return _registers() // 4
+        # Narrower ones count as parts of one of 64 bytes.
+        return (32 if has_wide_vectors() else 8) // 4
 
     @property
     def together(self) -> int:
@@ -53,14 +54,6 @@ class Shape:
     def plan(self) -> Plan:
         """The plan."""
         return find(self.key)
-
-
-@functools.cache
-def _registers() -> int:
-    """Return how many vector registers of 64 bytes this processor has, narrower ones counting as parts of one."""
-    import llvmlite.binding as binding
-
-    return 32 if binding.get_host_cpu_features().get("avx512f") else 8
 
 
 class Loop:

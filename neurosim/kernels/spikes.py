@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.kernels.assembly import Assembly
-from neurosim.kernels.machine import Machine
+from neurosim.kernels.machine import Machine, has_wide_vectors
 from neurosim.kernels.memory import shelf
 
 WORD = 64  # bits
@@ -70,7 +70,7 @@ def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
     grain = _grain(width * WORD // 4)
     starts = _counts(bits).cumsum(0, dtype=torch.int32)
     index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
-    _listing().shared(rows, (bits, starts, index), width, grain=grain)
+    _listing(has_wide_vectors()).shared(rows, (bits, starts, index), width, grain=grain)
     return starts, index
 
 
@@ -193,22 +193,36 @@ def _counting() -> Machine:
 
 
 @functools.cache
-def _listing() -> Machine:
-    code = Assembly("float")
+def _listing(by_vectors: bool) -> Machine:
+    """Return the kernel: bit by bit, or sixteen bits at once where the processor can."""
+    code = Assembly("float", 16)
     bits, starts, index = map(code.pointer, ("bits", "starts", "index"))
     first, last, width = map(code.number, ("first", "last", "width"))
     at, left = code.variable("i64"), code.variable("i64")
+
+    def one_by_one(held: str, base: str) -> None:
+        code.set(left, held, "i64")
+        with code.loop("0", code.ones(held)):
+            rest, place = code.get(left, "i64"), code.get(at, "i64")
+            j = code.whole("add", base, code.lowest_bit(rest))
+            code.write("i32", code.fresh(f"trunc i64 {j} to i32"), index, place)
+            code.set(left, code.whole("and", rest, code.whole("sub", rest, "1")), "i64")
+            code.set(at, code.whole("add", place, "1"), "i64")
+
+    def at_once(held: str, base: str) -> None:
+        for n in range(0, WORD, code.lanes):
+            some = code.fresh(f"trunc i64 {code.whole('lshr', held, str(n))} to i{code.lanes}")
+            numbers = code.chosen(
+                code.fresh(f"bitcast i{code.lanes} {some} to {code.truths}"), code.whole("add", base, str(n))
+            )
+            count, place = code.ones(code.fresh(f"zext i{code.lanes} {some} to i64")), code.get(at, "i64")
+            code.write_first(numbers, count, index, place)
+            code.set(at, code.whole("add", place, count), "i64")
+
     with code.loop(first, last) as r:
         code.set(at, code.index(starts, r), "i64")
         start = code.whole("mul", r, width)
         with code.loop("0", width) as w:
             held = code.read("i64", bits, code.whole("add", start, w))
-            code.set(left, held, "i64")
-            base = code.whole("shl", w, "6")
-            with code.loop("0", code.ones(held)):
-                rest, place = code.get(left, "i64"), code.get(at, "i64")
-                j = code.whole("add", base, code.lowest_bit(rest))
-                code.write("i32", code.fresh(f"trunc i64 {j} to i32"), index, place)
-                code.set(left, code.whole("and", rest, code.whole("sub", rest, "1")), "i64")
-                code.set(at, code.whole("add", place, "1"), "i64")
+            (at_once if by_vectors else one_by_one)(held, code.whole("shl", w, "6"))
     return code.compile()

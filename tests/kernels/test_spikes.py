@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from neurosim.kernels import spikes
 from neurosim.kernels.spikes import events, near, pack, unpack, words
 
 SIZES = [(0, 5), (1, 1), (5, 63), (7, 64), (33, 65), (100, 700)]
@@ -24,6 +25,13 @@ def test_bits_events_and_values_agree(rows, n, rate, dtype):
     row = torch.repeat_interleave(torch.arange(rows), starts.diff().long())
     assert torch.equal(torch.stack((row, index.long())), x.nonzero().T)
     assert all(torch.equal(a, b) for a, b in zip(events(packed.bits, packed.count), (starts, index), strict=True))
+
+
+def test_events_are_listed_alike_without_wide_vectors(monkeypatch):
+    bits = pack((torch.rand(50, 150) < 0.3).float()).bits
+    expected = events(bits)
+    monkeypatch.setattr(spikes, "has_wide_vectors", lambda: False)
+    assert all(torch.equal(a, b) for a, b in zip(events(bits), expected, strict=True))
 
 
 @PRECISIONS
