@@ -286,3 +286,17 @@ def test_what_cannot_be_recorded_or_picked_is_told() -> None:
         export.run(x, record=["d.v"])
     with pytest.raises(InputError, match="sample must be one of 0 to 1; got 2"):
         export.build(x, sample=2)
+
+
+def test_samples_in_one_run_are_samples_apart() -> None:
+    net, x = images(0)
+    many = torch.cat((x, x.flip(0), torch.rand_like(x).round()), dim=1)
+    result = verify(net, many, together=True, timeout=LIMIT)
+    is_exact(result, spikes=500)
+    assert result.samples == 6
+    run = to_lava(net).run(many, record=["b.v"], together=True, timeout=LIMIT)
+    with torch.no_grad():
+        _, _, values = to_lava(net).network.recorded(many.double(), None, ["b.v"])
+    np.testing.assert_allclose(run.traces["b.v"], values["b.v"].numpy(), rtol=0, atol=1e-12)
+    with pytest.raises(InputError, match=r"edges with delays \['a->a', 'a->b', .*Leave out together=True"):
+        verify(*web(0), together=True)

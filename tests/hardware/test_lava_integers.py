@@ -183,3 +183,21 @@ def test_from_a_whole_start_the_bias_leads_to_zero(bias: list[int], dv: int, vth
     elif dv < UNITY:
         # Without a leak it is steps times the bias; a leak asks for more.
         assert np.any(b < 0) or np.abs(b).max() * steps * (UNITY / (UNITY - dv)) ** steps >= 2**23 / 2
+
+
+def test_samples_in_one_run_are_samples_apart() -> None:
+    torch.manual_seed(3)
+    net = ns.Sequential(
+        ns.Input((1, 6, 5)),
+        whole(ns.Conv2d(1, 2, 3, padding=1)),
+        loihi(dt=DT, du=1000, dv=300, v_th=200, bias_mant=integers(-20, 20, 2, 6, 5), bias_exp=3),
+        ns.SumPool2d(2),
+        ns.Flatten(),
+        whole(ns.Linear(12, 9)),
+        loihi(dt=DT, dv=100, v_th=100, bias_mant=-2000, bias_exp=1),
+        names=["a", "b"],
+    )
+    result = verify(net, (torch.rand(20, 7, 1, 6, 5) < 0.3).float(), together=True, timeout=LIMIT)
+    assert result.agrees, result.summary()
+    assert [node.states_differing for node in result.nodes] == [0, 0]
+    assert all(node.spikes_lava > 30 for node in result.nodes)

@@ -6,7 +6,7 @@ import copy
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from neurosim.hardware.lava.integers import is_integer, map_integers
 from neurosim.hardware.lava.learning import Rule, surprises
 from neurosim.hardware.lava.mapping import lava_layout, map_network
 from neurosim.hardware.lava.populations import FORMS, READ_OUT
-from neurosim.hardware.lava.runner import INSTALL, run_graph
+from neurosim.hardware.lava.runner import INSTALL, GraphRun, run_graph
 from neurosim.learning.plasticity import RewardModulated
 from neurosim.network import Network
 
@@ -122,6 +122,7 @@ class LavaExport:
         *,
         record: Sequence[str] | None = None,
         rewards: Sequence[float] | None = None,
+        together: bool = False,
         timeout: float = 300.0,
         python: str | os.PathLike[str] | None = None,
     ) -> LavaRun:
@@ -137,6 +138,10 @@ class LavaExport:
         rewards : sequence of float, optional
             For edges that learn with a reward: what is given after each of the T steps, NaN where none is. Each sample
             begins with the weights of the network.
+        together : bool
+            Whether all samples follow each other in one run, with populations that Lava puts to rest as each sample
+            reaches them (``LIFReset``), instead of one run for each: several times as fast, and the same. For networks
+            without delays, loops and rules, all of whose populations are Lava's ``LIF``.
         timeout : float
             Seconds for the whole run. When they are over the group is killed.
         python : path, optional
@@ -168,7 +173,10 @@ class LavaExport:
         steps = next(iter(data.values())).shape[0]
         monitor += tuple((item.name, "weights") for item in self.graph.learning)
         request = Request(data, record_of, monitor, self._rewards(rewards, data, steps))
-        done = run_graph(self.graph, request, timeout=timeout, python=python)
+        if together:
+            done = self._run_together(request, steps, timeout, python)
+        else:
+            done = run_graph(self.graph, request, timeout=timeout, python=python)
         weights = {
             item.name: self._weights(item, done.traces[item.name, "weights"], steps) for item in self.graph.learning
         }
@@ -230,6 +238,39 @@ class LavaExport:
         with replaced(place / script.SCRIPT) as part:
             Path(part).write_text(text, encoding="utf-8")
         return place / script.SCRIPT
+
+    def _run_together(
+        self, request: Request, steps: int, timeout: float, python: str | os.PathLike[str] | None
+    ) -> GraphRun:
+        """Run all samples one after the other, and give back what `run_graph` would."""
+        late = [edge.name for edge in self.network.edges if edge.delay_steps or edge.memory]
+        others = [p.name for p in self.graph.populations if p.process not in ("LIF", "LIFReset")]
+        if late or others or self.rules:
+            raise InputError(
+                "samples can run together where no spike of one reaches the next and all populations can be put to "
+                f"rest: edges with delays {late}, other populations {others}, edges that learn {list(self.rules)}. "
+                "Leave out together=True."
+            )
+        samples = request.samples
+        populations = []
+        for population in self.graph.populations:
+            reset = {"reset_interval": np.asarray(steps), "reset_offset": np.asarray(population.latency + 1)}
+            arguments = {**population.arguments, **reset}
+            populations.append(replace(population, process="LIFReset", arguments=arguments))
+        inputs = {n: values.swapaxes(0, 1).reshape(-1, 1, *values.shape[2:]) for n, values in request.inputs.items()}
+        graph = replace(self.graph, populations=tuple(populations))
+        done = run_graph(graph, replace(request, inputs=inputs), timeout=timeout, python=python)
+
+        def apart(values: np.ndarray) -> np.ndarray:
+            return values.reshape(samples, steps, *values.shape[2:]).swapaxes(0, 1)
+
+        sent = {name: apart(values) for name, values in done.sent.items()}
+        traces = {}
+        for (name, variable), values in done.traces.items():
+            first = self.graph.population(name).latency
+            lead = np.repeat(values[:first], samples, axis=1)
+            traces[name, variable] = np.concatenate((lead, apart(values[first : first + steps * samples])))
+        return replace(done, sent=sent, traces=traces)
 
     def _first(self, item: description.Learning) -> int:
         """Return the Lava step at which the synapses of an edge see what arrives at the network's step 0."""

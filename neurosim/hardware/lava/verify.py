@@ -158,7 +158,12 @@ class Verification:
 
 
 def verify(
-    net: Network, x: Data, *, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
+    net: Network,
+    x: Data,
+    *,
+    together: bool = False,
+    timeout: float = 300.0,
+    python: str | os.PathLike[str] | None = None,
 ) -> Verification:
     """Export a network to Lava, run it there and in the simulator, and compare every spike of every population.
 
@@ -174,6 +179,8 @@ def verify(
         Network that Lava can hold.
     x : Tensor or array [T, B, ...], or mapping of input name to such
         Input.
+    together : bool
+        Whether all samples follow each other in one run of Lava; see `LavaExport.run`.
     timeout : float
         Seconds for each run of Lava. There is one, and a second, of one sample, if spikes differ.
     python : path, optional
@@ -193,18 +200,24 @@ def verify(
         When Lava is missing, fails or takes too long.
     """
     export = to_lava(net)
-    return compare(export, net, x, timeout=timeout, python=python)
+    return compare(export, net, x, together=together, timeout=timeout, python=python)
 
 
 def compare(
-    export: LavaExport, net: Network, x: Data, *, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
+    export: LavaExport,
+    net: Network,
+    x: Data,
+    *,
+    together: bool = False,
+    timeout: float = 300.0,
+    python: str | os.PathLike[str] | None = None,
 ) -> Verification:
     """Compare an export made before with the network it was made of; see `verify`."""
     data = as_arrays(export.network, x)
     names = list(export.network.neurons())
     whole = export.graph.model == "fixed_pt"
     states = [f"{name}.{variable}" for name in names for variable in ("u", "v")] if whole else []
-    lava = export.run(data, record=[*names, *states], timeout=timeout, python=python)
+    lava = export.run(data, record=[*names, *states], together=together, timeout=timeout, python=python)
     simulated = _simulate(export.network, data, states)
     sends_other = {name: _differs(export, name, simulated[name], lava.outputs[name]) for name in names}
     differs, nodes = dict(sends_other), []
