@@ -22,9 +22,9 @@ pytest.importorskip("lava.magma")
 STEPS = 60
 
 
-def spiking() -> tuple[ns.Network, torch.Tensor]:
+def spiking(seed: int = 0) -> tuple[ns.Network, torch.Tensor]:
     """One population of each kind that spikes, all but the first behind biases and another population."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     kinds = {
         "refractory": ns.layer(cores.refractory_lif)(dt=DT, tau_mem=8e-3, t_ref=3e-3),
         "ternary": ns.layer(cores.ternary_lif)(dt=DT, v_low=-0.6, v_th=torch.rand(9) * 0.5 + 0.5),
@@ -68,9 +68,9 @@ def test_membranes_are_read_out() -> None:
     np.testing.assert_allclose(run.outputs["out"], wanted.numpy(), rtol=0, atol=1e-12)
 
 
-def changes(v_th: float) -> tuple[ns.Network, torch.Tensor]:
+def changes(v_th: float, seed: int = 0) -> tuple[ns.Network, torch.Tensor]:
     """Encode by changes, two layers of sigma-delta neurons with biases of their own, decode."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     make = dict(dt=DT, v_th=v_th)
     net = ns.Sequential(
         ns.Input((1, 4, 5)),
