@@ -7,18 +7,18 @@ import pytest
 import neurosim as ns
 from neurosim.cores import Core
 from tests.battery import CHECKS
-from tests.models import MODELS
+from tests.models import MODELS, ROUNDED
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", (*MODELS, *ROUNDED), ids=lambda model: model.name)
 def test_contract(model, check):
     check(model)
 
 
 def test_every_core_of_the_package_is_listed():
-    listed = [model.core for model in MODELS]
+    listed = [model.core for model in (*MODELS, *ROUNDED)]
     assert len(set(listed)) == len(listed)
     # These send values, not spikes, and their threshold has no gradient: tests/cores/test_sigma_delta.py.
     graded = {ns.cores.sigma, ns.cores.delta, ns.cores.sigma_delta, ns.cores.sigma_delta_cumulative}
