@@ -24,6 +24,11 @@ def test_every_core_of_the_package_is_listed():
     graded = {ns.cores.sigma, ns.cores.delta, ns.cores.sigma_delta, ns.cores.sigma_delta_cumulative}
     # Send values too, or do not fire regularly: tests/cores/test_lava_cores.py.
     others = {ns.cores.ternary_lif, ns.cores.resonate_and_fire, ns.cores.resonate_and_fire_izhikevich}
+    # What NIR has besides, readouts and nodes without memory among them: tests/hardware/test_nir_export.py.
+    of_nir = {
+        *(ns.cores.integrator, ns.cores.cuba_integrator, ns.cores.cuba_integrator_resting),
+        *(ns.cores.cubalif_resting, ns.cores.threshold, ns.cores.relay),
+    }
     # Cores of whole numbers do not take the random currents of the battery: tests/cores/test_loihi.py.
     real = {value for value in vars(ns.cores).values() if isinstance(value, Core) and value.whole_up_to is None}
-    assert real <= {*listed, *graded, *others}
+    assert real <= {*listed, *graded, *others, *of_nir}
