@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
-# Triton ships for Linux alone; these modules are written in it.
-collect_ignore = (
-    [] if importlib.util.find_spec("triton") else ["neurosim/kernels/cuda_events.py", "neurosim/kernels/cuda_layer.py"]
-)
+# By the package that they are written in or for; Triton ships for Linux alone.
+_NEED = {
+    "triton": ["neurosim/kernels/cuda_events.py", "neurosim/kernels/cuda_layer.py"],
+    "nir": [f"neurosim/hardware/nir/{module}.py" for module in ("exporting", "importing", "verify")],
+    "snntorch": ["neurosim/interop/from_snntorch.py"],
+}
+collect_ignore = [path for package, paths in _NEED.items() if not importlib.util.find_spec(package) for path in paths]

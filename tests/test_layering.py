@@ -38,7 +38,21 @@ ON_TOP = {
     "__main__": {"cli"},
 }
 # What `import neurosim` must leave to the moment of use.
-LAZY = ("matplotlib", "numba", "llvmlite", "triton", "lava", "snntorch", "norse", "tonic", "sklearn")
+LAZY = (
+    "matplotlib",
+    "numba",
+    "llvmlite",
+    "triton",
+    "lava",
+    "snntorch",
+    "norse",
+    "tonic",
+    "sklearn",
+    "nir",
+    "nirtorch",
+    "sinabs",
+    "spikingjelly",
+)
 
 
 def module_name(path: Path, package: Path) -> str:

@@ -431,6 +431,16 @@ def test_the_neuron_of_the_nir_paper():
     x = torch.as_tensor(recorded[:, 0], dtype=torch.float32).view(-1, 1, 1)
     z, _ = net(x)
     assert z.flatten().nonzero().flatten().tolist() == np.flatnonzero(recorded[:, 2]).tolist() == [460, 510, 710, 760]
+    norse = pytest.importorskip("norse.torch")
+    (lif,) = net.neurons().values()
+    inverse = torch.tensor((1 - lif.decay("tau_mem")) / 1e-4)
+    cell = norse.LIFBoxCell(norse.LIFBoxParameters(tau_mem_inv=inverse, v_th=torch.tensor(lif.value("v_th"))), dt=1e-4)
+    state, theirs = None, []
+    for i in net.edges[0](x):
+        _, state = cell(i, state)
+        theirs.append(state.v)
+    _, _, values = net.recorded(x, names=(f"{net.output}.v",))
+    assert (values[f"{net.output}.v"] - torch.stack(theirs)).abs().max() < 1e-6
 
 
 EDITS = {
