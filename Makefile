@@ -18,10 +18,10 @@ MAKEFLAGS += --no-builtin-rules
 # What these name belongs to the caller's Python, not to the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help install demo test bench docs lint lava-pythons clean
+.PHONY: help install demo test bench verify-hardware docs lint lava-pythons clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv with neurosim and everything its tests need
 
@@ -33,6 +33,9 @@ test: $(INSTALLED) ## Run all tests and doctests, with coverage
 
 bench: $(INSTALLED) ## Time training steps against other libraries and what the machine allows
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
+
+verify-hardware: $(INSTALLED) ## Hold the integer Loihi model against lava-nc at length, and against recordings
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verify
 
 docs: $(INSTALLED) ## Build the HTML documentation into docs/_build/
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build

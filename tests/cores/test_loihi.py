@@ -137,7 +137,7 @@ def test_loops_are_looked_at() -> None:
     with torch.no_grad():
         into.fill_(100.0)
         loop.fill_(254.0)
-    with pytest.raises(InputError, match="could be 152[0-9]{3}"):
+    with pytest.raises(InputError, match=r"could be 152[0-9]{3}"):
         net(torch.ones(3, 1, 2))
 
 

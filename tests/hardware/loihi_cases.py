@@ -1,7 +1,6 @@
 """Integer networks as plain data: drawn at random, as a network of ours, and as fixed-point models of lava-nc.
 
-On both sides every connection takes a step, as on the chip, so that step t of one is step t of the other, and populations
-start from zero.
+On both sides every connection takes a step, as on the chip, so that step t of one is step t of the other.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch
 
 import neurosim as ns
 from neurosim.hardware.loihi import held_weight, loihi
+from neurosim.synapses import Synapse
 from neurosim.synapses.delayed import RoundedDelays
 from neurosim.synapses.shift import Shift
 
@@ -77,10 +77,10 @@ def network(case: Case) -> ns.Network:
     return ns.Network(nodes, edges).double()
 
 
-def _synapses(link: Link, shapes: dict[str, Any]) -> list[ns.Synapse]:
+def _synapses(link: Link, shapes: dict[str, Any]) -> list[Synapse]:
     raw = torch.from_numpy(link.weight).double()
     weight = raw.trunc() if link.kind == "conv" else held_weight(raw, link.bits)
-    chain: list[ns.Synapse] = []
+    chain: list[Synapse] = []
     if link.kind != "conv" and len(shapes[link.source]) == 3:
         chain.append(ns.Flatten())
     if link.kind == "dense":
