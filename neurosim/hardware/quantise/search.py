@@ -17,8 +17,8 @@ from neurosim.network import Network
 
 # Scales tried, as parts of the one at which the largest weight just fits: below, small weights share fewer values;
 # above, either the largest weights are clipped or a weight exponent is used, which leaves thresholds more digits.
-_PARTS = tuple(2.0 ** (k / 6) for k in range(-6, 13))
-_CLIPS = (1.0, 1.3, 1.7)
+_PARTS = tuple(2.0 ** (k / 4) for k in range(-3, 8))
+_CLIPS = (1.0, 1.5)
 
 
 @dataclass(frozen=True)
