@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurosim.report.bits_plot import bits_curve
 from neurosim.report.chip_plot import chip_map
 from neurosim.report.counting import count_operations
 from neurosim.report.energy_report import DEFAULT_TARGETS, EnergyColumn, EnergyReport, energy
@@ -22,6 +23,7 @@ __all__ = [
     "Operations",
     "Section",
     "SynapseOperations",
+    "bits_curve",
     "chip_map",
     "count_operations",
     "energy",

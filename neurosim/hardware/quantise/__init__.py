@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from neurosim.hardware.quantise.quantise import Quantised, fixed, quantise
+from neurosim.hardware.quantise.quantise import Quantised, quantise
 from neurosim.hardware.quantise.search import Choice
-from neurosim.hardware.quantise.whole import Scale
+from neurosim.hardware.quantise.sweep import BitsReport, BitsResult, accuracy_against_bits
+from neurosim.hardware.quantise.whole import Scale, fixed
 
-__all__ = ["Choice", "Quantised", "Scale", "fixed", "quantise"]
+__all__ = [
+    "BitsReport",
+    "BitsResult",
+    "Choice",
+    "Quantised",
+    "Scale",
+    "accuracy_against_bits",
+    "fixed",
+    "quantise",
+]

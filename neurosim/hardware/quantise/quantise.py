@@ -14,10 +14,7 @@ from neurosim.hardware.folding import fold
 from neurosim.hardware.loihi.description import describe
 from neurosim.hardware.loihi.weights import SignMode, weight_step
 from neurosim.hardware.quantise import real, search, whole
-from neurosim.hardware.quantise.whole import fixed
 from neurosim.network import Network
-
-__all__ = ["Quantised", "fixed", "quantise"]
 
 
 @dataclass(frozen=True)
