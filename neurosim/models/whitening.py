@@ -1,8 +1,10 @@
-r"""Adaptive gain control: interneurons with fixed synapses whiten a signal by changing their gains alone.
+r"""Adaptive gain control: interneurons whiten a signal by changing their gains, and slowly their synapses.
 
 Duong, Lipshutz, Heeger, Chklovskii & Simoncelli, "Adaptive whitening in neural populations with gain-modulating
-interneurons", ICML 2023, arXiv:2301.11955. The equations follow the authors' program (lyndond/frame_whitening); its
-on-line branch leaves the leak out, here `alpha` counts wherever it stands in them.
+interneurons", ICML 2023, arXiv:2301.11955; with synapses that learn slowly beside them Duong, Simoncelli, Chklovskii &
+Lipshutz, "Adaptive whitening with fast gain modulation and slow synaptic plasticity", NeurIPS 2023, arXiv:2308.13633.
+The equations follow the authors' programs (lyndond/frame_whitening, lyndond/multi_timescale_whitening); an on-line
+branch there leaves the leak out, here `alpha` counts wherever it stands in them.
 """
 
 from __future__ import annotations
@@ -44,19 +46,29 @@ class FrameWhitening(nn.Module):
     :math:`K \ge N (N + 1) / 2` vectors in general position. With fewer all :math:`z_i` reach their variances and y
     stays correlated. Gains may be negative.
 
+    With a `frame_rate` :math:`\eta_W` the synapses learn too, much more slowly:
+
+    .. math:: \Delta W = \eta_W\,(\overline{y\, (g \circ z)^T} - W \mathrm{diag}(g))
+
+    This rests where y is white along every vector that has a gain, so that N vectors can whiten as well; those of one
+    signal, while the gains follow changes that share its axes.
+
     Parameters
     ----------
     frame : Tensor [N, K]
-        W, a vector in each column; fixed.
+        W, a vector in each column.
     alpha : float
         Leak, above 0.
     rate : float
         :math:`\eta`.
     gain : float
         Gains at the start.
+    frame_rate : float
+        :math:`\eta_W`; 0 keeps the frame.
 
     Attributes
     ----------
+    frame : Tensor [N, K]
     gains : Tensor [K]
 
     Raises
@@ -81,7 +93,9 @@ class FrameWhitening(nn.Module):
     frame: Tensor
     gains: Tensor
 
-    def __init__(self, frame: Tensor, *, alpha: float = 1.0, rate: float = 5e-3, gain: float = 1.0) -> None:
+    def __init__(
+        self, frame: Tensor, *, alpha: float = 1.0, rate: float = 5e-3, gain: float = 1.0, frame_rate: float = 0.0
+    ) -> None:
         super().__init__()
         if frame.dim() != 2 or not frame.is_floating_point():
             raise ShapeError(f"FrameWhitening: frame must be [N, K] in floating point; got {list(frame.shape)}.")
@@ -93,7 +107,9 @@ class FrameWhitening(nn.Module):
         for name, number in (("alpha", alpha), ("rate", rate)):
             if not 0 < number < math.inf:
                 raise InputError(f"FrameWhitening: {name} must be a number above 0; got {number!r}.")
-        self.alpha, self.rate = alpha, rate
+        if not 0 <= frame_rate < math.inf:
+            raise InputError(f"FrameWhitening: frame_rate must be a number from 0; got {frame_rate!r}.")
+        self.alpha, self.rate, self.frame_rate = alpha, rate, frame_rate
         self.register_buffer("frame", frame.detach().clone())
         self.register_buffer("gains", torch.full_like(frame[0], gain))
 
@@ -111,9 +127,12 @@ class FrameWhitening(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor) -> Whitened:
-        """Answer a batch `x` [n, N], then move the gains by it."""
+        """Answer a batch `x` [n, N], then move the gains by it, and the frame where it learns."""
         answered = self(x)
         self.gains += self.rate * ((answered.z**2).mean(0) - (self.frame**2).sum(0))
+        if self.frame_rate:
+            met = answered.y.T @ (self.gains * answered.z) / len(x)
+            self.frame += self.frame_rate * (met - self.frame * self.gains)
         return answered
 
     def covariance(self, covariance: Tensor) -> Tensor:

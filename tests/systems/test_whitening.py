@@ -56,6 +56,18 @@ def test_the_closed_form_is_where_learning_ends():
         torch.testing.assert_close(circuit.gains, circuit.optimal_gains(COVARIANCE), rtol=0, atol=1e-8)
 
 
+def test_synapses_that_learn_slowly_let_two_interneurons_whiten():
+    for frame in (mercedes_benz()[:, :2], torch.eye(2, dtype=torch.float64)):
+        circuit = FrameWhitening(frame, rate=0.05, frame_rate=0.02)
+        for _ in range(2500):
+            circuit.learn(exact_batch(COVARIANCE))
+        assert float((circuit.covariance(COVARIANCE) - IDENTITY).norm()) < 1e-8
+        assert float((circuit.frame - frame).norm()) > 0.1
+        held = circuit.frame.clone()
+        circuit.learn(exact_batch(COVARIANCE))
+        torch.testing.assert_close(circuit.frame, held, rtol=0, atol=1e-9)
+
+
 def test_learning_from_noise_comes_near():
     generator = torch.Generator().manual_seed(0)
     circuit, half = FrameWhitening(mercedes_benz()), torch.linalg.cholesky(COVARIANCE)
@@ -83,6 +95,8 @@ def test_what_cannot_whiten_is_refused():
         FrameWhitening(torch.ones(2))
     with pytest.raises(InputError, match="alpha must be a number above 0"):
         FrameWhitening(mercedes_benz(), alpha=0.0)
+    with pytest.raises(InputError, match="frame_rate must be a number from 0"):
+        FrameWhitening(mercedes_benz(), frame_rate=-1.0)
     with pytest.raises(ShapeError, match=r"x must be \[n, 2\]"):
         FrameWhitening(mercedes_benz())(torch.ones(2))
     with pytest.raises(InputError, match="covariance must be positive definite"):
