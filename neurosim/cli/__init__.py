@@ -1,14 +1,17 @@
-"""The command line: ``neurosim demo | train | simulate | report | export | bench | doctor``."""
+"""The command line: train, simulate, report, place, quantise, export, verify and more; see ``neurosim --help``."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurosim.errors import NeurosimError
+
+if TYPE_CHECKING:
+    from neurosim.cli.deploy import Outcome
 
 app = typer.Typer(
     name="neurosim",
@@ -24,6 +27,7 @@ Samples = Annotated[int, typer.Option(min=1, help="Test samples to use.")]
 Targets = Annotated[
     list[str] | None, typer.Option("--target", help="Chip or model to price on, by name or TOML file; may be repeated.")
 ]
+Bits = Annotated[int, typer.Option(min=1, max=8, help="Bits of a weight, its sign included.")]
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds that Lava may take.")]
 
 
@@ -128,7 +132,7 @@ def simulate(
 
 @app.command()
 def report(run: RunFolder, samples: Samples = 10, target: Targets = None) -> None:
-    """Draw raster, traces and learning curve, price the energy, and write report.html into the run."""
+    """Draw raster, traces and learning curve, price the energy, place it on a chip, and write report.html."""
     from neurosim.cli import products, runs
 
     finished = runs.open_run(run)
@@ -138,32 +142,88 @@ def report(run: RunFolder, samples: Samples = 10, target: Targets = None) -> Non
 
 
 @app.command()
+def place(
+    source: Annotated[Path, typer.Argument(help="Folder of a run, or a .nir or .net file.", show_default=False)],
+    target: Annotated[str, typer.Option(help="Chip, by name or TOML file of your own.")] = "loihi2",
+    weight_bits: Annotated[
+        int | None, typer.Option(min=1, help="Bits of a stored weight; 8 or the chip's own if left out.")
+    ] = None,
+    chips: Annotated[int, typer.Option(min=1, help="Chips that may be used.")] = 1,
+    storage: Annotated[str, typer.Option(help="auto, dense, sparse or shared.")] = "auto",
+    dt: Annotated[float | None, typer.Option(help="Length of a step, s; needed for a .nir file.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Read so many layers of a .net file.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the chip into this file (png, svg, pdf).")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything into this file.")] = None,
+) -> None:
+    """Place a network on the cores of a chip: what it takes, what binds, what would make it fit."""
+    from neurosim.cli import deploy
+
+    net = deploy.network_of(source, dt, layers)
+    placed = deploy.place(net, target, weight_bits=weight_bits, chips=chips, storage=storage, picture=picture, to=json)
+    typer.echo(placed.table())
+    for path in (picture, json):
+        if path is not None:
+            typer.echo(f"Wrote {path}.")
+    if not placed.fits:
+        raise typer.Exit(1)
+
+
+@app.command()
+def quantise(
+    run: RunFolder,
+    bits: Annotated[
+        list[int] | None, typer.Option(min=1, max=8, help="May be repeated; 8, 6 and 4 if left out.")
+    ] = None,
+    samples: Samples = 200,
+) -> None:
+    """Turn a trained run into Loihi's whole numbers and report the accuracy against the bits of its weights."""
+    from neurosim.cli import deploy, runs
+
+    typer.echo(deploy.quantise(runs.open_run(run), tuple(bits or deploy.BITS), samples).text)
+
+
+@app.command()
 def export(
     run: RunFolder,
-    to: Annotated[str, typer.Option(help="lava.")] = "lava",
+    to: Annotated[str, typer.Option(help="lava, lava-script, nir or netx (lava-dl's .net).")] = "lava",
     out: Annotated[
-        Path | None, typer.Option(help="File for the process graph (npz); lava.npz in the run if left out.")
+        Path | None,
+        typer.Option(help="File, or folder of a script; lava.npz, lava/, network.nir or network.net in the run."),
     ] = None,
-    check: Annotated[bool, typer.Option(help="Run it on Lava and compare every spike.")] = True,
+    check: Annotated[bool, typer.Option(help="Run or read what was written and compare every spike.")] = True,
+    bits: Bits = 8,
     samples: Samples = 10,
     timeout: Timeout = 300.0,
 ) -> None:
-    """Export a trained run to Lava and check it spike for spike."""
-    from neurosim.cli import products, runs
-    from neurosim.errors import InputError
-    from neurosim.hardware.lava import to_lava
+    """Export a trained run to Lava, NIR or netx, and check it spike for spike. For netx it is quantised."""
+    from neurosim.cli import deploy, runs
 
-    if to != "lava":
-        raise InputError(f"--to must be lava; got {to!r}.")
-    finished = runs.open_run(run)
-    place = out or run / "lava.npz"
-    to_lava(finished.net).save(place)
-    typer.echo(f"Wrote {place}.")
-    if check:
-        result = products.check_lava(finished, samples, timeout)
-        typer.echo(result.summary())
-        if not result.agrees:
-            raise typer.Exit(1)
+    _say(*deploy.export(runs.open_run(run), to, out, check, samples, bits, timeout))
+
+
+@app.command()
+def verify(
+    run: RunFolder,
+    against: Annotated[str, typer.Option(help="lava, nir or integer.")] = "lava",
+    bits: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Quantise first to weights of so many bits (lava: fixed point; integer: 8)."),
+    ] = None,
+    samples: Samples = 20,
+    timeout: Timeout = 300.0,
+) -> None:
+    """Compare a trained run with a Lava run, a NIR file read back, or itself in Loihi's whole numbers."""
+    from neurosim.cli import deploy, runs
+
+    _say(deploy.verify(runs.open_run(run), against, samples, bits, timeout))
+
+
+def _say(*outcomes: Outcome) -> None:
+    """Print what was found; exit code 1 where two sides differ that must not."""
+    for outcome in outcomes:
+        typer.echo(outcome.text)
+    if not all(outcome.good for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neurosim.cli.runs import Finished, samples
+from neurosim.errors import NeurosimError
 from neurosim.files import replaced
+from neurosim.hardware import load_target
 from neurosim.hardware.lava import Verification, verify
+from neurosim.hardware.placement import Placement, place
+from neurosim.network import Network
 from neurosim.report import (
     DEFAULT_TARGETS,
     EnergyReport,
@@ -33,7 +37,9 @@ def write_report_of(
     hidden = next(iter(run.net.neurons()))
     recording = simulate(run.net, x, record=[*run.net.neurons(), f"{hidden}.v"])
     operations = count_operations(run.net, x)
-    report = energy(operations, tuple(targets) or DEFAULT_TARGETS)
+    chosen = tuple(targets) or DEFAULT_TARGETS
+    placements, said = placed_on(run.net, chosen)
+    report = energy(operations, chosen, placements)
     shown = list(range(min(PICTURED, number)))
     figures = {
         "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
@@ -51,10 +57,24 @@ def write_report_of(
         Section("Spikes", figures["raster"], figures["traces"]),
         Section("Energy", report),
     ]
+    if said:
+        sections.append(Section("Chip", *said))
     if check is not None:
         sections.append(Section("Lava", *check.summary().splitlines()))
     write_report(run.folder / "report.html", title=f"neurosim: {run.config.dataset}", sections=sections)
     return report
+
+
+def placed_on(net: Network, targets: Sequence[str]) -> tuple[list[Placement], list[str | Placement]]:
+    """Place the network on the first of the targets that is a chip; return the placement, and what a report says."""
+    for target in map(load_target, targets):
+        if "cores" in target.limits and "neurons_per_core" in target.limits:
+            try:
+                placement = place(net, target)
+            except NeurosimError as error:
+                return [], [f"The network cannot be placed on {target.title}: {error}"]
+            return [placement], [placement]
+    return [], []
 
 
 def check_lava(run: Finished, number: int, timeout: float) -> Verification:

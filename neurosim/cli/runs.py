@@ -191,12 +191,18 @@ def test_batches(config: Config, test: Labelled) -> Any:
     return test.batches(min(512, len(test)), seed=config.seed, encoder=encoder(config), shuffle=False)
 
 
-def samples(config: Config, split: Split, number: int) -> tuple[Tensor, list[str]]:
-    """Return the first test samples encoded [T, B, ...] and their classes."""
-    if not 1 <= number <= len(split.test):
-        raise InputError(f"samples must be between 1 and {len(split.test)}; got {number}.")
-    few = split.test.subset(slice(number))
+def first(config: Config, data: Labelled, number: int) -> tuple[Tensor, Tensor]:
+    """Return the first samples of a part of the data, encoded [T, B, ...] the same way at every call, and classes."""
+    if not 1 <= number <= len(data):
+        raise InputError(f"samples must be between 1 and {len(data)}; got {number}.")
+    few = data.subset(slice(number))
     x, y = next(iter(few.batches(number, seed=config.seed, encoder=encoder(config), shuffle=False)))
+    return x, y
+
+
+def samples(config: Config, split: Split, number: int) -> tuple[Tensor, list[str]]:
+    """Return the first test samples encoded [T, B, ...] and the names of their classes."""
+    x, y = first(config, split.test, number)
     return x, [split.test.classes[int(label)] for label in y]
 
 

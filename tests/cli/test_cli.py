@@ -131,7 +131,7 @@ def test_errors_are_one_line(
     assert "Did you pass milliseconds?" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--tau-mem", "20")
     assert "k=3 goes with the rule sltt" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--k", "3")
     assert "a mean over steps" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--rule", "sltt")
-    assert "--to must be lava" in fail(capsys, monkeypatch, "export", trained, "--to", "nir")
+    assert "--to must be one of lava, " in fail(capsys, monkeypatch, "export", trained, "--to", "onnx")
     assert "FILE.py:FUNCTION" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--network", "missing.py:make")
     broken = tmp_path / "broken"
     broken.mkdir()

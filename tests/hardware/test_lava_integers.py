@@ -156,23 +156,6 @@ def test_what_fixed_point_neurons_cannot_do_is_named(neurons: dict[str, int], me
         to_lava(net)
 
 
-def test_odd_weights_of_both_signs_are_refused() -> None:
-    net = ns.Sequential(ns.Linear(2, 1), loihi(dt=DT), names=["out"])
-    with torch.no_grad():
-        net.edges[0].synapses[0].weight.copy_(torch.tensor([[3.0, -2.0]]))
-    with pytest.raises(ExportError, match=r"edge 'input->out': weights must be whole, .* or even numbers from -256"):
-        to_lava(net)
-
-
-def test_windows_that_overlap_may_not_add_up_too_much() -> None:
-    weights = whole(ns.Linear(9, 2))
-    with torch.no_grad():
-        weights.weight.fill_(100.0)
-    maps = (ns.SumPool2d(2, stride=1), ns.Flatten(), weights)
-    with pytest.raises(ExportError, match=r"edge 'input->out': its pool and its weights together .* up to 400"):
-        to_lava(ns.Sequential(ns.Input((1, 4, 4)), *maps, loihi(dt=DT), names=["out"]))
-
-
 def test_a_delay_that_the_chip_cannot_hold_is_named() -> None:
     net = ns.Network({"x": ns.Input(3), "a": loihi(dt=DT)}, [ns.Edge("x", "a", whole(ns.Linear(3, 2)), delay=70e-3)])
     with pytest.raises(ExportError, match="edge 'x->a': would have to wait 70 steps on Lava, which holds up to 63"):

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 import neurosim as ns
 from neurosim.errors import InputError
 from neurosim.hardware import load_target
+from neurosim.hardware.loihi import loihi
 from neurosim.hardware.placement import Circuit, Full, Layer, Link, Listed, Placement, place
 from neurosim.hardware.placement.links import Mapped, reach_of
+from neurosim.hardware.placement.mesh import Mesh
 from neurosim.hardware.placement.storage import Storage
 from neurosim.synapses import BatchNorm
 from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses.shift import Shift
 
 MEMORY = "synapse_memory_per_core"
 
@@ -258,6 +261,16 @@ def test_synapses_of_every_kind_are_read() -> None:
     assert links["b->c"].reach.onto(np.arange(3)).tolist() == [3] * 4
 
 
+def test_a_network_in_whole_numbers_is_placed(tiny) -> None:
+    neurons = loihi(dt=1e-3, du=torch.arange(12) // 2, dv=3, v_th=torch.arange(12) % 2 + 5)
+    net = ns.Sequential(ns.Linear(4, 12), Shift(-1), neurons, names=["p"])
+    assert [link.reach.onto(np.arange(12)).tolist() for link in Circuit.of(net).links] == [[12] * 4]
+    placement = place(net, tiny)
+    # Six decays, three on a core.
+    assert len(placement["p"].parts) == 2
+    assert [part.use["threshold_configurations_per_core"] for part in placement["p"].parts] == [2, 2]
+
+
 def test_output_axons_cut_the_population_before(tiny) -> None:
     # 60 neurons reach 15 cores each: 900 axons, 90 on a core.
     circuit = Circuit(
@@ -346,6 +359,13 @@ def test_hops_are_tiles_between_cores(tiny) -> None:
     assert [len(one.parts) for one in placement.populations] == [2, 3]
     assert placement.hops["a"] == (1 + 1 + 2, 0.0, 0.0) and placement.hops["b"] == (0.0, 0.0, 0.0)
     assert place(circuit, "loihi2").hops == {}
+
+
+def test_cores_lie_in_rows_of_tiles_every_other_one_backwards(tiny) -> None:
+    x, y = Mesh.of(tiny).tile(np.arange(16))
+    assert x.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 2, 2, 1, 1, 0, 0]
+    assert y.tolist() == [0] * 8 + [1] * 8
+    assert not Mesh.of(load_target("loihi2")).known
 
 
 def test_spikes_between_chips_have_no_distance(tiny) -> None:

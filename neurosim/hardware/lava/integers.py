@@ -22,7 +22,7 @@ from neurosim.hardware.lava.mapping import (
     lava_shape,
     way_of,
 )
-from neurosim.hardware.loihi import describe
+from neurosim.hardware.loihi import SignMode, describe
 from neurosim.hardware.loihi.description import LONGEST_DELAY, Connection, Registers
 from neurosim.hardware.loihi.weights import storage
 from neurosim.network import Network
@@ -48,7 +48,7 @@ def map_integers(net: Network) -> Mapped:
     items = []
     for name, held in found.connections.items():
         waits = extra_delay(latency, way_of(lowered[name])) if latency else 0
-        item = _connection(net, lowered[name], held, waits, problems)
+        item = _connection(net, lowered[name], held, waits)
         late = 0 if isinstance(item, description.Conv) else int(item.delay.max(initial=0))
         if late > LONGEST_DELAY:
             problems.add(
@@ -98,7 +98,7 @@ def _lowered(net: Network, edge: Edge, problems: Problems) -> Lowered:
 
 
 def _connection(
-    net: Network, lowered: Lowered, held: Connection, waits: int, problems: Problems
+    net: Network, lowered: Lowered, held: Connection, waits: int
 ) -> description.Dense | description.Sparse | description.Conv:
     if isinstance(lowered.maps, Kernel) and (waits or held.exponent or held.largest >= TOP):
         lowered = as_connections(lowered, net.shape(held.source))  # Lava's Conv has no exponent and wraps at 24 bits
@@ -111,25 +111,19 @@ def _connection(
     if isinstance(maps, np.ndarray):
         whole = np.rint(maps).astype(np.int64)
         late = np.where(whole != 0, late, 0) if late.ndim else late
-        return description.Dense(*ends, whole, late, *_storage(whole, held, problems))
+        return description.Dense(*ends, whole, late, *_storage(whole, held))
     listed = maps.tocoo()
     whole = np.rint(listed.data).astype(np.int64)
     places = listed.row.astype(np.int64), listed.col.astype(np.int64)
     shape = tuple(int(n) for n in listed.shape)
-    exponent, bits, signs = _storage(whole, held, problems)
+    exponent, bits, signs = _storage(whole, held)
     return description.Sparse(*ends, shape, *places, whole, late, exponent, bits, signs)
 
 
-def _storage(weight: np.ndarray, held: Connection, problems: Problems) -> tuple[int, int, str]:
+def _storage(weight: np.ndarray, held: Connection) -> tuple[int, int, str]:
     """Return exponent, bits and signs; where maps were put together the weights are others than the edge's own."""
     mode, bits = storage(torch.from_numpy(weight.astype(np.float64)))
-    if not bits:
-        problems.add(
-            f"edge {held.name!r}",
-            f"its pool and its weights together come to weights up to {np.abs(weight).max()}, which the chip cannot "
-            "hold: use windows that do not overlap, or smaller weights",
-        )
-    return held.exponent, bits, mode.value
+    return held.exponent, bits or held.bits, (mode if bits else SignMode.MIXED).value
 
 
 def _population(net: Network, held: Registers, latency: int, problems: Problems) -> description.Population:

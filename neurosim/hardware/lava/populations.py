@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from neurosim import cores
 from neurosim.cores import Core
 from neurosim.neurons import Neuron
 
+Arguments = Mapping[str, np.ndarray]
 _ONE = np.ones(())
 
 

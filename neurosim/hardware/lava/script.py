@@ -34,8 +34,7 @@ class _Writer:
         self._shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
         self._flat_ones: list[description.Dense | description.Sparse] = [*graph.dense, *graph.sparse]
         connections = [*(item.name for item in self._flat_ones), *(item.name for item in graph.conv)]
-        biases = [bias.name for bias in graph.bias_currents]
-        self._names = _identifiers([*self._shapes, *connections, *biases])
+        self._names = _identifiers([*self._shapes, *connections])
         self._lines: list[str] = []
 
     def written(self) -> tuple[str, dict[str, np.ndarray]]:
@@ -150,9 +149,9 @@ class _Writer:
         self._say(f"{name}.a_out{out}.connect({self._names[item.target]}.{self._port(item.target)})")
 
     def _bias(self, item: description.BiasCurrent) -> None:
-        weight = self._value(f"{item.name}.bias_current", item.weight)
+        weight = self._value(f"{item.target}.bias_current", item.weight)
         first = self._graph.population(item.target).latency - 1
-        name, end = self._names[item.name], first + 1 if item.once else "steps"
+        name, end = f"{self._names[item.target]}_bias", first + 1 if item.once else "steps"
         when = "at the first step only" if item.once else "at every step"
         self._say("", f"# A current into {item.target} {when}, from the step on at which data arrive.")
         self._say(f"{name} = Dense(weights={weight}[:, None])")

@@ -97,8 +97,12 @@ def _settings(node: Neuron, shape: tuple[int, ...]) -> tuple[np.ndarray | None, 
             return None
         return np.broadcast_to(value.detach().double().cpu().numpy(), shape).ravel()
 
-    taus = [spread(node.decay(name)) for name in node.core.parameters if name.startswith("tau_")]
-    steps = [np.round((1 - tau) * _DECAY) for tau in taus if tau is not None]
-    decays = np.unique(np.stack(steps, 1), axis=0, return_inverse=True)[1].ravel() if steps else None
+    # Time constants as the decays they give, Loihi's own decays as they are.
+    shares = {name: node.decay(name) for name in node.core.parameters if name.startswith("tau_")}
+    steps = [spread(share) for share in shares.values()]
+    steps = [None if share is None else np.round((1 - share) * _DECAY) for share in steps]
+    steps += [spread(node.value(name)) for name in ("du", "dv") if name in node.core.parameters]
+    differing = [values for values in steps if values is not None]
+    decays = np.unique(np.stack(differing, 1), axis=0, return_inverse=True)[1].ravel() if differing else None
     threshold = spread(node.value("v_th")) if "v_th" in node.core.parameters else None
     return decays, None if threshold is None else np.unique(threshold, return_inverse=True)[1].ravel()

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from neurosim.errors import InputError
 from neurosim.synapses import AvgPool2d, BlockLinear, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d, Synapse
 from neurosim.synapses.delayed import Delayed
+from neurosim.synapses.shift import Shift
 
 
 class Reach(abc.ABC):
@@ -126,20 +127,27 @@ class Mapped(Reach):
         here = np.zeros(self.outputs, bool)
         here[neurons] = True
         channels = here.reshape(conv.c_out, rows * columns).T
-        kinds, kind = np.unique(channels, axis=0, return_inverse=True)
+        first, kind = _distinct(channels)
         kind = kind.reshape(rows, columns)
-        size = kinds.sum(1)
-        nothing = np.flatnonzero(size == 0)
-        empty = int(nothing[0]) if len(nothing) else len(kinds)
+        size = np.append(channels[first].sum(1), 0)  # and of no place at all
         taps = []
         for i in range(conv.kernel[0]):
             for j in range(conv.kernel[1]):
                 y, y_fits = _target(height, i, conv, 0, rows)
                 x, x_fits = _target(width, j, conv, 1, columns)
-                taps.append(np.where(y_fits[:, None] & x_fits, kind[np.ix_(y, x)], empty).ravel())
-        patterns = np.unique(np.stack(taps, 1), axis=0)
-        lengths = np.append(size, 0)[patterns].sum(1)
+                found = np.where(y_fits[:, None] & x_fits, kind[np.ix_(y, x)], len(first))
+                taps.append(np.where(size[found] > 0, found, len(first)).ravel())
+        patterns = np.stack(taps, 1)
+        lengths = size[patterns[_distinct(patterns)[0]]].sum(1)
         return np.repeat(lengths[lengths > 0], conv.c_in).astype(np.int64)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of the first row of each kind, and the kind of each row; numpy's own sorts them for that."""
+    kinds: dict[bytes, int] = {}
+    packed = np.packbits(rows, axis=1) if rows.dtype == bool else np.ascontiguousarray(rows, np.int32)
+    kind = np.array([kinds.setdefault(row.tobytes(), len(kinds)) for row in packed])
+    return np.unique(kind, return_index=True)[1], kind
 
 
 class Thinned(Reach):
@@ -181,6 +189,7 @@ def reach_of(maps: Sequence[Synapse], shape: tuple[int, ...]) -> Reach:
     InputError
         For a map without weights that can be counted.
     """
+    maps = [one for one in maps if not isinstance(one, Shift)]  # an exponent of the edge takes no memory
     weighted = [one for one in maps if not isinstance(one, Flatten)]
     inputs = math.prod(shape)
     if len(weighted) == 1:

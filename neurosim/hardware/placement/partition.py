@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -48,12 +50,17 @@ class Cut:
 
 
 def partition(
-    circuit: Circuit, core: Core, precision: Precision, at_most: float = math.inf
+    circuit: Circuit,
+    core: Core,
+    precision: Precision,
+    at_most: float = math.inf,
+    like: Mapping[str, Cut] = MappingProxyType({}),
 ) -> tuple[dict[str, Cut], list[TooLarge]]:
     """Cut every population.
 
     How many cores a neuron sends to depends on how others are cut, and limits in turn how its own population may be
-    cut, so populations are cut again until nothing changes.
+    cut, so populations are cut again until nothing changes. For populations of `like` the order that was best there is
+    taken without trying others.
 
     Returns
     -------
@@ -70,7 +77,8 @@ def partition(
     refused: list[TooLarge] = []
     for layer in circuit.layers:
         try:
-            cuts[layer.name] = _best(core, circuit, layer, precision, at_most)
+            tried = [like[layer.name].load.order] if layer.name in like else orders(layer.shape)
+            cuts[layer.name] = _best(core, circuit, layer, precision, at_most, tried)
             at_most -= len(cuts[layer.name].stretches)
         except TooLarge as error:
             refused.append(error)
@@ -139,9 +147,11 @@ def _morton(height: int, width: int) -> np.ndarray:
     return np.sum([((y >> k & 1) << 2 * k + 1) | ((x >> k & 1) << 2 * k) for k in bits], axis=0)
 
 
-def _best(core: Core, circuit: Circuit, layer: Layer, precision: Precision, at_most: float) -> Cut:
+def _best(
+    core: Core, circuit: Circuit, layer: Layer, precision: Precision, at_most: float, tried: list[np.ndarray]
+) -> Cut:
     best: Cut | None = None
-    for order in orders(layer.shape):
+    for order in tried:
         load = Load(core, circuit, layer, precision, order)
         try:
             best = Cut(load, _cut(load, at_most if best is None else len(best.stretches) - 1))

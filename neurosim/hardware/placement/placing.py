@@ -104,7 +104,8 @@ def place(
     def cores(circuit: Circuit = circuit, bits: int = weight_bits) -> int | None:
         """Count the cores of a variant; None if it does not fit either."""
         try:
-            cut, bad = partition(circuit, core, dataclasses.replace(precision, weight_bits=bits), chips * each)
+            variant = dataclasses.replace(precision, weight_bits=bits)
+            cut, bad = partition(circuit, core, variant, chips * each, like=cuts)
         except TooMany:
             return None
         return None if bad else sum(len(c.stretches) for c in cut.values())

@@ -1,0 +1,247 @@
+"""A trained run on its way to a chip: placed, quantised, exported, verified."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from neurosim.cli.runs import Finished, first, loss, open_run, samples
+from neurosim.errors import FileError, InputError
+from neurosim.files import replaced
+from neurosim.learning import evaluate
+from neurosim.network import Network
+
+if TYPE_CHECKING:
+    from neurosim.hardware.placement import Placement
+
+KINDS = ("lava", "lava-script", "nir", "netx")
+JUDGES = ("lava", "nir", "integer")
+BITS = (8, 6, 4)
+SCALED_ON = 256  # training samples on which scales are looked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a command has found.
+
+    Attributes
+    ----------
+    text : str
+        What it prints.
+    good : bool
+        False where two sides that must agree do not.
+    """
+
+    text: str
+    good: bool = True
+
+
+def network_of(source: Path, dt: float | None = None, layers: int | None = None) -> Network:
+    """Read a network: from the folder of a run, or from a ``.nir`` or ``.net`` file.
+
+    Raises
+    ------
+    InputError
+        When `source` is none of them, a ``.nir`` file is given without `dt`, or a run with it.
+    FileError
+        When it cannot be read.
+    """
+    kind = source.suffix.lower()
+    if kind == ".nir" and not source.is_dir():
+        from neurosim.hardware.nir import from_nir
+
+        if dt is None:
+            raise InputError(f"{source.name}: NIR is in continuous time; say how long a step is, such as --dt 1e-3.")
+        return from_nir(source, dt=dt)
+    if kind == ".net" and not source.is_dir():
+        from neurosim.hardware.netx import read_netx
+
+        return read_netx(source, layers=layers, **({} if dt is None else {"dt": dt}))
+    if dt is not None or layers is not None:
+        raise InputError("--dt goes with a .nir or .net file, --layers with a .net file; a run has its own.")
+    if not source.is_dir():
+        raise FileError(f"{source} is neither the folder of a run nor a .nir or .net file. Check the path.")
+    return open_run(source).net
+
+
+def place(
+    net: Network,
+    target: str,
+    *,
+    weight_bits: int | None,
+    chips: int,
+    storage: str,
+    picture: Path | None,
+    to: Path | None,
+) -> Placement:
+    """Place a network, draw the chip and write the JSON file where asked."""
+    from neurosim.hardware.placement import place as place_on
+    from neurosim.report import chip_map, save_figure
+
+    placement = place_on(net, target, weight_bits=weight_bits, chips=chips, storage=storage)  # type: ignore[arg-type]
+    if picture is not None:
+        save_figure(chip_map(placement), picture)
+    if to is not None:
+        placement.to_json(to)
+    return placement
+
+
+def export(
+    run: Finished, to: str, out: Path | None, check: bool, number: int, bits: int, timeout: float
+) -> list[Outcome]:
+    """Write a run in one of `KINDS`; `check` reads or runs what was written and compares every spike."""
+    writers: dict[str, tuple[str, Callable[..., Outcome]]] = {
+        "lava": ("lava.npz", _export_lava),
+        "lava-script": ("lava", _export_script),
+        "nir": ("network.nir", _export_nir),
+        "netx": ("network.net", _export_netx),
+    }
+    if to not in writers:
+        raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
+    name, write = writers[to]
+    place = out or run.folder / name
+    found = [write(run, place, number, bits)]
+    if check and to in ("lava", "lava-script"):
+        found.append(_against_lava(run, number, None, timeout))
+    elif check and to == "nir":
+        found.append(_against_nir(run, number, None, timeout))
+    return found
+
+
+def verify(run: Finished, against: str, number: int, bits: int | None, timeout: float) -> Outcome:
+    """Compare a run with one of `JUDGES` on test samples, and write ``NAME_check.json`` into the run."""
+    judges = {"lava": _against_lava, "nir": _against_nir, "integer": _against_integer}
+    if against not in judges:
+        raise InputError(f"--against must be one of {', '.join(JUDGES)}; got {against!r}.")
+    return judges[against](run, number, bits, timeout)
+
+
+def quantise(run: Finished, bits: Sequence[int], number: int) -> Outcome:
+    """Quantise a run to each number of bits and test it in whole numbers; write ``quantised.json`` into the run."""
+    from neurosim.hardware.quantise import accuracy_against_bits
+
+    test = first(run.config, run.split.test, number)
+    report = accuracy_against_bits(run.net, _for_scales(run), [test], loss(run.config), bits=bits)
+    _write(run.folder / "quantised.json", {"samples": number, "results": report.to_json()})
+    return Outcome(f"{report.table()}\nOn {number} test samples.")
+
+
+def _export_lava(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.lava import to_lava
+
+    to_lava(run.net).save(place)
+    return Outcome(f"Wrote {place}.")
+
+
+def _export_script(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.lava import to_lava
+
+    x, _ = samples(run.config, run.split, number)
+    script = to_lava(run.net).save_script(place, x)
+    return Outcome(
+        f"Wrote {script}, its numbers and {number} samples beside it; it needs lava-nc on Python 3.10 alone."
+    )
+
+
+def _export_nir(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.nir import write_nir
+
+    write_nir(run.net, place)
+    return Outcome(f"Wrote {place}.")
+
+
+def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.netx import read_netx, write_netx
+
+    whole = _whole(run, bits)
+    write_netx(whole, place)
+    back = read_netx(place, dt=run.config.dt)
+    if _dtype(whole) == torch.float64:
+        back = back.double()
+    x, _ = samples(run.config, run.split, number)
+    differing = int((_outputs(whole, x)[-1] != _outputs(back, x)[-1]).sum())
+    text = f"Wrote {place} with {bits}-bit weights. Read back, {differing} output bins of {number} samples differ."
+    return Outcome(text, good=not differing)
+
+
+def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
+    from neurosim.hardware.lava import verify
+
+    x, _ = samples(run.config, run.split, number)
+    net = run.net if bits is None else _whole(run, bits)
+    result = verify(net, x, timeout=timeout)
+    with replaced(run.folder / "lava_check.json") as part:
+        part.write_text(result.to_json(), encoding="utf-8")
+    return Outcome(result.summary(), result.agrees)
+
+
+def _against_nir(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
+    from neurosim.hardware.nir import verify_nir
+
+    if bits is not None:
+        raise InputError("--bits goes with --against lava or integer; NIR is in real numbers.")
+    x, _ = samples(run.config, run.split, number)
+    result = verify_nir(run.net, x)
+    nodes = [dataclasses.asdict(node) for node in result.nodes]
+    _write(run.folder / "nir_check.json", {"samples": number, "nodes": nodes})
+    return Outcome(f"Written as NIR, read back and run beside the network:\n{result}", result.agrees)
+
+
+def _against_integer(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
+    """Compare with the same network in whole numbers; that they agree is no matter of yes or no."""
+    chosen = bits or BITS[0]
+    x, y = first(run.config, run.split.test, number)
+    whole = _whole(run, chosen)
+    real, integer = (_accuracy(run, net, x, y) for net in (run.net, whole))
+    both = zip(run.net.neurons(), _outputs(run.net, x), _outputs(whole, x), strict=True)
+    differing = {name: float((a != b).double().mean()) for name, a, b in both}
+    accuracy = {"real": real, "integer": integer}
+    _write(
+        run.folder / "integer_check.json",
+        {"samples": number, "bits": chosen, "accuracy": accuracy, "differing": differing},
+    )
+    bins = ", ".join(f"{name} {share:.2%}" for name, share in differing.items())
+    return Outcome(
+        f"Accuracy on {number} samples: {real:.2%} in real numbers, {integer:.2%} in whole numbers with {chosen}-bit "
+        f"weights.\nSpike bins that differ: {bins}."
+    )
+
+
+def _whole(run: Finished, bits: int) -> Network:
+    """Quantise the network of a run."""
+    from neurosim.hardware.quantise import quantise
+
+    return quantise(run.net, _for_scales(run), bits=bits).net
+
+
+def _for_scales(run: Finished) -> Tensor:
+    """Return the training samples on which scales are looked for."""
+    return first(run.config, run.split.train, min(SCALED_ON, len(run.split.train)))[0]
+
+
+def _outputs(net: Network, x: Tensor) -> list[Tensor]:
+    """Return the output of each population, that of the network last."""
+    names = [*net.neurons(), net.output]
+    net.eval()
+    with torch.no_grad():
+        _, _, values = net.recorded(x.to(_dtype(net)), None, names)
+    return [values[name].double() for name in net.neurons()]
+
+
+def _accuracy(run: Finished, net: Network, x: Tensor, y: Tensor) -> float:
+    return evaluate(net, [(x.to(_dtype(net)), y)], loss=loss(run.config))["accuracy"]
+
+
+def _dtype(net: Network) -> torch.dtype:
+    return next((p.dtype for p in net.parameters()), torch.float32)
+
+
+def _write(path: Path, content: object) -> None:
+    with replaced(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

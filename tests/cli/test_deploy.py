@@ -1,0 +1,135 @@
+"""From a trained run to a chip on the command line: placed, exported, verified, quantised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from neurosim.cli import app
+from tests.cli.test_cli import QUICK, fail, run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "quick"
+    run("train", folder, *QUICK)
+    return folder
+
+
+def test_place_says_what_a_run_takes(trained: Path, tmp_path: Path) -> None:
+    picture, file = tmp_path / "chip.png", tmp_path / "chip.json"
+    output = run("place", trained, "--target", "loihi1", "--picture", picture, "--json", file)
+    assert "It fits: 2 of 128 cores of Intel Loihi (2018) at 8-bit weights." in output
+    assert f"Wrote {picture}." in output and f"Wrote {file}." in output
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert json.loads(file.read_text())["cores"] == 2
+
+
+def test_place_ends_with_1_where_something_does_not_fit(trained: Path, root: Path, tmp_path: Path) -> None:
+    text = (root / "hardware_targets" / "loihi1.toml").read_text()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace("value = 4096", "value = 40").replace('name = "loihi1"', 'name = "mine"'))
+    result = CliRunner().invoke(app, ["place", str(trained), "--target", str(mine), "--weight-bits", "4"])
+    assert result.exit_code == 1
+    assert "hidden: a neuron hears 64 others" in result.output and "would fit: prune the synapses" in result.output
+
+
+def test_place_takes_nir_and_netx_files(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nir")
+    run("export", trained, "--to", "nir", "--out", tmp_path / "a.nir", "--no-check")
+    assert "It fits: 2 of 128 cores" in run("place", tmp_path / "a.nir", "--dt", "1e-3", "--target", "loihi1")
+    output = run("export", trained, "--to", "netx", "--out", tmp_path / "a.net", "--bits", "6", "--samples", "3")
+    assert "Read back, 0 output bins of 3 samples differ" in output
+    assert "It fits: 2 of 128 cores" in run("place", tmp_path / "a.net", "--target", "loihi2")
+    assert "It fits: 1 of 128 cores" in run("place", tmp_path / "a.net", "--layers", "3", "--target", "loihi2")
+
+
+def test_what_cannot_be_placed_is_one_line(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*arguments: str | Path) -> str:
+        return fail(capsys, monkeypatch, "place", *arguments)
+
+    assert "nothing is neither the folder of a run" in said(tmp_path / "nothing")
+    assert "there is no such file" in said(tmp_path / "nothing.net")
+    (tmp_path / "a.nir").write_bytes(b"text")
+    assert "say how long a step is, such as --dt 1e-3" in said(tmp_path / "a.nir")
+    assert "a.nir" in said(tmp_path / "a.nir", "--dt", "1e-3")
+    assert "--dt goes with a .nir or .net file" in said(trained, "--dt", "1e-3")
+    assert "no 'loihi9' among the bundled" in said(trained, "--target", "loihi9")
+    assert "loihi1 stores weights of" in said(trained, "--target", "loihi1", "--weight-bits", "7")
+
+
+def test_export_to_nir_is_read_back_and_compared(trained: Path) -> None:
+    pytest.importorskip("nir")
+    output = run("export", trained, "--to", "nir", "--samples", "3")
+    assert "hidden: 0 of" in output
+    assert (trained / "network.nir").exists() and (trained / "nir_check.json").exists()
+    assert "output: 0 of" in run("verify", trained, "--against", "nir", "--samples", "3")
+
+
+def test_a_run_is_quantised_and_compared_with_itself(trained: Path) -> None:
+    output = run("quantise", trained, "--bits", "8", "--bits", "3", "--samples", "50")
+    assert "real" in output and "8 bits" in output and "3 bits" in output
+    results = json.loads((trained / "quantised.json").read_text())["results"]
+    assert [result["bits"] for result in results] == [None, 8, 3]
+    assert results[1]["mismatch"]["hidden"] < results[2]["mismatch"]["hidden"]
+    assert "in whole numbers with 8-bit weights" in run("verify", trained, "--against", "integer", "--samples", "50")
+    check = json.loads((trained / "integer_check.json").read_text())
+    assert check["accuracy"] == {"real": results[0]["accuracy"], "integer": results[1]["accuracy"]}
+    assert set(check["differing"]) == {"hidden", "output"}
+
+
+def test_verify_runs_the_quantised_network_on_lava(trained: Path) -> None:
+    pytest.importorskip("lava")
+    output = run("verify", trained, "--against", "lava", "--bits", "8", "--samples", "2")
+    assert "0 of" in output and "differ" in output
+
+
+def test_a_script_for_lava_alone_is_written(trained: Path, tmp_path: Path) -> None:
+    output = run("export", trained, "--to", "lava-script", "--out", tmp_path / "lava", "--samples", "2", "--no-check")
+    assert "network.py" in output
+    assert {"network.py", "network.npz", "input.npz"} <= {path.name for path in (tmp_path / "lava").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "RUN", "--to", "onnx"], "--to must be one of lava, lava-script, nir, netx; got 'onnx'"),
+        (["verify", "RUN", "--against", "itself"], "--against must be one of lava, nir, integer; got 'itself'"),
+        (["verify", "RUN", "--against", "nir", "--bits", "8"], "--bits goes with --against lava or integer"),
+        (["verify", "RUN", "--against", "nir", "--samples", "9999"], "samples must be between 1 and 360; got 9999"),
+    ],
+)
+def test_a_wrong_word_is_one_line(
+    trained: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    filled = [str(trained) if word == "RUN" else word for word in arguments]
+    assert message in fail(capsys, monkeypatch, *filled)
+
+
+def test_the_report_holds_the_chip(trained: Path) -> None:
+    run("report", trained, "--samples", "3", "--target", "loihi1")
+    text = (trained / "report.html").read_text()
+    assert ">Chip<" in text and "It fits: 2 of 128 cores" in text
+    assert "mesh hops" not in text
+
+
+def test_a_hostile_network_file_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.net"
+    with h5py.File(path, "w") as file:
+        file["layer/0/type"] = np.array([b"input"], "S10")
+        file.create_dataset("layer/0/shape", (2**40,), "i8", chunks=(8,))
+    error = fail(capsys, monkeypatch, "place", path)
+    assert "/layer/0/shape of shape [1099511627776]" in error and error.count("\n") == 1
