@@ -14,15 +14,15 @@ class Scale(Synapse):
 
     Parameters
     ----------
-    weight : float or Tensor [*shape]
-        Factor of each neuron; a number is shared by all.
-    bias : Tensor [*shape], optional
+    weight : float or Tensor [...]
+        Factor of each neuron, of the shape of the population; a number is shared by all.
+    bias : Tensor [...], optional
         Constant current.
 
     Attributes
     ----------
-    weight : Parameter [*shape]
-    bias : Parameter [*shape] or None
+    weight : Parameter [...]
+    bias : Parameter [...] or None
 
     Examples
     --------
