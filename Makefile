@@ -34,8 +34,9 @@ test: $(INSTALLED) ## Run all tests and doctests, with coverage
 bench: $(INSTALLED) ## Time training steps against other libraries and what the machine allows
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
 
-verify-hardware: $(INSTALLED) ## Hold the integer Loihi model against lava-nc at length, and against recordings
+verify-hardware: $(INSTALLED) ## Hold the integer Loihi model and exports against lava-nc at length
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verify
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verify_lava
 
 docs: $(INSTALLED) ## Build the HTML documentation into docs/_build/
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build

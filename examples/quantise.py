@@ -1,0 +1,167 @@
+"""Quantise a trained network for Loihi: accuracy in whole numbers against bits of weight.
+
+    python examples/quantise.py --quick
+    python examples/quantise.py --task mnist --data-root FOLDER_WITH_THE_IDX_FILES
+    python examples/quantise.py --task nmnist --data-root FOLDER_WITH_THE_RECORDINGS
+
+A network is trained in real numbers, then run in the chip's whole numbers with weights of 8, 6, 4 and 3 bits, and
+trained on for a few epochs with weights of 4 and 3 bits. ``--quick`` does so on scikit-learn's digits. Of N-MNIST the
+folder holds ``nmnist_small_bs2.tar.xz``, ``train1K.txt`` and ``test100.txt``: 1000 recordings to train with and 100 to
+test with, as SLAYER's repository has them. Training in real numbers is checkpointed below ``--out`` and goes on where
+it was stopped. There are ``result.json`` and ``bits.png`` at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tarfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import neurosim as ns
+from neurosim.datasets import Labelled, digits, events_to_grid, mnist, rate
+from neurosim.files import replaced
+from neurosim.hardware.quantise import accuracy_against_bits
+from neurosim.report import bits_curve, save_figure
+
+LOSS = ns.RateCrossEntropy()
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+class Task:
+    """A network, batches to train with, batches to test with, samples to choose scales with."""
+
+    def __init__(self, net: ns.Network, train: Batches, test: Batches, samples: Tensor, epochs: int, lr: float) -> None:
+        self.net, self.train, self.test, self.samples, self.epochs, self.lr = net, train, test, samples, epochs, lr
+
+
+def images(quick: bool, root: str | None, seed: int) -> Task:
+    """Return 784-128-10 (64-32-10 on the digits) LIF neurons under spikes at the rate of the pixels."""
+    data = (digits() if quick else mnist(root)).flat()
+    encoder = rate(25, max_rate=500.0, dt=1e-3)
+    neurons: dict[str, Any] = dict(tau_mem=10e-3, r=10.0, dt=1e-3, spike=ns.atan(2.0))
+    n_in, hidden = (64, 32) if quick else (784, 128)
+    net = ns.Sequential(
+        ns.Linear(n_in, hidden, bias=True),
+        ns.LIF(**neurons),
+        ns.Linear(hidden, 10, bias=True),
+        ns.LIF(**neurons),
+        names=("hidden", "output"),
+    )
+    train = data.train.batches(64 if quick else 256, seed=seed, encoder=encoder)
+    samples, _ = next(iter(data.train.batches(200, seed=seed, encoder=encoder)))
+    test = data.test.batches(500, encoder=encoder, shuffle=False)
+    return Task(net, train, test, samples, 6, 3e-3)
+
+
+def recordings(root: Path, seed: int) -> Task:
+    """Return the convolutional network of the NIR paper's N-MNIST task, IF neurons, 60 steps of 5 ms."""
+    dt, steps, shape = 5e-3, 60, (2, 34, 34)
+    with tarfile.open(root / "nmnist_small_bs2.tar.xz") as archive:
+        files = {int(Path(m.name).stem): archive.extractfile(m) for m in archive if m.name.endswith(".bs2")}
+        events = {number: _events(file.read()) for number, file in files.items() if file is not None}
+
+    def part(name: str) -> Labelled:
+        lines = (root / name).read_text().splitlines()
+        pairs = (line.split() for line in lines if line and not line.startswith("#"))
+        labels = {int(number): int(label) for number, label in pairs}
+        grids = []
+        for number in labels:
+            seconds, place = events[number]
+            inside = seconds < steps * dt
+            grids.append(events_to_grid(seconds[inside], place[inside], dt=dt, steps=steps, shape=shape)[:, 0])
+        return Labelled(torch.stack(grids), torch.tensor(list(labels.values())), tuple(map(str, range(10))), timed=True)
+
+    train, test = part("train1K.txt"), part("test100.txt")
+    neurons: dict[str, Any] = dict(dt=dt, spike=ns.atan(2.0))
+    net = ns.Sequential(
+        ns.Input(shape),
+        *(ns.Conv2d(2, 16, 5, stride=2, padding=1), ns.IF(**neurons)),
+        *(ns.Conv2d(16, 16, 3, padding=1), ns.IF(**neurons)),
+        *(ns.SumPool2d(2), ns.Conv2d(16, 8, 3, padding=1), ns.IF(**neurons)),
+        *(ns.SumPool2d(2), ns.Flatten(), ns.Linear(128, 256), ns.IF(**neurons)),
+        *(ns.Linear(256, 10), ns.IF(**neurons)),
+        names=("conv1", "conv2", "conv3", "hidden", "output"),
+    )
+    with torch.no_grad():  # so that spikes reach the output from the first step of training on
+        for weight in net.parameters():
+            weight.mul_(3.0 if weight.dim() == 4 else 2.0)
+    samples, _ = next(iter(train.batches(32, seed=seed)))
+    return Task(net, train.batches(32, seed=seed), test.batches(100, shuffle=False), samples, 12, 2e-3)
+
+
+def _events(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return times in s and places in the flattened image of N-MNIST's 5 bytes an event."""
+    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
+    return (((high & 127) << 16) | (middle << 8) | low) * 1e-6, ((high >> 7) * 34 + y) * 34 + x
+
+
+def fit(net: ns.Network, task: Task, epochs: int, lr: float, seed: int, folder: Path | None) -> None:
+    """Train, going on from the folder's checkpoint where there is one."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    ns.fit(
+        net,
+        task.train,
+        rule=ns.BPTT(),
+        loss=LOSS,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
+        epochs=epochs,
+        checkpoint=folder,
+        resume=folder is not None and (folder / "last.pt").is_file(),
+        seed=seed,
+    )
+
+
+def main() -> None:
+    """Train, quantise, train on, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", choices=("digits", "mnist", "nmnist"), default="mnist")
+    parser.add_argument("--quick", action="store_true", help="scikit-learn's digits, which need no folder")
+    parser.add_argument("--data-root", help="folder of the data; of MNIST's idx files NEUROSIM_DATA if left out")
+    parser.add_argument("--epochs", type=int, help="of training in real numbers")
+    parser.add_argument("--train-epochs", type=int, default=2, help="of training on in whole numbers")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="runs/quantise/TASK if left out")
+    args = parser.parse_args()
+    name = "digits" if args.quick else args.task
+    out: Path = args.out or Path("runs/quantise") / name
+    torch.manual_seed(args.seed)
+    if name == "nmnist":
+        if args.data_root is None:
+            parser.error("--task nmnist needs --data-root, the folder of nmnist_small_bs2.tar.xz")
+        task = recordings(Path(args.data_root), args.seed)
+    else:
+        task = images(name == "digits", args.data_root, args.seed)
+    start = time.perf_counter()
+    fit(task.net, task, args.epochs or task.epochs, task.lr, args.seed, out / "real")
+    trained = time.perf_counter() - start
+    report = accuracy_against_bits(
+        task.net,
+        task.samples,
+        task.test,
+        LOSS,
+        bits=(8, 6, 4, 3),
+        train=lambda net: fit(net, task, args.train_epochs, task.lr / 10, args.seed, None),
+        train_bits=(4, 3),
+    )
+    seconds = time.perf_counter() - start
+    print(
+        f"{name}, seed {args.seed}: {trained:.0f} s of training in real numbers, {seconds - trained:.0f} s after that"
+    )
+    print(report.table())
+    with replaced(out / "result.json") as part:
+        found = {"task": name, "seed": args.seed, "seconds": round(seconds, 1), "results": report.to_json()}
+        part.write_text(json.dumps(found, indent=2) + "\n")
+    save_figure(bits_curve(report, title=f"{name}: accuracy in whole numbers"), out / "bits.png")
+
+
+if __name__ == "__main__":
+    main()
