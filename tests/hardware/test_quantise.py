@@ -176,6 +176,7 @@ def test_training_sees_what_the_chip_will_do(make) -> None:
     moved = trained.net(x)[0].detach()
     made = fixed(trained.net)
     assert torch.equal(made(x)[0], moved) and not torch.equal(moved, wanted)
+    assert torch.equal(trained.net(x)[0].detach(), moved), "the network on the grid is as it was"
     assert not any(p.requires_grad for p in made.parameters())
     assert all(c.bits <= 5 for c in describe(made).connections.values())
     wide = made.double()(x.double())[0].float()

@@ -150,10 +150,11 @@ def fixed(net: Network) -> Network:
     for module in list(made.modules()):
         if not parametrize.is_parametrized(module):
             continue
-        for name in list(module.parametrizations):  # type: ignore[arg-type]
-            value = getattr(module, name).detach().clone()
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-            delattr(module, name)
+        values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+        # Torch's own removal takes the property off the class, which the copy shares with the network given.
+        module.__class__ = parametrize.type_before_parametrizations(module)
+        del module.parametrizations
+        for name, value in values.items():
             if name == "bias":
                 module.register_buffer(name, value)
             else:
