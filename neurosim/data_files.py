@@ -14,6 +14,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+LARGEST = 2**20  # bytes of a card
+
 Kind = Literal["datasets", "hardware_targets"]
 
 
@@ -85,14 +87,19 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileError
-        When the file cannot be read or is not TOML; the message names the file and the place.
+        When the file cannot be read, is not TOML, nests too deep or is longer than 1 MiB; the message names the file.
     """
     try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise FileError(f"{path} is {size:,} bytes long; such a file has at most {LARGEST:,}.")
         with open(path, "rb") as stream:
             return tomllib.load(stream)
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(f"{path} is not TOML: {error}. Correct it there.") from error
 
 

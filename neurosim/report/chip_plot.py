@@ -80,7 +80,7 @@ def _chip(axes: Axes, placement: Placement, mesh: Mesh, chip: int) -> None:
     drawn = each
     if each > _CELLS:
         row = mesh.columns * mesh.cores_per_tile
-        drawn = min(each, max(_CELLS // row, 1) * row, max((max(held, default=0) // row + 2) * row, row))
+        drawn = min(each, max(_CELLS // row, 1) * row, max((max(held, default=0) // row + 2) * row, row), 4 * _CELLS)
     side = int(np.ceil(np.sqrt(mesh.cores_per_tile)))
     cores = np.arange(drawn)
     column, row_of = mesh.tile(cores)

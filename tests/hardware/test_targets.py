@@ -168,6 +168,16 @@ def test_text_that_is_not_toml_is_named(write) -> None:
     assert "is not TOML" in refused(write("name = ["))
 
 
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_text_that_nests_without_end_is_refused(write, depth: int) -> None:
+    message = refused(write(GOOD + f"x = {'[' * depth}{']' * depth}"))
+    assert "is not TOML" in message or "unknown key" in message
+
+
+def test_a_file_too_large_for_a_target_is_not_read(write) -> None:
+    assert "bytes long; such a file has at most 1,048,576" in refused(write(GOOD + "#" * 2**20))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

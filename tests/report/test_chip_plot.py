@@ -65,6 +65,14 @@ def test_a_chip_of_thousands_of_cores_is_cut_to_those_in_use() -> None:
     assert len(cores.get_paths()) == 128 and len(filled.get_paths()) == 3
 
 
+def test_a_chip_of_absurdly_many_cores_is_drawn_all_the_same(root: Path, tmp_path: Path) -> None:
+    text = (root / "hardware_targets" / "odin.toml").read_text().replace("value = 1\n", "value = 9007199254740992\n", 1)
+    (tmp_path / "mine.toml").write_text(text)
+    placement = place(ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3)), tmp_path / "mine.toml")
+    cores, _ = squares(chip_map(placement).axes[0])
+    assert placement.cores_per_chip == 2**53 and len(cores.get_paths()) <= 6400
+
+
 def test_a_report_holds_a_placement(tmp_path: Path) -> None:
     placement = place(ns.Sequential(ns.Linear(5000, 3), ns.LIF(dt=1e-3), names=("<p>",)), "loihi1")
     text = write_report(tmp_path / "r.html", title="t", sections=[Section("Chip", placement)]).read_text()

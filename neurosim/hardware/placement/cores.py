@@ -92,12 +92,6 @@ class Core:
         """Return the limits that `use` is above."""
         return [key for key, limit in self.limits.items() if use.amounts[key] > limit]
 
-    def fullest(self, use: Use) -> tuple[str, float]:
-        """Return the limit that `use` comes closest to, and the share of it that is used."""
-        shares = {key: use.amounts[key] / limit for key, limit in self.limits.items()}
-        key = max(shares, key=shares.__getitem__)
-        return key, shares[key]
-
 
 class Load:
     """A population as a load on cores: asks what any stretch of its neurons takes.
