@@ -71,7 +71,7 @@ def hlop(small: bool) -> tuple[str, Way, Way]:
         if small
         else ((784, 800, 800, 10), 6, 64, (80, 200, 100), (70, 70, 70))
     )
-    neurons = dict(tau_mem=DT / math.log(2), r=2.0, dt=DT, reset="subtract", spike=ns.sigmoid(4.0))
+    neurons: dict[str, Any] = dict(tau_mem=DT / math.log(2), r=2.0, dt=DT, reset="subtract", spike=ns.sigmoid(4.0))
     parts: list[Any] = []
     for n_in, n_out in itertools.pairwise(sizes[:-1]):
         parts += [ns.Linear(n_in, n_out), ns.LIF(**neurons)]

@@ -19,6 +19,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ ARMS: dict[str, dict[str, float | bool]] = {
 def network(side: int, channels: int, seed: int) -> ns.Network:
     """Return the untrained network."""
     torch.manual_seed(seed)
-    neurons = dict(tau_mem=2e-3, r=2.0, dt=DT, spike=ns.triangle())
+    neurons: dict[str, Any] = dict(tau_mem=2e-3, r=2.0, dt=DT, spike=ns.triangle())
     return ns.Sequential(
         ns.Input((1, side, side)),
         ns.Conv2d(1, channels, 3, padding=1),

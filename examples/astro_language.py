@@ -171,7 +171,7 @@ def train(kind: str, seed: int, data: tuple[Text, Text], args: argparse.Namespac
                 save()
     seconds = spent + time.perf_counter() - began
     reached = bits(net, tested_on, args)
-    astro = [net.nodes[name].calcium for name in ("astro1", "astro2")]
+    astro = [node.calcium for node in net.nodes.values() if isinstance(node, GainAstrocyte)]
     result = {
         "kind": kind,
         "seed": seed,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,14 +39,14 @@ def poisson(hertz: float, seconds: float, seed: int) -> np.ndarray:
 def circuit(arithmetic: Literal["float", "loihi"]) -> ns.Network:
     """Return the astrocyte, and in real numbers two neurons of which one receives its bursts."""
     astro = SlowInwardCurrent(arithmetic=arithmetic)
-    nodes = {"input": ns.Input(INPUTS), **astro.nodes()}
+    nodes: dict[str, Any] = {"input": ns.Input(INPUTS), **astro.nodes()}
     edges = [astro.hear("input", INPUTS), *astro.edges()]
     if arithmetic == "float":
         nodes["neuron"] = ns.LIF(tau_mem=20e-3, dt=astro.dt)
         drive, burst = ns.Linear(INPUTS, 2), astro.act("neuron", 2, weight=10.0)
         with torch.no_grad():
             drive.weight.fill_(0.9)
-            burst.synapses[0].weight[1] = 0.0
+            next(burst.synapses[0].parameters())[1] = 0.0
         edges += [ns.Edge("input", "neuron", drive), burst]
     return ns.Network(nodes, edges)
 

@@ -36,7 +36,12 @@ def run(rule: ns.Rule, data: Split, args: argparse.Namespace, seed: int) -> dict
     """Train one network and return what came out."""
     torch.manual_seed(seed)
     inputs = data.train.x.shape[1]
-    layers = [ns.Linear(inputs, args.hidden), neurons(), ns.Linear(args.hidden, args.hidden), neurons()]
+    layers: list[ns.Linear | ns.Neuron] = [
+        ns.Linear(inputs, args.hidden),
+        neurons(),
+        ns.Linear(args.hidden, args.hidden),
+        neurons(),
+    ]
     if isinstance(rule, ForwardForward):
         net: torch.nn.Module = Goodness(ns.Sequential(*layers), 10, strength=3.0)
         rate = args.learning_rate

@@ -18,6 +18,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ def unit(layer: SoftHebb | SoftHebbConv) -> None:
     layer.weight.copy_(functional.normalize(layer.weight.flatten(1)).view_as(layer.weight))
 
 
-def run(kind: str, data: Split, args: argparse.Namespace, seed: int) -> dict[str, float | int | str]:
+def run(kind: str, data: Split, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Return the accuracies of one layer before and after it learnt."""
     layer, x, test = (dense if kind == "dense" else conv)(data, args, seed)
     given = x[: args.labels], data.train.y[: args.labels], test, data.test.y

@@ -65,7 +65,10 @@ class Interpreter:
         return {name: np.array(values) for name, values in {**spikes, **outputs}.items()}
 
     def _arriving(self, name: str) -> np.ndarray:
-        return sum((self._value(before) for before in self.before[name]), start=0.0)
+        total = np.zeros(())
+        for before in self.before[name]:
+            total = total + self._value(before)
+        return total
 
     def _value(self, name: str) -> np.ndarray:
         node, kind = self.nodes[name], self.kind(name)

@@ -7,6 +7,7 @@ import itertools
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -38,16 +39,16 @@ def full(value: float, *shape: int) -> np.ndarray:
     return np.full(shape, value)
 
 
-def lif(n: int, tau: float = 10e-3, **more: float) -> nir.LIF:
+def lif(n: int, tau: float = 10e-3, **more: float) -> Any:
     fields = {"r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0, **more}
     return nir.LIF(tau=full(tau, n), **{name: full(value, n) for name, value in fields.items()})
 
 
-def graph(nodes: dict, edges: list, check: bool = False) -> nir.NIRGraph:
+def graph(nodes: dict, edges: list, check: bool = False) -> Any:
     return nir.NIRGraph(nodes, edges, type_check=check)
 
 
-def row(*nodes, n: int) -> nir.NIRGraph:
+def row(*nodes, n: int) -> Any:
     """Connect nodes in a row from an input of n."""
     named = {"input": nir.Input(np.array([n]))} | {f"n{k}": node for k, node in enumerate(nodes)}
     names = list(named)
@@ -59,7 +60,7 @@ def spikes(steps: int, *shape: int) -> torch.Tensor:
     return (torch.rand(steps, 1, *shape) < 0.4).double()
 
 
-def agree(made: nir.NIRGraph, x: torch.Tensor, at_least: int = 500, name: str = "output") -> ns.Network:
+def agree(made: Any, x: torch.Tensor, at_least: int = 500, name: str = "output") -> ns.Network:
     """Check that a network of the graph sends what the equations say."""
     net = from_nir(made, dt=DT, dtype=torch.float64)
     z, _ = net(x)
@@ -108,7 +109,7 @@ class TestNodes:
             w_in=each(0.5, 5.0, 30, 5),
         )
         net = agree(row(nir.Linear(weight(30, 20)), node, n=20), spikes(300, 20))
-        assert net.nodes["n1"].core is cores.cubalif_resting
+        assert net.neurons()["n1"].core is cores.cubalif_resting
 
     @pytest.mark.parametrize("w_in", [1.0, 6.0])
     def test_the_current_of_cubali_is_scaled_by_w_in(self, w_in):
@@ -215,7 +216,7 @@ class TestCyclesAndGraphsInside:
         net = agree(graph(nodes, [*edges, ("late", "ba")]), spikes(200, 12))
         assert {e.name: e.delay_steps for e in net.edges} == {"input->a": 0, "b->a": 2, "a->b": 0}
 
-    def inner(self) -> nir.NIRGraph:
+    def inner(self) -> Any:
         nodes = {
             "input": nir.Input(np.array([20])),
             "lif": lif(20),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ def box(dt: float = DT, **fields: float) -> nn.Module:
     return norse.LIFBoxCell(norse.LIFBoxParameters(**{k: tensor(v) for k, v in given.items()}, **method), dt=dt)
 
 
-def cuba(kind: str = "LIFCell", dt: float = DT, **fields: float) -> norse.LIFParameters:
+def cuba(kind: str = "LIFCell", dt: float = DT, **fields: float) -> Any:
     given = {"tau_mem_inv": 512.0, "tau_syn_inv": 512.0, "v_leak": 0.0, "v_th": 1.0, "v_reset": 0.0, **fields}
     return norse.LIFParameters(**{k: tensor(v) for k, v in given.items()})
 
@@ -115,7 +117,7 @@ def test_readouts_and_a_whole_net():
     assert (
         values["cubalif1"].sum() > 300
         and values["lif2"].sum() > 100
-        and ours.nodes[ours.output].core is cores.cuba_integrator
+        and ours.neurons()[ours.output].core is cores.cuba_integrator
     )
     torch.testing.assert_close(v, run(net, x), rtol=1e-9, atol=1e-12)
     box_readout = norse.LIBoxCell(norse.LIBoxParameters(tau_mem_inv=tensor(60.0)), dt=1e-3)

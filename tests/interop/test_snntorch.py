@@ -126,7 +126,8 @@ def test_recurrent(name, mechanism, delay, loop):
         return
     if loop in ("linear", "convolution"):
         dyadic(layer.recurrent, 2 if loop == "convolution" else 1)
-    shape, at_least = (N,), 1000
+    shape: tuple[int, ...] = (N,)
+    at_least = 1000
     if loop == "convolution":
         x, shape, at_least = x[:80].unflatten(2, (2, 4, 4)), (2, 4, 4), 200
     net = from_snntorch([layer], dt=DT, input_shape=shape)

@@ -15,6 +15,7 @@ from neurosim.learning import FPTT, HLOP, EProp, Feedback, LateralBanks, Plastic
 from neurosim.synapses.plastic import PairSTDP
 
 DT = 1e-3
+FEEDBACK = "feedback_for_the_optimizer"  # where a test leaves what the optimiser is to move beside the weights
 
 
 def network() -> ns.Network:
@@ -41,7 +42,7 @@ def hlop(net: ns.Network) -> HLOP:
 
 def eprop(net: ns.Network) -> EProp:
     feedback = Feedback(net, adaptive=True, generator=torch.Generator().manual_seed(3))
-    net.feedback_for_the_optimizer = [feedback.matrices[name] for name in feedback.matrices]
+    setattr(net, FEEDBACK, [feedback.matrices[name] for name in feedback.matrices])
     return EProp(feedback=feedback)
 
 
@@ -50,7 +51,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(make: Callable[[ns.Network], ns.
     def run(epochs: int, folder: Path, resume: bool) -> tuple[ns.Network, ns.Rule]:
         net = network()
         rule = make(net)
-        learned = [*net.parameters(), *getattr(net, "feedback_for_the_optimizer", [])]
+        learned = [*net.parameters(), *getattr(net, FEEDBACK, [])]
         optimizer = torch.optim.SGD(learned, 0.1)
         ns.fit(
             net,
