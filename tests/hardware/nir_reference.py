@@ -65,9 +65,9 @@ class Interpreter:
         return {name: np.array(values) for name, values in {**spikes, **outputs}.items()}
 
     def _arriving(self, name: str) -> np.ndarray:
-        total = np.zeros(())
+        total: np.ndarray = np.zeros(())
         for before in self.before[name]:
-            total = total + self._value(before)
+            total = np.add(total, self._value(before))
         return total
 
     def _value(self, name: str) -> np.ndarray:
