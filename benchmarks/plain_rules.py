@@ -166,17 +166,31 @@ def _ottt(sizes: Sizes) -> Pair:
 
 def _eprop(sizes: Sizes) -> Pair:
     net = _network(sizes, loop=True)
-    w, w_loop, w_out = weights = _copies(net)
+    w, w_loop, w_out = _copies(net)
+    node = net.neurons()["hidden"]
 
     def plain(x: Tensor, y: Tensor) -> list[Tensor]:
-        # Autograd with the spikes between neurons cut off gives the same gradient, faster than traces of every synapse.
-        hidden, out = _layers(net)
-        z, total = x.new_zeros((x.shape[1], sizes[1])), torch.zeros(())
-        for i in F.linear(x, w):
-            z = hidden.step(i + F.linear(z.detach(), w_loop))
-            total = total + F.cross_entropy(out.leak(F.linear(z, w_out)), y)
-        (total / len(x)).backward()
-        return _found(weights)
+        # The traces of the method: one for each synapse and sample, and another that the readout's leak smooths.
+        hidden, out = _LIF(node), _LIF(net.neurons()["out"])
+        with torch.no_grad():
+            z, y_out = x.new_zeros((x.shape[1], sizes[1])), x.new_zeros((x.shape[1], CLASSES))
+            v, smooth = torch.zeros_like(z), torch.zeros_like(z)
+            held = torch.cat((w, w_loop), 1)
+            traces = x.new_zeros((x.shape[1], *held.shape))
+            smoothed, gradient, g_out = torch.zeros_like(traces), torch.zeros_like(held), torch.zeros_like(w_out)
+            for step in x:
+                before = torch.cat((step, z), 1)
+                traces = hidden.decay * (1 - z).unsqueeze(2) * traces + hidden.gain * before.unsqueeze(1)
+                u = hidden.decay * v + hidden.gain * F.linear(before, held)
+                z = (u > 1).to(u)
+                v = u * (1 - z)
+                smoothed = out.decay * smoothed + (1 - (u - 1).abs()).clamp(min=0).unsqueeze(2) * traces
+                smooth = out.decay * smooth + z
+                y_out = out.decay * y_out + out.gain * F.linear(z, w_out)
+                error = (torch.softmax(y_out, 1) - F.one_hot(y, CLASSES)) * (out.gain / len(x) / len(y))
+                gradient += torch.einsum("bj,bji->ji", error @ w_out, smoothed)
+                g_out += error.T @ smooth
+        return [gradient[:, : sizes[0]], gradient[:, sizes[0] :], g_out]
 
     return Pair(_by_rule(net, EProp()), plain)
 
@@ -233,7 +247,7 @@ def _eventprop(sizes: Sizes) -> Pair:
     return Pair(_by_rule(net, EventProp(), loss), plain)
 
 
-def _fptt(sizes: Sizes) -> Pair:
+def _fptt(sizes: Sizes, chunk: int) -> Pair:
     net = _network(sizes)
     start = [p.detach().clone() for p in net.parameters()]
     w, w_out = weights = _copies(net)
@@ -241,7 +255,8 @@ def _fptt(sizes: Sizes) -> Pair:
 
     def ours(x: Tensor, y: Tensor) -> list[Tensor]:
         _put(list(net.parameters()), start)
-        FPTT(torch.optim.SGD(net.parameters(), RATE), alpha=alpha, beta=beta).sequence(net, x, y, LOSS)
+        optimizer = torch.optim.SGD(net.parameters(), RATE)
+        FPTT(optimizer, alpha=alpha, beta=beta, chunk=chunk).sequence(net, x, y, LOSS)
         return [p.detach() - s for p, s in zip(net.parameters(), start, strict=True)]
 
     def plain(x: Tensor, y: Tensor) -> list[Tensor]:
@@ -249,9 +264,12 @@ def _fptt(sizes: Sizes) -> Pair:
         optimizer = torch.optim.SGD(weights, RATE)
         mean, dual = [s.clone() for s in start], [torch.zeros_like(s) for s in start]
         hidden, out = _layers(net)
-        for t, step in enumerate(x):
-            v = out.leak(F.linear(hidden.step(F.linear(step, w), cut=True), w_out), cut=True)
-            value = F.cross_entropy(v, y) * ((t + 1) / len(x))
+        for start_at in range(0, len(x), chunk):
+            part, value = x[start_at : start_at + chunk], torch.zeros(())
+            for t, step in enumerate(part):
+                v = out.leak(F.linear(hidden.step(F.linear(step, w), cut=not t), w_out), cut=not t)
+                value = value + F.cross_entropy(v, y)
+            value = value * ((start_at + len(part)) / len(x) / len(part))
             for p, m, d in zip(weights, mean, dual, strict=True):
                 value = value - (d * p).sum() + alpha / 2 * (p - m).square().sum()
             optimizer.zero_grad()
@@ -359,7 +377,8 @@ RULES: dict[str, Callable[[Sizes], Pair]] = {
     "OTTT": _ottt,
     "e-prop": _eprop,
     "EventProp": _eventprop,
-    "FPTT": _fptt,
+    "FPTT, a move a step": lambda sizes: _fptt(sizes, 1),
+    "FPTT, 10 steps a move": lambda sizes: _fptt(sizes, 10),
     "DECOLLE": lambda sizes: _decolle(sizes, 32, moves=False),
     "DECOLLE, a move a step": lambda sizes: _decolle(sizes, 1, moves=True),
     "forward-forward": _forward_forward,

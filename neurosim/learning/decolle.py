@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from neurosim.cores import core, leaky_integrator, seconds
 from neurosim.errors import InputError
 from neurosim.graph import Connection, NetworkState
-from neurosim.learning.eligibility import arriving
+from neurosim.learning.eligibility import accumulate, arriving
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules import Backward, Forward, Rule, check_number, check_steps
 from neurosim.network import Network
@@ -103,7 +104,7 @@ class LocalReadouts(nn.Module):
     def read(self, name: str, u: Tensor, z: Tensor) -> Tensor:
         """Return what the readout of a population gives for membranes and spikes [t, B, ...]."""
         seen = torch.sigmoid(u) if self.variant == "membrane" else z
-        return seen.flatten(2) @ getattr(self, _buffer(name)).T
+        return F.linear(seen.flatten(2), getattr(self, _buffer(name)))
 
     def forward(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
         """Return the readout of the output population [T, B, classes] and the state; no gradient."""
@@ -224,22 +225,26 @@ class DECOLLE(Rule):
         total, outputs = torch.zeros((), device=x.device), []
         for t, step in enumerate(x):
             learns, sent = t >= self.burn_in, {inner.inputs[0]: step}
-            value, penalty = x.new_zeros(()), x.new_zeros(())
-            for each in layers:
-                with torch.set_grad_enabled(learns):
+            values, found = [], []
+            with torch.set_grad_enabled(learns):
+                for each in layers:
                     u, z, surrogate = each.step(sent, wants_spikes=net.variant == "spikes")
+                    sent[each.name] = z
                     y = net.read(each.name, u.unsqueeze(0), surrogate.unsqueeze(0))
+                    if each.name == inner.output:
+                        outputs.append(y.detach())
                     if learns:
-                        value = value + loss(y, target)
-                        penalty = penalty + self._penalty(u)
-                sent[each.name] = z
-                if each.name == inner.output:
-                    outputs.append(y.detach())
+                        values.append(loss(y, target))
+                        found.append(values[-1].detach())
+                        if self.regularisation:
+                            values.append(self._penalty(u))
             for each in layers:
                 each.send(sent)
             if learns:
-                backward((value + penalty) * share)
-                total = total + value.detach() * share
+                backward(functools.reduce(torch.add, values) * share)
+                for each in layers:
+                    each.learn()
+                total = total + functools.reduce(torch.add, found) * share
                 if self.update is not None:
                     self.update()
         return total, torch.cat(outputs)
@@ -264,12 +269,11 @@ class DECOLLE(Rule):
             u = values[f"{name}.u"] + (driven - driven.detach())
             y = net.read(name, u, node.spike(u - node.value("v_th")))
             value = value.to(y) + loss(y, target)
-            penalty = penalty.to(y) + self._penalty(u)
+            if self.regularisation:
+                penalty = penalty.to(y) + self._penalty(u)
         return value, penalty.to(value)
 
-    def _penalty(self, u: Tensor) -> Tensor | float:
-        if not self.regularisation:
-            return 0.0
+    def _penalty(self, u: Tensor) -> Tensor:
         return self.regularisation * (F.relu(u + 0.01).mean() + F.relu(0.1 - torch.sigmoid(u).mean()))
 
 
@@ -328,6 +332,18 @@ class _Filtered:
             driven = driven + self._less(self.p[:1].unsqueeze(0))[0] * (1.0 - self.ones[1])
         return driven
 
+    def add(self, g: Tensor) -> None:
+        """Add what the gradient of the membrane [B, N] says to that of a plain map's own weights."""
+        assert isinstance(self.plain, Linear) and self.p is not None
+        weight, bias = self.plain.weight, self.plain.bias
+        if weight.requires_grad:
+            if weight.grad is None:
+                weight.grad = g.T @ self.p
+            else:
+                weight.grad.addmm_(g.T, self.p)
+        if bias is not None and bias.requires_grad:
+            accumulate(bias, self.ones[1] * g.sum(0))
+
     def _less(self, like: Tensor) -> Tensor:
         """Return the current of no spikes, with its sign turned."""
         return -self.edge(torch.zeros_like(like))
@@ -342,6 +358,9 @@ class _Layer:
         self.decay, self.size, self.threshold = node.decay("tau_ref"), node.value("v_ref"), node.value("v_th")
         self.edges = [edge for edge in net.edges if edge.target == name]
         self.filters = [_Filtered(net, edge) for edge in self.edges]
+        # Of products alone the gradient is known: no graph is needed before the membrane.
+        self.is_plain = all(trace.is_plain for trace in self.filters)
+        self.u: Tensor
         self.under_way = {
             edge.name: deque(like.new_zeros((edge.delay_steps, batch, *net.shape(edge.source))))
             for edge in self.edges
@@ -351,15 +370,27 @@ class _Layer:
 
     def step(self, sent: dict[str, Tensor], *, wants_spikes: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Return membrane, spikes, and spikes with the surrogate's gradient where they are wanted."""
+        learns = torch.is_grad_enabled()
         u = self.ref
-        for edge, trace in zip(self.edges, self.filters, strict=True):
-            trace.step(self.under_way[edge.name].popleft() if edge.delay_steps else sent[edge.source])
-            u = u + trace.current_now()
+        with torch.set_grad_enabled(learns and not self.is_plain):
+            for edge, trace in zip(self.edges, self.filters, strict=True):
+                trace.step(self.under_way[edge.name].popleft() if edge.delay_steps else sent[edge.source])
+                u = u + trace.current_now()
+        if self.is_plain and learns:
+            self.u = u.requires_grad_()
         with torch.no_grad():
             z = (u > self.threshold).to(u)
             # A sum keeps nothing of its parts for the way back: the trace may change in place.
             self.ref.mul_(self.decay).sub_(z * ((1.0 - self.decay) * self.size))
         return u, z, self.spike(u - self.threshold) if wants_spikes else z
+
+    @torch.no_grad()
+    def learn(self) -> None:
+        """Hand the gradient of the membrane on to the weights, where no graph has done so."""
+        if not self.is_plain or self.u.grad is None:
+            return
+        for trace in self.filters:
+            trace.add(self.u.grad)
 
     def send(self, sent: dict[str, Tensor]) -> None:
         """Put what was sent in the step on its way along the edges with a delay."""

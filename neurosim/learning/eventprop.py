@@ -70,7 +70,7 @@ class EventProp(Rule):
     rate_weight: float = 0.0
     spikes: float = 0.0
     floor: float = 1e-3
-    chunk: int = 32
+    chunk: int = 64
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -189,7 +189,9 @@ class _Back:
                 self._step(name, at_spike, self.g_y[start + t])
                 found[name][t] = self.mu_j[name]
         for edge in self.net.edges:
-            self._count(edge, found[edge.target], start, stop)
+            # Without a delay what arrived is what was just gone through.
+            sent = None if edge.delay_steps or edge.source not in fired else fired[edge.source][0]
+            self._count(edge, found[edge.target], start, stop, sent)
 
     def _step(self, name: str, at_spike: tuple[Tensor, Tensor] | None, g_y: Tensor) -> None:
         alpha_mem, alpha_syn, tau_mem, tau_syn, r, v_th, v_reset = self.numbers[name]
@@ -212,15 +214,19 @@ class _Back:
         self.mu_v[name], self.mu_j[name] = mu, mu_j
         self.later[name].appendleft(mu_j / tau_syn - (r / tau_mem) * mu)
 
-    def _count(self, edge: Connection, mu_j: Tensor, start: int, stop: int) -> None:
+    def _count(self, edge: Connection, mu_j: Tensor, start: int, stop: int, sent: Tensor | None) -> None:
         first, last = start - edge.delay_steps, stop - edge.delay_steps
-        if edge.source in self.size:
+        if sent is not None:
+            pre = sent
+        elif edge.source in self.size:
             pre, _ = self.tape.chunk(edge.source, first, last, self.size[edge.source])
         else:
             pre = self.x[max(first, 0) : max(last, 0)]
             pre = torch.cat((pre.new_zeros((stop - start - len(pre), *pre.shape[1:])), pre))
         part = mu_j.flatten(0, 1).T @ pre.flatten(0, 1)
         self.gradient[edge.name] = self.gradient[edge.name] + part if edge.name in self.gradient else part
+        if linear("EventProp", edge).bias is None:
+            return
         constant = mu_j.sum((0, 1))
         self.bias[edge.name] = self.bias[edge.name] + constant if edge.name in self.bias else constant
 

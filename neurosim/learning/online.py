@@ -40,7 +40,7 @@ class OTTT(Rule):
     Xiao et al., "Online training through time for spiking neural networks", NeurIPS 2022, arXiv:2210.04195.
     """
 
-    chunk: int = 8
+    chunk: int = 16
 
     def __post_init__(self) -> None:
         """Check the number."""

@@ -21,13 +21,14 @@ def test_a_rule_and_its_plain_loop_find_the_same(name: str) -> None:
 
 
 def test_the_memory_of_online_rules_does_not_grow_and_that_of_bptt_does() -> None:
-    flat = {"SLTT", "SLTT-K, K = 4", "OTTT", "e-prop", "FPTT", "DECOLLE", "DECOLLE, a move a step"}
+    flat = {"SLTT", "SLTT-K, K = 4", "OTTT", "e-prop"}
+    flat |= {"FPTT, a move a step", "FPTT, 10 steps a move", "DECOLLE", "DECOLLE, a move a step"}
     for name in RULES:
-        ratio = rules.peak(name, 400, SIZES) / rules.peak(name, 100, SIZES)
+        ratio = rules.peak(name, 600, SIZES) / rules.peak(name, 200, SIZES)
         assert (ratio < 1.1) == (name in flat), (name, ratio)
         if name == "BPTT":
-            assert ratio == pytest.approx(4, rel=0.1)
-    assert rules.peak("BPTT, recompute", 400, SIZES) < 0.8 * rules.peak("BPTT", 400, SIZES)
+            assert ratio > 2
+    assert rules.peak("BPTT, recompute", 400, SIZES) < rules.peak("BPTT", 400, SIZES)
 
 
 def test_the_benchmark_says_all() -> None:
