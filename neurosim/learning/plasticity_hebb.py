@@ -120,8 +120,9 @@ class SoftHebb(_SoftHebb):
     Along its own weights a neuron changes by :math:`s_k y_k u_k (1 - \|w_k\|^2)`. For winners a norm of 1 attracts;
     for the others it repels, and above 1 they grow by a factor of :math:`1 + \eta\,y_k u_k` a batch wherever the
     competition is so soft that they hold a share y. Large norms so need hard competition, gaps of u far above 1/t, as
-    wide patches of normalised images give; on few inputs in orthogonal directions signed losers run away from norms of
-    25 whatever bounds the step, and the plain form does not.
+    patches of standardised images give; on few inputs in orthogonal directions signed losers run away from norms of 25
+    whatever bounds the step, and the plain form does not. And they need bounded steps: where :math:`\eta\,y_k u_k` is
+    above 2 winners overshoot, with either sign of the losers, and the weights diverge in a few batches.
 
     Parameters
     ----------

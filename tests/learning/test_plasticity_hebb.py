@@ -144,6 +144,14 @@ def test_kernels_that_win_come_from_large_norms_to_one():
     assert (norms[wins > 0.05 * wins.sum()] - 1).abs().max() < 1e-2
 
 
+@pytest.mark.parametrize("anti_hebbian", [True, False])
+def test_without_bounded_steps_large_norms_diverge_in_a_few_batches(anti_hebbian):
+    hebb = SoftHebbConv(1, 6, 5, bounded=False, anti_hebbian=anti_hebbian, generator=torch.Generator().manual_seed(0))
+    for part in patches(side=20)[:30].split(3):
+        hebb.learn(part)
+    assert not hebb.weight.norm() < 1e6
+
+
 def test_checkpoints_hold_the_weights(tmp_path):
     hebb, other = (SoftHebbConv(1, 4, 3, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     ns.save_checkpoint(tmp_path / "hebb.pt", hebb)
