@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from neurosim.kernels.availability import DTYPES, fused
-from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows, tile
+from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows, outer_machine, tile
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.spikes import REAL
 from neurosim.kernels.straight import once, plain, transformed
@@ -150,11 +150,10 @@ def _gradients(ctx: Any, g_memory: Tensor) -> list[Tensor]:
     arrays = [g_memory, values, hidden, slope, squashed, into, out, _full(weights.keep, d), _full(weights.gain, d)]
     arrays += [g_drive, g_hidden, g_squashed, g_trace, g_start, share_keep, share_gain]
     backward_machine(sizes).shared(_units(g_drive, sizes), arrays, steps, batch, neurons, 1, ctx.kappa)
-    before, g_hidden, hidden = values[:-1, ..., :memories], g_hidden[..., :hiddens], hidden[..., :hiddens]
-    g_squashed = g_squashed[..., :memories]
     given = (g_drive, g_trace, g_start)
-    inward, outward = _outer(g_hidden, before), _outer(g_squashed, hidden)
-    offset, middle = g_hidden.sum((0, 1)), g_squashed.sum((0, 1))
+    inward = _outer(g_hidden, values[:-1])[:, :hiddens, :memories]
+    outward = _outer(g_squashed, hidden)[:, :memories, :hiddens]
+    offset, middle = g_hidden.sum((0, 1))[:, :hiddens], g_squashed.sum((0, 1))[:, :memories]
     keep, gain = (share.sum(0)[..., :memories] for share in (share_keep, share_gain))
     return [*given, *Weights(inward, offset, outward, middle, keep, gain)]
 
@@ -166,5 +165,11 @@ def _full(row: Tensor, width: int) -> Tensor:
 
 def _outer(after: Tensor, before: Tensor) -> Tensor:
     """Return the sum over steps and samples of ``after`` [T, B, N, i] times ``before`` [T, B, N, j] as [N, i, j]."""
-    left, right = after.flatten(0, 1), before.flatten(0, 1)
-    return torch.bmm(left.permute(1, 2, 0), right.transpose(0, 1))
+    steps, batch, neurons, left = after.shape
+    right = before.shape[3]
+    found = after.new_zeros((neurons, left, right))
+    units = neurons * (left // most_rows())
+    outer_machine(REAL[after.dtype], left, right).shared(
+        units, [after, before, found], steps * batch, 1, neurons, 0, 0.0
+    )
+    return found

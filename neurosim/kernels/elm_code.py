@@ -16,6 +16,7 @@ from neurosim.kernels.machine import Machine
 
 _VECTORS = (24, 4)  # sums of a tile, in vectors of a cache line, with and without registers of that size
 _SAMPLES = (8, 2)  # of a unit at most: so many serve a tile of a few vectors best
+_DEEP = 256  # rows that are summed up at a time for a gradient of weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,6 +346,49 @@ def backward_code(sizes: Sizes) -> Assembly:
     return code
 
 
+def outer_code(real: str, left: int, right: int) -> Assembly:
+    """Return the kernel of the weights' gradient: the sum over rows of ``x y^T`` for x [left] and y [right], filled up.
+
+    Arguments: x [R, N, left], y [R, N, right]; result [N, left, right], zero before; units (some values of x of one
+    neuron, all of y), rows R, 1, neurons, 0; a number without use. Sums of `_DEEP` rows are added up apart, which keeps
+    them in a cache, and exact.
+    """
+    sizes = Sizes(real, right, left, (right, left), most_rows(), False)
+    loop = _Loop(sizes, ("x", "y", "result"))
+    code, rows, step = loop.code, sizes.rows, sizes.lanes
+    width, whole = tile(sizes, right)
+    with code.loop(loop.first, loop.last) as unit:
+        neuron = code.whole("sdiv", unit, str(left // rows))
+        top = code.whole("mul", code.whole("srem", unit, str(left // rows)), str(rows))
+        target = code.at(
+            loop.arrays["result"],
+            code.whole("mul", code.whole("add", code.whole("mul", neuron, str(left)), top), str(right)),
+        )
+        with code.loop("0", loop.steps, str(_DEEP)) as begin:
+            end = code.smaller(code.whole("add", begin, str(_DEEP)), loop.steps)
+            for column, stop, size in ((0, whole, width), (whole, right, right - whole)):
+                if not size:
+                    continue
+                with code.loop(str(column), str(stop), str(size)) as first:
+                    columns = [code.whole("add", first, str(c)) for c in range(0, size, step)]
+                    totals = {(r, c): code.variable() for r in range(rows) for c in range(len(columns))}
+                    for total in totals.values():
+                        code.set(total, code.literal(0.0))
+                    with code.loop(begin, end) as k:
+                        row = code.whole("add", code.whole("mul", k, loop.neurons), neuron)
+                        x = code.at(loop.arrays["x"], code.whole("add", code.whole("mul", row, str(left)), top))
+                        y = code.at(loop.arrays["y"], code.whole("add", code.whole("mul", row, str(right)), first))
+                        values = [code.load(y, str(c)) for c in range(0, size, step)]
+                        for r in range(rows):
+                            factor = code.splat(code.read(sizes.real, x, str(r)))
+                            for c, value in enumerate(values):
+                                code.set(totals[r, c], code.multiply_add(factor, value, code.get(totals[r, c])))
+                    for (r, c), total in totals.items():
+                        place = code.whole("add", str(r * right), columns[c])
+                        code.store(code.add(code.load(target, place), code.get(total)), target, place)
+    return code
+
+
 _TERMS = {"float": 7, "double": 13}  # of the series of exp on |r| < ln 2 / 2: what is left out is below half a unit
 _LN2 = {"float": (0.693359375, -2.12194440054690583e-4), "double": (0.6931471803691238, 1.9082149292705877e-10)}
 _MAGIC = {"float": 1.5 * 2**23, "double": 1.5 * 2**52}  # adding it rounds, and leaves the number in the lowest bits
@@ -397,3 +441,9 @@ def forward_machine(sizes: Sizes) -> Machine:
 def backward_machine(sizes: Sizes) -> Machine:
     """Return the backward kernel's machine code."""
     return backward_code(sizes).compile()
+
+
+@functools.cache
+def outer_machine(real: str, left: int, right: int) -> Machine:
+    """Return the machine code of the weights' gradient."""
+    return outer_code(real, left, right).compile()
