@@ -6,6 +6,7 @@ from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.cores.core import Core, Parameter, core, hertz, seconds, whole
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
+from neurosim.cores.graded import graded, graded_relu
 from neurosim.cores.integrate_and_fire import integrate_and_fire
 from neurosim.cores.integrator import integrator
 from neurosim.cores.leaky_integrator import leaky_integrator
@@ -51,6 +52,8 @@ __all__ = [
     "delta",
     "exponential",
     "fast_sigmoid",
+    "graded",
+    "graded_relu",
     "hertz",
     "integrate_and_fire",
     "integrator",

@@ -157,3 +157,11 @@ def test_frequencies_and_turns_are_declared() -> None:
         @ns.core(parameters={"tau_x": ns.seconds(1e-3)})
         def wrong(i, v, *, cos_x):
             return v, v
+
+
+def test_graded_spikes_are_what_arrives_above_the_threshold() -> None:
+    i = torch.tensor([-7.0, -3.0, 0.0, 3.0, 4.0]).reshape(1, 1, 5)
+    assert ns.layer(cores.graded)(dt=DT, v_th=3)(i)[0].flatten().tolist() == [-7.0, 0.0, 0.0, 0.0, 4.0]
+    assert ns.layer(cores.graded_relu)(dt=DT, v_th=3)(i)[0].flatten().tolist() == [0.0, 0.0, 0.0, 0.0, 4.0]
+    with pytest.raises(UnitError, match="v_th must be"):
+        ns.layer(cores.graded)(dt=DT, v_th=-1)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neurosim as ns
+from neurosim import cores
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava import Verification, to_lava, verify
 from neurosim.hardware.lava.integers import UNITY, whole_start
@@ -154,6 +155,60 @@ def test_what_fixed_point_neurons_cannot_do_is_named(neurons: dict[str, int], me
     )
     with pytest.raises(ExportError, match=message):
         to_lava(net)
+
+
+def test_graded_spikes_without_memory_are_exact() -> None:
+    torch.manual_seed(0)
+    net = ns.Network(
+        {
+            "x": ns.Input((1, 4, 5)),
+            "all": ns.layer(cores.graded)(dt=DT, v_th=40),
+            "up": ns.layer(cores.graded_relu)(dt=DT, v_th=500),
+            "spikes": loihi(dt=DT, dv=400, v_th=9000, bias_mant=30, bias_exp=2),
+        },
+        [
+            ns.Edge("x", "all", whole(ns.Conv2d(1, 2, 3, padding=1), 20.0)),
+            ns.Edge("all", "up", (ns.Flatten(), whole(ns.Linear(40, 10), 20.0), Shift(-3))),
+            ns.Edge("up", "up", whole(ns.Linear(10, 10), 0.7)),
+            ns.Edge("up", "spikes", whole(ns.Linear(10, 6), 20.0)),
+            ns.Edge("all", "spikes", (ns.Flatten(), whole(ns.Sparse.random(40, 6, 0.3), 20.0))),
+        ],
+    )
+    x = integers(-2, 3, STEPS, SAMPLES, 1, 4, 5)
+    result = verify(net, x, timeout=LIMIT)
+    assert result.agrees, result.summary()
+    assert [node.states_differing for node in result.nodes] == [None, None, 0]
+    assert all(node.spikes_lava > 30 for node in result.nodes), result.summary()
+    assert {p.process for p in to_lava(net).graph.populations} == {"GradedVec", "GradedReluVec", "LIF"}
+    export = to_lava(net)
+    right = export.graph.population("up")
+    wrong = dataclasses.replace(right, arguments={"vth": np.asarray(700)})
+    populations = tuple(wrong if p.name == "up" else p for p in export.graph.populations)
+    graph = dataclasses.replace(export.graph, populations=populations)
+    found = compare(dataclasses.replace(export, graph=graph), net, x, timeout=LIMIT).first_difference
+    assert found is not None
+    assert (found.node, found.v_th, found.v_lava) == ("up", 500.0, 0.0)
+    assert 500 < found.sent_simulator == found.v_simulator <= 700
+    each = ns.Sequential(whole(ns.Linear(2, 2)), ns.layer(cores.graded)(dt=DT, v_th=torch.tensor([1.0, 2.0])))
+    with pytest.raises(ExportError, match="v_th=1 to 2; GradedVec holds one for a population"):
+        to_lava(each)
+
+
+def test_odd_weights_of_both_signs_are_refused() -> None:
+    net = ns.Sequential(ns.Linear(2, 1), loihi(dt=DT), names=["out"])
+    with torch.no_grad():
+        net.edges[0].synapses[0].weight.copy_(torch.tensor([[3.0, -2.0]]))
+    with pytest.raises(ExportError, match=r"edge 'input->out': weights must be whole, .* or even numbers from -256"):
+        to_lava(net)
+
+
+def test_windows_that_overlap_may_not_add_up_too_much() -> None:
+    weights = whole(ns.Linear(9, 2))
+    with torch.no_grad():
+        weights.weight.fill_(100.0)
+    maps = (ns.SumPool2d(2, stride=1), ns.Flatten(), weights)
+    with pytest.raises(ExportError, match=r"edge 'input->out': its pool and its weights together .* up to 400"):
+        to_lava(ns.Sequential(ns.Input((1, 4, 4)), *maps, loihi(dt=DT), names=["out"]))
 
 
 def test_a_delay_that_the_chip_cannot_hold_is_named() -> None:

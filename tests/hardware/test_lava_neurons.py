@@ -78,13 +78,16 @@ def changes(v_th: float, seed: int = 0) -> tuple[ns.Network, torch.Tensor]:
         ns.layer(cores.delta)(**make),
         ns.Linear(20, 16),
         ns.layer(cores.sigma_delta)(bias=torch.rand(16) - 0.5, **make),
-        ns.Linear(16, 12),
+        ns.Linear(16, 12, bias=True),  # beside the neurons' own
         ns.layer(cores.sigma_delta_cumulative)(bias=0.2, **make),
         ns.Linear(12, 3),
         ns.layer(cores.sigma)(dt=DT),
         names=["delta", "a", "b", "sigma"],
     )
-    return scaled(net, 3.0), torch.randn(STEPS, 2, 1, 4, 5).cumsum(0) / 5
+    scaled(net, 3.0)
+    with torch.no_grad():
+        net.edges[2].synapses[0].bias.mul_(0.02)
+    return net, torch.randn(STEPS, 2, 1, 4, 5).cumsum(0) / 5
 
 
 @pytest.mark.parametrize("v_th", [0.3, 0.0])

@@ -85,13 +85,13 @@ def test_names_that_python_has_for_itself_are_changed(tmp_path: Path) -> None:
         [
             ns.Edge("class", "data", ns.Linear(2, 2)),
             ns.Edge("data", "1 st", ns.Linear(2, 2)),
-            ns.Edge("data", "data", ns.Linear(2, 2), name="data_2"),
+            ns.Edge("data", "data", ns.Linear(2, 2), name="1 st"),
         ],
     )
     text = to_lava(net).save_script(tmp_path).read_text(encoding="utf-8")
     ast.parse(text)
     assert "return {'data': data_2, '1 st': n_1_st}" in text
-    assert "data_2_2 = Dense(" in text
+    assert "n_1_st_2 = Dense(" in text
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -67,18 +67,21 @@ def test_lists_blocks_delays_and_pools_are_exact() -> None:
 def test_pools_and_rows_of_channels_are_convolutions() -> None:
     torch.manual_seed(1)
     net = ns.Sequential(
-        ns.Input((3, 9, 8)),
+        ns.Input((3, 13, 12)),
         ns.SumPool2d((3, 2), stride=(2, 1)),
         ns.LIF(dt=DT, r=4.0),
         ns.Conv2d(3, 4, 3, padding=1, bias=True),
         ns.AvgPool2d(2),
         ns.LIF(dt=DT),
-        names=["pooled", "convolved"],
+        ns.SumPool2d((1, 2)),
+        ns.Conv2d(4, 6, 2),
+        ns.LIF(dt=DT, r=2.0),
+        names=["pooled", "convolved", "out"],
     )
     scaled(net, 40.0)
     graph = to_lava(net).graph
-    assert [item.name for item in graph.conv] == ["input->pooled", "pooled->convolved"]
-    is_exact(verify(net, (torch.rand(STEPS, SAMPLES, 3, 9, 8) < 0.2).float(), timeout=LIMIT), spikes=100)
+    assert [item.name for item in graph.conv] == ["input->pooled", "pooled->convolved", "convolved->out"]
+    is_exact(verify(net, (torch.rand(STEPS, SAMPLES, 3, 13, 12) < 0.2).float(), timeout=LIMIT), spikes=50)
     rows = ns.Sequential(
         ns.Input((2, 15)),
         ns.Conv1d(2, 4, 4, stride=2, padding=1, dilation=2, bias=True),

@@ -90,19 +90,19 @@ def digits(root: str, images: int, epochs: int) -> dict[str, Any]:
         ns.Linear(784, 128),
         ns.LIF(**neurons, spike=ns.triangle()),
         ns.Linear(128, 10),
-        ns.LIF(**neurons, spike=ns.triangle()),
+        ns.LI(**neurons),
         names=("hidden", "output"),
     )
     start = time.perf_counter()
     encoder = rate(STEPS, max_rate=500.0, dt=DT)
     batches = data.train.batches(256, seed=0, encoder=encoder)
     optimizer = torch.optim.Adam(net.parameters(), lr=4e-3)
-    ns.fit(net, batches, rule=ns.SLTT(), loss=ns.RateCrossEntropy(), optimizer=optimizer, epochs=epochs, seed=0)
+    ns.fit(net, batches, rule=ns.SLTT(), loss=ns.CrossEntropy(), optimizer=optimizer, epochs=epochs, seed=0)
     trained = time.perf_counter() - start
-    scores = ns.evaluate(net, data.test.batches(500, encoder=encoder, shuffle=False), loss=ns.RateCrossEntropy())
+    scores = ns.evaluate(net, data.test.batches(500, encoder=encoder, shuffle=False), loss=ns.CrossEntropy())
     x, _ = next(iter(data.train.batches(256, seed=1, encoder=encoder)))
     whole = quantise(net, x, bits=8).net
-    after = ns.evaluate(whole, data.test.batches(500, encoder=encoder, shuffle=False), loss=ns.RateCrossEntropy())
+    after = ns.evaluate(whole, data.test.batches(500, encoder=encoder, shuffle=False), loss=ns.CrossEntropy())
     x, _ = next(iter(data.test.batches(images, encoder=encoder, shuffle=False)))
     result = verify(whole, x, together=True, timeout=LIMIT)
     print(result.summary(), flush=True)

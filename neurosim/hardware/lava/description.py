@@ -161,6 +161,11 @@ class BiasCurrent:
     weight: np.ndarray
     once: bool = False
 
+    @property
+    def name(self) -> str:
+        """Return what no other current is called."""
+        return f"{self.target} {'once' if self.once else 'always'}"
+
 
 @dataclass(frozen=True)
 class Graph:

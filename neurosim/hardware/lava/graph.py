@@ -24,8 +24,10 @@ PLACES = {
     "RF": "rf",
     "RF_IZ": "rf_iz",
     **dict.fromkeys(("Delta", "Sigma", "SigmaDelta"), "sdn"),
+    **dict.fromkeys(("GradedVec", "GradedReluVec"), "graded"),
 }
-GRADED = frozenset(("TernaryLIF", "Delta", "Sigma", "SigmaDelta"))  # send values, not spikes of 0 and 1
+# Send values, not spikes of 0 and 1.
+GRADED = frozenset(("TernaryLIF", "Delta", "Sigma", "SigmaDelta", "GradedVec", "GradedReluVec"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Processes:
     ----------
     sources, neurons, connections, biases, sinks : dict of str to lava process
         Ring buffers that send, neuron populations, ``Dense``, ``Sparse``, ``Conv`` and the like by edge, ``Dense``
-        that carry a bias as a current by population, ring buffers that receive by population.
+        that carry a bias as a current, ring buffers that receive by population.
     monitors : dict of (str, str) to lava ``Monitor``
         Those asked for, by population and variable.
     latency : dict of str to int
@@ -172,9 +174,9 @@ def build(
             given = np.zeros(steps) if reward is None else reward[learning.name]
             helpers += _modulated(learning, process, back, given)
     latency = {p.name: p.latency for p in graph.populations}
-    biases = {bias.target: Dense(weights=bias.weight[:, None]) for bias in graph.bias_currents}
+    biases = {bias.name: Dense(weights=bias.weight[:, None]) for bias in graph.bias_currents}
     for bias in graph.bias_currents:
-        process, first = biases[bias.target], latency[bias.target] - 1
+        process, first = biases[bias.name], latency[bias.target] - 1
         Ring(data=_constant_from(first, first + 1 if bias.once else steps, steps)).s_out.connect(process.s_in)
         process.a_out.reshape(shapes[bias.target]).connect(_input(neurons[bias.target]))
 

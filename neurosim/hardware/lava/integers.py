@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,10 @@ from neurosim.hardware.lava.mapping import (
     lava_shape,
     way_of,
 )
-from neurosim.hardware.loihi import SignMode, describe
+from neurosim.hardware.lava.populations import WHOLE_GRADED, number
+from neurosim.hardware.loihi import describe, loihi
 from neurosim.hardware.loihi.description import LONGEST_DELAY, Connection, Registers
+from neurosim.hardware.loihi.neurons import CORES
 from neurosim.hardware.loihi.weights import storage
 from neurosim.network import Network
 from neurosim.synapses.shift import Shift
@@ -41,14 +44,14 @@ def map_integers(net: Network) -> Mapped:
     ExportError
         With all that Lava's fixed-point models cannot hold, or, of `describe`, what is no integer network.
     """
-    found, problems = describe(net), Problems()
+    found, problems = describe(_as_loihi(net)), Problems()
     lowered = {name: _lowered(net, edge, problems) for name, edge in ((e.name, e) for e in net.edges)}
     latency = find_latency(net, list(lowered.values()), problems)
     check_connected(net, problems)
     items = []
     for name, held in found.connections.items():
         waits = extra_delay(latency, way_of(lowered[name])) if latency else 0
-        item = _connection(net, lowered[name], held, waits)
+        item = _connection(net, lowered[name], held, waits, problems)
         late = 0 if isinstance(item, description.Conv) else int(item.delay.max(initial=0))
         if late > LONGEST_DELAY:
             problems.add(
@@ -58,7 +61,9 @@ def map_integers(net: Network) -> Mapped:
             )
         items.append(item)
     populations = [
-        _population(net, registers, latency.get(registers.name, 1), problems)
+        _graded(net, registers.name, latency.get(registers.name, 1), problems)
+        if net.neurons()[registers.name].core in WHOLE_GRADED
+        else _population(net, registers, latency.get(registers.name, 1), problems)
         for registers in found.populations.values()
     ]
     problems.raise_if_any()
@@ -75,9 +80,31 @@ def map_integers(net: Network) -> Mapped:
 
 
 def is_integer(net: Network) -> bool:
-    """Whether all populations are Loihi's neuron in whole numbers."""
+    """Whether all populations are of whole numbers: Loihi's neuron, or graded spikes without memory."""
     found = [getattr(node, "core", None) for node in net.populations().values()]
-    return all(core in (cores.loihi, cores.loihi_refractory, cores.loihi_integrator) for core in found)
+    return all(core in (*CORES, *WHOLE_GRADED) for core in found)
+
+
+def _as_loihi(net: Network) -> Network:
+    """Return the network with Loihi's neuron in the place of graded spikes: its edges are what is to be described."""
+    shown = copy.deepcopy(net)
+    for name, neuron in net.neurons().items():
+        if neuron.core in WHOLE_GRADED:
+            shown.nodes[name] = loihi(dt=net.dt)
+    return shown
+
+
+def _graded(net: Network, name: str, latency: int, problems: Problems) -> description.Population:
+    neuron = net.neurons()[name]
+    v_th, process = number(neuron.value("v_th")).astype(np.int64), WHOLE_GRADED[neuron.core]
+    if np.any(v_th != v_th.flat[0]):
+        problems.add(
+            f"node {name!r}",
+            f"v_th={_shown(v_th)}; {process} holds one for a population: give all its neurons the same",
+        )
+    return description.Population(
+        name, lava_shape(net.shape(name)), latency, process, {"vth": np.asarray(v_th.flat[0])}
+    )
 
 
 def _scale(net: Network, name: str) -> np.ndarray:
@@ -92,13 +119,13 @@ def _lowered(net: Network, edge: Edge, problems: Problems) -> Lowered:
     maps = tuple(s for s in edge.synapses if not isinstance(s, Shift))
     if edge.source in net.populations():
         source = net.neurons()[edge.source]
-        if not source.is_spiking:
+        if source.core is cores.loihi_integrator:
             problems.add(f"edge {edge.name!r}", f"sends the membrane of {edge.source!r}; on Lava it is only read out")
     return lower(replace(edge, synapses=maps), net.shape(edge.source), net.shape(edge.target))
 
 
 def _connection(
-    net: Network, lowered: Lowered, held: Connection, waits: int
+    net: Network, lowered: Lowered, held: Connection, waits: int, problems: Problems
 ) -> description.Dense | description.Sparse | description.Conv:
     if isinstance(lowered.maps, Kernel) and (waits or held.exponent or held.largest >= TOP):
         lowered = as_connections(lowered, net.shape(held.source))  # Lava's Conv has no exponent and wraps at 24 bits
@@ -111,19 +138,25 @@ def _connection(
     if isinstance(maps, np.ndarray):
         whole = np.rint(maps).astype(np.int64)
         late = np.where(whole != 0, late, 0) if late.ndim else late
-        return description.Dense(*ends, whole, late, *_storage(whole, held))
+        return description.Dense(*ends, whole, late, *_storage(whole, held, problems))
     listed = maps.tocoo()
     whole = np.rint(listed.data).astype(np.int64)
     places = listed.row.astype(np.int64), listed.col.astype(np.int64)
     shape = tuple(int(n) for n in listed.shape)
-    exponent, bits, signs = _storage(whole, held)
+    exponent, bits, signs = _storage(whole, held, problems)
     return description.Sparse(*ends, shape, *places, whole, late, exponent, bits, signs)
 
 
-def _storage(weight: np.ndarray, held: Connection) -> tuple[int, int, str]:
+def _storage(weight: np.ndarray, held: Connection, problems: Problems) -> tuple[int, int, str]:
     """Return exponent, bits and signs; where maps were put together the weights are others than the edge's own."""
     mode, bits = storage(torch.from_numpy(weight.astype(np.float64)))
-    return held.exponent, bits or held.bits, (mode if bits else SignMode.MIXED).value
+    if not bits:
+        problems.add(
+            f"edge {held.name!r}",
+            f"its pool and its weights together come to weights up to {np.abs(weight).max()}, which the chip cannot "
+            "hold: use windows that do not overlap, or smaller weights",
+        )
+    return held.exponent, bits, mode.value
 
 
 def _population(net: Network, held: Registers, latency: int, problems: Problems) -> description.Population:

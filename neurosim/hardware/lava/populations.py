@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from neurosim import cores
 from neurosim.cores import Core
 from neurosim.neurons import Neuron
 
-Arguments = Mapping[str, np.ndarray]
 _ONE = np.ones(())
 
 
@@ -157,12 +156,24 @@ FORMS: dict[Core, Form] = {
     cores.resonate_and_fire: Form("RF", _resonating, _r, ("vth",), compared="real"),
     cores.resonate_and_fire_izhikevich: Form("RF_IZ", _resonating, _r, ("vth",), compared="imaginary", scalable=False),
     cores.sigma: Form("Sigma", lambda neuron: {}, _unit, compared="held"),
-    cores.delta: Form("Delta", _changes(False), _unit, ("vth",), compared="change"),
-    cores.sigma_delta: Form("SigmaDelta", _changes(False), _unit, ("vth",), compared="change", own_bias=True),
-    cores.sigma_delta_cumulative: Form("SigmaDelta", _changes(True), _unit, ("vth",), compared="change", own_bias=True),
+    cores.delta: Form("Delta", _changes(False), _unit, compared="change", single=(("vth", "v_th"),)),
+    cores.sigma_delta: Form(
+        "SigmaDelta", _changes(False), _unit, compared="change", own_bias=True, single=(("vth", "v_th"),)
+    ),
+    cores.sigma_delta_cumulative: Form(
+        "SigmaDelta", _changes(True), _unit, compared="change", own_bias=True, single=(("vth", "v_th"),)
+    ),
 }
 KNOWN = "IF, LIF, CubaLIF, LI, or a core of Lava's own such as atrlif"
-GRADED = (cores.ternary_lif, cores.delta, cores.sigma, cores.sigma_delta, cores.sigma_delta_cumulative)
+WHOLE_GRADED = {cores.graded: "GradedVec", cores.graded_relu: "GradedReluVec"}
+GRADED = (
+    cores.ternary_lif,
+    cores.delta,
+    cores.sigma,
+    cores.sigma_delta,
+    cores.sigma_delta_cumulative,
+    *WHOLE_GRADED,
+)
 READ_OUT = (
     cores.leaky_integrator,
     cores.integrator,

@@ -34,7 +34,9 @@ class _Writer:
         self._shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
         self._flat_ones: list[description.Dense | description.Sparse] = [*graph.dense, *graph.sparse]
         connections = [*(item.name for item in self._flat_ones), *(item.name for item in graph.conv)]
-        self._names = _identifiers([*self._shapes, *connections])
+        biases = [bias.name for bias in graph.bias_currents]
+        self._names = _identifiers(self._shapes, set())
+        self._parts = _identifiers([*connections, *biases], set(self._names.values()))
         self._lines: list[str] = []
 
     def written(self) -> tuple[str, dict[str, np.ndarray]]:
@@ -109,7 +111,7 @@ class _Writer:
         return str(GRADED_BITS if self._graph.population(name).process in GRADED else 0)
 
     def _flat(self, item: description.Dense | description.Sparse) -> None:
-        name = self._names[item.name]
+        name = self._parts[item.name]
         kind, weight = "Dense", self._value(f"{item.name}.weight", item.weight)
         delay = self._value(f"{item.name}.delay", item.delay)
         steps = "1 step" if not item.delay.any() else f"{int(item.delay.max()) + 1} steps at most"
@@ -133,7 +135,7 @@ class _Writer:
         self._say(f"{out}.connect({self._names[item.target]}.{self._port(item.target)})")
 
     def _conv(self, item: description.Conv) -> None:
-        name, before, after = self._names[item.name], self._shapes[item.source], self._shapes[item.target]
+        name, before, after = self._parts[item.name], self._shapes[item.source], self._shapes[item.target]
         image = before if len(before) == 3 else (before[1], 1, before[0])
         weight = self._value(f"{item.name}.weight", item.weight)
         given = [f"weight={weight}", f"input_shape={image}", f"stride={item.stride}", f"padding={item.padding}"]
@@ -149,9 +151,9 @@ class _Writer:
         self._say(f"{name}.a_out{out}.connect({self._names[item.target]}.{self._port(item.target)})")
 
     def _bias(self, item: description.BiasCurrent) -> None:
-        weight = self._value(f"{item.target}.bias_current", item.weight)
+        weight = self._value(f"{item.name}.bias_current", item.weight)
         first = self._graph.population(item.target).latency - 1
-        name, end = f"{self._names[item.target]}_bias", first + 1 if item.once else "steps"
+        name, end = self._parts[item.name], first + 1 if item.once else "steps"
         when = "at the first step only" if item.once else "at every step"
         self._say("", f"# A current into {item.target} {when}, from the step on at which data arrive.")
         self._say(f"{name} = Dense(weights={weight}[:, None])")
@@ -191,9 +193,9 @@ def _listed(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _identifiers(names: list[str]) -> dict[str, str]:
-    """Return a Python name for each, no two the same and none that the script uses itself."""
-    taken = {"data", "steps", "source", "build", "run", "main", "message_bits", "np", "sys", "input"}
+def _identifiers(names: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """Return a Python name for each, no two the same, none that is taken and none that the script uses itself."""
+    taken |= {"data", "steps", "source", "build", "run", "main", "message_bits", "np", "sys", "input"}
     taken |= {call.rstrip("(") for call in _HELPERS}
     made: dict[str, str] = {}
     for name in names:

@@ -17,7 +17,7 @@ from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import Data, LavaExport, as_arrays, to_lava
 from neurosim.hardware.lava.integers import is_integer
 from neurosim.hardware.lava.mapping import lava_layout
-from neurosim.hardware.lava.populations import FORMS, GRADED, READ_OUT
+from neurosim.hardware.lava.populations import FORMS, GRADED, READ_OUT, WHOLE_GRADED
 from neurosim.hardware.lava.probes import VARIABLES, WHOLE
 from neurosim.hardware.lava.runner import run_graph
 from neurosim.network import Network
@@ -216,7 +216,8 @@ def compare(
     data = as_arrays(export.network, x)
     names = list(export.network.neurons())
     whole = export.graph.model == "fixed_pt"
-    states = [f"{name}.{variable}" for name in names for variable in ("u", "v")] if whole else []
+    holding = [name for name in names if whole and export.graph.population(name).process in ("LIF", "LIFReset")]
+    states = [f"{name}.{variable}" for name in holding for variable in ("u", "v")]
     lava = export.run(data, record=[*names, *states], together=together, timeout=timeout, python=python)
     simulated = _simulate(export.network, data, states)
     sends_other = {name: _differs(export, name, simulated[name], lava.outputs[name]) for name in names}
@@ -302,14 +303,19 @@ def _first(
     v_th, distance = None, abs(v_simulator - v_lava)
     if "v_th" in core.core.parameters:
         v_th = float(_everywhere(core.value("v_th"), net.shape(node))[neuron])
-        v_th *= 64.0 if export.graph.model == "fixed_pt" else 1.0
+        v_th *= 64.0 if export.graph.model == "fixed_pt" and core.core not in WHOLE_GRADED else 1.0
         distance = min(abs(v_simulator - v_th), abs(v_lava - v_th))
     return Difference(node, neuron, step, sample, *sent, v_simulator, v_lava, v_th, distance)
 
 
 def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) -> np.ndarray:
     """Return what meets the threshold [*shape] at the last step: a local variable of the core's step."""
-    name = f"{node}.{'voltage' if is_integer(net) else FORMS[net.neurons()[node].core].compared}"
+    core = net.neurons()[node].core
+    if core in WHOLE_GRADED:  # no memory, no local variable: what is sent is what there is
+        with torch.no_grad():
+            _, _, values = net.recorded(_tensors(net, data), None, [node])
+        return values[node].numpy()[-1, 0]
+    name = f"{node}.{'voltage' if is_integer(net) else FORMS[core].compared}"
     with torch.no_grad():
         _, _, values = net.recorded(_tensors(net, data), None, [name])
     return values[name].numpy()[-1, 0]
@@ -322,6 +328,9 @@ def _compared_lava(
     population = export.graph.population(node)
     sources = {s.name: lava_layout(data[s.name], len(s.shape)) for s in export.graph.sources}
     whole = export.graph.model == "fixed_pt"
+    if export.network.neurons()[node].core in WHOLE_GRADED:
+        done = run_graph(export.graph, Request(sources, (node,)), timeout=timeout, python=python)
+        return lava_layout(done.sent[node][-1, 0], len(export.network.shape(node)))
     variables, value = WHOLE if whole else VARIABLES[population.process]
     request = Request(sources, (node,), tuple((node, variable) for variable in variables))
     done = run_graph(export.graph, request, timeout=timeout, python=python)
