@@ -129,5 +129,5 @@ def test_an_amount_must_be_finite():
 
 def test_lava_refuses_it_by_name():
     net = ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3, reset="subtract", reset_amount=0.5))
-    with pytest.raises(ExportError, match=r"node 'lif1': reset='subtract' with reset_amount=0.5; Lava's LIF knows"):
+    with pytest.raises(ExportError, match=r"node 'lif1': reset='subtract' with reset_amount=0.5; Lava"):
         to_lava(net)

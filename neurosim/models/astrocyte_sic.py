@@ -33,14 +33,14 @@ class SlowInwardCurrent:
     :math:`u \leftarrow u (4096 - \delta_u) / 4096 + w s`, :math:`v \leftarrow v (4096 - \delta_v) / 4096 + u`, a spike
     where :math:`v > \theta`, then :math:`v \leftarrow 0`:
 
-    ==========  ========  ==========  ==========  =========================================================
-    node        threshold :math:`\delta_u` :math:`\delta_v` input
-    ==========  ========  ==========  ==========  =========================================================
-    receiver    100       409         1024        the spikes it hears, weight 10
-    ip3         15000     4096        1           receiver, weight 20: fills for seconds
-    sic         never     40          40          ip3, weight 20: the slow inward current, its voltage
-    burst       5000                  40          the voltage of sic; its spikes reach the neurons, weight 30
-    ==========  ========  ==========  ==========  =========================================================
+    ========  =========  ====  ====  =============================================================
+    node      threshold  du    dv    input
+    ========  =========  ====  ====  =============================================================
+    receiver  100        409   1024  the spikes it hears, weight 10
+    ip3       15000      4096  1     receiver, weight 20: fills for seconds
+    sic       never      40    40    ip3, weight 20: its voltage is the slow inward current
+    burst     5000       --    40    the voltage of sic; its own spikes reach neurons by weight 30
+    ========  =========  ====  ====  =============================================================
 
     The spikes of the receiver that ip3 needs for one of its own come down to 15000 / 20 = 750 as they become denser;
     below some rate its leak wins and it never fires.

@@ -227,6 +227,17 @@ def test_normalisation_goes_into_the_weights():
     assert int((by_interpreter(to_nir(net), x)["output"] != z[:, 0].numpy()).sum()) == 0
 
 
+def test_a_loop_without_memory_and_one_without_reset():
+    for neuron in (layer(cores.threshold, v_th=1.0), ns.LIF(dt=DT, v_th=1.0, r=3.0, reset=None)):
+        net = ns.Sequential(ns.Linear(20, N, bias=True), ns.Recurrent(neuron, ns.Linear(N, N)), names=("n",)).double()
+        net.edges[0].synapses[0].weight.data.mul_(3.0)
+        x, graph = drive(20), to_nir(net)
+        z = net(x)[0]
+        assert z.sum() > 500
+        assert int((by_interpreter(graph, x)["output"] != z[:, 0].numpy()).sum()) == 0
+        assert torch.equal(from_nir(graph, dt=DT, dtype=torch.float64)(x)[0], z)
+
+
 REFUSED = {
     "subtract": (
         lambda: ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=DT, reset="subtract", reset_amount=0.5)),

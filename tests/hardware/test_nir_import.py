@@ -97,6 +97,10 @@ class TestNodes:
         node = nir.LIF(full(5e-3, 20), full(2.0, 20), each(0.2, 0.8, 20), full(0.6, 20), full(0.0, 20))
         net = agree(row(node, n=20), spikes(400, 20))
         assert isinstance(net.edges[0].synapses[0], Scale)
+        out = to_nir(net, gain="network").nodes["n0"]
+        np.testing.assert_allclose(out.v_leak, node.v_leak, rtol=1e-15)
+        x = spikes(400, 20)
+        assert torch.equal(from_nir(to_nir(net), dt=DT, dtype=torch.float64)(x)[0], net(x)[0])
 
     def test_cubalif_with_all_fields(self):
         node = nir.CubaLIF(

@@ -168,8 +168,6 @@ class _Population:
         By how much everything that arrives must be scaled.
     threshold : numpy.ndarray or None
         Of a threshold node behind it.
-    leak : numpy.ndarray
-        Gain from a constant current to `v_leak`.
     """
 
     kind: str
@@ -239,6 +237,10 @@ class _Exporter:
             self.trouble(where, f"its core is {core.name!r}, which NIR has no primitive for; it has {known}")
             return None
         fields, weights = self.membrane(neuron, shape)
+        for edge in (e for e in self.net.edges if e.target == name):
+            current = self.constant(edge)
+            if current is not None:
+                fields["v_leak"] = fields["v_leak"] + _full(neuron.value("r"), shape) * _full(current, shape)
         kind = _FIRES.get(core) or _READS_OUT[core]
         if core in _READS_OUT:
             return _Population(kind, fields, weights)
@@ -313,13 +315,11 @@ class _Exporter:
         if maps is None:
             return
         for number, row in enumerate(maps):
-            scaled = self.scaled(row.synapses, scale, self.net.shape(edge.target), where)
-            if scaled is None:
-                return
+            scaled = self.scaled(row.synapses, scale, self.net.shape(edge.target))
             last, shape = self.leaving[edge.source], self.net.shape(edge.source)
             base = edge.name.replace("->", "_to_").replace(" ", "_") + (f"_{number}" if len(maps) > 1 else "")
-            # A loop from a population to itself is one step late for every reader; other delays are written out.
-            late = row.steps - (edge.source == edge.target and row.steps == 1)
+            # A loop of neurons on themselves is one step late for every reader; other delays are written out.
+            late = 0 if row.steps == 1 and self.loops_by_itself(edge) else row.steps
             if late:
                 last = self.put(f"{base}_delay", self.nir.Delay(np.full(shape, late * self.net.dt)), last)
             for k, (synapse, factor) in enumerate(scaled):
@@ -332,9 +332,24 @@ class _Exporter:
                 last = self.put(f"{base}_same", self.nir.Scale(np.ones(shape)), last)
             self.edges.append((last, edge.target))
 
+    def loops_by_itself(self, edge: Connection) -> bool:
+        """Whether an edge leads from neurons with a state to themselves."""
+        node = self.net.nodes[edge.target]
+        return edge.source == edge.target and isinstance(node, Neuron) and bool(node.core.state)
+
+    def constant(self, edge: Connection) -> Tensor | None:
+        """Return the constant current that stands at the end of an edge to LIF or LI by itself, if there is one."""
+        last, target = edge.synapses[-1], self.net.nodes[edge.target]
+        leaks = isinstance(target, Neuron) and target.core in (cores.lif, cores.leaky_integrator)
+        return last.bias if leaks and isinstance(last, Scale) else None
+
     def maps(self, edge: Connection, where: str) -> list[_Row] | None:
         """Return the rows of maps that an edge is: one for each delay where its synapses have delays of their own."""
         synapses = [s for s in edge.synapses if not isinstance(s, Identity)]
+        if self.constant(edge) is not None:  # which is written as v_leak of the target
+            factor = torch.as_tensor(synapses.pop().weight)
+            if not torch.eq(factor, 1.0).all():
+                synapses.append(Scale(factor))
         own = [k for k, s in enumerate(synapses) if isinstance(s, RoundedDelays)]
         if not own:
             return [_Row(synapses, edge.delay_steps)]
@@ -350,8 +365,8 @@ class _Exporter:
         ]
 
     def scaled(
-        self, synapses: list[Synapse], scale: np.ndarray, shape: tuple[int, ...], where: str
-    ) -> list[tuple[Synapse, np.ndarray]] | None:
+        self, synapses: list[Synapse], scale: np.ndarray, shape: tuple[int, ...]
+    ) -> list[tuple[Synapse, np.ndarray]]:
         """Return the maps with the factor of each: the last one that has weights takes all of `scale`."""
         one = np.ones(())
         factors: list[tuple[Synapse, np.ndarray]] = [(synapse, one) for synapse in synapses]

@@ -317,7 +317,7 @@ class _Builder:
             raise InputError(
                 f"node {name!r}: {kind}.{field} must be above 0 s; it holds {tau.min():g}. Correct the graph."
             )
-        if np.any(tau >= LONGEST):
+        if np.any(tau >= LONGEST + self.dt):  # that of Euler is longer by half a step
             raise InputError(
                 f"node {name!r}: {kind}.{field} must be below {LONGEST:g} s; it holds {tau.max():g}. Was it written in "
                 f"milliseconds, or in steps? {tau.max():g} ms is {tau.max() * 1e-3:g} s. Divide it."
