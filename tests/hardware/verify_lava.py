@@ -23,6 +23,7 @@ import neurosim as ns
 from neurosim.datasets import mnist, rate
 from neurosim.files import replaced
 from neurosim.hardware.lava import Verification, verify, verify_learning
+from neurosim.hardware.quantise import quantise
 from tests.hardware import test_lava_export, test_lava_integers, test_lava_learning, test_lava_neurons
 
 LIMIT = 600.0
@@ -81,8 +82,6 @@ def learning(seeds: int) -> dict[str, Any]:
 
 def digits(root: str, images: int, epochs: int) -> dict[str, Any]:
     """Train 784-128-10 on MNIST, quantise to 8 bits, compare on test images; return counts and accuracies."""
-    from neurosim.hardware.quantise import quantise
-
     torch.manual_seed(0)
     data = mnist(root).flat()
     neurons = dict(tau_mem=5e-3, r=5.0, dt=DT)
