@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from neurosim.errors import FileError
 
@@ -55,6 +57,15 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def json_text(content: Any, path: str | os.PathLike[str] | None = None) -> str:
+    """Return plain values as JSON text, and write it to `path` if there is one, whole or not at all."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if path is not None:
+        with replaced(path) as part:
+            part.write_text(text, encoding="utf-8")
+    return text
 
 
 def _umask() -> int:

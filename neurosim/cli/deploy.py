@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from neurosim.cli.runs import Finished, first, loss, open_run, samples
 from neurosim.errors import FileError, InputError
-from neurosim.files import replaced
+from neurosim.files import json_text, replaced
 from neurosim.learning import evaluate
 from neurosim.network import Network
 
@@ -128,7 +127,7 @@ def quantise(run: Finished, bits: Sequence[int], number: int) -> Outcome:
 
     test = first(run.config, run.split.test, number)
     report = accuracy_against_bits(run.net, _for_scales(run), [test], loss(run.config), bits=bits)
-    _write(run.folder / "quantised.json", {"samples": number, "results": report.to_json()})
+    json_text({"samples": number, "results": report.to_json()}, run.folder / "quantised.json")
     return Outcome(f"{report.table()}\nOn {number} test samples.")
 
 
@@ -189,7 +188,7 @@ def _against_nir(run: Finished, number: int, bits: int | None, timeout: float) -
     x, _ = samples(run.config, run.split, number)
     result = verify_nir(run.net, x)
     nodes = [dataclasses.asdict(node) for node in result.nodes]
-    _write(run.folder / "nir_check.json", {"samples": number, "nodes": nodes})
+    json_text({"samples": number, "nodes": nodes}, run.folder / "nir_check.json")
     return Outcome(f"Written as NIR, read back and run beside the network:\n{result}", result.agrees)
 
 
@@ -202,10 +201,8 @@ def _against_integer(run: Finished, number: int, bits: int | None, timeout: floa
     both = zip(run.net.neurons(), _outputs(run.net, x), _outputs(whole, x), strict=True)
     differing = {name: float((a != b).double().mean()) for name, a, b in both}
     accuracy = {"real": real, "integer": integer}
-    _write(
-        run.folder / "integer_check.json",
-        {"samples": number, "bits": chosen, "accuracy": accuracy, "differing": differing},
-    )
+    content = {"samples": number, "bits": chosen, "accuracy": accuracy, "differing": differing}
+    json_text(content, run.folder / "integer_check.json")
     bins = ", ".join(f"{name} {share:.2%}" for name, share in differing.items())
     return Outcome(
         f"Accuracy on {number} samples: {real:.2%} in real numbers, {integer:.2%} in whole numbers with {chosen}-bit "
@@ -240,8 +237,3 @@ def _accuracy(run: Finished, net: Network, x: Tensor, y: Tensor) -> float:
 
 def _dtype(net: Network) -> torch.dtype:
     return next((p.dtype for p in net.parameters()), torch.float32)
-
-
-def _write(path: Path, content: object) -> None:
-    with replaced(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neurosim.errors import InputError
-from neurosim.files import replaced
+from neurosim.files import json_text
 from neurosim.hardware.placement import Placement
 from neurosim.hardware.targets import Target, load_target
 from neurosim.report.energy_models import ANN_MODELS, HOPS, MODELS, mesh_hops
@@ -206,11 +205,7 @@ class EnergyReport:
         FileError
             When the file cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        if path is not None:
-            with replaced(path) as part:
-                part.write_text(text, encoding="utf-8")
-        return text
+        return json_text(self.to_dict(), path)
 
     def figure(self) -> Figure:
         """Draw total energy by target, the layers' shares, and the refused targets with the reason."""

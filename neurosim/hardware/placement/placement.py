@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.files import replaced
+from neurosim.files import json_text
 from neurosim.hardware.placement.cores import LIMITS
 from neurosim.hardware.targets import Target
 
@@ -279,11 +278,7 @@ class Placement:
         FileError
             When the file cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        if path is not None:
-            with replaced(path) as part:
-                part.write_text(text, encoding="utf-8")
-        return text
+        return json_text(self.to_dict(), path)
 
 
 def _cell(value: Any) -> str:

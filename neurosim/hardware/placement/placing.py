@@ -69,6 +69,8 @@ def place(
         When the target has no cores, or weights of so many bits are not among those it stores.
     FileError
         For an unknown or faulty target.
+    ExportError
+        When batch normalisation does not stand right behind weights; see `neurosim.hardware.fold`.
 
     Notes
     -----
