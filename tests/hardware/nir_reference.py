@@ -76,7 +76,9 @@ class Interpreter:
             return self.now[name]
         if kind in NEURONS:
             sent = self.sent[name]
-            return np.zeros(tuple(node.output_type["output"])) if np.ndim(sent) == 0 and node.output_type else sent
+            if np.ndim(sent) == 0 and node.output_type:
+                return np.zeros(tuple(node.output_type["output"]))
+            return np.asarray(sent)
         if kind == "Delay":
             steps = np.rint(np.asarray(node.delay) / self.dt).astype(int)
             now = self._arriving(name) if np.any(steps == 0) else np.zeros(steps.shape)
