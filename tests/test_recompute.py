@@ -151,9 +151,7 @@ LOOPS = {
     "rectangle, few near threshold": lambda: looped(ns.rectangle(0.1), ns.Linear(40, 40)),
     "blocks": lambda: looped(ns.triangle(), ns.BlockLinear(40, 40, 2)),
     "learned": lambda: looped(ns.atan(), ns.Linear(40, 40), ns.ALIF, size=40, learn=("tau_mem", "beta")),
-    "gradient through the reset": lambda: looped(
-        ns.triangle(), ns.Linear(40, 40), ns.CubaLIF, detach_reset=False, v_th=6.0
-    ),
+    "through the reset": lambda: looped(ns.triangle(), ns.Linear(40, 40), ns.CubaLIF, detach_reset=False, v_th=6.0),
 }
 
 
