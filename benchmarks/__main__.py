@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with N-MNIST recordings, for conv-step")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the picture of crossover into this file")
     parser.add_argument("--case", type=int, metavar="N", help="only the case of this number (rate, size), from 1 on")
+    parser.add_argument("--no-peaks", action="store_true", help="leave out the memory of the contenders: half the time")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in BENCHMARKS]
     if unknown:
@@ -70,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(", ".join(f"{key} {value}" for key, value in facts.items()), "\n")
     for name in chosen.names or BENCHMARKS:
         try:
-            results[name] = BENCHMARKS[name].measure(Options(chosen.quick, chosen.data, chosen.plot, chosen.case))
+            options = Options(chosen.quick, chosen.data, chosen.plot, chosen.case, not chosen.no_peaks)
+            results[name] = BENCHMARKS[name].measure(options)
         except (ImplausibleError, FreshError) as error:
             print(f"{name} is wrong: {error}", file=sys.stderr)
             return 1

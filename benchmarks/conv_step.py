@@ -21,4 +21,4 @@ def measure(options: Options) -> dict[str, Any]:
     if options.quick:
         small = {"steps": 40, "batch": 2, "data": data}
         return {"cases": [compare("conv", small, rounds=2, calls=1, quick=True)]}
-    return {"cases": [compare("conv", {"data": data}, rounds=4, calls=2)]}
+    return {"cases": [compare("conv", {"data": data}, rounds=4, calls=2, peaks=options.peaks)]}

@@ -30,6 +30,7 @@ def measure(options: Options) -> dict[str, Any]:
     cases = options.chosen([(512, 5, 3), (4096, 3, 1)])
     return {
         "cases": [
-            compare("dense", {"width": n}, rounds=rounds, calls=calls, left_out=alone) for n, rounds, calls in cases
+            compare("dense", {"width": n}, rounds=rounds, calls=calls, left_out=alone, peaks=options.peaks)
+            for n, rounds, calls in cases
         ]
     }

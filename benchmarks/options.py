@@ -17,12 +17,14 @@ class Options:
     """`quick`: small sizes, to see that all runs and not to measure. `data`: folder of N-MNIST recordings.
 
     `plot`: file for the picture, of those that draw one. `case`: number of the one case that is wanted, from 1 on.
+    `peaks`: whether comparisons measure memory as well, in processes of their own.
     """
 
     quick: bool = False
     data: Path | None = None
     plot: Path | None = None
     case: int | None = None
+    peaks: bool = True
 
     def chosen(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Return `cases`, or the one that is wanted."""

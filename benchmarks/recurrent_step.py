@@ -18,4 +18,9 @@ def measure(options: Options) -> dict[str, Any]:
         small = {"batch": 8, "sizes": (70, 32, 20)}
         return {"cases": [compare("recurrent", {"steps": t, **small}, rounds=2, calls=1, quick=True) for t in (10, 30)]}
     cases = options.chosen([(100, 6, 4), (1000, 4, 1)])
-    return {"cases": [compare("recurrent", {"steps": t}, rounds=rounds, calls=calls) for t, rounds, calls in cases]}
+    return {
+        "cases": [
+            compare("recurrent", {"steps": t}, rounds=rounds, calls=calls, peaks=options.peaks)
+            for t, rounds, calls in cases
+        ]
+    }

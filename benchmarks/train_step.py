@@ -21,6 +21,7 @@ def measure(options: Options) -> dict[str, Any]:
     rates = (0.01, 0.05, 0.1, 0.2)
     return {
         "cases": [
-            compare("feedforward", {"rate": r}, rounds=6, calls=4, peaks=r == 0.05) for r in options.chosen(rates)
+            compare("feedforward", {"rate": r}, rounds=6, calls=4, peaks=options.peaks and r == 0.05)
+            for r in options.chosen(rates)
         ]
     }
