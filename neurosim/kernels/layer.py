@@ -14,7 +14,7 @@ from neurosim.kernels.by_source import by_source
 from neurosim.kernels.event_layer import Shape, backward_machine, forward_machine
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.plan import Plan
-from neurosim.kernels.spikes import REAL, events, pack, unpack, words
+from neurosim.kernels.spikes import REAL, count, events, given, pack, unpack, words
 from neurosim.kernels.tiles import tiled, untiled
 
 # Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
@@ -99,18 +99,10 @@ def forward(layer: Layer, x: Tensor, came: Tensor | None, state: Sequence[Tensor
     """Run the layer over ``x`` [T, B, n]; `came` are its bits where they are known, every value then being 0 or 1."""
     x = x.contiguous()
     rows = x.flatten(0, 1)
-    packed = pack(rows) if came is None else None
-    if packed is not None:
-        came, ones, count = packed.bits, packed.ones, packed.count
-        listed = None
-    else:
-        assert came is not None
-        listed = events(came)
-        ones, count = True, listed[1].numel()
-    if count > CROSSOVER * rows.numel():
-        return _dense_forward(layer, x, came, ones, state)
-    starts, index = events(came, count) if listed is None else listed
-    return _event_forward(layer, x, came, ones, starts, index, state)
+    found = given(rows, came)
+    if found.count > CROSSOVER * rows.numel():
+        return _dense_forward(layer, x, found.bits, found.ones, state)
+    return _event_forward(layer, x, found.bits, found.ones, *events(found.bits, found.count), state)
 
 
 def _shape(layer: Layer, ones: bool) -> Shape:
@@ -202,9 +194,10 @@ def backward(
     listed : tuple of Tensor, optional
         The events of `came`, where they are still at hand.
     """
-    starts, index = events(came) if listed is None else listed
-    if index.numel() > CROSSOVER * came.shape[0] * sources:
+    found = count(came) if listed is None else listed[1].numel()
+    if found > CROSSOVER * came.shape[0] * sources:
         return _dense_backward(layer, x, came, sources, wanted, needed, g_out, g_states, kept)
+    starts, index = events(came, found) if listed is None else listed
     g_out = g_out.contiguous()
     x = None if x is None else x.contiguous()
     steps, batch, width = g_out.shape
