@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="scikit-learn's digits, which need no folder")
     parser.add_argument("--data-root", help="folder of the data; of MNIST's idx files NEUROSIM_DATA if left out")
     parser.add_argument("--epochs", type=int, help="of training in real numbers")
-    parser.add_argument("--train-epochs", type=int, default=2, help="of training on in whole numbers")
+    parser.add_argument("--train-epochs", type=int, default=2, help="of training on in whole numbers; 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="runs/quantise/TASK if left out")
     args = parser.parse_args()
@@ -143,14 +143,15 @@ def main() -> None:
     start = time.perf_counter()
     fit(task.net, task, args.epochs or task.epochs, task.lr, args.seed, out / "real")
     trained = time.perf_counter() - start
+    epochs = args.train_epochs
     report = accuracy_against_bits(
         task.net,
         task.samples,
         task.test,
         LOSS,
         bits=(8, 6, 4, 3),
-        train=lambda net: fit(net, task, args.train_epochs, task.lr / 10, args.seed, None),
-        train_bits=(4, 3),
+        train=lambda net: fit(net, task, epochs, task.lr / 10, args.seed, None),
+        train_bits=(4, 3) if epochs else (),
     )
     seconds = time.perf_counter() - start
     print(

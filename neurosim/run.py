@@ -17,6 +17,7 @@ from neurosim.neurons import Neuron
 from neurosim.population import Population, State
 from neurosim.recompute import Work, chunk_length, recomputed
 from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
+from neurosim.synapses.shift import Shift
 from neurosim.synapses.traced import Traces
 
 
@@ -110,12 +111,12 @@ class Run:
             self.sent.pop(name, None)
 
     def _in_one_pass(self, name: str) -> bool:
-        """Run product and neurons together, where all that drives them is one linear map."""
+        """Run product and neurons together, where all that drives them is one linear map and at most a left shift."""
         node, edges = self.net.nodes[name], [e for e in self.net.edges if e.target == name]
-        last = edges[0].synapses[-1]
+        before, last, factor = _split(edges[0].synapses)
         if len(edges) > 1 or not isinstance(node, Neuron) or not isinstance(last, Linear) or not _is_plain(last):
             return False
-        edge, before = edges[0], edges[0].synapses[:-1]
+        edge = edges[0]
         x = self.outputs[edge.source]
         mixing = [synapse for synapse in before if type(synapse) is not Flatten]
         # Maps before the last one would keep their inputs whole.
@@ -125,8 +126,8 @@ class Run:
         last.output_shape(tuple(x.shape[2:]))
         self.nodes[name], values, self.sent[name] = node.driven(
             x,
-            last.weight,
-            last.bias,
+            last.weight if factor == 1.0 else last.weight * factor,
+            last.bias if factor == 1.0 or last.bias is None else last.bias * factor,
             self.nodes[name],
             self.wanted.get(name, ()),
             through_time=self.through_time,
@@ -344,12 +345,26 @@ def _with_loop(drive: Tensor, synapse: Linear | BlockLinear) -> tuple[Tensor, Te
     return drive if synapse.bias is None else drive + synapse.bias, weight
 
 
+def _split(synapses: tuple[Synapse, ...]) -> tuple[tuple[Synapse, ...], Synapse, float]:
+    """Return the maps before the last one, the last one, and the power of two by which a left shift multiplies it."""
+    *before, last = synapses
+    if type(last) is Shift and last.exponent >= 0 and before and not _hooked(last):
+        return tuple(before[:-1]), before[-1], 2.0**last.exponent
+    return tuple(before), last, 1.0
+
+
+def _hooked(synapse: Synapse) -> bool:
+    """Whether somebody has put anything before or after a call."""
+    return any(
+        (synapse._forward_hooks, synapse._forward_pre_hooks, synapse._backward_hooks, synapse._backward_pre_hooks)
+    )
+
+
 def _is_plain(synapse: Synapse) -> bool:
     """Whether nobody has put anything between a linear map's call and its product."""
-    hooks = (synapse._forward_hooks, synapse._forward_pre_hooks, synapse._backward_hooks, synapse._backward_pre_hooks)
     kind = type(synapse)
     own = kind.apply_step in (Linear.apply_step, BlockLinear.apply_step) and kind.forward is Synapse.forward
-    return own and not any(hooks)
+    return own and not _hooked(synapse)
 
 
 def _is_plain_loop(inner: list[Connection], node: nn.Module) -> bool:
