@@ -19,10 +19,11 @@ from neurosim.interop.conversion import (
     doubled,
     precision,
     tidy,
+    torch_layer,
 )
 from neurosim.network import Network, Recurrent
 from neurosim.population import check_dt
-from neurosim.synapses import Conv2d, Linear, Scale, Synapse
+from neurosim.synapses import Scale, Synapse
 
 _SUBTRACT_AT_ONCE = (
     "subtracts at once (reset_delay=False), where a neuron still above its threshold after the reset must reach twice "
@@ -138,23 +139,9 @@ def _clamped(decay: Any) -> Number:
 
 def _recurrent(where: str, layer: Any, dtype: torch.dtype) -> Synapse:
     inner = layer.recurrent
-    if isinstance(inner, nn.Linear):
-        made: Any = Linear(inner.in_features, inner.out_features, bias=inner.bias is not None)
-    elif isinstance(inner, nn.Conv2d):
-        made = Conv2d(
-            inner.in_channels,
-            inner.out_channels,
-            tuple(inner.kernel_size),
-            padding=tuple(int(p) for p in inner.padding),
-            bias=inner.bias is not None,
-        )
-    elif isinstance(getattr(inner, "V", None), Tensor):
+    if isinstance(getattr(inner, "V", None), Tensor):
         return Scale(inner.V.detach().to(dtype))
-    else:
+    made = torch_layer(where, inner, dtype)
+    if not made or not isinstance(made[0], Synapse):
         raise ConversionError(f"{where}: recurrent is a {type(inner).__name__}, which is not known here.")
-    made.to(dtype)
-    with torch.no_grad():
-        made.weight.copy_(inner.weight)
-        if inner.bias is not None:
-            made.bias.copy_(inner.bias)
-    return made
+    return made[0]
