@@ -145,7 +145,7 @@ class SoftHebb(_SoftHebb):
 
     Attributes
     ----------
-    weight : Tensor [neurons, inputs]
+    weight : Tensor [n_out, n_in]
         A buffer: checkpoints hold it.
     rate : float
         May be changed from batch to batch.
