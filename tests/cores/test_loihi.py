@@ -81,9 +81,18 @@ def test_whole_numbers_of_python(registers: dict[str, int], scale: float, refrac
 
 
 def test_the_extremes_were_met() -> None:
-    assert {abs(u) for u in by_hand([2**17], du=4095, dv=0, v_th=1, bias=0)[1]} == {2**23}
     _, u, v = by_hand([int(x) for x in drive(1e7)], **REGISTERS[1])
     assert max(u) > 2**23 and min(v) == 1 - 2**23
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_current_wraps_above_its_top_and_at_its_bottom(dtype: torch.dtype) -> None:
+    layer = loihi(dt=DT, du=-1, v_th=131071)
+    i = torch.tensor([2.0**17, 1.0, -1.0, -(2.0**17), -(2.0**17), -1.0], dtype=dtype)
+    _, _, values = layer.recorded(i.reshape(-1, 1, 1), None, ("u",))
+    top = 2**23
+    wanted = [top, 64 - top, top, 0, top, top - 64]
+    assert values["u"].flatten().tolist() == wanted == by_hand([int(x) for x in i], du=-1, dv=0, v_th=131071, bias=0)[1]
 
 
 def test_single_precision_at_its_limit() -> None:
