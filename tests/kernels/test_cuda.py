@@ -17,8 +17,19 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.cores import Core, Reset, alif, core, cubalif, integrate_and_fire, leaky_integrator, lif, seconds
-from neurosim.cores.language import absolute, exp, log, maximum, minimum, sqrt, tanh, where
+from neurosim.cores import (
+    Core,
+    Reset,
+    alif,
+    core,
+    cubalif,
+    integrate_and_fire,
+    leaky_integrator,
+    lif,
+    loihi_refractory,
+    seconds,
+)
+from neurosim.cores.language import absolute, exp, floor, log, maximum, minimum, sqrt, tanh, trunc, where
 from neurosim.kernels import cpu, cuda, eager, generated, triton_source
 from neurosim.kernels.plan import Plan, known
 from neurosim.kernels.program import record
@@ -54,6 +65,7 @@ def izhikevich(
 def every_operation(i: Any, v: Any, count: Any, fixed: Any, *, alpha_mem: Any, k: Any, spike: Any) -> Any:
     """All that the language of cores has; one state is the same number for all neurons."""
     s = exp(-absolute(v)) + tanh(k * i) + sqrt(1.0 + v * v) + log(2.0 + i * i)
+    s = s + 0.1 * trunc(3.0 * i) - 0.2 * floor(2.0 * i)
     u = alpha_mem * v + maximum(minimum(s, 3.0), i) / (1.0 + v * v) - (-i) * fixed
     u = where(u >= 2.5, 2.5, where(u < -4.0, -4.0, u))
     z = spike(u - k)
@@ -369,6 +381,15 @@ def test_every_operation_of_the_language(dtype: torch.dtype) -> None:
 def clipped(i: Any, v: Any) -> Any:
     u = maximum(minimum(i, 1.0), -1.0)
     return u, u
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
+    case = Case(loihi_refractory, 17, (3, 63), dtype=dtype, recorded=("u", "v"))
+    case.i, case.state = (case.i * 400).round(), [(s * 1e6).round() for s in case.state]
+    wanted, _ = case.check()
+    assert wanted.out.sum() > 20 and wanted.gradients["i"].any()
+    assert all(torch.equal(values, values.trunc()) and values.abs().max() > 1e5 for values in wanted.recorded)
 
 
 def test_a_nan_is_passed_on_and_stays_with_its_neuron() -> None:
