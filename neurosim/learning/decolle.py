@@ -101,10 +101,10 @@ class LocalReadouts(nn.Module):
             drawn = (2 * torch.rand(classes, size, generator=generator) - 1).to(like)
             self.register_buffer(_buffer(name), drawn * (scale / math.sqrt(size)))
 
-    def read(self, name: str, u: Tensor, z: Tensor) -> Tensor:
-        """Return what the readout of a population gives for membranes and spikes [t, B, ...]."""
+    def read(self, name: str, u: Tensor, z: Tensor, lead: int = 2) -> Tensor:
+        """Return what the readout of a population gives for membranes and spikes [t, B, ...]; [B, ...] with lead 1."""
         seen = torch.sigmoid(u) if self.variant == "membrane" else z
-        return F.linear(seen.flatten(2), getattr(self, _buffer(name)))
+        return F.linear(seen.flatten(lead), getattr(self, _buffer(name)))
 
     def forward(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
         """Return the readout of the output population [T, B, classes] and the state; no gradient."""
@@ -230,7 +230,7 @@ class DECOLLE(Rule):
                 for each in layers:
                     u, z, surrogate = each.step(sent, wants_spikes=net.variant == "spikes")
                     sent[each.name] = z
-                    y = net.read(each.name, u.unsqueeze(0), surrogate.unsqueeze(0))
+                    y = net.read(each.name, u, surrogate, lead=1).unsqueeze(0)
                     if each.name == inner.output:
                         outputs.append(y.detach())
                     if learns:
@@ -320,17 +320,17 @@ class _Filtered:
             driven = driven + self._less(self.found[:1, :1]) * (1.0 - self.constant).view(-1, *[1] * (driven.dim() - 1))
         return driven
 
-    def current_now(self) -> Tensor:
-        """Return what the trace of the step causes [B, ...]."""
+    def onto(self, u: Tensor) -> Tensor:
+        """Return `u` [B, ...] and what the trace of the step causes."""
         assert self.p is not None
         if self.is_plain:
             assert isinstance(self.plain, Linear)
-            driven = F.linear(self.p, self.plain.weight)
+            driven = torch.addmm(u, self.p, self.plain.weight.T)
             return driven if self.plain.bias is None else driven + self.ones[1] * self.plain.bias
         driven = self.edge(self.p.unsqueeze(0))[0]
         if self.biased:
             driven = driven + self._less(self.p[:1].unsqueeze(0))[0] * (1.0 - self.ones[1])
-        return driven
+        return u + driven
 
     def add(self, g: Tensor) -> None:
         """Add what the gradient of the membrane [B, N] says to that of a plain map's own weights."""
@@ -355,7 +355,8 @@ class _Layer:
     def __init__(self, net: Network, name: str, like: Tensor) -> None:
         node, batch = net.neurons()[name], like.shape[1]
         self.name, self.spike = name, node.spike
-        self.decay, self.size, self.threshold = node.decay("tau_ref"), node.value("v_ref"), node.value("v_th")
+        self.decay, self.threshold = node.decay("tau_ref"), node.value("v_th")
+        self.drop = (1.0 - self.decay) * node.value("v_ref")
         self.edges = [edge for edge in net.edges if edge.target == name]
         self.filters = [_Filtered(net, edge) for edge in self.edges]
         # Of products alone the gradient is known: no graph is needed before the membrane.
@@ -375,13 +376,17 @@ class _Layer:
         with torch.set_grad_enabled(learns and not self.is_plain):
             for edge, trace in zip(self.edges, self.filters, strict=True):
                 trace.step(self.under_way[edge.name].popleft() if edge.delay_steps else sent[edge.source])
-                u = u + trace.current_now()
+                u = trace.onto(u)
         if self.is_plain and learns:
             self.u = u.requires_grad_()
         with torch.no_grad():
             z = (u > self.threshold).to(u)
             # A sum keeps nothing of its parts for the way back: the trace may change in place.
-            self.ref.mul_(self.decay).sub_(z * ((1.0 - self.decay) * self.size))
+            self.ref.mul_(self.decay)
+            if isinstance(self.drop, Tensor):
+                self.ref.sub_(z * self.drop)
+            else:
+                self.ref.sub_(z, alpha=self.drop)
         return u, z, self.spike(u - self.threshold) if wants_spikes else z
 
     @torch.no_grad()

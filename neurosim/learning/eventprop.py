@@ -168,7 +168,16 @@ class _Back:
         self.numbers = {name: _numbers(net.neurons()[name]) for name in self.names}
         fresh = {name: x.new_zeros((x.shape[1], self.size[name])) for name in self.names}
         self.mu_v, self.mu_j = dict(fresh), dict(fresh)
-        self.leaving = {name: [e for e in net.edges if e.source == name] for name in self.names}
+        place = {name: n for n, name in enumerate(self.names)}
+        # Populations that come later in the list have not been gone through when a step's turn comes to one before.
+        self.leaving = {
+            name: [
+                (e.target, e.delay_steps - (place[e.target] >= place[name]), linear("EventProp", e).weight)
+                for e in net.edges
+                if e.source == name
+            ]
+            for name in self.names
+        }
         reach = max((edge.delay_steps for edge in net.edges), default=0)
         # What a later arrival of a unit weight is worth, of the last steps gone through, the earliest first.
         self.later = {name: deque([value] * (reach + 1), reach + 1) for name, value in fresh.items()}
@@ -200,12 +209,9 @@ class _Back:
             mu = mu + g_y
         else:
             z, j = at_spike
-            worth = torch.zeros_like(mu)
-            for edge in self.leaving[name]:
-                # Populations that come later in this list have not been gone through at this step yet.
-                done = self.names.index(edge.target) < self.names.index(name)
-                later = self.later[edge.target][edge.delay_steps if done else edge.delay_steps - 1]
-                worth = worth + later @ linear("EventProp", edge).weight
+            worth: Tensor | float = 0.0
+            for target, ago, weight in self.leaving[name]:
+                worth = worth + self.later[target][ago] @ weight
             jump = ((v_th - v_reset) * mu - tau_mem * worth) / (r * j - v_th).clamp_min(self.rule.floor)
             if name in self.counts:
                 jump = jump + self.rule.rate_weight * (self.counts[name] - self.rule.spikes)

@@ -48,7 +48,7 @@ class _ClassLoss(Loss):
 
     def check_target(self, target: Tensor, classes: int) -> None:
         """Refuse class numbers outside 0 to `classes` - 1."""
-        low, high = int(target.min()), int(target.max())
+        low, high = (int(end) for end in target.aminmax())
         if low < 0 or high >= classes:
             raise InputError(
                 f"the target holds class {low if low < 0 else high}; the output has {classes} classes, "
