@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -45,10 +46,16 @@ def agreement(name: str, steps: int, sizes: Sizes) -> float:
 
 
 def compared(name: str, steps: int, sizes: Sizes, rounds: int, calls: int) -> dict[str, Times]:
-    """Time a rule and its plain loop in turns."""
+    """Take a rule and its plain loop in turns, in one thread each; seconds of the processor."""
     both, given = pair(name, sizes), batch(steps, sizes)
     contenders = {"neurosim": lambda: both.ours(*given), "plain loop": lambda: both.plain(*given)}
-    return interleaved(contenders, rounds, calls)
+    slow = {"plain loop": rounds} if name == "e-prop" else None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return interleaved(contenders, rounds, calls, slow=slow, clock=time.process_time)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -76,7 +83,7 @@ def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
     rules = result["rules"]
     lengths = list(next(iter(rules.values()))["peak_bytes"])
-    lines = [f"Most memory alive in the gradients of one batch, and time at T = {result['steps']}: {result['work']}"]
+    lines = [f"Most memory alive for one batch, and processor time at T = {result['steps']}: {result['work']}"]
     heads = "".join(f"{'T = ' + t:>13}" for t in lengths)
     lines.append(f"{'':24}{heads}{'last/first':>12}{'neurosim':>12}{'plain loop':>12}{'plain/ours':>12}")
     for name, each in rules.items():

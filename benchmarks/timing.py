@@ -31,11 +31,11 @@ class Times:
         return {"median_s": self.median, **ends, "calls": len(self.seconds)}
 
 
-def seconds(run: Callable[[], object]) -> float:
+def seconds(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Return what one call takes."""
-    start = time.perf_counter()
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def interleaved(
@@ -44,12 +44,14 @@ def interleaved(
     calls: int = 8,
     warm_up: int = 2,
     slow: Mapping[str, int] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
     """Time all contenders in rounds, in another order each round.
 
     A turn is one call that is not timed, so that each finds the caches as its own last call left them, and `calls`
     that are. Before the first round each is called `warm_up` times. What is named in `slow` is called that many times
-    in all, once a round, every call timed: what takes seconds does not feel the caches.
+    in all, once a round, every call timed: what takes seconds does not feel the caches. With ``time.process_time`` for
+    the clock a call in one thread counts what it computes, and not what others on the machine do meanwhile.
     """
     slow = slow or {}
     found: dict[str, list[float]] = {name: [] for name in contenders}
@@ -63,8 +65,8 @@ def interleaved(
         for name in order:
             run = contenders[name]
             if name in slow:
-                found[name] += [seconds(run)] if len(found[name]) < slow[name] else []
+                found[name] += [seconds(run, clock)] if len(found[name]) < slow[name] else []
                 continue
             run()
-            found[name] += [seconds(run) for _ in range(calls)]
+            found[name] += [seconds(run, clock) for _ in range(calls)]
     return {name: Times(tuple(sorted(values))) for name, values in found.items()}
