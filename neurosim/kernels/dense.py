@@ -11,6 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurosim.kernels.memory import shelf
+
+_LARGE = 16 << 20  # bytes of a result from which fresh memory costs more than a copy into memory that waits
+_PART = 4 << 20  # bytes of such a result that are worked out at a time
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x W^T + b`` without a way back for gradients.
@@ -26,10 +31,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     -------
     Tensor [..., N]
     """
-    if _is_for_onednn(x) and x.numel() and weight.numel():
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return found
-    return torch.nn.functional.linear(x, weight, bias)
+    if not (_is_for_onednn(x) and x.numel() and weight.numel()):
+        return torch.nn.functional.linear(x, weight, bias)
+    width, rows = weight.shape[0], x.numel() // x.shape[-1]
+    if rows * width * x.element_size() < _LARGE:
+        return _by_onednn(x, weight, bias)
+    # oneDNN writes to fresh memory only, and brings the weight into its own order for every part.
+    step = max(_PART, weight.numel() * weight.element_size()) // (width * x.element_size()) + 2
+    step += rows % step == 1  # a row alone would be summed in another order
+    out, x = shelf.empty((*x.shape[:-1], width), x.dtype), x.reshape(rows, -1)
+    for first in range(0, rows, step):
+        out.view(rows, width)[first : first + step] = _by_onednn(x[first : first + step], weight, bias)
+    return out
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return found
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

@@ -32,6 +32,19 @@ def test_rows_do_not_depend_on_how_many_there_are():
         assert torch.equal(dense.linear(x[:rows], weight), whole[:rows])
 
 
+@pytest.mark.parametrize("rows", [3, 132, 133, 265, 400])
+def test_a_large_result_is_worked_out_in_parts_that_change_nothing(rows, monkeypatch):
+    x, weight, bias = torch.randn(rows, 1, 130), torch.randn(70, 130), torch.randn(70)
+    whole = dense.linear(x, weight, bias)
+    calls, real = [], dense._by_onednn
+    monkeypatch.setattr(dense, "_by_onednn", lambda x, *rest: (calls.append(len(x)), real(x, *rest))[1])
+    monkeypatch.setattr(dense, "_LARGE", 0)
+    monkeypatch.setattr(dense, "_PART", 70 * 4 * 50)
+    assert torch.equal(dense.linear(x, weight, bias), whole)
+    if dense._HAS_ONEDNN:
+        assert sum(calls) == rows and min(calls) > 1 and (len(calls) > 1) == (rows > 133)
+
+
 def test_torchs_switch_is_heard(monkeypatch):
     x = torch.randn(6, 5)
     expected = dense.linear(x, x)
