@@ -53,8 +53,13 @@ def backward(
 
 def streams(result: Tensor) -> bool:
     """Whether `result` is better written past the caches: it will not be there when it is read."""
+    return result.numel() * result.element_size() >= _STREAM and fills_lines(result)
+
+
+def fills_lines(result: Tensor) -> bool:
+    """Whether the rows of `result` begin and end at lines of the caches."""
     row = result[0].numel() * result.element_size() if result.shape[0] else 1
-    return result.numel() * result.element_size() >= _STREAM and row % LINE == 0 and result.data_ptr() % LINE == 0
+    return row % LINE == 0 and result.data_ptr() % LINE == 0
 
 
 def _run(machine: Machine, arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]) -> None:

@@ -40,7 +40,7 @@ class Shape:
     borders : bool
         Whether the state at the border of each chunk is kept in place of the values of each step.
     streamed : bool
-        Whether output and kept values go past the caches; rows must then begin and end at their lines.
+        Whether a call can ask for output and kept values to go past the caches: rows begin and end at their lines.
     """
 
     key: str
@@ -81,6 +81,7 @@ class _Layer:
         self.x = code.pointer("x") if shape.graded else ""
         self.weight = code.pointer("weight")
         self.bias = code.pointer("bias") if shape.biased else ""
+        self.past = self.not_past = ""  # whether a call sends its results past the caches; the forward pass is told
 
     def numbers(self, kernel: Kernel, *others: str) -> None:
         """Add the arguments that are numbers."""
@@ -143,10 +144,13 @@ class _Layer:
 
     def put(self, value: str, array: str, at: str) -> None:
         """Write a result of a step."""
-        if self.shape.streamed:
-            self.code.stream(value, array, at)
-        else:
+        if not self.shape.streamed:
             self.code.store(value, array, at, self.mask)
+            return
+        with self.code.when(self.past):
+            self.code.stream(value, array, at)
+        with self.code.when(self.not_past):
+            self.code.store(value, array, at)
 
     def step(self, kernel: Kernel, i: str, state: dict[str, str], arrays: dict[str, str], at: str) -> dict[str, str]:
         """Write a forward step: from the current and the variables of the state to what is written and new."""
@@ -168,7 +172,8 @@ def forward_code(shape: Shape) -> Assembly:
     """Return the forward kernel.
 
     Arguments: starts, index, [x], weight, [bias], out, kept values or borders, state, coefficients, [bits], [active];
-    first and last unit (tile times batch plus sample), steps, batch, width, sources, chunk; the plan's numbers.
+    first and last unit (tile times batch plus sample), steps, batch, width, sources, chunk, whether results go past the
+    caches, where they can; the plan's numbers.
     """
     kernel, layer = forward_kernel(shape.plan), _Layer(shape)
     code = layer.code
@@ -178,7 +183,9 @@ def forward_code(shape: Shape) -> Assembly:
     held = {name: code.pointer(f"state.{name}") for name in (*kernel.carried, *kernel.coefficients)}
     bits = code.pointer("bits") if shape.spike is not None else ""
     active = code.pointer("active") if shape.limited else ""
-    layer.numbers(kernel)
+    layer.numbers(kernel, "past")
+    (past,) = layer.others
+    layer.past, layer.not_past = (code.fresh(f"icmp {op} i64 {past}, 0") for op in ("ne", "eq"))
     state = {name: code.variable() for name in kernel.carried}
     words = code.whole("mul", _words(code, layer.width), str(64 // shape.lanes))
     with code.loop(layer.first, layer.last) as unit:

@@ -126,8 +126,9 @@ def _event_forward(
         kept = [torch.empty((length, batch, width), dtype=x.dtype) for _ in state]
     else:
         kept = [shelf.empty_like(out) for _ in layer.plan.stored]
-    if not shape.ragged and all(cpu.streams(each) for each in (out, *([] if layer.chunk else kept))):
-        shape = dataclasses.replace(shape, streamed=True)
+    results = (out, *([] if layer.chunk else kept))
+    shape = dataclasses.replace(shape, streamed=not shape.ragged and all(map(cpu.fills_lines, results)))
+    past = shape.streamed and all(map(cpu.streams, results))
     machine = forward_machine(shape)
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in layer.per_neuron]
@@ -139,7 +140,7 @@ def _event_forward(
     arrays = [starts, index, *([] if ones else [x]), weight, *([] if layer.bias is None else [layer.bias])]
     arrays += [out, *kept, *states, *coefficients]
     arrays += [bits] * has_bits(layer.plan) + [active] * has_active(layer.plan)
-    sizes = (steps, batch, width, sources, layer.chunk)
+    sizes = (steps, batch, width, sources, layer.chunk, int(past))
     machine.shared(weight.shape[0] * batch, arrays, *sizes, *layer.forward_uniforms, grain=_grain(steps))
     return Result(out, states, came, ones, bits, active, kept, (starts, index))
 
