@@ -8,7 +8,8 @@ A network is trained in real numbers, then run in the chip's whole numbers with 
 trained on for a few epochs with weights of 4 and 3 bits. ``--quick`` does so on scikit-learn's digits. Of N-MNIST the
 folder holds ``nmnist_small_bs2.tar.xz``, ``train1K.txt`` and ``test100.txt``: 1000 recordings to train with and 100 to
 test with, as SLAYER's repository has them. Training in real numbers is checkpointed below ``--out`` and goes on where
-it was stopped. There are ``result.json`` and ``bits.png`` at the end.
+it was stopped. There are ``result.json`` and ``bits.png`` at the end. ``--lava 20`` also runs the network of 8 bits on
+20 samples as Lava's fixed-point processes and compares every spike, current and voltage.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from torch import Tensor
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, events_to_grid, mnist, rate
 from neurosim.files import replaced
-from neurosim.hardware.quantise import accuracy_against_bits
+from neurosim.hardware.lava import verify
+from neurosim.hardware.quantise import accuracy_against_bits, quantise
 from neurosim.report import bits_curve, save_figure
 
 LOSS = ns.RateCrossEntropy()
@@ -120,6 +122,15 @@ def fit(net: ns.Network, task: Task, epochs: int, lr: float, seed: int, folder: 
     )
 
 
+def on_lava(task: Task, samples: int) -> dict[str, Any]:
+    """Run the network of 8 bits on Lava's fixed-point models and return what was compared."""
+    whole = quantise(task.net, task.samples, bits=8).net
+    x, _ = next(iter(task.test))
+    result = verify(whole, x[:, :samples], together=True, timeout=3600.0)
+    print(result.summary())
+    return json.loads(result.to_json())
+
+
 def main() -> None:
     """Train, quantise, train on, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -128,6 +139,7 @@ def main() -> None:
     parser.add_argument("--data-root", help="folder of the data; of MNIST's idx files NEUROSIM_DATA if left out")
     parser.add_argument("--epochs", type=int, help="of training in real numbers")
     parser.add_argument("--train-epochs", type=int, default=2, help="of training on in whole numbers; 0 for none")
+    parser.add_argument("--lava", type=int, default=0, metavar="N", help="test samples to run on Lava as well")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="runs/quantise/TASK if left out")
     args = parser.parse_args()
@@ -158,8 +170,11 @@ def main() -> None:
         f"{name}, seed {args.seed}: {trained:.0f} s of training in real numbers, {seconds - trained:.0f} s after that"
     )
     print(report.table())
+    lava = on_lava(task, args.lava) if args.lava else None
     with replaced(out / "result.json") as part:
         found = {"task": name, "seed": args.seed, "seconds": round(seconds, 1), "results": report.to_json()}
+        if lava:
+            found["lava"] = lava
         part.write_text(json.dumps(found, indent=2) + "\n")
     save_figure(bits_curve(report, title=f"{name}: accuracy in whole numbers"), out / "bits.png")
 
