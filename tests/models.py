@@ -73,7 +73,7 @@ MODELS = (
     Model(cores.slow_lif, 50.0, _same(30.0), parameters=dict(tau_mem=0.4)),
     # Activity, which is never below -1.
     Model(cores.calcium_gain, 0.1, _same(0.5), parameters=dict(tau_ca=20e-3)),
-    Model(cores.refractory_lif, 2.0, _same(1.5), steps_late=1.5),
+    Model(cores.refractory_lif, 3.0, _same(1.5), steps_late=1.5),
     Model(cores.atrlif, 2.0, lambda dt: (1.5 * -math.expm1(-dt / 5e-3), {}), steps_late=3.0, resets=("value",)),
     Model(izhikevich, 40.0, _same(10.0), steps_late=6.0, resets=("value",)),
 )

@@ -15,6 +15,13 @@ BY_HAND = {
     "lif": OperationCount(add=2, mul=2, compare=1, select=1, state=1),
     "cubalif": OperationCount(add=3, mul=3, compare=1, select=1, state=2),
     "alif": OperationCount(add=4, mul=4, compare=1, select=1, state=2),
+    "slow_lif": OperationCount(add=2, mul=2, compare=1, select=1, state=1),
+    # wait > dt / 2; as lif; the membrane held, the spike held back, the wait counted down, both set anew by a spike.
+    "refractory_lif": OperationCount(add=3, mul=2, compare=2, select=5, state=2),
+    # j; v; the two decays; v - q - a - v_th; > 0; q + 2 (v_th + a) and a + step, each chosen by the spike.
+    "atrlif": OperationCount(add=8, mul=6, compare=1, select=2, state=4),
+    # the trace; gamma a / (1 + a); 1 + that.
+    "calcium_gain": OperationCount(add=3, mul=3, div=1, state=1),
     "izhikevich": OperationCount(add=9, mul=8, compare=1, select=1, state=2),
 }
 

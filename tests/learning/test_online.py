@@ -167,7 +167,7 @@ def peak(rule, steps, sizes):
 def test_its_memory_does_not_grow_with_time():
     sizes = (40, 16, 10)
     for rule in (ns.OTTT(), ns.SLTT(), ns.SLTT(chunk=1), ns.SLTT(k=5)):
-        assert peak(rule, 200, sizes) <= 1.05 * peak(rule, 10, sizes)
+        assert peak(rule, 200, sizes) <= 1.05 * peak(rule, 20, sizes)  # more than the steps of a chunk
     assert peak(ns.BPTT(), 200, sizes) > 15 * peak(ns.BPTT(), 10, sizes)
 
 
