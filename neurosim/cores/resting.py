@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from neurosim.cores.core import core, seconds
+from neurosim.cores.cuba_integrator import cuba_integrator
+from neurosim.cores.leaky_integrator import leaky_integrator
 
 
 @core(parameters=dict(tau_syn=seconds(5e-3), tau_mem=seconds(20e-3), v_leak=0.0, r=1.0), state=("j", "v"))
@@ -15,8 +17,8 @@ def cuba_integrator_resting(
 
     No input of the synapses is the same as `v_leak`, since what arrives there decays into the membrane. v starts at 0.
     """
-    current = alpha_syn * j + i
-    u = alpha_mem * v + (1.0 - alpha_mem) * (v_leak + r * current)
+    _, current, _ = cuba_integrator(i, j, v, alpha_syn=alpha_syn, alpha_mem=alpha_mem, r=r)
+    u, _ = leaky_integrator(v_leak + r * current, v, alpha_mem=alpha_mem, r=1.0)
     return u, current, u
 
 
