@@ -7,8 +7,10 @@ made of synapses did answer to, and that it misses its own pattern in noise. The
 MNIST with pixels permuted in a way of its own: the same network with its dendrites told the task and without them.
 The task is known in training and in the test, by a context of its own: its mean training image, with mean 0 and
 ``--strength`` as standard deviation. Contexts of two tasks are nearly at right angles, and the stronger they are, the
-fewer neurons do two tasks share from the start. Results are kept in ``runs/dendrites/result.json`` one by one; a run
-that was stopped goes on from there.
+fewer neurons do two tasks share from the start. The share of winners and the strength of the contexts are chosen, for
+the network with its dendrites and for that without them, on three tasks of a seed of their own and training images that
+no other part sees; give ``--winners`` and ``--strength`` to set them. Results are kept in
+``runs/dendrites/result.json`` one by one; a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from neurosim.datasets import Labelled, digits, mnist
 from neurosim.models.dendrites import ActiveDendrites, Segments, false_match, missed_match
 from neurosim.results import Results
 
+WINNERS, STRENGTHS = (0.1, 0.2, 0.4, 0.7, 1.0), (5.0, 10.0, 20.0, 40.0)
+HELD_OUT, CHOICE_SEED, CHOICE_TASKS = 2000, 1000, 3
 SETTINGS = [(200, 10, 8, 2), (200, 20, 10, 3), (1024, 20, 10, 2), (2048, 40, 20, 10)]
 
 
@@ -99,6 +103,25 @@ def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
     return {"mean": mean, "accuracies": table, "seconds": round(seconds, 1)}
 
 
+def chosen(train: Labelled, held_out: Labelled, args: argparse.Namespace, results: Results, gated: bool) -> dict:
+    """Return the share of winners and the strength that do best on images held out of the training set."""
+    given = vars(args)
+    winners = WINNERS if args.winners is None else (args.winners,)
+    strengths = (STRENGTHS if args.strength is None else (args.strength,)) if gated else (0.0,)
+    grid = [{"winners": share, "strength": strength} for share in winners for strength in strengths]
+    if len(grid) == 1:
+        return grid[0]
+    found = []
+    for setting in grid:
+        tried = argparse.Namespace(**given | setting | {"tasks": CHOICE_TASKS})
+        part = {"part": "choice", "gated": gated, **setting}
+        run = functools.partial(sequence, train, held_out, tried, CHOICE_SEED, gated)
+        found.append((results.once(part, run)["mean"], setting))
+    best = max(found, key=lambda each: each[0])
+    print(f"chosen with dendrites {'on' if gated else 'off'}: {best[1]}, {best[0]:.2%} held out", flush=True)
+    return best[1]
+
+
 def main() -> None:
     """Do both parts and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -106,8 +129,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1_000_000, help="random patterns for each setting")
     parser.add_argument("--tasks", type=int, default=5)
     parser.add_argument("--width", type=int, default=512, help="neurons of each of two layers")
-    parser.add_argument("--winners", type=float, default=0.1, help="share of them that stay active")
-    parser.add_argument("--strength", type=float, default=5.0, help="standard deviation of a context")
+    parser.add_argument("--winners", type=float, help="share of them that stay active; chosen if left out")
+    parser.add_argument("--strength", type=float, help="standard deviation of a context; chosen if left out")
     parser.add_argument("--images", type=int, default=10_000, help="training images of each task")
     parser.add_argument("--epochs", type=int, default=3, help="of each task")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -118,15 +141,19 @@ def main() -> None:
     if args.quick:
         args.draws, args.tasks, args.width, args.seeds, args.epochs = 20_000, 2, 128, 1, 10
         args.learning_rate = 5e-3
+        args.winners, args.strength = args.winners or 0.1, args.strength or 5.0
     data = (digits() if args.quick else mnist(args.data_root)).flat()
     apart = ("data_root", "out", "seeds")
     results = Results(args.out, {name: value for name, value in vars(args).items() if name not in apart})
     results.once({"part": "matches"}, lambda: {"rows": matches(args.draws, 0)})
     train = data.train.subset(slice(args.images))
-    for seed in range(args.seeds):
-        for gated in (True, False):
-            part = {"part": "tasks", "seed": seed, "gated": gated}
-            results.once(part, functools.partial(sequence, train, data.test, args, seed, gated))
+    held_out = data.train.subset(slice(args.images, args.images + HELD_OUT))
+    for gated in (True, False):
+        setting = chosen(train, held_out, args, results, gated)
+        for seed in range(args.seeds):
+            part = {"part": "tasks", "seed": seed, "gated": gated, **setting}
+            own = argparse.Namespace(**vars(args) | setting)
+            results.once(part, functools.partial(sequence, train, data.test, own, seed, gated))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python examples/online_rules.py --data-root FOLDER_WITH_THE_IDX_FILES
 
 Three tasks on the same images. *rows*: a recurrent ALIF network is shown one row after the other and answers at every
-step; BPTT, e-prop with symmetric, random and learning feedback, and FPTT train the same network from the same weights.
+step; BPTT, e-prop with symmetric, random and learning feedback, and FPTT train the same network from the same weights,
+BPTT and FPTT one of liquid neurons as well.
 *local*: two layers see the whole image for some steps, each with a readout of its own that does not learn (DECOLLE).
 *latency*: every pixel is one spike, the brighter the earlier, and EventProp learns from the times of spikes, beside
 BPTT with a surrogate on the same network. With ``--quick`` and no data the digits are those that scikit-learn ships.
@@ -30,6 +31,7 @@ from neurosim.learning.decolle import DECOLLE, DecolleLIF, LocalReadouts
 from neurosim.learning.eprop import EProp, Feedback
 from neurosim.learning.eventprop import CubaLI, EventProp
 from neurosim.learning.fptt import FPTT
+from neurosim.models import LiquidNeurons
 
 DT = 1e-3
 Scores = dict[str, float | str]
@@ -50,11 +52,18 @@ class Rows:
             yield self.x[part].transpose(0, 1).repeat_interleave(self.hold, 0), self.y[part]
 
 
-def recurrent(columns: int, hidden: int, seed: int) -> ns.Network:
-    """Return a network of neurons with adapting thresholds, half of them not adapting, and a leaky readout."""
+def recurrent(columns: int, hidden: int, seed: int, liquid: bool = False) -> ns.Network:
+    """Return a network of neurons with adapting thresholds and a leaky readout.
+
+    Half of the neurons do not adapt; liquid ones find out at every step what they keep.
+    """
     torch.manual_seed(seed)
     beta = torch.where(torch.arange(hidden) < hidden // 2, 0.0, 0.3)
-    pool = ns.ALIF(tau_mem=10e-3, tau_adapt=60e-3, beta=beta, r=8.0, dt=DT, spike=ns.triangle(1.0, 0.3))
+    pool = (
+        LiquidNeurons(hidden, dt=DT)
+        if liquid
+        else ns.ALIF(tau_mem=10e-3, tau_adapt=60e-3, beta=beta, r=8.0, dt=DT, spike=ns.triangle(1.0, 0.3))
+    )
     return ns.Sequential(
         ns.Linear(columns, hidden),
         ns.Recurrent(pool, ns.Linear(hidden, hidden)),
@@ -70,8 +79,8 @@ def rows(data: Split, args: argparse.Namespace) -> list[Scores]:
     test = Rows(data.test.x, data.test.y, 500, args.hold, None)
     found = []
 
-    def by(name: str, rule: Callable[[ns.Network], ns.Rule] | None) -> None:
-        net = recurrent(columns, args.hidden, args.seed)
+    def by(name: str, rule: Callable[[ns.Network], ns.Rule] | None, liquid: bool = False) -> None:
+        net = recurrent(columns, args.hidden, args.seed, liquid)
         train = Rows(data.train.x, data.train.y, args.batch_size, args.hold, args.seed)
         start = time.perf_counter()
         if rule is None:
@@ -95,6 +104,8 @@ def rows(data: Split, args: argparse.Namespace) -> list[Scores]:
     by("e-prop, random feedback", fed(False))
     by("e-prop, learning feedback", fed(True))
     by("FPTT", None)
+    by("BPTT, liquid neurons", lambda net: ns.BPTT(), liquid=True)
+    by("FPTT, liquid neurons", None, liquid=True)
     return found
 
 

@@ -66,7 +66,7 @@ class Network(nn.Module):
         self.dt = _common_dt(nodes)
         self.edges = [_connect(edge, nodes, self.dt) for edge in given]
         _check_names(self.edges)
-        order, self._components = _order(list(nodes), self.edges)
+        order, self.components = _order(list(nodes), self.edges)
         self.nodes = nn.ModuleDict({name: nodes[name] for name in order})
         self.synapses = nn.ModuleDict({edge.name: nn.ModuleList(edge.synapses) for edge in self.edges})
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
@@ -76,7 +76,7 @@ class Network(nn.Module):
                 f"output must name a population of neurons, one of {[n for n in nodes if n not in self.inputs]}; "
                 f"got {self.output!r}."
             )
-        self._shapes = _shapes(self.nodes, self.edges, self._components)
+        self._shapes = _shapes(self.nodes, self.edges, self.components)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of the population `name`, without T and B."""
@@ -183,7 +183,7 @@ class Network(nn.Module):
             One for each name.
         """
         run = Run(self, self._inputs(x), state, self._wanted(names), through_time, recompute, traces)
-        for component in self._components:
+        for component in self.components:
             run.advance(component)
             run.release(component, {self.output, *names})
         return run.outputs[self.output], NetworkState(run.nodes, run.edges), {n: run.value(n) for n in names}

@@ -319,7 +319,7 @@ class Neuron(Population):
         sent : Sent
             The output with its bits.
         """
-        from neurosim.kernels import layer_operator
+        from neurosim.kernels import layer_operator, one_step
 
         self._check_names(names)
         like, state, _ = self._at_the_door(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
@@ -327,9 +327,11 @@ class Neuron(Population):
         per_neuron = self._coefficients(like)
         train = self._trains((x, weight, bias, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, tuple(names))
-        chunk = chunk if train and not names else 0
-        numbers = (forward, backward, chunk)
-        sent = layer_operator.run(key, x, weight, bias, state, per_neuron, *numbers, came, wanted)
+        parts = (key, x, weight, bias, state, per_neuron, forward, backward)
+        if one_step.serves(x, weight, bias, *state, *per_neuron):
+            sent = one_step.run(*parts)
+        else:
+            sent = layer_operator.run(*parts, chunk if train and not names else 0, came, wanted)
         return self.core.state_type(*sent.states), self._traces(key, names, sent.stored), sent
 
     def looped(

@@ -30,6 +30,9 @@ class Wired(Protocol):
     def initial_state(self, x: Mapping[str, Tensor]) -> NetworkState:
         """Return the state before the first step."""
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a population, without T and B."""
+
 
 class Run:
     """One call of a network: what is known so far."""
@@ -51,22 +54,11 @@ class Run:
         self.outputs: dict[str, Tensor] = dict(inputs)
         self.values: dict[str, list[Tensor]] = {}
         self.steps = next(iter(inputs.values())).shape[0]
-        fresh = net.initial_state(inputs)
-        start = fresh if state is None else state
-        if not isinstance(start, NetworkState):
-            raise InputError(
-                f"state must be the NetworkState that a network returned, or None; got {type(start).__name__}."
-            )
-        for kind, held, model in (("nodes", start.nodes, fresh.nodes), ("edges", start.edges, fresh.edges)):
-            if set(held) != set(model):
-                raise ShapeError(
-                    f"state.{kind} must hold {sorted(model)}; got {sorted(held)}. Was it made by another network?"
-                )
-        for name, buffer in fresh.edges.items():
-            if start.edges[name].shape != buffer.shape:
-                raise ShapeError(
-                    f"state.edges[{name!r}] must be {list(buffer.shape)}; got {list(start.edges[name].shape)}."
-                )
+        if state is None:
+            start = net.initial_state(inputs)
+        else:
+            _check_state(net, state, next(iter(inputs.values())).shape[1])
+            start = state
         if not through_time or recompute:
             _check_unmixed(net.edges, "BPTT() over the whole run")
         self.nodes = dict(start.nodes)
@@ -104,7 +96,9 @@ class Run:
             self._cycle(component, inner, drive)
 
     def release(self, component: tuple[str, ...], keep: set[str]) -> None:
-        """Let go of what no population will read any more."""
+        """Let go of what no population will read any more; a single step is too little to look after."""
+        if self.steps == 1:
+            return
         self.waiting.subtract(e.source for e in self.net.edges if e.target in component)
         for name in [n for n in self.outputs if self.waiting[n] <= 0 and n not in keep]:
             del self.outputs[name]
@@ -122,7 +116,9 @@ class Run:
         # Maps before the last one would keep their inputs whole.
         if self.steps == 0 or not last.takes_events(x) or (mixing and self._saves_memory):
             return False
-        x, came, wanted = edge.carry(before, self._arriving(edge), *self._known(edge), through_time=self.through_time)
+        x, (came, wanted) = self._arriving(edge), self._known(edge)
+        if before:
+            x, came, wanted = edge.carry(before, x, came, wanted, through_time=self.through_time)
         last.output_shape(tuple(x.shape[2:]))
         self.nodes[name], values, self.sent[name] = node.driven(
             x,
@@ -321,6 +317,25 @@ class Run:
     def _keep_values(self, name: str, values: Mapping[str, Tensor]) -> None:
         for variable, trace in values.items():
             self.values.setdefault(f"{name}.{variable}", []).append(trace)
+
+
+def _check_state(net: Wired, state: NetworkState, batch: int) -> None:
+    """Refuse what cannot be the state of a network with `batch` samples; its nodes look at their own part."""
+    if not isinstance(state, NetworkState):
+        raise InputError(
+            f"state must be the NetworkState that a network returned, or None; got {type(state).__name__}."
+        )
+    nodes = [name for name, node in net.nodes.items() if isinstance(node, Population)]
+    under_way = {edge.name: (edge.delay_steps + edge.memory, edge.source) for edge in net.edges}
+    lines = {name: (steps, batch, *net.shape(source)) for name, (steps, source) in under_way.items() if steps}
+    for kind, held, wanted in (("nodes", state.nodes, nodes), ("edges", state.edges, lines)):
+        if set(held) != set(wanted):
+            raise ShapeError(
+                f"state.{kind} must hold {sorted(wanted)}; got {sorted(held)}. Was it made by another network?"
+            )
+    for name, shape in lines.items():
+        if state.edges[name].shape != shape:
+            raise ShapeError(f"state.edges[{name!r}] must be {list(shape)}; got {list(state.edges[name].shape)}.")
 
 
 def _check_unmixed(edges: Sequence[Connection], instead: str) -> None:

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from neurosim.kernels import dense, elm_code
 from neurosim.kernels.availability import DTYPES, fused
-from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows, outer_machine, tile
+from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows, outer_machine
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.spikes import REAL
 from neurosim.kernels.straight import once, plain, transformed
+
+_FEW = 1 << 20  # multiplications up to which torch's own product is the faster one
 
 
 class Weights(NamedTuple):
@@ -21,13 +24,16 @@ class Weights(NamedTuple):
     Attributes
     ----------
     inward : Tensor [N, h, d]
-        Memory before the step to hidden units, with the decay in it.
+        Memory, once decayed, to hidden units.
     offset : Tensor [N, h]
     outward : Tensor [N, d, h]
-        Hidden units to the argument of the tanh.
+        Hidden units to the argument of the tanh, but for a factor.
     middle : Tensor [N, d]
     keep, gain : Tensor [N, d]
         Decay of the memory over a step, and what it takes of the tanh.
+    read : Tensor [N, o, d]
+        Memory after the step to outputs.
+    shift : Tensor [N, o]
     """
 
     inward: Tensor
@@ -36,6 +42,26 @@ class Weights(NamedTuple):
     middle: Tensor
     keep: Tensor
     gain: Tensor
+    read: Tensor
+    shift: Tensor
+
+
+class Result(NamedTuple):
+    """What a call returns.
+
+    Attributes
+    ----------
+    output : Tensor [T, B, N, o]
+        What is read out after each step.
+    last : Tensor [B, N, d']
+        The memory after the last step.
+    memory : Tensor [T, B, N, d']
+        The memory after each step, without gradient.
+    """
+
+    output: Tensor
+    last: Tensor
+    memory: Tensor
 
 
 def available(*tensors: Tensor) -> bool:
@@ -48,16 +74,19 @@ def available(*tensors: Tensor) -> bool:
 
 def filled(count: int, dtype: torch.dtype) -> int:
     """Return `count` filled up to whole vectors of the machine code."""
-    width = lanes(REAL[dtype])
-    return -(-count // width) * width
+    return elm_code.filled(count, lanes(REAL[dtype]))
 
 
-def memory(drive: Tensor, trace: Tensor, start: Tensor, weights: Weights, kappa: float, *, smooth: bool) -> Tensor:
-    r"""Return the memory after every step.
+def run(
+    drive: Tensor, trace: Tensor, start: Tensor, weights: Weights, kappa: float, bend: float, *, smooth: bool
+) -> Result:
+    r"""Return the outputs after every step, and the memory.
 
     .. math::
-        f_t = \kappa f_{t-1} + \mathrm{drive}_t, \quad
-        m_t = \mathrm{keep}\, m_{t-1} + \mathrm{gain} \tanh(W_{out}\, \phi(f_t + W_{in} m_{t-1} + b_1) + b_2)
+        f_t &= \kappa f_{t-1} + \mathrm{drive}_t \\
+        d_t &= \mathrm{keep}\, m_{t-1} \\
+        m_t &= d_t + \mathrm{gain} \tanh(s (W_{out}\, \phi(f_t + W_{in} d_t + b_1) + b_2)) \\
+        y_t &= W_y m_t + b_y
 
     Parameters
     ----------
@@ -72,33 +101,23 @@ def memory(drive: Tensor, trace: Tensor, start: Tensor, weights: Weights, kappa:
         Not filled up.
     kappa : float
         Decay of the trace over a step.
+    bend : float
+        s.
     smooth : bool
         Whether :math:`\phi` is SiLU (else ReLU).
 
-    Returns
-    -------
-    Tensor [T, B, N, d']
     """
     tensors = (drive, trace, start, *weights)
     kept = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    found: Tensor = _Memory.apply(kappa, smooth, kept, *tensors)
-    return found
+    return Result(*_Memory.apply((kappa, bend), smooth, kept, *tensors))
 
 
-def _sizes(drive: Tensor, start: Tensor, units: tuple[int, int], smooth: bool) -> Sizes:
+def _sizes(drive: Tensor, start: Tensor, units: tuple[int, int], outputs: int, smooth: bool) -> Sizes:
     _, batch, neurons, hidden = drive.shape
     share = max(batch * neurons // torch.get_num_threads(), 1)
     most = min(most_rows(), batch, share)
     groups = -(-batch // most)
-    return Sizes(REAL[drive.dtype], start.shape[-1], hidden, units, -(-batch // groups), smooth)
-
-
-def _panels(weight: Tensor, outer: int, sizes: Sizes) -> Tensor:
-    """Return ``weight`` [N, inner, ...], filled up to `outer` columns, as a product reads it: panel after panel."""
-    weight = pad(weight, (0, outer - weight.shape[2]))
-    width, whole = tile(sizes, outer)
-    first = weight[..., :whole].unflatten(2, (-1, width)).transpose(1, 2)
-    return torch.cat((first.flatten(1), weight[..., whole:].flatten(1)), dim=1)
+    return Sizes(REAL[drive.dtype], start.shape[-1], hidden, units, outputs, -(-batch // groups), smooth)
 
 
 def _units(drive: Tensor, sizes: Sizes) -> int:
@@ -107,60 +126,77 @@ def _units(drive: Tensor, sizes: Sizes) -> int:
 
 class _Memory(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kappa: float, smooth: bool, kept: bool, *given: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, numbers: tuple[float, float], smooth: bool, kept: bool, *given: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         drive, trace, start = (t.contiguous() for t in given[:3])
         weights = Weights(*given[3:])
-        sizes = _sizes(drive, start, (weights.inward.shape[2], weights.inward.shape[1]), smooth)
+        outputs, memories = weights.read.shape[1:]
+        sizes = _sizes(drive, start, (memories, weights.inward.shape[1]), outputs, smooth)
         steps, batch, neurons, h = drive.shape
-        d = sizes.memory
+        d, o = sizes.memory, filled(outputs, drive.dtype)
         held = steps if kept else 1
         values = shelf.empty((steps + 1, *start.shape), drive.dtype)
         values[0] = start
         hidden = shelf.empty((held, *drive.shape[1:]), drive.dtype)
         slope = shelf.empty(hidden.shape if smooth else (1,), drive.dtype)
         squashed = shelf.empty((held, *start.shape), drive.dtype)
-        into, out = _panels(weights.inward.mT, h, sizes), _panels(weights.outward.mT, d, sizes)
-        offset, middle = _full(weights.offset, h), _full(weights.middle, d)
-        keep, gain = _full(weights.keep, d), _full(weights.gain, d)
-        arrays = [drive, trace, values, into, offset, out, middle, keep, gain, hidden, slope, squashed]
-        forward_machine(sizes).shared(_units(drive, sizes), arrays, steps, batch, neurons, int(kept), kappa)
+        output = shelf.empty((steps, batch, neurons, outputs), drive.dtype)
+        into, out = _full(weights.inward.mT, h), _full(weights.outward.mT, d)
+        arrays = [drive, trace, values, into, _full(weights.offset, h), out, _full(weights.middle, d)]
+        arrays += [_full(weights.keep, d), _full(weights.gain, d)]
+        arrays += [_full(weights.read.mT, o), _full(weights.shift, o), hidden, slope, squashed, output]
+        forward_machine(sizes).shared(_units(drive, sizes), arrays, steps, batch, neurons, int(kept), *numbers)
         ctx.save_for_backward(values, hidden, slope, squashed, *weights)
-        ctx.kappa, ctx.sizes = kappa, sizes
-        return values[1:]
+        ctx.numbers, ctx.sizes = numbers, sizes
+        memory = values[1:]
+        ctx.mark_non_differentiable(memory)
+        ctx.set_materialize_grads(False)
+        return output, values[-1].clone(), memory
 
     @staticmethod
-    def backward(ctx: Any, g_memory: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g_output: Tensor | None, g_last: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            found = _gradients(ctx, g_memory)
+            found = _gradients(ctx, g_output, g_last)
         return None, None, None, *once(found)
 
 
-def _gradients(ctx: Any, g_memory: Tensor) -> list[Tensor]:
+def _gradients(ctx: Any, g_output: Tensor | None, g_last: Tensor | None) -> list[Tensor]:
     """Return the gradients of drive, trace, start and weights."""
     values, hidden, slope, squashed, *saved = ctx.saved_tensors
     weights, sizes = Weights(*saved), ctx.sizes
     memories, hiddens = sizes.units
-    g_memory = g_memory.contiguous()
-    steps, batch, neurons, d = g_memory.shape
+    steps, batch, neurons, d = squashed.shape
+    g_output = values.new_zeros((*squashed.shape[:3], sizes.outputs)) if g_output is None else g_output.contiguous()
+    g_last = torch.zeros_like(values[0]) if g_last is None else g_last.contiguous()
     g_drive, g_hidden = shelf.empty_like(hidden), shelf.empty_like(hidden)
     g_squashed = shelf.empty_like(squashed)
-    g_trace = torch.empty_like(hidden[0])
-    g_start, share_keep, share_gain = (torch.empty_like(squashed[0]) for _ in range(3))
-    into, out = _panels(weights.inward, d, sizes), _panels(weights.outward, sizes.hidden, sizes)
-    arrays = [g_memory, values, hidden, slope, squashed, into, out, _full(weights.keep, d), _full(weights.gain, d)]
-    arrays += [g_drive, g_hidden, g_squashed, g_trace, g_start, share_keep, share_gain]
-    backward_machine(sizes).shared(_units(g_drive, sizes), arrays, steps, batch, neurons, 1, ctx.kappa)
-    given = (g_drive, g_trace, g_start)
-    inward = _outer(g_hidden, values[:-1])[:, :hiddens, :memories]
+    g_trace, share_offset = (torch.empty_like(hidden[0]) for _ in range(2))
+    g_start, *others = (torch.empty_like(squashed[0]) for _ in range(4))
+    into, out = _full(weights.inward, d), _full(weights.outward, sizes.hidden)
+    arrays = [g_output, g_last, values, hidden, slope, squashed, into, out]
+    arrays += [_full(weights.keep, d), _full(weights.gain, d), _full(weights.read, d)]
+    arrays += [g_drive, g_hidden, g_squashed, g_trace, g_start, share_offset, *others]
+    backward_machine(sizes).shared(_units(g_drive, sizes), arrays, steps, batch, neurons, 1, *ctx.numbers)
+    inward = _outer(g_hidden, values[:-1])[:, :hiddens, :memories] * weights.keep[:, None]
     outward = _outer(g_squashed, hidden)[:, :memories, :hiddens]
-    offset, middle = g_hidden.sum((0, 1))[:, :hiddens], g_squashed.sum((0, 1))[:, :memories]
-    keep, gain = (share.sum(0)[..., :memories] for share in (share_keep, share_gain))
-    return [*given, *Weights(inward, offset, outward, middle, keep, gain)]
+    offset = share_offset.sum(0)[:, :hiddens]
+    middle, keep, gain = (share.sum(0)[:, :memories] for share in others)
+    read = _few_outer(g_output, values[1:])[..., :memories]
+    shift = g_output.sum((0, 1))
+    return [g_drive, g_trace, g_start, *Weights(inward, offset, outward, middle, keep, gain, read, shift)]
 
 
-def _full(row: Tensor, width: int) -> Tensor:
-    """Return ``row`` [N, n] filled up with zeros to `width`."""
-    return pad(row, (0, width - row.shape[1])).contiguous()
+def _full(rows: Tensor, width: int) -> Tensor:
+    """Return ``rows`` [..., n] filled up with zeros to `width`."""
+    return (rows if rows.shape[-1] == width else pad(rows, (0, width - rows.shape[-1]))).contiguous()
+
+
+def _few_outer(after: Tensor, before: Tensor) -> Tensor:
+    """Return what `_outer` does, for few or any number of values ``after`` [T, B, N, i]."""
+    if after.shape[2] == 1 and after.numel() * before.shape[3] > _FEW:
+        return dense.product(after.flatten(0, 2).T, before.flatten(0, 2))[None]
+    return torch.bmm(after.flatten(0, 1).permute(1, 2, 0), before.flatten(0, 1).transpose(0, 1))
 
 
 def _outer(after: Tensor, before: Tensor) -> Tensor:
@@ -170,6 +206,6 @@ def _outer(after: Tensor, before: Tensor) -> Tensor:
     found = after.new_zeros((neurons, left, right))
     units = neurons * (left // most_rows())
     outer_machine(REAL[after.dtype], left, right).shared(
-        units, [after, before, found], steps * batch, 1, neurons, 0, 0.0
+        units, [after, before, found], steps * batch, 1, neurons, 0, 0.0, 0.0
     )
     return found

@@ -30,6 +30,8 @@ class Sizes:
         Memory units and hidden units of a neuron filled up, each a multiple of `lanes`.
     units : tuple of int
         How many there are of each before they are filled up.
+    outputs : int
+        What is read out of the memory, not filled up.
     rows : int
         Samples of a unit.
     smooth : bool
@@ -40,6 +42,7 @@ class Sizes:
     memory: int
     hidden: int
     units: tuple[int, int]
+    outputs: int
     rows: int
     smooth: bool
 
@@ -52,6 +55,11 @@ class Sizes:
 def lanes(real: str) -> int:
     """Return how many numbers a cache line holds."""
     return LINE // (4 if real == "float" else 8)
+
+
+def filled(count: int, lanes: int) -> int:
+    """Return `count` filled up to whole vectors."""
+    return -(-count // lanes) * lanes
 
 
 @functools.cache
@@ -83,7 +91,7 @@ class _Loop:
         self.arrays = {name: code.pointer(name) for name in arrays}
         names = ("first", "last", "steps", "batch", "neurons", "kept")
         self.first, self.last, self.steps, self.batch, self.neurons, self.kept = map(code.number, names)
-        self.kappa = code.uniform("kappa")
+        self.kappa, self.bend = code.uniform("kappa"), code.uniform("bend")
 
     def begin(self, unit: str) -> None:
         """Work out which samples of which neuron a unit has; the last unit of a neuron may overlap the one before."""
@@ -132,26 +140,29 @@ class _Loop:
         outer: int,
         start: Callable[[int, str], str],
         done: Callable[[int, str, str], None],
+        *,
+        in_room: bool = False,
     ) -> None:
-        """Multiply the unit's values [rows, inner] from `source` on with `weights` [inner, outer] in panels.
+        """Multiply the unit's values [rows, inner] from `source` on, an array or a room, with `weights` [inner, outer].
 
         `inner` says how many there are, and how many when filled up. `start` gives what a sum of a sample and a column
         starts with, `done` is called with the sum.
         """
         code, rows, step = self.code, self.sizes.rows, self.sizes.lanes
         width, whole = tile(self.sizes, outer)
-        sources = [code.at(source, self.row(str(r), inner[1])) for r in range(rows)]
+        starts = [str(r * inner[1]) if in_room else self.row(str(r), inner[1]) for r in range(rows)]
+        sources = [code.at(source, begin) for begin in starts]
         for begin, end, size in ((0, whole, width), (whole, outer, outer - whole)):
             if not size:
                 continue
             with code.loop(str(begin), str(end), str(size)) as first:
-                panel = code.at(weights, code.whole("mul", first, str(inner[0])))
+                panel = code.at(weights, first)
                 columns = [code.whole("add", first, str(c)) for c in range(0, size, step)]
                 totals = {(r, c): code.variable() for r in range(rows) for c in range(len(columns))}
                 for (r, c), total in totals.items():
                     code.set(total, start(r, columns[c]))
                 with code.loop("0", str(inner[0])) as k:
-                    line = code.at(panel, code.whole("mul", k, str(size)))
+                    line = code.at(panel, code.whole("mul", k, str(outer)))
                     values = [code.load(line, str(c)) for c in range(0, size, step)]
                     for r in range(rows):
                         x = code.splat(code.read(self.sizes.real, sources[r], k))
@@ -166,20 +177,23 @@ def forward_code(sizes: Sizes) -> Assembly:
 
     Arguments: drive [T, B, N, h], trace before the first step [B, N, h], memory [T + 1, B, N, d] of which the first
     step is given; matrix into the hidden units [N, d, h] and their offset [N, h]; matrix out of them [N, h, d] and its
-    offset [N, d], both matrices without filler rows and in the panels of `tile`; what the memory keeps and gains
-    [N, d]; hidden units [T, B, N, h], their slope (if smooth) and the tanh [T, B, N, d], of one step where `kept` is 0;
-    units, steps, batch, neurons, kept; the trace's decay.
+    offset [N, d]; what the memory keeps and gains [N, d]; matrix to the outputs [N, d, o filled up] and its offset
+    [N, o filled up], all matrices without filler rows; hidden units [T, B, N, h], their slope (if smooth) and the tanh
+    [T, B, N, d], of one step where `kept` is 0; outputs [T, B, N, o]; units, steps, batch, neurons, kept; the trace's
+    decay, the factor inside the tanh.
     """
-    names = ("drive", "trace", "memory", "inward", "offset", "outward", "middle", "keep", "gain", "hidden", "slope")
-    loop = _Loop(sizes, (*names, "squashed"))
-    code, h, d = loop.code, sizes.hidden, sizes.memory
+    names = ("drive", "trace", "memory", "inward", "offset", "outward", "middle", "keep", "gain", "read", "shift")
+    loop = _Loop(sizes, (*names, "hidden", "slope", "squashed", "output"))
+    code, h, d, o = loop.code, sizes.hidden, sizes.memory, sizes.outputs
+    wide = filled(o, sizes.lanes)
     memories, hiddens = (sizes.units[0], d), (sizes.units[1], h)
-    trace = loop.room(h)
+    trace, held = loop.room(h), loop.room(d)
     with code.loop(loop.first, loop.last) as unit:
         loop.begin(unit)
         inward, offset = loop.own("inward", memories[0] * h), loop.own("offset", h)
         outward, middle = loop.own("outward", hiddens[0] * d), loop.own("middle", d)
         keep, gain = loop.own("keep", d), loop.own("gain", d)
+        read, shift = loop.own("read", memories[0] * wide), loop.own("shift", wide)
         given = loop.plane("trace", h)
         loop.each(h, lambda r, at, c: code.store(code.load(given, at), trace, loop.in_room(r, h, c)))
         with code.loop("0", loop.steps) as t:
@@ -188,6 +202,12 @@ def forward_code(sizes: Sizes) -> Assembly:
             after = loop.plane("memory", d, code.whole("add", t, "1"))
             hidden, squashed = loop.plane("hidden", h, then), loop.plane("squashed", d, then)
             slope = loop.plane("slope", h, then) if sizes.smooth else ""
+
+            def decay(r: str, at: str, column: str, before: str = before) -> None:
+                left = code.fresh(f"fmul {code.lane} {code.load(keep, column)}, {code.load(before, at)}")
+                code.store(left, held, loop.in_room(r, d, column))
+
+            loop.each(d, decay)
 
             def current(r: int, column: str, drive: str = drive) -> str:
                 place = loop.in_room(str(r), h, column)
@@ -202,7 +222,7 @@ def forward_code(sizes: Sizes) -> Assembly:
                     total = code.fresh(code.operation("max", [total, code.literal(0.0)]))
                 code.store(total, hidden, here)
 
-            loop.product(before, inward, memories, h, current, activate)
+            loop.product(held, inward, memories, h, current, activate, in_room=True)
             if sizes.smooth:
 
                 def silu(_: str, at: str, column: str, hidden: str = hidden, slope: str = slope) -> None:
@@ -227,33 +247,40 @@ def forward_code(sizes: Sizes) -> Assembly:
                 ),
             )
 
-            def remember(
-                _: str, at: str, column: str, squashed: str = squashed, before: str = before, after: str = after
-            ) -> None:
-                change = tanh(code, code.load(squashed, at))
+            def remember(r: str, at: str, column: str, squashed: str = squashed, after: str = after) -> None:
+                change = tanh(code, code.fresh(f"fmul {code.lane} {loop.bend}, {code.load(squashed, at)}"))
                 code.store(change, squashed, at)
-                kept = code.fresh(f"fmul {code.lane} {code.load(keep, column)}, {code.load(before, at)}")
-                code.store(code.multiply_add(code.load(gain, column), change, kept), after, at)
+                left = code.load(held, loop.in_room(r, d, column))
+                code.store(code.multiply_add(code.load(gain, column), change, left), after, at)
 
             loop.each(d, remember)
+            output = loop.plane("output", o, t)
+
+            def tell(r: int, column: str, total: str, output: str = output) -> None:
+                mask = None if wide == o else code.first_lanes(code.whole("sub", str(o), column))
+                code.store(total, output, code.whole("add", loop.row(str(r), o), column), mask)
+
+            loop.product(after, read, memories, wide, lambda _, column: code.load(shift, column), tell)
     return code
 
 
 def backward_code(sizes: Sizes) -> Assembly:
     """Return the backward kernel.
 
-    Arguments: gradient of the memory after each step [T, B, N, d]; memory [T + 1, B, N, d]; hidden units, slope (if
-    smooth), tanh as the forward kernel left them; matrix into the hidden units [N, h, d] and out of them [N, d, h], as
-    there; what the memory keeps and gains [N, d]; then the results: gradients of the drive and of the hidden units'
-    sums [T, B, N, h], of the tanh's argument [T, B, N, d], of trace [B, N, h] and memory [B, N, d] before the first
-    step, shares in those of keep and gain [B, N, d]; units, steps, batch, neurons, kept (1); the trace's decay.
+    Arguments: gradients of the outputs [T, B, N, o] and of the last memory [B, N, d]; memory [T + 1, B, N, d]; hidden
+    units, slope (if smooth), tanh as the forward kernel left them; matrix into the hidden units [N, h, d] and out of
+    them [N, d, h], as there; what the memory keeps and gains [N, d]; matrix to the outputs [N, o, d]; then the results:
+    gradients of the drive and of the hidden units' sums [T, B, N, h], of the tanh's argument [T, B, N, d], of trace
+    [B, N, h] and memory [B, N, d] before the first step, shares in those of offset [B, N, h], middle, keep and gain
+    [B, N, d]; units, steps, batch, neurons, kept (1); the trace's decay, the factor inside the tanh.
     """
-    given = ("g_memory", "memory", "hidden", "slope", "squashed", "inward", "outward", "keep", "gain")
-    results = ("g_drive", "g_hidden", "g_squashed", "g_trace", "g_before", "share_keep", "share_gain")
-    loop = _Loop(sizes, (*given, *results))
-    code, h, d = loop.code, sizes.hidden, sizes.memory
+    given = ("g_output", "g_last", "memory", "hidden", "slope", "squashed", "inward", "outward", "keep", "gain", "read")
+    shares = ("share_offset", "share_middle", "share_keep", "share_gain")
+    loop = _Loop(sizes, (*given, "g_drive", "g_hidden", "g_squashed", "g_trace", "g_before", *shares))
+    code, h, d, o = loop.code, sizes.hidden, sizes.memory, sizes.outputs
     memories, hiddens = (sizes.units[0], d), (sizes.units[1], h)
-    trace, memory, kept, gained = loop.room(h), loop.room(d), loop.room(d), loop.room(d)
+    trace, offset = loop.room(h), loop.room(h)
+    memory, middle, kept, gained = loop.room(d), loop.room(d), loop.room(d), loop.room(d)
     zero, one = code.literal(0.0), code.literal(1.0)
 
     def clear(room: str, width: int) -> None:
@@ -271,36 +298,45 @@ def backward_code(sizes: Sizes) -> Assembly:
     with code.loop(loop.first, loop.last) as unit:
         loop.begin(unit)
         inward, outward = loop.own("inward", hiddens[0] * d), loop.own("outward", memories[0] * h)
-        keep, gain = loop.own("keep", d), loop.own("gain", d)
-        clear(trace, h)
-        for room in (memory, kept, gained):
+        keep, gain, read = loop.own("keep", d), loop.own("gain", d), loop.own("read", o * d)
+        for room in (trace, offset):
+            clear(room, h)
+        for room in (middle, kept, gained):
             clear(room, d)
+        last = loop.plane("g_last", d)
+        loop.each(d, lambda r, at, column: code.store(code.load(last, at), memory, loop.in_room(r, d, column)))
         with code.backwards("0", loop.steps) as t:
-            g_memory, before = loop.plane("g_memory", d, t), loop.plane("memory", d, t)
+            g_output, before = loop.plane("g_output", o, t), loop.plane("memory", d, t)
             squashed, hidden = loop.plane("squashed", d, t), loop.plane("hidden", h, t)
             slope = loop.plane("slope", h, t) if sizes.smooth else ""
             g_drive, g_hidden = loop.plane("g_drive", h, t), loop.plane("g_hidden", h, t)
             g_squashed = loop.plane("g_squashed", d, t)
 
+            def come(r: int, column: str) -> str:
+                return code.load(memory, loop.in_room(str(r), d, column))
+
+            def hold(r: int, column: str, total: str) -> None:
+                code.store(total, memory, loop.in_room(str(r), d, column))
+
+            loop.product(g_output, read, (o, o), d, come, hold)
+
             def forget(
                 r: str,
                 at: str,
                 column: str,
-                g_memory: str = g_memory,
-                before: str = before,
                 squashed: str = squashed,
                 g_squashed: str = g_squashed,
             ) -> None:
                 place = loop.in_room(r, d, column)
-                g = code.add(code.load(memory, place), code.load(g_memory, at))
-                change = code.load(squashed, at)
-                code.store(g, memory, place)
-                code.store(code.multiply_add(g, code.load(before, at), code.load(kept, place)), kept, place)
+                g, change = code.load(memory, place), code.load(squashed, at)
                 code.store(code.multiply_add(g, change, code.load(gained, place)), gained, place)
                 square = code.fresh(f"fmul {code.lane} {change}, {change}")
                 flat = code.fresh(f"fsub {code.lane} {one}, {square}")
-                scaled = code.fresh(f"fmul {code.lane} {g}, {code.load(gain, column)}")
-                code.store(code.fresh(f"fmul {code.lane} {scaled}, {flat}"), g_squashed, at)
+                bent = code.fresh(f"fmul {code.lane} {loop.bend}, {code.load(gain, column)}")
+                scaled = code.fresh(f"fmul {code.lane} {g}, {bent}")
+                inner = code.fresh(f"fmul {code.lane} {scaled}, {flat}")
+                code.store(code.add(inner, code.load(middle, place)), middle, place)
+                code.store(inner, g_squashed, at)
 
             loop.each(d, forget)
 
@@ -321,26 +357,24 @@ def backward_code(sizes: Sizes) -> Assembly:
                     on = code.fresh(code.compare("gt", code.load(hidden, here), zero))
                     g = code.fresh(code.choice(on, total, zero))
                 code.store(g, g_hidden, here)
-                come = code.multiply_add(loop.kappa, code.load(trace, place), g)
-                code.store(come, trace, place)
-                code.store(come, g_drive, here)
+                code.store(code.add(g, code.load(offset, place)), offset, place)
+                traced = code.multiply_add(loop.kappa, code.load(trace, place), g)
+                code.store(traced, trace, place)
+                code.store(traced, g_drive, here)
 
             loop.product(g_squashed, outward, memories, h, lambda *_: zero, activated)
 
-            def held(r: int, column: str) -> str:
-                value = code.load(memory, loop.in_room(str(r), d, column))
-                return code.fresh(f"fmul {code.lane} {code.load(keep, column)}, {value}")
+            def decayed(r: int, column: str, total: str, before: str = before) -> None:
+                place = loop.in_room(str(r), d, column)
+                here = code.load(before, code.whole("add", loop.row(str(r), d), column))
+                code.store(code.multiply_add(total, here, code.load(kept, place)), kept, place)
+                code.store(code.fresh(f"fmul {code.lane} {code.load(keep, column)}, {total}"), memory, place)
 
-            loop.product(
-                g_hidden,
-                inward,
-                hiddens,
-                d,
-                held,
-                lambda r, column, total: code.store(total, memory, loop.in_room(str(r), d, column)),
-            )
+            loop.product(g_hidden, inward, hiddens, d, come, decayed)
         give(trace, "g_trace", h, loop.kappa)
         give(memory, "g_before", d)
+        give(offset, "share_offset", h)
+        give(middle, "share_middle", d)
         give(kept, "share_keep", d)
         give(gained, "share_gain", d)
     return code
@@ -353,7 +387,7 @@ def outer_code(real: str, left: int, right: int) -> Assembly:
     neuron, all of y), rows R, 1, neurons, 0; a number without use. Sums of `_DEEP` rows are added up apart, which keeps
     them in a cache, and exact.
     """
-    sizes = Sizes(real, right, left, (right, left), most_rows(), False)
+    sizes = Sizes(real, right, left, (right, left), 1, most_rows(), False)
     loop = _Loop(sizes, ("x", "y", "result"))
     code, rows, step = loop.code, sizes.rows, sizes.lanes
     width, whole = tile(sizes, right)

@@ -1,7 +1,8 @@
 """Memory for large results on the CPU: asked of the system once, on large pages, and lent out again when free.
 
 A fresh array of megabytes costs more than the kernel that fills it: the system clears and hands over every page of
-4 KiB in turn, and takes them back as soon as the tensor dies. Here the memory waits for the next call instead.
+4 KiB in turn, and takes them back as soon as the tensor dies; smaller ones it takes back in heaps, every few calls.
+Here the memory waits for the next call instead.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LARGE = 1 << 20  # bytes; smaller results stay with torch's own allocator, which is quick at those
+LARGE = 1 << 17  # bytes; smaller results stay with torch's own allocator, which is quick at those
 PAGE = 2 << 20  # bytes of a large page
+_STEP = 1 << 16  # bytes to which what is smaller than such a page is rounded
 IDLE = 256 << 20  # bytes that may wait
 
 
@@ -54,7 +56,8 @@ class Shelf:
         length = count * dtype.itemsize
         if length < LARGE:
             return torch.empty(shape, dtype=dtype)
-        size = -(-length // PAGE) * PAGE
+        unit = PAGE if length >= PAGE else _STEP
+        size = -(-length // unit) * unit
         try:
             block = self._waiting[size].pop()
         except LookupError:
@@ -62,7 +65,7 @@ class Shelf:
         # torch holds on to the view, and to nothing else, for as long as any tensor uses the memory.
         lent = memoryview(block)
         weakref.finalize(lent, self._take_back, size, block).atexit = False
-        start = -torch.frombuffer(block, dtype=torch.uint8).data_ptr() % PAGE
+        start = -torch.frombuffer(block, dtype=torch.uint8).data_ptr() % PAGE if size >= PAGE else 0
         return torch.frombuffer(lent, dtype=dtype, count=count, offset=start).view(tuple(shape))
 
     def empty_like(self, model: Tensor) -> Tensor:
@@ -82,17 +85,19 @@ class Shelf:
 
 
 def _block(size: int) -> mmap.mmap:
-    """Return memory that holds `size` bytes from the first boundary of a large page on."""
+    """Return memory that holds `size` bytes, if they fill large pages from the first boundary of one on."""
+    is_large = size >= PAGE
+    length = size + PAGE * is_large
     try:
         if sys.platform == "win32":
-            return mmap.mmap(-1, size + PAGE)
+            return mmap.mmap(-1, length)
         # Private: after a fork each process has its own.
-        block = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        block = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(
             f"no memory for a result of {size / 1e6:.0f} MB: {error}. Run fewer steps or samples at once."
         ) from error
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if is_large and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system without large pages
             block.madvise(mmap.MADV_HUGEPAGE)
     return block

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.kernels.assembly import Assembly
+from neurosim.kernels.availability import fused
 from neurosim.kernels.machine import Machine, has_wide_vectors
 from neurosim.kernels.memory import shelf
 
@@ -72,6 +73,15 @@ def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
     index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
     _listing(has_wide_vectors()).shared(rows, (bits, starts, index), width, grain=grain)
     return starts, index
+
+
+def positions(x: Tensor) -> Tensor:
+    """Return where ``x`` [T, B, ...] is not zero: places in the flat array, ascending, int64."""
+    if x.device.type != "cpu" or x.dtype not in REAL or not fused(x.device):
+        return x.flatten().nonzero().squeeze(1)
+    rows = x.contiguous().flatten(0, 1).flatten(1)
+    starts, index = events(pack(rows).bits)
+    return torch.repeat_interleave(torch.arange(len(rows)) * rows.shape[1], starts.diff()) + index
 
 
 def count(bits: Tensor) -> int:

@@ -222,32 +222,36 @@ class DECOLLE(Rule):
         """Run each step from the traces before the weights, as the authors do, without a call of the network."""
         inner, share = net.net, 1.0 / (len(x) - self.burn_in)
         layers = [_Layer(inner, name, x) for name in inner.populations()]
-        total, outputs = torch.zeros((), device=x.device), []
+        last = [each.name for each in layers].index(inner.output)
+        values: list[Tensor] = []
+        outputs: list[Tensor] = []
+        # The mean over layers that a mean over steps is of their outputs stacked, and what is wanted is their sum.
+        share *= len(layers)
         for t, step in enumerate(x):
             learns, sent = t >= self.burn_in, {inner.inputs[0]: step}
-            values, found = [], []
-            with torch.set_grad_enabled(learns):
+            with torch.no_grad():
                 for each in layers:
-                    u, z, surrogate = each.step(sent, wants_spikes=net.variant == "spikes")
-                    sent[each.name] = z
-                    y = net.read(each.name, u, surrogate, lead=1).unsqueeze(0)
-                    if each.name == inner.output:
-                        outputs.append(y.detach())
-                    if learns:
-                        values.append(loss(y, target))
-                        found.append(values[-1].detach())
-                        if self.regularisation:
-                            values.append(self._penalty(u))
-            for each in layers:
-                each.send(sent)
-            if learns:
-                backward(functools.reduce(torch.add, values) * share)
+                    sent[each.name] = each.step(sent, learns=learns)
+                for each in layers:
+                    each.send(sent)
+            with torch.set_grad_enabled(learns):
+                seen = [each.surrogate() if net.variant == "spikes" else each.u for each in layers]
+                read = [net.read(each.name, value, value, lead=1) for each, value in zip(layers, seen, strict=True)]
+                outputs.append(read[last].detach())
+                if not learns:
+                    continue
+                value = loss(torch.stack(read), target)
+                values.append(value.detach())
+                if self.regularisation:
+                    penalties = [self._penalty(each.u) for each in layers]
+                    value = value + functools.reduce(torch.add, penalties) / len(layers)
+                backward(value * share)
+            with torch.no_grad():
                 for each in layers:
                     each.learn()
-                total = total + functools.reduce(torch.add, found) * share
-                if self.update is not None:
-                    self.update()
-        return total, torch.cat(outputs)
+            if self.update is not None:
+                self.update()
+        return torch.stack(values).sum() * share, torch.stack(outputs)
 
     def _local(
         self,
@@ -309,6 +313,8 @@ class _Filtered:
             self.q, self.p = torch.zeros_like(s), torch.zeros_like(s)
         self.p.lerp_(self.q, 1.0 - slow)
         self.q.lerp_(s, 1.0 - fast)
+        if not self.biased:
+            return self.p
         one_q, one_p = self.ones
         self.ones = [1.0 + fast * (one_q - 1.0), one_q + slow * (one_p - one_q)]
         return self.p
@@ -337,10 +343,7 @@ class _Filtered:
         assert isinstance(self.plain, Linear) and self.p is not None
         weight, bias = self.plain.weight, self.plain.bias
         if weight.requires_grad:
-            if weight.grad is None:
-                weight.grad = g.T @ self.p
-            else:
-                weight.grad.addmm_(g.T, self.p)
+            weight.grad = g.T @ self.p if weight.grad is None else weight.grad.addmm_(g.T, self.p)
         if bias is not None and bias.requires_grad:
             accumulate(bias, self.ones[1] * g.sum(0))
 
@@ -369,27 +372,27 @@ class _Layer:
         }
         self.ref = like.new_zeros((batch, *net.shape(name)))
 
-    def step(self, sent: dict[str, Tensor], *, wants_spikes: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return membrane, spikes, and spikes with the surrogate's gradient where they are wanted."""
-        learns = torch.is_grad_enabled()
+    def step(self, sent: dict[str, Tensor], *, learns: bool) -> Tensor:
+        """Take a step, to be called without gradients; return the spikes, and keep the membrane as `u`."""
         u = self.ref
         with torch.set_grad_enabled(learns and not self.is_plain):
             for edge, trace in zip(self.edges, self.filters, strict=True):
                 trace.step(self.under_way[edge.name].popleft() if edge.delay_steps else sent[edge.source])
                 u = trace.onto(u)
-        if self.is_plain and learns:
-            self.u = u.requires_grad_()
-        with torch.no_grad():
-            z = (u > self.threshold).to(u)
-            # A sum keeps nothing of its parts for the way back: the trace may change in place.
-            self.ref.mul_(self.decay)
-            if isinstance(self.drop, Tensor):
-                self.ref.sub_(z * self.drop)
-            else:
-                self.ref.sub_(z, alpha=self.drop)
-        return u, z, self.spike(u - self.threshold) if wants_spikes else z
+        self.u = u.requires_grad_() if self.is_plain and learns else u
+        z = (u > self.threshold).to(u)
+        # A sum keeps nothing of its parts for the way back: the trace may change in place.
+        self.ref.mul_(self.decay)
+        if isinstance(self.drop, Tensor):
+            self.ref.sub_(z * self.drop)
+        else:
+            self.ref.sub_(z, alpha=self.drop)
+        return z
 
-    @torch.no_grad()
+    def surrogate(self) -> Tensor:
+        """Return the spikes of the step with the surrogate's gradient."""
+        return self.spike(self.u - self.threshold)
+
     def learn(self) -> None:
         """Hand the gradient of the membrane on to the weights, where no graph has done so."""
         if not self.is_plain or self.u.grad is None:

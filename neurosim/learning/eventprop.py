@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.errors import InputError
 from neurosim.graph import Connection, NetworkState
+from neurosim.kernels.spikes import positions
 from neurosim.learning.eligibility import accumulate, linear, whole
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules import Backward, Forward, Rule, check_number, check_steps
@@ -128,7 +130,7 @@ class Tape:
 
     def keep(self, name: str, start: int, z: Tensor, j: Tensor) -> None:
         """Take the spikes of a chunk [t, B, N] that begins at `start`, and the currents at them."""
-        places = z.flatten().nonzero().squeeze(1)
+        places = positions(z)
         self.held[name].append((start, places, j.flatten()[places], z.shape))
 
     def chunk(self, name: str, start: int, stop: int, size: int) -> tuple[Tensor, Tensor]:
@@ -138,10 +140,11 @@ class Tape:
         for first, places, values, shape in self.held[name]:
             if first < stop and first + shape[0] > start:
                 each = shape[1] * shape[2]
+                # The places ascend: those inside stand together.
                 moved = places + (first - start) * each
-                inside = (moved >= 0) & (moved < z.numel())
-                z.view(-1)[moved[inside]] = 1.0
-                current.view(-1)[moved[inside]] = values[inside]
+                low, high = torch.searchsorted(moved, moved.new_tensor([0, z.numel()])).tolist()
+                z.view(-1).index_fill_(0, moved[low:high], 1.0)
+                current.view(-1).index_copy_(0, moved[low:high], values[low:high])
         return z, current
 
     def counts(self, name: str, size: int) -> Tensor:
@@ -157,68 +160,114 @@ class Tape:
         return sum(t.nbytes for parts in self.held.values() for _, *tensors, _ in parts for t in tensors)
 
 
+class _Plan(NamedTuple):
+    """What a population does with mu_v in a chunk, where alpha is the membrane's decay.
+
+    Attributes
+    ----------
+    share : Tensor [t, B, N]
+        What is added to it; `shares` are its steps.
+    factors, couplings : sequence of Tensor [B, N]
+        What it is multiplied by, and what the worth of a spike to the populations of its own cycle is.
+    inner : list of tuple
+        Target, delay and weight of each edge to these.
+    """
+
+    share: Tensor
+    shares: Sequence[Tensor]
+    factors: Sequence[Tensor]
+    couplings: Sequence[Tensor]
+    inner: list[tuple[str, int, Tensor]]
+
+
 class _Back:
-    """The way back through a run."""
+    r"""The way back through a run: chunk by chunk, in each from the populations that are read to those before them.
+
+    What happens at a step is linear in :math:`\mu_v`: a population that reaches none of its own senders has its
+    factors and shares worked out for all steps of a chunk at once.
+    """
 
     def __init__(self, rule: EventProp, net: Network, x: Tensor, tape: Tape, g_y: Tensor) -> None:
         self.rule, self.net, self.x, self.tape, self.g_y = rule, net, x, tape, g_y
-        self.names = list(reversed(net.populations()))
-        self.names.sort(key=lambda name: name != net.output)
-        self.size = {name: net.shape(name)[0] for name in self.names}
-        self.numbers = {name: _numbers(net.neurons()[name]) for name in self.names}
-        fresh = {name: x.new_zeros((x.shape[1], self.size[name])) for name in self.names}
+        names = list(net.populations())
+        self.size = {name: net.shape(name)[0] for name in names}
+        self.numbers = {name: _numbers(net.neurons()[name]) for name in names}
+        fresh = {name: x.new_zeros((x.shape[1], self.size[name])) for name in names}
         self.mu_v, self.mu_j = dict(fresh), dict(fresh)
-        place = {name: n for n, name in enumerate(self.names)}
-        # Populations that come later in the list have not been gone through when a step's turn comes to one before.
-        self.leaving = {
-            name: [
-                (e.target, e.delay_steps - (place[e.target] >= place[name]), linear("EventProp", e).weight)
-                for e in net.edges
-                if e.source == name
-            ]
-            for name in self.names
-        }
-        reach = max((edge.delay_steps for edge in net.edges), default=0)
-        # What a later arrival of a unit weight is worth, of the last steps gone through, the earliest first.
-        self.later = {name: deque([value] * (reach + 1), reach + 1) for name, value in fresh.items()}
+        self.reach = max((edge.delay_steps for edge in net.edges), default=0)
+        # What an arrival of a unit weight is worth at the steps of a chunk, and at the first `reach` after it.
+        self.worth = {name: value.expand(self.reach, *value.shape) for name, value in fresh.items()}
         self.gradient: dict[str, Tensor] = {}
         self.bias: dict[str, Tensor] = {}
-        hidden = [name for name in self.names if name != net.output]
+        hidden = [name for name in names if name != net.output]
         self.counts = {name: tape.counts(name, self.size[name]) for name in hidden} if rule.rate_weight else {}
 
     def through(self, start: int, stop: int) -> None:
         """Go back over the steps from `stop` to `start`."""
-        fired = {n: self.tape.chunk(n, start, stop, self.size[n]) for n in self.names if n != self.net.output}
-        found = {n: self.x.new_empty((stop - start, self.x.shape[1], size)) for n, size in self.size.items()}
-        for t in range(stop - start - 1, -1, -1):
-            for name in self.names:
-                at_spike = None
-                if name in fired:
-                    at_spike = (fired[name][0][t], fired[name][1][t])
-                self._step(name, at_spike, self.g_y[start + t])
-                found[name][t] = self.mu_j[name]
+        hidden = [name for name in self.size if name != self.net.output]
+        fired = {name: self.tape.chunk(name, start, stop, self.size[name]) for name in hidden}
+        found: dict[str, Tensor] = {}
+        for component in reversed(self.net.components):
+            names = [name for name in reversed(component) if name in self.size]
+            if names:
+                found.update(self._component(names, fired, start, stop))
         for edge in self.net.edges:
             # Without a delay what arrived is what was just gone through.
             sent = None if edge.delay_steps or edge.source not in fired else fired[edge.source][0]
             self._count(edge, found[edge.target], start, stop, sent)
 
-    def _step(self, name: str, at_spike: tuple[Tensor, Tensor] | None, g_y: Tensor) -> None:
-        alpha_mem, alpha_syn, tau_mem, tau_syn, r, v_th, v_reset = self.numbers[name]
-        mu = alpha_mem * self.mu_v[name]
-        if at_spike is None:
-            mu = mu + g_y
-        else:
-            z, j = at_spike
-            worth: Tensor | float = 0.0
-            for target, ago, weight in self.leaving[name]:
-                worth = worth + self.later[target][ago] @ weight
-            jump = ((v_th - v_reset) * mu - tau_mem * worth) / (r * j - v_th).clamp_min(self.rule.floor)
-            if name in self.counts:
-                jump = jump + self.rule.rate_weight * (self.counts[name] - self.rule.spikes)
-            mu = mu + z * jump
-        mu_j = alpha_syn * self.mu_j[name] + (1.0 - alpha_mem) * r * mu
-        self.mu_v[name], self.mu_j[name] = mu, mu_j
-        self.later[name].appendleft(mu_j / tau_syn - (r / tau_mem) * mu)
+    def _component(
+        self, names: list[str], fired: dict[str, tuple[Tensor, Tensor]], start: int, stop: int
+    ) -> dict[str, Tensor]:
+        """Go back through the populations of a cycle, or through one alone; return mu_j of each [t, B, N]."""
+        plans = {name: self._plan(name, names, fired.get(name), start, stop) for name in names}
+        mu_v = {name: torch.empty_like(plan.share) for name, plan in plans.items()}
+        mu_j = {name: torch.empty_like(plan.share) for name, plan in plans.items()}
+        worth = {name: [*torch.empty_like(plan.share), *self.worth[name]] for name, plan in plans.items()}
+        for t in range(stop - start - 1, -1, -1):
+            for name, plan in plans.items():
+                alpha_mem, alpha_syn, tau_mem, tau_syn, r, *_ = self.numbers[name]
+                share = plan.shares[t]
+                for target, ago, weight in plan.inner:
+                    share = torch.addcmul(share, plan.couplings[t], worth[target][t + ago] @ weight)
+                now = torch.addcmul(share, plan.factors[t], self.mu_v[name], out=mu_v[name][t])
+                held = torch.mul(self.mu_j[name], alpha_syn, out=mu_j[name][t])
+                held.add_(now, alpha=(1.0 - alpha_mem) * r)
+                self.mu_v[name], self.mu_j[name] = now, held
+                if plan.inner:
+                    torch.sub(held / tau_syn, now, alpha=r / tau_mem, out=worth[name][t])
+        for name in names:
+            _, _, tau_mem, tau_syn, r, *_ = self.numbers[name]
+            chunk = torch.sub(mu_j[name] / tau_syn, mu_v[name], alpha=r / tau_mem)
+            self.worth[name] = torch.cat((chunk, self.worth[name][: self.reach]))
+        return mu_j
+
+    def _plan(
+        self, name: str, component: list[str], fired: tuple[Tensor, Tensor] | None, start: int, stop: int
+    ) -> _Plan:
+        """Work out what a population does with mu_v at each step of a chunk."""
+        alpha_mem, _, tau_mem, _, r, v_th, v_reset = self.numbers[name]
+        if fired is None:
+            share = self.g_y[start:stop]
+            factor = share.new_tensor(alpha_mem)
+            return _Plan(share, share.unbind(), [factor] * len(share), [], [])
+        z, j = fired
+        # A spike times the inverse of its slope, and 0 where there is none.
+        slope = z / (r * j - v_th).clamp_min(self.rule.floor)
+        coupling, factor = slope * -tau_mem, (slope * (v_th - v_reset)).add_(1.0).mul_(alpha_mem)
+        share = torch.zeros_like(z)
+        inner: list[tuple[str, int, Tensor]] = []
+        for edge in (edge for edge in self.net.edges if edge.source == name):
+            weight = linear("EventProp", edge).weight
+            if edge.target in component:
+                inner.append((edge.target, edge.delay_steps, weight))
+            else:
+                arrived = self.worth[edge.target][edge.delay_steps : edge.delay_steps + len(z)]
+                share.add_(arrived @ weight)
+        share.mul_(coupling)
+        if name in self.counts:
+            share.add_(z * (self.counts[name] - self.rule.spikes), alpha=self.rule.rate_weight)
+        return _Plan(share, share.unbind(), factor.unbind(), coupling.unbind(), inner)
 
     def _count(self, edge: Connection, mu_j: Tensor, start: int, stop: int, sent: Tensor | None) -> None:
         first, last = start - edge.delay_steps, stop - edge.delay_steps
@@ -228,8 +277,9 @@ class _Back:
             pre, _ = self.tape.chunk(edge.source, first, last, self.size[edge.source])
         else:
             pre = self.x[max(first, 0) : max(last, 0)]
-            pre = torch.cat((pre.new_zeros((stop - start - len(pre), *pre.shape[1:])), pre))
-        part = mu_j.flatten(0, 1).T @ pre.flatten(0, 1)
+            if first < 0:
+                pre = torch.cat((pre.new_zeros((stop - start - len(pre), *pre.shape[1:])), pre))
+        part = linear("EventProp", edge).weight_gradient(pre, mu_j)
         self.gradient[edge.name] = self.gradient[edge.name] + part if edge.name in self.gradient else part
         if linear("EventProp", edge).bias is None:
             return

@@ -131,8 +131,8 @@ class FPTT:
         with torch.no_grad():
             if self.alpha:
                 for p, mean, dual in zip(self.parameters, self.mean, self.dual, strict=True):
-                    pull = torch.sub(p, mean).mul_(self.alpha).sub_(dual)
-                    p.grad = pull if p.grad is None else p.grad.add_(pull)
+                    p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+                    p.grad.add_(p - mean, alpha=self.alpha).sub_(dual)
             if self.clip is not None:
                 torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
             self.optimizer.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels import elm as kernel
-from neurosim.kernels.product import linear
+from neurosim.kernels.product import dense_linear, linear
 from neurosim.population import check_dt
 from neurosim.synapses.synapse import count
 
@@ -269,11 +270,10 @@ class ELM(nn.Module):
         if wrong:
             raise InputError(f"ELM: cannot record {wrong}; there are {list(ELMState._fields)}.")
         if x.shape[0] and x.shape[1] and kernel.available(x, *start, *self.parameters(), self.proto_tau_m):
-            memory, last = self._fused(x, start)
+            y, memory, after = self._fused(x, start, fresh=state is None)
         else:
             memory, last = self._stepped(x, start)
-        y = self._read(memory)
-        after = ELMState(last, memory[-1, ..., : self.d_m] if len(memory) else start.memory)
+            y, after = self._read(memory), ELMState(last, memory[-1] if len(memory) else start.memory)
         kept = {"memory": memory.detach()[..., : self.d_m]} if "memory" in names else {}
         if "branch" in names:
             with torch.no_grad():
@@ -317,40 +317,61 @@ class ELM(nn.Module):
             return first * self.w_s.transpose(1, 2)
         return first @ self._matrix()
 
-    def _fused(self, x: Tensor, start: ELMState) -> tuple[Tensor, Tensor]:
-        """Return the memory [T, B, N, d_m filled up] after each step and the branch traces after the last."""
-        steps, batch, _ = x.shape
+    def _fused(self, x: Tensor, start: ELMState, *, fresh: bool) -> tuple[Tensor, Tensor, ELMState]:
+        """Return output [T, B, N, n_out] and memory [T, B, N, d_m filled up] after each step, and the last state.
+
+        `fresh` says that the start is zeros.
+        """
         d, h = (kernel.filled(size, x.dtype) - size for size in (self.d_m, self.d_mlp))
-        # All is linear up to the hidden units, so that their traces can be kept in place of those of the branches.
-        to_hidden = functional.pad(self.to_hidden(), (0, 0, 0, h)).flatten(0, 1)
-        drive = linear(x.flatten(0, 1), to_hidden, None).view(steps, batch, self.neurons, -1)
         first, second = self.inward.split([self.branches, self.d_m], dim=2)
-        trace = functional.pad(torch.einsum("bnj,nhj->bnh", start.branch, first), (0, h))
+        # All is linear up to the hidden units, so that their traces can be kept in place of those of the branches.
+        given, drive = self._drive(x, first, h)
+        trace = drive.new_zeros(drive.shape[1:]) if fresh else _padded(_through(start.branch, first), h)
         keep, gain = self.decay_and_gain()
         weights = kernel.Weights(
-            second * keep[:, None],
+            second,
             self.inward_bias,
-            SLOPE * self.outward,
-            SLOPE * self.outward_bias,
+            self.outward,
+            self.outward_bias,
             keep,
             GAIN * gain,
+            self.readout,
+            self.readout_bias,
         )
-        memory, smooth = functional.pad(start.memory, (0, d)), self.activation == "silu"
-        after = kernel.memory(drive, trace, memory, weights, self.kappa_s, smooth=smooth)
-        return after, self.last_traces(x, start.branch)
+        memory, smooth = _padded(start.memory, d), self.activation == "silu"
+        found = kernel.run(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth=smooth)
+        last = self._last_traces(given, start.branch, fresh=fresh)
+        return found.output, found.memory, ELMState(last, found.last[..., : self.d_m])
+
+    def _drive(self, x: Tensor, first: Tensor, filler: int) -> tuple[Tensor, Tensor]:
+        """Return what comes to the hidden units at each step [T, B, N, d_mlp + filler], and to where their map begins.
+
+        Where branches are fewer than hidden units, inputs go to the branches first: that is less to multiply and what
+        comes to the branches [T, B, N, branches] is known by the way. Else one map takes x [T, B, n_in] all the way.
+        """
+        steps, batch, _ = x.shape
+        if self.branches >= self.d_mlp or not self.is_branched:
+            to_hidden = _padded(self.to_hidden().transpose(1, 2), filler).transpose(1, 2).flatten(0, 1)
+            return x, linear(x.flatten(0, 1), to_hidden, None).view(steps, batch, self.neurons, -1)
+        come = linear(x.flatten(0, 1), self._matrix().flatten(0, 1), None).view(steps * batch, self.neurons, -1)
+        drive = _through(come, _padded(first.transpose(1, 2), filler).transpose(1, 2))
+        return come.view(steps, batch, self.neurons, -1), drive.view(steps, batch, self.neurons, -1)
 
     def last_traces(self, x: Tensor, branch: Tensor) -> Tensor:
         """Return the branch traces after the last step for `x` [T, B, n_in], having been `branch` at the start."""
-        steps = len(x)
-        ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64, device=x.device)
-        decays = torch.exp(ages * (-self.dt / self.tau_s)).to(x.dtype)
-        past = decays @ x.flatten(1)
-        come = past.view(x.shape[1:])
-        if self.is_branched:
-            given = torch.einsum("bi,nji->bnj", come, self._matrix())
-        else:
-            given = come[:, None] * self.w_s.squeeze(2)
-        return math.exp(-steps * self.dt / self.tau_s) * branch + given
+        return self._last_traces(x, branch, fresh=False)
+
+    def _last_traces(self, given: Tensor, branch: Tensor, *, fresh: bool) -> Tensor:
+        """Do the same from x, or from what came to the branches [T, B, N, branches]; from zeros if `fresh`."""
+        steps = len(given)
+        decays = _decays(steps, self.dt / self.tau_s, given.dtype, given.device)
+        come = (decays @ given.flatten(1)).view(given.shape[1:])
+        if given.dim() == 3:
+            if self.is_branched:
+                come = _through(come[:, None].expand(-1, self.neurons, -1), self._matrix())
+            else:
+                come = come[:, None] * self.w_s.squeeze(2)
+        return come if fresh else math.exp(-steps * self.dt / self.tau_s) * branch + come
 
     def _inputs(self, x: Tensor) -> Tensor:
         """Return what each branch gets at one step, [B, N, branches], for `x` [B, n_in]."""
@@ -387,10 +408,8 @@ class ELM(nn.Module):
         return MemoryLoop(self, branch, memory)
 
     def _read(self, memory: Tensor) -> Tensor:
-        """Return the output for `memory` [T, B, N, d_m or filled up]."""
-        readout = functional.pad(self.readout, (0, memory.shape[-1] - self.d_m))
-        flat = memory.flatten(0, 1)
-        return _map(flat, readout, self.readout_bias).unflatten(0, memory.shape[:2])
+        """Return the output for `memory` [T, B, N, d_m]."""
+        return _map(memory.flatten(0, 1), self.readout, self.readout_bias).unflatten(0, memory.shape[:2])
 
     def load_released(self, weights: Mapping[str, Tensor]) -> None:
         """Take the parameters of one neuron from a state dict of the authors' program.
@@ -531,10 +550,29 @@ def _layer(neurons: int, n_out: int, n_in: int) -> tuple[nn.Parameter, nn.Parame
     return nn.Parameter(weight), nn.Parameter(torch.empty(neurons, n_out).uniform_(-bound, bound))
 
 
+@functools.lru_cache(maxsize=8)
+def _decays(steps: int, rate: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return what is left after `steps` of a trace that came at each of them."""
+    ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64, device=device)
+    return torch.exp(-rate * ages).to(dtype)
+
+
+def _padded(x: Tensor, filler: int) -> Tensor:
+    """Return `x` with as many zeros behind its last axis; itself if none are wanted."""
+    return functional.pad(x, (0, filler)) if filler else x
+
+
+def _through(x: Tensor, weight: Tensor) -> Tensor:
+    """Return ``W x`` of each neuron for `x` [M, N, n]."""
+    if len(weight) == 1:
+        return dense_linear(x.squeeze(1), weight.squeeze(0), None).unsqueeze(1)
+    return torch.einsum("bnj,nhj->bnh", x, weight)
+
+
 def _map(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return ``W x + b`` of each neuron for `x` [M, N, n]."""
     if len(weight) == 1:
-        return functional.linear(x[:, 0], weight[0], bias[0])[:, None]
+        return functional.linear(x.squeeze(1), weight.squeeze(0), bias.squeeze(0)).unsqueeze(1)
     return torch.baddbmm(bias[:, None], x.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1)
 
 

@@ -69,6 +69,14 @@ class Linear(Synapse):
             return product.linear(x, weight, self.bias, bits, active)
         return functional.linear(x, weight, self.bias)
 
+    def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        """Return the gradient of the weight [n_out, n_in] for input `x` [T, B, n_in] and that of its current, `g`."""
+        if x.device.type == "cpu" and self.takes_events(x):
+            from neurosim.kernels import product
+
+            return product.outer(g, x)
+        return g.flatten(0, 1).T @ x.flatten(0, 1)
+
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"{self.n_in}, {self.n_out}, bias={self.bias is not None}"

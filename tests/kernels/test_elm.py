@@ -60,16 +60,18 @@ def test_gradcheck(smooth):
     d, h, neurons = 3, 6, 2
     wide = [elm.filled(n, torch.float64) for n in (d, h)]
 
-    def memory(drive, trace, start, *weights):
+    def run_it(drive, trace, start, *weights):
         filled = [
             torch.nn.functional.pad(t, (0, wide[n] - t.shape[-1])) for t, n in ((drive, 1), (trace, 1), (start, 0))
         ]
-        return elm.memory(*filled, elm.Weights(*weights), 0.8, smooth=smooth)[..., :d]
+        found = elm.run(*filled, elm.Weights(*weights), 0.8, 0.6, smooth=smooth)
+        return found.output, found.last[..., :d]
 
     shapes = [(4, 3, neurons, h), (3, neurons, h), (3, neurons, d)]
     shapes += [(neurons, h, d), (neurons, h), (neurons, d, h), (neurons, d), (neurons, d), (neurons, d)]
+    shapes += [(neurons, 2, d), (neurons, 2)]
     given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    assert torch.autograd.gradcheck(memory, given)
+    assert torch.autograd.gradcheck(run_it, given)
 
 
 def test_gradcheck_of_the_neuron():
@@ -89,8 +91,8 @@ def test_gradcheck_of_the_neuron():
 
 def test_the_machine_code_runs_where_it_can(monkeypatch):
     calls = []
-    original = elm.memory
-    monkeypatch.setattr(elm, "memory", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = elm.run
+    monkeypatch.setattr(elm, "run", lambda *a, **k: calls.append(1) or original(*a, **k))
     neuron = ELM(4, 1, dt=MS, d_m=3)
     x = torch.rand(6, 2, 4)
     neuron(x)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neurosim.kernels import spikes
-from neurosim.kernels.spikes import events, near, pack, unpack, words
+from neurosim.kernels.spikes import events, near, pack, positions, unpack, words
 
 SIZES = [(0, 5), (1, 1), (5, 63), (7, 64), (33, 65), (100, 700)]
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -81,3 +81,11 @@ def test_any_number_of_threads_finds_the_same():
     (one, listed), (three, listed_by_three) = found
     assert one.count == three.count and torch.equal(one.bits, three.bits)
     assert all(torch.equal(a, b) for a, b in zip(listed, listed_by_three, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("shape", [(5, 3, 70), (4, 2, 3, 5, 7), (0, 3, 4), (2, 2, 64)])
+def test_positions_are_those_of_nonzero(shape, dtype):
+    torch.manual_seed(0)
+    x = (torch.rand(shape) < 0.2).to(dtype) * 1.5
+    assert torch.equal(positions(x), x.flatten().nonzero().squeeze(1))

@@ -1,0 +1,147 @@
+"""Neurons whose time constants are worked out at every step from their input and their state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurosim.cores import Surrogate, triangle
+from neurosim.errors import InputError, ShapeError
+from neurosim.population import Population, State
+from neurosim.synapses.synapse import count
+
+
+class LiquidNeuronsState(NamedTuple):
+    """State of `LiquidNeurons`.
+
+    Attributes
+    ----------
+    v, a, z : Tensor [B, neurons]
+        Membrane, trace of the own spikes, spikes of the last step.
+    """
+
+    v: Tensor
+    a: Tensor
+    z: Tensor
+
+
+class LiquidNeurons(Population):
+    r"""Liquid spiking neurons: what a membrane and a threshold keep over a step is a layer's answer to the moment.
+
+    .. math::
+        \alpha &= \sigma(W_\alpha [i; v] + b_\alpha), \quad \rho = \sigma(W_\rho [i; a] + b_\rho) \\
+        a &\leftarrow \rho \odot a + (1 - \rho) \odot z, \quad \vartheta = \vartheta_0 + \beta a \\
+        u &= v + \alpha \odot (i - v), \quad z = H(u - \vartheta), \quad v \leftarrow u (1 - z)
+
+    The two layers reach over the whole population, so that a step is no elementwise core: it is trained and simulated
+    as torch's own operations, and exporters refuse it by name. What they give of the input is worked out for all steps
+    at once.
+
+    Parameters
+    ----------
+    neurons : int
+        Number of neurons.
+    dt : float
+        Length of a step, s, in (0, 0.1); the shares kept are those over a step, whatever its length.
+    v_th : float
+        Threshold of a neuron at rest, :math:`\vartheta_0`.
+    beta : float
+        What the trace of its spikes adds to it.
+    spike : Surrogate, optional
+        ``triangle()`` if left out.
+
+    Raises
+    ------
+    InputError, UnitError
+        For a value that cannot be used.
+
+    References
+    ----------
+    Yin, Corradi and Bohté, "Accurate online training of dynamical spiking neural networks through forward propagation
+    through time", Nature Machine Intelligence 5, 2023, doi:10.1038/s42256-023-00650-4, and their program.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.models import LiquidNeurons
+    >>> z, state = LiquidNeurons(3, dt=1e-3)(torch.full((5, 1, 3), 2.0))
+    >>> tuple(z.shape), tuple(state.v.shape)
+    ((5, 1, 3), (1, 3))
+    """
+
+    def __init__(
+        self, neurons: int, *, dt: float, v_th: float = 0.1, beta: float = 1.8, spike: Surrogate | None = None
+    ) -> None:
+        super().__init__("liquid_neurons", dt, count("LiquidNeurons", "neurons", neurons))
+        for name, value in (("v_th", v_th), ("beta", beta)):
+            if not (isinstance(value, (int, float)) and 0.0 <= value < float("inf")):
+                raise InputError(f"LiquidNeurons: {name} must be a number from 0 up; got {value!r}.")
+        self.v_th, self.beta = float(v_th), float(beta)
+        self.spike = triangle() if spike is None else spike
+        self.membrane, self.threshold = nn.Linear(2 * neurons, neurons), nn.Linear(2 * neurons, neurons)
+
+    @property
+    def is_spiking(self) -> bool:
+        """True."""
+        return True
+
+    def initial_state(self, i: Tensor) -> LiquidNeuronsState:
+        """Return the state before the first step for an input like `i` [T, B, neurons]: zeros."""
+        return LiquidNeuronsState(*(i.new_zeros(i.shape[1:]) for _ in LiquidNeuronsState._fields))
+
+    def recorded(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """Run as `forward` does and return as well the values called `names` at every step.
+
+        Parameters
+        ----------
+        i, state, through_time
+            As in `forward`.
+        names : sequence of str
+            ``"v"`` and ``"a"``, ``"u"``, the membrane before reset, ``"alpha"`` and ``"rho"``, [T, B, neurons].
+        """
+        self._check_current(i)
+        known = ("v", "a", "u", "alpha", "rho")
+        wrong = [name for name in names if name not in known]
+        if wrong:
+            raise InputError(f"LiquidNeurons: cannot record {wrong}; this population has {list(known)}.")
+        v, a, z = self._start(i, state)
+        (from_i, from_v), (to_threshold, from_a) = (
+            layer.weight.split(i.shape[2], 1) for layer in (self.membrane, self.threshold)
+        )
+        alphas = functional.linear(i, from_i, self.membrane.bias)
+        rhos = functional.linear(i, to_threshold, self.threshold.bias)
+        spikes: list[Tensor] = []
+        seen: dict[str, list[Tensor]] = {name: [] for name in names}
+        for current, alpha, rho in zip(i, alphas, rhos, strict=True):
+            if not through_time:
+                v, a, z = v.detach(), a.detach(), z.detach()
+            alpha = torch.sigmoid(alpha + functional.linear(v, from_v))
+            rho = torch.sigmoid(rho + functional.linear(a, from_a))
+            a = rho * a + (1.0 - rho) * z
+            u = v + alpha * (current - v)
+            z = self.spike(u - (self.v_th + self.beta * a))
+            v = u * (1.0 - z.detach())
+            spikes.append(z)
+            now = {"v": v, "a": a, "u": u, "alpha": alpha, "rho": rho}
+            for name in names:
+                seen[name].append(now[name].detach())
+        values = {name: torch.stack(each) if each else torch.empty_like(i) for name, each in seen.items()}
+        return torch.stack(spikes) if spikes else torch.empty_like(i), LiquidNeuronsState(v, a, z), values
+
+    def _start(self, i: Tensor, state: State | None) -> LiquidNeuronsState:
+        if state is None:
+            return self.initial_state(i)
+        if len(state) != 3 or any(value.shape != i.shape[1:] for value in state):
+            shapes = [list(value.shape) for value in state]
+            raise ShapeError(f"LiquidNeurons: state must hold v, a and z of shape {list(i.shape[1:])}; got {shapes}.")
+        return LiquidNeuronsState(*state)
+
+    def extra_repr(self) -> str:
+        """Return the numbers."""
+        return f"dt={self.dt:g}, v_th={self.v_th:g}, beta={self.beta:g}, spike={self.spike}"
