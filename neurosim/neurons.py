@@ -25,6 +25,7 @@ from neurosim.kernels.sent import Sent
 from neurosim.kernels.straight import plain, transformed
 from neurosim.kernels.whole import check_currents, check_product
 from neurosim.population import Population, State
+from neurosim.time_constants import decay_of
 
 
 class Neuron(Population):
@@ -171,10 +172,7 @@ class Neuron(Population):
 
     def decay(self, name: str) -> float | Tensor:
         """Return ``exp(-dt / tau)`` of time constant `name`, made in double precision."""
-        tau = self.value(name)
-        if isinstance(tau, Tensor):
-            return torch.exp(-self.dt / tau.double())
-        return math.exp(-self.dt / tau)
+        return decay_of(self.value(name), self.dt)
 
     @property
     def is_spiking(self) -> bool:

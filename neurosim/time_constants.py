@@ -1,4 +1,4 @@
-"""From the decay over a step back to a time constant, as exactly as floating point allows.
+"""From a time constant to its decay over a step and back, as exactly as floating point allows.
 
 Libraries that step by forward Euler have ``a = 1 - dt / tau`` where `neurosim` has ``a = exp(-dt / tau)``. Two neurons
 are the same if a is; so a is what is carried across, never tau.
@@ -14,6 +14,11 @@ from torch import Tensor
 from neurosim.errors import InputError
 
 _NEIGHBOURS = 16  # floating-point numbers on each side of the first guess
+
+
+def decay_of(tau: float | Tensor, dt: float) -> float | Tensor:
+    """Return ``exp(-dt / tau)`` of a time constant in s, in double precision: what a layer keeps over a step."""
+    return torch.exp(-dt / tau.double()) if isinstance(tau, Tensor) else math.exp(-dt / tau)
 
 
 def time_constant(decay: float | Tensor, dt: float) -> float | Tensor:
@@ -66,9 +71,7 @@ def time_constant(decay: float | Tensor, dt: float) -> float | Tensor:
 
 def _decay(tau: Tensor, dt: float, shared: bool) -> Tensor:
     """Return the decay as a layer works it out: a shared one by Python's exp, else by torch's."""
-    if shared:
-        return torch.tensor(math.exp(-dt / tau.item()), dtype=torch.float64)
-    return torch.exp(-dt / tau)
+    return torch.as_tensor(decay_of(tau.item() if shared else tau, dt), dtype=torch.float64)
 
 
 def euler_time_constant(decay: Tensor, dt: float) -> Tensor:

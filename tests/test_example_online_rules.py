@@ -16,6 +16,8 @@ RULES = {
     ("rows", "e-prop, random feedback"),
     ("rows", "e-prop, learning feedback"),
     ("rows", "FPTT"),
+    ("rows", "BPTT, liquid neurons"),
+    ("rows", "FPTT, liquid neurons"),
     ("local", "DECOLLE"),
     ("latency", "EventProp"),
     ("latency", "BPTT"),

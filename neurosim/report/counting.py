@@ -127,8 +127,8 @@ def _check_nodes(net: Network) -> None:
     for name, population in net.populations().items():
         if not isinstance(population, Neuron):
             raise InputError(
-                f"node {name!r} is a {type(population).__name__}, which mixes steps instead of carrying a state on: "
-                "no energy model here has a price for that. Count a network of IF, LIF and the like."
+                f"node {name!r} is a {type(population).__name__}, which has no core whose operations can be counted: "
+                "no energy model here has a price for it. Count a network of IF, LIF and the like."
             )
 
 

@@ -24,7 +24,7 @@ from neurosim.neurons import Neuron
 from neurosim.population import check_dt
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Identity, Linear, Scale, SumPool2d, Synapse
 from neurosim.synapses.delayed import RoundedDelays
-from neurosim.time_constants import time_constant
+from neurosim.time_constants import decay_of, time_constant
 
 Discretisation = Literal["euler", "exponential"]
 
@@ -323,7 +323,8 @@ class _Builder:
                 f"milliseconds, or in steps? {tau.max():g} ms is {tau.max() * 1e-3:g} s. Divide it."
             )
         if self.discretisation == "exponential":
-            return np.exp(-self.dt / tau)
+            kept: np.ndarray = torch.as_tensor(decay_of(torch.from_numpy(np.asarray(tau)), self.dt)).numpy()
+            return kept
         if np.any(tau < self.dt * (1.0 - 1e-6)):
             raise InputError(
                 f"node {name!r}: {kind}.{field} is {tau.min():g} s, shorter than the step dt={self.dt:g} s, over which "
