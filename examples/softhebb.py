@@ -35,7 +35,14 @@ def dense(data: Split, args: argparse.Namespace, seed: int) -> tuple[SoftHebb, T
     train, test = data.train.x.flatten(1), data.test.x.flatten(1)
     mean = train.mean(0)
     generator = torch.Generator().manual_seed(seed)
-    layer = SoftHebb(train.shape[1], args.neurons, inverse_temperature=12.0, rate=5.0, generator=generator)
+    layer = SoftHebb(
+        train.shape[1],
+        args.neurons,
+        inverse_temperature=12.0,
+        rate=5.0,
+        prior_rate=args.prior_rate,
+        generator=generator,
+    )
     return layer, functional.normalize(train - mean), functional.normalize(test - mean)
 
 
@@ -126,6 +133,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=5000, help="how many of them have a label for the readout")
     parser.add_argument("--neurons", type=int, default=400)
     parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument("--prior-rate", type=float, default=0.0, help="of the biases of the dense layer; 0 for none")
     parser.add_argument("--batch-size", type=int, default=100, help="of the dense layer; 10 images for the other")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--quick", action="store_true", help="600 images, one seed: to see that it runs")

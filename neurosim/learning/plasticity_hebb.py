@@ -18,6 +18,7 @@ class _SoftHebb(nn.Module, abc.ABC):
     """What the dense and the convolutional form share: all but how weights meet their inputs."""
 
     weight: Tensor
+    prior: Tensor | None
 
     def __init__(
         self,
@@ -28,10 +29,13 @@ class _SoftHebb(nn.Module, abc.ABC):
         anti_hebbian: bool,
         bounded: bool,
         power: float,
+        prior_rate: float,
         generator: torch.Generator | None,
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        if not 0 <= prior_rate < 1:
+            raise InputError(f"{name}: prior_rate must be a number in [0, 1); got {prior_rate!r}.")
         for what, value in (("inverse_temperature", inverse_temperature), ("scale", scale)):
             if not 0 < value < math.inf:
                 raise InputError(f"{name}: {what} must be a number above 0; got {value!r}.")
@@ -40,7 +44,9 @@ class _SoftHebb(nn.Module, abc.ABC):
         if not math.isfinite(rate):
             raise InputError(f"{name}: rate must be a finite number; got {rate!r}.")
         self.inverse_temperature, self.rate, self.power = inverse_temperature, rate, power
-        self.anti_hebbian, self.bounded = anti_hebbian, bounded
+        self.anti_hebbian, self.bounded, self.prior_rate = anti_hebbian, bounded, prior_rate
+        even = torch.full(shape[:1], -math.log(shape[0]))
+        self.register_buffer("prior", even if prior_rate else None)
         drawn = torch.randn(shape, generator=generator) * (scale / math.sqrt(math.prod(shape[1:])))
         self.register_buffer("weight", drawn)
 
@@ -53,13 +59,18 @@ class _SoftHebb(nn.Module, abc.ABC):
         """Return the sum of ``y_k x`` over samples and places, of the weights' shape."""
 
     def response(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u and y = softmax(t u), neurons or channels on axis 1, for samples `x`."""
+        """Return u and y = softmax(t u + b), neurons or channels on axis 1, for samples `x`."""
         u = self.drive(x)
-        return u, torch.softmax(self.inverse_temperature * u, 1)
+        logits = self.inverse_temperature * u
+        if self.prior is not None:
+            logits = logits + self.prior.view(-1, *[1] * (u.dim() - 2))
+        return u, torch.softmax(logits, 1)
 
     def update(self, x: Tensor) -> Tensor:
         """Return the change of the weights from samples `x`, before any rate."""
-        u, y = self.response(x)
+        return self._change(x, *self.response(x))
+
+    def _change(self, x: Tensor, u: Tensor, y: Tensor) -> Tensor:
         if self.anti_hebbian:
             won = torch.zeros_like(y).scatter_(1, u.argmax(1, keepdim=True), 1.0)
             y = y * (2.0 * won - 1.0)
@@ -76,7 +87,12 @@ class _SoftHebb(nn.Module, abc.ABC):
     @torch.no_grad()
     def learn(self, x: Tensor) -> None:
         """Change the weights by one batch of samples `x`."""
-        self.weight += self._each(self.rates()) * self.update(x)
+        u, y = self.response(x)
+        self.weight += self._each(self.rates()) * self._change(x, u, y)
+        if self.prior is not None:
+            shares = y.transpose(0, 1).flatten(1).mean(1)
+            self.prior += self.prior_rate * (shares * torch.exp(-self.prior) - 1.0).clamp(max=1.0 / self.prior_rate)
+            self.prior -= torch.logsumexp(self.prior, 0)
 
     def features(self, x: Tensor, power: float = 1.0) -> Tensor:
         r"""Return what a layer sends on: ``relu(u - mean u)^power``, the mean over neurons or channels.
@@ -100,14 +116,15 @@ class _SoftHebb(nn.Module, abc.ABC):
         sizes = ", ".join(map(str, (self.weight.shape[1], len(self.weight), *self.weight.shape[2:])))
         return (
             f"{sizes}, inverse_temperature={self.inverse_temperature:g}, rate={self.rate:g}, "
-            f"anti_hebbian={self.anti_hebbian}, bounded={self.bounded}, power={self.power:g}"
+            f"anti_hebbian={self.anti_hebbian}, bounded={self.bounded}, power={self.power:g}, "
+            f"prior_rate={self.prior_rate:g}"
         )
 
 
 class SoftHebb(_SoftHebb):
     r"""Soft winner-take-all Hebbian learning of a matrix of weights, without labels.
 
-    .. math:: u = W x, \quad y = \mathrm{softmax}(t\,u), \quad
+    .. math:: u = W x, \quad y = \mathrm{softmax}(t\,u + b), \quad
               \Delta w_k = \sum s_k y_k\, (x - u_k w_k), \quad
               w_k \leftarrow w_k + \eta\,\bigl|\,\|w_k\| - 1\bigr|^p\, \Delta w_k
 
@@ -116,6 +133,13 @@ class SoftHebb(_SoftHebb):
     stay where it is. In the form for deep networks the neurons that do not win an input learn from it with the sign
     turned (`anti_hebbian`), the change is divided by its largest element (`bounded`), and rates vanish as norms come
     to 1 (``power=0.5``), from weights that begin with a norm of 25 (`scale`).
+
+    With a `prior_rate` :math:`\eta_b` each neuron has a bias b that comes to the logarithm of its mean response, its
+    prior in the mixture that the neurons are a model of,
+
+    .. math:: b_k \leftarrow b_k + \eta_b\, e^{-b_k} \bigl(\langle y_k \rangle - e^{b_k}\bigr)
+
+    at most 1 up in a batch, and then normalised so that the priors add up to 1; without it b = 0.
 
     Along its own weights a neuron changes by :math:`s_k y_k u_k (1 - \|w_k\|^2)`. For winners a norm of 1 attracts;
     for the others it repels, and above 1 they grow by a factor of :math:`1 + \eta\,y_k u_k` a batch wherever the
@@ -140,6 +164,8 @@ class SoftHebb(_SoftHebb):
         Whether the change is divided by its largest element, in place of the number of samples.
     power : float
         p, from 0.
+    prior_rate : float
+        :math:`\eta_b`, in [0, 1); 0 for neurons without a bias.
     generator : torch.Generator, optional
         Source of chance.
 
@@ -147,6 +173,8 @@ class SoftHebb(_SoftHebb):
     ----------
     weight : Tensor [n_out, n_in]
         A buffer: checkpoints hold it.
+    prior : Tensor [n_out] or None
+        b, a buffer as well.
     rate : float
         May be changed from batch to batch.
 
@@ -185,10 +213,11 @@ class SoftHebb(_SoftHebb):
         anti_hebbian: bool = False,
         bounded: bool = False,
         power: float = 0.0,
+        prior_rate: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         shape = (count("SoftHebb", "neurons", neurons), count("SoftHebb", "inputs", inputs))
-        super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, generator)
+        super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator)
 
     def drive(self, x: Tensor) -> Tensor:
         """Return u [n, neurons] for samples `x` [n, inputs]."""
@@ -214,7 +243,7 @@ class SoftHebbConv(_SoftHebb):
         Channels before and after.
     kernel : int
         Height and width, odd.
-    inverse_temperature, rate, scale, anti_hebbian, bounded, power, generator
+    inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator
         As in `SoftHebb`.
 
     Attributes
@@ -256,12 +285,13 @@ class SoftHebbConv(_SoftHebb):
         anti_hebbian: bool = True,
         bounded: bool = True,
         power: float = 0.5,
+        prior_rate: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         shape = (count("SoftHebbConv", "c_out", c_out), count("SoftHebbConv", "c_in", c_in), kernel, kernel)
         if not count("SoftHebbConv", "kernel", kernel) % 2:
             raise InputError(f"SoftHebbConv: kernel must be odd, so that places keep their number; got {kernel}.")
-        super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, generator)
+        super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator)
 
     def drive(self, x: Tensor) -> Tensor:
         """Return u [n, c_out, H, W] for images `x` [n, c_in, H, W]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -35,6 +37,37 @@ def test_the_update_is_that_of_the_equation():
         for k in range(3):
             wanted[k] += y[k] * (sample - u[k] * hebb.weight[k]) / 5
     torch.testing.assert_close(hebb.update(x), wanted)
+
+
+def test_the_bias_follows_its_equation_and_comes_to_the_logarithm_of_the_mean_response():
+    generator = torch.Generator().manual_seed(0)
+    hebb = SoftHebb(2, 2, inverse_temperature=3.0, rate=0.0, prior_rate=0.1, generator=generator)
+    hebb.weight = torch.eye(2)
+    # Seven of ten inputs are the first, and the responses are soft: priors are what both add up to.
+    x = torch.eye(2)[[0] * 7 + [1] * 3]
+    assert torch.equal(hebb.prior, torch.full((2,), -math.log(2.0)))
+    y = hebb.response(x)[1].mean(0)
+    b = hebb.prior + 0.1 * torch.exp(-hebb.prior) * (y - torch.exp(hebb.prior))
+    hebb.learn(x)
+    torch.testing.assert_close(hebb.prior, b - torch.log(torch.exp(b).sum()))
+    for _ in range(600):
+        hebb.learn(x)
+    assert torch.exp(hebb.prior).sum().item() == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(torch.exp(hebb.prior), hebb.response(x)[1].mean(0), atol=1e-5, rtol=0)
+    # The posterior of a model with these priors: worked out by hand for the share p of the first neuron.
+    p, e = torch.exp(hebb.prior)[0].item(), math.exp(3.0)
+    assert p == pytest.approx(0.7 * e * p / (e * p + 1 - p) + 0.3 * p / (p + e * (1 - p)), abs=1e-5)
+    assert p > 0.7
+
+
+def test_without_a_bias_there_is_none_and_kernels_may_have_one():
+    assert SoftHebb(3, 2).prior is None
+    hebb = SoftHebbConv(1, 4, 3, prior_rate=0.05, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    for _ in range(20):
+        hebb.learn(images)
+    assert torch.isfinite(hebb.weight).all() and not torch.equal(hebb.prior, torch.full((4,), -math.log(4.0)))
+    assert "prior" in hebb.state_dict()
 
 
 def test_a_single_input_is_a_fixed_point_and_the_norm_that_of_the_input_is_not():
@@ -166,6 +199,7 @@ def test_checkpoints_hold_the_weights(tmp_path):
         (lambda: SoftHebb(2, True), InputError, "neurons must be a whole number from 1; got True"),
         (lambda: SoftHebb(2, 2, inverse_temperature=0.0), InputError, "inverse_temperature must be a number above 0"),
         (lambda: SoftHebb(2, 2, scale=-1.0), InputError, "scale must be a number above 0; got -1.0"),
+        (lambda: SoftHebb(2, 2, prior_rate=1.0), InputError, r"prior_rate must be a number in \[0, 1\); got 1.0"),
         (lambda: SoftHebb(2, 2, power=-1.0), InputError, "power must be a number from 0 up; got -1.0"),
         (lambda: SoftHebb(2, 2, rate=float("inf")), InputError, "rate must be a finite number; got inf"),
         (lambda: SoftHebbConv(1, 2, 4), InputError, "kernel must be odd, so that places keep their number; got 4"),
