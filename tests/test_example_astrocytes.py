@@ -55,3 +55,11 @@ def test_liquid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.
     by_kind = {(row["start"], row["kind"]): row["after"][0] for row in runs}
     assert by_kind["strong", "astrocyte"] < by_kind["strong", "fixed"] - 0.3
     assert "driven strong, astrocyte: mean branching factor" in capsys.readouterr().out
+
+
+def test_digits_read_off_a_liquid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")  # its digits
+    run("liquid.py", monkeypatch, "--quick", "--task", "digits", "--start", "strong", "--out", tmp_path / "result.json")
+    found = {row["kind"]: row["accuracy"] for row in json.loads((tmp_path / "result.json").read_text())["runs"]}
+    assert set(found) == {"input alone", "untrained", "fixed", "astrocyte"}
+    assert found["input alone"] > 0.7 and found["astrocyte"] > found["fixed"] + 0.2
