@@ -183,7 +183,10 @@ def test_a_worker_that_dies_is_told(started: list[Watched]) -> None:
     assert [w.is_gone() for w in started] == [True]
 
 
+# Where the tests run in the background of a script, a shell lets processes ignore SIGINT from their start.
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.hardware.test_lava_runner import ENDLESS, graph, run_graph
 run_graph(graph(), ENDLESS, timeout=1000.0)
 """
@@ -195,17 +198,21 @@ def test_when_the_user_s_process_ends_so_does_the_group(sent: signal.Signals, ro
     user = subprocess.Popen(
         [sys.executable, "-c", SCRIPT], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: workers_of(user.pid) and workers_of(user.pid)[0].is_running(), seconds=90.0)
-    (worker,) = workers_of(user.pid)
-    for tracker in trackers(worker.group):  # Python's own, which would tidy up after dead processes if it had the time
-        os.kill(tracker, signal.SIGKILL)
-    user.send_signal(sent)
-    _, stderr = user.communicate(timeout=60)
-    if sent == signal.SIGINT:
-        assert "KeyboardInterrupt" in stderr
-        assert worker.is_gone()
-    else:
-        wait_for(worker.is_gone, seconds=60.0)
+    try:
+        wait_for(lambda: workers_of(user.pid) and workers_of(user.pid)[0].is_running(), seconds=90.0)
+        (worker,) = workers_of(user.pid)
+        # Python's own trackers would tidy up after dead processes if they had the time.
+        for tracker in trackers(worker.group):
+            os.kill(tracker, signal.SIGKILL)
+        user.send_signal(sent)
+        _, stderr = user.communicate(timeout=60)
+        if sent == signal.SIGINT:
+            assert "KeyboardInterrupt" in stderr
+            assert worker.is_gone()
+        else:
+            wait_for(worker.is_gone, seconds=60.0)
+    finally:
+        user.kill()  # does nothing to one that has ended
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(started: list[Watched]) -> None:
