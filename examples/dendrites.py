@@ -148,6 +148,11 @@ def main() -> None:
     results.once({"part": "matches"}, lambda: {"rows": matches(args.draws, 0)})
     train = data.train.subset(slice(args.images))
     held_out = data.train.subset(slice(args.images, args.images + HELD_OUT))
+    if None in (args.winners, args.strength) and len(held_out.y) < HELD_OUT:
+        parser.error(
+            f"--images {args.images} leaves {len(held_out.y)} of {len(data.train.y)} training images to choose "
+            f"--winners and --strength on; {HELD_OUT} are needed. Take fewer images, or give both."
+        )
     for gated in (True, False):
         setting = chosen(train, held_out, args, results, gated)
         for seed in range(args.seeds):

@@ -96,13 +96,14 @@ class Run:
             self._cycle(component, inner, drive)
 
     def release(self, component: tuple[str, ...], keep: set[str]) -> None:
-        """Let go of what no population will read any more; a single step is too little to look after."""
-        if self.steps == 1:
-            return
-        self.waiting.subtract(e.source for e in self.net.edges if e.target in component)
-        for name in [n for n in self.outputs if self.waiting[n] <= 0 and n not in keep]:
-            del self.outputs[name]
-            self.sent.pop(name, None)
+        """Let go of what no population will read any more."""
+        read = [edge.source for edge in self.net.edges if edge.target in component]
+        for name in read:
+            self.waiting[name] -= 1
+        for name in {*read, *component} - keep:
+            if self.waiting[name] <= 0:
+                self.outputs.pop(name, None)
+                self.sent.pop(name, None)
 
     def _in_one_pass(self, name: str) -> bool:
         """Run product and neurons together, where all that drives them is one linear map and at most a left shift."""

@@ -32,7 +32,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Tensor [..., N]
     """
     if not (_is_for_onednn(x) and x.numel() and weight.numel()):
-        return torch.nn.functional.linear(x, weight, bias)
+        if not torch.is_autocast_enabled(x.device.type):
+            return torch.nn.functional.linear(x, weight, bias)
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.nn.functional.linear(x, weight, bias)
     width, rows = weight.shape[0], x.numel() // x.shape[-1]
     if rows * width * x.element_size() < _LARGE:
         return _by_onednn(x, weight, bias)

@@ -17,15 +17,15 @@ from neurosim.kernels.plan import find
 from neurosim.kernels.sent import Sent
 from neurosim.kernels.straight import once, plain, transformed
 
-# Multiplications of a product that is dense whatever its input; see docs/kernels.md for the times of both ways.
+# Multiplications of a product that is dense whatever its input; docs/kernels.md has the times of both ways.
 SMALL = 4 << 20
 
 
 def serves(x: Tensor, weight: Tensor, *others: Tensor | None) -> bool:
     """Whether ``x`` [T, B, n] is a plain single step on the CPU whose product with ``weight`` [N, n] is small."""
-    if x.shape[0] != 1 or x.numel() * weight.shape[0] > SMALL or x.device.type != "cpu":
+    if not plain((x, weight, *others)) or transformed():  # first: a compiler would guard what is asked of a size
         return False
-    return plain((x, weight, *others)) and not transformed()
+    return x.shape[0] == 1 and x.numel() * weight.shape[0] <= SMALL and x.device.type == "cpu"
 
 
 def run(

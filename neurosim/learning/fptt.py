@@ -37,7 +37,7 @@ class FPTT:
     weights that the last one has changed. Parameters that the optimizer holds are the ones it moves.
 
     The authors' networks use neurons whose time constants are worked out from input and state by a layer of their
-    own, which is a network and not a core; this is their training for any neurons.
+    own (`neurosim.models.LiquidNeurons`); this is their training for any neurons.
 
     Parameters
     ----------

@@ -13,6 +13,8 @@ from torch.nn.grad import conv2d_weight
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses.synapse import count
 
+_LEAST = -30.0  # of a logarithm of a prior
+
 
 class _SoftHebb(nn.Module, abc.ABC):
     """What the dense and the convolutional form share: all but how weights meet their inputs."""
@@ -87,12 +89,15 @@ class _SoftHebb(nn.Module, abc.ABC):
     @torch.no_grad()
     def learn(self, x: Tensor) -> None:
         """Change the weights by one batch of samples `x`."""
+        if not len(x):
+            return
         u, y = self.response(x)
         self.weight += self._each(self.rates()) * self._change(x, u, y)
         if self.prior is not None:
             shares = y.transpose(0, 1).flatten(1).mean(1)
             self.prior += self.prior_rate * (shares * torch.exp(-self.prior) - 1.0).clamp(max=1.0 / self.prior_rate)
             self.prior -= torch.logsumexp(self.prior, 0)
+            self.prior.clamp_(min=_LEAST)  # a neuron that never wins has still a finite prior
 
     def features(self, x: Tensor, power: float = 1.0) -> Tensor:
         r"""Return what a layer sends on: ``relu(u - mean u)^power``, the mean over neurons or channels.
@@ -139,7 +144,7 @@ class SoftHebb(_SoftHebb):
 
     .. math:: b_k \leftarrow b_k + \eta_b\, e^{-b_k} \bigl(\langle y_k \rangle - e^{b_k}\bigr)
 
-    at most 1 up in a batch, and then normalised so that the priors add up to 1; without it b = 0.
+    at most 1 up in a batch, then normalised so that the priors add up to 1, and never below -30; without it b = 0.
 
     Along its own weights a neuron changes by :math:`s_k y_k u_k (1 - \|w_k\|^2)`. For winners a norm of 1 attracts;
     for the others it repels, and above 1 they grow by a factor of :math:`1 + \eta\,y_k u_k` a batch wherever the

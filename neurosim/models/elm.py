@@ -270,7 +270,9 @@ class ELM(nn.Module):
         if wrong:
             raise InputError(f"ELM: cannot record {wrong}; there are {list(ELMState._fields)}.")
         if x.shape[0] and x.shape[1] and kernel.available(x, *start, *self.parameters(), self.proto_tau_m):
-            y, memory, after = self._fused(x, start, fresh=state is None)
+            # The machine code reads single or double precision, whatever autocast makes of products.
+            with torch.autocast(x.device.type, enabled=False):
+                y, memory, after = self._fused(x, start, fresh=state is None)
         else:
             memory, last = self._stepped(x, start)
             y, after = self._read(memory), ELMState(last, memory[-1] if len(memory) else start.memory)
@@ -553,8 +555,9 @@ def _layer(neurons: int, n_out: int, n_in: int) -> tuple[nn.Parameter, nn.Parame
 @functools.lru_cache(maxsize=8)
 def _decays(steps: int, rate: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return what is left after `steps` of a trace that came at each of them."""
-    ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64, device=device)
-    return torch.exp(-rate * ages).to(dtype)
+    with torch.inference_mode(False):  # kept, and used in training as well
+        ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64, device=device)
+        return torch.exp(-rate * ages).to(dtype)
 
 
 def _padded(x: Tensor, filler: int) -> Tensor:

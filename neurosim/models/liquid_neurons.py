@@ -30,7 +30,7 @@ class LiquidNeuronsState(NamedTuple):
 
 
 class LiquidNeurons(Population):
-    r"""Liquid spiking neurons: what a membrane and a threshold keep over a step is a layer's answer to the moment.
+    r"""Liquid spiking neurons: what membrane and threshold take of a step is a layer's answer to the moment.
 
     .. math::
         \alpha &= \sigma(W_\alpha [i; v] + b_\alpha), \quad \rho = \sigma(W_\rho [i; a] + b_\rho) \\
@@ -39,14 +39,14 @@ class LiquidNeurons(Population):
 
     The two layers reach over the whole population, so that a step is no elementwise core: it is trained and simulated
     as torch's own operations, and exporters refuse it by name. What they give of the input is worked out for all steps
-    at once.
+    at once. No gradient passes through the reset.
 
     Parameters
     ----------
     neurons : int
         Number of neurons.
     dt : float
-        Length of a step, s, in (0, 0.1); the shares kept are those over a step, whatever its length.
+        Length of a step, s, in (0, 0.1); :math:`\alpha` and :math:`\rho` are shares of a step, whatever its length.
     v_th : float
         Threshold of a neuron at rest, :math:`\vartheta_0`.
     beta : float
@@ -78,7 +78,7 @@ class LiquidNeurons(Population):
     ) -> None:
         super().__init__("liquid_neurons", dt, count("LiquidNeurons", "neurons", neurons))
         for name, value in (("v_th", v_th), ("beta", beta)):
-            if not (isinstance(value, (int, float)) and 0.0 <= value < float("inf")):
+            if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0.0 <= value < float("inf")):
                 raise InputError(f"LiquidNeurons: {name} must be a number from 0 up; got {value!r}.")
         self.v_th, self.beta = float(v_th), float(beta)
         self.spike = triangle() if spike is None else spike
@@ -106,6 +106,11 @@ class LiquidNeurons(Population):
             ``"v"`` and ``"a"``, ``"u"``, the membrane before reset, ``"alpha"`` and ``"rho"``, [T, B, neurons].
         """
         self._check_current(i)
+        if i.dtype != self.membrane.weight.dtype:
+            raise InputError(
+                f"LiquidNeurons: i is {i.dtype}, the neurons' layers are {self.membrane.weight.dtype}; convert one "
+                "with .to()."
+            )
         known = ("v", "a", "u", "alpha", "rho")
         wrong = [name for name in names if name not in known]
         if wrong:
@@ -137,10 +142,12 @@ class LiquidNeurons(Population):
     def _start(self, i: Tensor, state: State | None) -> LiquidNeuronsState:
         if state is None:
             return self.initial_state(i)
-        if len(state) != 3 or any(value.shape != i.shape[1:] for value in state):
-            shapes = [list(value.shape) for value in state]
-            raise ShapeError(f"LiquidNeurons: state must hold v, a and z of shape {list(i.shape[1:])}; got {shapes}.")
-        return LiquidNeuronsState(*state)
+        wanted = f"LiquidNeurons: state must be a tuple of v, a and z of shape {list(i.shape[1:])}"
+        if not isinstance(state, tuple) or len(state) != 3:
+            raise ShapeError(f"{wanted}; got {type(state).__name__}.")
+        if any(value.shape != i.shape[1:] for value in state):
+            raise ShapeError(f"{wanted}; got {[list(value.shape) for value in state]}.")
+        return LiquidNeuronsState(*(value.to(i.dtype) for value in state))
 
     def extra_repr(self) -> str:
         """Return the numbers."""

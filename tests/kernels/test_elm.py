@@ -54,6 +54,59 @@ def test_in_single_precision_as_well(case):
         assert (a - c).abs().max() <= limit
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_from_rest_as_well(case):
+    torch.manual_seed(0)
+    neuron = ELM(dt=MS, **CASES[case]).double()
+    x = (torch.rand(25, 3, neuron.n_in) < 0.3).double()
+    found = []
+    for call in (neuron, neuron.reference):
+        y, after = call(x)
+        loss = y.sin().sum() + after.branch.square().sum() + after.memory.cos().sum()
+        found.append([y, *after, *torch.autograd.grad(loss, list(neuron.parameters()))])
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_a_long_run_with_its_readout_as_one_dense_product():
+    torch.manual_seed(0)
+    neuron = ELM(10, 9, dt=MS, d_m=17).double()
+    x = torch.rand(450, 10, 10, dtype=torch.float64)
+    assert 450 * 10 * 9 * elm.filled(17, torch.float64) < elm._FEW < 450 * 10 * 40 * elm.filled(17, torch.float64)
+    wide = ELM(10, 40, dt=MS, d_m=17).double()
+    for each in (neuron, wide):
+        found = [
+            torch.autograd.grad(call(x)[0].sin().sum(), list(each.parameters())) for call in (each, each.reference)
+        ]
+        for a, b in zip(*found, strict=True):
+            assert torch.allclose(a, b, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("case", ["plain", "branched", "several"])
+def test_autocast_leaves_single_precision(case, with_state):
+    torch.manual_seed(0)
+    neuron = ELM(dt=MS, **CASES[case])
+    x = torch.randn(12, 4, neuron.n_in)
+    state = neuron(x)[1] if with_state else None
+    plain, wanted = neuron(x, state)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, after = neuron(x, state)
+    assert found.dtype == torch.float32
+    for a, b in zip((found, *after), (plain, *wanted), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_training_after_a_run_in_inference_mode():
+    neuron = ELM(6, 2, dt=3 * MS, d_m=4, branches=3, synapses=2)
+    x = torch.rand(31, 2, 6)
+    with torch.inference_mode():
+        neuron(x)
+    y, state = neuron(x)
+    (y.sum() + state.branch.sum()).backward()
+    assert neuron.proto_w_s.grad.any()
+
+
 @pytest.mark.parametrize("smooth", [False, True])
 def test_gradcheck(smooth):
     torch.manual_seed(0)

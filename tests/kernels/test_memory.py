@@ -31,6 +31,18 @@ def test_small_results_stay_with_torch():
     assert shelf.empty_like(torch.empty(0, 5)).shape == (0, 5)
 
 
+@pytest.mark.parametrize("length", [LARGE, LARGE + 4, PAGE - 4, PAGE, PAGE + 4])
+def test_results_below_a_large_page_and_above_come_back(length):
+    shelf = Shelf()
+    lent = shelf.empty((length // 4,), torch.float32).fill_(2.0)
+    assert lent.numel() * 4 == length and bool((lent == 2.0).all())
+    assert lent.data_ptr() % (PAGE if length >= PAGE else mmap.PAGESIZE) == 0
+    place = lent.data_ptr()
+    del lent
+    assert length <= shelf.idle < length + (PAGE if length >= PAGE else 1 << 16)
+    assert shelf.empty((length // 4,), torch.float32).data_ptr() == place
+
+
 def test_memory_comes_back_and_is_lent_again():
     shelf = Shelf()
     lent = shelf.empty_like(torch.empty(LENGTH))

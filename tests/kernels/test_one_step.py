@@ -54,6 +54,36 @@ def test_it_is_the_definition_with_all_its_gradients(name, bias, monkeypatch):
         torch.testing.assert_close(a, torch.zeros_like(leaves[0]) if b is None else b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("through_time", [False, True])
+def test_a_run_step_by_step_is_the_run_in_one(through_time):
+    net, x = made("alif", bias=True), torch.rand(9, 3, 5, dtype=torch.float64)
+    label = next(iter(net.populations()))
+    names = (f"{label}.v", f"{label}.u")
+    weights = list(net.parameters())
+    whole, last, values = net.recorded(x, None, names, through_time=through_time)
+    state, pieces, seen = None, [], []
+    for step in x.split(1):
+        out, state, now = net.recorded(step, state, names, through_time=through_time)
+        state = state if through_time else state.detach()
+        pieces.append(out)
+        seen.append(now)
+    torch.testing.assert_close(torch.cat(pieces), whole)
+    for name in names:
+        torch.testing.assert_close(torch.cat([now[name] for now in seen]), values[name])
+    for a, b in zip(state.nodes[label], last.nodes[label], strict=True):
+        torch.testing.assert_close(a, b)
+    share = torch.randn_like(whole)
+    found = torch.autograd.grad(torch.cat(pieces), weights, share)
+    for a, b in zip(found, torch.autograd.grad(whole, weights, share), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_no_samples_make_no_spikes():
+    net = made("lif", bias=True)
+    out, state = net(torch.empty(1, 0, 5, dtype=torch.float64))
+    assert out.shape == (1, 0, 7) and state.nodes["lif1"].v.shape == (0, 7)
+
+
 def test_it_serves_one_small_step_alone():
     weight = torch.empty(2, 3)
     assert one_step.serves(torch.empty(1, 4, 3), weight)

@@ -60,6 +60,23 @@ def test_the_bias_follows_its_equation_and_comes_to_the_logarithm_of_the_mean_re
     assert p > 0.7
 
 
+def test_a_neuron_that_never_wins_keeps_a_finite_prior():
+    generator = torch.Generator().manual_seed(0)
+    hebb = SoftHebb(20, 10, inverse_temperature=50.0, rate=0.0, prior_rate=0.5, generator=generator)
+    x = torch.randn(4, 20, generator=generator)
+    for _ in range(400):
+        hebb.learn(x)
+    assert torch.isfinite(hebb.weight).all() and torch.isfinite(hebb.prior).all() and hebb.prior.min() == -30.0
+    assert torch.exp(hebb.prior).sum().item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_no_samples_change_nothing():
+    hebb = SoftHebb(3, 2, prior_rate=0.1)
+    before = {name: value.clone() for name, value in hebb.state_dict().items()}
+    hebb.learn(torch.empty(0, 3))
+    assert all(torch.equal(value, before[name]) for name, value in hebb.state_dict().items())
+
+
 def test_without_a_bias_there_is_none_and_kernels_may_have_one():
     assert SoftHebb(3, 2).prior is None
     hebb = SoftHebbConv(1, 4, 3, prior_rate=0.05, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import InputError, NetworkError, ShapeError
+from neurosim.errors import ExportError, InputError, NetworkError, ShapeError
+from neurosim.hardware.lava.mapping import map_network
 from neurosim.learning import FPTT
 from neurosim.models import LiquidNeurons, LiquidNeuronsState
 
@@ -70,7 +71,7 @@ def test_gradients_cross_time_or_do_not():
         assert bool(g[:3].any()) == crosses and bool(g[3].any())
 
 
-def test_it_learns_in_a_network_by_steps_and_is_refused_by_exporters(tmp_path):
+def test_it_learns_in_a_network_by_steps():
     torch.manual_seed(0)
     net = ns.Sequential(
         ns.Linear(4, 6), ns.Recurrent(LiquidNeurons(6, dt=1e-3), ns.Linear(6, 6)), ns.Linear(6, 2), ns.LI(dt=1e-3)
@@ -82,6 +83,17 @@ def test_it_learns_in_a_network_by_steps_and_is_refused_by_exporters(tmp_path):
     values = [float(trainer.sequence(net, x, y, ns.CrossEntropy())[0]) for _ in range(10)]
     assert values[-1] < values[0]
     assert all(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_exporters_and_readers_of_cores_refuse_it_by_name():
+    net = ns.Sequential(ns.Linear(4, 6), LiquidNeurons(6, dt=1e-3), ns.Linear(6, 2), ns.LI(dt=1e-3))
+    with pytest.raises(ExportError, match="is a LiquidNeurons, for which Lava has no process"):
+        map_network(net)
+    pytest.importorskip("nir")
+    from neurosim.hardware.nir import to_nir
+
+    with pytest.raises(ExportError, match="LiquidNeurons"):
+        to_nir(net)
     with pytest.raises(NetworkError, match="LiquidNeurons"):
         net.neurons()
 
@@ -91,9 +103,17 @@ def test_what_cannot_be_is_said():
         LiquidNeurons(0, dt=1e-3)
     with pytest.raises(InputError, match="beta must be a number from 0 up"):
         LiquidNeurons(3, dt=1e-3, beta=-1.0)
+    with pytest.raises(InputError, match="v_th must be a number from 0 up"):
+        LiquidNeurons(3, dt=1e-3, v_th=True)
+    with pytest.raises(InputError, match=r"i is torch.float32, the neurons' layers are torch.float64"):
+        made()(currents().float())
+    with pytest.raises(ShapeError, match=r"must be a tuple of v, a and z .* got int"):
+        made()(currents(), 5)
+    with pytest.raises(ShapeError, match=r"must be a tuple of v, a and z .* got Tensor"):
+        made()(currents(), torch.zeros(3, 3, 5, dtype=torch.float64))
     with pytest.raises(ShapeError, match="i must be"):
         made()(torch.zeros(2, 1, 4, dtype=torch.float64))
     with pytest.raises(InputError, match="cannot record"):
         made().recorded(currents(), None, ("w",))
-    with pytest.raises(ShapeError, match="state must hold"):
+    with pytest.raises(ShapeError, match="state must be a tuple"):
         made()(currents(), LiquidNeuronsState(*(torch.zeros(2, 5, dtype=torch.float64) for _ in range(3))))
