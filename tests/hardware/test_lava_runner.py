@@ -195,24 +195,23 @@ run_graph(graph(), ENDLESS, timeout=1000.0)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_when_the_user_s_process_ends_so_does_the_group(sent: signal.Signals, root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    user = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        wait_for(lambda: workers_of(user.pid) and workers_of(user.pid)[0].is_running(), seconds=90.0)
-        (worker,) = workers_of(user.pid)
-        # Python's own trackers would tidy up after dead processes if they had the time.
-        for tracker in trackers(worker.group):
-            os.kill(tracker, signal.SIGKILL)
-        user.send_signal(sent)
-        _, stderr = user.communicate(timeout=60)
-        if sent == signal.SIGINT:
-            assert "KeyboardInterrupt" in stderr
-            assert worker.is_gone()
-        else:
-            wait_for(worker.is_gone, seconds=60.0)
-    finally:
-        user.kill()  # does nothing to one that has ended
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) as user:
+        try:
+            wait_for(lambda: workers_of(user.pid) and workers_of(user.pid)[0].is_running(), seconds=90.0)
+            (worker,) = workers_of(user.pid)
+            # Python's own trackers would tidy up after dead processes if they had the time.
+            for tracker in trackers(worker.group):
+                os.kill(tracker, signal.SIGKILL)
+            user.send_signal(sent)
+            _, stderr = user.communicate(timeout=60)
+            if sent == signal.SIGINT:
+                assert "KeyboardInterrupt" in stderr
+                assert worker.is_gone()
+            else:
+                wait_for(worker.is_gone, seconds=60.0)
+        finally:
+            user.kill()  # does nothing to one that has ended
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(started: list[Watched]) -> None:
