@@ -1,9 +1,9 @@
-"""Train a 784-128-10 spiking network on MNIST with SLTT and with BPTT, 50 steps a digit.
+"""Train a 784-128-10 spiking network on MNIST with SLTT, OTTT and BPTT, 50 steps a digit.
 
     python examples/mnist.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-Both rules see the same network, the same batches and the same loss (cross-entropy at every step on the membrane of a
-leaky readout). SLTT holds the graph of a few steps at a time, BPTT of all 50. The two accuracies on the 10,000 test
+All rules see the same network, the same batches and the same loss (cross-entropy at every step on the membrane of a
+leaky readout). SLTT and OTTT hold the graph of a few steps at a time, BPTT of all 50. The accuracies on the 10,000 test
 images and the times are printed at the end and written to ``runs/mnist/result.json``.
 """
 
@@ -66,7 +66,7 @@ def train(rule: ns.Rule, args: argparse.Namespace) -> dict[str, float | str]:
 
 
 def main() -> None:
-    """Train with both rules and write the result."""
+    """Train with each rule and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
     parser.add_argument("--epochs", type=int, default=10)
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2,000 images, one epoch: to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist/result.json"))
     args = parser.parse_args()
-    results = [train(rule, args) for rule in (ns.SLTT(), ns.BPTT())]
+    results = [train(rule, args) for rule in (ns.SLTT(), ns.OTTT(), ns.BPTT())]
     with replaced(args.out) as part:
         part.write_text(json.dumps(results, indent=2) + "\n")
 
