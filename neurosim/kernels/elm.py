@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from neurosim.kernels import dense, elm_code
+from neurosim.kernels import elm_code
 from neurosim.kernels.availability import DTYPES, fused
 from neurosim.kernels.elm_code import Sizes, backward_machine, forward_machine, lanes, most_rows, outer_machine
 from neurosim.kernels.memory import shelf
 from neurosim.kernels.spikes import REAL
 from neurosim.kernels.straight import once, plain, transformed
-
-_FEW = 1 << 20  # multiplications up to which torch's own product is the faster one
 
 
 class Weights(NamedTuple):
@@ -182,21 +180,14 @@ def _gradients(ctx: Any, g_output: Tensor | None, g_last: Tensor | None) -> list
     outward = _outer(g_squashed, hidden)[:, :memories, :hiddens]
     offset = share_offset.sum(0)[:, :hiddens]
     middle, keep, gain = (share.sum(0)[:, :memories] for share in others)
-    read = _few_outer(g_output, values[1:])[..., :memories]
-    shift = g_output.sum((0, 1))
+    read = _outer(_full(g_output, elm_code.filled(sizes.outputs, most_rows())), values[1:])
+    read, shift = read[:, : sizes.outputs, :memories], g_output.sum((0, 1))
     return [g_drive, g_trace, g_start, *Weights(inward, offset, outward, middle, keep, gain, read, shift)]
 
 
 def _full(rows: Tensor, width: int) -> Tensor:
     """Return ``rows`` [..., n] filled up with zeros to `width`."""
     return (rows if rows.shape[-1] == width else pad(rows, (0, width - rows.shape[-1]))).contiguous()
-
-
-def _few_outer(after: Tensor, before: Tensor) -> Tensor:
-    """Return what `_outer` does, for few or any number of values ``after`` [T, B, N, i]."""
-    if after.shape[2] == 1 and after.numel() * before.shape[3] > _FEW:
-        return dense.product(after.flatten(0, 2).T, before.flatten(0, 2))[None]
-    return torch.bmm(after.flatten(0, 1).permute(1, 2, 0), before.flatten(0, 1).transpose(0, 1))
 
 
 def _outer(after: Tensor, before: Tensor) -> Tensor:

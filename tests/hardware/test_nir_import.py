@@ -708,7 +708,8 @@ def networks(draw) -> tuple[ns.Network, int]:
     own = draw(st.booleans())
 
     def neuron(kind: str, n: int) -> ns.Neuron:
-        r = torch.rand(n, dtype=torch.float64) * 4 + 2 if own else 5.0
+        # Of one neuron an array says as much as a number, and comes back as one.
+        r = torch.rand(n, dtype=torch.float64) * 4 + 2 if own and n > 1 else 5.0
         if kind == "if":
             return ns.IF(dt=DT, r=0.4)
         if kind == "li":

@@ -323,8 +323,7 @@ class _Builder:
                 f"milliseconds, or in steps? {tau.max():g} ms is {tau.max() * 1e-3:g} s. Divide it."
             )
         if self.discretisation == "exponential":
-            kept: np.ndarray = torch.as_tensor(decay_of(torch.from_numpy(np.asarray(tau)), self.dt)).numpy()
-            return kept
+            return np.broadcast_to(np.asarray(decay_of(_number(tau), self.dt)), tau.shape)
         if np.any(tau < self.dt * (1.0 - 1e-6)):
             raise InputError(
                 f"node {name!r}: {kind}.{field} is {tau.min():g} s, shorter than the step dt={self.dt:g} s, over which "
