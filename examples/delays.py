@@ -40,11 +40,12 @@ from neurosim.datasets.spoken import DIGITS, read_words
 from neurosim.learning import Loss
 from neurosim.results import Results
 from neurosim.synapses.delayed import DelayedLinear, Variant, delay_groups, keep_in_range, narrow
+from neurosim.time_constants import decay_of
 
 DT = 10e-3
 REACH = 24  # steps, the longest delay
 KEEP = 0.005  # of the membrane from step to step: as good as no memory but the delays
-KEEP_SLOW = math.exp(-DT / 100e-3)
+KEEP_SLOW = decay_of(100e-3, DT)
 WORD = 64  # steps
 BANDS = 40
 RATE = 8000  # Hz

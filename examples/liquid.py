@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from neurosim.datasets import Labelled, digits, mnist
 from neurosim.files import replaced
 from neurosim.learning import AstrocyteModulated, LiquidAstrocyte, Plasticity, branching_factor
 from neurosim.synapses.plastic import PairSTDP
+from neurosim.time_constants import decay_of
 
 DT = 1e-3
 EXCITATORY, INHIBITORY, INPUTS = 80, 20, 40
@@ -55,7 +55,7 @@ def liquid(drive: float, generator: torch.Generator, sizes: Sizes = SIZES) -> tu
 
     def neurons() -> ns.Neuron:
         # With this r a weight is the height of the potential's step.
-        return ns.LIF(tau_mem=20e-3, r=1 / (1 - math.exp(-DT / 20e-3)), dt=DT)
+        return ns.LIF(tau_mem=20e-3, r=1 / (1 - decay_of(20e-3, DT)), dt=DT)
 
     net = ns.Network(
         {"input": ns.Input(inputs), "exc": neurons(), "inh": neurons()},

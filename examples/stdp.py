@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from neurosim.datasets import Labelled, digits, mnist, rate
 from neurosim.files import replaced
 from neurosim.learning import Plasticity, ThresholdHomeostasis
 from neurosim.synapses.plastic import STDP, PairSTDP, TripletSTDP
+from neurosim.time_constants import decay_of
 
 DT = 1e-3
 RATES = (1, 10, 20, 50)  # Hz, of the pairs
@@ -63,7 +63,7 @@ def network(inputs: int, args: argparse.Namespace) -> ns.Network:
     """Return neurons that inhibit each other one step after they fire."""
     torch.manual_seed(args.seed)
     # r makes a weight the height of the potential's step.
-    lif = ns.LIF(tau_mem=20e-3, r=1 / (1 - math.exp(-DT / 20e-3)), v_th=torch.ones(args.neurons), dt=DT)
+    lif = ns.LIF(tau_mem=20e-3, r=1 / (1 - decay_of(20e-3, DT)), v_th=torch.ones(args.neurons), dt=DT)
     net = ns.Sequential(
         ns.Linear(inputs, args.neurons), ns.Recurrent(lif, ns.Linear(args.neurons, args.neurons)), names=("out",)
     )

@@ -7,6 +7,7 @@ are the same if a is; so a is what is carried across, never tau.
 from __future__ import annotations
 
 import math
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -14,6 +15,14 @@ from torch import Tensor
 from neurosim.errors import InputError
 
 _NEIGHBOURS = 16  # floating-point numbers on each side of the first guess
+
+
+@overload
+def decay_of(tau: float, dt: float) -> float: ...
+
+
+@overload
+def decay_of(tau: Tensor, dt: float) -> Tensor: ...
 
 
 def decay_of(tau: float | Tensor, dt: float) -> float | Tensor:

@@ -51,7 +51,8 @@ def decolle(
     current, _ = leaky_integrator(i, q, alpha_mem=alpha_syn, r=1.0)
     u = potential + ref
     z = spike(u - v_th)
-    return z, current, potential, alpha_ref * ref - (1.0 - alpha_ref) * v_ref * reset.gate(z)
+    after, _ = leaky_integrator(-v_ref * reset.gate(z), ref, alpha_mem=alpha_ref, r=1.0)
+    return z, current, potential, after
 
 
 DecolleLIF = layer(decolle)
@@ -281,6 +282,11 @@ class DECOLLE(Rule):
         return self.regularisation * (F.relu(u + 0.01).mean() + F.relu(0.1 - torch.sigmoid(u).mean()))
 
 
+def _leak(held: Tensor, arrived: Tensor, decay: float | Tensor) -> None:
+    """Do what `leaky_integrator` does with r = 1, in place: the traces of a step are large and read once."""
+    held.lerp_(arrived, 1.0 - decay)
+
+
 class _Filtered:
     """The trace P of what reaches an edge: q then p, the one a step behind the other."""
 
@@ -311,8 +317,8 @@ class _Filtered:
         fast, slow = self.decays
         if self.q is None or self.p is None:
             self.q, self.p = torch.zeros_like(s), torch.zeros_like(s)
-        self.p.lerp_(self.q, 1.0 - slow)
-        self.q.lerp_(s, 1.0 - fast)
+        _leak(self.p, self.q, slow)
+        _leak(self.q, s, fast)
         if not self.biased:
             return self.p
         one_q, one_p = self.ones
@@ -359,7 +365,7 @@ class _Layer:
         node, batch = net.neurons()[name], like.shape[1]
         self.name, self.spike = name, node.spike
         self.decay, self.threshold = node.decay("tau_ref"), node.value("v_th")
-        self.drop = (1.0 - self.decay) * node.value("v_ref")
+        self.taken_off = -node.value("v_ref")
         self.edges = [edge for edge in net.edges if edge.target == name]
         self.filters = [_Filtered(net, edge) for edge in self.edges]
         # Of products alone the gradient is known: no graph is needed before the membrane.
@@ -382,11 +388,7 @@ class _Layer:
         self.u = u.requires_grad_() if self.is_plain and learns else u
         z = (u > self.threshold).to(u)
         # A sum keeps nothing of its parts for the way back: the trace may change in place.
-        self.ref.mul_(self.decay)
-        if isinstance(self.drop, Tensor):
-            self.ref.sub_(z * self.drop)
-        else:
-            self.ref.sub_(z, alpha=self.drop)
+        _leak(self.ref, z * self.taken_off, self.decay)
         return z
 
     def surrogate(self) -> Tensor:

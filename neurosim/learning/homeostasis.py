@@ -18,6 +18,7 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.synapses import Linear
+from neurosim.time_constants import decay_of
 
 
 class RateHomeostasis(ABC):
@@ -92,7 +93,7 @@ class RateHomeostasis(ABC):
                     f"{self._owner}: spikes of {name!r} must be [T, B, {shape}]; got {list(spikes.shape)}."
                 )
             now = spikes.mean((0, 1)) / self.net.dt
-            kept = math.exp(-len(spikes) * self.net.dt / self.tau)
+            kept = decay_of(self.tau, len(spikes) * self.net.dt)
             self.rates[name] = kept * self.rates[name] + (1 - kept) * now if name in self.rates else now
             self._move(name, self.rates[name] - target)
 

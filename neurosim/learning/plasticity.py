@@ -21,6 +21,7 @@ from neurosim.network import Network
 from neurosim.population import Population
 from neurosim.synapses import Linear
 from neurosim.synapses.plastic import STDP
+from neurosim.time_constants import decay_of
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class Plasticity:
         if plastic.reward is None:
             weight.copy_(rule.bounded(weight + rule.change(weight, factors)))
             return
-        decay = math.exp(-self.net.dt / plastic.reward.tau)
+        decay = decay_of(plastic.reward.tau, self.net.dt)
         fresh = rule.eligibility(weight, factors, decay)
         waiting = self._eligible.get(name)
         self._eligible[name] = fresh if waiting is None else waiting * decay ** len(before) + fresh

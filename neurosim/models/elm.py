@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels import elm as kernel
-from neurosim.kernels.product import dense_linear, linear
+from neurosim.kernels.product import linear
 from neurosim.population import check_dt
 from neurosim.synapses.synapse import count
+from neurosim.time_constants import decay_of
 
 GAIN, SLOPE = 1.7159, 2.0 / 3.0  # of the tanh through which the memory is written
 
@@ -214,7 +215,7 @@ class ELM(nn.Module):
     @property
     def kappa_s(self) -> float:
         """Decay of a synapse trace over a step."""
-        return math.exp(-self.dt / self.tau_s)
+        return decay_of(self.tau_s, self.dt)
 
     def decay_and_gain(self) -> tuple[Tensor, Tensor]:
         """Return what the memory units keep over a step and what they take of a change, [N, d_m] each."""
@@ -366,14 +367,14 @@ class ELM(nn.Module):
     def _last_traces(self, given: Tensor, branch: Tensor, *, fresh: bool) -> Tensor:
         """Do the same from x, or from what came to the branches [T, B, N, branches]; from zeros if `fresh`."""
         steps = len(given)
-        decays = _decays(steps, self.dt / self.tau_s, given.dtype, given.device)
+        decays = _decays(steps, self.kappa_s, given.dtype, given.device)
         come = (decays @ given.flatten(1)).view(given.shape[1:])
         if given.dim() == 3:
             if self.is_branched:
                 come = _through(come[:, None].expand(-1, self.neurons, -1), self._matrix())
             else:
                 come = come[:, None] * self.w_s.squeeze(2)
-        return come if fresh else math.exp(-steps * self.dt / self.tau_s) * branch + come
+        return come if fresh else self.kappa_s**steps * branch + come
 
     def _inputs(self, x: Tensor) -> Tensor:
         """Return what each branch gets at one step, [B, N, branches], for `x` [B, n_in]."""
@@ -396,14 +397,17 @@ class ELM(nn.Module):
             branch = self.kappa_s * branch + self._inputs(now)
             held = keep * memory
             hidden = self.activated(_map(torch.cat((branch, held), dim=2), self.inward, self.inward_bias))
-            change = GAIN * torch.tanh(SLOPE * _map(hidden, self.outward, self.outward_bias))
-            memory = held + gain * change
+            memory = self.written(held, hidden, gain)
             after.append(memory)
         return torch.stack(after) if after else x.new_empty(0, *memory.shape), branch
 
     def activated(self, hidden: Tensor) -> Tensor:
         """Return the hidden units for their sums."""
         return functional.silu(hidden) if self.activation == "silu" else torch.relu(hidden)
+
+    def written(self, held: Tensor, hidden: Tensor, gain: Tensor) -> Tensor:
+        """Return the memory for what is left of it and what the hidden units write."""
+        return held + gain * (GAIN * torch.tanh(SLOPE * _map(hidden, self.outward, self.outward_bias)))
 
     def memory_loop(self, branch: Tensor, memory: Tensor) -> MemoryLoop:
         """Return what takes the neurons from step to step, given what comes to the hidden units."""
@@ -494,8 +498,7 @@ class MemoryLoop:
         elm = self.elm
         self._trace = elm.kappa_s * self._trace + drive
         hidden = elm.activated(self._trace + _map(self.memory, self._inward, elm.inward_bias))
-        change = GAIN * torch.tanh(SLOPE * _map(hidden, elm.outward, elm.outward_bias))
-        self.memory = self._keep * self.memory + self._gain * change
+        self.memory = elm.written(self._keep * self.memory, hidden, self._gain)
         return _map(self.memory, elm.readout, elm.readout_bias)
 
 
@@ -553,11 +556,11 @@ def _layer(neurons: int, n_out: int, n_in: int) -> tuple[nn.Parameter, nn.Parame
 
 
 @functools.lru_cache(maxsize=8)
-def _decays(steps: int, rate: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return what is left after `steps` of a trace that came at each of them."""
+def _decays(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return what is left after the last of `steps` of what came at each of them."""
     with torch.inference_mode(False):  # kept, and used in training as well
         ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64, device=device)
-        return torch.exp(-rate * ages).to(dtype)
+        return (decay**ages).to(dtype)
 
 
 def _padded(x: Tensor, filler: int) -> Tensor:
@@ -568,7 +571,7 @@ def _padded(x: Tensor, filler: int) -> Tensor:
 def _through(x: Tensor, weight: Tensor) -> Tensor:
     """Return ``W x`` of each neuron for `x` [M, N, n]."""
     if len(weight) == 1:
-        return dense_linear(x.squeeze(1), weight.squeeze(0), None).unsqueeze(1)
+        return functional.linear(x.squeeze(1), weight.squeeze(0)).unsqueeze(1)
     return torch.einsum("bnj,nhj->bnh", x, weight)
 
 

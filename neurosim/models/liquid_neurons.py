@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurosim.cores import Surrogate, triangle
+from neurosim.cores import Reset, Surrogate, leaky_integrator, lif, triangle
 from neurosim.errors import InputError, ShapeError
 from neurosim.population import Population, State
 from neurosim.synapses.synapse import count
@@ -128,10 +128,11 @@ class LiquidNeurons(Population):
                 v, a, z = v.detach(), a.detach(), z.detach()
             alpha = torch.sigmoid(alpha + functional.linear(v, from_v))
             rho = torch.sigmoid(rho + functional.linear(a, from_a))
-            a = rho * a + (1.0 - rho) * z
-            u = v + alpha * (current - v)
-            z = self.spike(u - (self.v_th + self.beta * a))
-            v = u * (1.0 - z.detach())
+            a, _ = leaky_integrator(z, a, alpha_mem=rho, r=1.0)
+            step: dict[str, Any] = dict(alpha_mem=1.0 - alpha, r=1.0)
+            u = leaky_integrator(current, v, **step)[0] if "u" in names else None
+            bound = dict(v_th=self.v_th + self.beta * a, v_reset=0.0)
+            z, v = lif(current, v, **step, **bound, spike=self.spike, reset=Reset())
             spikes.append(z)
             now = {"v": v, "a": a, "u": u, "alpha": alpha, "rho": rho}
             for name in names:

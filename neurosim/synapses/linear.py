@@ -73,8 +73,10 @@ class Linear(Synapse):
         """Return the gradient of the weight [n_out, n_in] for input `x` [T, B, n_in] and that of its current, `g`."""
         if x.device.type == "cpu" and self.takes_events(x):
             from neurosim.kernels import product
+            from neurosim.kernels.spikes import pack
 
-            return product.outer(g, x)
+            packed = pack(x.contiguous().flatten(0, 1))
+            return product.weight_gradient(g, packed.bits, self.n_in, None if packed.ones else x)
         return g.flatten(0, 1).T @ x.flatten(0, 1)
 
     def extra_repr(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from neurosim.cores import seconds
 from neurosim.errors import InputError, ShapeError
 from neurosim.population import check_dt
+from neurosim.time_constants import decay_of
 
 BLOCK = 64  # steps whose traces are made in one product
 
@@ -191,12 +192,12 @@ class PairSTDP(STDP):
         if steps:  # the spikes that set out before come first
             line = torch.cat((under_way, after))
             after, under_way = line[: len(after)], line[len(after) :]
-        x = trace(before, math.exp(-dt / self.tau_plus), x0, nearest=self.nearest)
-        y = trace(after, math.exp(-dt / self.tau_minus), y0, nearest=self.nearest)
+        x = trace(before, decay_of(self.tau_plus, dt), x0, nearest=self.nearest)
+        y = trace(after, decay_of(self.tau_minus, dt), y0, nearest=self.nearest)
         ends = (x[-1], y[-1], under_way) if steps else (x[-1], y[-1])
         if not self.coincident:
             x, y = (
-                math.exp(-dt / tau) * shifted(values, start)
+                decay_of(tau, dt) * shifted(values, start)
                 for values, tau, start in ((x, self.tau_plus, x0), (y, self.tau_minus, y0))
             )
         return Factors(self.a_plus * after, x, self.a_minus * y, before), ends
@@ -249,7 +250,7 @@ class TripletSTDP(STDP):
         start = (pre, pre, post, post) if traces is None else traces
         taus = (self.tau_plus, self.tau_x, self.tau_minus, self.tau_y)
         r1, r2, o1, o2 = (
-            trace(spikes, math.exp(-dt / tau), held)
+            trace(spikes, decay_of(tau, dt), held)
             for spikes, tau, held in zip((before, before, after, after), taus, start, strict=True)
         )
         # A spike takes no part in its own triplet: what a trace was just before is what it is now less the spike.

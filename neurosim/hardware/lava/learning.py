@@ -22,6 +22,7 @@ from neurosim.network import Network
 from neurosim.neurons import Neuron
 from neurosim.synapses import Linear
 from neurosim.synapses.plastic import STDP, PairSTDP
+from neurosim.time_constants import decay_of
 
 if TYPE_CHECKING:
     from neurosim.hardware.lava.export import Data
@@ -84,7 +85,7 @@ def learns(lowered: Lowered, given: Rule, gain: float, dt: float) -> description
     ends = (edge.name, edge.source, edge.target)
     if not isinstance(given, RewardModulated):
         return description.Learning(*ends, gain * lowered.maps, *sizes, *taus)
-    kept = math.exp(-dt / given.tau)
+    kept = decay_of(given.tau, dt)
     return description.Learning(*ends, gain * lowered.maps, *sizes, *taus, rate=given.rate, kept=kept)
 
 
