@@ -35,8 +35,8 @@ bench: $(INSTALLED) ## Time training steps against other libraries and what the 
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
 
 verify-hardware: $(INSTALLED) ## Hold the integer Loihi model and exports against lava-nc at length
-	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verify
-	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verify_lava
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.lava.verify
 
 docs: $(INSTALLED) ## Build the HTML documentation into docs/_build/
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build
@@ -48,7 +48,7 @@ lint: $(INSTALLED) ## Check style (ruff) and types (mypy)
 	@$(BIN)/mypy
 
 lava-pythons: $(INSTALLED) ## Make the environments that test the Lava part on every Python found
-	@$(BIN)/python tests/hardware/make_lava_environments.py
+	@$(BIN)/python tests/hardware/lava/make_environments.py
 
 clean: ## Remove all that make has made, .venv included; keep runs/
 	@rm -rf $(VENV) build dist ./*.egg-info docs/_build .coverage .coverage.* .hypothesis \

@@ -30,7 +30,7 @@ from benchmarks.fresh import FreshError
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError
 from neurosim.errors import NeurosimError
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 
 BENCHMARKS = {
     each.NAME: each

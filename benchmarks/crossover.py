@@ -18,9 +18,10 @@ from torch import Tensor
 import neurosim as ns
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
-from neurosim.kernels import dense, layer
-from neurosim.kernels.masked_product import masked_product
-from neurosim.kernels.spikes import pack
+from neurosim.kernels.common import matmul as dense
+from neurosim.kernels.common.bits import pack
+from neurosim.kernels.linear import cpu as layer
+from neurosim.kernels.linear.masked_product import masked_product
 
 NAME = "crossover"
 RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
@@ -109,7 +110,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     """Draw time of the event-driven way over that of the dense one against the rate."""
     from matplotlib.figure import Figure
 
-    from neurosim.files import replaced
+    from neurosim.files.atomic import replaced
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.nets import Conv, Linear, Task
 from benchmarks.timing import ImplausibleError, Times, seconds
-from neurosim.kernels import dense
+from neurosim.kernels.common import matmul as dense
 
 # The rates below are measured, on a machine that may be busy at that moment and idle a moment later.
 MARGIN = 0.8

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks import machine, nets
 from benchmarks.timing import ImplausibleError, Times
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 
 Run = Callable[[], object]
 MARGIN = 1.1  # a share of the device's own rate above this is a wrong measurement
@@ -142,8 +142,9 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
     Beside the tiling that is used, marked so, others: how many steps are under way, how many neurons a thread owns.
     """
     from benchmarks import gpu_parity
+    from neurosim.compiler.triton import source as triton_source
     from neurosim.cores import lif as core
-    from neurosim.kernels import cuda, triton_source
+    from neurosim.kernels.neurons import cuda
 
     given, found = gpu_parity.work(core), []
     shapes = [(4, 2, 17)] if quick else [(100, 64, 256), (500, 16, 512), (64, 256, 4096)]
@@ -177,7 +178,7 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
 
 def products(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[str, Any]]:
     """Time dense and event-driven products over the input rate; dense ones as shares of the matrix rate."""
-    from neurosim.kernels import cuda_events
+    from neurosim.kernels.linear import cuda_events
 
     found: list[dict[str, Any]] = []
     shapes = [(6, 70, 17)] if quick else [(6400, 700, 256), (16, 700, 256), (8000, 4096, 4096)]
@@ -221,7 +222,7 @@ def recurrent(clock: Clock, quick: bool) -> list[dict[str, Any]]:
     """Time recurrent LIF layers; what counts is a step."""
     from benchmarks import gpu_parity
     from neurosim.cores import lif as core
-    from neurosim.kernels import cuda_recurrent
+    from neurosim.kernels.recurrent import cuda as cuda_recurrent
 
     given, found = gpu_parity.work(core), []
     steps, batch = (3, 2) if quick else (1000, 16)
@@ -391,7 +392,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _device(quick: bool) -> torch.device | None:
-    from neurosim.kernels.cuda import interpreted
+    from neurosim.kernels.neurons.cuda import interpreted
 
     if torch.cuda.is_available() and not interpreted():
         return torch.device("cuda")

@@ -10,10 +10,16 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.cores import Core, Reset, alif, cubalif, integrate_and_fire, leaky_integrator, lif
-from neurosim.kernels import cpu, cuda, cuda_events, cuda_layer, cuda_recurrent, cuda_recurrent_source, layer
-from neurosim.kernels.plan import Plan, known
-from neurosim.kernels.program import record
+from neurosim.compiler.plan import Plan, known
+from neurosim.compiler.program import record
+from neurosim.cores import alif, cubalif, integrate_and_fire, leaky_integrator, lif
+from neurosim.kernels.linear import cpu as layer
+from neurosim.kernels.linear import cuda as cuda_layer
+from neurosim.kernels.linear import cuda_events
+from neurosim.kernels.neurons import cpu, cuda
+from neurosim.kernels.recurrent import cuda as cuda_recurrent
+from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
+from neurosim.language import Core, Reset
 
 CORES = (lif, cubalif, alif, integrate_and_fire, leaky_integrator)
 # One rounding to the precision; twice that for a bfloat16, which Triton's interpreter cuts off.

@@ -29,8 +29,8 @@ from torch.nn import functional
 
 import neurosim as ns
 from neurosim.errors import NeurosimError
-from neurosim.files import replaced
-from neurosim.hardware.nir import from_nir, write_nir
+from neurosim.exchange.nir import from_nir, write_nir
+from neurosim.files.atomic import replaced
 
 DT = 1e-4  # snnTorch has no other
 GAINS = ("weights", "tau/dt")

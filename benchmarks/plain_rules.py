@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 import neurosim as ns
 from neurosim.learning import DECOLLE, FPTT, DecolleLIF, EProp, EventProp, ForwardForward, Goodness, LocalReadouts
-from neurosim.learning.eventprop import CubaLI
-from neurosim.learning.online import OTTT
-from neurosim.learning.rules import Rule
+from neurosim.learning.rules.base import Rule
+from neurosim.learning.rules.eventprop import CubaLI
+from neurosim.learning.rules.ottt import OTTT
 
 Call = Callable[[Tensor, Tensor], list[Tensor]]
 Sizes = tuple[int, int, int]

@@ -26,8 +26,8 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.datasets import Split, digits, direct, mnist
-from neurosim.files import replaced
-from neurosim.learning import NeuromodulatedAdaptation
+from neurosim.files.atomic import replaced
+from neurosim.plasticity import NeuromodulatedAdaptation
 from neurosim.synapses import BatchNorm
 
 DT, STEPS = 1e-3, 6

@@ -35,7 +35,7 @@ from tqdm.auto import tqdm
 
 import neurosim as ns
 from neurosim.datasets.text import Text, read_text
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 from neurosim.models import GainAstrocyte
 
 DT = 1e-3  # a character a step

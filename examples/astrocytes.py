@@ -25,7 +25,7 @@ import neurosim as ns
 from neurosim.cores import li_rinzel
 from neurosim.models import SlowInwardCurrent
 from neurosim.report import save_figure
-from neurosim.report.style import colour, new_figure, tidy
+from neurosim.report.plots.style import colour, new_figure, tidy
 
 INPUTS = 20
 LEVELS = (0.16, 0.25, 0.35, 0.40, 0.45, 0.50, 0.60)  # IP3, uM

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from results import Results
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,9 +39,8 @@ import neurosim as ns
 from neurosim.datasets import Labelled, delta
 from neurosim.datasets.spoken import DIGITS, read_words
 from neurosim.learning import Loss
-from neurosim.results import Results
 from neurosim.synapses.delayed import DelayedLinear, Variant, delay_groups, keep_in_range, narrow
-from neurosim.time_constants import decay_of
+from neurosim.units import decay_of
 
 DT = 10e-3
 REACH = 24  # steps, the longest delay

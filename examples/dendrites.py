@@ -22,11 +22,11 @@ import time
 from pathlib import Path
 
 import torch
+from results import Results
 from torch import Tensor, nn
 
 from neurosim.datasets import Labelled, digits, mnist
 from neurosim.models.dendrites import ActiveDendrites, Segments, false_match, missed_match
-from neurosim.results import Results
 
 WINNERS, STRENGTHS = (0.1, 0.2, 0.4, 0.7, 1.0), (5.0, 10.0, 20.0, 40.0)
 HELD_OUT, CHOICE_SEED, CHOICE_TASKS = 2000, 1000, 3

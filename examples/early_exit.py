@@ -22,11 +22,13 @@ import time
 from pathlib import Path
 
 import torch
+from results import Results
 from torch import Tensor, nn
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
-from neurosim.learning.early_exit import (
+from neurosim.energy.fanout import fan_out
+from neurosim.models.early_exit import (
     EarlyExit,
     calibrate,
     calibration_error,
@@ -35,10 +37,8 @@ from neurosim.learning.early_exit import (
     optimal_stop,
     run_until_sure,
 )
-from neurosim.learning.one_step import absorb_batch_norm, hidden, output, reduce_steps, set_thresholds
+from neurosim.models.iir import absorb_batch_norm, hidden, output, reduce_steps, set_thresholds
 from neurosim.report import exit_curve, save_figure
-from neurosim.report.fanout import fan_out
-from neurosim.results import Results
 
 DT = 1e-3
 LEVELS = 8

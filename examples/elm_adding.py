@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from results import Results
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -30,7 +31,6 @@ from neurosim.datasets import Labelled
 from neurosim.datasets.adding import Adding
 from neurosim.datasets.spoken import heard, read_shd, read_words
 from neurosim.models import ELM
-from neurosim.results import Results
 
 ARCHIVE = "fsdd_recordings_wav.tar.xz"
 

@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 
 import torch
+from results import Results
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
 from neurosim.datasets.parity import parity
 from neurosim.models import ELM
-from neurosim.results import Results
 
 DT = 10e-3
 BEFORE = 10  # bits at most that come before those that count

@@ -21,7 +21,7 @@ import torch
 
 import neurosim as ns
 from neurosim.datasets import Split, digits, direct, mnist
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 from neurosim.learning import ForwardForward, Goodness
 
 DT = 1e-3

@@ -21,13 +21,13 @@ import time
 from pathlib import Path
 
 import torch
+from results import Results
 from torch import Tensor
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
-from neurosim.files import replaced
-from neurosim.learning.hlop import HLOP, LateralBanks, average_accuracy, backward_transfer
-from neurosim.results import Results
+from neurosim.files.atomic import replaced
+from neurosim.learning.rules.hlop import HLOP, LateralBanks, average_accuracy, backward_transfer
 from neurosim.synapses.lateral import Quantised
 
 DT = 1e-3

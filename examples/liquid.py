@@ -33,10 +33,10 @@ from tqdm.auto import tqdm
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, mnist
-from neurosim.files import replaced
-from neurosim.learning import AstrocyteModulated, LiquidAstrocyte, Plasticity, branching_factor
-from neurosim.synapses.plastic import PairSTDP
-from neurosim.time_constants import decay_of
+from neurosim.files.atomic import replaced
+from neurosim.plasticity import AstrocyteModulated, LiquidAstrocyte, Plasticity, branching_factor
+from neurosim.plasticity.stdp import PairSTDP
+from neurosim.units import decay_of
 
 DT = 1e-3
 EXCITATORY, INHIBITORY, INPUTS = 80, 20, 40

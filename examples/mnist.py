@@ -18,7 +18,7 @@ import torch
 
 import neurosim as ns
 from neurosim.datasets import direct, mnist
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 
 STEPS = 50
 DT = 1e-3

@@ -26,11 +26,11 @@ from tqdm.auto import tqdm
 
 import neurosim as ns
 from neurosim.datasets import Split, digits, direct, latency, mnist
-from neurosim.files import replaced
-from neurosim.learning.decolle import DECOLLE, DecolleLIF, LocalReadouts
-from neurosim.learning.eprop import EProp, Feedback
-from neurosim.learning.eventprop import CubaLI, EventProp
-from neurosim.learning.fptt import FPTT
+from neurosim.files.atomic import replaced
+from neurosim.learning.rules.decolle import DECOLLE, DecolleLIF, LocalReadouts
+from neurosim.learning.rules.eprop import EProp, Feedback
+from neurosim.learning.rules.eventprop import CubaLI, EventProp
+from neurosim.learning.rules.fptt import FPTT
 from neurosim.models import LiquidNeurons
 
 DT = 1e-3

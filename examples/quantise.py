@@ -28,7 +28,7 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, events_to_grid, mnist, rate
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 from neurosim.hardware.lava import verify
 from neurosim.hardware.quantise import accuracy_against_bits, quantise
 from neurosim.report import bits_curve, save_figure

@@ -25,9 +25,9 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.datasets import Split, digits, direct, mnist
-from neurosim.files import replaced
-from neurosim.hardware import fold
+from neurosim.files.atomic import replaced
 from neurosim.learning import CrossEntropyMSE
+from neurosim.network import fold
 from neurosim.synapses import BatchNorm, Standardised
 
 DT, STEPS, LEAK = 1e-3, 6, 1 - 1 / 1.1

@@ -26,8 +26,8 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from neurosim.datasets import Split, digits, mnist
-from neurosim.files import replaced
-from neurosim.learning import SoftHebb, SoftHebbConv
+from neurosim.files.atomic import replaced
+from neurosim.plasticity import SoftHebb, SoftHebbConv
 
 
 def dense(data: Split, args: argparse.Namespace, seed: int) -> tuple[SoftHebb, Tensor, Tensor]:

@@ -26,10 +26,10 @@ from tqdm.auto import tqdm
 
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, mnist, rate
-from neurosim.files import replaced
-from neurosim.learning import Plasticity, ThresholdHomeostasis
-from neurosim.synapses.plastic import STDP, PairSTDP, TripletSTDP
-from neurosim.time_constants import decay_of
+from neurosim.files.atomic import replaced
+from neurosim.plasticity import Plasticity, ThresholdHomeostasis
+from neurosim.plasticity.stdp import STDP, PairSTDP, TripletSTDP
+from neurosim.units import decay_of
 
 DT = 1e-3
 RATES = (1, 10, 20, 50)  # Hz, of the pairs

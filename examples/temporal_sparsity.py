@@ -23,14 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results import Results
 from torch import Tensor
 
 import neurosim as ns
 from neurosim import cores
 from neurosim.datasets import digits
 from neurosim.models.delta import DeltaActivation, WithActivity, send_changes
-from neurosim.population import Population
-from neurosim.results import Results
+from neurosim.network.population import Population
 
 FRAMES = 16
 ORDERS = IN_ORDER, WITHOUT_ORDER = "in order", "without order"

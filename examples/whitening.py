@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from neurosim.models import FrameWhitening, mercedes_benz
 from neurosim.report import save_figure
-from neurosim.report.style import colour, new_figure, tidy
+from neurosim.report.plots.style import colour, new_figure, tidy
 
 COVARIANCE = torch.tensor([[2.0, 0.9], [0.9, 0.8]], dtype=torch.float64)
 

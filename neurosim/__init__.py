@@ -4,7 +4,10 @@ The names here are what a user types. Datasets, reports, chips and the Lava expo
 `neurosim.datasets`, `neurosim.report`, `neurosim.hardware` and `neurosim.hardware.lava`.
 """
 
-from neurosim.cores import (
+from neurosim.compiler.latex import latex
+from neurosim.errors import NeurosimError
+from neurosim.kernels.common.availability import kernel_status
+from neurosim.language import (
     Core,
     Surrogate,
     atan,
@@ -18,9 +21,6 @@ from neurosim.cores import (
     straight_through,
     triangle,
 )
-from neurosim.errors import NeurosimError
-from neurosim.graph import Edge, Input, NetworkState
-from neurosim.kernels import kernels, latex
 from neurosim.learning import (
     BPTT,
     OTTT,
@@ -41,10 +41,11 @@ from neurosim.learning import (
     load_checkpoint,
     save_checkpoint,
 )
-from neurosim.network import Network, Recurrent, Sequential
-from neurosim.neurons import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
-from neurosim.recording import Recording, Spikes
-from neurosim.simulate import simulate
+from neurosim.network.graph import Edge, Input, NetworkState
+from neurosim.network.network import Network, Recurrent, Sequential
+from neurosim.network.neuron import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
+from neurosim.recording.recording import Recording, Spikes
+from neurosim.simulation import simulate
 from neurosim.synapses import AvgPool2d, BlockLinear, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d
 
 __version__ = "0.1.0"
@@ -96,7 +97,7 @@ __all__ = [
     "exponential",
     "fast_sigmoid",
     "fit",
-    "kernels",
+    "kernel_status",
     "latex",
     "layer",
     "load_checkpoint",

@@ -9,8 +9,8 @@ from typing import Any
 
 import neurosim as ns
 from neurosim import cores
-from neurosim.cores import Core
-from neurosim.cores.reset import ResetMode
+from neurosim.language import Core
+from neurosim.language.reset import ResetMode
 from tests.user_cores import izhikevich
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import neurosim as ns
-from neurosim.cores import Core
+from neurosim.language import Core
 from tests.battery import CHECKS
 from tests.models import MODELS, ROUNDED
 
@@ -24,7 +24,7 @@ def test_every_core_of_the_package_is_listed():
     graded = {ns.cores.sigma, ns.cores.delta, ns.cores.sigma_delta, ns.cores.sigma_delta_cumulative}
     # Send values too, or do not fire regularly: tests/cores/test_lava_cores.py.
     others = {ns.cores.ternary_lif, ns.cores.resonate_and_fire, ns.cores.resonate_and_fire_izhikevich}
-    # What NIR has besides, readouts and nodes without memory among them: tests/hardware/test_nir_export.py.
+    # What NIR has besides, readouts and nodes without memory among them: tests/exchange/nir/test_exporting.py.
     of_nir = {
         *(ns.cores.integrator, ns.cores.cuba_integrator, ns.cores.cuba_integrator_resting),
         *(ns.cores.cubalif_resting, ns.cores.threshold, ns.cores.relay),

@@ -11,32 +11,32 @@ from pathlib import Path
 
 import pytest
 
-# Each may import those before it.
+# Each room may import those of the rows above its own, and nothing of its own row but itself.
 LAYERS = (
-    "cores",
-    "kernels",
-    "population",
-    "neurons",
-    "parallel",
-    "synapses",
-    "recompute",
-    "graph",
-    "run",
-    "network",
-    "recording",
-    "simulate",
-    "learning",
-    "models",
+    ("errors",),
+    ("units", "quantities", "files"),
+    ("language",),
+    ("cores",),
+    ("compiler",),
+    ("kernels",),
+    ("synapses",),
+    ("network",),
+    ("parallel", "plasticity", "recording"),
+    ("circuit",),
+    ("simulation", "learning"),
+    ("models",),
 )
 # Each may import all layers, and of its own kind those named.
 ON_TOP = {
-    "hardware": set(),
-    "report": {"hardware"},
     "datasets": set(),
-    "interop": set(),
-    "cli": {"hardware", "report", "datasets", "interop", ""},
+    "hardware": set(),
+    "energy": {"hardware"},
+    "exchange": set(),
+    "report": {"energy", "hardware"},
+    "cli": {"datasets", "hardware", "energy", "exchange", "report", ""},
     "__main__": {"cli"},
 }
+ROOMS = {*ON_TOP}.union(*LAYERS)
 # What `import neurosim` must leave to the moment of use.
 LAZY = (
     "matplotlib",
@@ -86,14 +86,12 @@ def room(name: str, package: Path) -> str:
     return parts[1] if (package / parts[1]).is_dir() or (package / f"{parts[1]}.py").is_file() else ""
 
 
-def allowed(importer: str, package: Path) -> set[str]:
+def allowed(importer: str) -> set[str]:
     """List the rooms that a room may import."""
-    base = {path.stem for path in package.glob("*.py")} - {*LAYERS, *ON_TOP, "__init__"}
-    if importer in LAYERS:
-        return base | {*LAYERS[: LAYERS.index(importer) + 1]}
     if importer in ON_TOP:
-        return base | {*LAYERS, importer} | ON_TOP[importer]
-    return base
+        return ROOMS - {*ON_TOP} | {importer} | ON_TOP[importer]
+    row = next(row for row, rooms in enumerate(LAYERS) if importer in rooms)
+    return {importer}.union(*LAYERS[:row])
 
 
 def wrong_imports(package: Path) -> list[str]:
@@ -109,31 +107,139 @@ def wrong_imports(package: Path) -> list[str]:
             # What is written for people says which version wrote it.
             if importer in ON_TOP and name == "neurosim.__version__":
                 continue
-            if room(name, package) not in allowed(importer, package):
+            if room(name, package) not in allowed(importer):
                 wrong.append(f"{path.relative_to(package.parent).as_posix()}:{line} imports {name}")
     return wrong
 
 
+def circles(package: Path) -> list[list[str]]:
+    """List the circles among the files of each room: imports while a module loads, in functions and for types alike."""
+    modules = {module_name(path, package): path for path in package.rglob("*.py") if path.name != "__init__.py"}
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for name, path in modules.items():
+        for _, target in imported(path, package):
+            for wanted in (target, target.rpartition(".")[0]):
+                if wanted in modules and room(wanted, package) == room(name, package) != "":
+                    graph[name].add(wanted)
+    return [part for part in strong_components(graph) if len(part) > 1]
+
+
+def strong_components(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the strongly connected parts of a directed graph (Tarjan 1972)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in order:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], order[other])
+        if low[node] == order[node]:
+            part = stack[stack.index(node) :]
+            del stack[-len(part) :]
+            found.append(sorted(part))
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def hidden_modules(package: Path) -> list[str]:
+    """List the modules that a name bound in their package's ``__init__.py`` hides."""
+    hidden = []
+    for face in sorted(package.rglob("__init__.py")):
+        for node in ast.parse(face.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                bound = {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                bound = {node.name: ""}
+            elif isinstance(node, ast.Assign):
+                bound = {target.id: "" for target in node.targets if isinstance(target, ast.Name)}
+            else:
+                continue
+            here = module_name(face, package)
+            for name in bound:
+                file, folder = face.with_name(f"{name}.py"), face.parent / name / "__init__.py"
+                is_module = isinstance(node, ast.ImportFrom) and node.module == here
+                if (file.is_file() or folder.is_file()) and not is_module:
+                    hidden.append(f"{here}.{name}")
+    return hidden
+
+
 def test_every_room_has_its_place(root: Path) -> None:
-    folders = {path.parent.name for path in (root / "neurosim").glob("*/__init__.py")}
-    assert folders <= {*LAYERS, *ON_TOP}
+    package = root / "neurosim"
+    found = {path.parent.name for path in package.glob("*/__init__.py")} | {path.stem for path in package.glob("*.py")}
+    assert found - {"__init__"} == ROOMS
 
 
 def test_imports_run_one_way(root: Path) -> None:
     assert wrong_imports(root / "neurosim") == []
 
 
+def test_no_circle_among_the_files_of_a_room(root: Path) -> None:
+    assert circles(root / "neurosim") == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from neurosim.kernels.gpu import run", "from neurosim.kernels.cpu import run"),
+        ("from . import gpu", "def f():\n    from neurosim.kernels import cpu"),
+        ("import neurosim.kernels.gpu", "if TYPE_CHECKING:\n    from neurosim.kernels.cpu import Plan"),
+    ],
+)
+def test_a_circle_is_found(tmp_path: Path, one: str, other: str) -> None:
+    package = made_package(tmp_path)
+    (package / "kernels" / "cpu.py").write_text(one + "\n")
+    (package / "kernels" / "gpu.py").write_text("\n")
+    assert circles(package) == []
+    (package / "kernels" / "gpu.py").write_text(other + "\n")
+    assert circles(package) == [["neurosim.kernels.cpu", "neurosim.kernels.gpu"]]
+
+
+def test_no_module_is_hidden_by_a_name_of_its_package(root: Path) -> None:
+    # In cores/ alone the object may be named like its file: `cores.lif` is the neuron.
+    assert [name for name in hidden_modules(root / "neurosim") if not name.startswith("neurosim.cores.")] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from neurosim.kernels.cpu import run as cpu",
+        "from .cpu import cpu",
+        "cpu = 1",
+        "def cpu(): ...",
+        "class cpu: ...",
+    ],
+)
+def test_a_hidden_module_is_found(tmp_path: Path, line: str) -> None:
+    package = made_package(tmp_path)
+    (package / "kernels" / "cpu.py").touch()
+    assert hidden_modules(package) == []
+    (package / "kernels" / "__init__.py").write_text("from neurosim.kernels import cpu\n")
+    assert hidden_modules(package) == []
+    (package / "kernels" / "__init__.py").write_text(line + "\n")
+    assert hidden_modules(package) == ["neurosim.kernels.cpu"]
+
+
 @pytest.mark.parametrize(
     ("file", "line"),
     [
         ("cores/lif.py", "from neurosim.kernels import run"),
-        ("cores/lif.py", "def f():\n    import neurosim.simulate"),
+        ("cores/lif.py", "def f():\n    import neurosim.simulation"),
         ("cores/lif.py", "from ..kernels.cpu import run"),
         ("cores/__init__.py", "from .. import kernels"),
         ("cores/lif.py", "from neurosim import LIF"),
         ("cores/lif.py", "import neurosim"),
         ("cores/lif.py", "from neurosim import __version__"),
-        ("kernels/cpu.py", "import importlib\nimportlib.import_module('neurosim.simulate')"),
+        ("kernels/cpu.py", "import importlib\nimportlib.import_module('neurosim.simulation')"),
         ("errors.py", "from neurosim.cores import lif"),
         ("datasets/cards.py", "from neurosim.report import raster"),
         ("hardware/targets.py", "from neurosim.report import raster"),
@@ -152,7 +258,7 @@ def test_an_import_against_the_order_is_found(tmp_path: Path, file: str, line: s
         ("kernels/cpu.py", "from neurosim.cores import lif"),
         ("kernels/cpu.py", "from neurosim import errors"),
         ("kernels/cpu.py", "from . import gpu"),
-        ("simulate.py", "from .kernels import cpu\nimport torch"),
+        ("simulation.py", "from .kernels import cpu\nimport torch"),
         ("report/raster.py", "from neurosim.hardware import targets"),
         ("report/raster.py", "from neurosim import __version__"),
         ("cli.py", "import neurosim as ns\nfrom neurosim.report import raster"),
@@ -170,7 +276,7 @@ def made_package(folder: Path) -> Path:
     for name in ("cores", "kernels", "datasets", "hardware", "report"):
         (package / name).mkdir(parents=True)
         (package / name / "__init__.py").touch()
-    for name in ("__init__.py", "errors.py", "simulate.py", "cli.py"):
+    for name in ("__init__.py", "errors.py", "simulation.py", "cli.py"):
         (package / name).touch()
     return package
 

@@ -138,7 +138,7 @@ def test_every_module_imports_away_from_the_checkout(elsewhere: Path, root: Path
 
 @pytest.mark.parametrize("folder", DATA)
 def test_the_data_is_found_away_from_the_checkout(elsewhere: Path, root: Path, tmp_path: Path, folder: str) -> None:
-    script = f"from neurosim.data_files import data_files\nfor path in data_files({folder!r}): print(path)"
+    script = f"from neurosim.files.bundled import data_files\nfor path in data_files({folder!r}): print(path)"
     paths = [Path(line) for line in run(elsewhere, "-c", script, cwd=tmp_path).splitlines()]
     assert [path.name for path in paths] == sorted(path.name for path in (root / folder).glob("*.toml"))
     assert all(path.is_relative_to(elsewhere.parent.parent) for path in paths)

@@ -13,7 +13,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
-from neurosim.kernels import availability
+from neurosim.kernels.common import availability
 from tests.battery import gradients
 
 

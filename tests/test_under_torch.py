@@ -8,8 +8,8 @@ import torch.multiprocessing
 from torch.func import functional_call
 
 import neurosim as ns
-from neurosim.kernels import layer
-from neurosim.recompute import recomputed
+from neurosim.kernels.linear import cpu as layer
+from neurosim.network.recompute import recomputed
 
 
 def network(spike=None):

@@ -120,7 +120,7 @@ def simulate(
 ) -> None:
     """Simulate a trained run on test samples and write a recording (HDF5)."""
     from neurosim.cli import runs
-    from neurosim.simulate import simulate as run_network
+    from neurosim.simulation import simulate as run_network
 
     finished = runs.open_run(run)
     x, _ = runs.samples(finished.config, finished.split, samples)
@@ -235,7 +235,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: to see that all runs.")] = False,
 ) -> None:
     """Time neurosim against other libraries; needs a source checkout."""
-    from neurosim.cli.bench import run
+    from neurosim.cli.benchmarks import run
 
     raise typer.Exit(run(names or [], json, data, plot, quick))
 
@@ -243,7 +243,7 @@ def bench(
 @app.command()
 def doctor() -> None:
     """Say what is installed, which kernels run, and what to do about the rest."""
-    from neurosim.cli.doctor import findings
+    from neurosim.cli.health import findings
 
     well = True
     for good, found, remedy in findings():

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from neurosim.cli.runs import Finished, first, loss, open_run, samples
 from neurosim.errors import FileError, InputError
-from neurosim.files import json_text, replaced
+from neurosim.files.atomic import json_text, replaced
 from neurosim.learning import evaluate
-from neurosim.network import Network
+from neurosim.network.network import Network
 
 if TYPE_CHECKING:
     from neurosim.hardware.placement import Placement
@@ -53,7 +53,7 @@ def network_of(source: Path, dt: float | None = None, layers: int | None = None)
     """
     kind = source.suffix.lower()
     if kind == ".nir" and not source.is_dir():
-        from neurosim.hardware.nir import from_nir
+        from neurosim.exchange.nir import from_nir
 
         if dt is None:
             raise InputError(f"{source.name}: NIR is in continuous time; say how long a step is, such as --dt 1e-3.")
@@ -149,7 +149,7 @@ def _export_script(run: Finished, place: Path, number: int, bits: int) -> Outcom
 
 
 def _export_nir(run: Finished, place: Path, number: int, bits: int) -> Outcome:
-    from neurosim.hardware.nir import write_nir
+    from neurosim.exchange.nir import write_nir
 
     write_nir(run.net, place)
     return Outcome(f"Wrote {place}.")
@@ -181,7 +181,7 @@ def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) 
 
 
 def _against_nir(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
-    from neurosim.hardware.nir import verify_nir
+    from neurosim.exchange.nir import verify_nir
 
     if bits is not None:
         raise InputError("--bits goes with --against lava or integer; NIR is in real numbers.")

@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neurosim.cli.runs import Finished, samples
+from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
 from neurosim.errors import NeurosimError
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 from neurosim.hardware import load_target
 from neurosim.hardware.lava import Verification, verify
 from neurosim.hardware.placement import Placement, place
-from neurosim.network import Network
-from neurosim.report import (
-    DEFAULT_TARGETS,
-    EnergyReport,
-    Section,
-    count_operations,
-    energy,
-    learning_curve,
-    raster,
-    save_figure,
-    traces,
-    write_report,
-)
-from neurosim.simulate import simulate
+from neurosim.network.network import Network
+from neurosim.report import Section, energy_figure, learning_curve, raster, save_figure, traces, write_report
+from neurosim.simulation import simulate
 
 PICTURED = 4
 
@@ -45,7 +35,7 @@ def write_report_of(
         "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
         "traces": traces(recording, f"{hidden}.v", threshold=run.net.neurons()[hidden].value("v_th")),
         "learning": learning_curve([{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in run.history]),
-        "energy": report.figure(),
+        "energy": energy_figure(report),
     }
     for name, figure in figures.items():
         save_figure(figure, run.folder / f"{name}.png")

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.cores import triangle
 from neurosim.datasets import Encoder, Labelled, Split, digits, direct, fashion_mnist, latency, mnist, rate
 from neurosim.errors import FileError, InputError
-from neurosim.files import replaced
-from neurosim.graph import Input
+from neurosim.files.atomic import replaced
+from neurosim.language import triangle
 from neurosim.learning import (
     BPTT,
     SLTT,
@@ -32,8 +31,9 @@ from neurosim.learning import (
     fit,
     load_checkpoint,
 )
-from neurosim.network import Network, Sequential
-from neurosim.neurons import LIF
+from neurosim.network.graph import Input
+from neurosim.network.network import Network, Sequential
+from neurosim.network.neuron import LIF
 from neurosim.synapses import Flatten, Linear
 
 DATASETS = ("digits", "mnist", "fashion_mnist")

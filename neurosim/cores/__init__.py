@@ -3,7 +3,6 @@
 from neurosim.cores.alif import alif
 from neurosim.cores.atrlif import atrlif
 from neurosim.cores.calcium_gain import calcium_gain
-from neurosim.cores.core import Core, Parameter, core, hertz, seconds, whole
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.graded import graded, graded_relu
@@ -15,46 +14,24 @@ from neurosim.cores.lif import lif
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.loihi_joined import loihi_joined
 from neurosim.cores.refractory_lif import refractory_lif
-from neurosim.cores.reset import Reset
 from neurosim.cores.resonate_and_fire import resonate_and_fire, resonate_and_fire_izhikevich
 from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
 from neurosim.cores.slow_lif import slow_lif
 from neurosim.cores.stateless import relay, threshold
-from neurosim.cores.surrogate import (
-    Surrogate,
-    atan,
-    exponential,
-    fast_sigmoid,
-    multi_gaussian,
-    rectangle,
-    sigmoid,
-    smooth,
-    straight_through,
-    triangle,
-)
 from neurosim.cores.ternary_lif import ternary_lif
 
 __all__ = [
-    "Core",
-    "Parameter",
-    "Reset",
-    "Surrogate",
     "alif",
-    "atan",
     "atrlif",
     "calcium_gain",
-    "core",
     "cuba_integrator",
     "cuba_integrator_resting",
     "cubalif",
     "cubalif_resting",
     "delta",
-    "exponential",
-    "fast_sigmoid",
     "graded",
     "graded_relu",
-    "hertz",
     "integrate_and_fire",
     "integrator",
     "leaky_integrator",
@@ -64,22 +41,14 @@ __all__ = [
     "loihi_integrator",
     "loihi_joined",
     "loihi_refractory",
-    "multi_gaussian",
-    "rectangle",
     "refractory_lif",
     "relay",
     "resonate_and_fire",
     "resonate_and_fire_izhikevich",
-    "seconds",
     "sigma",
     "sigma_delta",
     "sigma_delta_cumulative",
-    "sigmoid",
     "slow_lif",
-    "smooth",
-    "straight_through",
     "ternary_lif",
     "threshold",
-    "triangle",
-    "whole",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, seconds
 from neurosim.cores.leaky_integrator import leaky_integrator
+from neurosim.language.definition import core, seconds
 
 
 @core(

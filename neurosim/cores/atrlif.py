@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, seconds
 from neurosim.cores.cuba_integrator import cuba_integrator
-from neurosim.cores.language import where
+from neurosim.language.definition import core, seconds
+from neurosim.language.functions import where
 
 
 @core(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, seconds
 from neurosim.cores.cuba_integrator import cuba_integrator
+from neurosim.language.definition import core, seconds
 
 
 @core(parameters=dict(tau_syn=seconds(5e-3), tau_mem=seconds(20e-3), v_th=1.0, v_reset=0.0, r=1.0), state=("j", "v"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, whole
-from neurosim.cores.language import absolute, where
 from neurosim.cores.loihi import SINGLE
+from neurosim.language.definition import core, whole
+from neurosim.language.functions import absolute, where
 
 _THRESHOLD = whole(1, 0, 2**23 - 1)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core
 from neurosim.cores.integrator import integrator
+from neurosim.language.definition import core
 
 
 @core(parameters=dict(v_th=1.0, v_reset=0.0, r=1.0), state=("v",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, seconds
+from neurosim.language.definition import core, seconds
 
 
 @core(parameters=dict(tau_mem=seconds(20e-3), r=1.0), state=("v",))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import Parameter, core, seconds
-from neurosim.cores.language import log, maximum, minimum, sqrt
+from neurosim.language.definition import Parameter, core, seconds
+from neurosim.language.functions import log, maximum, minimum, sqrt
 
 _MICRO = 1e-3  # one micromolar in mol/m^3
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import Parameter, core, whole
-from neurosim.cores.language import detach, floor, maximum, minimum, trunc, where
+from neurosim.language.definition import Parameter, core, whole
+from neurosim.language.functions import detach, floor, maximum, minimum, trunc, where
 
 TOP = 2.0**23
 """Current and voltage have 24 bits: the current wraps to above -TOP and up to TOP, the voltage stays inside both."""

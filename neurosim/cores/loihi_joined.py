@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, whole
 from neurosim.cores.loihi import TOP, loihi
+from neurosim.language.definition import core, whole
 
 
 @core(parameters=dict(dv=whole(0, 0, 4096), v_th=whole(64, 0, 131071), unit=4096.0), state=("v",), whole_up_to=TOP)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, hertz, seconds
-from neurosim.cores.language import detach, where
+from neurosim.language.definition import core, hertz, seconds
+from neurosim.language.functions import detach, where
 
 BELOW = 1e-5  # how far under the threshold a neuron starts again, as in Lava's RF_IZ
 

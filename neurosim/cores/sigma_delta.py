@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core
-from neurosim.cores.language import absolute, maximum, where
+from neurosim.language.definition import core
+from neurosim.language.functions import absolute, maximum, where
 
 
 @core(state=("total",))

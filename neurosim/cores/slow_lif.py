@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core, seconds
 from neurosim.cores.lif import lif
+from neurosim.language.definition import core, seconds
 
 
 @core(parameters=dict(tau_mem=seconds(4.1, high=1e3), v_th=1.0, v_reset=0.0, r=1.0), state=("v",))

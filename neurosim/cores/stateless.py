@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.cores.core import core
+from neurosim.language.definition import core
 
 
 @core(parameters=dict(v_th=1.0), state=())

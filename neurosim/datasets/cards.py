@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from neurosim.data_files import data_file, read_toml
 from neurosim.errors import FileError
+from neurosim.files.bundled import data_file, read_toml
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neurosim.cores.core import seconds
 from neurosim.datasets.checks import checked_values, checked_whole
 from neurosim.errors import InputError, ShapeError
-from neurosim.population import check_dt
+from neurosim.language.definition import seconds
+from neurosim.units import check_dt
 
 
 class Encoder(ABC):

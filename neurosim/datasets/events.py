@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neurosim.datasets.checks import checked_whole
 from neurosim.errors import InputError, ShapeError
-from neurosim.population import check_dt
+from neurosim.units import check_dt
 
 _BOUNDARY_SLACK = 1e-6
 

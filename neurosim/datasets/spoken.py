@@ -18,7 +18,7 @@ from neurosim.datasets.checks import checked_whole
 from neurosim.datasets.events import events_to_grid
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import FileError, InputError, ShapeError
-from neurosim.population import check_dt
+from neurosim.units import check_dt
 
 _NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")
 DIGITS = tuple(map(str, range(10)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from neurosim.hardware.folding import fold
 from neurosim.hardware.targets import Quantity, Target, load_target, target_names
 
-__all__ = ["Quantity", "Target", "fold", "load_target", "target_names"]
+__all__ = ["Quantity", "Target", "load_target", "target_names"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from neurosim.data_files import data_file, data_files, read_toml
 from neurosim.errors import FileError, InputError
+from neurosim.files.bundled import data_file, data_files, read_toml
 
 # How many of the unit make one SI unit: dividing 13.2 by 1e12 is rounded once, multiplying by 1e-12 twice.
 _ENERGY = {"J": 1.0, "mJ": 1e3, "uJ": 1e6, "nJ": 1e9, "pJ": 1e12, "fJ": 1e15}

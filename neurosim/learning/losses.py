@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neurosim.cores import seconds
 from neurosim.errors import InputError, ShapeError, UnitError
-from neurosim.population import check_dt
+from neurosim.language import seconds
+from neurosim.units import check_dt
 
 
 class Loss(ABC):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.errors import InputError, ShapeError
-from neurosim.neurons import Neuron
-from neurosim.population import Population, State
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population, State
 from neurosim.synapses.synapse import count
 
 

@@ -14,12 +14,12 @@ from neurosim.cores.loihi import loihi, loihi_integrator
 from neurosim.cores.loihi_joined import loihi_joined
 from neurosim.cores.slow_lif import slow_lif
 from neurosim.errors import InputError
-from neurosim.graph import Edge
-from neurosim.neurons import LIF, CubaLIF, layer
-from neurosim.population import Population, check_dt
+from neurosim.network.graph import Edge
+from neurosim.network.neuron import LIF, CubaLIF, layer
+from neurosim.network.population import Population
 from neurosim.synapses import Linear
 from neurosim.synapses.synapse import count
-from neurosim.time_constants import time_constant
+from neurosim.units import check_dt, time_constant
 
 _STEP = 1e-3  # s, of the published decays
 _FULL = 4096  # a decay of all

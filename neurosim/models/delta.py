@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
-from neurosim.kernels.availability import DTYPES
+from neurosim.kernels.common.availability import DTYPES
 from neurosim.learning.losses import Loss
-from neurosim.network import Network
-from neurosim.population import Population, State
+from neurosim.network.network import Network
+from neurosim.network.population import Population, State
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d
 
 Flow = Literal["values", "changes"]

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError, UnitError
-from neurosim.kernels import elm as kernel
-from neurosim.kernels.product import linear
-from neurosim.population import check_dt
+from neurosim.kernels.elm import cpu as kernel
+from neurosim.kernels.linear.product import linear
 from neurosim.synapses.synapse import count
-from neurosim.time_constants import decay_of
+from neurosim.units import check_dt, decay_of
 
 GAIN, SLOPE = 1.7159, 2.0 / 3.0  # of the tanh through which the memory is written
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurosim.cores import Reset, Surrogate, leaky_integrator, lif, triangle
+from neurosim.cores import leaky_integrator, lif
 from neurosim.errors import InputError, ShapeError
-from neurosim.population import Population, State
+from neurosim.language import Reset, Surrogate, triangle
+from neurosim.network.population import Population, State
 from neurosim.synapses.synapse import count
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neurosim.cores import Surrogate, core
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.availability import DTYPES
-from neurosim.neurons import Neuron
-from neurosim.population import Population, State
+from neurosim.kernels.common.availability import DTYPES
+from neurosim.language import Surrogate, core
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population, State
 
 
 @core(state=())

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from neurosim.cores import Surrogate
 from neurosim.errors import InputError
+from neurosim.language import Surrogate
 from neurosim.parallel.psn import PSN, check_count
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neurosim.cores import Surrogate
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.availability import DTYPES
+from neurosim.kernels.common.availability import DTYPES
+from neurosim.language import Surrogate
 from neurosim.parallel.layer import ParallelNeurons
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from neurosim.cores import Surrogate, core, leaky_integrator, seconds
-from neurosim.neurons import Neuron
+from neurosim.cores import leaky_integrator
+from neurosim.language import Surrogate, core, seconds
+from neurosim.network.neuron import Neuron
 
 
 @core(parameters=dict(tau_mem=seconds(20e-3), v_th=1.0, r=1.0), state=("v",))

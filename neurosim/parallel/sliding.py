@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neurosim.cores import Surrogate
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.availability import DTYPES
+from neurosim.kernels.common.availability import DTYPES
+from neurosim.language import Surrogate
+from neurosim.network.population import State
 from neurosim.parallel.layer import ParallelNeurons
 from neurosim.parallel.psn import check_count
 from neurosim.parallel.window import filtered
-from neurosim.population import State
 
 
 class SlidingState(NamedTuple):

@@ -1,32 +1,23 @@
-"""Seeing a run: operations and energy, raster and other plots, one HTML file for it all."""
+"""Seeing a run: raster and other plots, one HTML file for it all."""
 
 from __future__ import annotations
 
-from neurosim.report.bits_plot import bits_curve
-from neurosim.report.chip_plot import chip_map
-from neurosim.report.counting import count_operations
-from neurosim.report.energy_report import DEFAULT_TARGETS, EnergyColumn, EnergyReport, energy
-from neurosim.report.exit_plot import exit_curve
 from neurosim.report.html import Section, write_report
-from neurosim.report.learning_plot import learning_curve
-from neurosim.report.operations import NodeOperations, Operations, SynapseOperations
-from neurosim.report.raster_plot import raster
-from neurosim.report.rate_plot import rates
-from neurosim.report.style import save_figure
-from neurosim.report.trace_plot import traces
+from neurosim.report.plots.bits import bits_curve
+from neurosim.report.plots.chip import chip_map
+from neurosim.report.plots.energy import energy_figure
+from neurosim.report.plots.exit import exit_curve
+from neurosim.report.plots.learning import learning_curve
+from neurosim.report.plots.raster import raster
+from neurosim.report.plots.rate import rates
+from neurosim.report.plots.style import save_figure
+from neurosim.report.plots.trace import traces
 
 __all__ = [
-    "DEFAULT_TARGETS",
-    "EnergyColumn",
-    "EnergyReport",
-    "NodeOperations",
-    "Operations",
     "Section",
-    "SynapseOperations",
     "bits_curve",
     "chip_map",
-    "count_operations",
-    "energy",
+    "energy_figure",
     "exit_curve",
     "learning_curve",
     "raster",

@@ -12,12 +12,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurosim.energy.report import EnergyReport
 from neurosim.errors import InputError
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 from neurosim.hardware.placement import Placement
-from neurosim.report.chip_plot import chip_map
-from neurosim.report.energy_report import EnergyReport
-from neurosim.report.units import quantity, significant
+from neurosim.quantities import quantity, significant
+from neurosim.report.plots.chip import chip_map
+from neurosim.report.plots.energy import energy_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,7 +183,7 @@ def _energy(report: EnergyReport, heading: str) -> str:
     return (
         f"<p>{escape(report.heading())}</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"{_figure(report.figure(), heading)}<ul>{findings}</ul>"
+        f"{_figure(energy_figure(report), heading)}<ul>{findings}</ul>"
         f"<p>Estimates from published figures per operation, not measured power. Left out:</p><ul>{left_out}</ul>"
     )
 

@@ -5,7 +5,6 @@ from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.lateral import LateralBank, Quantised
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.norm import BatchNorm, Standardised
-from neurosim.synapses.plastic import PairSTDP, TripletSTDP
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.sparse import Sparse
@@ -22,12 +21,10 @@ __all__ = [
     "LateralBank",
     "Linear",
     "MaxPool2d",
-    "PairSTDP",
     "Quantised",
     "Scale",
     "Sparse",
     "Standardised",
     "SumPool2d",
     "Synapse",
-    "TripletSTDP",
 ]

@@ -18,11 +18,11 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.delays import DelayLists, delay_lists, deliver
-from neurosim.kernels.spikes import pack
-from neurosim.population import check_dt
+from neurosim.kernels.common.bits import pack
+from neurosim.kernels.sparse.delayed import DelayLists, delay_lists, deliver
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.synapse import Synapse, count, event_driven
+from neurosim.units import check_dt
 
 Variant = Literal["paper", "code"]
 

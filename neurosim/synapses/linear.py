@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurosim.kernels.availability import DTYPES, fused
+from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.synapses.synapse import Synapse, count
 
 
@@ -64,7 +64,7 @@ class Linear(Synapse):
     def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
         """Return the same with other weights of this shape and type."""
         if self.takes_events(x):
-            from neurosim.kernels import product
+            from neurosim.kernels.linear import product
 
             return product.linear(x, weight, self.bias, bits, active)
         return functional.linear(x, weight, self.bias)
@@ -72,8 +72,8 @@ class Linear(Synapse):
     def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
         """Return the gradient of the weight [n_out, n_in] for input `x` [T, B, n_in] and that of its current, `g`."""
         if x.device.type == "cpu" and self.takes_events(x):
-            from neurosim.kernels import product
-            from neurosim.kernels.spikes import pack
+            from neurosim.kernels.common.bits import pack
+            from neurosim.kernels.linear import product
 
             packed = pack(x.contiguous().flatten(0, 1))
             return product.weight_gradient(g, packed.bits, self.n_in, None if packed.ones else x)

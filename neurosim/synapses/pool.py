@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional
 
-from neurosim.kernels.straight import plain, transformed
+from neurosim.kernels.common.autograd import plain, transformed
 from neurosim.synapses.synapse import Synapse, pair
 
 
@@ -37,7 +37,7 @@ class _Pool2d(Synapse):
     def _pooled(self, shape: tuple[int, ...], bits: Tensor | None) -> Tensor | None:
         if bits is None or bits.device.type != "cpu" or not plain((bits,)) or transformed():
             return None
-        from neurosim.kernels.pooled_bits import pooled_bits
+        from neurosim.kernels.conv.pooled_bits import pooled_bits
 
         channels, height, width = shape
         return pooled_bits(bits, (channels, height, width), self.kernel, self.stride)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from neurosim.cores.language import floor
 from neurosim.errors import InputError
+from neurosim.language.functions import floor
 from neurosim.synapses.synapse import Synapse
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.event_sparse import event_sparse
-from neurosim.kernels.sparse_cpu import FanOut, fan_out
+from neurosim.kernels.sparse.cpu import FanOut, fan_out
+from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.synapse import Synapse, count, event_driven
 

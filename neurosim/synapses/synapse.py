@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.availability import DTYPES, fused
-from neurosim.kernels.straight import transformed
+from neurosim.kernels.common.autograd import transformed
+from neurosim.kernels.common.availability import DTYPES, fused
 
 
 class Synapse(nn.Module, abc.ABC):

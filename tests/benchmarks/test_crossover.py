@@ -7,7 +7,7 @@ import pytest
 from benchmarks import crossover
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError
-from neurosim.kernels import layer
+from neurosim.kernels.linear import cpu as layer
 
 
 def points(*ratios):

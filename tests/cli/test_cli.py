@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from neurosim.cli import app, main
-from neurosim.cli.doctor import findings
-from neurosim.recording import Recording
+from neurosim.cli.health import findings
+from neurosim.recording.recording import Recording
 
 QUICK = ["--epochs", "1", "--hidden", "16", "--steps", "8"]
 
@@ -53,7 +53,7 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     run("train", straight, *QUICK[2:], "--epochs", "2")
     # The cosine schedule depends on the number of epochs, so the first part is stopped rather than asked for less.
     code = (
-        "import sys, neurosim.learning.loop as loop\n"
+        "import sys, neurosim.learning.training.fit as loop\n"
         "from pathlib import Path\n"
         "from neurosim.cli import runs\n"
         "fit = loop.fit\n"
@@ -160,7 +160,7 @@ def test_doctor_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "torch" in output
     real = __import__("importlib.util").util.find_spec
     monkeypatch.setattr(
-        "neurosim.cli.doctor.importlib.util.find_spec", lambda n: None if n in ("lava", "h5py") else real(n)
+        "neurosim.cli.health.importlib.util.find_spec", lambda n: None if n in ("lava", "h5py") else real(n)
     )
     missing = {
         found.split(" is")[0]: (good, remedy) for good, found, remedy in findings() if "is not installed" in found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim import cores
+from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
 from tests import battery
 from tests.models import Model
@@ -31,7 +31,7 @@ def test_contract(model: Model, check) -> None:
     check(model)
 
 
-def run(core: cores.Core, i: list[float], **choices) -> Tensor:
+def run(core: language.Core, i: list[float], **choices) -> Tensor:
     z, _ = ns.layer(core)(dt=DT, **choices)(torch.tensor(i, dtype=torch.float64).reshape(-1, 1, 1))
     return z.flatten()
 
@@ -79,7 +79,7 @@ def tau(kept: float) -> float:
         ),
     ],
 )
-def test_trace_of_lava(core: cores.Core, choices: dict[str, float], wanted: list[int]) -> None:
+def test_trace_of_lava(core: language.Core, choices: dict[str, float], wanted: list[int]) -> None:
     assert fired(run(core, INPUT, **choices)) == wanted
 
 

@@ -101,7 +101,7 @@ def test_exporters_refuse_it_by_name():
     with pytest.raises(ExportError, match="node 'li_rinzel1': its core is 'li_rinzel'"):
         map_network(net)
     pytest.importorskip("nir")
-    from neurosim.hardware.nir import to_nir
+    from neurosim.exchange.nir import to_nir
 
     with pytest.raises(ExportError, match="node 'li_rinzel1': its core is 'li_rinzel'"):
         to_nir(net)

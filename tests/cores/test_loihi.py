@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim import cores
+from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
 from neurosim.hardware.loihi import loihi
 from tests import battery
@@ -176,7 +176,7 @@ def test_whole_numbers_are_not_learned() -> None:
 
 # The battery drives with real numbers and learns every parameter; what it holds of cores of whole numbers is held here.
 @pytest.mark.parametrize("core", CORES, ids=lambda c: c.name)
-def test_kernels_give_the_bits_and_gradients_of_the_step(core: cores.Core) -> None:
+def test_kernels_give_the_bits_and_gradients_of_the_step(core: language.Core) -> None:
     torch.manual_seed(1)
     shape = (37, 4, 3, 7)
     per_neuron = dict(du=torch.randint(0, 4096, shape[2:]), bias=torch.randint(-500, 500, shape[2:]))
@@ -196,7 +196,7 @@ def test_kernels_give_the_bits_and_gradients_of_the_step(core: cores.Core) -> No
 
 
 @pytest.mark.parametrize("core", CORES, ids=lambda c: c.name)
-def test_the_rest_of_the_contract(core: cores.Core) -> None:
+def test_the_rest_of_the_contract(core: language.Core) -> None:
     class Whole(Model):
         """Currents of the battery, rounded."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim import cores
+from neurosim import cores, language
 from tests import battery
 from tests.models import Model
 
@@ -20,13 +20,13 @@ DT = 1e-3
 
 @pytest.mark.parametrize("check", [c for c in battery.CHECKS if c not in LEFT_OUT], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("core", CORES, ids=lambda c: c.name)
-def test_contract_of_every_core(core: cores.Core, check) -> None:
+def test_contract_of_every_core(core: language.Core, check) -> None:
     if core.parameters or check not in NEEDS_PARAMETERS:
         check(Model(core, 0.3, lambda dt: (1.5, {})))
 
 
 @pytest.mark.parametrize("core", [cores.delta, cores.sigma_delta, cores.sigma_delta_cumulative], ids=lambda c: c.name)
-def test_the_threshold_gets_no_gradient_and_what_is_sent_one(core: cores.Core) -> None:
+def test_the_threshold_gets_no_gradient_and_what_is_sent_one(core: language.Core) -> None:
     layer = ns.layer(core)(dt=DT, v_th=0.5, learn=("v_th",))
     i = torch.tensor([0.3, 0.9, 0.1]).reshape(3, 1, 1).requires_grad_()
     z, _ = layer(i)
@@ -36,7 +36,7 @@ def test_the_threshold_gets_no_gradient_and_what_is_sent_one(core: cores.Core) -
     assert to_input.flatten().tolist() == ([0.0, 0.0, 1.0] if core is cores.delta else [1.0, 1.0, 0.0])
 
 
-def run(core: cores.Core, i: Tensor, **choices) -> Tensor:
+def run(core: language.Core, i: Tensor, **choices) -> Tensor:
     z, _ = ns.layer(core)(dt=DT, **choices)(i)
     return z
 
@@ -50,7 +50,7 @@ LAVA_SENT_CUMULATIVE = [28, -15, 0, 0, 0, 0, -13, 0, 0, 11, 0, 0, 0, -7, 0, -4, 
 @pytest.mark.parametrize(
     ("core", "wanted"), [(cores.sigma_delta, LAVA_SENT), (cores.sigma_delta_cumulative, LAVA_SENT_CUMULATIVE)]
 )
-def test_trace_of_lava(core: cores.Core, wanted: list[int]) -> None:
+def test_trace_of_lava(core: language.Core, wanted: list[int]) -> None:
     i = torch.tensor(LAVA_INPUT, dtype=torch.float64).reshape(-1, 1, 1) / 64
     assert (64 * run(core, i, v_th=0.1, bias=0.25)).flatten().tolist() == wanted
 

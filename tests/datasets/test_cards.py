@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from neurosim.data_files import data_files
 from neurosim.datasets import card
 from neurosim.errors import FileError
+from neurosim.files.bundled import data_files
 
 A_CARD = """
 name = "kmnist"

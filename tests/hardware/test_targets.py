@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from neurosim.data_files import data_files, read_toml
 from neurosim.errors import FileError, InputError
+from neurosim.files.bundled import data_files, read_toml
 from neurosim.hardware import Quantity, load_target, target_names
 
 GOOD = """

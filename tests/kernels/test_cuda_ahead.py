@@ -13,16 +13,18 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.cores import Core, Reset, alif, cubalif, lif
-from neurosim.kernels.plan import Plan, known
-from neurosim.kernels.program import record
+from neurosim.compiler.plan import Plan, known
+from neurosim.compiler.program import record
+from neurosim.cores import alif, cubalif, lif
+from neurosim.language import Core, Reset
 from tests.ahead import POINTER, SHARED, compiled_ahead
 
 pytest.importorskip("triton")
 
 
 def recurrent(neuron: Core, real: str, weight: str, n: int, backwards: bool) -> dict[str, Any]:
-    from neurosim.kernels import cuda, cuda_recurrent
+    from neurosim.kernels.neurons import cuda
+    from neurosim.kernels.recurrent import cuda as cuda_recurrent
 
     plan = Plan(record(neuron, ns.atan(2.0), Reset(), neuron.coefficients[:1]), True)
     function = cuda_recurrent.compiled(known(plan), real, weight, backwards, False)
@@ -38,7 +40,7 @@ def recurrent(neuron: Core, real: str, weight: str, n: int, backwards: bool) -> 
 def events(name: str, real: str, **constants: Any) -> dict[str, Any]:
     import triton.language as tl
 
-    from neurosim.kernels import cuda_events
+    from neurosim.kernels.linear import cuda_events
 
     function = getattr(cuda_events, name)
     kinds = dict.fromkeys(function.arg_names, "i32") | {"ones": "*i32"}

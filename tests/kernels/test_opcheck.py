@@ -6,9 +6,13 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.kernels import event_conv, event_sparse, layer_operator, operator, recurrent
-from neurosim.kernels.sparse_cpu import FanOut
-from neurosim.kernels.spikes import pack
+from neurosim.kernels.common.bits import pack
+from neurosim.kernels.conv import operator as event_conv
+from neurosim.kernels.linear import operator as layer_operator
+from neurosim.kernels.neurons import operator
+from neurosim.kernels.recurrent import operator as recurrent
+from neurosim.kernels.sparse import operator as event_sparse
+from neurosim.kernels.sparse.cpu import FanOut
 
 # Of each operator the file with its check: whoever adds one adds it here.
 CHECKED = {

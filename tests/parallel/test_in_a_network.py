@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.energy import count_operations
 from neurosim.errors import ExportError, InputError, NetworkError, ShapeError
 from neurosim.hardware.lava import to_lava
 from neurosim.parallel import PSN, MaskedPSN, ResetFreeLeaky, SlidingPSN, masking_at
-from neurosim.report import count_operations
 
 DT, STEPS = 1e-3, 12
 LAYERS = {

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.cores import smooth
 from neurosim.errors import InputError, ShapeError
+from neurosim.language import smooth
 from neurosim.parallel import PSN, MaskedPSN, masking_at
 
 DT = 1e-3

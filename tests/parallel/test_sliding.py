@@ -10,8 +10,8 @@ import torch
 
 import neurosim as ns
 from benchmarks.parallel_in_time import convolved, shifted_sums
-from neurosim.cores import smooth
 from neurosim.errors import InputError, ShapeError
+from neurosim.language import smooth
 from neurosim.parallel import MaskedPSN, SlidingPSN
 from neurosim.parallel.window import BLOCK, filtered
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.recording import Recording
-from neurosim.simulate import simulate
+from neurosim.recording.recording import Recording
+from neurosim.simulation import simulate
 
 
 @pytest.fixture(scope="module")

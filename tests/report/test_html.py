@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.energy import count_operations, energy
 from neurosim.errors import FileError, InputError
-from neurosim.recording import Recording
-from neurosim.report import Section, count_operations, energy, raster, write_report
-from neurosim.report.style import new_figure
+from neurosim.recording.recording import Recording
+from neurosim.report import Section, raster, write_report
+from neurosim.report.plots.style import new_figure
 
 VOID = {"meta", "img"}
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.energy.fanout import fan_out
 from neurosim.errors import InputError, ShapeError
-from neurosim.report.fanout import fan_out
 from neurosim.synapses.block import BlockLinear
 
 

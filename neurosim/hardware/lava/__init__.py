@@ -1,8 +1,8 @@
 """Lava process graphs for Loihi: export, run in a process group of its own, and verification against the simulator."""
 
 from neurosim.hardware.lava.export import LavaExport, LavaRun, to_lava
-from neurosim.hardware.lava.learning import EdgeVerification, LearningVerification, verify_learning
-from neurosim.hardware.lava.verify import Difference, NodeVerification, Verification, verify
+from neurosim.hardware.lava.learning_verification import EdgeVerification, LearningVerification, verify_learning
+from neurosim.hardware.lava.verification import Difference, NodeVerification, Verification, verify
 
 __all__ = [
     "Difference",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from neurosim.graph import Connection
+from neurosim.network.graph import Connection
 from neurosim.synapses import (
     AvgPool2d,
     BatchNorm,

@@ -11,23 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from neurosim.errors import ExportError, FileError, InputError, ShapeError, TargetRunError
-from neurosim.files import replaced
+from neurosim.errors import ExportError, FileError, InputError, TargetRunError
+from neurosim.files.atomic import replaced
 from neurosim.hardware.lava import description, script
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
+from neurosim.hardware.lava.inputs import Data, as_arrays
 from neurosim.hardware.lava.integers import is_integer, map_integers
 from neurosim.hardware.lava.learning import Rule, surprises
 from neurosim.hardware.lava.mapping import lava_layout, map_network
 from neurosim.hardware.lava.populations import FORMS, READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, GraphRun, run_graph
-from neurosim.learning.plasticity import RewardModulated
-from neurosim.network import Network
-
-Data = Any  # a tensor or array [T, B, ...], or a mapping of input name to such
+from neurosim.network.network import Network
+from neurosim.plasticity.engine import RewardModulated
 
 
 @dataclass(frozen=True)
@@ -377,37 +375,6 @@ def to_lava(net: Network, rules: Mapping[str, Rule] | None = None) -> LavaExport
         raise ExportError("Lava's fixed-point learning rounds by chance and is not exact: give no rules.")
     mapped = map_integers(double) if is_integer(double) else map_network(double, rules)
     return LavaExport(double, mapped.graph, mapped.scale, dict(rules or {}))
-
-
-def as_arrays(net: Network, x: Data) -> dict[str, np.ndarray]:
-    """Return the data of each input of `net` as float64 [T, B, *shape].
-
-    Raises
-    ------
-    ShapeError
-        When a shape does not fit, or T or B is 0.
-    InputError
-        When an input is missing, unknown, or not finite.
-    """
-    given = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
-    if set(given) != set(net.inputs):
-        raise InputError(f"x must give data for the inputs {list(net.inputs)}; got {list(given)}.")
-    arrays: dict[str, np.ndarray] = {}
-    for name, values in given.items():
-        array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-        wanted = net.shape(name)
-        if array.ndim != 2 + len(wanted) or array.shape[2:] != wanted or 0 in array.shape:
-            shape = ", ".join(map(str, wanted))
-            raise ShapeError(f"x for {name!r} must be [T, B, {shape}] with T and B from 1; got {list(array.shape)}.")
-        arrays[name] = array.astype(np.float64)
-        if not np.isfinite(arrays[name]).all():
-            raise InputError(
-                f"x for {name!r} holds NaN or infinity; clean the data (torch.nan_to_num) and look where it came from."
-            )
-    leads = {array.shape[:2] for array in arrays.values()}
-    if len(leads) > 1:
-        raise ShapeError(f"all inputs must share T and B; got {sorted(leads)}.")
-    return arrays
 
 
 def _import_lava(graph: description.Graph) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from neurosim import cores
-from neurosim.graph import Connection as Edge
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.edges import Kernel, Lowered, as_connections, lower
 from neurosim.hardware.lava.latency import extra_delay
@@ -28,7 +27,8 @@ from neurosim.hardware.loihi import describe, loihi
 from neurosim.hardware.loihi.description import LONGEST_DELAY, Connection, Registers
 from neurosim.hardware.loihi.neurons import CORES
 from neurosim.hardware.loihi.weights import storage
-from neurosim.network import Network
+from neurosim.network.graph import Connection as Edge
+from neurosim.network.network import Network
 from neurosim.synapses.shift import Shift
 
 TOP = 1 << 23

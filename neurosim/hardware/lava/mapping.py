@@ -10,15 +10,15 @@ import torch
 
 from neurosim import cores
 from neurosim.errors import ExportError
-from neurosim.graph import Connection
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.edges import INSTEAD, LINEAR, Kernel, Lowered, as_connections, lower
 from neurosim.hardware.lava.latency import Cycle, Way, extra_delay, latencies
 from neurosim.hardware.lava.learning import Rule, check_rules, learns
 from neurosim.hardware.lava.populations import FORMS, KNOWN, READ_OUT, number, steps_of_rest
-from neurosim.network import Network
-from neurosim.neurons import Neuron
-from neurosim.population import Population
+from neurosim.network.graph import Connection
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population
 from neurosim.synapses import Flatten
 from neurosim.synapses.delayed import RoundedDelays
 

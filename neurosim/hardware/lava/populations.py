@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from neurosim import cores
-from neurosim.cores import Core
-from neurosim.neurons import Neuron
+from neurosim.language import Core
+from neurosim.network.neuron import Neuron
 
 _ONE = np.ones(())
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from neurosim.cores.loihi import SINGLE
 from neurosim.errors import ExportError, InputError
-from neurosim.graph import Connection as Edge
 from neurosim.hardware.loihi.neurons import CORES, split_bias
 from neurosim.hardware.loihi.weights import SignMode, storage
 from neurosim.hardware.targets import Target, load_target
-from neurosim.network import Network
-from neurosim.neurons import Neuron
-from neurosim.population import Population
+from neurosim.network.graph import Connection as Edge
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population
 from neurosim.synapses import Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d, Synapse
 from neurosim.synapses.delayed import RoundedDelays
 from neurosim.synapses.shift import Shift

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from neurosim import cores
-from neurosim.cores import Surrogate
 from neurosim.errors import InputError
-from neurosim.neurons import Neuron, layer
+from neurosim.language import Surrogate
+from neurosim.network.neuron import Neuron, layer
 
 CORES = (cores.loihi, cores.loihi_refractory, cores.loihi_integrator)
 MANTISSA = (-4096, 4095)
@@ -52,7 +52,7 @@ def loihi(
     unit : float
         Voltage that the surrogate takes for 1; for neurons that never fire, that of which the output is a multiple.
     size, spike
-        As in `neurosim.neurons.Neuron`.
+        As in `neurosim.network.neuron.Neuron`.
 
     Returns
     -------

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import FileError, NeurosimError
-from neurosim.graph import Edge, Input
+from neurosim.files.untrusted_hdf5 import Group, opened
 from neurosim.hardware.loihi import loihi, storage
-from neurosim.hdf5 import Group, opened
-from neurosim.network import Network
-from neurosim.population import Population
+from neurosim.network.graph import Edge, Input
+from neurosim.network.network import Network
+from neurosim.network.population import Population
 from neurosim.synapses import Conv2d, Flatten, Linear, Synapse
 from neurosim.synapses.delayed import RoundedDelays
 from neurosim.synapses.shift import Shift

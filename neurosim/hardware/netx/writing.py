@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 
 from neurosim.errors import ExportError
-from neurosim.files import replaced
+from neurosim.files.atomic import replaced
 from neurosim.hardware.loihi import Connection, Description, Registers, describe
 from neurosim.hardware.netx.reading import BIAS_EXPONENT, LONGEST_DELAY
-from neurosim.network import Network
+from neurosim.network.network import Network
 from neurosim.synapses import Conv2d, Flatten, Linear, Sparse
 from neurosim.synapses.delayed import RoundedDelays
 

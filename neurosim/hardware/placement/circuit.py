@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neurosim.hardware.folding import fold
 from neurosim.hardware.placement.links import Link, reach_of
-from neurosim.network import Network
-from neurosim.neurons import Neuron
+from neurosim.network.folding import fold
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
 from neurosim.synapses import MaxPool2d
 
 _DECAY = 4096  # steps of a decay on Loihi; settings that fall on the same one are one group

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.files import json_text
+from neurosim.files.atomic import json_text
 from neurosim.hardware.placement.cores import LIMITS
 from neurosim.hardware.targets import Target
 

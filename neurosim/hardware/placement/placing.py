@@ -16,7 +16,7 @@ from neurosim.hardware.placement.partition import Cut, TooLarge, TooMany, orders
 from neurosim.hardware.placement.placement import MEMORY, Misfit, Part, Placed, Placement
 from neurosim.hardware.placement.storage import in_bits
 from neurosim.hardware.targets import Target, load_target
-from neurosim.network import Network
+from neurosim.network.network import Network
 
 # Most of a link's weights that a remedy proposes to keep; above that pruning saves nothing that matters.
 _DENSEST = 90

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurosim.hardware.quantise.quantise import Quantised, quantise
+from neurosim.hardware.quantise.network import Quantised, quantise
 from neurosim.hardware.quantise.search import Choice
 from neurosim.hardware.quantise.sweep import BitsReport, BitsResult, accuracy_against_bits
 from neurosim.hardware.quantise.whole import Scale, fixed

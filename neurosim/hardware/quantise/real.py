@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from neurosim import cores
-from neurosim.cores import Surrogate
 from neurosim.errors import ExportError
-from neurosim.graph import Connection
-from neurosim.network import Network
-from neurosim.neurons import Neuron
-from neurosim.population import Population
+from neurosim.language import Surrogate
+from neurosim.network.graph import Connection
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d, Synapse
 from neurosim.synapses.delayed import RoundedDelays
 

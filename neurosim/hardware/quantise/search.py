@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.graph import Edge, Input
 from neurosim.hardware.loihi.weights import weight_range
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
 from neurosim.hardware.quantise.whole import HIGHEST_THRESHOLD, Scale, modes, neurons, scale_of, synapses
-from neurosim.network import Network
+from neurosim.network.graph import Edge, Input
+from neurosim.network.network import Network
 
 # Scales tried, as parts of the one at which the largest weight just fits: below, small weights share fewer values;
 # above, either the largest weights are clipped or a weight exponent is used, which leaves thresholds more digits.

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.hardware.quantise.quantise import quantise
+from neurosim.hardware.quantise.network import quantise
 from neurosim.hardware.quantise.whole import fixed
 from neurosim.learning import evaluate
 from neurosim.learning.losses import Loss
-from neurosim.network import Network
+from neurosim.network.network import Network
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

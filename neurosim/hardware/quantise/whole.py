@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from neurosim.graph import Edge, Input
 from neurosim.hardware.loihi.neurons import loihi, split_bias
 from neurosim.hardware.loihi.weights import SignMode, sign_mode, weight_range
 from neurosim.hardware.quantise.grid import BiasGrid, WeightGrid, held_bias
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
-from neurosim.network import Network
-from neurosim.neurons import Neuron
+from neurosim.network.graph import Edge, Input
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
 from neurosim.synapses import Conv1d, Conv2d, Linear, Sparse, Synapse
 from neurosim.synapses.delayed import RoundedDelays
 from neurosim.synapses.shift import Shift

@@ -1,0 +1,1 @@
+"""Circuits: networks run event by event."""

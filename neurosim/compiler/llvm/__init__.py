@@ -1,0 +1,1 @@
+"""LLVM for the CPU: instruction builder, just-in-time compiler, threads."""

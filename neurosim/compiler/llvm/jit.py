@@ -1,0 +1,111 @@
+"""From LLVM IR to a function that can be called: compiled in memory for this processor."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from neurosim.compiler.llvm import openmp
+from neurosim.compiler.llvm.threads import at_once, shares
+
+_TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "float": ctypes.c_float, "double": ctypes.c_double}
+_SLOTS = {"ptr": "Q", "i64": "q", "float": "f4x", "double": "d"}  # eight bytes each
+
+
+class Machine:
+    """Machine code of the function ``kernel`` in a module of LLVM IR.
+
+    Parameters
+    ----------
+    source : str
+        The module.
+    arguments : sequence of str
+        Types of the function's arguments: ``"ptr"``, ``"i64"``, ``"float"`` or ``"double"``.
+    team : bool
+        Whether there is a function ``team`` as well, which does a share of the work (see `shared`).
+
+    Attributes
+    ----------
+    call : callable
+        Takes addresses and numbers; gives up Python's lock while it runs.
+    """
+
+    made = 0  # in this process
+
+    def __init__(self, source: str, arguments: Sequence[str], team: bool = False) -> None:
+        import llvmlite.binding as binding
+
+        machine = _this_processor()
+        module = binding.parse_assembly(source)
+        module.verify()
+        options = binding.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = True
+        builder = binding.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        self._engine = binding.create_mcjit_compiler(module, machine)
+        self._engine.finalize_object()
+        address = self._engine.get_function_address("kernel")
+        self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(address)
+        self._team = self._engine.get_function_address("team") if team else None
+        self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
+        Machine.made += 1
+
+    def shared(self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1) -> None:
+        """Call with `total` pieces of work shared out over torch's number of threads.
+
+        Parameters
+        ----------
+        total : int
+            Number of pieces; the function's first two numbers say which of them a call does.
+        arrays : sequence of Tensor
+            Whose addresses are its first arguments.
+        *numbers : float
+            Its arguments after the first two numbers.
+        grain, whole : int
+            As in `threads.spread`.
+        """
+        addresses = [a.data_ptr() for a in arrays]
+        workers, share = shares(total, grain, whole)
+        if workers <= 1:
+            if total:
+                self.call(*addresses, 0, total, *numbers)
+            return
+        team = openmp.team()
+        if team is not None and self._team is not None:
+            work = self._slots.pack(*team.addresses, total, share, *addresses, 0, 0, *numbers)
+            team.share(self._team, work, workers, 0)
+            return
+
+        def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:
+            # Holding the arrays: if the caller is interrupted while it waits, they must outlive the threads' work.
+            self.call(*addresses, first, last, *numbers)
+
+        at_once([functools.partial(part, a, min(a + share, total)) for a in range(0, total, share)])
+
+
+@functools.cache
+def has_wide_vectors() -> bool:
+    """Whether this processor has vectors of 64 bytes, and with them masks and a choice of lanes as instructions."""
+    import llvmlite.binding as binding
+
+    return bool(binding.get_host_cpu_features().get("avx512f"))
+
+
+def _this_processor() -> Any:
+    """Return a description of this processor; each engine takes one into its possession."""
+    import llvmlite.binding as binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(),
+        features=binding.get_host_cpu_features().flatten(),
+        opt=3,
+        codemodel="jitdefault",
+        jit=True,
+    )

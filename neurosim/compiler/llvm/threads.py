@@ -1,0 +1,121 @@
+"""Threads that wait for a share of a kernel's work.
+
+Handing work over takes two locks; an executor's queue, future and conditions are felt in layers whose kernels take
+less than a millisecond.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+
+from neurosim.compiler.llvm import openmp
+
+Part = Callable[[], None]
+
+
+class _Worker:
+    """One thread with one part of the work at a time."""
+
+    def __init__(self) -> None:
+        self._part: Part | None = None
+        self._error: BaseException | None = None
+        self._ready, self._done = threading.Lock(), threading.Lock()
+        self._ready.acquire()
+        self._done.acquire()
+        threading.Thread(target=self._serve, name="neurosim", daemon=True).start()
+
+    def start(self, part: Part) -> None:
+        """Begin with `part`."""
+        self._part = part
+        self._ready.release()
+
+    def wait(self) -> None:
+        """Wait for the end of the part, and raise what it raised."""
+        self._done.acquire()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _serve(self) -> None:
+        while True:
+            self._ready.acquire()
+            self._run()
+            self._done.release()
+
+    def _run(self) -> None:
+        part, self._part = self._part, None  # nothing of the work is held while the thread waits for the next
+        assert part is not None  # `start` sets it
+        try:
+            part()
+        except BaseException as error:
+            self._error = error
+
+
+_idle: list[_Worker] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # threads do not come along into a forked child
+
+
+def at_once(parts: Sequence[Part]) -> None:
+    """Run all `parts` at the same time, the first in this thread, and return when all are done.
+
+    A part holds what it works on: if the caller is interrupted while it waits, the others still run to their end.
+    Their threads are then not used again.
+    """
+    torchs_own = openmp.team()
+    if torchs_own is not None:
+        torchs_own.run(parts)
+        return
+    busy = []
+    for part in parts[1:]:
+        worker = _worker()
+        worker.start(part)
+        busy.append(worker)
+    parts[0]()
+    for worker in busy:
+        worker.wait()
+    _idle.extend(busy)
+
+
+def spread(part: Callable[[int, int], None], total: int, grain: int = 1, whole: int = 1) -> None:
+    """Share out `total` pieces of work over torch's number of threads.
+
+    Parameters
+    ----------
+    part : callable
+        Does the pieces from its first argument up to before its second; holds what it works on.
+    total : int
+        Number of pieces.
+    grain : int
+        Fewer than this many are not worth a thread of their own.
+    whole : int
+        Pieces are handed out in multiples of this.
+    """
+    workers, share = shares(total, grain, whole)
+    if workers <= 1:
+        if total:
+            part(0, total)
+        return
+    at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
+
+
+def shares(total: int, grain: int, whole: int) -> tuple[int, int]:
+    """Return how many threads are worth their while for `total` pieces, and how many pieces each does; see `spread`."""
+    workers = min(torch.get_num_threads(), max(total // grain, 1), -(-total // whole))
+    if workers <= 1:
+        return workers, total
+    share = -(-total // workers)
+    share += -share % whole
+    return -(-total // share), share
+
+
+def _worker() -> _Worker:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Worker()

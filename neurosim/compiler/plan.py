@@ -1,0 +1,181 @@
+"""What a kernel computes and in which order its arguments stand; the same for every device."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from neurosim.compiler.adjoint import Adjoint, adjoint
+from neurosim.compiler.program import Levels, Program
+from neurosim.compiler.saving import values_to_keep
+from neurosim.language.expression import Expression, topological
+
+_HOST: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "tanh": math.tanh,
+    "abs": abs,
+    "trunc": lambda a: float(math.trunc(a)),
+    "floor": lambda a: float(math.floor(a)),
+    "max": max,
+    "min": min,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "eq": lambda a, b: a == b,
+    "select": lambda c, a, b: a if c else b,
+    "detach": lambda a: a,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """A program with the values to store at every step.
+
+    Parameters
+    ----------
+    program : Program
+        The step.
+    train : bool
+        Whether what the backward pass needs is stored.
+    through_time : bool
+        Whether gradients flow from a step to the one before; without, each step stands alone (SLTT).
+    recorded : tuple of str
+        Names of states or local variables to store for the user.
+    """
+
+    program: Program
+    train: bool = False
+    through_time: bool = True
+    recorded: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def level(self) -> Levels:
+        """How often each value changes."""
+        return Levels(self.program.per_neuron)
+
+    @functools.cached_property
+    def adjoint(self) -> Adjoint:
+        """The adjoint of the step; without time, no gradient reaches the state before."""
+        full = adjoint(self.program)
+        if self.through_time:
+            return full
+        zero = self.program.trace.lift(0.0)
+        return dataclasses.replace(full, state=dict.fromkeys(full.state, zero))
+
+    @functools.cached_property
+    def backward_outputs(self) -> tuple[Expression, ...]:
+        """Input gradient, state gradients, then each tensor coefficient's share."""
+        return (self.adjoint.input, *self.adjoint.state.values(), *self.adjoint.per_neuron.values())
+
+    @functools.cached_property
+    def saved(self) -> tuple[Expression, ...]:
+        """Values stored at every step for the backward pass."""
+        if not self.train:
+            return ()
+        forward = {id(n) for n in topological([self.program.output, *self.program.state.values()])}
+        backward = topological(self.backward_outputs)
+        used = {id(arg) for n in backward if id(n) not in forward for arg in n.args}
+        used |= {id(out) for out in self.backward_outputs}
+        return values_to_keep([n for n in backward if id(n) in forward and id(n) in used], self.level)
+
+    @functools.cached_property
+    def stored(self) -> tuple[Expression, ...]:
+        """Every value stored at every step: for the user, then for the backward pass."""
+        return tuple(dict.fromkeys((*(self._named(name) for name in self.recorded), *self.saved)))
+
+    def _named(self, name: str) -> Expression:
+        return self.program.state[name] if name in self.program.state else self.program.named[name]
+
+    def position(self, node: Expression) -> int:
+        """Return where `node` lies among the stored values."""
+        return self.stored.index(node)
+
+    def recording(self, name: str) -> int:
+        """Return where the value called `name` lies among the stored values."""
+        return self.position(self._named(name))
+
+    @functools.cached_property
+    def forward_uniforms(self) -> tuple[Expression, ...]:
+        """Numbers that the forward kernel takes, worked out beforehand in double precision."""
+        return self._frontier([self.program.output, *self.program.state.values(), *self.stored], ())
+
+    @functools.cached_property
+    def backward_uniforms(self) -> tuple[Expression, ...]:
+        """Numbers that the backward kernel takes."""
+        return self._frontier(self.backward_outputs, self.saved)
+
+    def _frontier(self, outputs: Sequence[Expression], given: Sequence[Expression]) -> tuple[Expression, ...]:
+        """Return the host values that later ones use, apart from literal constants."""
+        found: dict[Expression, None] = {}
+        for node in needed_from(outputs, given):
+            if self.level(node) != "host" or node in outputs:
+                operands = node.args if self.level(node) != "host" else (node,)
+                found.update(dict.fromkeys(a for a in operands if self.level(a) == "host" and a.op != "constant"))
+        return tuple(found)
+
+    def host_values(self, uniforms: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:
+        """Work out `uniforms` from the plain-number coefficients, in double precision."""
+        value: dict[int, Any] = {}
+        for node in topological(uniforms):
+            if node.op == "constant":
+                value[id(node)] = node.payload
+            elif node.op == "parameter":
+                value[id(node)] = numbers[node.payload]
+            else:
+                value[id(node)] = _HOST[node.op](*(value[id(arg)] for arg in node.args))
+        return [float(value[id(node)]) for node in uniforms]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Name that is the same for equal plans in every process."""
+        outputs = [self.program.output, *self.program.state.values(), *self.stored]
+        if self.train:
+            outputs += self.backward_outputs
+        order = topological(outputs)
+        number = {id(node): n for n, node in enumerate(order)}
+        lines = [
+            f"{n.op} {[number[id(a)] for a in n.args]} {n.payload if n.op != 'spike' else ''}"
+            f" {n.op == 'parameter' and n.payload in self.program.per_neuron}"
+            for n in order
+        ]
+        ends = [number[id(n)] for n in outputs]
+        text = "\n".join(
+            (*lines, str(ends), f"{list(self.program.state)} {self.recorded} {self.train} {self.through_time}")
+        )
+        return f"{self.program.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def needed_from(outputs: Sequence[Expression], given: Sequence[Expression]) -> list[Expression]:
+    """Return what `outputs` need, operands first, stopping at `given` (which are included)."""
+    stop = {id(node) for node in given}
+    return topological(outputs, stop)
+
+
+_PLANS: dict[str, Plan] = {}
+_one_at_a_time = threading.Lock()
+
+
+def known(plan: Plan) -> str:
+    """Make `plan` findable by its key, and return the key."""
+    # Working out the key makes expressions; two threads that did so at once would each hold half of them.
+    with _one_at_a_time:
+        _PLANS.setdefault(plan.key, plan)
+        return plan.key
+
+
+def find(key: str) -> Plan:
+    """Return the plan of this key."""
+    return _PLANS[key]

@@ -1,0 +1,184 @@
+"""What a kernel reads, works out and writes, and the walk that prints it; a language gives only its words."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from neurosim.compiler.plan import Plan, needed_from
+from neurosim.language.expression import BOOLEAN, Expression
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """One direction of a plan: its arrays by name, and the values that stand in them.
+
+    Attributes
+    ----------
+    plan : Plan
+        What is run.
+    backwards : bool
+        Whether time is walked from the last step to the first.
+    arrays : tuple of str
+        Names of all arrays in the order of the call.
+    reads, writes : mapping of str to Expression
+        Arrays over time, [T, M]: read and written at every step.
+    carried : mapping of str to (Expression, Expression)
+        Arrays of one step, [M]: the value before a step and the value after it.
+    sums : mapping of str to (Expression, Expression)
+        The same for what starts at zero and grows by a share of every step.
+    coefficients : mapping of str to Expression
+        Arrays of one step that stay as they are.
+    uniforms : tuple of Expression
+        Plain numbers.
+    """
+
+    plan: Plan
+    backwards: bool
+    arrays: tuple[str, ...]
+    reads: Mapping[str, Expression]
+    writes: Mapping[str, Expression]
+    carried: Mapping[str, tuple[Expression, Expression]]
+    sums: Mapping[str, tuple[Expression, Expression]]
+    coefficients: Mapping[str, Expression]
+    uniforms: tuple[Expression, ...]
+
+    def order(self) -> list[Expression]:
+        """Return what has to be worked out at a step, operands first."""
+        given = (*self.reads.values(), *(before for before, _ in self.carried.values()), *self.uniforms)
+        after = [after for _, after in (*self.carried.values(), *self.sums.values())]
+        return needed_from([*self.writes.values(), *after], given)
+
+
+def forward_kernel(plan: Plan) -> Kernel:
+    """Return the forward kernel: input to output, stored values and final state."""
+    program, trace = plan.program, plan.program.trace
+    kept = {f"kept{number}": node for number, node in enumerate(plan.stored)}
+    coefficients = {name: trace.leaf("parameter", name) for name in program.per_neuron}
+    return Kernel(
+        plan=plan,
+        backwards=False,
+        arrays=("i", "out", *kept, *program.state, *coefficients),
+        reads={"i": trace.leaf("input", "i")},
+        writes={"out": program.output, **kept},
+        carried={name: (trace.leaf("state", name), new) for name, new in program.state.items()},
+        sums={},
+        coefficients=coefficients,
+        uniforms=plan.forward_uniforms,
+    )
+
+
+def backward_kernel(plan: Plan) -> Kernel:
+    """Return the backward kernel: gradients of output and final state to those of input, state and coefficients."""
+    program, trace = plan.program, plan.program.trace
+    saved = {f"kept{number}": node for number, node in enumerate(plan.saved)}
+    coefficients = {name: trace.leaf("parameter", name) for name in program.per_neuron}
+    carried = {f"g_{name}": (trace.leaf("cotangent", f"g_{name}"), g) for name, g in plan.adjoint.state.items()}
+    sums = {}
+    for name, share in plan.adjoint.per_neuron.items():
+        so_far = trace.leaf("cotangent", f"share_{name}")
+        sums[f"share_{name}"] = (so_far, so_far + share)
+    return Kernel(
+        plan=plan,
+        backwards=True,
+        arrays=("g_out", "g_i", *saved, *carried, *coefficients, *sums),
+        reads={"g_out": trace.leaf("cotangent", "g_out"), **saved},
+        writes={"g_i": plan.adjoint.input},
+        carried=carried,
+        sums=sums,
+        coefficients=coefficients,
+        uniforms=plan.backward_uniforms,
+    )
+
+
+class Body(abc.ABC):
+    """The lines of one neuron's step in one language.
+
+    Values and truth values are kept apart: a comparison is a truth value, a spike is both.
+    """
+
+    prefix = "x"
+    indent = "  "
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._values: dict[int, str] = {}
+        self._truths: dict[int, str] = {}
+        self._count = 0
+
+    @abc.abstractmethod
+    def literal(self, value: float) -> str:
+        """Return a number rounded to the precision of the kernel."""
+
+    @abc.abstractmethod
+    def compare(self, op: str, a: str, b: str) -> str:
+        """Return the comparison `op`, one of gt, ge, lt, le, eq, ne; only ne holds for what is not a number."""
+
+    @abc.abstractmethod
+    def choice(self, condition: str, a: str, b: str) -> str:
+        """Return `a` where the truth value `condition` holds, else `b`."""
+
+    @abc.abstractmethod
+    def operation(self, op: str, operands: Sequence[str]) -> str:
+        """Return arithmetic (add, sub, mul, div, neg, max, min) or a function (exp, log, tanh, abs, trunc ...)."""
+
+    def fresh(self, text: str) -> str:
+        """Add a line that gives `text` a name, and return the name."""
+        name = f"{self.prefix}{self._count}"
+        self._count += 1
+        self.lines.append(f"{self.indent}{name} = {text}")
+        return name
+
+    def bind(self, node: Expression, value: str) -> None:
+        """Say that `node` is at hand as `value`."""
+        self._values[id(node)] = value
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Forget afterwards what is bound and worked out inside: a loop's values do not outlive a turn of it."""
+        values, truths = self._values.copy(), self._truths.copy()
+        yield
+        self._values, self._truths = values, truths
+
+    def emit(self, order: Sequence[Expression]) -> None:
+        """Add the lines for all of `order` that are not at hand yet."""
+        for node in order:
+            if id(node) not in self._values and id(node) not in self._truths:
+                self._emit(node)
+
+    def value(self, node: Expression) -> str:
+        """Return `node` as a number; a comparison counts 1 or 0."""
+        if id(node) not in self._values:
+            self._values[id(node)] = self._one_or_zero(self._truths[id(node)])
+        return self._values[id(node)]
+
+    def truth(self, node: Expression) -> str:
+        """Return `node` as a truth value: a comparison's own, a spike's, or whether the value is not zero."""
+        if id(node) not in self._truths:
+            self._truths[id(node)] = self.fresh(self.compare("ne", self.value(node), self.literal(0.0)))
+        return self._truths[id(node)]
+
+    def _one_or_zero(self, truth: str) -> str:
+        return self.fresh(self.choice(truth, self.literal(1.0), self.literal(0.0)))
+
+    def _emit(self, node: Expression) -> None:
+        if node.op == "constant":
+            self._values[id(node)] = self.literal(node.payload)
+        elif node.op == "select":
+            condition, a, b = node.args
+            self._values[id(node)] = self.fresh(self.choice(self.truth(condition), self.value(a), self.value(b)))
+        elif node.op == "detach":
+            self._values[id(node)] = self.value(node.args[0])
+            if id(node.args[0]) in self._truths:
+                self._truths[id(node)] = self._truths[id(node.args[0])]
+        elif node.op == "spike":
+            above = self.fresh(self.compare("gt", self.value(node.args[0]), self.literal(0.0)))
+            self._truths[id(node)] = above
+            self._values[id(node)] = self._one_or_zero(above)
+        elif node.op in BOOLEAN:
+            left, right = map(self.value, node.args)
+            self._truths[id(node)] = self.fresh(self.compare(node.op, left, right))
+        else:
+            self._values[id(node)] = self.fresh(self.operation(node.op, [self.value(a) for a in node.args]))

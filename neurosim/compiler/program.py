@@ -1,0 +1,137 @@
+"""A core with its choices made, recorded as expressions: the one source of every kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any, Literal
+
+from neurosim.errors import InputError
+from neurosim.language import Core, Reset, Surrogate
+from neurosim.language.definition import RESET_AMOUNT
+from neurosim.language.expression import LEAVES, Expression, Trace, topological
+
+Level = Literal["host", "neuron", "step"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """One step as expressions.
+
+    Attributes
+    ----------
+    name : str
+        Name of the core.
+    output : Expression
+        What the neuron sends on: spikes, or the membrane of a core that never fires.
+    state : mapping of str to Expression
+        New state by name.
+    per_neuron : tuple of str
+        Coefficients that arrive as tensors; the others are plain numbers.
+    named : mapping of str to Expression
+        Local variables of the step function, for recording and for reading.
+    trace : Trace
+        Where the expressions live.
+    """
+
+    name: str
+    output: Expression
+    state: Mapping[str, Expression]
+    per_neuron: tuple[str, ...]
+    named: Mapping[str, Expression]
+    trace: Trace
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the output is a spike."""
+        return self.output.op == "spike"
+
+
+def record(
+    core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ...] = (), *, own_amount: bool = False
+) -> Program:
+    """Run the step function of `core` on symbols and keep what it did.
+
+    Parameters
+    ----------
+    core : Core
+        The neuron model.
+    spike : Surrogate
+        Handed to the step as ``spike``.
+    reset : Reset
+        Handed to the step as ``reset``.
+    per_neuron : tuple of str
+        Names among ``core.coefficients``, or ``reset_amount``, that will be tensors.
+    own_amount : bool
+        Whether the reset takes off a coefficient of the layer, ``reset_amount``.
+    """
+    trace = Trace(per_neuron)
+    given: dict[str, Any] = {name: trace.leaf("parameter", name) for name in core.coefficients}
+    if "spike" in core.wants:
+        given["spike"] = spike
+    if "reset" in core.wants:
+        amount = trace.leaf("parameter", RESET_AMOUNT) if own_amount else None
+        given["reset"] = dataclasses.replace(reset, amount=amount)
+    leaves = [trace.leaf("input", "i"), *(trace.leaf("state", name) for name in core.state)]
+    local: dict[str, Any] = {}
+    returned = _with_locals(core, leaves, given, local)
+    if not isinstance(returned, tuple) or len(returned) != 1 + len(core.state):
+        raise InputError(f"core {core.name}: the step must return the output and {len(core.state)} new state value(s).")
+    output, *states = (trace.lift(value) for value in returned)
+    for what, value in zip(("the output", *core.state), (output, *states), strict=True):
+        if value.is_boolean:
+            raise InputError(
+                f"core {core.name}: {what} is a comparison, not a number; return where(condition, 1.0, 0.0)."
+            )
+    named = {}
+    for name, value in local.items():
+        if isinstance(value, Expression) and value.op not in LEAVES and not name.startswith("_"):
+            named[name] = value
+            value.label = value.label or name
+    return Program(core.name, output, dict(zip(core.state, states, strict=True)), per_neuron, named, trace)
+
+
+def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:
+    """Call the step and copy its local variables on return, so that values keep the author's names."""
+    code = getattr(core.step, "__code__", None)
+
+    def watch(frame: FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is code:
+            local.update(frame.f_locals)
+
+    def call() -> Any:
+        sys.setprofile(watch)
+        return core.step(*args, **given)
+
+    # A thread has a profile function of its own: that of a profiler at work in this one stays where it is.
+    with ThreadPoolExecutor(1) as alone:
+        return alone.submit(call).result()
+
+
+class Levels:
+    """How often a value changes: never in a run (host), by neuron, or at every step."""
+
+    def __init__(self, per_neuron: tuple[str, ...]) -> None:
+        self._per_neuron = per_neuron
+        self._known: dict[int, Level] = {}
+
+    def __call__(self, node: Expression) -> Level:
+        """Return the level of `node`."""
+        if id(node) not in self._known:
+            for each in topological([node], self._known):
+                if id(each) not in self._known:
+                    self._known[id(each)] = self._of(each)
+        return self._known[id(node)]
+
+    def _of(self, node: Expression) -> Level:
+        if node.op == "constant":
+            return "host"
+        if node.op == "parameter":
+            return "neuron" if node.payload in self._per_neuron else "host"
+        if node.op in LEAVES:
+            return "step"
+        operands = {self._known[id(arg)] for arg in node.args}
+        return "step" if "step" in operands else "neuron" if "neuron" in operands else "host"

@@ -1,0 +1,18 @@
+"""Operations and energy of a run."""
+
+from __future__ import annotations
+
+from neurosim.energy.counting import count_operations
+from neurosim.energy.operations import NodeOperations, Operations, SynapseOperations
+from neurosim.energy.report import DEFAULT_TARGETS, EnergyColumn, EnergyReport, energy
+
+__all__ = [
+    "DEFAULT_TARGETS",
+    "EnergyColumn",
+    "EnergyReport",
+    "NodeOperations",
+    "Operations",
+    "SynapseOperations",
+    "count_operations",
+    "energy",
+]

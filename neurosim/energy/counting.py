@@ -1,0 +1,194 @@
+"""Count what a network does on real input: run it and look at every synapse module's input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neurosim.energy.fanout import FanOut, fan_out
+from neurosim.energy.operations import NodeOperations, Operations, SynapseOperations
+from neurosim.errors import InputError
+from neurosim.network.graph import NetworkState
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.synapses import Synapse
+
+# Values held at once for one stretch of time: 64 MiB in single precision.
+_VALUES_AT_ONCE = 2**24
+
+
+def count_operations(
+    net: Network,
+    x: Tensor | Mapping[str, Tensor],
+    state: NetworkState | None = None,
+    *,
+    steps_at_once: int | None = None,
+) -> Operations:
+    """Run a network and count its operations on the spikes that really occurred.
+
+    An effective synaptic operation is a pair of an input that is not zero and a weight that is not zero, as in
+    NeuroBench; the synapses of each event are counted exactly, at the borders of convolutions too. The run goes through
+    time in stretches, so a long input needs no more memory than a short one.
+
+    Parameters
+    ----------
+    net : Network
+        Any network; its parameters stay as they are.
+    x : Tensor [T, B, *input shape], or mapping of input node to such
+        The samples to count on, finite.
+    state : NetworkState, optional
+        Where to start; the initial state by default.
+    steps_at_once : int, optional
+        Steps in one stretch; chosen from the network's size by default. The counts do not depend on it.
+
+    Returns
+    -------
+    Operations
+        Exact totals over all samples.
+
+    Raises
+    ------
+    InputError
+        When x is empty or not finite, `steps_at_once` is below 1, or a node or synapse cannot be counted.
+    ShapeError
+        When x does not fit the network.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.energy import count_operations
+    >>> net = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3), names=("out",))
+    >>> counts = count_operations(net, torch.eye(3)[:, None])     # three steps, one event in each
+    >>> counts.accumulates, counts.dense
+    (6, 18)
+    """
+    _check_nodes(net)
+    data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
+    steps, samples = _extent(data)
+    if steps_at_once is None:
+        width = sum(math.prod(net.shape(name)) for name in net.nodes)
+        steps_at_once = max(1, _VALUES_AT_ONCE // (samples * width))
+    if steps_at_once < 1:
+        raise InputError(f"steps_at_once must be at least 1; got {steps_at_once}.")
+    counters = _counters(net)
+    spikes = dict.fromkeys(net.neurons(), 0)
+    with torch.no_grad():
+        for start in range(0, steps, steps_at_once):
+            part = {name: values[start : start + steps_at_once] for name, values in data.items()}
+            before = net.initial_state(part) if state is None else state
+            _, state, outputs = net.recorded(part, before, tuple(spikes))
+            outputs = {**outputs, **part}
+            for name, neuron in net.neurons().items():
+                if neuron.is_spiking:
+                    spikes[name] += int(torch.count_nonzero(outputs[name]))
+            _count_edges(net, counters, outputs, before)
+    nodes = tuple(_node(net, name, neuron, steps * samples, spikes[name]) for name, neuron in net.neurons().items())
+    return Operations(tuple(c.result(steps * samples) for c in counters.values()), nodes, steps, samples, net.dt)
+
+
+class _Counter:
+    """Events at each input of one synapse module, added up over the run."""
+
+    def __init__(self, name: str, layer: str, synapse: Synapse, shape: tuple[int, ...], fan: FanOut) -> None:
+        self.name, self.layer, self.kind = name, layer, type(synapse).__name__
+        self.shape, self.after, self.fan = shape, synapse.output_shape(shape), fan
+        self.events = torch.zeros(math.prod(shape), dtype=torch.int64)
+        self.graded = False
+
+    def see(self, x: Tensor) -> None:
+        flat = x.reshape(-1, self.events.numel())
+        self.events += torch.count_nonzero(flat, dim=0).cpu()
+        self.graded = self.graded or bool(((flat != 0) & (flat.abs() != 1)).any())
+
+    def result(self, passes: int) -> SynapseOperations:
+        fan = self.fan
+        return SynapseOperations(
+            name=self.name,
+            layer=self.layer,
+            kind=self.kind,
+            input_shape=self.shape,
+            output_shape=self.after,
+            weights=fan.weights,
+            biases=fan.biases,
+            kernel=fan.kernel,
+            connections=int(fan.existing.sum()),
+            passes=passes,
+            events=int(self.events.sum()),
+            addressed=int((self.events * fan.existing.cpu()).sum()),
+            effective=int((self.events * fan.effective.cpu()).sum()),
+            graded=self.graded,
+        )
+
+
+def _check_nodes(net: Network) -> None:
+    for name, population in net.populations().items():
+        if not isinstance(population, Neuron):
+            raise InputError(
+                f"node {name!r} is a {type(population).__name__}, which has no core whose operations can be counted: "
+                "no energy model here has a price for it. Count a network of IF, LIF and the like."
+            )
+
+
+def _extent(data: Mapping[str, Tensor]) -> tuple[int, int]:
+    for name, values in data.items():
+        if not isinstance(values, Tensor) or values.dim() < 2 or not values.shape[0] or not values.shape[1]:
+            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise InputError(
+                f"x for {name!r} must be a tensor [T, B, ...] with at least one step and sample; got {got}."
+            )
+        if not torch.isfinite(values).all():
+            raise InputError(f"x for {name!r} holds NaN or infinite values; operations need finite input.")
+    first = next(iter(data.values()))
+    return first.shape[0], first.shape[1]
+
+
+def _counters(net: Network) -> dict[tuple[str, int], _Counter]:
+    counters = {}
+    for edge in net.edges:
+        shape = net.shape(edge.source)
+        fans = []
+        for synapse in edge.synapses:
+            fans.append((fan_out(synapse, shape), synapse, shape))
+            shape = synapse.output_shape(shape)
+        several = sum(fan is not None for fan, _, _ in fans) > 1
+        for k, (fan, synapse, before) in enumerate(fans):
+            if fan is not None:
+                name = f"{edge.name}[{k}]" if several else edge.name
+                counters[edge.name, k] = _Counter(name, edge.target, synapse, before, fan)
+    return counters
+
+
+def _count_edges(
+    net: Network, counters: dict[tuple[str, int], _Counter], outputs: Mapping[str, Tensor], before: NetworkState
+) -> None:
+    for edge in net.edges:
+        z = outputs[edge.source]
+        if edge.delay_steps:
+            z = torch.cat((before.edges[edge.name], z))[: len(z)]
+        last = max((k for name, k in counters if name == edge.name), default=-1)
+        for k, synapse in enumerate(edge.synapses[: last + 1]):
+            if (edge.name, k) in counters:
+                counters[edge.name, k].see(z)
+            if k < last:
+                z = synapse(z)
+
+
+def _node(net: Network, name: str, neuron: Neuron, passes: int, spikes: int) -> NodeOperations:
+    arithmetic = neuron.operations()
+    return NodeOperations(
+        name=name,
+        kind=neuron.core.name,
+        neurons=math.prod(net.shape(name)),
+        passes=passes,
+        spikes=spikes,
+        spiking=neuron.is_spiking,
+        resets=spikes if neuron.reset is not None else 0,
+        states=arithmetic.state,
+        additions=arithmetic.add,
+        multiplications=arithmetic.mul,
+        unpriced=arithmetic.div + arithmetic.function,
+        out_edges=sum(edge.source == name for edge in net.edges),
+    )

@@ -1,0 +1,1 @@
+"""Other formats and libraries: NIR, snnTorch, Norse, SpikingJelly."""

@@ -1,0 +1,7 @@
+"""NIR, the Neuromorphic Intermediate Representation: networks as its graphs and back, the discretisation stated."""
+
+from neurosim.exchange.nir.exporting import LossyExport, to_nir, write_nir
+from neurosim.exchange.nir.importing import from_nir
+from neurosim.exchange.nir.verify import NirVerification, NodeAgreement, verify_nir
+
+__all__ = ["LossyExport", "NirVerification", "NodeAgreement", "from_nir", "to_nir", "verify_nir", "write_nir"]

@@ -1,0 +1,497 @@
+"""From a NIR graph to a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import networkx
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurosim import cores
+from neurosim.errors import InputError, NeurosimError
+from neurosim.exchange.nir.files import read_graph
+from neurosim.exchange.nir.graph import FIELDS, Node, flattened, from_nir_object
+from neurosim.exchange.nir.wiring import RELAY, STATELESS, Chain, Wiring, uniform, wire
+from neurosim.files import untrusted_hdf5 as hdf5
+from neurosim.network.graph import Edge, Input
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Identity, Linear, Scale, SumPool2d, Synapse
+from neurosim.synapses.delayed import RoundedDelays
+from neurosim.units import check_dt, decay_of, time_constant
+
+Discretisation = Literal["euler", "exponential"]
+
+LONGEST = 1.0  # time constant, s: that of the cores
+MOST_VALUES = 2**31  # of a population
+MOST_DELAYS = 1024  # different ones in one Delay node that no matrix follows
+
+
+def from_nir(
+    source: Any,
+    *,
+    dt: float,
+    discretisation: Discretisation = "euler",
+    output: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    limit: int = hdf5.LIMIT,
+) -> Network:
+    """Read a NIR graph as a network.
+
+    Parameters
+    ----------
+    source : path-like or nir.NIRGraph
+        A file is read without the `nir` package, and nothing in it is executed.
+    dt : float
+        Length of a step, s, in (0, 0.1). NIR is in continuous time and has none.
+    discretisation : {"euler", "exponential"}
+        How a step follows from the equations: ``a = 1 - dt/tau`` as almost every reader of NIR has it, or
+        ``a = exp(-dt/tau)``, which is exact for constant input. In both the gain of a current is ``(1 - a) r``, and
+        the synaptic current is updated before the membrane.
+    output : str, optional
+        Output node whose value the network returns, where there are several.
+    dtype : torch.dtype
+        Type of the weights.
+    limit : int
+        Bytes that the arrays of a file may take in memory together.
+
+    Returns
+    -------
+    Network
+        Membranes start at 0. An edge that closes a cycle without a `Delay` is one step late.
+
+    Raises
+    ------
+    FileError
+        For a file that cannot be read; it is left as it was.
+    InputError
+        For what has no equivalent here, by node, field, value and what to do.
+
+    Notes
+    -----
+    Metadata of the graph is not looked at. See docs/nir.md for what becomes of each node.
+
+    Examples
+    --------
+    >>> import neurosim as ns
+    >>> from neurosim.exchange.nir import from_nir, to_nir
+    >>> net = ns.Sequential(ns.Linear(4, 3), ns.LIF(tau_mem=10e-3, dt=1e-3))
+    >>> again = from_nir(to_nir(net), dt=1e-3)
+    >>> again.nodes["lif1"].decay("tau_mem") == net.nodes["lif1"].decay("tau_mem")
+    True
+    """
+    dt = check_dt("from_nir", dt)
+    if discretisation not in ("euler", "exponential"):
+        raise InputError(f'discretisation must be "euler" or "exponential"; got {discretisation!r}.')
+    if isinstance(source, (str, os.PathLike)):
+        graph = read_graph(source, limit)
+    elif hasattr(source, "nodes") and hasattr(source, "edges"):
+        graph = from_nir_object(source)
+    else:
+        raise InputError(f"from_nir takes a path or a nir.NIRGraph; got {type(source).__name__}.")
+    return _Builder(wire(flattened(graph)), dt, discretisation, dtype).network(output)
+
+
+@dataclasses.dataclass
+class _Link:
+    """An edge in the making."""
+
+    source: str
+    target: str
+    synapses: list[Synapse]
+    steps: int
+    name: str
+
+
+class _Builder:
+    def __init__(self, wiring: Wiring, dt: float, discretisation: Discretisation, dtype: torch.dtype) -> None:
+        self.wiring, self.dt, self.discretisation, self.dtype = wiring, dt, discretisation, dtype
+        self.names = _plain_names([*wiring.inputs, *wiring.populations])
+
+    def network(self, output: str | None) -> Network:
+        shown = self.shown_output(output)
+        nodes: dict[str, Input | Neuron] = {}
+        for name in self.wiring.inputs:
+            nodes[self.names[name]] = Input(_shape(name, self.wiring.nodes[name]))
+        links = [link for chain in self.wiring.chains for link in self.links(chain)]
+        for name in self.wiring.populations:
+            neuron, bias = self.population(name, self.wiring.nodes[name])
+            nodes[self.names[name]] = neuron
+            if bias is not None:
+                self.add_bias(next(link for link in links if link.target == name), bias)
+        self.open_cycles(links)
+        edges, used = [], set()
+        for link in links:
+            source, target = self.names[link.source], self.names[link.target]
+            name, number = f"{source}->{target}", 2
+            while name in used:
+                name, number = f"{source}->{target} ({number})", number + 1
+            used.add(name)
+            edges.append(Edge(source, target, link.synapses or [Identity()], link.steps * self.dt, name))
+        try:
+            return Network(nodes, edges, output=self.names[shown])
+        except NeurosimError as error:
+            raise InputError(f"the graph does not fit together: {error}") from error
+
+    def shown_output(self, output: str | None) -> str:
+        outputs = self.wiring.outputs
+        if output is None and len(outputs) == 1:
+            return next(iter(outputs.values()))
+        if output not in outputs:
+            raise InputError(f"output must name one of the graph's outputs {list(outputs)}; got {output!r}.")
+        return outputs[output]
+
+    def links(self, chain: Chain) -> list[_Link]:
+        """Return the edges that a chain becomes: several where a delay differs and no matrix follows."""
+        synapses: list[Synapse] = []
+        steps = 0
+        own: np.ndarray | None = None
+        for name in chain.maps:
+            node = self.wiring.nodes[name]
+            if node.kind == "Delay":
+                each = self.delay(name, node)
+                if uniform(each):
+                    steps += int(each.flat[0])
+                else:
+                    own = each
+            elif own is not None:
+                steps += int(own.min())
+                synapses.append(self.delayed_matrix(name, node, own - own.min()))
+                own = None
+            else:
+                synapses.append(self.map(name, node))
+        label = chain.maps[-1] if chain.maps else ""
+        if own is None:
+            return [_Link(chain.source, chain.target, synapses, steps, label)]
+        different = np.unique(own)
+        if len(different) > MOST_DELAYS:
+            raise InputError(
+                f"node {label!r}: Delay.delay has {len(different)} different delays and no Linear node after it; at "
+                f"most {MOST_DELAYS} can be unrolled. Put the delay right before a Linear or Affine node."
+            )
+        masks = [torch.as_tensor(own == value).to(self.dtype) for value in different]
+        return [
+            _Link(chain.source, chain.target, [Scale(mask)], steps + int(value), label)
+            for mask, value in zip(masks, different, strict=True)
+        ]
+
+    def delay(self, name: str, node: Node) -> np.ndarray:
+        seconds = node.numbers("delay").astype(np.float64)
+        steps = np.rint(seconds / self.dt)
+        wrong = seconds[
+            (seconds < 0) | (seconds >= 10) | (np.abs(seconds / self.dt - steps) > 1e-6 * np.maximum(steps, 1))
+        ]
+        if wrong.size:
+            raise InputError(
+                f"node {name!r}: Delay.delay must be whole steps of {self.dt:g} s in [0, 10) s; it holds "
+                f"{wrong.flat[0]:g} s. Choose a dt that divides it, or round the delay."
+            )
+        return steps.astype(np.int64)
+
+    def delayed_matrix(self, name: str, node: Node, steps: np.ndarray) -> Synapse:
+        weight, bias = self.matrix(name, node)
+        if steps.shape != (weight.shape[1],):
+            raise InputError(
+                f"node {name!r}: its weight takes {weight.shape[1]} inputs, the Delay before it has the shape "
+                f"{list(steps.shape)}."
+            )
+        return RoundedDelays(weight, torch.as_tensor(steps).expand(weight.shape).contiguous(), bias, dt=self.dt)
+
+    def matrix(self, name: str, node: Node) -> tuple[Tensor, Tensor | None]:
+        weight = self.tensor(node.numbers("weight"))
+        if weight.dim() != 2 or not weight.numel():
+            raise InputError(f"node {name!r}: {node.kind}.weight must be [outputs, inputs]; got {list(weight.shape)}.")
+        return weight, self.bias(name, node, weight.shape[0], keep=True)
+
+    def bias(self, name: str, node: Node, length: int, keep: bool = False) -> Tensor | None:
+        if "bias" not in node.fields:
+            return None
+        bias = node.numbers("bias")
+        if bias.shape != (length,):
+            raise InputError(f"node {name!r}: {node.kind}.bias must be [{length}]; got {list(bias.shape)}.")
+        return self.tensor(bias) if keep or bool(np.any(bias)) else None
+
+    def tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(values)).to(self.dtype)
+
+    def map(self, name: str, node: Node) -> Synapse:
+        """Return the synapses that a map becomes."""
+        if node.kind in ("Linear", "Affine"):
+            weight, bias = self.matrix(name, node)
+            return _filled(Linear(weight.shape[1], weight.shape[0], bias=bias is not None), weight, bias)
+        if node.kind in ("Conv1d", "Conv2d"):
+            return self.conv(name, node)
+        if node.kind in ("SumPool2d", "AvgPool2d"):
+            if np.any(node.numbers("padding")):
+                raise InputError(
+                    f"node {name!r}: {node.kind}.padding is {node.numbers('padding').tolist()}; pooling here has none. "
+                    "Pad in the convolution before it."
+                )
+            kernel, stride = (_ints(name, node, field, 2, 1) for field in ("kernel_size", "stride"))
+            kind = SumPool2d if node.kind == "SumPool2d" else AvgPool2d
+            return kind((kernel[0], kernel[1]), stride=(stride[0], stride[1]))
+        if node.kind == "Scale":
+            return Scale(self.tensor(node.numbers("scale")))
+        assert node.kind == "Flatten", node.kind  # the kinds are those of FIELDS, checked when the graph was read
+        return _flatten(name, node)
+
+    def conv(self, name: str, node: Node) -> Synapse:
+        axes = 1 if node.kind == "Conv1d" else 2
+        weight = self.tensor(node.numbers("weight"))
+        if weight.dim() != 2 + axes or not weight.numel():
+            sizes = ", ".join(("kernel",) if axes == 1 else ("height", "width"))
+            raise InputError(
+                f"node {name!r}: {node.kind}.weight must be [channels out, channels in, {sizes}]; got "
+                f"{list(weight.shape)}."
+            )
+        stride, dilation = _ints(name, node, "stride", axes, 1), _ints(name, node, "dilation", axes, 1)
+        (groups,) = _ints(name, node, "groups", 1, 1)
+        kernel = tuple(weight.shape[2:])
+        padding = _padding(name, node, kernel, stride, dilation)
+        bias = self.bias(name, node, weight.shape[0])
+        kind = Conv1d if axes == 1 else Conv2d
+        try:
+            made = kind(
+                weight.shape[1] * groups,
+                weight.shape[0],
+                kernel,
+                stride=stride,
+                padding=padding,
+                dilation=dilation,
+                groups=groups,
+                bias=bias is not None,
+            )
+        except NeurosimError as error:
+            raise InputError(f"node {name!r}: {error}") from error
+        return _filled(made, weight, bias)
+
+    def population(self, name: str, node: Node) -> tuple[Neuron, Tensor | None]:
+        """Return the neurons of a node, and the constant current that its leak to a potential is."""
+        kind = node.kind
+        if kind == RELAY:
+            return Neuron(cores.relay, dt=self.dt), None
+        held = {field: node.numbers(field).astype(np.float64) for field in FIELDS[kind][0]}
+        for field in FIELDS[kind][1]:
+            start = 1.0 if field == "w_in" else 0.0
+            held[field] = node.numbers(field).astype(np.float64) if field in node.fields else np.array(start)
+        shape = _common_shape(name, kind, held)
+        size = shape if math.prod(shape) > 1 else None
+        held = {field: values.reshape(()) if values.size == 1 else values for field, values in held.items()}
+        given: dict[str, np.ndarray] = {}
+        bias = None
+        decay = {field: self.time(name, kind, field, held[field]) for field in held if field.startswith("tau")}
+        times = {field: self.kept_time(held[field], decay[field]) for field in decay}
+        if "v_threshold" in held:
+            given["v_th"], given["v_reset"] = held["v_threshold"], held["v_reset"]
+        if kind == "Threshold":
+            core, given = cores.threshold, {"v_th": held["threshold"]}
+        elif kind in ("I", "IF"):
+            core = cores.integrator if kind == "I" else cores.integrate_and_fire
+            given["r"] = held["r"] * self.dt
+        elif kind in ("LI", "LIF"):
+            core = cores.leaky_integrator if kind == "LI" else cores.lif
+            given["r"] = held["r"]
+            bias = self.leak_current(name, kind, held)
+            times = {"tau_mem": times["tau"]}
+        else:
+            given["r"] = held["r"] * _input_gain(node, held, 1.0 - decay["tau_syn"])
+            core = cores.cuba_integrator if kind == "CubaLI" else cores.cubalif
+            if held["v_leak"].any():
+                core = cores.cuba_integrator_resting if kind == "CubaLI" else cores.cubalif_resting
+                given["v_leak"] = held["v_leak"]
+        values: dict[str, Any] = {**times, **{key: _number(value) for key, value in given.items()}}
+        try:
+            return Neuron(core, dt=self.dt, size=size, **values), bias
+        except NeurosimError as error:
+            raise InputError(f"node {name!r}: {kind} cannot be held: {error}") from error
+
+    def time(self, name: str, kind: str, field: str, tau: np.ndarray) -> np.ndarray:
+        """Return the decay over a step of a time constant."""
+        if np.any(tau <= 0):
+            raise InputError(
+                f"node {name!r}: {kind}.{field} must be above 0 s; it holds {tau.min():g}. Correct the graph."
+            )
+        if np.any(tau >= LONGEST + self.dt):  # that of Euler is longer by half a step
+            raise InputError(
+                f"node {name!r}: {kind}.{field} must be below {LONGEST:g} s; it holds {tau.max():g}. Was it written in "
+                f"milliseconds, or in steps? {tau.max():g} ms is {tau.max() * 1e-3:g} s. Divide it."
+            )
+        if self.discretisation == "exponential":
+            return np.broadcast_to(np.asarray(decay_of(_number(tau), self.dt)), tau.shape)
+        if np.any(tau < self.dt * (1.0 - 1e-6)):
+            raise InputError(
+                f"node {name!r}: {kind}.{field} is {tau.min():g} s, shorter than the step dt={self.dt:g} s, over which "
+                'forward Euler swings about. Take a smaller dt, or discretisation="exponential".'
+            )
+        return np.maximum(1.0 - self.dt / tau, 0.0)
+
+    def kept_time(self, tau: np.ndarray, decay: np.ndarray) -> float | Tensor:
+        """Return the time constant whose decay over a step is `decay` in a network here."""
+        return _number(tau) if self.discretisation == "exponential" else time_constant(_number(decay), self.dt)
+
+    def leak_current(self, name: str, kind: str, held: dict[str, np.ndarray]) -> Tensor | None:
+        """Return ``v_leak / r``, which as a current holds the membrane at v_leak."""
+        if not held["v_leak"].any():
+            return None
+        if not np.all(held["r"]):
+            raise InputError(f"node {name!r}: {kind}.r is 0 where v_leak is not; no current can stand for v_leak then.")
+        return self.tensor(held["v_leak"] / held["r"])
+
+    def add_bias(self, link: _Link, bias: Tensor) -> None:
+        """Add a constant current to an edge: to the bias of its last map, or behind it."""
+        last = link.synapses[-1] if link.synapses else None
+        if isinstance(last, Linear):
+            held = torch.zeros(last.n_out, dtype=self.dtype) if last.bias is None else last.bias.detach()
+            last.bias = nn.Parameter(held + bias)
+            return
+        if isinstance(last, (Conv1d, Conv2d)) and not bias.dim():
+            held = torch.zeros(last.c_out, dtype=self.dtype) if last.bias is None else last.bias.detach()
+            last.bias = nn.Parameter(held + bias)
+            return
+        link.synapses.append(Scale(torch.ones((), dtype=self.dtype), bias))
+
+    def open_cycles(self, links: list[_Link]) -> None:
+        """Make the edges that close a cycle without delay one step late, in the order in which inputs reach them."""
+        at_once: dict[str, list[_Link]] = {}
+        for link in links:
+            if not link.steps:
+                at_once.setdefault(link.source, []).append(link)
+        self.refuse_equations(links)
+        done: set[str] = set()
+        for start in (*self.wiring.inputs, *self.wiring.populations):
+            if start in done:
+                continue
+            way, ahead = [start], [iter(at_once.get(start, ()))]
+            standing = {start}
+            while way:
+                closing = next(ahead[-1], None)
+                if closing is None:
+                    done.add(way[-1])
+                    standing.discard(way.pop())
+                    ahead.pop()
+                elif closing.target in standing:
+                    closing.steps = 1
+                elif closing.target not in done:
+                    way.append(closing.target)
+                    standing.add(closing.target)
+                    ahead.append(iter(at_once.get(closing.target, ())))
+
+    def refuse_equations(self, links: list[_Link]) -> None:
+        still = {name for name in self.wiring.populations if self.wiring.nodes[name].kind in STATELESS}
+        graph = networkx.DiGraph()
+        graph.add_edges_from(
+            (link.source, link.target)
+            for link in links
+            if not link.steps and link.source in still and link.target in still
+        )
+        try:
+            cycle = networkx.find_cycle(graph)
+        except networkx.NetworkXNoCycle:
+            return
+        way = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
+        raise InputError(
+            f"the cycle {way} holds neither a neuron with a state nor a Delay: what it sends has no solution. Put a "
+            "Delay node on it."
+        )
+
+
+def _number(values: np.ndarray) -> float | Tensor:
+    return float(values.flat[0]) if uniform(values) else torch.as_tensor(values)
+
+
+def _input_gain(node: Node, held: dict[str, np.ndarray], share: np.ndarray) -> np.ndarray:
+    """Return by how much an input raises the synaptic current of NIR, to be taken into the membrane's gain."""
+    gain = held["w_in"] * share
+    written = node.numbers("w_in").dtype if "w_in" in node.fields else np.dtype(np.float64)
+    precision = np.finfo(written).eps if written.kind == "f" else np.finfo(np.float64).eps
+    # w_in = tau_syn / dt says "by as much as arrives"; rounding to the file's precision must not change that.
+    return np.where(np.abs(gain - 1.0) <= 8 * precision, 1.0, gain)
+
+
+def _common_shape(name: str, kind: str, held: dict[str, np.ndarray]) -> tuple[int, ...]:
+    """Return the one shape of a node's parameters; single numbers are shared by all neurons."""
+    shapes = {field: values.shape for field, values in held.items() if values.size != 1}
+    if any(values.size == 0 for values in held.values()):
+        raise InputError(f"node {name!r}: a {kind} without neurons; its parameters are empty.")
+    if len(set(shapes.values())) > 1:
+        listed = {field: list(shape) for field, shape in shapes.items()}
+        raise InputError(f"node {name!r}: the parameters of a {kind} must have one shape; got {listed}.")
+    return next(iter(shapes.values()), ())
+
+
+def _shape(name: str, node: Node) -> tuple[int, ...]:
+    values = node.numbers("shape")
+    if values.ndim != 1 or not values.size or np.any(values < 1) or np.any(values != np.rint(values)):
+        raise InputError(f"node {name!r}: Input.shape must be whole numbers from 1; got {values.tolist()}.")
+    shape = tuple(int(n) for n in values)
+    if math.prod(shape) > MOST_VALUES:
+        raise InputError(f"node {name!r}: Input.shape {list(shape)} has more than {MOST_VALUES} values.")
+    return shape
+
+
+def _ints(name: str, node: Node, field: str, length: int, low: int) -> tuple[int, ...]:
+    values = np.atleast_1d(node.numbers(field)).ravel()
+    values = np.repeat(values, length) if values.size == 1 else values
+    if values.size != length or np.any(values != np.rint(values)) or np.any(values < low):
+        raise InputError(
+            f"node {name!r}: {node.kind}.{field} must be {length} whole number(s) from {low}; got {values.tolist()}."
+        )
+    return tuple(int(n) for n in values)
+
+
+def _padding(
+    name: str, node: Node, kernel: tuple[int, ...], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
+    text = node.fields["padding"]
+    if not isinstance(text, str):
+        return _ints(name, node, "padding", len(kernel), 0)
+    if text == "valid":
+        return (0,) * len(kernel)
+    whole = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if text == "same" and all(s == 1 for s in stride) and all(n % 2 == 0 for n in whole):
+        return tuple(n // 2 for n in whole)
+    raise InputError(
+        f"node {name!r}: {node.kind}.padding is {text!r} with kernel {list(kernel)} and stride {list(stride)}; text "
+        "may be 'valid', or 'same' with a stride of 1 and as much on both sides. Give the padding in numbers."
+    )
+
+
+def _flatten(name: str, node: Node) -> Synapse:
+    """Return the flattening of all axes; an axis 1 to start from counts the batch, as torch does."""
+    start, end = (
+        int(node.numbers(f)) if f in node.fields else default for f, default in (("start_dim", 1), ("end_dim", -1))
+    )
+    known = node.fields.get("input_type")
+    axes = known.size if isinstance(known, np.ndarray) and known.ndim == 1 else None
+    if start not in (0, 1) or not (end == -1 or (axes is not None and end in (axes - 1, axes - 1 + start))):
+        raise InputError(
+            f"node {name!r}: Flatten from axis {start} to {end} leaves axes as they are; a network here flattens "
+            "all of them. Flatten from 0 to -1."
+        )
+    return Flatten()
+
+
+def _filled(synapse: Linear | Conv1d | Conv2d, weight: Tensor, bias: Tensor | None) -> Synapse:
+    synapse.weight = nn.Parameter(weight.clone())
+    if bias is not None:
+        synapse.bias = nn.Parameter(bias.clone())
+    return synapse
+
+
+def _plain_names(paths: Sequence[str]) -> dict[str, str]:
+    """Return a name for each node that a network can hold."""
+    taken, methods = set[str](), nn.ModuleDict()
+    names = {}
+    for path in paths:
+        name = path.replace(".", "_").replace("/", "_").replace("->", "_") or "node"
+        while name in taken or hasattr(methods, name):
+            name += "_"
+        taken.add(name)
+        names[path] = name
+    return names

@@ -1,0 +1,8 @@
+"""From and to other libraries of spiking networks: exactly, or not at all. None of them is imported before its use."""
+
+from neurosim.exchange.peers.conversion import ConversionError
+from neurosim.exchange.peers.norse import from_norse, to_norse
+from neurosim.exchange.peers.snntorch import from_snntorch, to_snntorch
+from neurosim.exchange.peers.spikingjelly import from_spikingjelly
+
+__all__ = ["ConversionError", "from_norse", "from_snntorch", "from_spikingjelly", "to_norse", "to_snntorch"]

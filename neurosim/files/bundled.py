@@ -1,0 +1,128 @@
+"""Find the cards that are data, not code: `datasets/*.toml` and `hardware_targets/*.toml`."""
+
+from __future__ import annotations
+
+import configparser
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from neurosim.errors import FileError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LARGEST = 2**20  # bytes of a card
+
+Kind = Literal["datasets", "hardware_targets"]
+
+
+def data_files(kind: Kind) -> list[Path]:
+    """List the bundled TOML files of one kind, sorted by name.
+
+    Parameters
+    ----------
+    kind : {"datasets", "hardware_targets"}
+        Which folder.
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    FileError
+        When the folder is not where an installation or a checkout has it.
+
+    Examples
+    --------
+    >>> "digits" in [path.stem for path in data_files("datasets")]
+    True
+    """
+    return sorted(_folder(kind, Path(__file__).resolve().parent.parent).glob("*.toml"))
+
+
+def data_file(kind: Kind, name: str) -> Path:
+    """Find one bundled TOML file by its name without the ending.
+
+    Parameters
+    ----------
+    kind : {"datasets", "hardware_targets"}
+        Which folder.
+    name : str
+        For example ``"mnist"`` for ``mnist.toml``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileError
+        When there is no such file; the message lists those there are.
+    """
+    known = {path.stem: path for path in data_files(kind)}
+    if name not in known:
+        raise FileError(
+            f"no {name!r} among the bundled {kind}: there are {', '.join(known) or 'none'}. "
+            f"For a file of your own give its path, ending in .toml."
+        )
+    return known[name]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FileError
+        When the file cannot be read, is not TOML, nests too deep or is longer than 1 MiB; the message names the file.
+    """
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise FileError(f"{path} is {size:,} bytes long; such a file has at most {LARGEST:,}.")
+        with open(path, "rb") as stream:
+            return tomllib.load(stream)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}. Check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileError(f"{path} is not TOML: {error}. Correct it there.") from error
+
+
+def _folder(kind: Kind, package: Path) -> Path:
+    # A folder called `datasets` beside an installed package may be anyone's (Hugging Face's, for one), so the one
+    # beside ours counts only where our own setup.cfg lies next to it: a checkout. It goes first, so that a checkout
+    # never reads an old copy that a build left inside the package.
+    checkout = package.parent / kind
+    if checkout.is_dir() and _is_checkout(package.parent):
+        return checkout
+    installed = package / "_data" / kind
+    if installed.is_dir():
+        return installed
+    raise FileError(
+        f"the bundled {kind} are missing: neither {installed} (an installation) nor {checkout} (a checkout) is there. "
+        f"Install neurosim again."
+    )
+
+
+def _is_checkout(folder: Path) -> bool:
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        config.read(folder / "setup.cfg", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return False
+    return config.get("metadata", "name", fallback="") == "neurosim"

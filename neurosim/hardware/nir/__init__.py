@@ -1,7 +1,0 @@
-"""NIR, the Neuromorphic Intermediate Representation: networks as its graphs and back, the discretisation stated."""
-
-from neurosim.hardware.nir.exporting import LossyExport, to_nir, write_nir
-from neurosim.hardware.nir.importing import from_nir
-from neurosim.hardware.nir.verify import NirVerification, NodeAgreement, verify_nir
-
-__all__ = ["LossyExport", "NirVerification", "NodeAgreement", "from_nir", "to_nir", "verify_nir", "write_nir"]

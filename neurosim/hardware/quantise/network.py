@@ -1,0 +1,131 @@
+"""Quantisation of a network, after training or to go on training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError
+from neurosim.hardware.loihi.description import describe
+from neurosim.hardware.loihi.weights import SignMode, weight_step
+from neurosim.hardware.quantise import real, search, whole
+from neurosim.network.folding import fold
+from neurosim.network.network import Network
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A network in whole numbers and how it came about.
+
+    Attributes
+    ----------
+    net : Network
+        An integer network as `neurosim.hardware.loihi.describe` reads it; for training, one whose weights are rounded
+        at each use.
+    bits : int
+        Of the weights.
+    choices : mapping of str to Choice
+        By population: scale, exponents, and how far its spikes are from those in real numbers on the data given.
+    """
+
+    net: Network
+    bits: int
+    choices: Mapping[str, search.Choice]
+
+    def summary(self) -> str:
+        """Return a line for each population."""
+        lines = [f"{'population':16} {'scale':>9} {'exponents':16} {'mismatch':>9}"]
+        for name, choice in self.choices.items():
+            exponents = ",".join(map(str, choice.scale.exponents.values()))
+            lines.append(f"{name:16} {choice.scale.scale:9.2f} {exponents:16} {choice.mismatch:9.2%}")
+        return "\n".join(lines)
+
+
+def quantise(
+    net: Network,
+    x: Tensor | Mapping[str, Tensor],
+    *,
+    bits: int = 8,
+    scales: Mapping[str, float] | None = None,
+    trained: bool = False,
+) -> Quantised:
+    """Turn a network in real numbers into one in Loihi's whole numbers.
+
+    Decays are rounded to 12 bits. Everything that reaches a population is multiplied by one scale, its gain and bias
+    included, and so is its threshold; where that leaves the weights of an edge beyond their range, the edge gets a
+    weight exponent. The scale is looked for on data: the one with which the population, driven by what reached it in
+    real numbers, spikes most nearly as it did.
+
+    Parameters
+    ----------
+    net : Network
+        Of IF, LIF, CubaLIF, and LI as a readout, all with the reset to 0; Linear, Conv1d, Conv2d, Sparse,
+        RoundedDelays, behind Flatten, SumPool2d and AvgPool2d; loops and delays. Normalisation is folded into the
+        weights, see `neurosim.hardware.fold`. It is left as it is.
+    x : Tensor [T, B, ...], or mapping of input name to such
+        Data to look for the scales with: spikes, or whole numbers as graded spikes hold. A few hundred samples do.
+    bits : int
+        Of the weights, 1 ... 8 with their sign.
+    scales : mapping of str to float, optional
+        Scales of populations that are not to be looked for.
+    trained : bool
+        Return a network to be trained further: weights and biases stay in real numbers and are rounded to what the
+        chip holds at each use, and gradients pass straight through the rounding. `fixed` takes that off afterwards.
+
+    Returns
+    -------
+    Quantised
+
+    Raises
+    ------
+    ExportError
+        With all that the chip cannot hold: node or edge, what it is, what to change.
+    InputError
+        When x is not whole, or a name or number is unknown or out of range.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.hardware.quantise import quantise
+    >>> _ = torch.manual_seed(0)
+    >>> net = ns.Sequential(ns.Linear(20, 10), ns.LIF(dt=1e-3, r=100.0), names=["out"])
+    >>> x = (torch.rand(50, 8, 20) < 0.2).float()
+    >>> whole = quantise(net, x, bits=8)
+    >>> spikes, same = net(x)[0].detach(), whole.net(x)[0]
+    >>> int(spikes.sum()) > 200, float((spikes != same).sum() / spikes.sum()) < 0.1
+    (True, True)
+    """
+    weight_step(bits, SignMode.MIXED)
+    found = real.read(fold(net))
+    given = dict(scales or {})
+    unknown = [name for name in given if name not in found.populations]
+    if unknown:
+        raise InputError(f"scales: no population {unknown}; this network has {list(found.populations)}.")
+    wrong = [name for name, scale in given.items() if not 0 < scale < float("inf")]
+    if wrong:
+        raise InputError(f"scales[{wrong[0]!r}] must be a finite number above 0; got {given[wrong[0]]!r}.")
+    inputs = dict(x) if isinstance(x, Mapping) else dict.fromkeys(net.inputs[:1], x)
+    for name, values in inputs.items():
+        if isinstance(values, Tensor) and not torch.equal(values, values.trunc()):
+            raise InputError(
+                f"x for {name!r} must be spikes or whole numbers, which is what reaches a chip; got "
+                f"{values[values != values.trunc()].flatten()[0].item()!r}. Encode it as spikes, or round it."
+            )
+    was_training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            _, _, outputs = net.recorded(inputs, None, list(found.populations))
+    finally:
+        net.train(was_training)
+    recorded = {**inputs, **outputs}
+    choices = {name: search.search(found, name, recorded, bits, given.get(name)) for name in found.populations}
+    chosen = {name: choice.scale for name, choice in choices.items()}
+    made = whole.network(found, chosen, bits, trained)
+    if not trained:
+        made = made if describe(made).fits_single else made.double()
+    return Quantised(made, bits, MappingProxyType(choices))

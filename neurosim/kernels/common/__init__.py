@@ -1,0 +1,1 @@
+"""What the operations share: packed bits, buffers, direct autograd functions, matrix products, availability."""

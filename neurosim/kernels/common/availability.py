@@ -1,0 +1,81 @@
+"""Which fused kernels can run here, and what happens when one cannot."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import warnings
+
+import torch
+
+from neurosim.errors import KernelError
+from neurosim.kernels.common.under_compile import constant_in_graph
+
+DTYPES = (torch.float32, torch.float64)
+
+
+@functools.cache
+def obstacle(device: str) -> str | None:
+    """Return why the fused kernels cannot run on this type of device, or None if they can."""
+    if device == "cpu":
+        if importlib.util.find_spec("llvmlite") is None:
+            return "llvmlite is not installed; run: pip install llvmlite"
+        return None
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            return "torch sees no CUDA device; install a CUDA build of torch and a driver"
+        if importlib.util.find_spec("triton") is None:
+            return "triton is not installed; run: pip install triton"
+        return None
+    return f"no fused kernel exists for {device!r} devices; move the network to cpu or cuda"
+
+
+def kernel_status() -> dict[tuple[str, str], str]:
+    """Say for each operator and device whether the fused kernel runs.
+
+    Returns
+    -------
+    dict of (operator, device) to str
+        ``"fused"``, or the reason why the reference runs instead.
+
+    Examples
+    --------
+    >>> import neurosim as ns
+    >>> ns.kernel_status()["run_core", "cpu"]
+    'fused'
+    """
+    both = ("run_core", "run_layer", "run_recurrent")
+    found = {(op, device): obstacle(device) or "fused" for op in both for device in ("cpu", "cuda")}
+    # On CUDA torch's own convolution and sparse product run.
+    found.update({(op, "cpu"): obstacle("cpu") or "fused" for op in ("event_conv", "event_sparse")})
+    return {(op + way, device): status for (op, device), status in found.items() for way in ("", "_backward")}
+
+
+def required() -> bool:
+    """Whether a missing kernel is an error: the environment variable NEUROSIM_REQUIRE_KERNELS is 1."""
+    return os.environ.get("NEUROSIM_REQUIRE_KERNELS", "0") not in ("", "0")
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    warnings.warn(f"the plain reference runs, slowly: {reason}.", RuntimeWarning, stacklevel=4)
+
+
+@constant_in_graph
+def fused(device: torch.device) -> bool:
+    """Return whether to run the fused kernel on `device`; warn once, or fail, where it is missing.
+
+    Raises
+    ------
+    KernelError
+        When it is missing and NEUROSIM_REQUIRE_KERNELS is 1.
+    """
+    reason = obstacle(device.type)
+    if reason is None:
+        return True
+    if required():
+        instead = "Unset NEUROSIM_REQUIRE_KERNELS to run the plain reference."
+        raise KernelError(f"no fused kernel on {device}: {reason}. {instead}")
+    _warn(reason)
+    return False

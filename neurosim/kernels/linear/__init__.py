@@ -1,0 +1,1 @@
+"""A linear synapse and the neurons behind it."""

@@ -1,0 +1,119 @@
+"""Spikes ordered by the neuron that sent them: for a weight gradient that is added up in registers.
+
+A weight gradient needs, for each neuron before the synapse, the sum of the current's gradients over the steps at which
+it spiked. In the order of time each spike reads and writes a row of the gradient; ordered by neuron, a row is read and
+written once for many spikes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosim.compiler.llvm.ir import Assembly
+from neurosim.compiler.llvm.jit import Machine
+from neurosim.kernels.common.bits import REAL
+
+_SPIKES = 16  # of a neuron in a group, about: enough that its row of the gradient is read and written seldom
+_ROWS = 512  # of a group at most: what is added up should stay in the second-level cache
+_WORTH_A_THREAD = 1 << 14  # events
+
+
+class BySource(NamedTuple):
+    """The events of a layer's input by groups of samples, in a group by neuron, of a neuron by sample, latest first.
+
+    Attributes
+    ----------
+    starts : Tensor [groups n + 1] of int32
+        The events of neuron j in group g are those from ``starts[g n + j]`` up to before ``starts[g n + j + 1]``.
+    rows : Tensor [count] of int32
+        Of each event: ``b T + t``, its step t and its sample b of the group.
+    worth : Tensor [count]
+        Its value; empty where all are 1.
+    group : int
+        Samples of a group; the last may have fewer.
+    """
+
+    starts: Tensor
+    rows: Tensor
+    worth: Tensor
+    group: int
+
+
+def by_source(starts: Tensor, index: Tensor, sizes: tuple[int, int, int], x: Tensor | None) -> BySource:
+    """Order the events of an input.
+
+    Parameters
+    ----------
+    starts, index : Tensor [T B + 1], [count] of int32
+        As `spikes.events` lists them.
+    sizes : tuple of int
+        T, B and n.
+    x : Tensor [T, B, n] or None
+        The input, contiguous; None if it is 1 at each event.
+    """
+    steps, batch, n = sizes
+    count = index.numel()
+    group = group_size(steps, batch, n, count)
+    groups = -(-batch // group)
+    first = torch.zeros(groups * n + 1, dtype=torch.int32)
+    grain = max(_WORTH_A_THREAD * groups // max(count, 1), 1)
+    _counting().shared(groups, (starts, index, first[1:]), steps, batch, n, group, grain=grain)
+    first = first.cumsum(0, dtype=torch.int32)
+    rows = torch.empty_like(index)
+    real = None if x is None else REAL[x.dtype]
+    worth = torch.empty(0) if x is None else torch.empty(count, dtype=x.dtype)
+    arrays = [starts, index, first[:-1].clone(), rows, *([] if x is None else [x, worth])]
+    _placing(real).shared(groups, arrays, steps, batch, n, group, grain=grain)
+    return BySource(first, rows, worth, group)
+
+
+def group_size(steps: int, batch: int, n: int, count: int) -> int:
+    """Return how many samples make a group: enough for some spikes of each neuron, few enough for the cache."""
+    per_neuron = count / max(batch * n, 1)
+    wanted = min(_SPIKES / max(per_neuron, 1e-9), _ROWS / max(steps, 1))
+    return min(max(int(wanted), 1), max(batch, 1))
+
+
+@functools.cache
+def _counting() -> Machine:
+    code = Assembly("float")
+    starts, index, counts = map(code.pointer, ("starts", "index", "counts"))
+    with _events(code, starts, index) as (_, at, _):
+        code.write("i32", code.fresh(f"add i32 {code.read('i32', counts, at)}, 1"), counts, at)
+    return code.compile()
+
+
+@functools.cache
+def _placing(real: str | None) -> Machine:
+    code = Assembly(real or "float")
+    starts, index, cursors, rows = map(code.pointer, ("starts", "index", "cursors", "rows"))
+    x, worth = map(code.pointer, ("x", "worth")) if real else ("", "")
+    with _events(code, starts, index) as (source, at, row):
+        place = code.index(cursors, at)
+        code.write("i32", code.fresh(f"trunc i64 {row} to i32"), rows, place)
+        if real:
+            code.write(real, code.read(real, x, source), worth, place)
+        code.write("i32", code.fresh(f"trunc i64 {code.whole('add', place, '1')} to i32"), cursors, at)
+    return code.compile()
+
+
+@contextmanager
+def _events(code: Assembly, starts: str, index: str) -> Iterator[tuple[str, str, str]]:
+    """Walk through the events: each one's place in the input, that of its neuron in its group, and its row there."""
+    names = ("first", "last", "steps", "batch", "n", "group")
+    first, last, steps, batch, n, group = map(code.number, names)
+    with code.loop(first, last) as g:
+        base, begin = code.whole("mul", g, n), code.whole("mul", g, group)
+        with code.loop(begin, code.smaller(code.whole("add", begin, group), batch)) as b:
+            before = code.whole("mul", code.whole("sub", b, begin), steps)
+            with code.backwards("0", steps) as t:
+                row = code.whole("add", code.whole("mul", t, batch), b)
+                values, here = code.whole("mul", row, n), code.whole("add", before, t)
+                with code.listed(starts, index, row) as j:
+                    yield code.whole("add", values, j), code.whole("add", base, j), here

@@ -1,0 +1,75 @@
+"""Weights laid out for event-driven products: one row of a tile of neurons for each source, and back again."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from neurosim.compiler.llvm.ir import Assembly
+from neurosim.compiler.llvm.jit import Machine
+from neurosim.kernels.common.bits import REAL
+from neurosim.kernels.common.buffers import shelf
+
+_SQUARE = {"float": 16, "double": 8}  # rows and columns that are turned at a time: one line of the caches each
+_WORTH_A_THREAD = 1 << 14
+
+
+def tiled(weight: Tensor, lanes: int) -> Tensor:
+    """Return ``weight`` [N, n] as [tiles, n, lanes], with zeros behind the last neuron.
+
+    `lanes` is a multiple of 16, or of 8 in double precision.
+    """
+    weight = weight.contiguous()
+    width, sources = weight.shape
+    tiles = -(-width // lanes)
+    out = shelf.empty((tiles, sources, lanes), weight.dtype)
+    _turn(weight, out, True, width)
+    return out
+
+
+def untiled(weight: Tensor, width: int) -> Tensor:
+    """Return [tiles, n, lanes] as ``weight`` [N, n], N = `width`."""
+    out = torch.empty(width, weight.shape[1], dtype=weight.dtype)
+    _turn(out, weight, False, width)
+    return out
+
+
+def _turn(flat: Tensor, tiles: Tensor, inward: bool, width: int) -> None:
+    real = REAL[flat.dtype]
+    count, sources, lanes = tiles.shape
+    grain = max(_WORTH_A_THREAD // max(sources * _SQUARE[real], 1), 1)
+    _machine(real, inward).shared(count * lanes // _SQUARE[real], (flat, tiles), width, sources, lanes, grain=grain)
+
+
+@functools.cache
+def _machine(real: str, inward: bool) -> Machine:
+    side = _SQUARE[real]
+    code = Assembly(real, side)
+    flat, tiles = code.pointer("flat"), code.pointer("tiles")
+    first, last, width, sources, lanes = map(code.number, ("first", "last", "width", "sources", "lanes"))
+
+    def some(left: str, there: str) -> str:
+        """Return the mask of the first `left` lanes, of none where `there` does not hold."""
+        return code.first_lanes(code.fresh(f"select i1 {there}, i64 {left}, i64 0"))
+
+    with code.loop(first, last) as group:
+        column = code.whole("mul", group, str(side))
+        tile = code.whole("sdiv", column, lanes)
+        inside = code.whole("sub", column, code.whole("mul", tile, lanes))
+        block = code.whole("add", code.whole("mul", tile, code.whole("mul", sources, lanes)), inside)
+        with code.loop("0", sources, str(side)) as j:
+            left = code.whole("sub", sources, j)
+            rows, lines = [], []
+            for n in range(side):
+                neuron, source = code.whole("add", column, str(n)), code.whole("add", j, str(n))
+                exists = code.fresh(f"icmp slt i64 {neuron}, {width}")
+                rows.append((code.whole("add", code.whole("mul", neuron, sources), j), some(left, exists)))
+                known = code.fresh(f"icmp slt i64 {source}, {sources}")
+                lines.append((code.whole("add", block, code.whole("mul", source, lanes)), some(str(side), known)))
+            given, taken = ((flat, rows), (tiles, lines)) if inward else ((tiles, lines), (flat, rows))
+            square = [code.load(given[0], at, mask) for at, mask in given[1]]
+            for (at, mask), line in zip(taken[1], code.transposed(square), strict=True):
+                code.store(line, taken[0], at, mask)
+    return code.compile()

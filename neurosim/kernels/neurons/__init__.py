@@ -1,0 +1,1 @@
+"""A population of neurons over time."""

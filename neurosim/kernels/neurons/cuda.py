@@ -1,0 +1,158 @@
+"""Running a plan on a CUDA device: memory for the results, one kernel launch.
+
+Currents and outputs may be in half precision; state, coefficients and arithmetic are then in single precision, and so
+is what the backward pass needs, apart from values that half precision holds exactly.
+
+Nothing here waits for the device, and all memory is torch's own, so a call can be captured in a CUDA graph once it has
+run outside of one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim.compiler.plan import Plan, find, known
+from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
+from neurosim.compiler.triton import module_cache as generated
+from neurosim.compiler.triton import source as triton_source
+from neurosim.language.expression import Expression
+
+REAL = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+}
+# Without fusion a product and a sum are two roundings, as in the reference.
+OPTIONS = {"num_warps": triton_source.WARPS, "enable_fp_fusion": False}
+# Neurons from which four to a thread leave two programs for each of the multiprocessors of a large device.
+WIDE = 1 << 17
+
+
+def forward(
+    plan: Plan, i: Tensor, state: Sequence[Tensor], per_neuron: Sequence[Tensor], uniforms: Sequence[float]
+) -> list[Tensor]:
+    """Run `plan` over ``i`` [T, ...]; return output [T, ...], final states [...], stored values [T, ...] each.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    i : Tensor [T, ...]
+        Input current in half, single or double precision; the output has the same.
+    state, per_neuron : sequence of Tensor [...]
+        In the precision of `arithmetic`; converted if not.
+    uniforms : sequence of float
+        The plan's forward numbers.
+    """
+    i = i.contiguous()
+    real = arithmetic(i.dtype)
+    out = torch.empty_like(i)
+    stored = [torch.empty_like(i, dtype=stored_in(node, i.dtype)) for node in plan.stored]
+    before = [s.to(real).contiguous() for s in state]
+    after = [torch.empty_like(s) for s in before]
+    coefficients = [p.to(real).contiguous() for p in per_neuron]
+    kernel = compiled(known(plan), REAL[i.dtype], False, interpreted())
+    launch(kernel, [i, out, *stored, *before, *coefficients, *after], uniforms)
+    return [out, *after, *stored]
+
+
+def backward(
+    plan: Plan,
+    g_out: Tensor,
+    g_states: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
+) -> list[Tensor]:
+    """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...].
+
+    The gradient of the input has the precision of `g_out`, the others that of `arithmetic`.
+    """
+    g_out = g_out.contiguous()
+    real = arithmetic(g_out.dtype)
+    g_i = torch.empty_like(g_out)
+    g_final = [g.to(real).contiguous() for g in g_states]
+    g_initial = [torch.empty_like(g) for g in g_final]
+    coefficients = [p.to(real).contiguous() for p in per_neuron]
+    shares = [torch.empty_like(p) for p in coefficients]
+    kernel = compiled(known(plan), REAL[g_out.dtype], True, interpreted())
+    kept = [s.contiguous() for s in saved]
+    launch(kernel, [g_out, g_i, *kept, *g_final, *coefficients, *shares, *g_initial], uniforms)
+    return [g_i, *g_initial, *shares]
+
+
+def arithmetic(dtype: torch.dtype) -> torch.dtype:
+    """Return the precision in which inputs of `dtype` are worked with: single for half."""
+    return torch.float32 if REAL[dtype] in triton_source.HALF else dtype
+
+
+def stored_in(node: Expression, dtype: torch.dtype) -> torch.dtype:
+    """Return the precision in which a value is stored for inputs of `dtype`: that of the input only if it is exact."""
+    return dtype if node.op == "input" or node.is_binary else arithmetic(dtype)
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels in its interpreter, as the environment variable TRITON_INTERPRET asks."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+
+
+def kernel_of(plan: Plan, backwards: bool) -> Kernel:
+    """Return one direction of `plan`."""
+    return backward_kernel(plan) if backwards else forward_kernel(plan)
+
+
+@functools.cache
+def compiled(key: str, real: str, backwards: bool, interpreted: bool) -> Any:
+    """Return the Triton function of the plan of this key; Triton compiles it at its first launch."""
+    kernel = kernel_of(find(key), backwards)
+    name = f"{key}_{'backward' if backwards else 'forward'}_{real}"
+    return generated.module(name, triton_source.source(kernel, real, interpreted)).kernel
+
+
+def tiling(width: int, dtype: torch.dtype) -> dict[str, int]:
+    """Return the constants of a launch over `width` neurons with currents of `dtype`."""
+    half = REAL[dtype] in triton_source.HALF
+    each = 4 if width >= WIDE and width % 4 == 0 else 2 if half and width % 2 == 0 else 1
+    return {"BLOCK": triton_source.THREADS * each, "AHEAD": triton_source.AHEAD, "EACH": each}
+
+
+def launch(kernel: Any, arrays: Sequence[Tensor], uniforms: Sequence[float], **choices: int) -> None:
+    """Launch `kernel`; the first of `arrays` is [T, ...]; `choices` replace constants of `tiling`."""
+    first = arrays[0]
+    width = math.prod(first.shape[1:])
+    if width == 0:
+        return
+    constants = tiling(width, first.dtype) | choices
+    with torch.cuda.device_of(first):
+        kernel[(-(-width // constants["BLOCK"]),)](
+            *arrays,
+            on_device(uniforms, arithmetic(first.dtype), first.device),
+            first.shape[0],
+            width,
+            **constants,
+            **OPTIONS,
+        )
+
+
+def on_device(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `numbers` on `device`; kept, since a copy waits for the device and cannot be captured in a graph."""
+    made = _on_device(tuple(numbers), dtype, device)
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        _in_graphs[made.data_ptr()] = made
+    return made
+
+
+_in_graphs: dict[int, Tensor] = {}  # a graph reads them again whenever it is replayed
+
+
+@functools.lru_cache(maxsize=1024)
+def _on_device(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=dtype, device=device)

@@ -1,0 +1,1 @@
+"""A recurrent population: linear synapse, neurons and loop."""

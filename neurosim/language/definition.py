@@ -1,0 +1,260 @@
+"""A spiking core: one pure step function with declared parameters and state."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from neurosim.errors import InputError, UnitError
+
+CHOICES = ("spike", "reset")
+RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset takes off an amount of its own
+_MADE_OF = {"alpha": "tau", "cos": "f", "sin": "f"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A declared parameter: default, unit and the open range it must lie in.
+
+    Parameters
+    ----------
+    default : float
+        Value when the user gives none.
+    unit : str
+        SI unit, or "1" for a plain number in units of the threshold.
+    low, high : float
+        Exclusive bounds; of a whole number those it may be.
+    whole : bool
+        Whether the value must be a whole number. It cannot be learned then.
+    """
+
+    default: float
+    unit: str = "1"
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+
+    def holds(self, value: Any) -> Any:
+        """Say of a number, or of each in a tensor, whether it lies in the range."""
+        if self.whole:
+            return (value >= self.low) & (value <= self.high) & (value % 1 == 0)
+        return (value > self.low) & (value < self.high)
+
+    def check(self, owner: str, name: str, value: float) -> float:
+        """Return `value` as float if it is in range.
+
+        Raises
+        ------
+        UnitError
+            When it is not; a time that looks like milliseconds gets that question.
+        """
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if number and math.isfinite(value) and self.holds(value):
+            return float(value)
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        hint = ""
+        if self.unit == "s" and number and value >= self.high and math.isfinite(value):
+            hint = f" Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
+        raise UnitError(f"{owner}: {name} must be {self._allowed}{unit}; got {value!r}.{hint}")
+
+    @property
+    def _allowed(self) -> str:
+        if self.whole:
+            return f"a whole number from {self.low:.0f} to {self.high:.0f}"
+        return f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
+
+
+def seconds(default: float, high: float = 1.0) -> Parameter:
+    """Declare a time in seconds, in (0, `high`).
+
+    A time constant ``tau_x`` gives the step its decay ``alpha_x = exp(-dt/tau_x)``. The bound is there to catch
+    milliseconds: membranes and synapses are faster than a second.
+    """
+    return Parameter(default, unit="s", low=0.0, high=high)
+
+
+def whole(default: int, low: int, high: int) -> Parameter:
+    """Declare a whole number from `low` to `high`, such as the content of a register of a chip."""
+    return Parameter(float(default), low=float(low), high=float(high), whole=True)
+
+
+def hertz(default: float, high: float = 1e4) -> Parameter:
+    """Declare a frequency in Hz, in (0, `high`).
+
+    A frequency ``f_x`` gives the step its turn ``cos_x = cos(2 pi f_x dt)`` and ``sin_x``, the same of the sine.
+    """
+    return Parameter(default, unit="Hz", low=0.0, high=high)
+
+
+def made_of(coefficient: str) -> str:
+    """Return the parameter that a number of the step is made of: ``alpha_x`` of ``tau_x``, ``cos_x`` of ``f_x``.
+
+    Any other number is a parameter itself.
+    """
+    kind, _, rest = coefficient.partition("_")
+    return f"{_MADE_OF[kind]}_{rest}" if kind in _MADE_OF else coefficient
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Core:
+    """A neuron model written as one time step.
+
+    Made with the `core` decorator. Calling it runs the step function itself, on tensors or on numbers.
+
+    Attributes
+    ----------
+    name : str
+        Name of the step function.
+    step : callable
+        ``step(i, *state, **what it asks for) -> (output, *new state)``.
+    parameters : mapping of str to Parameter
+        Declared parameters with defaults, units and ranges.
+    state : mapping of str to float
+        State variables and their initial values.
+    wants : tuple of str
+        Keyword-only arguments of the step: parameters, decays ``alpha_x``, turns ``cos_x`` and ``sin_x``, ``dt``,
+        ``spike``, ``reset``.
+    whole_up_to : float or None
+        For a core of whole numbers, how large a current may be so that single precision holds all exactly; double
+        precision does up to 2**29 times as much. None for a core of real numbers.
+    state_type : type
+        NamedTuple that holds the state, one field for each variable.
+    """
+
+    name: str
+    step: Callable[..., tuple[Any, ...]]
+    parameters: Mapping[str, Parameter]
+    state: Mapping[str, float]
+    wants: tuple[str, ...]
+    whole_up_to: float | None = None
+    state_type: Any = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Not a class that inherits from the named tuple: torch.compile cannot make one of those.
+        named_tuple: Any = collections.namedtuple
+        made = named_tuple(f"{self.name}_state", tuple(self.state))
+        made.__reduce__ = lambda values: (_state, (self, *values))
+        object.__setattr__(self, "state_type", made)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Run one step."""
+        return self.step(*args, **kwargs)
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of the numbers that the step asks for: parameters, what is made of them, and dt."""
+        return tuple(name for name in self.wants if name not in CHOICES)
+
+    def __repr__(self) -> str:
+        return f"<core {self.name}({', '.join(('i', *self.state))})>"
+
+    def __deepcopy__(self, memo: Any) -> Core:
+        """Return the core itself, as copying a function does."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Pickle by name: a core is a module-level object, as a function is."""
+        import importlib
+
+        home = importlib.import_module(self.step.__module__)
+        if getattr(home, self.name, None) is not self:
+            place = f"at the top level of module {self.step.__module__!r}"
+            raise InputError(f"core {self.name!r} cannot be pickled: it must stand {place}.")
+        return (_by_name, (self.step.__module__, self.name))
+
+
+def _is(parameter: str, kind: str) -> bool:
+    return parameter.startswith(f"{kind}_")
+
+
+def _by_name(module: str, name: str) -> Core:
+    import importlib
+
+    found: Core = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _state(core: Core, *values: Any) -> tuple[Any, ...]:
+    made: tuple[Any, ...] = core.state_type(*values)
+    return made
+
+
+def core(
+    *,
+    parameters: Mapping[str, Parameter | float] | None = None,
+    state: Iterable[str] | Mapping[str, float] = ("v",),
+    whole_up_to: float | None = None,
+) -> Callable[[Callable[..., tuple[Any, ...]]], Core]:
+    """Turn a step function into a core.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Parameter or float, optional
+        What a user may set, with defaults. A float is a plain number without range.
+    state : iterable of str, or mapping of str to float
+        State variables in the order of the step's arguments; a mapping gives initial values (else 0).
+    whole_up_to : float, optional
+        For a step of whole numbers, as in `Core`; its layers then refuse currents that are not whole or too large.
+
+    Returns
+    -------
+    callable
+        The decorator. The function takes the input current and the state by position, and by keyword whatever
+        it needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, made in
+        double precision); ``dt`` (s); ``spike`` (the surrogate: call it on the distance to threshold); ``reset``
+        (a `Reset`). It returns the output and the new state. It may use arithmetic, comparisons and the
+        functions of `neurosim.language.functions`, no branches.
+
+    Raises
+    ------
+    InputError
+        When the signature and the declaration disagree.
+
+    Examples
+    --------
+    >>> import neurosim as ns
+    >>> @ns.core(parameters=dict(tau_mem=ns.seconds(10e-3), v_th=1.0), state=("v",))
+    ... def leaky(i, v, *, alpha_mem, v_th, spike, reset):
+    ...     u = alpha_mem * v + i
+    ...     z = spike(u - v_th)
+    ...     return z, reset(u, z, to=0.0, by=v_th)
+    >>> leaky
+    <core leaky(i, v)>
+    """
+    declared = {
+        name: value if isinstance(value, Parameter) else Parameter(float(value))
+        for name, value in (parameters or {}).items()
+    }
+    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or made_of(name) != name]
+    if reserved:
+        raise InputError(
+            f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x, "
+            "cos_x and sin_x from f_x."
+        )
+    initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
+
+    def decorate(step: Callable[..., tuple[Any, ...]]) -> Core:
+        signature = inspect.signature(step).parameters.values()
+        by_position = [p.name for p in signature if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        wants = tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY)
+        if len(by_position) != 1 + len(initial) or by_position[1:] != list(initial):
+            raise InputError(
+                f"core {step.__name__}: the step must take the input and then the state {tuple(initial)} by position; "
+                f"it takes {tuple(by_position)}."
+            )
+        made_here = [f"{kind}_{n.partition('_')[2]}" for kind, of in _MADE_OF.items() for n in declared if _is(n, of)]
+        offered = {*declared, *CHOICES, "dt", *made_here}
+        unknown = [name for name in wants if name not in offered]
+        if unknown:
+            raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")
+        made = Core(step.__name__, step, declared, initial, wants, whole_up_to)
+        object.__setattr__(made, "__doc__", step.__doc__)
+        object.__setattr__(made, "__module__", step.__module__)
+        return made
+
+    return decorate

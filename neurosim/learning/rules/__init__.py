@@ -1,0 +1,1 @@
+"""Learning rules, a file each: how gradients or weight changes are computed."""

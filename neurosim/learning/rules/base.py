@@ -1,0 +1,254 @@
+"""How gradients are found: through all of time (BPTT) or step by step (SLTT).
+
+A rule is a frozen value with one method, `gradients`, that adds the gradients of one batch to `.grad`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.learning.losses import Loss
+from neurosim.network.graph import NetworkState
+
+Backward = Callable[[Tensor], Any]
+
+
+class Forward(Protocol):
+    """What a rule needs of a network: input and state in, output and state out."""
+
+    def __call__(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
+        """Run `x` [T, B, ...] from `state`; the choices are those of `Network.forward`."""
+        ...
+
+
+class Rule(ABC):
+    """A way to find the gradients of one batch."""
+
+    @abstractmethod
+    def gradients(
+        self,
+        net: Forward,
+        x: Tensor,
+        target: Tensor,
+        loss: Loss,
+        generator: torch.Generator | None = None,
+        *,
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of `loss(net(x), target)` to `.grad` of the parameters.
+
+        Parameters
+        ----------
+        net : Network
+            Called as `net(x, state, through_time=...)`.
+        x : Tensor
+            Input [T, B, ...].
+        target : Tensor
+            Classes [B], int64.
+        loss : Loss
+            Value from `neurosim.learning.losses`, or one of your own.
+        generator : torch.Generator, optional
+            Source of the random choices of rules that make any; torch's global one if None.
+        backward : callable
+            What is called on the scalar loss; a gradient scaler for half precision comes in here.
+
+        Returns
+        -------
+        value : Tensor
+            The loss, mean over all steps and samples, detached.
+        output : Tensor
+            The network's output [T, B, ...], detached.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the rule holds from batch to batch, as plain data: `fit` keeps it in its checkpoints."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned, or raise before anything has changed."""
+        if state:
+            raise InputError(f"{self!r} holds nothing from batch to batch; got {list(state)}.")
+
+
+@dataclass(frozen=True)
+class BPTT(Rule):
+    """Backpropagation through time: the exact gradient of the surrogate model.
+
+    Memory grows in proportion to the number of steps T. Any loss will do.
+
+    Parameters
+    ----------
+    recompute : bool
+        Keep only the spikes between layers, a bit each, and the neurons' state at about sqrt(T) steps, and work out
+        the steps between again on the way back: the same gradients from far less memory in somewhat more time.
+
+    References
+    ----------
+    Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural networks", IEEE Signal Processing
+    Magazine 36, 2019, doi:10.1109/MSP.2019.2931595.
+    """
+
+    recompute: bool = field(default=False, repr=False)  # changes no result, so it is no part of what a run is
+
+    def gradients(
+        self,
+        net: Forward,
+        x: Tensor,
+        target: Tensor,
+        loss: Loss,
+        generator: torch.Generator | None = None,
+        *,
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Tensor, Tensor]:
+        """Run all steps, then go back through all of them; see `Rule.gradients`."""
+        check_steps(x)
+        output, _ = net(x, recompute=True) if self.recompute else net(x)
+        value = loss(output, target)
+        backward(value)
+        return value.detach(), output.detach()
+
+
+@dataclass(frozen=True)
+class SLTT(Rule):
+    r"""Spatial learning through time: the gradient inside each step, none from step to step.
+
+    With a loss that is a mean over steps, :math:`L = \frac1T \sum_t \ell(o[t], y)`, the gradient of layer l is
+
+    .. math:: \nabla W_l = \sum_t \delta_l[t]\, s_{l-1}[t]^\top, \quad
+              \delta_l[t] = (W_{l+1}^\top \delta_{l+1}[t]) \odot \sigma'(u_l[t])
+
+    that is, backpropagation with :math:`\partial u[t+1] / \partial u[t]` set to zero. The graph of a step is freed
+    before later steps are run, so the memory for the backward pass does not depend on T.
+
+    What crosses from one step to a later one carries no gradient: membranes, loops, and edges with a delay.
+    Populations that reach the output through a delay only are therefore not trained; use `BPTT` for them.
+
+    Parameters
+    ----------
+    k : int, optional
+        SLTT-K: on each call only `k` steps, drawn at random without replacement, are differentiated; the others
+        run forward only. The loss is still divided by T and not by `k`, so gradients are on average k/T of those
+        of SLTT, as in the authors' program: raise the learning rate accordingly where that matters. The value
+        returned is the loss over all T steps. None differentiates every step.
+    chunk : int
+        Steps handed to the network in one call, >= 1. The gradient is cut between the steps of a chunk as well:
+        a longer chunk is faster and holds more memory, and gives the same gradient.
+
+    Raises
+    ------
+    InputError
+        When `k` or `chunk` is below 1; in `gradients`, when T < `k` or the loss is not a mean over steps.
+
+    References
+    ----------
+    Meng et al., "Towards memory- and time-efficient backpropagation for training spiking neural networks",
+    ICCV 2023, arXiv:2302.14311.
+    """
+
+    k: int | None = None
+    chunk: int = 8
+
+    def __post_init__(self) -> None:
+        """Check the two numbers."""
+        check_number("SLTT", "chunk", self.chunk)
+        if self.k is not None:
+            check_number("SLTT", "k", self.k)
+
+    def gradients(
+        self,
+        net: Forward,
+        x: Tensor,
+        target: Tensor,
+        loss: Loss,
+        generator: torch.Generator | None = None,
+        *,
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Tensor, Tensor]:
+        """Run chunk by chunk and go back through each at once; see `Rule.gradients`."""
+        learned = self._draw(check_steps(x), generator)
+        spans = [(start, stop, learned[start]) for start, stop in self._chunks(learned)]
+        return forward_in_time(self, net, x, target, loss, spans, backward, through_time=False)
+
+    def _draw(self, steps: int, generator: torch.Generator | None) -> list[bool]:
+        """Which steps are differentiated."""
+        if self.k is None:
+            return [True] * steps
+        if self.k > steps:
+            raise InputError(f"SLTT(k={self.k}) draws {self.k} steps, the input has only T = {steps}. Lower k.")
+        chosen = set(torch.randperm(steps, generator=generator)[: self.k].tolist())
+        return [step in chosen for step in range(steps)]
+
+    def _chunks(self, learned: list[bool]) -> Iterator[tuple[int, int]]:
+        """Split the steps into runs of at most `chunk` that are all differentiated or all not."""
+        start = 0
+        for step in range(1, len(learned) + 1):
+            if step == len(learned) or learned[step] != learned[start] or step - start == self.chunk:
+                yield start, step
+                start = step
+
+
+def forward_in_time(
+    rule: Rule,
+    net: Forward,
+    x: Tensor,
+    target: Tensor,
+    loss: Loss,
+    spans: Iterable[tuple[int, int, bool]],
+    backward: Backward,
+    **choices: Any,
+) -> tuple[Tensor, Tensor]:
+    """Run span after span and go back through each at once; return the loss over all steps and the output.
+
+    Parameters
+    ----------
+    rule : Rule
+        Who asks, for messages.
+    net, x, target, loss, backward
+        As in `Rule.gradients`.
+    spans : iterable of (int, int, bool)
+        Where each begins and ends, and whether its gradient is found.
+    **choices
+        For the network.
+    """
+    if not getattr(loss, "per_step", False):
+        raise InputError(
+            f"{rule!r} needs a loss that is a mean over steps; {loss!r} looks at all steps at once. "
+            "Use CrossEntropy() or CrossEntropyMSE(), a Loss of your own with per_step = True, or the rule BPTT()."
+        )
+    state: NetworkState | None = None
+    total = torch.zeros((), device=x.device)
+    whole: Tensor | None = None
+    for start, stop, learns in spans:
+        with torch.set_grad_enabled(learns):
+            output, state = net(x[start:stop], state, **choices)
+            value = loss(output, target) * ((stop - start) / len(x))
+        if learns:
+            backward(value)
+        state = state.detach()
+        total = total + value.detach()
+        if whole is None:
+            whole = output.new_empty((len(x), *output.shape[1:]))
+        whole[start:stop] = output.detach()
+    assert whole is not None  # there is at least one step
+    return total, whole
+
+
+def check_number(rule: str, name: str, number: object) -> None:
+    """Refuse what is not a number of steps."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise InputError(f"{rule}({name}={number!r}): {name} is a number of steps, a whole number from 1 up.")
+
+
+def check_steps(x: object) -> int:
+    """Return the number of steps of `x` [T, B, ...]."""
+    if not isinstance(x, Tensor) or x.ndim < 2 or x.shape[0] == 0:
+        got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ShapeError(f"x is {got}; a tensor [T, B, ...] with at least one step is needed, time first.")
+    return x.shape[0]

@@ -1,0 +1,177 @@
+"""Forward-forward: each layer learns, alone, to be active on right inputs and quiet on wrong ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurosim.errors import InputError
+from neurosim.learning.losses import Loss
+from neurosim.learning.rules.base import Backward, Forward, Rule, check_steps
+from neurosim.network.graph import NetworkState
+from neurosim.network.network import Network
+from neurosim.network.population import Population
+
+
+class Goodness(nn.Module):
+    r"""A network whose layers judge whether an input goes with a class; called as one, it gives each class's goodness.
+
+    .. math:: r_l = \frac1T \sum_t z_l[t], \quad g_l = \sum_j r_{l,j}^2
+
+    The class stands in the first inputs, in place of what is there: one of them at `strength`, the others 0. Each layer
+    but the first gets the spikes of the one before divided by the root mean square of their rates, so that how active
+    that one was is not to be read from them. The goodness of a class is the sum of :math:`g_l` over the layers from the
+    second on (of the only one, where there is but one).
+
+    Parameters
+    ----------
+    net : Network
+        Populations that fire, in a row, without delays; as `Sequential` builds it.
+    classes : int
+        From 2; at least so many inputs in the first axis from the end.
+    strength : float
+        Input that stands for the class.
+
+    Raises
+    ------
+    InputError
+        When the network or a number is not as said.
+    """
+
+    def __init__(self, net: Network, classes: int, *, strength: float = 1.0) -> None:
+        super().__init__()
+        names = list(net.populations()) if isinstance(net, Network) else []
+        if not names or len(net.inputs) != 1:
+            raise InputError(f"Goodness needs a Network with one input; got {type(net).__name__}.")
+        for edge, source, name in zip(net.edges, (net.inputs[0], *names), names, strict=False):
+            node = net.nodes[name]
+            in_row = len(net.edges) == len(names) and (edge.source, edge.target) == (source, name)
+            if not in_row or edge.delay_steps or edge.memory:
+                raise InputError(f"Goodness: populations must stand in a row without delays; see edge {edge.name!r}.")
+            if not isinstance(node, Population) or not node.is_spiking:
+                raise InputError(f"Goodness: {name!r} never fires; goodness is made of spikes. Use LIF, CubaLIF, ALIF.")
+        if not isinstance(classes, int) or not 2 <= classes <= math.prod(net.shape(net.inputs[0])):
+            raise InputError(f"Goodness: classes must be from 2 to the number of inputs; got {classes!r}.")
+        if not (math.isfinite(strength) and strength):
+            raise InputError(f"Goodness: strength must be a finite number, not 0; got {strength!r}.")
+        self.net, self.classes, self.strength = net, classes, float(strength)
+
+    def told(self, x: Tensor, classes: Tensor) -> Tensor:
+        """Return `x` [T, B, ...] with `classes` [B] in its first inputs."""
+        rows = x.flatten(2).clone()
+        rows[:, :, : self.classes] = self.strength * functional.one_hot(classes, self.classes).to(x)
+        return rows.view_as(x)
+
+    def layers(self, x: Tensor, *, through_time: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Yield each layer's name and goodness [B]; no gradient of one reaches another."""
+        for edge in self.net.edges:
+            node = self.net.nodes[edge.target]
+            z, _ = node(edge(x), through_time=through_time)
+            rates = z.mean(0).flatten(1)
+            yield edge.target, rates.square().sum(1)
+            size = rates.detach().square().mean(1).sqrt().clamp(min=1e-8)
+            x = z.detach() / size.view(-1, *[1] * (z.dim() - 2))
+
+    def counted(self, goodness: dict[str, Tensor]) -> Tensor:
+        """Return the sum of the layers' goodness that tells classes apart."""
+        return torch.stack(list(goodness.values())[min(len(goodness) - 1, 1) :]).sum(0)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
+        """Return the goodness of every class [1, B, classes]; there is no state to go on from."""
+        if state is not None:
+            raise InputError("Goodness looks at whole inputs, from the initial state; call it without one.")
+        found = []
+        for label in range(self.classes):
+            classes = torch.full(x.shape[1:2], label, device=x.device)
+            found.append(self.counted(dict(self.layers(self.told(x, classes)))))
+        return torch.stack(found, 1)[None], NetworkState({}, {})
+
+
+@dataclass(frozen=True)
+class ForwardForward(Rule):
+    r"""Forward-forward learning: in every layer a loss of its own goodness, and nothing from one layer to another.
+
+    .. math:: \ell_l = \log(1 + e^{\theta - g_l^+}) + \log(1 + e^{g_l^- - \theta})
+
+    with :math:`g^+` the goodness of an input that shows its own class and :math:`g^-` that of the same input with
+    another class, drawn by chance. Inside a layer the gradient goes through the surrogate, and through time unless
+    `through_time` is off; it ends at the layer's own weights. The network is a `Goodness`.
+
+    The loss given to `fit` is not trained; it only says how classes are predicted, as `CrossEntropy` does. Of the
+    output that `gradients` returns only the class shown and the one drawn are filled, the others are 0: the accuracy
+    seen in training is how often the right one wins against one wrong one. Evaluation compares all.
+
+    Parameters
+    ----------
+    threshold : float
+        :math:`\theta`, above 0: goodness that lies between right and wrong.
+    through_time : bool
+        Whether the gradient of a layer goes from step to step.
+
+    Raises
+    ------
+    InputError
+        For a threshold out of range, or another network.
+
+    References
+    ----------
+    Hinton, "The forward-forward algorithm: some preliminary investigations", 2022, arXiv:2212.13345. How it is made
+    to spike, goodness of rates and spikes divided by their rates' size, is ours.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.learning import ForwardForward, Goodness
+    >>> _ = torch.manual_seed(0)
+    >>> net = Goodness(ns.Sequential(ns.Linear(12, 20), ns.LIF(dt=1e-3), ns.Linear(20, 20), ns.LIF(dt=1e-3)), 2)
+    >>> data = [(torch.rand(5, 8, 12), torch.randint(2, (8,)))]
+    >>> history = ns.fit(net, data, rule=ForwardForward(), epochs=2, progress=False)
+    >>> net(data[0][0])[0].shape
+    torch.Size([1, 8, 2])
+    """
+
+    threshold: float = 2.0
+    through_time: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if not 0 < self.threshold < math.inf:
+            raise InputError(f"ForwardForward: threshold must be a number above 0; got {self.threshold!r}.")
+
+    def gradients(
+        self,
+        net: Forward,
+        x: Tensor,
+        target: Tensor,
+        loss: Loss,
+        generator: torch.Generator | None = None,
+        *,
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Tensor, Tensor]:
+        """Learn layer by layer; the value is the sum of the layers' losses. See `Rule.gradients`."""
+        check_steps(x)
+        if not isinstance(net, Goodness):
+            raise InputError(f"ForwardForward needs Goodness(net, classes); got {type(net).__name__}.")
+        step = torch.randint(1, net.classes, target.shape, generator=generator).to(target)
+        wrong = (target + step) % net.classes
+        both = torch.cat((net.told(x, target), net.told(x, wrong)), 1)
+        total, goodness = torch.zeros((), device=x.device), {}
+        for name, found in net.layers(both, through_time=self.through_time):
+            right, other = found.chunk(2)
+            value = (
+                functional.softplus(self.threshold - right).mean() + functional.softplus(other - self.threshold).mean()
+            )
+            backward(value)
+            goodness[name] = found.detach()
+            total = total + value.detach()
+        right, other = net.counted(goodness).chunk(2)
+        output = right.new_zeros((1, len(target), net.classes))
+        output[0].scatter_(1, wrong[:, None], other[:, None]).scatter_(1, target[:, None], right[:, None])
+        return total, output

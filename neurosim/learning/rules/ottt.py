@@ -1,0 +1,62 @@
+"""Learning while time runs forward: gradients from traces of what came before, in memory that T does not change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurosim.learning.losses import Loss
+from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps, forward_in_time
+from neurosim.synapses.traced import Traces
+
+
+@dataclass(frozen=True)
+class OTTT(Rule):
+    r"""Online training through time: SLTT with traces of the spikes before each synapse.
+
+    .. math:: \nabla W_l = \sum_t \delta_l[t]\, \hat a_{l-1}[t]^\top, \quad
+              \hat a[t] = \alpha\, \hat a[t-1] + s[t]
+
+    with :math:`\delta_l[t]` found inside the step alone, as in `SLTT`, and :math:`\alpha` the decay of the membrane
+    that the synapse leads to. It is the exact gradient for a readout and, where the readout has no memory, for the
+    layer before it, if its neurons are LIF with ``reset="subtract"``, detached. A bias gets :math:`\sum_t \delta[t]`.
+
+    Parameters
+    ----------
+    chunk : int
+        Steps handed to the network in one call, >= 1: a longer chunk is faster and holds more memory, and gives the
+        same gradient.
+
+    Raises
+    ------
+    InputError
+        In `gradients`, when the loss is not a mean over steps, or synapses lead to neurons without one shared
+        membrane time constant.
+
+    References
+    ----------
+    Xiao et al., "Online training through time for spiking neural networks", NeurIPS 2022, arXiv:2210.04195.
+    """
+
+    chunk: int = 16
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        check_number("OTTT", "chunk", self.chunk)
+
+    def gradients(
+        self,
+        net: Forward,
+        x: Tensor,
+        target: Tensor,
+        loss: Loss,
+        generator: torch.Generator | None = None,
+        *,
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Tensor, Tensor]:
+        """Run chunk by chunk and go back through each at once; see `Rule.gradients`."""
+        steps = check_steps(x)
+        spans = [(start, min(start + self.chunk, steps), True) for start in range(0, steps, self.chunk)]
+        return forward_in_time(self, net, x, target, loss, spans, backward, through_time=False, traces=Traces())

@@ -1,0 +1,185 @@
+"""Checkpoints: the network's tensors and, where asked, all that training needs to go on. Plain data, never code."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurosim.errors import FileError, InputError, ShapeError
+from neurosim.files.atomic import replaced
+
+FORMAT = "neurosim checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes
+    ----------
+    network : dict
+        Tensors by parameter and buffer name.
+    training : dict or None
+        What `fit` needs to resume; None when only a network was saved.
+    notes : dict
+        What the caller of `save_checkpoint` put there.
+    """
+
+    network: dict[str, Tensor]
+    training: dict[str, Any] | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    net: nn.Module,
+    *,
+    training: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the network's parameters and buffers to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, by custom ending in `.pt`. An earlier file is replaced once the new one is complete.
+    net : Network
+        Whose `state_dict` is written.
+    training : mapping, optional
+        What `fit` keeps for resuming.
+    notes : mapping, optional
+        Anything of your own made of numbers, strings, lists, dicts and tensors, such as how to build the network.
+
+    Raises
+    ------
+    InputError
+        When a value is neither of these and could only be stored as code; names the place.
+    FileError
+        When the file cannot be written (full disk, no permission). The earlier file is then untouched.
+    """
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": _plain(net.state_dict(), "network"),
+        "training": None if training is None else _plain(training, "training"),
+        "notes": _plain(notes or {}, "notes"),
+    }
+    # torch.save reports a full disk as a RuntimeError of its own; bytes written by Python keep the system's reason.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replaced(path) as part, open(part, "wb") as stream:
+        stream.write(buffer.getbuffer())
+
+
+def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) -> Checkpoint:
+    """Read a checkpoint, and copy its tensors into `net` where one is given.
+
+    No code from the file is ever run. The network is changed only when every tensor fits.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `save_checkpoint` or `fit`.
+    net : Network, optional
+        Takes the tensors, on its own device.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, truncated, damaged, not a checkpoint, or of another format version.
+    InputError, ShapeError
+        When the file belongs to another network; names the parameter.
+    """
+    file = Path(path)
+    content = _read(file)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FileError(f"{file} is not a neurosim checkpoint. Give a file written by fit or save_checkpoint.")
+    if content.get("version") != VERSION:
+        raise FileError(
+            f"{file} has checkpoint version {content.get('version')!r}, this neurosim reads version {VERSION}. "
+            "Install the neurosim that wrote it, or train again."
+        )
+    missing = {"network", "training", "notes"} - content.keys()
+    if missing:
+        raise FileError(f"{file} lacks {', '.join(sorted(missing))}: it is not a whole checkpoint. Use another file.")
+    if not isinstance(content["network"], dict) or not all(isinstance(t, Tensor) for t in content["network"].values()):
+        raise FileError(f"{file} holds no tensors by name: it is not a whole checkpoint. Use another file.")
+    if net is not None:
+        check_fits(file, content["network"], net)
+        net.load_state_dict(content["network"])
+    return Checkpoint(content["network"], content["training"], content["notes"])
+
+
+def check_fits(file: Path, tensors: Mapping[str, Tensor], net: nn.Module) -> None:
+    """Refuse tensors that are not those of `net`, naming the first that differs."""
+    own = net.state_dict()
+    for name in tensors:
+        if name not in own:
+            raise InputError(f"{file} holds {name!r}, which the network does not have: it is of another network.")
+    for name, tensor in own.items():
+        if name not in tensors:
+            raise InputError(f"{file} has no {name!r}, which the network needs: it is of another network.")
+        stored = tensors[name]
+        if stored.shape != tensor.shape:
+            raise ShapeError(
+                f"{file}: {name!r} is {list(stored.shape)}, in the network it is {list(tensor.shape)}. "
+                "Build the network with the sizes it was saved with."
+            )
+        if stored.dtype != tensor.dtype:
+            raise InputError(
+                f"{file}: {name!r} is {stored.dtype}, in the network it is {tensor.dtype}. "
+                f"Convert the network first: net.to({stored.dtype})."
+            )
+
+
+def _read(file: Path) -> Any:
+    try:
+        # The archive carries a checksum per entry, which torch.load does not look at.
+        with zipfile.ZipFile(file) as archive:
+            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+            if packed:  # torch packs nothing, and what is packed may be far larger than the file
+                raise zipfile.BadZipFile(f"{packed[0]} is compressed")
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise FileError(f"cannot read checkpoint {file}: {error.strerror or error}.") from error
+    except Exception as error:
+        # A damaged archive can fail in any part of the reader, and each part has its own exception.
+        raise FileError(
+            f"{file} is not a whole checkpoint ({type(error).__name__}): it is truncated, damaged or of another kind. "
+            "It was left as it is; use an earlier checkpoint."
+        ) from error
+
+
+def _plain(value: Any, place: str) -> Any:
+    """Return `value` made of what can be loaded without running code; refuse anything else."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, np.generic):
+        return _plain(value.item(), place)
+    if isinstance(value, Counter):
+        return Counter({key: _plain(number, f"{place}.{key}") for key, number in value.items()})
+    if isinstance(value, Mapping):
+        plain = {key: _plain(item, f"{place}.{key}") for key, item in value.items()}
+        return OrderedDict(plain) if isinstance(value, OrderedDict) else plain
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_plain(item, f"{place}[{index}]") for index, item in enumerate(value))
+    raise InputError(
+        f"{place} is a {type(value).__qualname__}, which a checkpoint cannot hold without code. "
+        "Use numbers, strings, lists, dicts and tensors."
+    )

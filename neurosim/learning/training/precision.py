@@ -1,0 +1,64 @@
+"""Half precision where a GPU has it: which calls run under autocast, and the scaling of small gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+
+from neurosim.errors import InputError
+from neurosim.learning.rules.base import Forward
+from neurosim.network.graph import NetworkState
+
+
+class Precision:
+    """How a network is run in training: as it is, or with matrix products in half precision.
+
+    Parameters
+    ----------
+    dtype : torch.dtype or None
+        `torch.float16`, `torch.bfloat16`, or None for the network's own precision.
+    device : torch.device
+        Where the network is.
+    optimizer : torch.optim.Optimizer, optional
+        What will step, None for evaluation.
+
+    Raises
+    ------
+    InputError
+        For another dtype, a device other than CUDA, or an optimizer that cannot work with scaled gradients.
+    """
+
+    def __init__(self, dtype: torch.dtype | None, device: torch.device, optimizer: Optimizer | None = None) -> None:
+        if dtype not in (None, torch.float16, torch.bfloat16):
+            raise InputError(f"mixed_precision={dtype}: torch.float16, torch.bfloat16 or None.")
+        if dtype is not None and device.type != "cuda":
+            raise InputError(
+                f"mixed_precision={dtype} needs a CUDA device, the network is on {device}. "
+                "Leave mixed_precision out, or give device='cuda'."
+            )
+        if dtype == torch.float16 and isinstance(optimizer, LBFGS):
+            raise InputError("LBFGS cannot work with the scaled gradients of torch.float16. Use bfloat16 or Adam.")
+        self.dtype = dtype
+        self.device_type = device.type
+        # bfloat16 has the exponent range of float32: its gradients do not vanish and need no scaling.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def forward(self, net: nn.Module) -> Forward:
+        """Return what a rule calls in place of `net`."""
+        if self.dtype is None:
+            return net
+
+        def run(x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
+            with torch.autocast(self.device_type, dtype=self.dtype):
+                output, after = net(x, state, **choices)
+            # Losses sum over steps and classes: in float32.
+            return output.float(), after
+
+        return run
+
+    def backward(self, value: Tensor) -> None:
+        """Go back from a loss, scaled where that is on."""
+        self.scaler.scale(value).backward()

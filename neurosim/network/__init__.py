@@ -1,0 +1,27 @@
+"""Networks: populations, their graph, and how it is run."""
+
+from __future__ import annotations
+
+from neurosim.network.folding import fold
+from neurosim.network.graph import Edge, Input, NetworkState
+from neurosim.network.network import Network, Recurrent, Sequential
+from neurosim.network.neuron import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
+from neurosim.network.population import Population
+
+__all__ = [
+    "ALIF",
+    "IF",
+    "LI",
+    "LIF",
+    "CubaLIF",
+    "Edge",
+    "Input",
+    "Network",
+    "NetworkState",
+    "Neuron",
+    "Population",
+    "Recurrent",
+    "Sequential",
+    "fold",
+    "layer",
+]

@@ -1,0 +1,580 @@
+"""A core as a layer: parameters, explicit state, one call over time."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from neurosim import cores, language
+from neurosim.compiler.counts import OperationCount, operations
+from neurosim.compiler.plan import Plan, find, known
+from neurosim.compiler.program import Program, record
+from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common.autograd import plain, transformed
+from neurosim.kernels.common.availability import DTYPES, fused
+from neurosim.kernels.common.integer_checks import check_currents, check_product
+from neurosim.kernels.common.layer_output import Sent
+from neurosim.kernels.common.under_compile import constant_in_graph
+from neurosim.kernels.neurons import reference as eager
+from neurosim.language import Core, Parameter, Reset, Surrogate, atan
+from neurosim.language.definition import RESET_AMOUNT, made_of
+from neurosim.language.reset import ResetMode
+from neurosim.network.population import Population, State
+from neurosim.units import decay_of
+
+
+class Neuron(Population):
+    """A population of neurons of one core.
+
+    Parameters
+    ----------
+    core : Core
+        The neuron model.
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    size : int or tuple of int, optional
+        Shape of the population. Needed only to learn a parameter for each neuron that is given as one number.
+    spike : Surrogate
+        Spike with the derivative used in training.
+    reset : {"value", "subtract", None}
+        After a spike the membrane is set to ``v_reset``, lowered by ``v_th``, or left.
+    reset_amount : float or Tensor, optional
+        What ``reset="subtract"`` takes off instead of ``v_th``. It is a parameter of the layer as those of its core
+        are: it may be learned, and a tensor gives each neuron its own.
+    detach_reset : bool
+        Whether the gradient through the reset is cut.
+    learn : iterable of str
+        Parameters that are trained: one value for each neuron where `size` or a tensor gives the shape, else one
+        for all. A time constant is kept as its logarithm, so that it stays positive.
+    **parameters : float or Tensor
+        Values of the core's parameters in SI units; a tensor gives each neuron its own and must broadcast
+        against the population.
+
+    Raises
+    ------
+    UnitError
+        For a value out of range, with a question where it smells of milliseconds.
+    InputError
+        For an unknown name or choice.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> layer = ns.LIF(tau_mem=10e-3, dt=1e-3)
+    >>> z, state = layer(torch.full((50, 1, 3), 1.5))    # [T, B, N]
+    >>> z.sum(0), state.v.shape
+    (tensor([[4., 4., 4.]]), torch.Size([1, 3]))
+    >>> ns.LIF(tau_mem=20, dt=1e-3)
+    Traceback (most recent call last):
+        ...
+    neurosim.errors.UnitError: lif: tau_mem must be a finite number in (0, 1) s; got 20. Did you pass milliseconds? ...
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        dt: float,
+        size: int | Sequence[int] | None = None,
+        spike: Surrogate | None = None,
+        reset: ResetMode = "value",
+        reset_amount: float | Tensor | None = None,
+        detach_reset: bool = True,
+        learn: Iterable[str] = (),
+        **parameters: float | Tensor,
+    ) -> None:
+        super().__init__(core.name, dt, size)
+        self.core = core
+        self.spike = atan() if spike is None else spike
+        if not isinstance(self.spike, Surrogate):
+            raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
+        if reset not in ("value", "subtract", None):
+            raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
+        self.reset: ResetMode = reset
+        self.detach_reset = detach_reset
+        self.declared = dict(core.parameters)
+        if reset_amount is not None:
+            if reset != "subtract" or "reset" not in core.wants:
+                raise InputError(
+                    f'{core.name}: reset_amount is what reset="subtract" takes off; this layer has reset={reset!r}'
+                    + ("" if "reset" in core.wants else " and its core does not reset")
+                    + ". Leave reset_amount out."
+                )
+            self.declared[RESET_AMOUNT] = Parameter(1.0)
+            parameters[RESET_AMOUNT] = reset_amount
+        self.learned = tuple(learn)
+        self._numbers: dict[str, float] = {}
+        for kind, names in (("parameters", parameters), ("learn", self.learned)):
+            unknown = [name for name in names if name not in self.declared]
+            if unknown:
+                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.")
+        for name, parameter in self.declared.items():
+            self._set(name, parameters.get(name, parameter.default))
+        self._per_neuron = tuple(name for name in self._coefficients_of_a_step() if not self._is_shared(name))
+        self._recorded: dict[Any, Any] = {}
+
+    @property
+    def takes_own_amount(self) -> bool:
+        """Whether a reset by subtraction takes off ``reset_amount`` instead of the threshold."""
+        return RESET_AMOUNT in self.declared
+
+    def _coefficients_of_a_step(self) -> tuple[str, ...]:
+        return (*self.core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
+
+    def _set(self, name: str, value: float | Tensor) -> None:
+        declared, owner = self.declared[name], self.core.name
+        if isinstance(value, Tensor):
+            outside = value[~(declared.holds(value) & torch.isfinite(value))]
+            if outside.numel():
+                declared.check(owner, name, outside.flatten()[0].item())
+            value = (
+                value.detach().clone().to(torch.get_default_dtype() if not value.is_floating_point() else value.dtype)
+            )
+        else:
+            value = declared.check(owner, name, value)
+        if name in self.learned:
+            if declared.whole:
+                raise InputError(f"{owner}: {name} is a whole number and cannot be learned; leave it out of learn.")
+            start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
+            if start.dim() == 0 and self.size is not None:
+                start = start.expand(self.size).clone()
+            kept = start.log() if declared.unit == "s" else start
+            self.register_parameter(self._stored_name(name), nn.Parameter(kept.clone()))
+        elif isinstance(value, Tensor):
+            self.register_buffer(name, value)
+        else:
+            self._numbers[name] = value
+
+    def value(self, name: str) -> float | Tensor:
+        """Return the present value of a parameter: a float shared by all, or a tensor.
+
+        Parameters
+        ----------
+        name : str
+            As given when making the layer, e.g. ``"tau_mem"`` (s).
+        """
+        if name in self._numbers:
+            return self._numbers[name]
+        if name not in self.declared:
+            raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
+        stored = self._stored_name(name)
+        kept: Tensor = getattr(self, stored)
+        return kept.exp() if stored != name else kept
+
+    def _stored_name(self, name: str) -> str:
+        """Return the attribute of a parameter that is a tensor: a learned time is kept as its logarithm."""
+        return f"log_{name}" if name in self.learned and self.declared[name].unit == "s" else name
+
+    def decay(self, name: str) -> float | Tensor:
+        """Return ``exp(-dt / tau)`` of time constant `name`, made in double precision."""
+        return decay_of(self.value(name), self.dt)
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the output is spikes (else it is a membrane)."""
+        return "spike" in self.core.wants
+
+    def operations(self) -> OperationCount:
+        """Return the arithmetic of one neuron's update, counted on the step function."""
+        return operations(self._program())
+
+    def turn(self, name: str) -> tuple[float | Tensor, float | Tensor]:
+        """Return ``cos(2 pi f dt)`` and ``sin(2 pi f dt)`` of frequency `name`, made in double precision."""
+        f = self.value(name)
+        if isinstance(f, Tensor):
+            angle = 2.0 * math.pi * self.dt * f.double()
+            return torch.cos(angle), torch.sin(angle)
+        return math.cos(2.0 * math.pi * self.dt * f), math.sin(2.0 * math.pi * self.dt * f)
+
+    def _coefficient(self, name: str) -> float | Tensor:
+        if name == "dt":
+            return self.dt
+        parameter = made_of(name)
+        if parameter == name:
+            return self.value(name)
+        if name.startswith("alpha_"):
+            return self.decay(parameter)
+        return self.turn(parameter)[name.startswith("sin_")]
+
+    def _is_shared(self, coefficient: str) -> bool:
+        """Whether a coefficient of the step is a plain number."""
+        return coefficient == "dt" or made_of(coefficient) in self._numbers
+
+    def _numbers_now(self) -> dict[str, Any]:
+        return {name: self._coefficient(name) for name in self._coefficients_of_a_step() if self._is_shared(name)}
+
+    def _tensors_now(self) -> dict[str, Any]:
+        return {name: self._coefficient(name) for name in self._per_neuron}
+
+    def _program(self) -> Program:
+        # Surrogates may share a name; the derivative itself tells them apart.
+        choice = (self.spike.derivative, self.spike.primitive, Reset(self.reset, self.detach_reset))
+        if choice not in self._recorded:
+            own = self.takes_own_amount
+            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._per_neuron, own_amount=own)
+        program: Program = self._recorded[choice]
+        return program
+
+    @constant_in_graph
+    def _prepared(
+        self, train: bool, through_time: bool, names: tuple[str, ...]
+    ) -> tuple[str, list[float], list[float]]:
+        """Return the key of the plan and the plain numbers that its two kernels take."""
+        spike = (self.spike.derivative, self.spike.primitive)
+        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names)
+        if choice not in self._recorded:
+            plan = Plan(self._program(), train, through_time, names)
+            numbers = self._numbers_now()
+            backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
+            self._recorded[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
+        prepared: tuple[str, list[float], list[float]] = self._recorded[choice]
+        return prepared
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is derived from the core."""
+        return {**self.__dict__, "_recorded": {}}
+
+    def initial_state(self, i: Tensor) -> Any:
+        """Return the state before the first step for an input like `i` [T, B, ...]."""
+        shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
+        return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
+
+    def recorded(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """Run as `forward` does and return as well the values called `names` at every step.
+
+        Parameters
+        ----------
+        i, state, through_time
+            As in `forward`.
+        names : sequence of str
+            State variables (after the step) or local variables of the step function such as ``"u"``, the
+            membrane before reset. They are returned without gradient.
+        """
+        out, after, values, _ = self.watched(i, state, names, through_time=through_time)
+        return out, after, values
+
+    def watched(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor], Tensor | None]:
+        """Run as `recorded` does and say as well where a gradient of the output is of use.
+
+        Returns
+        -------
+        out, state, values
+            As `recorded` returns them.
+        active : Tensor [T B, ceil(N / 64)] of int64 or None
+            Where the surrogate is not zero, a bit each; None where that is everywhere or not known.
+        """
+        self._check_names(names)
+        run = self._fused if isinstance(i, Tensor) and fused(i.device) else self._reference
+        # The CUDA kernels read and write half precision themselves, and work in single.
+        half = run == self._fused and i.device.type == "cuda"
+        i, state, output_dtype = self._at_the_door(i, state, half)
+        check_currents(self.core, i, output_dtype)
+        out, after, values, active = run(i, state, tuple(names), through_time)
+        return out.to(output_dtype), self.core.state_type(*after), values, active
+
+    def driven(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        state: State | None = None,
+        names: Sequence[str] = (),
+        *,
+        through_time: bool = True,
+        chunk: int = 0,
+        came: Tensor | None = None,
+        wanted: Tensor | None = None,
+    ) -> tuple[Any, dict[str, Tensor], Sent]:
+        """Run the neurons on the current ``x W^T + b`` in one pass, without writing the current down.
+
+        Parameters
+        ----------
+        x : Tensor [T, B, n]
+            Spikes, or any other input; float32 or float64.
+        weight : Tensor [N, n]
+        bias : Tensor [N], optional
+        state, names, through_time
+            As in `recorded`.
+        chunk : int
+            Steps between two borders at which the state is kept for the backward pass, which then works the steps
+            between them out again; 0 keeps what each step needs.
+        came, wanted : Tensor [T B, ceil(n / 64)] of int64, optional
+            Bits of x, and where its gradient is needed, as the layer that made x left them in `Sent`.
+
+        Returns
+        -------
+        state : NamedTuple of Tensor [B, N]
+        values : dict of str to Tensor [T, B, N]
+        sent : Sent
+            The output with its bits.
+        """
+        from neurosim.kernels.linear import operator as layer_operator
+        from neurosim.kernels.linear import single_step as one_step
+
+        self._check_names(names)
+        like, state, _ = self._at_the_door(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
+        check_product(self.core, x if came is None else None, weight, bias)
+        per_neuron = self._coefficients(like)
+        train = self._trains((x, weight, bias, *state, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, tuple(names))
+        parts = (key, x, weight, bias, state, per_neuron, forward, backward)
+        if one_step.serves(x, weight, bias, *state, *per_neuron):
+            sent = one_step.run(*parts)
+        else:
+            sent = layer_operator.run(*parts, chunk if train and not names else 0, came, wanted)
+        return self.core.state_type(*sent.states), self._traces(key, names, sent.stored), sent
+
+    def looped(
+        self,
+        i: Tensor,
+        weight: Tensor,
+        z: Tensor,
+        state: State | None = None,
+        names: Sequence[str] = (),
+        *,
+        through_time: bool = True,
+        chunk: int = 0,
+    ) -> tuple[Tensor, Any, dict[str, Tensor], Sent]:
+        """Run as `recorded` does, with synapses among the neurons themselves that act one step late.
+
+        Parameters
+        ----------
+        i : Tensor [T, B, N]
+            Current from outside.
+        weight : Tensor [H, n, n]
+            Synapses inside each of H blocks of n neurons, ``H n = N``; row = neuron after the synapse.
+        z : Tensor [B, N]
+            Output before the first step.
+        state, names, through_time
+            As in `recorded`; without time no gradient passes the synapses either.
+        chunk : int
+            Steps between two borders at which the state is kept for the backward pass, where that is possible and no
+            values are asked for; 0 keeps values of each step.
+
+        Returns
+        -------
+        z : Tensor [B, N]
+            The last output.
+        state : NamedTuple of Tensor [B, N]
+        values : dict of str to Tensor [T, B, N]
+        sent : Sent
+            The output, with its bits where the blocks fill whole words.
+        """
+        from neurosim.kernels.recurrent import operator as recurrent
+
+        self._check_names(names)
+        i, state, dtype = self._at_the_door(i, state)
+        per_neuron, weight, z = self._coefficients(i), weight.to(i.dtype), z.to(i.dtype)
+        check_product(self.core, None, weight, None, i)
+        train = self._trains((i, weight, z, *state, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, tuple(names))
+        out, last, *rest = recurrent.run(key, i, weight, z, state, per_neuron, forward, backward, 0 if names else chunk)
+        states, stored = rest[: len(state)], rest[len(state) :]
+        values = self._traces(key, names, stored)
+        bits = recurrent.bits_of(key, weight, stored)
+        sent = Sent(out.to(dtype), states, bits, None, stored)
+        return last.to(dtype), self.core.state_type(*states), values, sent
+
+    def reference(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
+        """Run the step function itself, step by step with plain autograd: the definition."""
+        i, state, output_dtype = self._at_the_door(i, state)
+        check_currents(self.core, i, output_dtype)
+        out, after, *_ = self._reference(i, state, (), through_time)
+        return out.to(output_dtype), self.core.state_type(*after)
+
+    def _reference(
+        self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
+    ) -> tuple[Tensor, State, dict[str, Tensor], None]:
+        hidden = [name for name in names if name not in self.core.state]
+        if hidden:
+            raise InputError(
+                f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel."
+            )
+        given = {**self._numbers_now(), **{k: v.to(i.dtype) for k, v in self._tensors_now().items()}}
+        reset = Reset(self.reset, self.detach_reset, given.pop(RESET_AMOUNT, None))
+        choices = {"spike": self.spike, "reset": reset}
+        given.update({k: v for k, v in choices.items() if k in self.core.wants})
+        watch: dict[str, list[Tensor]] = {name: [] for name in names}
+        out, after = eager.run(self.core, i, state, given, through_time=through_time, watch=watch)
+        return out, after, {k: torch.stack(v).detach() for k, v in watch.items()}, None
+
+    def _fused(
+        self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
+    ) -> tuple[Tensor, State, dict[str, Tensor], Tensor | None]:
+        from neurosim.kernels.neurons import call
+
+        per_neuron = self._coefficients(i)
+        train = self._trains((i, *state, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, names)
+        out, *rest = call.run(key, i, state, per_neuron, forward, backward)
+        stored = rest[len(state) :]
+        limited = train and self.spike.support < math.inf and plain((i,)) and not transformed()
+        active = call.active(key, stored) if limited and i.device.type == "cpu" else None
+        return out, tuple(rest[: len(state)]), self._traces(key, names, stored), active
+
+    def _coefficients(self, i: Tensor) -> list[Tensor]:
+        """Return the tensor coefficients for currents like `i` [T, B, ...]."""
+        real = i.dtype if i.dtype in DTYPES else torch.float32
+        return [t.to(real).expand(i.shape[1:]) for t in self._tensors_now().values()]
+
+    @staticmethod
+    def _trains(tensors: Iterable[Tensor | None]) -> bool:
+        return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+    @staticmethod
+    def _traces(key: str, names: Sequence[str], stored: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the values called `names` among those that the plan of this key stores."""
+        plan = find(key) if names else None
+        return {name: stored[plan.recording(name)].detach() for name in names} if plan else {}
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        program = self._program()
+        known_names = [
+            *program.state,
+            *(n for n, e in program.named.items() if not e.is_boolean and n not in program.state),
+        ]
+        wrong = [name for name in names if name not in known_names]
+        if wrong:
+            raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
+
+    def _at_the_door(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
+        self._check_current(i)
+        name, population = self.core.name, tuple(i.shape[2:])
+        for parameter in self.declared:
+            if parameter not in self._numbers:
+                held: Tensor = getattr(self, self._stored_name(parameter))
+                if not _broadcasts(held.shape, population):
+                    shapes = f"of shape {list(held.shape)} does not fit neurons of shape {list(population)}"
+                    raise ShapeError(f"{name}: {parameter} {shapes}.")
+                self._check_device(parameter, held, i)
+        dtype = i.dtype
+        real = dtype if dtype in DTYPES else torch.float32
+        if not half:
+            i = i.to(real)
+        if state is None:
+            return i, self.initial_state(i), dtype
+        if len(state) != len(self.core.state):
+            raise ShapeError(f"{name}: state must hold {list(self.core.state)}; got {len(state)} tensor(s).")
+        for variable, value in zip(self.core.state, state, strict=True):
+            if value.shape != i.shape[1:]:
+                raise ShapeError(
+                    f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}."
+                )
+            self._check_device(f"state.{variable}", value, i)
+        return i, tuple(value.to(real) for value in state), dtype
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, in the words used to make it."""
+        parts = [self.core.name]
+        for name in self.declared:
+            held = self.value(name)
+            shown = f"tensor{list(held.shape)}" if isinstance(held, Tensor) else f"{held:g}"
+            parts.append(f"{name}={shown}" + (" (learned)" if name in self.learned else ""))
+        parts.append(f"dt={self.dt:g}")
+        if self.is_spiking:
+            parts += [f"spike={self.spike}", f"reset={self.reset!r}", f"detach_reset={self.detach_reset}"]
+        return ", ".join(parts)
+
+
+def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
+    if len(shape) > len(population):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(population), strict=False))
+
+
+class LayerMaker(Protocol):
+    """A function that builds layers of one core; made by `layer`."""
+
+    core: Core
+
+    def __call__(self, *, dt: float, **choices: Any) -> Neuron:
+        """Return a layer; `choices` are those of `Neuron`."""
+
+
+def layer(core: Core) -> LayerMaker:
+    """Make the function that builds a layer of `core`, as `LIF` does of the core ``lif``.
+
+    Parameters
+    ----------
+    core : Core
+        A core, for instance the user's own.
+
+    Returns
+    -------
+    callable
+        ``make(*, dt, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
+        **parameters) -> Neuron``.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> @ns.core(state=("v",))
+    ... def counter(i, v):
+    ...     return v + i, v + i
+    >>> ns.layer(counter)(dt=1e-3)(torch.ones(3, 1, 1))[0].flatten()
+    tensor([1., 2., 3.])
+    """
+
+    def make(*, dt: float, **choices: Any) -> Neuron:
+        return Neuron(core, dt=dt, **choices)
+
+    make.__doc__ = _docstring(core)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    general = [p for p in inspect.signature(Neuron.__init__).parameters.values() if p.kind is keyword]
+    own = [
+        inspect.Parameter(n, keyword, default=p.default, annotation="float | Tensor")
+        for n, p in core.parameters.items()
+    ]
+    make.__signature__ = inspect.Signature([*general[:1], *own, *general[1:]], return_annotation=Neuron)  # type: ignore[attr-defined]
+    make.__qualname__ = make.__name__ = core.name
+    made = cast(LayerMaker, make)
+    made.core = core
+    return made
+
+
+def _docstring(core: Core) -> str:
+    lines = [
+        (core.__doc__ or core.name).strip(),
+        "",
+        "Parameters",
+        "----------",
+        "dt : float",
+        "    Length of a step, s.",
+    ]
+    for name, parameter in core.parameters.items():
+        lines += [f"{name} : float or Tensor, default {parameter.default:g}", f"    {_describe(parameter)}"]
+    lines += [
+        "size, spike, reset, reset_amount, detach_reset, learn",
+        "    As in `Neuron`.",
+        "",
+        "Returns",
+        "-------",
+        "Neuron",
+    ]
+    return "\n    ".join([*lines, f"    State: {', '.join(core.state)}.", ""])
+
+
+def _describe(parameter: language.Parameter) -> str:
+    if parameter.whole:
+        return f"A whole number from {parameter.low:.0f} to {parameter.high:.0f}."
+    if parameter.unit == "1":
+        return "A plain number, in units of the membrane."
+    return f"In {parameter.unit}, in ({parameter.low:g}, {parameter.high:g})."
+
+
+IF = layer(cores.integrate_and_fire)
+LI = layer(cores.leaky_integrator)
+LIF = layer(cores.lif)
+CubaLIF = layer(cores.cubalif)
+ALIF = layer(cores.alif)

@@ -1,0 +1,93 @@
+"""What a network asks of a node that is made of neurons."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.units import check_dt
+
+State = tuple[Tensor, ...]
+
+
+class Population(nn.Module, ABC):
+    """A population of neurons: current in, spikes or a membrane out, its state going in and coming out.
+
+    `Neuron` steps through time; the layers of `neurosim.parallel` work on all steps at once.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the model, in messages and in reports.
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    size : int or tuple of int, optional
+        Shape of the population, where it is to be held to one.
+    """
+
+    def __init__(self, kind: str, dt: float, size: int | Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.dt = check_dt(kind, dt)
+        self.size = None if size is None else (size,) if isinstance(size, int) else tuple(size)
+
+    @property
+    @abstractmethod
+    def is_spiking(self) -> bool:
+        """Whether the output is spikes (else it is a membrane)."""
+
+    @abstractmethod
+    def initial_state(self, i: Tensor) -> Any:
+        """Return the state before the first step for an input like `i` [T, B, ...]."""
+
+    @abstractmethod
+    def recorded(
+        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """Run as `forward` does and return as well the values called `names` at every step, without gradient."""
+
+    def forward(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
+        """Run the neurons over time.
+
+        Parameters
+        ----------
+        i : Tensor [T, B, ...]
+            Input current at each step.
+        state : NamedTuple of Tensor, optional
+            State to start from; None is the initial state.
+        through_time : bool
+            Without it the gradient is cut between any two steps (spatial learning through time).
+
+        Returns
+        -------
+        out : Tensor [T, B, ...]
+            Spikes 0/1, or the membrane of a model that never fires.
+        state : NamedTuple of Tensor
+            State after the last step.
+
+        Raises
+        ------
+        ShapeError
+            When i or state do not fit.
+        """
+        out, after, _ = self.recorded(i, state, (), through_time=through_time)
+        return out, after
+
+    def _check_current(self, i: Tensor) -> None:
+        if not isinstance(i, Tensor) or i.dim() < 2:
+            got = f"shape {list(i.shape)}" if isinstance(i, Tensor) else type(i).__name__
+            raise ShapeError(
+                f"{self.kind}: i must be a tensor [T, B, ...]; got {got}. Time comes first, then the batch."
+            )
+        if not i.is_floating_point():
+            raise InputError(f"{self.kind}: i must be a current in floating point; got {i.dtype}. Use i.float().")
+        if self.size is not None and tuple(i.shape[2:]) != self.size:
+            raise ShapeError(f"{self.kind}: i must be [T, B, {', '.join(map(str, self.size))}]; got {list(i.shape)}.")
+
+    def _check_device(self, name: str, value: Tensor, i: Tensor) -> None:
+        if value.device != i.device:
+            raise InputError(f"{self.kind}: {name} is on {value.device}, i on {i.device}; move one with .to().")

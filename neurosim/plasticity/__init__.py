@@ -1,0 +1,25 @@
+"""Local plasticity and slow processes: STDP, reward, soft Hebb, astrocytes, homeostasis, adaptation."""
+
+from __future__ import annotations
+
+from neurosim.plasticity.adaptation import NeuromodulatedAdaptation
+from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte, branching_factor
+from neurosim.plasticity.engine import Plasticity, RewardModulated
+from neurosim.plasticity.homeostasis import SynapticScaling, ThresholdHomeostasis
+from neurosim.plasticity.soft_hebb import SoftHebb, SoftHebbConv
+from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
+
+__all__ = [
+    "AstrocyteModulated",
+    "LiquidAstrocyte",
+    "NeuromodulatedAdaptation",
+    "PairSTDP",
+    "Plasticity",
+    "RewardModulated",
+    "SoftHebb",
+    "SoftHebbConv",
+    "SynapticScaling",
+    "ThresholdHomeostasis",
+    "TripletSTDP",
+    "branching_factor",
+]

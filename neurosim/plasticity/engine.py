@@ -1,0 +1,270 @@
+"""Learning from the spikes alone: spike-timing-dependent plasticity on the edges of a network, with or without reward.
+
+No gradient and no loss: each synapse sees the spikes on its two sides and, where there is one, a reward for all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.language import seconds
+from neurosim.network.graph import Connection, Input, NetworkState
+from neurosim.network.network import Network
+from neurosim.network.population import Population
+from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte
+from neurosim.plasticity.stdp import STDP
+from neurosim.synapses import Linear
+from neurosim.units import decay_of
+
+
+@dataclass(frozen=True)
+class RewardModulated:
+    r"""A timing rule whose changes wait in an eligibility trace until a reward comes.
+
+    .. math:: E \leftarrow E e^{-dt/\tau_e} + \mathrm{STDP}, \qquad
+              \Delta w = \eta\, (R - \bar R)\, E, \qquad \bar R \leftarrow \bar R + \beta (R - \bar R)
+
+    with E of each sample of the batch on its own. Without the expected reward :math:`\bar R`, taken before it hears of
+    R and 0 in the beginning, weights drift with the mean of E whatever is done.
+
+    Parameters
+    ----------
+    rule : STDP
+        `PairSTDP` or `TripletSTDP`.
+    rate : float
+        :math:`\eta`.
+    tau : float
+        Time constant of the eligibility :math:`\tau_e`, s, in (0, 100).
+    expectation : float
+        Share :math:`\beta` in [0, 1] by which the expected reward follows the mean reward of a batch; with 0 it is
+        always 0.
+
+    References
+    ----------
+    Izhikevich, "Solving the distal reward problem through linkage of STDP and dopamine signaling", Cerebral Cortex 17,
+    2007, doi:10.1093/cercor/bhl152. Frémaux, Gerstner, "Neuromodulated spike-timing-dependent plasticity, and theory
+    of three-factor learning rules", Frontiers in Neural Circuits 9, 2016, doi:10.3389/fncir.2015.00085.
+    """
+
+    rule: STDP
+    rate: float = 1.0
+    tau: float = 0.5
+    expectation: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        seconds(0.5, high=100.0).check("RewardModulated", "tau", self.tau)
+        if not math.isfinite(self.rate):
+            raise InputError(f"RewardModulated: rate must be a finite number; got {self.rate!r}.")
+        if not 0 <= self.expectation <= 1:
+            raise InputError(f"RewardModulated: expectation is a share, 0 to 1; got {self.expectation!r}.")
+
+
+class Plasticity:
+    """Plastic edges of a network: run it, and their weights change as the spikes say.
+
+    Parameters
+    ----------
+    net : Network
+        Its weights are changed in place.
+    rules : mapping of str to STDP, RewardModulated or AstrocyteModulated
+        For each plastic edge by its name; the edge is one `Linear`.
+    chunk : int
+        Steps between two changes of the weights, from 1. With 1 each step feels the change of the step before; more is
+        faster, and the same as long as the weights move little in that time.
+
+    Attributes
+    ----------
+    expected : dict of str to float
+        Expected reward of each edge with a reward.
+    levels : dict of LiquidAstrocyte to Tensor [B]
+        Level of each astrocyte after the last step that was run.
+
+    Raises
+    ------
+    InputError
+        For an unknown edge or node, an edge that is not a single `Linear`, or a chunk below 1.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.plasticity.engine import Plasticity
+    >>> from neurosim.plasticity.stdp import PairSTDP
+    >>> net = ns.Sequential(ns.Linear(3, 1), ns.LIF(dt=1e-3), names=("out",))
+    >>> weight = torch.nn.init.constant_(net.edges[0].synapses[0].weight, 0.5)
+    >>> spikes = torch.zeros(100, 1, 3)
+    >>> spikes[::50, 0, 0] = 50.0  # makes it fire; the others come 2 ms before and 3 ms after
+    >>> spikes[48::50, 0, 1], spikes[3::50, 0, 2] = 1.0, 1.0
+    >>> z, _ = Plasticity(net, {"input->out": PairSTDP()}).run(spikes)
+    >>> bool(weight[0, 1] > 0.5), bool(weight[0, 2] < 0.5)
+    (True, True)
+    """
+
+    def __init__(
+        self, net: Network, rules: Mapping[str, STDP | RewardModulated | AstrocyteModulated], *, chunk: int = 1
+    ) -> None:
+        if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
+            raise InputError(f"Plasticity: chunk is a number of steps, from 1; got {chunk!r}.")
+        self.net, self.chunk = net, chunk
+        self._plastic = [_plastic(net, name, rule) for name, rule in rules.items()]
+        self.expected = {p.edge.name: 0.0 for p in self._plastic if p.reward is not None}
+        self.levels: dict[LiquidAstrocyte, Tensor] = {}
+        heard = (p.astrocyte.astrocyte for p in self._plastic if p.astrocyte is not None)
+        self._astrocytes = list(dict.fromkeys(heard))
+        self._traces: dict[str, tuple[Tensor, ...]] = {}
+        self._eligible: dict[str, Tensor] = {}
+
+    def forget(self) -> None:
+        """Begin anew with other samples: no spike came before, nothing waits for a reward, astrocytes are at rest."""
+        self.levels.clear()
+        self._traces.clear()
+        self._eligible.clear()
+
+    @torch.no_grad()
+    def run(self, x: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
+        """Run the network on `x` [T, B, ...] and change the weights; traces go on from the call before.
+
+        Parameters
+        ----------
+        x : Tensor [T, B, ...]
+            Input, with the batch of the call before unless `forget` was called.
+        state : NetworkState, optional
+            State to start from; None is the initial state.
+
+        Returns
+        -------
+        z : Tensor [T, B, ...]
+            Output of the output node.
+        state : NetworkState
+            State after the last step.
+        """
+        if not isinstance(x, Tensor) or x.dim() < 2 or not len(x):
+            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ShapeError(f"x is {got}; a tensor [T, B, ...] with at least one step is needed, time first.")
+        if self._traces and next(iter(self._traces.values()))[0].shape[0] != x.shape[1]:
+            raise ShapeError(
+                f"x holds {x.shape[1]} samples, the traces those of {next(iter(self._traces.values()))[0].shape[0]}; "
+                "call forget() before another batch."
+            )
+        state = self.net.initial_state(x) if state is None else state
+        ends = {name for p in self._plastic for name in (p.edge.source, p.edge.target)}
+        names = sorted(ends.union(*((*a.liquid, *a.inputs) for a in self._astrocytes)))
+        out = []
+        for piece in x.split(self.chunk):
+            before = state
+            z, state, seen = self.net.recorded(piece, state, names)
+            out.append(z)
+            level = {}
+            for astrocyte in self._astrocytes:
+                level[astrocyte], self.levels[astrocyte] = astrocyte.levels(
+                    seen, self.net.dt, self.levels.get(astrocyte)
+                )
+            for plastic in self._plastic:
+                sent = seen[plastic.edge.source]
+                if plastic.edge.delay_steps:
+                    # What arrives is what was sent some steps ago.
+                    sent = torch.cat((before.edges[plastic.edge.name], sent))[: len(piece)]
+                self._learn(plastic, sent, seen[plastic.edge.target], level)
+        return torch.cat(out), state
+
+    @torch.no_grad()
+    def reward(self, value: float | Tensor) -> None:
+        """Give a reward, one for all or one for each sample [B], for what waits in the eligibility traces."""
+        for plastic in self._plastic:
+            name, rule, synapse = plastic.edge.name, plastic.reward, plastic.synapse
+            if rule is None:
+                continue
+            if name not in self._eligible:
+                raise InputError(f"edge {name!r}: nothing has run that a reward could be for; call run(x) first.")
+            waiting = self._eligible[name]
+            given = torch.as_tensor(value, dtype=waiting.dtype, device=waiting.device)
+            if given.dim() and given.shape != waiting.shape[:1]:
+                raise ShapeError(f"reward must be one number or [{len(waiting)}]; got {list(given.shape)}.")
+            surprise = (given - self.expected[name]).expand(len(waiting))
+            change = torch.tensordot(surprise, waiting, 1) * (rule.rate / len(waiting))
+            synapse.weight.copy_(rule.rule.bounded(synapse.weight + change))
+            self.expected[name] += rule.expectation * (float(given.mean()) - self.expected[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return traces, eligibilities, expected rewards and astrocytes' levels; the weights are in the network."""
+        return {
+            "expected": dict(self.expected),
+            "traces": dict(self._traces),
+            "eligible": dict(self._eligible),
+            "levels": [self.levels.get(astrocyte) for astrocyte in self._astrocytes],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        edges = {plastic.edge.name for plastic in self._plastic}
+        for part in ("expected", "traces", "eligible"):
+            if not set(state[part]) <= (set(self.expected) if part == "expected" else edges):
+                raise InputError(
+                    f"Plasticity: {part} was saved for the edges {list(state[part])}; here {sorted(edges)}."
+                )
+        self.expected = dict(state["expected"])
+        self._traces = {name: tuple(value) for name, value in state["traces"].items()}
+        self._eligible = dict(state["eligible"])
+        if len(state["levels"]) != len(self._astrocytes):
+            raise InputError(
+                f"Plasticity: levels were saved for {len(state['levels'])} astrocyte(s); here {len(self._astrocytes)}."
+            )
+        found = zip(self._astrocytes, state["levels"], strict=True)
+        self.levels = {astrocyte: level for astrocyte, level in found if level is not None}
+
+    def _learn(self, plastic: _Plastic, before: Tensor, after: Tensor, level: Mapping[LiquidAstrocyte, Tensor]) -> None:
+        name, weight, rule = plastic.edge.name, plastic.synapse.weight, plastic.rule
+        factors, self._traces[name] = rule.factors(
+            before.to(weight), after.to(weight), self.net.dt, self._traces.get(name)
+        )
+        if plastic.astrocyte is not None:
+            factors = plastic.astrocyte.modulated(factors, level[plastic.astrocyte.astrocyte].to(weight))
+        if plastic.reward is None:
+            weight.copy_(rule.bounded(weight + rule.change(weight, factors)))
+            return
+        decay = decay_of(plastic.reward.tau, self.net.dt)
+        fresh = rule.eligibility(weight, factors, decay)
+        waiting = self._eligible.get(name)
+        self._eligible[name] = fresh if waiting is None else waiting * decay ** len(before) + fresh
+
+
+class _Plastic(NamedTuple):
+    edge: Connection
+    synapse: Linear
+    rule: STDP
+    reward: RewardModulated | None = None
+    astrocyte: AstrocyteModulated | None = None
+
+
+def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteModulated) -> _Plastic:
+    edges = {edge.name: edge for edge in net.edges}
+    if name not in edges:
+        raise InputError(f"no edge {name!r}; this network has {list(edges)}.")
+    edge = edges[name]
+    if len(edge.synapses) != 1 or not isinstance(edge.synapses[0], Linear):
+        kinds = ", ".join(type(synapse).__name__ for synapse in edge.synapses)
+        raise InputError(f"edge {name!r}: plastic synapses are one Linear; got {kinds}.")
+    for end in (edge.source, edge.target):
+        node = net.nodes[end]
+        if not isinstance(node, Input) and not (isinstance(node, Population) and node.is_spiking):
+            raise InputError(f"edge {name!r}: {end!r} never fires; timing rules need spikes on both sides.")
+    if isinstance(rule, RewardModulated):
+        return _Plastic(edge, edge.synapses[0], rule.rule, reward=rule)
+    if isinstance(rule, AstrocyteModulated):
+        unknown = [n for n in (*rule.astrocyte.liquid, *rule.astrocyte.inputs) if n not in net.nodes]
+        if unknown:
+            raise InputError(f"edge {name!r}: its astrocyte listens to {unknown}; this network has {list(net.nodes)}.")
+        return _Plastic(edge, edge.synapses[0], rule.rule, astrocyte=rule)
+    if not isinstance(rule, STDP):
+        raise InputError(
+            f"edge {name!r}: the rule must be PairSTDP, TripletSTDP, RewardModulated or AstrocyteModulated; "
+            f"got {rule!r}."
+        )
+    return _Plastic(edge, edge.synapses[0], rule)

@@ -1,0 +1,196 @@
+"""Neurons that hold their own mean rate: by their thresholds, or by scaling the synapses that reach them.
+
+What moves here is slow and shared by all samples, as weights are; it is no state of a run. An adaptation within a run,
+which each sample has of its own, is the core `alif`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.language import seconds
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.synapses import Linear
+from neurosim.units import decay_of
+
+
+class RateHomeostasis(ABC):
+    r"""What both rules share: the rate of each neuron as it is averaged, and how far it is from what it should be.
+
+    .. math:: r \leftarrow \rho\, r + (1 - \rho)\, \overline{s} / dt, \qquad \rho = e^{-T dt / \tau}
+
+    with the mean :math:`\overline{s}` over the T steps and all samples of a call. The average begins with the rates of
+    the first call.
+
+    Parameters
+    ----------
+    net : Network
+        What is moved is moved in place.
+    targets : mapping of str to float
+        The rate r* to hold, Hz, for each population by its name.
+    rate : float
+        Step of the rule, above 0, for each call and Hz away from the target.
+    tau : float
+        Time constant of the average, s, in (0, 10000). Much longer than that of the membranes and than the time between
+        two spikes, or the rule follows single spikes.
+
+    Attributes
+    ----------
+    rates : dict of str to Tensor [N]
+        Average rate of each neuron, Hz.
+
+    Raises
+    ------
+    InputError, UnitError
+        For a population that the rule cannot serve, or a number out of range.
+    """
+
+    def __init__(self, net: Network, targets: Mapping[str, float], *, rate: float, tau: float = 10.0) -> None:
+        self._owner = type(self).__name__
+        seconds(10.0, high=1e4).check(self._owner, "tau", tau)
+        if not 0 < rate < math.inf:
+            raise InputError(f"{self._owner}: rate must be a number above 0; got {rate!r}.")
+        for name, target in targets.items():
+            node = net.populations().get(name)
+            if node is None or not node.is_spiking:
+                firing = [name for name, node in net.populations().items() if node.is_spiking]
+                raise InputError(f"{self._owner}: {name!r} is no population that fires; this network has {firing}.")
+            if not 0 < target < 1 / net.dt:
+                raise InputError(
+                    f"{self._owner}: the rate of {name!r} must lie between 0 and {1 / net.dt:g} Hz, a spike at each "
+                    f"step; got {target!r}."
+                )
+        self.net, self.targets, self.rate, self.tau = net, dict(targets), rate, tau
+        self.rates: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def learn(self, seen: Mapping[str, Tensor]) -> None:
+        """Hear the spikes of a call and move what the rule moves.
+
+        Parameters
+        ----------
+        seen : mapping of str to Tensor [T, B, N]
+            Spikes of each population of `targets`, as `Network.recorded` returns them.
+        """
+        for name, target in self.targets.items():
+            if name not in seen:
+                raise InputError(f"{self._owner}: the spikes of {name!r} are needed; got those of {list(seen)}.")
+            spikes = seen[name]
+            if (
+                spikes.dim() != 2 + len(self.net.shape(name))
+                or spikes.shape[2:] != self.net.shape(name)
+                or not spikes.numel()
+            ):
+                shape = ", ".join(map(str, self.net.shape(name)))
+                raise ShapeError(
+                    f"{self._owner}: spikes of {name!r} must be [T, B, {shape}]; got {list(spikes.shape)}."
+                )
+            now = spikes.mean((0, 1)) / self.net.dt
+            kept = decay_of(self.tau, len(spikes) * self.net.dt)
+            self.rates[name] = kept * self.rates[name] + (1 - kept) * now if name in self.rates else now
+            self._move(name, self.rates[name] - target)
+
+    @abstractmethod
+    def _move(self, name: str, excess: Tensor) -> None:
+        """Act on a population whose rates are `excess` [N] Hz above the target."""
+
+
+class ThresholdHomeostasis(RateHomeostasis):
+    r"""Thresholds rise where neurons fire too much: :math:`\theta \leftarrow \theta + \eta\,(r - r^*)`.
+
+    Parameters
+    ----------
+    net, targets, rate, tau
+        As in `RateHomeostasis`. The neurons need a threshold each: ``v_th=torch.ones(N)``.
+    lowest : float
+        Thresholds do not fall below this.
+
+    Examples
+    --------
+    >>> import torch, neurosim as ns
+    >>> from neurosim.plasticity.homeostasis import ThresholdHomeostasis
+    >>> net = ns.Sequential(ns.Linear(3, 3), ns.LIF(v_th=torch.ones(3), dt=1e-3), names=("out",))
+    >>> weight = net.edges[0].synapses[0].weight.data.copy_(torch.diag(torch.tensor([1.5, 3.0, 6.0])))
+    >>> homeostasis = ThresholdHomeostasis(net, {"out": 20.0}, rate=5e-3, tau=1.0)
+    >>> for _ in range(200):
+    ...     z, _ = net(torch.ones(1000, 1, 3))
+    ...     homeostasis.learn({"out": z})
+    >>> homeostasis.rates["out"].round()
+    tensor([20., 20., 20.])
+    """
+
+    def __init__(
+        self, net: Network, targets: Mapping[str, float], *, rate: float, tau: float = 10.0, lowest: float = 0.1
+    ) -> None:
+        super().__init__(net, targets, rate=rate, tau=tau)
+        self.lowest = lowest
+        self._thresholds = {name: self._threshold(name) for name in targets}
+
+    def _threshold(self, name: str) -> Tensor:
+        node = self.net.nodes[name]
+        found = node.value("v_th") if isinstance(node, Neuron) and "v_th" in node.core.parameters else None
+        if not isinstance(found, Tensor) or found.shape != self.net.shape(name):
+            raise InputError(
+                f"{self._owner}: the neurons of {name!r} share one threshold or have none; make them with "
+                f"v_th=torch.ones({', '.join(map(str, self.net.shape(name)))})."
+            )
+        return found
+
+    def _move(self, name: str, excess: Tensor) -> None:
+        self._thresholds[name].add_(self.rate * excess).clamp_(min=self.lowest)
+
+
+class SynapticScaling(RateHomeostasis):
+    r"""The synapses onto a neuron that fires too much shrink together: :math:`w \leftarrow w\,(1 + \eta\,(r^* - r))`.
+
+    All weights of a neuron keep their ratios and their signs; a factor does not fall below 0.
+
+    Parameters
+    ----------
+    net, targets, rate, tau
+        As in `RateHomeostasis`.
+    edges : mapping of str to str, optional
+        For a population the name of the edge whose weights are scaled, one `Linear`; where it is reached by one edge
+        alone, that one.
+
+    References
+    ----------
+    Turrigiano et al., "Activity-dependent scaling of quantal amplitude in neocortical neurons", Nature 391, 1998,
+    doi:10.1038/36103.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        targets: Mapping[str, float],
+        *,
+        rate: float,
+        tau: float = 10.0,
+        edges: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(net, targets, rate=rate, tau=tau)
+        self._weights = {name: self._weight(name, (edges or {}).get(name)) for name in targets}
+
+    def _weight(self, name: str, edge: str | None) -> Tensor:
+        reaching = {e.name: e for e in self.net.edges if e.target == name}
+        if edge is None and len(reaching) == 1:
+            edge = next(iter(reaching))
+        if edge not in reaching:
+            raise InputError(
+                f"{self._owner}: edges must name one edge onto {name!r}, of {list(reaching)}; got {edge!r}."
+            )
+        synapses = reaching[edge].synapses
+        if len(synapses) != 1 or not isinstance(synapses[0], Linear):
+            kinds = ", ".join(type(synapse).__name__ for synapse in synapses)
+            raise InputError(f"{self._owner}: edge {edge!r} must be one Linear; got {kinds}.")
+        return synapses[0].weight
+
+    def _move(self, name: str, excess: Tensor) -> None:
+        self._weights[name].mul_((1 - self.rate * excess).clamp(min=0)[:, None])

@@ -1,0 +1,315 @@
+"""Soft Hebbian learning: neurons that share each input out among them, and weights that find their own norm."""
+
+from __future__ import annotations
+
+import abc
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.synapses.synapse import count
+
+_LEAST = -30.0  # of a logarithm of a prior
+
+
+class _SoftHebb(nn.Module, abc.ABC):
+    """What the dense and the convolutional form share: all but how weights meet their inputs."""
+
+    weight: Tensor
+    prior: Tensor | None
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        inverse_temperature: float,
+        rate: float,
+        scale: float,
+        anti_hebbian: bool,
+        bounded: bool,
+        power: float,
+        prior_rate: float,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not 0 <= prior_rate < 1:
+            raise InputError(f"{name}: prior_rate must be a number in [0, 1); got {prior_rate!r}.")
+        for what, value in (("inverse_temperature", inverse_temperature), ("scale", scale)):
+            if not 0 < value < math.inf:
+                raise InputError(f"{name}: {what} must be a number above 0; got {value!r}.")
+        if not 0 <= power < math.inf:
+            raise InputError(f"{name}: power must be a number from 0 up; got {power!r}.")
+        if not math.isfinite(rate):
+            raise InputError(f"{name}: rate must be a finite number; got {rate!r}.")
+        self.inverse_temperature, self.rate, self.power = inverse_temperature, rate, power
+        self.anti_hebbian, self.bounded, self.prior_rate = anti_hebbian, bounded, prior_rate
+        even = torch.full(shape[:1], -math.log(shape[0]))
+        self.register_buffer("prior", even if prior_rate else None)
+        drawn = torch.randn(shape, generator=generator) * (scale / math.sqrt(math.prod(shape[1:])))
+        self.register_buffer("weight", drawn)
+
+    @abc.abstractmethod
+    def drive(self, x: Tensor) -> Tensor:
+        """Return u for samples `x`: neurons or channels on axis 1."""
+
+    @abc.abstractmethod
+    def correlate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of ``y_k x`` over samples and places, of the weights' shape."""
+
+    def response(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u and y = softmax(t u + b), neurons or channels on axis 1, for samples `x`."""
+        u = self.drive(x)
+        logits = self.inverse_temperature * u
+        if self.prior is not None:
+            logits = logits + self.prior.view(-1, *[1] * (u.dim() - 2))
+        return u, torch.softmax(logits, 1)
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return the change of the weights from samples `x`, before any rate."""
+        return self._change(x, *self.response(x))
+
+    def _change(self, x: Tensor, u: Tensor, y: Tensor) -> Tensor:
+        if self.anti_hebbian:
+            won = torch.zeros_like(y).scatter_(1, u.argmax(1, keepdim=True), 1.0)
+            y = y * (2.0 * won - 1.0)
+        shares = (y * u).transpose(0, 1).flatten(1).sum(1)
+        change = self.correlate(x, y) - self._each(shares) * self.weight
+        if self.bounded:
+            return change / change.abs().max().clamp(min=1e-30)
+        return change / (u.numel() / len(self.weight))
+
+    def rates(self) -> Tensor:
+        r"""Return the rate of each neuron, :math:`\eta\,|\,\|w_k\| - 1|^p`."""
+        return self.rate * (self.weight.flatten(1).norm(dim=1) - 1.0).abs().pow(self.power)
+
+    @torch.no_grad()
+    def learn(self, x: Tensor) -> None:
+        """Change the weights by one batch of samples `x`."""
+        if not len(x):
+            return
+        u, y = self.response(x)
+        self.weight += self._each(self.rates()) * self._change(x, u, y)
+        if self.prior is not None:
+            shares = y.transpose(0, 1).flatten(1).mean(1)
+            self.prior += self.prior_rate * (shares * torch.exp(-self.prior) - 1.0).clamp(max=1.0 / self.prior_rate)
+            self.prior -= torch.logsumexp(self.prior, 0)
+            self.prior.clamp_(min=_LEAST)  # a neuron that never wins has still a finite prior
+
+    def features(self, x: Tensor, power: float = 1.0) -> Tensor:
+        r"""Return what a layer sends on: ``relu(u - mean u)^power``, the mean over neurons or channels.
+
+        Parameters
+        ----------
+        x : Tensor
+            Samples.
+        power : float
+            0.7, 1.4 and 1 in the three layers of the authors' network.
+        """
+        u = self.drive(x)
+        return functional.relu(u - u.mean(1, keepdim=True)).pow(power)
+
+    def _each(self, values: Tensor) -> Tensor:
+        """Return one value for each neuron so that it broadcasts against the weights."""
+        return values.view(-1, *[1] * (self.weight.dim() - 1))
+
+    def extra_repr(self) -> str:
+        """Return the sizes and choices."""
+        sizes = ", ".join(map(str, (self.weight.shape[1], len(self.weight), *self.weight.shape[2:])))
+        return (
+            f"{sizes}, inverse_temperature={self.inverse_temperature:g}, rate={self.rate:g}, "
+            f"anti_hebbian={self.anti_hebbian}, bounded={self.bounded}, power={self.power:g}, "
+            f"prior_rate={self.prior_rate:g}"
+        )
+
+
+class SoftHebb(_SoftHebb):
+    r"""Soft winner-take-all Hebbian learning of a matrix of weights, without labels.
+
+    .. math:: u = W x, \quad y = \mathrm{softmax}(t\,u + b), \quad
+              \Delta w_k = \sum s_k y_k\, (x - u_k w_k), \quad
+              w_k \leftarrow w_k + \eta\,\bigl|\,\|w_k\| - 1\bigr|^p\, \Delta w_k
+
+    The plain form has all signs :math:`s_k = 1`, the mean over samples for the sum, and p = 0. Of one input only,
+    ``w = x / |x|`` is where it comes to rest; a neuron that wins inputs ends on a norm of 1, one that wins none may
+    stay where it is. In the form for deep networks the neurons that do not win an input learn from it with the sign
+    turned (`anti_hebbian`), the change is divided by its largest element (`bounded`), and rates vanish as norms come
+    to 1 (``power=0.5``), from weights that begin with a norm of 25 (`scale`).
+
+    With a `prior_rate` :math:`\eta_b` each neuron has a bias b that comes to the logarithm of its mean response, its
+    prior in the mixture that the neurons are a model of,
+
+    .. math:: b_k \leftarrow b_k + \eta_b\, e^{-b_k} \bigl(\langle y_k \rangle - e^{b_k}\bigr)
+
+    at most 1 up in a batch, then normalised so that the priors add up to 1, and never below -30; without it b = 0.
+
+    Along its own weights a neuron changes by :math:`s_k y_k u_k (1 - \|w_k\|^2)`. For winners a norm of 1 attracts;
+    for the others it repels, and above 1 they grow by a factor of :math:`1 + \eta\,y_k u_k` a batch wherever the
+    competition is so soft that they hold a share y. Large norms so need hard competition, gaps of u far above 1/t, as
+    patches of standardised images give; on few inputs in orthogonal directions signed losers run away from norms of 25
+    whatever bounds the step, and the plain form does not. And they need bounded steps: where :math:`\eta\,y_k u_k` is
+    above 2 winners overshoot, with either sign of the losers, and the weights diverge in a few batches.
+
+    Parameters
+    ----------
+    inputs, neurons : int
+        Sizes, from 1.
+    inverse_temperature : float
+        t, above 0: what u is multiplied with.
+    rate : float
+        :math:`\eta`.
+    scale : float
+        Weights are drawn from N(0, 1) times ``scale / sqrt(inputs)``: a norm of about `scale`.
+    anti_hebbian : bool
+        Whether all but the winner, the neuron of the largest u, learn with the opposite sign.
+    bounded : bool
+        Whether the change is divided by its largest element, in place of the number of samples.
+    power : float
+        p, from 0.
+    prior_rate : float
+        :math:`\eta_b`, in [0, 1); 0 for neurons without a bias.
+    generator : torch.Generator, optional
+        Source of chance.
+
+    Attributes
+    ----------
+    weight : Tensor [n_out, n_in]
+        A buffer: checkpoints hold it.
+    prior : Tensor [n_out] or None
+        b, a buffer as well.
+    rate : float
+        May be changed from batch to batch.
+
+    Raises
+    ------
+    InputError
+        For a number out of range.
+    ShapeError
+        When samples do not fit.
+
+    References
+    ----------
+    Moraitis et al., "SoftHebb: Bayesian inference in unsupervised Hebbian soft winner-take-all networks",
+    Neuromorphic Computing and Engineering 2, 2022, doi:10.1088/2634-4386/aca710, for the plain form. Journé et al.,
+    "Hebbian deep learning without feedback", ICLR 2023, arXiv:2209.11883, and the authors' program, for the other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.plasticity import SoftHebb
+    >>> hebb = SoftHebb(4, 1, rate=0.1, generator=torch.Generator().manual_seed(0))
+    >>> for _ in range(300):
+    ...     hebb.learn(torch.tensor([[0.6, 0.0, 0.8, 0.0]]))
+    >>> hebb.weight.round(decimals=3) + 0.0
+    tensor([[0.6000, 0.0000, 0.8000, 0.0000]])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        *,
+        inverse_temperature: float = 1.0,
+        rate: float = 0.01,
+        scale: float = 1.0,
+        anti_hebbian: bool = False,
+        bounded: bool = False,
+        power: float = 0.0,
+        prior_rate: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        shape = (count("SoftHebb", "neurons", neurons), count("SoftHebb", "inputs", inputs))
+        super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator)
+
+    def drive(self, x: Tensor) -> Tensor:
+        """Return u [n, neurons] for samples `x` [n, inputs]."""
+        if x.dim() != 2 or x.shape[1] != self.weight.shape[1]:
+            raise ShapeError(f"SoftHebb: samples must be [n, {self.weight.shape[1]}]; got {list(x.shape)}.")
+        return x @ self.weight.T
+
+    def correlate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return ``y^T x``."""
+        return y.T @ x
+
+
+class SoftHebbConv(_SoftHebb):
+    r"""Soft Hebbian learning of the kernels of a convolution: at each place the channels compete.
+
+    The rule of `SoftHebb` with every patch of the images as a sample; the images are padded by reflection so that
+    none is lost, whatever the kernel's odd size. The defaults are those of the authors' first layer for CIFAR-10; later
+    ones have t = 0.65 and 0.25, and each is fed with normalised features of the one before.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Channels before and after.
+    kernel : int
+        Height and width, odd.
+    inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator
+        As in `SoftHebb`.
+
+    Attributes
+    ----------
+    weight : Tensor [c_out, c_in, kernel, kernel]
+        A buffer: checkpoints hold it.
+
+    Raises
+    ------
+    InputError
+        For a number out of range.
+    ShapeError
+        When images do not fit.
+
+    References
+    ----------
+    As for `SoftHebb`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurosim.plasticity import SoftHebbConv
+    >>> hebb = SoftHebbConv(1, 8, 3, generator=torch.Generator().manual_seed(0))
+    >>> images = torch.randn(4, 1, 10, 10, generator=torch.Generator().manual_seed(1))
+    >>> hebb.learn(images)
+    >>> hebb.features(images, power=0.7).shape
+    torch.Size([4, 8, 10, 10])
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        *,
+        inverse_temperature: float = 1.0,
+        rate: float = 0.08,
+        scale: float = 25.0,
+        anti_hebbian: bool = True,
+        bounded: bool = True,
+        power: float = 0.5,
+        prior_rate: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        shape = (count("SoftHebbConv", "c_out", c_out), count("SoftHebbConv", "c_in", c_in), kernel, kernel)
+        if not count("SoftHebbConv", "kernel", kernel) % 2:
+            raise InputError(f"SoftHebbConv: kernel must be odd, so that places keep their number; got {kernel}.")
+        super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator)
+
+    def drive(self, x: Tensor) -> Tensor:
+        """Return u [n, c_out, H, W] for images `x` [n, c_in, H, W]."""
+        return functional.conv2d(self._padded(x), self.weight)
+
+    def correlate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of ``y_k`` times the patch it stands for."""
+        return conv2d_weight(self._padded(x), list(self.weight.shape), y)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        width, channels = self.weight.shape[2] // 2, self.weight.shape[1]
+        if x.dim() != 4 or x.shape[1] != channels or min(x.shape[2:]) <= width:
+            raise ShapeError(
+                f"SoftHebbConv: images must be [n, {channels}, H, W] with H and W above {width}; got {list(x.shape)}."
+            )
+        return functional.pad(x, (width,) * 4, mode="reflect")

@@ -1,0 +1,1 @@
+"""Plots, a file each."""

@@ -1,0 +1,104 @@
+"""Loss and accuracy over epochs."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from neurosim.errors import InputError
+from neurosim.quantities import significant
+from neurosim.report.plots.style import INK, colour, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STEPS = ("epoch", "step", "iteration")
+_PARTS = {
+    "train": "training",
+    "training": "training",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Draw what a training run logged: losses in one panel, accuracies in another, other metrics in their own.
+
+    Parameters
+    ----------
+    history : iterable of mapping
+        One for each epoch: a `History` of `fit`, or dicts such as ``{"epoch": 1, "loss": 0.4, "val_accuracy": 0.93}``.
+        Whatever is there and is a number is drawn; a key may be missing in some epochs. ``train_``, ``val_``,
+        ``validation_`` and ``test_`` before a name share its panel. Without ``"epoch"``, entries are counted from 1.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with `save_figure`.
+
+    Raises
+    ------
+    InputError
+        When there is no entry or nothing in it is a number.
+    """
+    groups: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for number, entry in enumerate(history, start=1):
+        place = next((entry[key] for key in _STEPS if _is_number(entry.get(key))), number)
+        for key, value in entry.items():
+            if key in _STEPS or not _is_number(value):
+                continue
+            part, metric = _split(key)
+            xs, ys = groups.setdefault(metric, {}).setdefault(part, ([], []))
+            xs.append(float(place))
+            ys.append(float(value))
+    if not groups:
+        raise InputError("nothing to draw: the history holds no numbers. Give a list of dicts, one for each epoch.")
+    panels = sorted(groups, key=lambda name: (name != "loss", name != "accuracy", name))
+    figure = new_figure(min(3.6 * len(panels), 10.8), 2.7 * math.ceil(len(panels) / 3))
+    grid = figure.subplots(math.ceil(len(panels) / 3), min(len(panels), 3), squeeze=False)
+    for axes, name in zip(grid.flat, panels, strict=False):
+        _panel(axes, name, groups[name])
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10, color=INK)
+    return figure
+
+
+def _panel(axes: Axes, name: str, lines: Mapping[str, tuple[list[float], list[float]]]) -> None:
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    tidy(axes, grid="y")
+    for k, (label, (xs, ys)) in enumerate(lines.items()):
+        finite = [y for y in ys if math.isfinite(y)]
+        if finite and name in ("loss", "accuracy"):
+            best = min(finite) if name == "loss" else max(finite)
+            label += f", best {best:.2%}" if name == "accuracy" else f", best {significant(best)}"
+        marker = "o" if len(xs) < 30 else ""
+        axes.plot(xs, ys, color=colour(k), linewidth=1.4, marker=marker, markersize=3, label=label)
+    values = [y for _, ys in lines.values() for y in ys if math.isfinite(y)]
+    if name == "loss" and values and min(values) > 0 and max(values) / min(values) > 30:
+        axes.set_yscale("log")
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    if len(lines) > 1 or name in ("loss", "accuracy"):
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _split(key: str) -> tuple[str, str]:
+    """Give the part of the data and the metric that a key names; a bare metric is that of training."""
+    first, _, rest = key.partition("_")
+    return (_PARTS[first], rest) if rest and first in _PARTS else ("training", key)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

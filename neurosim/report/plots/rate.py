@@ -1,0 +1,80 @@
+"""Firing rates of recorded layers: how they spread over neurons and how they run over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurosim.errors import InputError
+from neurosim.quantities import significant
+from neurosim.report.plots.raster import _names
+from neurosim.report.plots.style import FAINT, INK, colour, new_figure, tidy, time_unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from neurosim.recording.recording import Recording
+
+
+def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int = 50, title: str = "") -> Figure:
+    """Draw rates of layers: their distribution over neurons on the left, the mean over time on the right.
+
+    Parameters
+    ----------
+    recording : Recording
+        From `simulate`, with spikes.
+    names : sequence of str, optional
+        Layers; all recorded ones by default.
+    bins : int
+        Bins of time on the right; no bin is shorter than a step.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with `save_figure`.
+
+    Raises
+    ------
+    InputError
+        For a layer that was not recorded, or `bins` below 1.
+    """
+    names = _names(recording, names)
+    if bins < 1:
+        raise InputError(f"bins must be at least 1; got {bins}.")
+    duration = recording.T * recording.dt
+    unit, unit_name = time_unit(duration)
+    edges = np.unique(np.linspace(0, recording.T, min(bins, recording.T) + 1).round().astype(np.int64))
+    figure = new_figure(7.2, 2.9)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    for k, name in enumerate(names):
+        spikes = recording.spikes[name]
+        count = int(np.prod(spikes.shape))
+        each = np.bincount(np.asarray(spikes.neuron), minlength=count) / (recording.B * duration)
+        label = f"{name}: mean {significant(float(each.mean()))} Hz, {np.mean(each == 0):.0%} silent"
+        order = np.sort(each)
+        left.plot(
+            np.r_[order[0], order], np.arange(count + 1) / count, drawstyle="steps-post", color=colour(k), linewidth=1.4
+        )
+        inside = np.histogram(np.asarray(spikes.step), edges)[0] / (np.diff(edges) * recording.dt * recording.B * count)
+        right.stairs(inside, edges * recording.dt / unit, baseline=None, color=colour(k), linewidth=1.4, label=label)
+    left.set(xlabel="rate of a neuron (Hz)", ylabel="share of neurons", ylim=(0, 1.02))
+    left.axhline(0.5, color=FAINT, linewidth=0.6, linestyle=":")
+    left.set_xlim(left=0)
+    right.set(xlabel=f"time ({unit_name})", ylabel="mean rate (Hz)", xlim=(0, duration / unit))
+    right.set_ylim(bottom=0)
+    tidy(left, grid="y")
+    tidy(right, grid="y")
+    figure.legend(
+        *right.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(len(names), 2),
+        frameon=False,
+        fontsize=8,
+    )
+    if title:
+        figure.suptitle(title, fontsize=10, color=INK)
+    return figure

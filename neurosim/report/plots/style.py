@@ -1,0 +1,101 @@
+"""The look of the pictures: palette, axes, saving. No global state of matplotlib is read or written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neurosim.errors import InputError
+from neurosim.files.atomic import replaced
+from neurosim.quantities import scale_for
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# After Okabe and Ito, told apart by every common form of colour vision, with a dark red, a teal and a grey so that ten
+# classes differ; black is kept for text and lines.
+PALETTE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#B8A900",
+    "#44AA99",
+    "#7F7F7F",
+)
+INK = "#222222"
+MUTED = "#8A4B00"
+FAINT = "#B0B0B0"
+_FORMATS = ("png", "pdf", "svg")
+
+
+def colour(k: int) -> str:
+    """Give the k-th colour of the palette; it repeats after ten."""
+    return PALETTE[k % len(PALETTE)]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make a figure of so many inches that belongs to no window and no pyplot state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+
+
+def tidy(axes: Axes, *, grid: str = "") -> Axes:
+    """Take away the box, soften the ticks; `grid` names an axis (``"x"`` or ``"y"``) to draw light lines for."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=8, length=3, width=0.6)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
+    if grid in ("x", "y"):
+        axes.grid(axis=grid, color="#E6E6E6", linewidth=0.6)  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
+    return axes
+
+
+def time_unit(duration: float) -> tuple[float, str]:
+    """Choose the unit of a time axis of `duration` seconds: what to divide by and its name."""
+    scale, unit = scale_for(duration, "s")
+    # 1000.4 ms of a one-second recording would jump to seconds and lose the reader's step size.
+    return (1e-3, "ms") if 1.0 <= duration < 2.0 else (scale, unit)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
+    """Save a figure whole or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        From any plot of this package.
+    path : path-like
+        Ends in ``.png``, ``.pdf`` or ``.svg``.
+    dpi : int
+        Resolution of a PNG.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it lies.
+
+    Raises
+    ------
+    InputError
+        For another ending.
+    FileError
+        When it cannot be written; an earlier file stays as it was.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in _FORMATS:
+        raise InputError(f"cannot save a figure as {path.name!r}. The name must end in .{', .'.join(_FORMATS)}.")
+    with replaced(path) as part:
+        figure.savefig(part, format=kind, dpi=dpi)
+    return path

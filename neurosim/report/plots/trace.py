@@ -1,0 +1,131 @@
+"""Membrane traces with threshold and spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosim.errors import InputError
+from neurosim.report.plots.style import INK, colour, new_figure, tidy, time_unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from neurosim.recording.recording import Recording
+
+_NAMES = {"v": "membrane v", "u": "membrane before reset u", "j": "synaptic current j"}
+
+
+def traces(
+    recording: Recording,
+    name: str,
+    *,
+    neurons: Sequence[int] | None = None,
+    sample: int = 0,
+    threshold: float | Any | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw one state variable of several neurons over time, each in a row of its own.
+
+    Parameters
+    ----------
+    recording : Recording
+        From `simulate` with ``record=("hidden", "hidden.v")``.
+    name : str
+        The trace, such as ``"hidden.v"``. Where the spikes of the same node were recorded, they are marked.
+    neurons : sequence of int, optional
+        Flat indices; by default the (at most) four that spiked most, or the first four.
+    sample : int
+        Which sample of the batch.
+    threshold : float or array, optional
+        Threshold of the node (``net.nodes["hidden"].value("v_th")``): a dashed line; one value or one per neuron.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with `save_figure`.
+
+    Raises
+    ------
+    InputError
+        For a trace, sample or neuron that was not recorded.
+    """
+    if name not in recording.traces:
+        raise InputError(f"no trace {name!r} was recorded. Recorded: {', '.join(recording.traces) or 'none'}.")
+    if not 0 <= sample < recording.B:
+        raise InputError(f"sample {sample} is not among the {recording.B} recorded ones (0 to {recording.B - 1}).")
+    values = np.asarray(recording.traces[name][:, sample]).reshape(recording.T, -1)
+    node, _, variable = name.rpartition(".")
+    steps = _spike_steps(recording, node, sample, values.shape[1])
+    chosen = _busiest(steps) if neurons is None else [int(k) for k in neurons]
+    if not chosen:
+        raise InputError("no neuron was chosen; give at least one.")
+    for neuron in chosen:
+        if not 0 <= neuron < values.shape[1]:
+            raise InputError(f"neuron {neuron} is not among the {values.shape[1]} of {node!r}.")
+    levels = _levels(threshold, values.shape[1], node)
+
+    unit, unit_name = time_unit(recording.T * recording.dt)
+    # Recorded values are those after each step.
+    time = np.arange(1, recording.T + 1) * recording.dt / unit
+    figure = new_figure(7.2, 0.9 + 1.05 * len(chosen))
+    rows = figure.subplots(len(chosen), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, neuron in zip(rows, chosen, strict=True):
+        axes.plot(time, values[:, neuron], color=colour(0), linewidth=0.9)
+        if levels is not None:
+            axes.axhline(levels[neuron], color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
+        _mark(axes, time[steps[neuron]])
+        axes.set_ylabel(f"neuron {neuron}")
+        tidy(axes)
+        axes.set_xlim(0, recording.T * recording.dt / unit)
+        axes.margins(y=0.08)
+    rows[-1].set_xlabel(f"time ({unit_name})")
+    figure.supylabel(f"{node or name}: {_NAMES.get(variable, variable)}", fontsize=9, color=INK)
+    if title:
+        figure.suptitle(title, fontsize=10, color=INK)
+    return figure
+
+
+def _mark(axes: Any, times: np.ndarray) -> None:
+    # In the axes' own height, so a spike mark never hides behind the trace nor stretches its scale.
+    axes.plot(
+        times,
+        np.full(len(times), 1.0),
+        transform=axes.get_xaxis_transform(),
+        linestyle="none",
+        marker="v",
+        markersize=4,
+        color=colour(1),
+        clip_on=False,
+    )
+
+
+def _spike_steps(recording: Recording, node: str, sample: int, count: int) -> list[np.ndarray]:
+    if node not in recording.spikes:
+        return [np.zeros(0, np.int64) for _ in range(count)]
+    spikes = recording.spikes[node]
+    mine = np.asarray(spikes.batch) == sample
+    step, who = np.asarray(spikes.step)[mine], np.asarray(spikes.neuron)[mine]
+    order = np.argsort(who, kind="stable")
+    return np.split(step[order], np.searchsorted(who[order], np.arange(1, count)))
+
+
+def _busiest(steps: list[np.ndarray]) -> list[int]:
+    counts = np.array([len(item) for item in steps])
+    return sorted(int(k) for k in np.argsort(-counts, kind="stable")[:4])
+
+
+def _levels(threshold: Any, count: int, node: str) -> np.ndarray | None:
+    if threshold is None:
+        return None
+    plain = threshold.detach().cpu().numpy() if hasattr(threshold, "detach") else threshold
+    levels = np.asarray(plain, dtype=float).reshape(-1)
+    if len(levels) not in (1, count):
+        raise InputError(
+            f"threshold must be one number or one for each of the {count} neurons of {node!r}; got {len(levels)}."
+        )
+    return np.broadcast_to(levels, (count,))

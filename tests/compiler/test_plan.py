@@ -1,0 +1,76 @@
+"""Plans: their keys, their plain numbers, and what they store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.compiler.plan import Plan, find, known
+
+
+def plan(layer=None, **choices):
+    layer = ns.LIF(dt=1e-3) if layer is None else layer
+    return Plan(layer._program(), **choices)
+
+
+def test_equal_plans_have_one_key_and_are_kept_once():
+    first, second = plan(train=True), plan(train=True)
+    assert first.key == second.key and known(first) == known(second)
+    assert find(first.key) is find(known(second))
+
+
+def test_the_key_does_not_depend_on_values():
+    assert plan().key == plan(ns.LIF(dt=1e-4, tau_mem=0.3, v_th=2.0)).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: plan(train=True),
+        lambda: plan(recorded=("v",)),
+        lambda: plan(ns.LIF(dt=1e-3, reset="subtract")),
+        lambda: plan(ns.LIF(dt=1e-3, reset=None)),
+        lambda: plan(ns.LIF(dt=1e-3, learn=("v_th",))),
+        lambda: plan(ns.IF(dt=1e-3)),
+    ],
+)
+def test_whatever_changes_the_kernel_changes_the_key(other):
+    assert other().key != plan().key
+
+
+def test_what_matters_for_training_only_changes_the_key_of_training_only():
+    detached, whole = ns.LIF(dt=1e-3), ns.LIF(dt=1e-3, detach_reset=False)
+    assert plan(detached, train=True).key != plan(whole, train=True).key
+    assert plan(train=True, through_time=False).key != plan(train=True).key
+    assert plan(train=True).key != plan(ns.LIF(dt=1e-3, spike=ns.triangle()), train=True).key
+    assert plan().key == plan(ns.LIF(dt=1e-3, spike=ns.triangle())).key
+
+
+def test_the_key_is_the_same_in_another_process():
+    code = (
+        "import neurosim as ns; from neurosim.compiler.plan import Plan;"
+        "print(Plan(ns.ALIF(dt=1e-3)._program(), True).key)"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert other.stdout.strip() == plan(ns.ALIF(dt=1e-3), train=True).key
+
+
+def test_plain_numbers_are_worked_out_in_double_precision():
+    made = plan()
+    given = {"alpha_mem": 0.9512294245007140, "v_th": 1.0, "v_reset": 0.0, "r": 0.1}
+    values = dict(zip(map(repr, made.forward_uniforms), made.host_values(made.forward_uniforms, given), strict=True))
+    assert values["mul(sub(1.0, alpha_mem), r)"] == (1.0 - 0.9512294245007140) * 0.1
+    assert set(values) == {"alpha_mem", "mul(sub(1.0, alpha_mem), r)", "v_th", "v_reset"}
+
+
+def test_recorded_values_are_found_by_name():
+    layer, i = ns.LIF(dt=1e-3), torch.randn(20, 2, 3) * 4
+    z, after, values = layer.recorded(i, names=("v", "u"))
+    assert torch.equal(values["v"][-1], after.v) and torch.equal((values["u"] > 1.0).float(), z)
+    assert torch.equal(torch.where(z == 1, 0.0, values["u"]), values["v"])
+    trained = layer.recorded(i.requires_grad_(), names=("v", "u"))[2]
+    assert torch.equal(trained["u"], values["u"]) and not trained["u"].requires_grad

@@ -1,0 +1,47 @@
+"""The example of the ELM neuron runs from start to end in its short form."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
+    path = Path(__file__).resolve().parents[2] / "examples" / "elm_adding.py"
+    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def test_without_data(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "result.json"
+    run(monkeypatch, "--quick", "--memory", "20", "--out", out)
+    kept = json.loads(out.read_text())
+    long, short = kept["results"]
+    assert (long["name"], short["name"], kept["settings"]["batches"]) == ("long memory", "short memory", 200)
+    # The most frequent of the nine sums of two of five patterns is a fifth of the pairs.
+    assert long["accuracy"] > 0.3
+    assert "long memory, seed 0: " in capsys.readouterr().out
+
+
+def test_with_recordings(monkeypatch, tmp_path):
+    for digit in range(10):
+        for take in (0, 5, 6):
+            with wave.open(str(tmp_path / f"{digit}_ann_{take}.wav"), "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", ""))
+                sound = np.sin(2 * np.pi * 200 * 1.3**digit * np.arange(1600) / 8000)
+                file.writeframes((30000 * sound).astype("<i2").tobytes())
+    out = tmp_path / "result.json"
+    run(monkeypatch, "--quick", "--data-root", tmp_path, "--memory", "5", "--batch-size", "8", "--out", out)
+    assert len(json.loads(out.read_text())["results"]) == 2
+
+
+def test_without_a_word_of_where_the_data_is(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch)
+    assert "name the recordings with --data-root or --shd" in capsys.readouterr().err

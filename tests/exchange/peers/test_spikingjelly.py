@@ -1,0 +1,127 @@
+"""Every row of SpikingJelly's in the table of conversions, beside the installed library."""
+
+from __future__ import annotations
+
+import operator
+
+import pytest
+import torch
+from torch import nn
+
+import neurosim as ns
+from neurosim.exchange.peers import ConversionError, from_spikingjelly
+from tests.exchange.peers.rows import N, close, dyadic, grid, noise, same
+
+neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+from spikingjelly.activation_based import functional, layer  # noqa: E402
+
+DT = 1e-3
+
+
+def run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    functional.reset_net(module)
+    with torch.no_grad():
+        return torch.stack([module(i) for i in x])
+
+
+def check(module: nn.Module, x: torch.Tensor, at_least: int = 1000, **more) -> ns.Network:
+    net = from_spikingjelly([module], dt=DT, dtype=x.dtype, input_shape=N, **more)
+    same(net, x, run(module, x), at_least)
+    return net
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("v_reset", [0.0, 0.25, None])
+def test_if(v_reset, dtype):
+    net = check(neuron.IFNode(v_reset=v_reset), grid(dtype=dtype))
+    strict = ns.IF(dt=DT, v_reset=v_reset or 0.0) if v_reset is not None else ns.IF(dt=DT, reset="subtract")
+    x = grid(dtype=dtype)
+    assert int((strict(x)[0] != net(x)[0]).sum()) > 500, "the inputs do not meet the threshold"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("v_reset", [0.0, 0.25, None])
+@pytest.mark.parametrize("decay_input", [True, False])
+def test_lif(decay_input, v_reset, dtype):
+    check(neuron.LIFNode(tau=2.0, decay_input=decay_input, v_reset=v_reset), grid(dtype=dtype))
+    check(neuron.LIFNode(tau=4.0, decay_input=decay_input, v_reset=v_reset), grid(dtype=dtype) * 2)
+
+
+def test_lif_of_odd_numbers_but_for_rounding():
+    x = noise(scale=2.0)
+    for tau, decay_input in ((1.1, False), (3.3, True), (3.3, False)):
+        module = neuron.LIFNode(tau=tau, decay_input=decay_input, v_reset=-0.3)
+        close(from_spikingjelly([module], dt=DT, dtype=x.dtype, input_shape=N), x, run(module, x), allowed=0)
+
+
+def test_plif():
+    module = neuron.ParametricLIFNode(init_tau=2.0, decay_input=False)
+    check(module, grid(dtype=torch.float32))
+    with torch.no_grad():
+        module.w.add_(0.37)
+    x = noise(dtype=torch.float32)
+    close(from_spikingjelly([module], dt=DT, input_shape=N), x, run(module, x), allowed=2)
+
+
+@pytest.mark.parametrize("v_reset", [0.0, None])
+def test_linear_recurrent_container(v_reset):
+    module = layer.LinearRecurrentContainer(neuron.LIFNode(tau=2.0, decay_input=False, v_reset=v_reset), N, N).double()
+    dyadic(module, 1)
+    check(module, grid(low=-8, high=9))
+
+
+@pytest.mark.parametrize("function", [operator.add, torch.add])
+def test_element_wise_recurrent_container(function):
+    module = layer.ElementWiseRecurrentContainer(neuron.IFNode(v_threshold=2.0), function)
+    check(module, grid())
+
+
+def test_a_whole_net():
+    net = (
+        nn.Sequential(
+            layer.Conv2d(1, 4, 3, padding=1, bias=False),
+            layer.BatchNorm2d(4),
+            neuron.IFNode(),
+            layer.MaxPool2d(2),
+            layer.Flatten(),
+            layer.Dropout(0.5),
+            layer.Linear(64, 10),
+            neuron.LIFNode(v_reset=None),
+            nn.Linear(10, 5),
+        )
+        .double()
+        .eval()
+    )
+    with torch.no_grad():
+        net[1].running_mean.copy_(torch.randn(4) * 0.1)
+        net[6].weight.mul_(5)
+    x = (torch.rand(80, 2, 1, 8, 8) < 0.5).double()
+    ours = from_spikingjelly(net, dt=DT, input_shape=(1, 8, 8))
+    with torch.no_grad():
+        sent, _, values = ours.recorded(x, names=("lif2",))
+    assert values["lif2"].sum() > 100
+    torch.testing.assert_close(sent, run(net, x), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: neuron.QIFNode(),
+            r"layer '0' \(QIFNode\): of SpikingJelly's neurons only IFNode, LIFNode, Parametric",
+        ),
+        (
+            lambda: layer.ElementWiseRecurrentContainer(neuron.IFNode(), lambda a, b: a * b),
+            r"element_wise_function=<function .* what it does cannot be seen",
+        ),
+        (
+            lambda: layer.LinearRecurrentContainer(
+                nn.Sequential(neuron.IFNode(), nn.Linear(3, 3), neuron.IFNode()), 3, 3
+            ),
+            r"holds \['IFNode', 'Linear', 'IFNode'\]; a loop around one layer of neurons",
+        ),
+    ],
+)
+def test_refused_by_name(make, message):
+    with pytest.raises(ConversionError, match=message):
+        from_spikingjelly([make()], dt=DT, input_shape=3)

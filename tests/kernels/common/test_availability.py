@@ -1,0 +1,82 @@
+"""Which kernels run, and what happens when one is not there."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.errors import InputError, KernelError
+from neurosim.kernels.common import availability
+from neurosim.kernels.neurons import cpu
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    availability._warn.cache_clear()
+    monkeypatch.setattr(availability, "obstacle", lambda device: f"the {device} kernels are away")
+    yield
+    availability._warn.cache_clear()
+
+
+def test_the_cpu_kernels_run_here():
+    found = ns.kernel_status()
+    listed = {op for op, device in found if device == "cpu"}
+    assert all(found[op, "cpu"] == "fused" for op in listed)
+    # Every operator of ours is listed, and only those.
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(availability.__file__).parent.glob("*.py"))
+    assert listed == set(re.findall(r'custom_op\("neurosim::(\w+)"', sources))
+
+
+def test_a_missing_kernel_is_an_error_where_kernels_are_required(without_kernels, monkeypatch):
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "1")
+    with pytest.raises(KernelError, match=r"no fused kernel on cpu: the cpu kernels are away\. Unset NEUROSIM_REQUIRE"):
+        ns.LIF(dt=1e-3)(torch.randn(5, 2, 3))
+
+
+def test_else_the_reference_runs_and_one_warning_says_why(without_kernels, monkeypatch):
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    monkeypatch.setattr(cpu, "forward", None)
+    layer, i = ns.LIF(dt=1e-3), torch.randn(30, 2, 3) * 4
+    expected, expected_state = layer.reference(i)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        z, state = layer(i)
+        again, _ = layer(i)
+    assert [str(w.message) for w in caught] == ["the plain reference runs, slowly: the cpu kernels are away."]
+    assert caught[0].category is RuntimeWarning
+    assert torch.equal(z, expected) and torch.equal(again, expected) and torch.equal(state.v, expected_state.v)
+
+
+def test_the_reference_records_state_and_says_what_it_cannot(without_kernels, monkeypatch):
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    layer, i = ns.LIF(dt=1e-3), torch.randn(30, 2, 3) * 4
+    with pytest.warns(RuntimeWarning, match="kernels are away"):
+        _, state, values = layer.recorded(i, names=("v",))
+    assert torch.equal(values["v"][-1], state.v)
+    message = r"lif: the plain reference records state only; \['u'\] need the fused"
+    with pytest.raises(InputError, match=message):
+        layer.recorded(i, names=("u",))
+
+
+def test_obstacles_say_what_to_do(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    obstacle = availability.obstacle.__wrapped__
+    assert obstacle("cpu") == "llvmlite is not installed; run: pip install llvmlite"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert obstacle("cuda") == "triton is not installed; run: pip install triton"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "torch sees no CUDA device" in str(obstacle("cuda"))
+    assert obstacle("xpu") == "no fused kernel exists for 'xpu' devices; move the network to cpu or cuda"
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
+def test_the_environment_variable(monkeypatch, value, wanted):
+    monkeypatch.delenv("NEUROSIM_REQUIRE_KERNELS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", value)
+    assert availability.required() is wanted

@@ -1,0 +1,354 @@
+"""A linear layer with its neurons in one pass, event-driven or not, against product and definition."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+import neurosim as ns
+from neurosim import language
+from neurosim.errors import InputError
+from neurosim.kernels.common.bits import pack
+from neurosim.kernels.linear import cpu as layer
+from neurosim.kernels.linear import masked_product, product
+from neurosim.kernels.linear import operator as layer_operator
+from neurosim.kernels.linear.operator import run_layer, run_layer_backward
+from neurosim.kernels.neurons import cpu
+from tests.models import BY_NAME, MODELS
+
+WAYS = pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
+
+
+@pytest.fixture
+def way(monkeypatch, crossover):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+
+
+def exact(*shape: int, dtype: torch.dtype, size: float) -> torch.Tensor:
+    """Return numbers whose sums are exact in any order."""
+    return torch.randint(-32, 33, shape).to(dtype) * (2.0 ** round(torch.tensor(size / 32).log2().item()))
+
+
+class Case:
+    """A layer of a model, with data whose products are exact."""
+
+    def __init__(
+        self,
+        model,
+        steps=20,
+        batch=3,
+        n=70,
+        width=33,
+        rate=0.15,
+        dtype=torch.float32,
+        bias=True,
+        graded=False,
+        **choices,
+    ):
+        self.neuron = model.make(**choices).to(dtype)
+        size = model.current / max(n * rate, 1.0) ** 0.5
+        self.weight = exact(width, n, dtype=dtype, size=size).requires_grad_()
+        self.bias = exact(width, dtype=dtype, size=model.current / 4).requires_grad_() if bias else None
+        x = (torch.rand(steps, batch, n) < rate).to(dtype)
+        if graded:
+            x *= torch.randint(-3, 4, x.shape) / 2
+        self.x = x.requires_grad_()
+        start = [value + 0.3 * torch.randn(batch, width, dtype=dtype) for value in model.core.state.values()]
+        self.state = tuple(s.requires_grad_() for s in start)
+        self.g = torch.randn(steps, batch, width, dtype=dtype)
+
+    @property
+    def inputs(self):
+        maybe = [] if self.bias is None else [self.bias]
+        return [self.x, self.weight, *maybe, *self.state, *self.neuron.parameters()]
+
+    def results(self, out, after):
+        grads = torch.autograd.grad(
+            (out * self.g).sum() + sum((s * (n + 1)).sum() for n, s in enumerate(after)), self.inputs, allow_unused=True
+        )
+        return [out, *after], grads
+
+    def driven(self, **how):
+        after, _, sent = self.neuron.driven(self.x, self.weight, self.bias, self.state, **how)
+        return self.results(sent.out, after)
+
+    def defined(self, through_time=True):
+        current = functional.linear(self.x, self.weight, self.bias)
+        return self.results(*self.neuron.reference(current, self.state, through_time=through_time))
+
+    def check(self, tolerance=None, through_time=True, **how):
+        values, grads = self.driven(through_time=through_time, **how)
+        expected_values, expected = self.defined(through_time)
+        for a, b in zip(values, expected_values, strict=True):
+            assert torch.equal(a, b)
+        tolerance = tolerance or (2e-5 if self.x.dtype is torch.float32 else 1e-12)
+        for a, b in zip(grads, expected, strict=True):
+            if b is None:  # cut off from the output; the kernels then return zeros
+                assert a is None or not a.any()
+            else:
+                assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1e-6)
+
+
+@WAYS
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("chunk", [0, 6])
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+def test_every_core_equals_product_and_definition(model, chunk):
+    for dtype, graded in itertools.product((torch.float32, torch.float64), (False, True)):
+        Case(model, dtype=dtype, graded=graded).check(chunk=chunk)
+
+
+@WAYS
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("chunk", [0, 4])
+@pytest.mark.parametrize("width", [1, 16, 17, 63, 64, 65, 130])
+def test_widths_and_lengths_that_hurt(width, chunk):
+    for steps, batch, n in ((1, 1, 1), (17, 2, 64), (5, 7, 65)):
+        Case(BY_NAME["alif"], steps, batch, n, width, rate=0.5, bias=False).check(chunk=chunk)
+
+
+@WAYS
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_silence_and_a_storm(rate):
+    Case(BY_NAME["lif"], rate=rate).check()
+
+
+@WAYS
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("chunk", [0, 6])
+@pytest.mark.parametrize("detached", [True, False])
+@pytest.mark.parametrize("reset", ["value", "subtract", None])
+def test_resets_learned_parameters_and_time(reset, detached, chunk):
+    for through_time in (True, False):
+        choices = {"learn": ("tau_mem", "v_th", "r"), "size": 33, "reset": reset, "detach_reset": detached}
+        Case(BY_NAME["lif"], **choices).check(through_time=through_time, chunk=chunk, tolerance=1e-4)
+
+
+@WAYS
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_gradients_against_finite_differences(chunk):
+    case = Case(
+        BY_NAME["cubalif"], 7, 2, 5, 3, rate=0.6, dtype=torch.float64, spike=language.smooth(2.0), detach_reset=False,
+        graded=True,
+    )  # fmt: skip
+
+    def f(x, weight, bias, *state):
+        after, _, sent = case.neuron.driven(x, weight, bias, state, chunk=chunk)
+        return sent.out, *after
+
+    # A finite difference at an input of 0 would turn it into an event; the others are enough.
+    x = case.x.detach() + 0.25
+    assert torch.autograd.gradcheck(f, (x.requires_grad_(), case.weight, case.bias, *case.state))
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_work_again_gives_the_very_same_gradients(chunk, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
+    case = Case(BY_NAME["lif"])
+    case.weight = torch.randn_like(case.weight).requires_grad_()
+    for a, b in zip(case.driven()[1], case.driven(chunk=chunk)[1], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
+    case = Case(BY_NAME["lif"], 40, 30, 130, 200)
+    case.weight = torch.randn_like(case.weight).requires_grad_()
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            values, grads = case.driven()
+            found.append([*values, *grads[1:]])  # the input's gradient is torch's product, which may
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_what_is_written_past_the_caches_is_the_same(monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
+    case = Case(BY_NAME["cubalif"], 30, 4, 65, 128, bias=False)
+    values, grads = case.driven()
+    i = functional.linear(case.x, case.weight).detach().requires_grad_()
+    z, _ = case.neuron(i)
+    (g,) = torch.autograd.grad(z, i, case.g)
+    monkeypatch.setattr(cpu, "_STREAM", 0)
+    streamed_values, streamed_grads = case.driven()
+    for a, b in zip((*values, *grads), (*streamed_values, *streamed_grads), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(z, case.neuron(i)[0])
+    assert torch.equal(g, torch.autograd.grad(case.neuron(i)[0], i, case.g)[0])
+
+
+def test_bits_of_the_output_and_of_where_a_gradient_is_wanted(monkeypatch):
+    for crossover, width in itertools.product((2.0, -1.0), (17, 64, 100)):
+        monkeypatch.setattr(layer, "CROSSOVER", crossover)
+        case = Case(BY_NAME["lif"], width=width, spike=language.triangle(0.25))
+        _, values, sent = case.neuron.driven(case.x, case.weight, case.bias, case.state, ("u",))
+        assert torch.equal(sent.bits, pack(sent.out.detach().flatten(0, 1)).bits)
+        near = ((values["u"] - 1.0).abs() < 0.25).float()
+        assert crossover < 0 or torch.equal(sent.active, pack(near.flatten(0, 1)).bits)
+        assert case.neuron.driven(case.x.detach(), case.weight.detach(), None, case.state)[-1].bits is not None
+    unlimited = Case(BY_NAME["lif"])
+    assert unlimited.neuron.driven(unlimited.x, unlimited.weight, None)[-1].active is None
+    membrane = Case(BY_NAME["leaky_integrator"])
+    sent = membrane.neuron.driven(membrane.x, membrane.weight, None)[-1]
+    assert sent.bits is None and sent.active is None
+
+
+@pytest.mark.parametrize("crossover", [2.0, -1.0])
+def test_bits_that_came_along_are_used(crossover, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    monkeypatch.setattr(masked_product, "SHORT", 1)
+    case = Case(BY_NAME["lif"])
+    came = pack(case.x.detach().flatten(0, 1)).bits
+    for a, b in zip(case.driven()[1], case.driven(came=came)[1], strict=True):
+        assert torch.equal(a, b)
+    wanted = torch.zeros_like(came)
+    assert not case.driven(came=came, wanted=wanted)[1][0].any()
+
+
+@pytest.mark.parametrize("density", [0.05, 0.7])
+@pytest.mark.parametrize("chunk", [0, 6])
+@pytest.mark.parametrize("crossover", [2.0, -1.0])
+def test_the_input_gradient_is_worked_out_where_it_is_wanted(density, chunk, crossover, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    monkeypatch.setattr(masked_product, "SHORT", 1)
+    case = Case(BY_NAME["lif"])
+    mask = (torch.rand_like(case.x) < density).float()
+    masked = case.driven(wanted=pack(mask.detach().flatten(0, 1)).bits, chunk=chunk)[1][0]
+    whole = case.driven(chunk=chunk)[1][0]
+    assert torch.allclose(masked * mask, whole * mask, rtol=1e-4, atol=1e-5)
+    assert density > masked_product.CROSSOVER or not (masked * (1 - mask)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_masked_product(dtype):
+    for rows, width, n, density in (
+        (5, 7, 9, 0.5),
+        (33, 64, 64, 0.3),
+        (130, 300, 70, 0.3),
+        (20, 100, 130, 0.2),
+        (3, 5, 5, 1.0),
+        (4, 3, 2, 0.0),
+    ):
+        g, weight = torch.randn(rows, width, dtype=dtype), torch.randn(width, n, dtype=dtype)
+        mask = torch.rand(rows, n) < density
+        found = masked_product.masked_product(g, weight, pack(mask.to(dtype)).bits)
+        assert torch.allclose(found, (g @ weight) * mask, atol=1e-4 if dtype is torch.float32 else 1e-12)
+        assert not found[~mask].any()
+
+
+def test_of_spikes_just_the_bits_are_kept():
+    case = Case(BY_NAME["lif"], bias=False)
+    kept: list[torch.Tensor] = []
+
+    def keep(t):
+        kept.append(t)
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        case.neuron.driven(case.x, case.weight, None)
+    sizes = {(tuple(t.shape), t.dtype) for t in kept}
+    assert ((60, 2), torch.int64) in sizes and ((20, 3, 33), torch.float32) in sizes
+    assert not any(shape == (20, 3, 70) for shape, _ in sizes)
+    kept.clear()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        case.neuron.driven(case.x * 0.5, case.weight, None, chunk=5)
+    shapes = [tuple(t.shape) for t in kept]
+    assert (20, 3, 70) in shapes and (20, 3, 33) not in shapes and (4, 3, 33) in shapes
+
+
+def test_values_can_be_recorded():
+    case = Case(BY_NAME["lif"])
+    _, values, _ = case.neuron.driven(case.x, case.weight, case.bias, case.state, ("u", "v"), chunk=5)
+    _, _, expected = case.neuron.recorded(functional.linear(case.x, case.weight, case.bias), case.state, ("u", "v"))
+    assert torch.equal(values["u"], expected["u"]) and torch.equal(values["v"], expected["v"])
+
+
+def test_memory_without_meaning_is_not_read(monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
+    empty = layer.shelf.empty
+    monkeypatch.setattr(layer.shelf, "empty", lambda shape, dtype: empty(shape, dtype).fill_(float("nan")))
+    for chunk in (0, 6):
+        Case(BY_NAME["cubalif"], width=100).check(chunk=chunk)
+
+
+@pytest.mark.parametrize("graded", [True, False])
+@pytest.mark.parametrize("crossover", [2.0, -1.0])
+def test_non_contiguous_input(crossover, graded, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    case = Case(BY_NAME["lif"], graded=graded)
+    case.x = case.x.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
+    case.weight = case.weight.detach().T.contiguous().T.requires_grad_()
+    assert not case.x.is_contiguous() and not case.weight.is_contiguous()
+    case.check()
+
+
+def arguments(chunk=0, train=True, came=False, learn=("tau_mem",), spike=None):
+    neuron = ns.LIF(dt=1e-3, size=3, learn=learn, spike=spike)
+    key, forward, backward = neuron._prepared(train, True, ())
+    x = (torch.rand(5, 2, 7) < 0.2).float().requires_grad_(train)
+    weight, bias = torch.randn(3, 7).requires_grad_(train), torch.randn(3).requires_grad_(train)
+    bits = pack(x.detach().flatten(0, 1)).bits if came else None
+    state = [torch.randn(2, 3, requires_grad=train)]
+    given = [t.float().expand(2, 3).contiguous().detach().requires_grad_(train) for t in neuron._tensors_now().values()]
+    return key, x, bits, None, weight, bias, state, given, forward, backward, chunk
+
+
+@pytest.mark.parametrize(("chunk", "came", "crossover"), [(0, False, 2.0), (2, True, 2.0), (2, False, -1.0)])
+def test_opcheck(chunk, came, crossover, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    torch.library.opcheck(run_layer, arguments(chunk, came=came))
+
+
+def test_opcheck_without_gradients_and_of_the_backward_operator():
+    torch.library.opcheck(run_layer, arguments(0, train=False, learn=(), spike=language.triangle()))
+    key, x, _, _, weight, bias, state, given, forward, backward, _ = arguments()
+    with torch.no_grad():
+        out, v, bits, _, _, _, *kept = run_layer(key, x, None, None, weight, bias, state, given, forward, backward, 0)
+    plain = [t.detach() for t in given]
+    numbers = (forward, backward, 0)
+    call = (key, None, bits, 7, None, True, weight.detach(), bias.detach(), plain, *numbers, out, [v], kept)
+    torch.library.opcheck(run_layer_backward, call)
+
+
+def test_straight_call_and_operator_agree(monkeypatch):
+    for graded, chunk in itertools.product((True, False), (0, 5)):
+        case = Case(BY_NAME["alif"], graded=graded)
+        straight = case.driven(chunk=chunk)
+        with monkeypatch.context() as patch:
+            patch.setattr(layer_operator, "plain", lambda tensors: False)
+            operator = case.driven(chunk=chunk)
+        for a, b in zip((*straight[0], *straight[1]), (*operator[0], *operator[1]), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    case = Case(BY_NAME["lif"])
+    _, _, sent = case.neuron.driven(case.x, case.weight, case.bias, case.state)
+    (once,) = torch.autograd.grad(sent.out.sum(), case.x, create_graph=True)
+    with pytest.raises(InputError, match="no gradient of a gradient"):
+        once.sum().backward()
+
+
+@WAYS
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_product_alone(dtype):
+    for rows, n, width, graded in ((7, 65, 33, False), (1, 1, 1, True), (300, 10, 64, True)):
+        x = (torch.rand(rows, n) < 0.3).to(dtype)
+        x = (x * torch.randint(-3, 4, x.shape) if graded else x).requires_grad_()
+        weight = exact(width, n, dtype=dtype, size=1.0).requires_grad_()
+        bias = exact(width, dtype=dtype, size=1.0).requires_grad_()
+        g = exact(rows, width, dtype=dtype, size=1.0)
+        found, expected = product.linear(x, weight, bias), functional.linear(x, weight, bias)
+        assert torch.equal(found, expected)
+        inputs = (x, weight, bias)
+        for a, b in zip(*(torch.autograd.grad(y, inputs, g) for y in (found, expected)), strict=True):
+            assert torch.allclose(a, b, rtol=1e-5)

@@ -1,0 +1,300 @@
+"""Sparse products of spikes against the dense matrix of the same entries; which kernel runs; what is kept."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.errors import InputError
+from neurosim.kernels.common.bits import pack, words
+from neurosim.kernels.sparse import cpu as sparse_cpu
+from neurosim.kernels.sparse import operator as event_sparse
+from neurosim.kernels.sparse.cpu import fan_out
+from tests.watching import dirty, kept_for_backward, noting
+
+# rows, neurons before, neurons after, density
+CASES = {
+    "plain": (40, 30, 20, 0.4),
+    "words": (33, 200, 70, 0.1),
+    "whole": (32, 64, 48, 0.2),
+    "few rows": (3, 70, 9, 0.5),
+    "one": (1, 1, 1, 1.0),
+    "empty": (20, 9, 5, 0.0),
+}
+RATES = (0.0, 0.02, 0.3, 1.0)
+VALUES = ("ones", "graded")
+TOLERANCE = {torch.float32: 4e-6, torch.float64: 1e-12}
+
+
+def close(a, b):
+    scale = max(float(b.abs().max()), 1.0) if b.numel() else 1.0
+    return a.shape == b.shape and a.dtype == b.dtype and bool(((a - b).abs() <= TOLERANCE[b.dtype] * scale).all())
+
+
+def made(name, rate, values="ones", dtype=torch.float32, rows=None):
+    """Return spikes, weights, lists and the connections."""
+    known, n_in, n_out, density = CASES[name]
+    x = (torch.rand(known if rows is None else rows, n_in) < rate).to(dtype)
+    if values == "graded":
+        x = x * torch.randn_like(x)
+    connections = (torch.rand(n_out, n_in) < density).nonzero().T.contiguous()
+    return x, torch.randn(connections.shape[1], dtype=dtype), fan_out(connections, n_in, n_out), connections
+
+
+def dense(lists, connections):
+    """Return the same product by way of a dense matrix."""
+
+    def run(x, weight):
+        matrix = torch.zeros(lists.n_out, lists.n_in, dtype=x.dtype).index_put(tuple(connections), weight)
+        return x @ matrix.T
+
+    return run
+
+
+def ours(lists, **given):
+    return lambda x, weight: event_sparse.event_sparse(x, weight, lists, **given)
+
+
+def results(run, x, weight):
+    """Return the output of `run` and both gradients."""
+    given = [t.detach().clone().requires_grad_() for t in (x, weight)]
+    out = run(*given)
+    g = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view(out.shape)
+    return [out.detach(), *torch.autograd.grad(out, given, g)]
+
+
+def agree(found, wanted):
+    return [n for n, (a, b) in enumerate(zip(found, wanted, strict=True)) if not close(a, b)] == []
+
+
+@pytest.fixture(params=["spike by spike", "together", "chosen"])
+def way(request, monkeypatch):
+    """Run one of the two kernels of each product, or the cheaper one."""
+    if request.param != "chosen":
+        monkeypatch.setattr(sparse_cpu, "pays", lambda *_, **__: request.param == "spike by spike")
+    return request.param
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_are_those_of_the_dense_matrix(name, dtype):
+    for rate, values in itertools.product(RATES, VALUES):
+        x, weight, lists, connections = made(name, rate, values, dtype)
+        assert agree(results(ours(lists), x, weight), results(dense(lists, connections), x, weight)), (rate, values)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", ["plain", "words", "few rows"])
+def test_a_masked_gradient_is_the_dense_one_where_active_and_zero_elsewhere(name):
+    x, weight, lists, connections = made(name, 0.2)
+    wanted = results(dense(lists, connections), x, weight)
+    for share in (0.0, 0.3, 1.0):
+        mask = (torch.rand(x.shape) < share).float()
+        found = results(ours(lists, active=pack(mask).bits), x, weight)
+        assert agree(found, [wanted[0], wanted[1] * mask, wanted[2]])
+        assert not found[1][mask == 0].any()
+    everywhere = torch.full_like(pack(mask).bits, -1)  # bits beyond the last input are set too
+    assert agree(results(ours(lists, active=everywhere), x, weight), wanted)
+
+
+@pytest.mark.usefixtures("way")
+def test_bits_of_the_producer_are_taken_for_the_input():
+    x, weight, lists, connections = made("words", 0.2)
+    found = results(ours(lists, bits=pack(x).bits), x, weight)
+    assert agree(found, results(dense(lists, connections), x, weight))
+
+
+@pytest.mark.usefixtures("way")
+def test_gradcheck():
+    x, weight, lists, _ = made("plain", 0.3, "graded", torch.float64, rows=18)
+    weight.requires_grad_()
+    assert torch.autograd.gradcheck(lambda w: event_sparse.event_sparse(x, w, lists), (weight,))
+    x = torch.randn(3, 30, dtype=torch.float64).requires_grad_()  # nowhere 0: the check's step makes no spike
+    assert torch.autograd.gradcheck(lambda x: event_sparse.event_sparse(x, weight, lists), (x,))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", ["words", "few rows"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(name, monkeypatch):
+    monkeypatch.setattr(sparse_cpu, "_WORTH_A_THREAD", 1)
+    x, weight, lists, _ = made(name, 0.2, "graded")
+    active = pack((torch.rand(x.shape) < 0.3).float()).bits
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            found.append(results(ours(lists, active=active), x, weight))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_work_is_shared_out(monkeypatch):
+    x, weight, lists, _ = made("words", 0.2)
+    shared = []
+
+    def share(part, total, *_):
+        shared.append(total)
+        part(0, total)
+
+    monkeypatch.setattr(sparse_cpu, "spread", share)
+    for by_spike in (True, False):
+        monkeypatch.setattr(sparse_cpu, "pays", lambda *_, by_spike=by_spike, **__: by_spike)
+        results(ours(lists, active=pack(x).bits), x, weight)
+    words_before = words(200)
+    # Rows, rows and words; groups of 16 rows, groups and words, and words again for the one row left over.
+    assert shared == [33, 33, words_before, 3, 3, words_before, words_before]
+
+
+@pytest.mark.usefixtures("way")
+def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
+    x, weight, lists, _ = made("words", 0.2, "graded")
+    active = pack((torch.rand(x.shape) < 0.3).float()).bits
+    clean = results(ours(lists, active=active), x, weight)
+    made_dirty = []
+    monkeypatch.setattr(sparse_cpu.shelf, "empty", dirty(made_dirty, sparse_cpu.shelf.empty))
+    monkeypatch.setattr(torch, "empty", dirty(made_dirty, torch.empty))
+    assert all(map(torch.equal, results(ours(lists, active=active), x, weight), clean))
+    assert len(made_dirty) >= 2
+
+
+@pytest.mark.usefixtures("way")
+def test_inputs_and_gradients_that_are_not_contiguous():
+    x, weight, lists, _ = made("words", 0.2)
+    wanted = results(ours(lists), x, weight)
+    turned, thin = x.T.contiguous().T, torch.stack((weight, weight), -1)[:, 0]
+    assert not turned.is_contiguous() and not thin.is_contiguous()
+    given = turned.detach().requires_grad_(), thin.detach().requires_grad_()
+    out = event_sparse.event_sparse(*given, lists)
+    g = torch.linspace(-1, 2, out.numel()).view(out.shape).T.contiguous().T
+    assert all(map(torch.equal, (out, *torch.autograd.grad(out, given, g)), wanted))
+
+
+@pytest.mark.usefixtures("way")
+def test_no_row():
+    x, weight, lists, _ = made("plain", 0.3, rows=0)
+    out, g_x, g_weight = results(ours(lists), x, weight)
+    assert out.shape == (0, 20) and g_x.shape == (0, 30) and not g_weight.any()
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("values", VALUES)
+def test_what_is_kept_is_a_bit_for_each_input(values):
+    x, weight, lists, _ = made("words", 0.3, values)
+    weight.requires_grad_()
+    with kept_for_backward() as kept:
+        event_sparse.event_sparse(x, weight, lists)
+    bits, *kept = (t for t in kept if t.data_ptr() != weight.data_ptr())
+    assert bits.dtype is torch.int64 and bits.shape == (33, words(200))
+    assert [t.data_ptr() for t in kept] == ([x.data_ptr()] if values == "graded" else [])
+
+
+@pytest.mark.usefixtures("way")
+def test_the_operator_does_what_the_straight_call_does(monkeypatch):
+    for values in VALUES:
+        x, weight, lists, _ = made("words", 0.2, values)
+        straight = results(ours(lists), x, weight)
+        with monkeypatch.context() as patch:
+            patch.setattr(event_sparse, "plain", lambda _: False)
+            operator = results(ours(lists), x, weight)
+        assert all(map(torch.equal, straight, operator))
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_opcheck(values):
+    x, weight, lists, _ = made("plain", 0.2, values)
+    torch.library.opcheck(event_sparse.multiply, (x.requires_grad_(), weight.requires_grad_(), *lists, None, None))
+    if values == "ones":
+        bits = pack(x.detach()).bits
+        torch.library.opcheck(event_sparse.multiply, (x, weight, *lists, bits, bits))
+
+
+def test_compiled_in_one_graph():
+    synapse = ns.Sparse.random(30, 20, 0.4)
+    x = (torch.rand(3, 7, 30) < 0.2).float().requires_grad_()
+    compiled = torch.compile(synapse, fullgraph=True, backend="aot_eager")
+    for given in (x, (x.detach() * torch.randn(x.shape)).requires_grad_()):
+        found = torch.autograd.grad(compiled(given).sin().sum(), [given, synapse.weight])
+        assert all(map(torch.equal, found, torch.autograd.grad(synapse(given).sin().sum(), [given, synapse.weight])))
+
+
+def test_autocast_leaves_single_precision():
+    x, weight, lists, connections = made("plain", 0.3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = event_sparse.event_sparse(x, weight, lists)
+    assert close(out, dense(lists, connections)(x, weight))
+
+
+def test_a_gradient_by_torch_func():
+    synapse, x = ns.Sparse.random(30, 20, 0.4), (torch.rand(3, 7, 30) < 0.2).float()
+
+    def loss(weight):
+        return torch.func.functional_call(synapse, {"weight": weight}, (x,)).sin().sum()
+
+    assert close(torch.func.grad(loss)(synapse.weight), torch.autograd.grad(loss(synapse.weight), synapse.weight)[0])
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    x, weight, lists, _ = made("plain", 0.3)
+    weight.requires_grad_()
+    out = event_sparse.event_sparse(x, weight, lists)
+    (once,) = torch.autograd.grad(out.sum(), weight, create_graph=True)
+    with pytest.raises(InputError, match="no gradient of a gradient"):
+        once.sum().backward()
+
+
+def test_the_lists_hold_each_connection_once():
+    _, weight, lists, connections = made("words", 0.2)
+    post, pre = connections[:, lists.order.long()]
+    assert torch.equal(post.int(), lists.after)
+    for j in range(200):
+        first, last = lists.starts[j : j + 2].tolist()
+        assert (pre[first:last] == j).all() and (post[first:last].diff() > 0).all()
+    assert torch.equal(weight[lists.order.long()][lists.back.long()], weight)
+
+
+def ran(monkeypatch):
+    """Return a list of the kernels that will have run."""
+    names: list[str] = []
+    for name in ("by_spike", "together", "weight_by_spike", "weight_together", "masked"):
+        monkeypatch.setattr(sparse_cpu, name, noting(names, name, getattr(sparse_cpu, name)))
+    return names
+
+
+@pytest.mark.parametrize(
+    ("rate", "kernels"),
+    [
+        (0.02, ["by_spike", "masked", "weight_by_spike"]),
+        (0.065, ["together", "masked", "weight_by_spike"]),  # neurons without a spike in a group cost it nothing
+        (0.09, ["together", "together", "weight_by_spike"]),
+        (0.5, ["together", "together", "weight_together"]),
+    ],
+)
+def test_the_rate_decides(rate, kernels, monkeypatch):
+    synapse = ns.Sparse.random(200, 70, 0.1)
+    x, names = (torch.rand(64, 200) < rate).float().requires_grad_(), ran(monkeypatch)
+    lists = fan_out(synapse.connections, 200, 70)
+    event_sparse.event_sparse(x, synapse.weight, lists, active=pack(x.detach()).bits).sum().backward()
+    assert names == kernels
+
+
+def test_a_list_too_long_is_not_made():
+    lists = fan_out(torch.tensor([[0], [0]]), 1, 1)
+    assert sparse_cpu.pays(lists, 1 << 40, (1 << 31) - 1, 16, 1.3)
+    assert not sparse_cpu.pays(lists, 1 << 40, 1 << 31, 16, 1.3)
+
+
+def test_the_synapse_uses_it_and_its_lists_follow_what_is_loaded(monkeypatch):
+    one, other = (ns.Sparse.random(30, 20, 0.4, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    moved = {"connections": one.connections.flip(1), "weight": one.weight.detach().flip(0)}  # sorted the other way
+    other.load_state_dict(moved)
+    x, names = (torch.rand(4, 5, 30) < 0.02).float(), ran(monkeypatch)
+    with torch.no_grad():
+        assert close(other(x), one(x)) and one(x).any()
+    assert names == ["by_spike"] * 3
+    assert sorted(one.state_dict()) == ["connections", "weight"]
+    assert one.double()(x.double()).dtype is torch.float64

@@ -1,0 +1,204 @@
+"""OTTT against its definition, written out by hand, and against BPTT where the two must agree."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import neurosim as ns
+from benchmarks.activations import activations
+from neurosim.errors import InputError
+from neurosim.kernels.linear import cpu as layer
+from neurosim.synapses.traced import Traces
+from tests.learning.rules.test_base import CHUNKS, DT, atan_spike, batch, close, gradients
+
+DECAY = 0.6
+TAU = -DT / math.log(DECAY)
+
+
+def chain(sizes=(20, 24, 16, 5), bias=False, seed=0, plain_readout=False):
+    torch.manual_seed(seed)
+    parts = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        linear = ns.Linear(n_in, n_out, bias=bias)
+        with torch.no_grad():
+            linear.weight.copy_(torch.randn(n_out, n_in) * (1.5 / math.sqrt(n_in)))
+        parts += [linear, ns.LIF(tau_mem=TAU, r=1 / (1 - DECAY), dt=DT, reset="subtract")]
+    if plain_readout:
+        parts[-1] = ns.LI(tau_mem=DT / 40, dt=DT)
+    return ns.Sequential(*parts).double()
+
+
+def by_hand(net, x: Tensor, y: Tensor, bias: bool) -> list[Tensor]:
+    """Gradients by the equations: each step stands alone, weights take the outer product with the trace."""
+    held = [p.detach() for p in net.parameters()]
+    weights, biases = (held[::2], held[1::2]) if bias else (held, [])
+    v = [torch.zeros(x.shape[1], len(w), dtype=x.dtype) for w in weights]
+    traces = [torch.zeros(x.shape[1], w.shape[1], dtype=x.dtype) for w in weights]
+    found = [torch.zeros_like(p) for p in held]
+    for x_t in x:
+        z, currents = x_t, []
+        for k, w in enumerate(weights):
+            traces[k] = DECAY * traces[k] + z.detach()
+            current = z @ w.T + (biases[k] if bias else 0.0)
+            if not current.requires_grad:
+                current.requires_grad_()
+            current.retain_grad()
+            currents.append(current)
+            u = DECAY * v[k].detach() + current
+            z = atan_spike(u - 1)
+            v[k] = u - z.detach()
+        (F.cross_entropy(z, y) / len(x)).backward()
+        for k, current in enumerate(currents):
+            found[2 * k if bias else k] += current.grad.T @ traces[k]
+            if bias:
+                found[2 * k + 1] += current.grad.sum(0)
+    return found
+
+
+@pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_gradients_are_those_of_the_definition(bias, chunk, crossover, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    net, (x, y) = chain(bias=bias), batch(19)
+    assert close(gradients(ns.OTTT(chunk=chunk), net, x, y), by_hand(net, x, y, bias), 1e-12)
+
+
+def test_a_readout_without_memory_and_the_layer_before_it_have_the_exact_gradient():
+    net, (x, y) = chain(plain_readout=True), batch(17)
+    online, exact = gradients(ns.OTTT(), net, x, y), gradients(ns.BPTT(), net, x, y)
+    assert close(online[1:], exact[1:], 1e-12)
+    assert F.cosine_similarity(online[0].flatten(), exact[0].flatten(), dim=0) > 0.8
+    assert not close(online[:1], exact[:1], 1e-3)
+    assert not close(gradients(ns.SLTT(), net, x, y)[1:], exact[1:], 1e-3)
+    whole = chain()
+    assert close(gradients(ns.OTTT(), whole, x, y)[2:], gradients(ns.BPTT(), whole, x, y)[2:], 1e-12)
+
+
+def test_without_decay_it_is_sltt():
+    net, (x, y) = chain(), batch(9)
+    for node in net.neurons().values():
+        node._numbers.update(tau_mem=DT / 60, r=1.0)
+        node._recorded.clear()
+    assert close(gradients(ns.OTTT(), net, x, y), gradients(ns.SLTT(), net, x, y), 1e-9)
+
+
+def test_any_map_with_weights_learns_from_traces():
+    torch.manual_seed(0)
+    maps = [
+        ns.Conv2d(2, 3, 3, bias=True),
+        ns.Conv1d(4, 3, 3),
+        ns.Sparse.random(9, 7, 0.4),
+        ns.BlockLinear(6, 4, 2),
+        ns.SumPool2d(2),
+    ]
+    shapes = [(2, 5, 5), (4, 6), (9,), (6,), (2, 4, 4)]
+    for synapse, shape in zip(maps, shapes, strict=True):
+        synapse.double()
+        x = (torch.rand(11, 2, *shape, dtype=torch.float64) < 0.4).double()
+        traces, outputs = Traces(), []
+        inputs = [part.clone().requires_grad_() for part in x.split(4)]
+        for part in inputs:
+            outputs.append(traces.through("here", synapse, part, 0.7))
+        out = torch.cat(outputs)
+        assert torch.allclose(out, synapse(x))
+        g = torch.randn_like(out)
+        weights = dict(synapse.named_parameters())
+        found = torch.autograd.grad(out, [*inputs, *weights.values()], g)
+        a = [x[0]]
+        for s in x[1:]:
+            a.append(0.7 * a[-1] + s)
+        for (name, weight), gradient in zip(weights.items(), found[len(inputs) :], strict=True):
+            presynaptic = x if name == "bias" else torch.stack(a)
+            (expected,) = torch.autograd.grad(synapse(presynaptic), weight, g)
+            assert torch.allclose(gradient, expected), (synapse, name)
+        whole = x.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(synapse(whole), whole, g)
+        assert torch.allclose(torch.cat(found[: len(inputs)]), expected)
+
+
+def test_loops_and_delays_learn_from_traces_too():
+    torch.manual_seed(0)
+    net = ns.Network(
+        nodes={"input": ns.Input(8), "pool": ns.LIF(dt=DT, tau_mem=TAU, r=3.0), "out": ns.LI(dt=DT, tau_mem=TAU)},
+        edges=[
+            ns.Edge("input", "pool", ns.Linear(8, 12)),
+            ns.Edge("pool", "pool", ns.Linear(12, 12)),
+            ns.Edge("pool", "out", ns.Linear(12, 3), delay=2 * DT),
+        ],
+    ).double()
+    x, y = (torch.rand(20, 4, 8) < 0.5).double(), torch.tensor([0, 1, 2, 0])
+    found = []
+    for chunk in (20, 3):
+        net.zero_grad()
+        ns.OTTT(chunk).gradients(net, x, y, ns.CrossEntropy())
+        # Behind a delay there is no gradient within a step: only the last map learns.
+        found.append([p.grad for p in net.parameters() if p.grad is not None])
+    assert len(found[0]) == 1 and close(*found) and found[0][0].any()
+    net = ns.Network(
+        nodes={"input": ns.Input(8), "pool": ns.LIF(dt=DT, tau_mem=TAU, r=3.0), "out": ns.LI(dt=DT, tau_mem=TAU)},
+        edges=[
+            ns.Edge("input", "pool", ns.Linear(8, 12)),
+            ns.Edge("pool", "pool", ns.Linear(12, 12)),
+            ns.Edge("pool", "out", ns.Linear(12, 3)),
+        ],
+    ).double()
+    whole, parts = gradients(ns.OTTT(chunk=20), net, x, y), gradients(ns.OTTT(chunk=3), net, x, y)
+    assert close(parts, whole) and all(p.any() for p in whole)
+
+
+def peak(rule, steps, sizes):
+    """Return the most bytes that autograd holds at once."""
+    torch.manual_seed(0)
+    n_in, hidden, out = sizes
+    net = ns.Sequential(ns.Linear(n_in, hidden), ns.LIF(dt=1e-3), ns.Linear(hidden, out), ns.LIF(dt=1e-3))
+    x, y = torch.rand(steps, 32, n_in), torch.randint(out, (32,))
+    with activations(x, *net.parameters()) as count:
+        rule.gradients(net, x, y, ns.CrossEntropy())
+    return count.peak
+
+
+def test_its_memory_does_not_grow_with_time():
+    sizes = (40, 16, 10)
+    for rule in (ns.OTTT(), ns.SLTT(), ns.SLTT(chunk=1), ns.SLTT(k=5)):
+        assert peak(rule, 200, sizes) <= 1.05 * peak(rule, 20, sizes)  # more than the steps of a chunk
+    assert peak(ns.BPTT(), 200, sizes) > 15 * peak(ns.BPTT(), 10, sizes)
+
+
+def test_it_trains_in_the_loop():
+    torch.manual_seed(0)
+    net = ns.Sequential(ns.Linear(10, 20), ns.LIF(dt=DT, tau_mem=5e-3, r=6.0), ns.Linear(20, 2), ns.LI(dt=DT))
+    y = torch.arange(32) % 2
+    x = (torch.rand(12, 32, 10) < torch.where(y[:, None] == 1, 0.6, 0.1)).float()
+    data = torch.utils.data.TensorDataset(x.transpose(0, 1), y)
+
+    def batches(items):
+        xs, ys = zip(*items, strict=True)
+        return torch.stack(xs, 1), torch.stack(ys)
+
+    loader = torch.utils.data.DataLoader(data, 16, collate_fn=batches)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    how = {"loss": ns.CrossEntropy(), "optimizer": optimizer, "epochs": 15, "progress": False}
+    history = ns.fit(net, loader, rule=ns.OTTT(), **how)
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+
+
+def test_what_it_cannot_do_is_said():
+    x, y = torch.rand(5, 2, 4), torch.tensor([0, 1])
+    with pytest.raises(InputError, match="mean over steps"):
+        ns.OTTT().gradients(chain((4, 2)).float(), x, y, ns.RateCrossEntropy())
+    net = ns.Sequential(ns.Linear(4, 2), ns.LIF(dt=DT, size=2, learn=("tau_mem",)))
+    with pytest.raises(InputError, match="one shared tau_mem"):
+        ns.OTTT().gradients(net, x, y, ns.CrossEntropy())
+    with pytest.raises(InputError, match=r"OTTT\(chunk=0\)"):
+        ns.OTTT(chunk=0)
+    traces, synapse = Traces(), ns.Linear(4, 2)
+    traces.through("a", synapse, x, 0.5)
+    with pytest.raises(InputError, match=r"trace of 'a' is \[2, 4\], one step of its input \[3, 4\]"):
+        traces.through("a", synapse, torch.rand(5, 3, 4), 0.5)

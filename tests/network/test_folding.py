@@ -1,0 +1,82 @@
+"""Normalisation goes into weights and biases without a trace, or is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.energy.fanout import fan_out
+from neurosim.errors import ExportError, InputError
+from neurosim.hardware.lava.mapping import map_network
+from neurosim.network import fold
+from neurosim.synapses import BatchNorm, Standardised
+
+DT = 1e-3
+
+
+def trained() -> ns.Network:
+    """A network whose running statistics, scales and shifts are not those it began with."""
+    torch.manual_seed(0)
+    net = ns.Network(
+        {"input": ns.Input((2, 8, 8)), "a": ns.LIF(dt=DT, r=3.0), "b": ns.LIF(dt=DT, r=3.0), "out": ns.LI(dt=DT)},
+        [
+            ns.Edge("input", "a", (ns.Conv2d(2, 6, 3, bias=True), BatchNorm(6))),
+            ns.Edge("a", "b", (ns.Flatten(), Standardised(ns.Linear(216, 10, bias=True), scale=2.74), BatchNorm(10))),
+            ns.Edge("b", "b", (ns.Linear(10, 10), BatchNorm(10, affine=False)), delay=2 * DT),
+            ns.Edge("b", "out", Standardised(ns.Linear(10, 3))),
+        ],
+    ).double()
+    for norm in (m for m in net.modules() if isinstance(m, BatchNorm) and m.weight is not None):
+        torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
+        torch.nn.init.uniform_(norm.bias, 0.0, 1.0)
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.rand(10, 4, 2, 8, 8).double())
+    return net.eval()
+
+
+def test_the_folded_network_does_the_same() -> None:
+    net = trained()
+    kept = {name: value.clone() for name, value in net.state_dict().items()}
+    plain, x = fold(net), torch.rand(30, 3, 2, 8, 8).double()
+    assert not any(isinstance(m, (BatchNorm, Standardised)) for m in plain.modules())
+    assert [edge.name for edge in plain.edges] == [edge.name for edge in net.edges]
+    for old, new in zip(net.edges, plain.edges, strict=True):
+        spikes = (torch.rand(4, 3, *net.shape(old.source)) < 0.3).double()
+        torch.testing.assert_close(new(spikes), old(spikes), rtol=1e-12, atol=1e-12)
+        assert new.delay_steps == old.delay_steps
+    with torch.no_grad():
+        (v, _, seen), (w, _, other) = net.recorded(x, None, ("a", "b")), plain.recorded(x, None, ("a", "b"))
+    assert all(torch.equal(seen[n], other[n]) and 0.01 < seen[n].mean() < 0.9 for n in ("a", "b"))
+    torch.testing.assert_close(v, w, rtol=1e-12, atol=1e-12)
+    assert all(torch.equal(value, kept[name]) for name, value in net.state_dict().items())
+
+
+def test_what_is_not_right_behind_weights_is_refused() -> None:
+    parts = (ns.Linear(16, 2), ns.LI(dt=DT))
+    for before, kind in (((ns.Conv2d(1, 2, 3), ns.AvgPool2d(3)), "AvgPool2d"), ((), "the spikes")):
+        channels = 2 if before else 1
+        net = ns.Sequential(
+            ns.Input((1, 6, 6)),
+            *before,
+            BatchNorm(channels),
+            ns.LIF(dt=DT),
+            ns.Flatten(),
+            *((ns.Linear(2, 2), ns.LI(dt=DT)) if before else (ns.Linear(36, 2), parts[1])),
+        )
+        with pytest.raises(ExportError, match=f"BatchNorm stands behind {kind} and can be folded"):
+            fold(net)
+
+
+def test_exporters_ask_for_the_folded_network() -> None:
+    net = ns.Sequential(
+        ns.Linear(6, 4), BatchNorm(4), ns.LIF(dt=DT), Standardised(ns.Linear(4, 2)), ns.LIF(dt=DT)
+    ).eval()
+    with pytest.raises(ExportError) as caught:
+        map_network(net)
+    assert "BatchNorm; put it into the weights with neurosim.hardware.fold(net)" in str(caught.value)
+    assert "Standardised; put it into the weights" in str(caught.value)
+    with pytest.raises(InputError, match=r"count those of neurosim.hardware.fold\(net\)"):
+        fan_out(net.edges[0].synapses[1], (4,))
+    assert len(map_network(fold(net)).graph.dense) == 2

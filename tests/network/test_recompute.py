@@ -1,0 +1,186 @@
+"""Working out the steps between two borders again: the same gradients from less memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.kernels.linear import cpu as layer
+from neurosim.kernels.recurrent import cpu_recomputed as recurrent_chunks
+from neurosim.network.recompute import chunk_length, recomputed
+
+
+def convolutional(**choices):
+    return ns.Sequential(
+        ns.Input((2, 8, 8)),
+        ns.Conv2d(2, 4, 3, padding=1),
+        ns.LIF(dt=1e-3, **choices),
+        ns.SumPool2d(2),
+        ns.Flatten(),
+        ns.Linear(64, 5, bias=True),
+        ns.CubaLIF(dt=1e-3, **choices),
+    )
+
+
+def branched():
+    def lif():
+        return ns.LIF(dt=1e-3, size=6, learn=("tau_mem", "v_th"))
+
+    return ns.Network(
+        nodes={"input": ns.Input(9), "a": lif(), "b": lif(), "out": ns.LI(dt=1e-3)},
+        edges=[
+            ns.Edge("input", "a", ns.Linear(9, 6)),
+            ns.Edge("input", "b", ns.Linear(9, 6), delay=3e-3),
+            ns.Edge("a", "b", ns.Linear(6, 6)),
+            ns.Edge("b", "b", ns.Linear(6, 6)),
+            ns.Edge("b", "out", ns.Linear(6, 3)),
+            ns.Edge("a", "out", ns.Linear(6, 3), delay=2e-3),
+        ],
+    )
+
+
+NETWORKS = {"convolutional": (convolutional, (2, 8, 8)), "branched": (branched, (9,))}
+
+
+def gradients(net, x, **how):
+    z, state = net(x, **how)
+    total = (z * torch.linspace(-1.0, 1.0, z.numel()).view(z.shape)).sum()
+    total = total + sum((v * v).sum() for node in state.nodes.values() for v in node)
+    return z.detach(), torch.autograd.grad(total, [x, *net.parameters()])
+
+
+@pytest.mark.parametrize("crossover", [2.0, -1.0])
+@pytest.mark.parametrize("graded", [True, False])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_same_output_and_gradients(name, graded, crossover, monkeypatch):
+    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+    make, shape = NETWORKS[name]
+    net = make().double()
+    with torch.no_grad():
+        for weight in net.synapses.parameters():
+            weight.mul_(16.0)
+    for steps in (1, 2, 23):
+        x = (torch.rand(steps, 3, *shape) < 0.3).double()
+        x = (x * torch.rand_like(x) if graded else x).requires_grad_()
+        z, stored = gradients(net, x)
+        again, worked_out = gradients(net, x, recompute=True)
+        assert torch.equal(again, z) and (steps < 23 or z.any())
+        for a, b in zip(worked_out, stored, strict=True):
+            assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def kept(net, x, **how) -> int:
+    sizes = {}
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: sizes.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) and t, lambda t: t
+    ):
+        held = net(x, **how)
+    for weight in net.parameters():
+        sizes.pop(weight.untyped_storage().data_ptr(), None)
+    sizes.pop(x.untyped_storage().data_ptr(), None)
+    del held
+    return sum(sizes.values())
+
+
+def test_far_less_is_kept():
+    net, x = convolutional(), (torch.rand(400, 2, 2, 8, 8) < 0.1).float()
+    assert kept(net, x, recompute=True) < 0.15 * kept(net, x)
+
+
+def test_a_population_that_is_recorded_keeps_all():
+    net, x = convolutional(), (torch.rand(30, 2, 2, 8, 8) < 0.3).float()
+    _, _, plain = net.recorded(x, None, ("lif1.v", "cubalif2.j"))
+    _, _, values = net.recorded(x, None, ("lif1.v", "cubalif2.j"), recompute=True)
+    assert all(torch.equal(values[name], plain[name]) for name in plain)
+
+
+def test_without_gradients_it_makes_no_difference():
+    net, x = convolutional(), (torch.rand(30, 2, 2, 8, 8) < 0.3).float()
+    with torch.no_grad():
+        assert torch.equal(net(x)[0], net(x, recompute=True)[0])
+
+
+def test_the_rule_trains_alike():
+    x, y = (torch.rand(30, 4, 2, 8, 8) < 0.3).float(), torch.tensor([0, 1, 2, 3])
+    net = convolutional(spike=ns.triangle())
+    found = []
+    for rule in (ns.BPTT(), ns.BPTT(recompute=True)):
+        net.zero_grad()
+        value, output = rule.gradients(net, x, y, ns.CrossEntropy())
+        found.append([value, output, *(p.grad.clone() for p in net.parameters())])
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(*found, strict=True))
+
+
+def test_a_chunk_is_as_long_as_there_are_chunks():
+    assert [chunk_length(steps) for steps in (0, 1, 3, 4, 100, 500)] == [1, 1, 1, 2, 10, 22]
+
+
+def test_work_whose_end_carries_no_gradient():
+    weight = torch.ones(2, requires_grad=True)
+    x = torch.rand(10, 3, 2)
+    out, _ = recomputed(
+        lambda xs, state: (xs[0] * weight, [s.detach() for s in state]), [x], [torch.zeros(3)], [weight]
+    )
+    (found,) = torch.autograd.grad(out.sum(), weight)
+    assert torch.allclose(found, x.sum((0, 1)))
+
+
+def looped(spike, loop, neuron=ns.LIF, **choices):
+    torch.manual_seed(4)
+    net = ns.Network(
+        nodes={
+            "input": ns.Input(11),
+            "hidden": neuron(dt=1e-3, spike=spike, **choices),
+            "out": ns.LI(dt=1e-3),
+        },
+        edges=[
+            ns.Edge("input", "hidden", ns.Linear(11, 40, bias=True)),
+            ns.Edge("hidden", "hidden", loop),
+            ns.Edge("hidden", "out", ns.Linear(40, 3)),
+        ],
+    )
+    with torch.no_grad():
+        net.edges[0].synapses[0].weight.mul_(60.0)
+        net.edges[1].synapses[0].weight.mul_(8.0)
+    return net
+
+
+LOOPS = {
+    "arctan": lambda: looped(ns.atan(), ns.Linear(40, 40, bias=True)),
+    "triangle, many near threshold": lambda: looped(ns.triangle(4.0), ns.Linear(40, 40)),
+    "rectangle, few near threshold": lambda: looped(ns.rectangle(0.1), ns.Linear(40, 40)),
+    "blocks": lambda: looped(ns.triangle(), ns.BlockLinear(40, 40, 2)),
+    "learned": lambda: looped(ns.atan(), ns.Linear(40, 40), ns.ALIF, size=40, learn=("tau_mem", "beta")),
+    "through the reset": lambda: looped(ns.triangle(), ns.Linear(40, 40), ns.CubaLIF, detach_reset=False, v_th=6.0),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_run_again_gives_the_very_same_gradients(name, monkeypatch):
+    real, runs = recurrent_chunks.run, []
+    monkeypatch.setattr(recurrent_chunks, "run", lambda *a: (runs.append(a[1]), real(*a))[1])
+    net = LOOPS[name]()
+    for steps in (1, 2, 30):
+        x = (torch.rand(steps, 5, 11) < 0.4).float().requires_grad_()
+        _, start = net((torch.rand(4, 5, 11) < 0.4).float())
+        z, stored = gradients(net, x, state=start.detach())
+        assert not runs
+        again, worked_out = gradients(net, x, state=start.detach(), recompute=True)
+        assert runs == ([chunk_length(steps)] if steps > 1 else [])
+        runs.clear()
+        assert torch.equal(again, z)
+        assert all(torch.equal(a, b) for a, b in zip(worked_out, stored, strict=True))
+    assert z.any() and all(g.any() for g in stored)
+
+
+def test_of_a_loop_the_bits_of_its_input_are_kept():
+    net, x = LOOPS["arctan"](), (torch.rand(400, 2, 11) < 0.2).float()
+    # What is left is the output, which the next layer reads, and bits.
+    assert kept(net, x, recompute=True) < 0.45 * kept(net, x)
+
+
+def test_without_time_a_loop_run_again_gives_the_same():
+    net, x = LOOPS["arctan"](), (torch.rand(30, 5, 11) < 0.4).float().requires_grad_()
+    found = [gradients(net, x, through_time=False, recompute=again) for again in (False, True)]
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))

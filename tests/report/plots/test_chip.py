@@ -1,0 +1,111 @@
+"""The picture of a placement shows every core, and the report holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.energy import count_operations, energy
+from neurosim.errors import InputError
+from neurosim.hardware.placement import Circuit, Full, Layer, Link, Placement, place
+from neurosim.report import Section, chip_map, save_figure, write_report
+from neurosim.report.plots.style import PALETTE
+
+
+def net() -> ns.Network:
+    torch.manual_seed(1)
+    return ns.Sequential(
+        ns.Linear(784, 256),
+        ns.LIF(dt=1e-3, r=30.0),
+        ns.Linear(256, 10),
+        ns.LIF(dt=1e-3, r=30.0),
+        names=("hidden", "out"),
+    )
+
+
+def squares(axes: Any) -> tuple[Any, Any]:
+    """Return the collection of cores and that of their fillings."""
+    cores, *filled = axes.collections
+    return cores, filled[0] if filled else None
+
+
+def test_every_core_is_a_square_in_the_colour_of_its_population(tmp_path: Path) -> None:
+    placement = place(net(), "loihi1")
+    figure: Any = chip_map(placement)
+    chip, table = figure.axes
+    cores, filled = squares(chip)
+    assert len(cores.get_paths()) == 128 and len(filled.get_paths()) == 3
+    from matplotlib.colors import to_hex
+
+    assert [to_hex(c).upper() for c in filled.get_facecolors()] == [PALETTE[0], PALETTE[0], PALETTE[1]]
+    heights = [path.get_extents().height for path in filled.get_paths()]
+    fullest = [max(placement.share(part, key) for key in placement.limits) for _, part in placement.parts()]
+    assert heights == pytest.approx([0.9 * share for share in fullest])
+    # Four cores share a tile, so the three lie together.
+    assert max(path.get_extents().x1 for path in filled.get_paths()) < 2
+    assert [label.get_text() for label in table.get_yticklabels()] == ["hidden (2)", "out (1)"]
+    assert save_figure(figure, tmp_path / "chip.png").stat().st_size > 5000
+
+
+def test_several_chips_and_what_does_not_fit_are_drawn() -> None:
+    circuit = Circuit({"in": 4}, (Layer("big", (700_000,)),), (Link("in->big", "in", "big", Full(4, 700_000)),))
+    figure: Any = chip_map(place(circuit, "loihi1"))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:4] == [f"chip {k}: 128 of 128 cores" for k in (1, 2, 3, 4)]
+    below = figure.get_supxlabel()
+    assert "The first 4 of 6 chips are shown" in below and "would fit: 6 chips" in below
+
+
+def test_a_chip_of_thousands_of_cores_is_cut_to_those_in_use() -> None:
+    circuit = Circuit({"in": 4}, (Layer("p", (600,)),), (Link("in->p", "in", "p", Full(4, 600)),))
+    cores, filled = squares(chip_map(place(circuit, "truenorth")).axes[0])
+    assert len(cores.get_paths()) == 128 and len(filled.get_paths()) == 3
+
+
+def test_a_chip_of_absurdly_many_cores_is_drawn_all_the_same(root: Path, tmp_path: Path) -> None:
+    text = (root / "hardware_targets" / "odin.toml").read_text().replace("value = 1\n", "value = 9007199254740992\n", 1)
+    (tmp_path / "mine.toml").write_text(text)
+    placement = place(ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3)), tmp_path / "mine.toml")
+    cores, _ = squares(chip_map(placement).axes[0])
+    assert placement.cores_per_chip == 2**53 and len(cores.get_paths()) <= 6400
+
+
+def test_a_report_holds_a_placement(tmp_path: Path) -> None:
+    placement = place(ns.Sequential(ns.Linear(5000, 3), ns.LIF(dt=1e-3), names=("<p>",)), "loihi1")
+    text = write_report(tmp_path / "r.html", title="t", sections=[Section("Chip", placement)]).read_text()
+    assert "&lt;p&gt;: a neuron hears 5,000 others" in text and "<p>: a" not in text
+    assert "would fit: prune" in text and "data:image/png" in text
+
+
+@pytest.fixture(scope="module")
+def placed() -> tuple[Any, Placement]:
+    network = net()
+    return count_operations(network, (torch.rand(10, 2, 784) < 0.3).float()), place(network, "loihi1")
+
+
+def test_hops_are_priced_where_there_is_a_placement(placed: tuple[Any, Placement]) -> None:
+    operations, placement = placed
+    # On a chip of four cores a tile all three lie on one; moved apart, spikes of hidden go one tile east.
+    report = energy(operations, ("loihi1", "loihi2", "truenorth"), placements=[placement])
+    plain = energy(operations, ("loihi1", "loihi2", "truenorth"))
+    assert report["loihi1"].total == plain["loihi1"].total and report["loihi1"].layers["hidden"]["hops"] == 0
+    assert any("mesh hops" in text for text in plain["loihi1"].target.excluded)
+    assert not any("mesh hops" in text for text in report["loihi1"].target.excluded)
+    import dataclasses
+
+    apart = dataclasses.replace(placement, hops={"hidden": (2.0, 1.5, 0.0), "out": (0.0, 0.0, 0.0)})
+    priced = energy(operations, "loihi1", placements=[apart])["loihi1"]
+    spikes = operations.nodes[0].spikes
+    assert spikes > 0
+    assert priced.layers["hidden"]["hops"] == pytest.approx(spikes * (2 * 3e-12 + 1.5 * 4e-12) / 2)
+    assert "hops of the placement on 3 cores" in energy(operations, "loihi1", placements=[apart]).table()
+
+
+def test_a_placement_of_another_network_is_refused(placed: tuple[Any, Placement]) -> None:
+    other = place(ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3)), "loihi1")
+    with pytest.raises(InputError, match="the placement on loihi1 is of"):
+        energy(placed[0], "loihi1", placements=[other])

@@ -1,0 +1,61 @@
+"""Decays and gains carried across to the last bit."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import neurosim as ns
+from neurosim.errors import InputError
+from neurosim.units import euler_time_constant, just_below, resistance, time_constant
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.7, 0.999999), st.sampled_from([1e-3, 1e-4, 5e-4]))
+def test_a_shared_decay_comes_back_to_the_last_bit(decay, dt):
+    assert math.exp(-dt / time_constant(decay, dt)) == decay
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.001, 0.999999))
+def test_any_decay_comes_back_in_single_precision(decay):
+    single = torch.tensor(decay)
+    each = torch.full((7,), decay)
+    assert torch.tensor(math.exp(-1e-3 / time_constant(single.item(), 1e-3))) == single
+    assert torch.equal(torch.exp(-1e-3 / time_constant(each, 1e-3)).float(), each)
+    euler = euler_time_constant(each.double(), 1e-3)
+    assert torch.equal((1.0 - 1e-3 / euler).float(), each)
+
+
+def test_no_memory_is_a_time_constant_too():
+    assert ns.LIF(tau_mem=time_constant(0.0, 1e-3), dt=1e-3).decay("tau_mem") == 0.0
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, math.nan])
+def test_no_decay_is_refused(decay):
+    with pytest.raises(InputError, match=r"a decay over a step must be in \[0, 1\) to have a time constant; got"):
+        time_constant(decay, 1e-3)
+    with pytest.raises(InputError, match="a decay over a step"):
+        time_constant(torch.tensor([0.5, decay]), 1e-3)
+
+
+def test_a_gain_is_that_of_the_layer():
+    for decay in (0.5, 0.9, 0.123):
+        assert (1.0 - decay) * resistance(decay, 1.0, torch.float32) == pytest.approx(1.0, rel=2e-16)
+    each = torch.rand(1000, dtype=torch.float64).float().double()
+    r = resistance(each, 0.5, torch.float32).float()
+    off = ((1.0 - each.float()) * r - 0.5).abs()
+    assert off.max() <= 3.1e-8 and (off == 0).double().mean() > 0.8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_above_just_below_is_at_or_above(dtype):
+    threshold = torch.tensor([1.0, 0.3, -2.0, 0.0], dtype=torch.float64)
+    below = just_below(threshold, dtype).to(dtype)
+    at = threshold.to(dtype)
+    assert (at > below).all() and not (torch.nextafter(at, at - 1) > below).any()
+    assert just_below(1.0, dtype) == below[0].item()
