@@ -427,14 +427,18 @@ def _align(kind: str) -> int:
 
 # exp in single precision that vectorises: x = n ln 2 + r with ln 2 in two parts, then 1 + r + r^2 q(r), q fitted at
 # Chebyshev nodes on |r| < ln 2 / 2 (largest relative error 1.1e-8, a sixth of half a unit in the last place), then 2^n
-# by exponent bits. Clamped to the range of normal numbers.
+# by exponent bits, as two factors so that n may lie outside the exponents of normal numbers: the second product alone
+# rounds, to a subnormal number, 0 or infinity. Clamped to arguments whose result is already 0 or infinity. n is rounded
+# by a sum whose last bits hold it, since the conversion of NaN to an integer is undefined.
 _EXP_QUOTIENT = (0.0013933652487826168, 0.00836318154467452, 0.0416664648953551, 0.166665769672476, 0.5000000013470305)
+_EXP_RANGE = (-104.0, 89.0)
+_ROUNDER = 1.5 * 2.0**23  # a number of this size has no bits after the point
 
 
 def _exp_single(words: Assembly) -> str:
     lane, f = words.lane, words.literal
     whole = "i32" if words.lanes == 1 else f"<{words.lanes} x i32>"
-    kind = "f32" if words.lanes == 1 else f"v{words.lanes}f32"
+    low, high = map(f, _EXP_RANGE)
 
     def integer(value: int) -> str:
         return str(value) if words.lanes == 1 else f"splat (i32 {value})"
@@ -443,14 +447,16 @@ def _exp_single(words: Assembly) -> str:
     for n, c in enumerate(_EXP_QUOTIENT[1:]):
         steps += [f"%m{n} = fmul {lane} %p{n}, %r", f"%p{n + 1} = fadd {lane} %m{n}, {f(c)}"]
     polynomial = "\n  ".join(steps)
+    (rounder_bits,) = struct.unpack("<i", struct.pack("<f", _ROUNDER))
     return f"""
 define internal {lane} @exp_single({lane} %x) alwaysinline {{
-  %low = fcmp olt {lane} %x, {f(-87.3)}
-  %x1 = select {words.truths} %low, {lane} {f(-87.3)}, {lane} %x
-  %high = fcmp ogt {lane} %x1, {f(88.3)}
-  %x2 = select {words.truths} %high, {lane} {f(88.3)}, {lane} %x1
+  %below = fcmp olt {lane} %x, {low}
+  %x1 = select {words.truths} %below, {lane} {low}, {lane} %x
+  %above = fcmp ogt {lane} %x1, {high}
+  %x2 = select {words.truths} %above, {lane} {high}, {lane} %x1
   %scaled = fmul {lane} %x2, {f(1.4426950408889634)}
-  %n = call {lane} @llvm.rint.{kind}({lane} %scaled)
+  %raised = fadd {lane} %scaled, {f(_ROUNDER)}
+  %n = fsub {lane} %raised, {f(_ROUNDER)}
   %coarse = fmul {lane} %n, {f(0.693359375)}
   %fine = fmul {lane} %n, {f(0.6931471805599453 - 0.693359375)}
   %r0 = fsub {lane} %x2, %coarse
@@ -460,12 +466,18 @@ define internal {lane} @exp_single({lane} %x) alwaysinline {{
   %tail = fmul {lane} %p4, %square
   %near = fadd {lane} %tail, %r
   %y = fadd {lane} %near, {f(1.0)}
-  %whole = fptosi {lane} %n to {whole}
-  %biased = add {whole} %whole, {integer(127)}
-  %shifted = shl {whole} %biased, {integer(23)}
-  %power = bitcast {whole} %shifted to {lane}
-  %result = fmul {lane} %y, %power
+  %bits = bitcast {lane} %raised to {whole}
+  %exponent = sub {whole} %bits, {integer(rounder_bits)}
+  %half = ashr {whole} %exponent, {integer(1)}
+  %rest = sub {whole} %exponent, %half
+  %half.biased = add {whole} %half, {integer(127)}
+  %rest.biased = add {whole} %rest, {integer(127)}
+  %half.shifted = shl {whole} %half.biased, {integer(23)}
+  %rest.shifted = shl {whole} %rest.biased, {integer(23)}
+  %half.power = bitcast {whole} %half.shifted to {lane}
+  %rest.power = bitcast {whole} %rest.shifted to {lane}
+  %first = fmul {lane} %y, %half.power
+  %result = fmul {lane} %first, %rest.power
   ret {lane} %result
 }}
-declare {lane} @llvm.rint.{kind}({lane})
 """

@@ -311,16 +311,45 @@ def test_in_a_forked_child(monkeypatch):
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+@ns.core(state=("v",))
+def exponential(i, v):
+    """Send exp of the input on, to see what a kernel makes of it."""
+    return language.exp(i), v
+
+
+# Least argument whose exp is not 0, and largest whose exp is not infinite, rounded outwards.
+EXP_RANGE = {torch.float32: (-104.0, 89.0), torch.float64: (-745.2, 709.8)}
+
+
 @PRECISIONS
 def test_the_exponential_follows_torch_over_its_range(dtype):
-    @ns.core(state=("v",))
-    def exponential(i, v):
-        return language.exp(i), v
+    i = torch.linspace(*EXP_RANGE[dtype], 100_001, dtype=dtype)[None, None]
+    layer = ns.layer(exponential)(dt=1e-3)
+    z, expected = layer(i)[0], layer.reference(i)[0]
+    finite, kind = torch.isfinite(expected), torch.finfo(dtype)
+    assert torch.equal(torch.isfinite(z), finite) and not finite.all()
+    # Where the result is a subnormal number, neighbours differ by `tiny * eps`.
+    torch.testing.assert_close(z[finite], expected[finite], rtol=2 * kind.eps, atol=kind.tiny * kind.eps)
+    assert ((expected > 0) & (expected < kind.tiny)).any() and (expected == 0).any()
 
-    i = torch.linspace(-87, 88, 20001, dtype=dtype)[None, None]
-    z, _ = ns.layer(exponential)(dt=1e-3)(i)
-    torch.testing.assert_close(z, torch.exp(i), rtol=2 * torch.finfo(dtype).eps, atol=0)
-    odd = torch.tensor([[[math.nan, -math.inf, -200.0, 0.0]]], dtype=dtype)
-    out = ns.layer(exponential)(dt=1e-3)(odd)[0].flatten().tolist()
-    assert math.isnan(out[0]) and out[1] < 1.3e-38 and out[2] < 1.3e-38 and out[3] == 1.0
-    assert ns.layer(exponential)(dt=1e-3)(torch.full((1, 1, 1), 800.0, dtype=dtype))[0].item() > 2e38
+
+@PRECISIONS
+@pytest.mark.parametrize("neurons", [1, 16, 1 << 18], ids=["scalar", "vector", "streamed"])
+def test_the_exponential_at_the_ends_of_its_range(dtype, neurons):
+    ends = torch.tensor([math.nan, -math.inf, -1e30, -200.0, -0.0, 0.0, 100.0, 800.0, 1e30, math.inf], dtype=dtype)
+    i = ends[:, None, None].expand(-1, 1, neurons)
+    layer = ns.layer(exponential)(dt=1e-3)
+    z, expected = layer(i)[0][..., 0].flatten(), torch.exp(ends)
+    assert torch.equal(z[torch.isinf(expected)], expected[torch.isinf(expected)])
+    torch.testing.assert_close(z, expected, rtol=2 * torch.finfo(dtype).eps, atol=0, equal_nan=True)
+
+
+def test_an_upswing_that_overflows_is_seen():
+    @ns.core(state=("v",))
+    def upswing(i, v, *, spike):
+        u = v + language.exp(v) + i
+        return spike(u - 30.0), u
+
+    layer = ns.layer(upswing)(dt=1e-3, reset=None)
+    _, after = layer(torch.full((20, 1, 1), 3.0))
+    assert after.v.isinf().all() and torch.equal(after.v, layer.reference(torch.full((20, 1, 1), 3.0))[1].v)
