@@ -1,4 +1,4 @@
-"""The contract that every core passes by being listed in `tests.models`."""
+"""The contract that every core passes by being listed in `tests.core_list`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from tests.models import Model
+from tests.core_list import Model
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 SHAPE = (3, 5)  # of the population

@@ -7,7 +7,7 @@ import pytest
 import neurosim as ns
 from neurosim.language import Core
 from tests.battery import CHECKS
-from tests.models import MODELS, ROUNDED
+from tests.core_list import MODELS, ROUNDED
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")

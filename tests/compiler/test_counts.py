@@ -6,7 +6,7 @@ import pytest
 
 import neurosim as ns
 from neurosim.compiler.counts import OperationCount
-from tests.models import BY_NAME
+from tests.core_list import BY_NAME
 
 # lif: alpha v; (1 - alpha) r i; their sum; u - v_th; > 0; the choice of the reset.
 BY_HAND = {

@@ -9,7 +9,7 @@ import torch
 
 import neurosim as ns
 from neurosim.compiler.plan import Plan
-from tests.models import BY_NAME
+from tests.core_list import BY_NAME
 
 
 def kept(layer: ns.Neuron, **choices) -> list[str]:

@@ -12,7 +12,7 @@ import neurosim as ns
 from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
 from tests import battery
-from tests.models import Model
+from tests.core_list import Model
 
 DT = 1e-3
 TERNARY = Model(cores.ternary_lif, 4.0, lambda dt: (1.5, {}))

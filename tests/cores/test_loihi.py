@@ -11,7 +11,7 @@ from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
 from neurosim.hardware.loihi import loihi
 from tests import battery
-from tests.models import Model
+from tests.core_list import Model
 
 CORES = (cores.loihi, cores.loihi_refractory, cores.loihi_integrator)
 DT = 1e-3

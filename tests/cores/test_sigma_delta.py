@@ -9,10 +9,10 @@ from torch import Tensor
 import neurosim as ns
 from neurosim import cores, language
 from tests import battery
-from tests.models import Model
+from tests.core_list import Model
 
 CORES = (cores.sigma, cores.delta, cores.sigma_delta, cores.sigma_delta_cumulative)
-# Not in tests.models: the choice to send passes no gradient to v_th, and sigma has no parameter at all.
+# Not in tests.core_list: the choice to send passes no gradient to v_th, and sigma has no parameter at all.
 NEEDS_PARAMETERS = (battery.check_moves_between_devices_and_dtypes, battery.check_pickling_and_copying)
 LEFT_OUT = (battery.check_gradients_to_every_parameter, battery.check_dt_invariance)
 DT = 1e-3

@@ -9,7 +9,7 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.synapses import Identity, Scale
 from tests import battery
-from tests.models import Model
+from tests.core_list import Model
 
 MODELS = [
     Model(cores.integrator, 0.5, lambda dt: (dt, {})),

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from neurosim.language import Reset
 from neurosim.language import functions as language
 from neurosim.language.expression import Trace, topological
 
@@ -72,7 +73,7 @@ def test_detach_cuts_the_gradient_and_leaves_numbers():
     ("mode", "fired", "quiet"), [("value", 0.25, 0.75), ("subtract", 0.5, 0.75), (None, 1.5, 0.75)]
 )
 def test_reset(mode, fired, quiet):
-    reset = language.Reset(mode)
+    reset = Reset(mode)
     assert reset(1.5, 1.0, to=0.25, by=1.0) == fired and reset(0.75, 0.0, to=0.25, by=1.0) == quiet
 
 

@@ -12,7 +12,7 @@ import neurosim as ns
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava import to_lava
 from tests import battery
-from tests.models import BY_NAME
+from tests.core_list import BY_NAME
 
 MAKERS = {"lif": ns.LIF, "cubalif": ns.CubaLIF, "integrate_and_fire": ns.IF, "alif": ns.ALIF}
 

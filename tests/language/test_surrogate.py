@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.special import erf, expit
 
-from neurosim import cores, language
+from neurosim import language
 from neurosim.errors import InputError
 
 POINTS = torch.cat((torch.linspace(-3, 3, 1001, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)))
@@ -193,7 +193,7 @@ def test_second_derivative_of_the_reference_is_that_of_the_form(name):
 @every_form
 def test_name_says_how_to_make_it_and_pickling_keeps_it(name):
     surrogate = FORMS[name][0]
-    again = eval(repr(surrogate), vars(cores))
+    again = eval(repr(surrogate), vars(language))
     assert again == surrogate and hash(again) == hash(surrogate)
     assert torch.equal(again.derivative(POINTS), surrogate.derivative(POINTS))
     kept = pickle.loads(pickle.dumps(surrogate))

@@ -12,7 +12,7 @@ from benchmarks.parallel_in_time import blocked_scan, doubling_scan
 from neurosim.parallel import PSN, ResetFreeLeaky
 from neurosim.parallel.reset_free import reset_free_leaky
 from tests import battery
-from tests.models import Model
+from tests.core_list import Model
 
 DT = 1e-3
 

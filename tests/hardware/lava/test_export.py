@@ -205,7 +205,7 @@ def test_a_run_returns_spikes_and_membranes_on_the_network_s_steps() -> None:
 
 BUILD = """
 import numpy as np, torch
-from tests.hardware.test_lava_export import row
+from tests.hardware.lava.test_export import row
 from neurosim.hardware.lava import to_lava
 net, x = row(0)
 export = to_lava(net)

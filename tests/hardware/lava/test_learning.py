@@ -78,7 +78,7 @@ def test_without_the_way_back_the_weights_are_others() -> None:
     export = to_lava(net, {"x->a": RULE})
     run = export.run(x[:, :1], timeout=LIMIT)
     wrong = dataclasses.replace(RULE, dendritic_delay=0.0)
-    from neurosim.hardware.lava.learning import _simulated
+    from neurosim.hardware.lava.learning_verification import _simulated
 
     _, weights = _simulated(export.network, {"x->a": wrong}, x[:, :1].double(), None)
     assert np.abs(weights["x->a"][1:] - run.weights["x->a"][:, 0]).max() > 0.01

@@ -187,7 +187,7 @@ def test_a_worker_that_dies_is_told(started: list[Watched]) -> None:
 SCRIPT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from tests.hardware.test_lava_runner import ENDLESS, graph, run_graph
+from tests.hardware.lava.test_runner import ENDLESS, graph, run_graph
 run_graph(graph(), ENDLESS, timeout=1000.0)
 """
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim import kernels
 from neurosim.errors import InputError, KernelError
 from neurosim.kernels.common import availability
 from neurosim.kernels.neurons import cpu
@@ -28,7 +29,7 @@ def test_the_cpu_kernels_run_here():
     listed = {op for op, device in found if device == "cpu"}
     assert all(found[op, "cpu"] == "fused" for op in listed)
     # Every operator of ours is listed, and only those.
-    sources = "".join(path.read_text(encoding="utf-8") for path in Path(availability.__file__).parent.glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(kernels.__file__).parent.rglob("*.py"))
     assert listed == set(re.findall(r'custom_op\("neurosim::(\w+)"', sources))
 
 

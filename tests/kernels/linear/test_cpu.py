@@ -17,7 +17,7 @@ from neurosim.kernels.linear import masked_product, product
 from neurosim.kernels.linear import operator as layer_operator
 from neurosim.kernels.linear.operator import run_layer, run_layer_backward
 from neurosim.kernels.neurons import cpu
-from tests.models import BY_NAME, MODELS
+from tests.core_list import BY_NAME, MODELS
 
 WAYS = pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
 

@@ -19,7 +19,7 @@ from neurosim.kernels.neurons import cpu
 from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.neurons.cpu_code import BLOCK
 from tests.battery import gradients
-from tests.models import BY_NAME, MODELS
+from tests.core_list import BY_NAME, MODELS
 
 SURROGATES = {
     "atan": language.atan(),

@@ -22,7 +22,7 @@ from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.recurrent import cpu as recurrent_cpu
 from neurosim.kernels.recurrent import operator as recurrent
 from neurosim.kernels.recurrent.operator import run_recurrent, run_recurrent_backward
-from tests.models import BY_NAME, MODELS
+from tests.core_list import BY_NAME, MODELS
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
