@@ -46,7 +46,8 @@ class Edge:
         Maps applied one after the other (convolution, pooling, flattening ...).
     delay : float, optional
         Time from spike to current in s, a whole number of steps. Left out: none, or one step for a loop from a
-        node to itself. Any other cycle must have a delay somewhere.
+        node to itself. Any other cycle must have a delay somewhere. Delays of the synapses come on top; where the
+        shortest of them is a step or more, a loop may have a delay of 0 here.
     name : str, optional
         ``"source->target"`` if left out.
     """
@@ -88,10 +89,20 @@ class Connection:
         """Steps of spikes before those of a call that the synapses need."""
         return sum(synapse.memory for synapse in self.synapses)
 
+    @property
+    def min_delay(self) -> int:
+        """Steps from a spike to the first current that it causes: the delay of the edge and that of its synapses."""
+        return self.delay_steps + sum(synapse.min_delay for synapse in self.synapses)
+
+    @property
+    def delay_span(self) -> int:
+        """Steps from the shortest delay of the synapses to the longest."""
+        return sum(synapse.memory - synapse.min_delay for synapse in self.synapses)
+
     def __call__(
         self, z: Tensor, bits: Tensor | None = None, active: Tensor | None = None, through_time: bool = True
     ) -> Tensor:
-        """Return the current that spikes `z` [memory + T, B, ...] cause, delay aside; see `carry`."""
+        """Return the current that spikes `z` [delay_span + T, B, ...] cause `min_delay` steps later; see `carry`."""
         return self.carry(self.synapses, z, bits, active, through_time)[0]
 
     def carry(
@@ -108,7 +119,7 @@ class Connection:
         ----------
         synapses : tuple of Synapse
             The first maps of this edge, or all.
-        z : Tensor [memory + T, B, ...]
+        z : Tensor [delay_span + T, B, ...]
         bits, active : Tensor [T B, ceil(n / 64)] of int64, optional
             As in `Synapse.forward`.
         through_time : bool

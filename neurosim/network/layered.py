@@ -251,11 +251,12 @@ class Run:
         line = torch.cat((self.edges[edge.name], z))
         left = line[self.steps :]
         self.edges[edge.name] = left if self.through_time else left.detach()
-        return line[: edge.memory + self.steps]
+        return line[: edge.delay_span + self.steps]
 
     def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, Tensor | None]) -> None:
         _check_unmixed(inner, "a network without that loop")
-        stretch = min(edge.delay_steps for edge in inner if edge.delay_steps)
+        _check_late(component, inner)
+        stretch = min(edge.min_delay for edge in inner if edge.min_delay)
         pieces: dict[str, list[Tensor]] = {name: [] for name in component}
         # A run of no steps makes one empty stretch, so that every output and trace has its shape.
         for start in range(0, max(self.steps, 1), stretch):
@@ -264,10 +265,10 @@ class Run:
                 outer = drive[name]
                 total = None if outer is None else outer[start : start + length]
                 for edge in (e for e in inner if e.target == name):
-                    z = pieces[edge.source][-1] if not edge.delay_steps else self.edges[edge.name]
-                    if edge.memory and not edge.delay_steps:
+                    z = pieces[edge.source][-1] if not edge.min_delay else self.edges[edge.name]
+                    if edge.memory and not edge.min_delay:
                         z = torch.cat((self.edges[edge.name], z))
-                    z = z[: edge.memory + length]
+                    z = z[: edge.delay_span + length]
                     current = self._current(edge, z)
                     total = current if total is None else total + current
                 assert total is not None
@@ -337,6 +338,16 @@ def _check_state(net: Wired, state: NetworkState, batch: int) -> None:
     for name, shape in lines.items():
         if state.edges[name].shape != shape:
             raise ShapeError(f"state.edges[{name!r}] must be {list(shape)}; got {list(state.edges[name].shape)}.")
+
+
+def _check_late(component: tuple[str, ...], inner: Sequence[Connection]) -> None:
+    """Refuse a cycle whose synapses have lost the delay that it had when the network was made."""
+    for edge in inner:
+        if not edge.min_delay and component.index(edge.source) >= component.index(edge.target):
+            raise InputError(
+                f"edge {edge.name!r}: the shortest delay of its synapses is now 0 steps, and the cycle "
+                f"{' -> '.join(component)} has no other; load delays from 1 step, or give the edge a delay."
+            )
 
 
 def _check_unmixed(edges: Sequence[Connection], instead: str) -> None:

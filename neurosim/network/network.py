@@ -277,7 +277,7 @@ def _connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> 
             raise NetworkError(
                 f"edge {name!r}: delay must be in [0, 10) s; got {edge.delay!r}. Did you pass milliseconds?"
             )
-        if edge.source == edge.target and steps == 0:
+        if edge.source == edge.target and steps + sum(synapse.min_delay for synapse in edge.synapses) == 0:
             raise NetworkError(
                 f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out."
             )
@@ -302,7 +302,7 @@ def _order(nodes: list[str], edges: list[Connection]) -> tuple[list[str], list[t
 
     at_once = networkx.DiGraph()
     at_once.add_nodes_from(nodes)
-    at_once.add_edges_from((e.source, e.target) for e in edges if not e.delay_steps)
+    at_once.add_edges_from((e.source, e.target) for e in edges if not e.min_delay)
     try:
         cycle = networkx.find_cycle(at_once)
     except networkx.NetworkXNoCycle:

@@ -45,6 +45,11 @@ class Delayed(Synapse):
         self.memory = _whole_steps(name, max_delay, dt)
 
     @property
+    def delay_span(self) -> int:
+        """Steps from the shortest delay to the longest."""
+        return self.memory - self.min_delay
+
+    @property
     def max_delay(self) -> float:
         """Longest delay, s."""
         return self.memory * self.dt
@@ -84,7 +89,7 @@ class Delayed(Synapse):
 
     @abc.abstractmethod
     def kernel(self) -> Tensor:
-        """Return the kernels [n_out, n_in, memory + 1], the tap of delay 0 first."""
+        """Return the kernels [n_out, n_in, delay_span + 1], the tap of the shortest delay first."""
 
     def forward(  # type: ignore[override]  # with its state, where a map without memory has none
         self, x: Tensor, state: Tensor | None = None, *, through_time: bool = True
@@ -109,15 +114,28 @@ class Delayed(Synapse):
         """
         line = self._line(x, state if through_time or state is None else state.detach())
         after = line[x.shape[0] :]
-        return self.over(line, through_time=through_time), after if through_time else after.detach()
+        current = self.over(line[: self.delay_span + x.shape[0]], through_time=through_time)
+        return current, after if through_time else after.detach()
 
     def over(self, line: Tensor, *, through_time: bool = True) -> Tensor:
-        """Return the currents [T, B, n_out] of the last T steps of ``line`` [memory + T, B, n_in]; see `forward`."""
+        """Return the currents of T steps.
+
+        Parameters
+        ----------
+        line : Tensor [delay_span + T, B, n_in]
+            Spikes from `memory` steps before the first of these steps to `min_delay` steps before the last.
+        through_time : bool
+            As in `forward`.
+
+        Returns
+        -------
+        Tensor [T, B, n_out]
+        """
         current = self._by_event(line)
         if current is None:
             kernel = self.kernel()
             current = _by_step(line if through_time else line.detach(), kernel)
-            if not through_time and line.requires_grad:
+            if not through_time and line.requires_grad and not self.min_delay:
                 own = line[self.memory :]  # adds 0, and the gradient of the step itself
                 current = current + functional.linear(own - own.detach(), kernel[..., 0].detach())
         return current if self.bias is None else current + self.bias
@@ -158,6 +176,8 @@ class RoundedDelays(Delayed):
         As given, as buffers.
     memory : int
         Steps of spikes that the state holds.
+    min_delay : int
+        Shortest delay, steps. A cycle of a network runs that many steps at once.
 
     Raises
     ------
@@ -202,10 +222,20 @@ class RoundedDelays(Delayed):
         self.register_buffer("delay", delay.clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self._held: tuple[int, int, DelayLists] | None = None
+        self._shortest: tuple[Tensor, int, int] | None = None
+
+    @property
+    def min_delay(self) -> int:
+        """Shortest delay, steps; that of an absent synapse of weight 0 counts too."""
+        known = self._shortest
+        if known is None or known[0] is not self.delay or known[1] != self.delay._version:
+            shortest = int(self.delay.min()) if self.delay.numel() else self.memory
+            known = self._shortest = self.delay, self.delay._version, shortest
+        return known[2]
 
     def kernel(self) -> Tensor:
-        """Return the kernels [n_out, n_in, memory + 1], a single tap each."""
-        return _one_hot(self.weight, self.delay, self.memory)
+        """Return the kernels [n_out, n_in, delay_span + 1], a single tap each."""
+        return _one_hot(self.weight, self.delay - self.min_delay, self.delay_span)
 
     def _by_event(self, line: Tensor) -> Tensor | None:
         learns = torch.is_grad_enabled() and line.requires_grad
@@ -243,7 +273,7 @@ class RoundedDelays(Delayed):
     def _lists(self) -> DelayLists:
         version = self.weight._version, self.delay._version
         if self._held is None or self._held[:2] != version:
-            self._held = *version, delay_lists(self.weight, self.delay, self.memory)
+            self._held = *version, delay_lists(self.weight, self.delay - self.min_delay, self.delay_span)
         return self._held[2]
 
     def _apply(self, *arguments: Any, **named: Any) -> RoundedDelays:
@@ -521,7 +551,7 @@ def _delayed(net: nn.Module) -> Iterator[DelayedLinear]:
 
 
 def _by_step(line: Tensor, kernel: Tensor) -> Tensor:
-    """Return the sum over taps at every step: [T, B, n_out] of ``line`` [memory + T, B, n_in]."""
+    """Return the sum over taps at every step: [T, B, n_out] of ``line`` [taps - 1 + T, B, n_in]."""
     n_out, _, taps = kernel.shape
     steps = line.shape[0] - taps + 1
     if not steps or not line.shape[1]:

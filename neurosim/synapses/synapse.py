@@ -28,6 +28,11 @@ class Synapse(nn.Module, abc.ABC):
     traced: bool = True
 
     @property
+    def min_delay(self) -> int:
+        """Shortest delay of these synapses, steps; `memory` is the longest."""
+        return 0
+
+    @property
     def mixes_steps(self) -> bool:
         """Whether the current of a step depends on other steps of the call."""
         return False
