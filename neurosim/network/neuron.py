@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurosim import cores, language
 from neurosim.compiler.counts import OperationCount, operations
@@ -22,13 +22,13 @@ from neurosim.kernels.common.layer_output import Sent
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.neurons import reference as eager
 from neurosim.language import Core, Parameter, Reset, Surrogate, atan
-from neurosim.language.definition import RESET_AMOUNT, made_of
+from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.reset import ResetMode
-from neurosim.network.population import Population, State
-from neurosim.units import decay_of
+from neurosim.network.parameters import CoreParameters
+from neurosim.network.population import State
 
 
-class Neuron(Population):
+class Neuron(CoreParameters):
     """A population of neurons of one core.
 
     Parameters
@@ -88,91 +88,26 @@ class Neuron(Population):
         learn: Iterable[str] = (),
         **parameters: float | Tensor,
     ) -> None:
-        super().__init__(core.name, dt, size)
-        self.core = core
-        self.spike = atan() if spike is None else spike
-        if not isinstance(self.spike, Surrogate):
+        declared = dict(core.parameters)
+        spike = atan() if spike is None else spike
+        if not isinstance(spike, Surrogate):
             raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
         if reset not in ("value", "subtract", None):
             raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
-        self.reset: ResetMode = reset
-        self.detach_reset = detach_reset
-        self.declared = dict(core.parameters)
         if reset_amount is not None:
             if reset != "subtract" or "reset" not in core.wants:
                 raise InputError(
-                    f'{core.name}: reset_amount is what reset="subtract" takes off; this layer has reset={reset!r}'
+                    f'{core.name}: reset_amount is what reset="subtract" subtracts; this layer has reset={reset!r}'
                     + ("" if "reset" in core.wants else " and its core does not reset")
                     + ". Leave reset_amount out."
                 )
-            self.declared[RESET_AMOUNT] = Parameter(1.0)
+            declared[RESET_AMOUNT] = Parameter(1.0)
             parameters[RESET_AMOUNT] = reset_amount
-        self.learned = tuple(learn)
-        self._numbers: dict[str, float] = {}
-        for kind, names in (("parameters", parameters), ("learn", self.learned)):
-            unknown = [name for name in names if name not in self.declared]
-            if unknown:
-                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.")
-        for name, parameter in self.declared.items():
-            self._set(name, parameters.get(name, parameter.default))
-        self._per_neuron = tuple(name for name in self._coefficients_of_a_step() if not self._is_shared(name))
+        super().__init__(core, dt, size, declared, parameters, learn)
+        self.spike = spike
+        self.reset: ResetMode = reset
+        self.detach_reset = detach_reset
         self._recorded: dict[Any, Any] = {}
-
-    @property
-    def takes_own_amount(self) -> bool:
-        """Whether a reset by subtraction takes off ``reset_amount`` instead of the threshold."""
-        return RESET_AMOUNT in self.declared
-
-    def _coefficients_of_a_step(self) -> tuple[str, ...]:
-        return (*self.core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
-
-    def _set(self, name: str, value: float | Tensor) -> None:
-        declared, owner = self.declared[name], self.core.name
-        if isinstance(value, Tensor):
-            outside = value[~(declared.holds(value) & torch.isfinite(value))]
-            if outside.numel():
-                declared.check(owner, name, outside.flatten()[0].item())
-            value = (
-                value.detach().clone().to(torch.get_default_dtype() if not value.is_floating_point() else value.dtype)
-            )
-        else:
-            value = declared.check(owner, name, value)
-        if name in self.learned:
-            if declared.whole:
-                raise InputError(f"{owner}: {name} is a whole number and cannot be learned; leave it out of learn.")
-            start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
-            if start.dim() == 0 and self.size is not None:
-                start = start.expand(self.size).clone()
-            kept = start.log() if declared.unit == "s" else start
-            self.register_parameter(self._stored_name(name), nn.Parameter(kept.clone()))
-        elif isinstance(value, Tensor):
-            self.register_buffer(name, value)
-        else:
-            self._numbers[name] = value
-
-    def value(self, name: str) -> float | Tensor:
-        """Return the present value of a parameter: a float shared by all, or a tensor.
-
-        Parameters
-        ----------
-        name : str
-            As given when making the layer, e.g. ``"tau_mem"`` (s).
-        """
-        if name in self._numbers:
-            return self._numbers[name]
-        if name not in self.declared:
-            raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
-        stored = self._stored_name(name)
-        kept: Tensor = getattr(self, stored)
-        return kept.exp() if stored != name else kept
-
-    def _stored_name(self, name: str) -> str:
-        """Return the attribute of a parameter that is a tensor: a learned time is kept as its logarithm."""
-        return f"log_{name}" if name in self.learned and self.declared[name].unit == "s" else name
-
-    def decay(self, name: str) -> float | Tensor:
-        """Return ``exp(-dt / tau)`` of time constant `name`, made in double precision."""
-        return decay_of(self.value(name), self.dt)
 
     @property
     def is_spiking(self) -> bool:
@@ -183,40 +118,12 @@ class Neuron(Population):
         """Return the arithmetic of one neuron's update, counted on the step function."""
         return operations(self._program())
 
-    def turn(self, name: str) -> tuple[float | Tensor, float | Tensor]:
-        """Return ``cos(2 pi f dt)`` and ``sin(2 pi f dt)`` of frequency `name`, made in double precision."""
-        f = self.value(name)
-        if isinstance(f, Tensor):
-            angle = 2.0 * math.pi * self.dt * f.double()
-            return torch.cos(angle), torch.sin(angle)
-        return math.cos(2.0 * math.pi * self.dt * f), math.sin(2.0 * math.pi * self.dt * f)
-
-    def _coefficient(self, name: str) -> float | Tensor:
-        if name == "dt":
-            return self.dt
-        parameter = made_of(name)
-        if parameter == name:
-            return self.value(name)
-        if name.startswith("alpha_"):
-            return self.decay(parameter)
-        return self.turn(parameter)[name.startswith("sin_")]
-
-    def _is_shared(self, coefficient: str) -> bool:
-        """Whether a coefficient of the step is a plain number."""
-        return coefficient == "dt" or made_of(coefficient) in self._numbers
-
-    def _numbers_now(self) -> dict[str, Any]:
-        return {name: self._coefficient(name) for name in self._coefficients_of_a_step() if self._is_shared(name)}
-
-    def _tensors_now(self) -> dict[str, Any]:
-        return {name: self._coefficient(name) for name in self._per_neuron}
-
     def _program(self) -> Program:
         # Surrogates may share a name; the derivative itself tells them apart.
         choice = (self.spike.derivative, self.spike.primitive, Reset(self.reset, self.detach_reset))
         if choice not in self._recorded:
             own = self.takes_own_amount
-            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._per_neuron, own_amount=own)
+            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._varying_names, own_amount=own)
         program: Program = self._recorded[choice]
         return program
 
@@ -229,7 +136,7 @@ class Neuron(Population):
         choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names)
         if choice not in self._recorded:
             plan = Plan(self._program(), train, through_time, names)
-            numbers = self._numbers_now()
+            numbers = self._shared_coefficients()
             backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
             self._recorded[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
         prepared: tuple[str, list[float], list[float]] = self._recorded[choice]
@@ -399,7 +306,7 @@ class Neuron(Population):
             raise InputError(
                 f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel."
             )
-        given = {**self._numbers_now(), **{k: v.to(i.dtype) for k, v in self._tensors_now().items()}}
+        given = {**self._shared_coefficients(), **{k: v.to(i.dtype) for k, v in self._varying_coefficients().items()}}
         reset = Reset(self.reset, self.detach_reset, given.pop(RESET_AMOUNT, None))
         choices = {"spike": self.spike, "reset": reset}
         given.update({k: v for k, v in choices.items() if k in self.core.wants})
@@ -424,7 +331,7 @@ class Neuron(Population):
     def _coefficients(self, i: Tensor) -> list[Tensor]:
         """Return the tensor coefficients for currents like `i` [T, B, ...]."""
         real = i.dtype if i.dtype in DTYPES else torch.float32
-        return [t.to(real).expand(i.shape[1:]) for t in self._tensors_now().values()]
+        return [t.to(real).expand(i.shape[1:]) for t in self._varying_coefficients().values()]
 
     @staticmethod
     def _trains(tensors: Iterable[Tensor | None]) -> bool:
@@ -450,14 +357,8 @@ class Neuron(Population):
 
     def _at_the_door(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
         self._check_current(i)
-        name, population = self.core.name, tuple(i.shape[2:])
-        for parameter in self.declared:
-            if parameter not in self._numbers:
-                held: Tensor = getattr(self, self._stored_name(parameter))
-                if not _broadcasts(held.shape, population):
-                    shapes = f"of shape {list(held.shape)} does not fit neurons of shape {list(population)}"
-                    raise ShapeError(f"{name}: {parameter} {shapes}.")
-                self._check_device(parameter, held, i)
+        self._check_parameters(i)
+        name = self.core.name
         dtype = i.dtype
         real = dtype if dtype in DTYPES else torch.float32
         if not half:
@@ -476,21 +377,11 @@ class Neuron(Population):
 
     def extra_repr(self) -> str:
         """Return what distinguishes this layer, in the words used to make it."""
-        parts = [self.core.name]
-        for name in self.declared:
-            held = self.value(name)
-            shown = f"tensor{list(held.shape)}" if isinstance(held, Tensor) else f"{held:g}"
-            parts.append(f"{name}={shown}" + (" (learned)" if name in self.learned else ""))
+        parts = [self.core.name, *self._parameter_texts()]
         parts.append(f"dt={self.dt:g}")
         if self.is_spiking:
             parts += [f"spike={self.spike}", f"reset={self.reset!r}", f"detach_reset={self.detach_reset}"]
         return ", ".join(parts)
-
-
-def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
-    if len(shape) > len(population):
-        return False
-    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(population), strict=False))
 
 
 class LayerMaker(Protocol):

@@ -170,7 +170,7 @@ def test_registers_have_ranges(chosen: dict, message: str) -> None:
 
 
 def test_whole_numbers_are_not_learned() -> None:
-    with pytest.raises(InputError, match="dv is a whole number and cannot be learned"):
+    with pytest.raises(InputError, match="dv is an integer and cannot be learned"):
         ns.layer(cores.loihi)(dt=DT, learn=("dv",))
 
 

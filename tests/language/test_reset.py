@@ -111,7 +111,7 @@ def test_latex_shows_the_amount():
 
 @pytest.mark.parametrize("reset", ["value", None])
 def test_an_amount_without_a_subtraction_is_refused(reset):
-    with pytest.raises(InputError, match=r"lif: reset_amount is what reset=\"subtract\" takes off; this layer has"):
+    with pytest.raises(InputError, match=r"lif: reset_amount is what reset=\"subtract\" subtracts; this layer has"):
         ns.LIF(dt=1e-3, reset=reset, reset_amount=0.5)
 
 

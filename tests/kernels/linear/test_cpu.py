@@ -297,7 +297,10 @@ def arguments(chunk=0, train=True, came=False, learn=("tau_mem",), spike=None):
     weight, bias = torch.randn(3, 7).requires_grad_(train), torch.randn(3).requires_grad_(train)
     bits = pack(x.detach().flatten(0, 1)).bits if came else None
     state = [torch.randn(2, 3, requires_grad=train)]
-    given = [t.float().expand(2, 3).contiguous().detach().requires_grad_(train) for t in neuron._tensors_now().values()]
+    given = [
+        t.float().expand(2, 3).contiguous().detach().requires_grad_(train)
+        for t in neuron._varying_coefficients().values()
+    ]
     return key, x, bits, None, weight, bias, state, given, forward, backward, chunk
 
 

@@ -19,7 +19,7 @@ def arguments(layer, train=True, dtype=torch.float32):
     key, forward, backward = layer._prepared(train, True, ())
     i = (torch.randn(5, 2, 3, dtype=dtype, device=DEVICE) * 4).requires_grad_(train)
     state = [torch.randn(2, 3, dtype=dtype, device=DEVICE, requires_grad=train) for _ in layer.core.state]
-    given = layer._tensors_now().values()
+    given = layer._varying_coefficients().values()
     tensors = [t.to(dtype).expand(2, 3).contiguous().detach().requires_grad_(train) for t in given]
     return key, i, state, tensors, forward, backward
 

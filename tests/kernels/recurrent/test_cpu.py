@@ -400,7 +400,7 @@ def test_bits_are_sent_on_where_blocks_fill_words(n, heads):
 def arguments(layer, dtype=torch.float32, train=True):
     key, forward, backward = layer._prepared(train, True, ())
     drive, weight, z0, state = given(BY_NAME[layer.core.name], 5, 2, 3, 2, dtype)
-    tensors = [t.to(dtype).expand(2, 6).contiguous().detach() for t in layer._tensors_now().values()]
+    tensors = [t.to(dtype).expand(2, 6).contiguous().detach() for t in layer._varying_coefficients().values()]
     leaves = [x.requires_grad_(train) for x in (drive, weight, z0)]
     lists = [[x.requires_grad_(train) for x in xs] for xs in (state, tensors)]
     return key, *leaves, *lists, forward, backward

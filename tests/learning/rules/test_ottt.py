@@ -84,7 +84,7 @@ def test_a_readout_without_memory_and_the_layer_before_it_have_the_exact_gradien
 def test_without_decay_it_is_sltt():
     net, (x, y) = chain(), batch(9)
     for node in net.neurons().values():
-        node._numbers.update(tau_mem=DT / 60, r=1.0)
+        node._shared.update(tau_mem=DT / 60, r=1.0)
         node._recorded.clear()
     assert close(gradients(ns.OTTT(), net, x, y), gradients(ns.SLTT(), net, x, y), 1e-9)
 

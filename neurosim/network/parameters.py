@@ -1,0 +1,180 @@
+"""Parameters of the neurons of one core: their values, how they are stored, and the coefficients of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from neurosim.errors import InputError, ShapeError
+from neurosim.language import Core, Parameter
+from neurosim.language.definition import RESET_AMOUNT, made_of
+from neurosim.network.population import Population
+from neurosim.units import decay_of
+
+Value = float | Tensor
+
+
+class CoreParameters(Population):
+    """A population with the parameters of one core.
+
+    A parameter is *shared* if it is one float for all neurons, else a tensor: a buffer, or a trained
+    ``nn.Parameter``. A trained time constant is stored as its logarithm, so that it stays positive.
+
+    The step function takes *coefficients*, which are computed from the parameters: a parameter itself, the decay
+    ``alpha_x`` of a time constant ``tau_x``, ``cos_x`` and ``sin_x`` of a frequency ``f_x``, and ``dt``.
+
+    Parameters
+    ----------
+    core : Core
+        The neuron model.
+    dt : float
+        Length of a step, s, in (0, 0.1).
+    size : int or sequence of int, optional
+        Shape of the population.
+    declared : mapping of str to Parameter
+        The parameters that the population has: those of the core, and ``reset_amount`` if it resets by its own amount.
+    values : mapping of str to float or Tensor
+        Values in SI units; the declared default is used where there is none.
+    learn : iterable of str
+        Parameters that are trained.
+
+    Raises
+    ------
+    InputError
+        For an unknown name in `values` or `learn`, or an integer parameter in `learn`.
+    UnitError
+        For a value out of range.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        dt: float,
+        size: int | Sequence[int] | None,
+        declared: Mapping[str, Parameter],
+        values: Mapping[str, Value],
+        learn: Iterable[str],
+    ) -> None:
+        super().__init__(core.name, dt, size)
+        self.core = core
+        self.declared = dict(declared)
+        self.learned = tuple(learn)
+        self._shared: dict[str, float] = {}
+        self._stored_names: dict[str, str] = {}  # of each parameter that is a tensor, the attribute that stores it
+        for kind, names in (("parameters", values), ("learn", self.learned)):
+            unknown = [name for name in names if name not in self.declared]
+            if unknown:
+                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.")
+        for name, parameter in self.declared.items():
+            self._set(name, values.get(name, parameter.default))
+        names = (*core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
+        self._shared_names = tuple(name for name in names if self._is_shared(name))
+        self._varying_names = tuple(name for name in names if not self._is_shared(name))
+
+    @property
+    def takes_own_amount(self) -> bool:
+        """Whether a reset by subtraction subtracts ``reset_amount`` instead of the threshold."""
+        return RESET_AMOUNT in self.declared
+
+    def value(self, name: str) -> Value:
+        """Return the present value of a parameter: a float if it is shared, else a tensor.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter, e.g. ``"tau_mem"`` (s).
+        """
+        if name in self._shared:
+            return self._shared[name]
+        if name not in self.declared:
+            raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
+        attribute = self._stored_names[name]
+        stored: Tensor = getattr(self, attribute)
+        return stored.exp() if attribute != name else stored
+
+    def decay(self, name: str) -> Value:
+        """Return ``exp(-dt / tau)`` of time constant `name`, computed in double precision."""
+        return decay_of(self.value(name), self.dt)
+
+    def turn(self, name: str) -> tuple[Value, Value]:
+        """Return ``cos(2 pi f dt)`` and ``sin(2 pi f dt)`` of frequency `name`, computed in double precision."""
+        f = self.value(name)
+        if isinstance(f, Tensor):
+            angle = 2.0 * math.pi * self.dt * f.double()
+            return torch.cos(angle), torch.sin(angle)
+        return math.cos(2.0 * math.pi * self.dt * f), math.sin(2.0 * math.pi * self.dt * f)
+
+    def coefficient(self, name: str) -> Value:
+        """Return a coefficient of the step, e.g. ``"alpha_mem"``: a float if its parameter is shared, else a tensor."""
+        if name == "dt":
+            return self.dt
+        parameter = made_of(name)
+        if parameter == name:
+            return self.value(name)
+        if name.startswith("alpha_"):
+            return self.decay(parameter)
+        return self.turn(parameter)[name.startswith("sin_")]
+
+    def _is_shared(self, coefficient: str) -> bool:
+        return coefficient == "dt" or made_of(coefficient) in self._shared
+
+    def _shared_coefficients(self) -> dict[str, float]:
+        return {name: self.coefficient(name) for name in self._shared_names}  # type: ignore[misc]
+
+    def _varying_coefficients(self) -> dict[str, Tensor]:
+        return {name: self.coefficient(name) for name in self._varying_names}  # type: ignore[misc]
+
+    def _set(self, name: str, value: Value) -> None:
+        """Check a value and store it as a float, a buffer or a trained parameter."""
+        declared, owner = self.declared[name], self.core.name
+        if isinstance(value, Tensor):
+            outside = value[~(declared.holds(value) & torch.isfinite(value))]
+            if outside.numel():
+                declared.check(owner, name, outside.flatten()[0].item())
+            dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
+            value = value.detach().clone().to(dtype)
+        else:
+            value = declared.check(owner, name, value)
+        if name in self.learned:
+            if declared.whole:
+                raise InputError(f"{owner}: {name} is an integer and cannot be learned; leave it out of learn.")
+            start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
+            if start.dim() == 0 and self.size is not None:
+                start = start.expand(self.size).clone()
+            is_time = declared.unit == "s"
+            self._stored_names[name] = f"log_{name}" if is_time else name
+            stored = nn.Parameter((start.log() if is_time else start).clone())
+            self.register_parameter(self._stored_names[name], stored)
+        elif isinstance(value, Tensor):
+            self._stored_names[name] = name
+            self.register_buffer(name, value)
+        else:
+            self._shared[name] = value
+
+    def _check_parameters(self, i: Tensor) -> None:
+        """Check that the parameters that are tensors fit a current `i` [T, B, ...]."""
+        population = tuple(i.shape[2:])
+        for name, attribute in self._stored_names.items():
+            stored: Tensor = getattr(self, attribute)
+            if not _broadcasts(stored.shape, population):
+                shapes = f"of shape {list(stored.shape)} does not fit neurons of shape {list(population)}"
+                raise ShapeError(f"{self.core.name}: {name} {shapes}.")
+            self._check_device(name, stored, i)
+
+    def _parameter_texts(self) -> list[str]:
+        """Return each parameter as ``"name=value"``, a tensor by its shape alone."""
+        texts = []
+        for name in self.declared:
+            value = self.value(name)
+            shown = f"tensor{list(value.shape)}" if isinstance(value, Tensor) else f"{value:g}"
+            texts.append(f"{name}={shown}" + (" (learned)" if name in self.learned else ""))
+        return texts
+
+
+def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
+    if len(shape) > len(population):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(population), strict=False))
