@@ -1,11 +1,12 @@
-# Every target makes what it needs: the first one that runs creates .venv and installs into it.
-# A Python other than python3: make PYTHON=python3.12 demo
+# Every target installs what it needs: the first one that runs creates .venv.
+# To use a Python other than python3: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 EXTRAS := cuda,docs,lava,lint,nir,test
 BIN := $(VENV)/bin
+DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --retries 10 -c constraints.txt
 
@@ -15,26 +16,28 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-# What these name belongs to the caller's Python, not to the one in .venv.
+# These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help install demo test bench verify-hardware docs lint lava-pythons clean
+.PHONY: help dev install demo test bench verify-hardware docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Create .venv with neurosim and everything its tests need
+dev: $(DEV) ## Create .venv with neurosim and pytest only: enough to edit, to test and to run examples
 
-demo: $(INSTALLED) ## Train on real digits, draw, report, compare with Lava: see runs/demo/
+install: $(INSTALLED) ## Create .venv with neurosim and everything that tests, docs and benchmarks need
+
+demo: $(INSTALLED) ## Train on real digits, plot, report, compare with Lava: see runs/demo/
 	@$(BIN)/neurosim demo
 
 test: $(INSTALLED) ## Run all tests and doctests, with coverage
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov
 
-bench: $(INSTALLED) ## Time training steps against other libraries and what the machine allows
+bench: $(INSTALLED) ## Time training steps against other libraries and the machine's limits
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
 
-verify-hardware: $(INSTALLED) ## Hold the integer Loihi model and exports against lava-nc at length
+verify-hardware: $(INSTALLED) ## Compare the integer Loihi model and exports with lava-nc on many networks
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.lava.verify
 
@@ -47,29 +50,44 @@ lint: $(INSTALLED) ## Check style (ruff) and types (mypy)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-lava-pythons: $(INSTALLED) ## Make the environments that test the Lava part on every Python found
+lava-pythons: $(INSTALLED) ## Create an environment per installed Python (3.10 to 3.13) to test the Lava export in
 	@$(BIN)/python tests/hardware/lava/make_environments.py
 
-clean: ## Remove all that make has made, .venv included; keep runs/
+clean: ## Remove everything that make created, .venv included; keep runs/
 	@rm -rf $(VENV) build dist ./*.egg-info docs/_build .coverage .coverage.* .hypothesis \
 	    .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly ask for torchvision, which they
-# import in example tasks only; sinabs asks for an older nir and for the software of its chips, and imports pbr: what
-# these do need, the extras `lava` and `nir` bring, and loguru and pbr.
-$(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
+# The environment itself, with the Python checked before anything is downloaded.
+$(BIN)/python:
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "There is no '$(PYTHON)' here. neurosim needs Python 3.10 to 3.13: make PYTHON=/path/to/python3 ..." >&2; \
 	    exit 1; }
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; (3, 10) <= v < (3, 14) or sys.exit( \
 	    f"$(PYTHON) is Python {v[0]}.{v[1]}. neurosim needs 3.10 to 3.13: make PYTHON=/path/to/python3 ...")'
-	@test -x $(BIN)/python || { echo "Creating $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv $(VENV); }
-	@echo "Installing neurosim and what it needs into $(VENV); the first time, PyTorch alone is hundreds of megabytes"
-	@$(PIP_INSTALL) --quiet pip setuptools
-	@PYTHONWARNINGS='ignore:Editable installation' $(PIP_INSTALL) --no-build-isolation -e '.[$(EXTRAS)]' \
-	    | awk '$$1 == "Downloading" { print "  " $$0; fflush() }'
+	@echo "Creating $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv $(VENV)
+
+# Install this folder with the extras given and show what is downloaded. `set` repeats .SHELLFLAGS, which make 3.81
+# (macOS) does not have.
+define install_extras
+@echo "Installing neurosim and its requirements into $(VENV); the first time, PyTorch alone is hundreds of megabytes"
+@$(PIP_INSTALL) --quiet pip setuptools
+@set -eu -o pipefail; PYTHONWARNINGS='ignore:Editable installation' $(PIP_INSTALL) --no-build-isolation -e '.[$(1)]' \
+    | awk '$$1 == "Downloading" { print "  " $$0; fflush() }'
+endef
+
+$(DEV): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
+	$(call install_extras,test)
+	@touch $@
+	@echo "Installed. Run tests with: $(BIN)/python -m pytest tests/cores"
+
+# lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly require torchvision, which only
+# their example tasks import; sinabs requires an older nir and the software of its chips, and imports pbr. So these are
+# installed without their dependencies; the extras `lava` and `nir`, loguru and pbr provide what they do import.
+$(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
+	$(call install_extras,$(EXTRAS))
 	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python \
 	    lava-nc norse sinabs snntorch spikingjelly loguru pbr
-	@touch $@
+	@touch $(DEV) $@
 	@echo "Installed."
