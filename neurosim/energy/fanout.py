@@ -80,7 +80,7 @@ def fan_out(synapse: Synapse, shape: tuple[int, ...]) -> FanOut | None:
     if isinstance(synapse, (BatchNorm, Standardised)):
         raise InputError(
             f"operations of {type(synapse).__name__} are counted once it is part of the weights; "
-            "count those of neurosim.hardware.fold(net)."
+            "count those of neurosim.network.fold(net)."
         )
     weight, bias = getattr(synapse, "weight", None), getattr(synapse, "bias", None)
     if not isinstance(weight, Tensor):

@@ -37,7 +37,7 @@ class BatchNorm(Synapse):
 
     In training :math:`\mu` and :math:`\sigma^2` are those of the currents at hand, and the running statistics follow
     them; in evaluation they are the running ones, and the map is then one number times the current and another added:
-    `neurosim.hardware.fold` puts both into the weights before it.
+    `neurosim.network.fold` puts both into the weights before it.
 
     With ``over="step"`` each step has statistics of its own, over samples and places, as the programs of SLTT and of
     its baseline have. A step then knows of no other: the rules that learn step by step find the same gradient whatever

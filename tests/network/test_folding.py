@@ -75,8 +75,8 @@ def test_exporters_ask_for_the_folded_network() -> None:
     ).eval()
     with pytest.raises(ExportError) as caught:
         map_network(net)
-    assert "BatchNorm; put it into the weights with neurosim.hardware.fold(net)" in str(caught.value)
+    assert "BatchNorm; put it into the weights with neurosim.network.fold(net)" in str(caught.value)
     assert "Standardised; put it into the weights" in str(caught.value)
-    with pytest.raises(InputError, match=r"count those of neurosim.hardware.fold\(net\)"):
+    with pytest.raises(InputError, match=r"count those of neurosim.network.fold\(net\)"):
         fan_out(net.edges[0].synapses[1], (4,))
     assert len(map_network(fold(net)).graph.dense) == 2

@@ -131,7 +131,7 @@ def torch_layer(synapse: Synapse, where: str) -> Any:
     elif isinstance(synapse, Flatten):
         return nn.Flatten()
     elif isinstance(synapse, BatchNorm):
-        raise ConversionError(f"{where}: batch normalisation; neurosim.hardware.fold puts it into weights.")
+        raise ConversionError(f"{where}: batch normalisation; neurosim.network.fold puts it into weights.")
     else:
         raise ConversionError(f"{where}: {type(synapse).__name__} has no layer in torch; use Linear, Conv or pooling.")
     made.to(synapse.weight.dtype)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 LINEAR = (Linear, BlockLinear, Sparse, Conv1d, Conv2d, Flatten, SumPool2d, AvgPool2d)
-_FOLD = "put it into the weights with neurosim.hardware.fold(net), and export what that returns"
+_FOLD = "put it into the weights with neurosim.network.fold(net), and export what that returns"
 INSTEAD: dict[type[Synapse], str] = {
     BatchNorm: _FOLD,
     Standardised: _FOLD,

@@ -70,7 +70,7 @@ def place(
     FileError
         For an unknown or faulty target.
     ExportError
-        When batch normalisation does not stand right behind weights; see `neurosim.hardware.fold`.
+        When batch normalisation does not stand right behind weights; see `neurosim.network.fold`.
 
     Notes
     -----

@@ -65,7 +65,7 @@ def quantise(
     net : Network
         Of IF, LIF, CubaLIF, and LI as a readout, all with the reset to 0; Linear, Conv1d, Conv2d, Sparse,
         RoundedDelays, behind Flatten, SumPool2d and AvgPool2d; loops and delays. Normalisation is folded into the
-        weights, see `neurosim.hardware.fold`. It is left as it is.
+        weights, see `neurosim.network.fold`. It is left as it is.
     x : Tensor [T, B, ...], or mapping of input name to such
         Data to look for the scales with: spikes, or whole numbers as graded spikes hold. A few hundred samples do.
     bits : int
