@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from neurosim.datasets import events_to_grid
 from neurosim.errors import FileError
+from neurosim.recording.events import Events
 
 SIDE, POLARITIES = 34, 2
 ENDINGS = (".bin", ".bs2")
@@ -35,15 +35,15 @@ def batch(folder: Path, steps: int, size: int) -> Tensor:
     neuron = np.concatenate([n for _, n in events])
     sample = np.repeat(np.arange(size), [len(t) for t, _ in events])
     inside = time < steps * 1000
-    return events_to_grid(
-        time[inside] * 1e-6,
-        neuron[inside],
-        sample[inside],
-        dt=1e-3,
-        steps=steps,
+    recorded = Events(
+        time=time[inside] * 1e-6,
+        neuron=neuron[inside],
+        batch=sample[inside],
+        duration=steps * 1e-3,
         shape=(POLARITIES, SIDE, SIDE),
-        batches=size,
+        B=size,
     )
+    return recorded.binned(1e-3, steps).to_grid(binary=True)
 
 
 def _recordings(folder: Path) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.datasets import Labelled, digits, events_to_grid, mnist, rate
+from neurosim.datasets import Labelled, digits, mnist, rate
 from neurosim.files.atomic import replaced
 from neurosim.hardware.lava import verify
 from neurosim.hardware.quantise import accuracy_against_bits, quantise
@@ -78,7 +78,8 @@ def recordings(root: Path, seed: int) -> Task:
         for number in labels:
             seconds, place = events[number]
             inside = seconds < steps * dt
-            grids.append(events_to_grid(seconds[inside], place[inside], dt=dt, steps=steps, shape=shape)[:, 0])
+            spikes = ns.Events(time=seconds[inside], neuron=place[inside], duration=steps * dt, shape=shape)
+            grids.append(spikes.binned(dt, steps).to_grid(binary=True)[:, 0])
         return Labelled(torch.stack(grids), torch.tensor(list(labels.values())), tuple(map(str, range(10))), timed=True)
 
     train, test = part("train1K.txt"), part("test100.txt")

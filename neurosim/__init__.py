@@ -44,7 +44,8 @@ from neurosim.learning import (
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.network import Network, Recurrent, Sequential
 from neurosim.network.neuron import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
-from neurosim.recording.recording import Recording, Spikes
+from neurosim.recording.events import Events
+from neurosim.recording.recording import Recording
 from neurosim.simulation import simulate
 from neurosim.synapses import AvgPool2d, BlockLinear, Conv1d, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d
 
@@ -67,6 +68,7 @@ __all__ = [
     "CrossEntropyMSE",
     "CubaLIF",
     "Edge",
+    "Events",
     "Flatten",
     "History",
     "Input",
@@ -86,7 +88,6 @@ __all__ = [
     "Rule",
     "Sequential",
     "Sparse",
-    "Spikes",
     "SumPool2d",
     "Surrogate",
     "TargetRates",

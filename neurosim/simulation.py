@@ -17,7 +17,9 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.files.atomic import replaced
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
-from neurosim.recording.recording import Recording, Spikes, Writer, events
+from neurosim.recording.events import Events
+from neurosim.recording.recording import Recording
+from neurosim.recording.writer import Writer
 
 _STRETCH_BYTES = 64 << 20
 _LONG_RUN = 50_000_000  # neuron-steps; from here on a progress bar is shown unless told otherwise
@@ -108,7 +110,7 @@ def simulate(
                 data = _stretch(given, start, min(start + stretch, steps), net, where)
                 _, now, values = run.recorded(data, now, names)
                 for name in names:
-                    keep.add(name, values[name].cpu().numpy(), start, _spiking(net, name))
+                    keep.add(name, values[name], start, _spiking(net, name))
                 ticks.update(min(stretch, steps - start))
         assert now is not None
         if isinstance(keep, _InMemory):
@@ -120,22 +122,17 @@ def simulate(
 class _InMemory:
     def __init__(self, dt: float) -> None:
         self.dt = dt
-        self.events: dict[str, list[tuple[Spikes, int]]] = {}
+        self.events: dict[str, list[Events]] = {}
         self.pieces: dict[str, list[np.ndarray]] = {}
 
-    def add(self, name: str, values: np.ndarray, start: int, spiking: bool) -> None:
+    def add(self, name: str, values: Tensor, start: int, spiking: bool) -> None:
         if spiking:
-            self.events.setdefault(name, []).append((events(values, self.dt), start))
+            self.events.setdefault(name, []).append(Events.from_grid(values, self.dt, binary=True).numpy())
         else:
-            self.pieces.setdefault(name, []).append(values)
+            self.pieces.setdefault(name, []).append(values.cpu().numpy())
 
     def finish(self, steps: int, batch: int, state: NetworkState) -> Recording:
-        spikes = {}
-        for name, parts in self.events.items():
-            step = np.concatenate([part.step + start for part, start in parts])
-            sample = np.concatenate([part.batch for part, _ in parts])
-            neuron = np.concatenate([part.neuron for part, _ in parts])
-            spikes[name] = Spikes(step, sample, neuron, steps, batch, parts[0][0].shape, self.dt)
+        spikes = {name: Events.joined(parts) for name, parts in self.events.items()}
         traces = {name: np.concatenate(parts) for name, parts in self.pieces.items()}
         return Recording(spikes, traces, dt=self.dt, T=steps, B=batch, state=state)
 
@@ -144,11 +141,11 @@ class _OnDisk:
     def __init__(self, writer: Writer, dt: float) -> None:
         self.writer, self.dt = writer, dt
 
-    def add(self, name: str, values: np.ndarray, start: int, spiking: bool) -> None:
+    def add(self, name: str, values: Tensor, start: int, spiking: bool) -> None:
         if spiking:
-            self.writer.spikes(name, events(values, self.dt), offset=start)
+            self.writer.spikes(name, Events.from_grid(values, self.dt, binary=True).numpy(), offset=start)
         else:
-            self.writer.trace(name, values)
+            self.writer.trace(name, values.cpu().numpy())
 
 
 def _spiking(net: Network, name: str) -> bool:

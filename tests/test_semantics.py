@@ -97,6 +97,19 @@ def test_decays_are_made_in_double_precision():
     assert z.item() == pytest.approx(-math.expm1(-2e-5), rel=1e-7)
 
 
+def test_a_spike_has_the_time_at_which_its_step_begins():
+    x = impulse(at=0) + impulse(at=7) + impulse(at=11)
+    spikes = ns.simulate(chain(), x).spikes["second"]
+    assert spikes.step.tolist() == [0, 7, 11]
+    assert spikes.time.tolist() == [0.0, 7 * 1e-3, 11 * 1e-3]
+    data = ns.Events(time=[0.0, 7.9e-3, 11e-3], neuron=[0, 0, 0], duration=12e-3, shape=1).binned(1e-3, 12)
+    assert torch.equal(data.to_grid(), x)
+    again = ns.Events(time=spikes.time, neuron=spikes.neuron, duration=spikes.duration, shape=1).binned(1e-3, 12)
+    assert torch.equal(again.to_grid(), spikes.to_grid())
+    nest = (spikes.step + 1) * 1e-3
+    assert (nest - spikes.time).tolist() == pytest.approx([1e-3] * 3)
+
+
 def test_nothing_is_remembered_on_a_layer():
     layer, i = ns.LIF(dt=1e-3), torch.full((7, 1, 1), 2.0)
     before = {name: value.clone() for name, value in layer.state_dict().items()}

@@ -17,7 +17,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import FileError, InputError, ShapeError
-from neurosim.recording import recording as recording_module
+from neurosim.recording import writer as writer_module
 from neurosim.recording.recording import Recording
 
 DT = 1e-3
@@ -66,8 +66,8 @@ def test_it_records_what_the_network_does(net, x, stretch):
     run = ns.simulate(net, x, record=NAMES, stretch=stretch)
     assert sorted(run.spikes) == ["hidden"]
     assert sorted(run.traces) == ["hidden.u", "hidden.v", "input", "out", "out.v"]
-    assert 0 < len(run.spikes["hidden"]) < run.spikes["hidden"].dense().size
-    assert np.array_equal(run.spikes["hidden"].dense(), values["hidden"].numpy())
+    assert 0 < len(run.spikes["hidden"]) < run.spikes["hidden"].to_grid().numel()
+    assert np.array_equal(run.spikes["hidden"].to_grid(), values["hidden"].numpy())
     for name in run.traces:
         assert np.array_equal(run.traces[name], values[name].numpy()), name
     assert np.array_equal(run.traces["out"], z.detach().numpy())
@@ -103,8 +103,8 @@ def test_a_run_goes_on_from_where_another_ended(net, x, cut, on_disk, tmp_path):
     for name in whole.traces:
         joined = np.concatenate((np.asarray(first.traces[name]), rest.traces[name]))
         assert np.array_equal(joined, whole.traces[name]), name
-    dense = np.concatenate((first.spikes["hidden"].dense(), rest.spikes["hidden"].dense()))
-    assert np.array_equal(dense, whole.spikes["hidden"].dense())
+    dense = np.concatenate((first.spikes["hidden"].to_grid(), rest.spikes["hidden"].to_grid()))
+    assert np.array_equal(dense, whole.spikes["hidden"].to_grid())
     first.close()
 
 
@@ -132,7 +132,7 @@ def test_no_steps_and_no_samples_are_runs(net, x, tmp_path):
     for data in (x[:0], x[:, :0]):
         for path in (None, tmp_path / "run.h5"):
             with ns.simulate(net, data, record=NAMES, path=path) as run:
-                assert run.spikes["hidden"].dense().shape == (*data.shape[:2], 5)
+                assert run.spikes["hidden"].to_grid().shape == (*data.shape[:2], 5)
                 assert run.traces["out.v"].shape == (*data.shape[:2], 3)
 
 
@@ -182,7 +182,7 @@ def test_memory_does_not_grow_with_the_run_on_disk(tmp_path):
     short, _, few = peak(net, 50, tmp_path / "short.h5")
     long, steps, many = peak(net, 500, tmp_path / "long.h5")
     assert (steps, many > 5 * few > 0) == (500, True)
-    assert long < 1.05 * short + 20_000
+    assert long < short + 60_000  # h5py's own objects; the trace of 450 more steps takes 1.8 MB
     in_memory, _, _ = peak(net, 500, None)
     assert in_memory > 3 * long
 
@@ -260,14 +260,14 @@ def test_an_interrupt_leaves_the_earlier_file(net, x, tmp_path, monkeypatch):
     path = tmp_path / "run.h5"
     path.write_bytes(b"old")
     calls = itertools.count()
-    trace = recording_module.Writer.trace
+    trace = writer_module.Writer.trace
 
     def interrupted(self, *args):
         if next(calls) == 3:
             raise KeyboardInterrupt
         trace(self, *args)
 
-    monkeypatch.setattr(recording_module.Writer, "trace", interrupted)
+    monkeypatch.setattr(writer_module.Writer, "trace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ns.simulate(net, x, path=path, stretch=5)
     assert (path.read_bytes(), left(tmp_path)) == (b"old", ["run.h5"])
@@ -303,7 +303,7 @@ def test_a_disk_that_refuses_is_named_and_nothing_is_lost(net, x, tmp_path, monk
 @pytest.mark.parametrize("room", [0, 500, 5_000, 8_000])
 @pytest.mark.parametrize("write", [write_by_simulating, write_by_saving])
 def test_a_disk_that_fills_up_is_named_whenever_it_does(net, x, tmp_path, monkeypatch, write, room):
-    real = recording_module._Disk
+    real = writer_module._Disk
 
     class Small(real):
         def __init__(self, path):
@@ -336,7 +336,7 @@ def test_a_disk_that_fills_up_is_named_whenever_it_does(net, x, tmp_path, monkey
         def close(self):
             self.file.close()
 
-    monkeypatch.setattr(recording_module, "_Disk", Small)
+    monkeypatch.setattr(writer_module, "_Disk", Small)
     path = tmp_path / "run.h5"
     path.write_bytes(b"old")
     with pytest.raises(FileError, match=r"run\.h5: No space left on device; the earlier file is untouched"):

@@ -6,34 +6,17 @@ import dataclasses
 import heapq
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError, UnitError
+from neurosim.recording.events import Events
 
 Array = np.ndarray[Any, np.dtype[Any]]
 LIMIT = 100_000  # events of a run, so that a network that explodes ends with a message
-
-
-class Events(NamedTuple):
-    """What a run without a grid gives.
-
-    Attributes
-    ----------
-    times : Tensor [S], s
-        When neurons fired, in order; differentiable.
-    neurons : Tensor [S] of int64
-        Which.
-    voltages : Tensor [M, N]
-        Membranes at the sampling times; differentiable.
-    """
-
-    times: Tensor
-    neurons: Tensor
-    voltages: Tensor
 
 
 def exact_events(
@@ -47,7 +30,7 @@ def exact_events(
     delay: Tensor | None = None,
     threshold: float | Sequence[float] = 1.0,
     samples: Sequence[float] = (),
-) -> Events:
+) -> tuple[Events, Tensor]:
     r"""Run current-based LIF neurons from spike to spike, each spike time solved to rounding.
 
     .. math:: \tau_m \dot V = -V + I, \quad \tau_s \dot I = -I; \qquad
@@ -88,6 +71,13 @@ def exact_events(
     samples : sequence of float
         When to read the membranes, s.
 
+    Returns
+    -------
+    spikes : Events
+        Spikes of the neurons at real times; `time` is differentiable.
+    voltages : Tensor [M, N]
+        Membranes at the sampling times; differentiable.
+
     Raises
     ------
     ShapeError, InputError, UnitError
@@ -123,7 +113,7 @@ def exact_events(
         raise InputError(f"exact_events: threshold must be above 0; got {threshold!r}.")
     system = _System(tau_mem, tau_syn, float(duration), heights, sources.numpy(), tuple(map(float, samples)))
     fired, which, voltages = _Run.apply(weight, times, delay, system)
-    return Events(fired, which, voltages)
+    return Events(time=fired, neuron=which, shape=neurons, duration=system.duration), voltages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

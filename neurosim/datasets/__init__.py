@@ -1,10 +1,9 @@
-"""Labelled data for training: cards, readers, batches that resume bit for bit, spike encoders, event grids."""
+"""Labelled data for training: cards, readers, batches that resume bit for bit, spike encoders."""
 
 from __future__ import annotations
 
 from neurosim.datasets.cards import Card, CardFile, card
 from neurosim.datasets.encoders import Encoder, delta, direct, latency, rate
-from neurosim.datasets.events import Events, events_to_grid, grid_to_events
 from neurosim.datasets.idx import read_idx
 from neurosim.datasets.images import fashion_mnist, load_idx, mnist
 from neurosim.datasets.labelled import Batches, Labelled, Split
@@ -15,16 +14,13 @@ __all__ = [
     "Card",
     "CardFile",
     "Encoder",
-    "Events",
     "Labelled",
     "Split",
     "card",
     "delta",
     "digits",
     "direct",
-    "events_to_grid",
     "fashion_mnist",
-    "grid_to_events",
     "latency",
     "load_idx",
     "mnist",

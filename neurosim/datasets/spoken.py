@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from neurosim.datasets.checks import checked_whole
-from neurosim.datasets.events import events_to_grid
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import FileError, InputError, ShapeError
+from neurosim.recording.events import Events
 from neurosim.units import check_dt
 
 _NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")
@@ -289,8 +289,8 @@ def read_shd(
             for row, number in enumerate(chosen):
                 time, unit = np.asarray(times[number], dtype=np.float64), np.asarray(units[number], dtype=np.int64)
                 inside = time < steps * dt
-                grid = events_to_grid(time[inside], unit[inside], dt=dt, steps=steps, shape=channels, counts=True)
-                x[row] = grid[:, 0]
+                events = Events(time=time[inside], neuron=unit[inside], duration=steps * dt, shape=channels)
+                x[row] = events.binned(dt, steps).to_grid()[:, 0]
     except (OSError, KeyError) as error:
         raise FileError(f"cannot read {path} as Spiking Heidelberg Digits: {error}. Give shd_train.h5.") from error
     y = torch.from_numpy(labels[list(chosen)])

@@ -1,7 +1,8 @@
-"""What a run leaves behind: spikes as events, traces, files."""
+"""Recordings: events, traces and the final state of a run, and their files."""
 
 from __future__ import annotations
 
-from neurosim.recording.recording import Recording, Spikes
+from neurosim.recording.events import Events
+from neurosim.recording.recording import Recording
 
-__all__ = ["Recording", "Spikes"]
+__all__ = ["Events", "Recording"]

@@ -59,11 +59,11 @@ def test_gradients_of_spike_times_are_those_of_finite_differences(loops, delayed
     seeds = torch.rand(200, generator=torch.Generator().manual_seed(1), dtype=F64)
 
     def loss(weight=weight, times=times, delay=delay):
-        events = exact_events(
+        events, _ = exact_events(
             weight, times, sources, tau_mem=TAU_MEM, tau_syn=TAU_SYN, duration=0.2, delay=delay if delayed else None
         )
-        last = events.times[events.neurons >= 4]
-        assert len(last) >= 2 and len(events.times) > len(last) + 3
+        last = events.time[events.neuron >= 4]
+        assert len(last) >= 2 and len(events) > len(last) + 3
         # Times in units of 10 ms, each with a weight of its own, and not linear.
         return ((last / 10e-3).square() * seeds[: len(last)]).sum()
 
@@ -85,9 +85,9 @@ def test_gradients_of_a_membrane_that_is_read_are_those_of_finite_differences():
 
     def loss(weight=weight, times=times, delay=delay):
         choices = dict(tau_mem=TAU_MEM, tau_syn=TAU_SYN, duration=0.15, threshold=thresholds, samples=samples)
-        events = exact_events(weight, times, sources, delay=delay, **choices)
-        assert len(events.times) > 5 and events.neurons.max() < 4
-        return 0.5 * (events.voltages[:, 4:] - 0.3).square().sum()
+        events, voltages = exact_events(weight, times, sources, delay=delay, **choices)
+        assert len(events) > 5 and events.neuron.max() < 4
+        return 0.5 * (voltages[:, 4:] - 0.3).square().sum()
 
     leaves = [t.clone().requires_grad_() for t in (weight, times, delay)]
     loss(*leaves).backward()
@@ -103,25 +103,25 @@ def test_the_first_spike_time_is_the_closed_form():
     weight = torch.tensor([[w, 0.0]], dtype=F64)
     none = torch.zeros(0, dtype=torch.int64)
     at = torch.tensor([2e-3], dtype=F64)
-    events = exact_events(weight, at, torch.tensor([0]), tau_mem=2 * tau, tau_syn=tau, duration=12e-3)
+    events, _ = exact_events(weight, at, torch.tensor([0]), tau_mem=2 * tau, tau_syn=tau, duration=12e-3)
     # V = w (y - y^2), y = exp(-s / 2 tau): threshold 1 where y = (1 + sqrt(1 - 4 / w)) / 2.
     expected = 2e-3 - 2 * tau * math.log((1 + math.sqrt(1 - 4 / w)) / 2)
-    assert abs(float(events.times[0]) - expected) < 1e-15
-    silent = exact_events(weight * 0.5, at, torch.tensor([0]), tau_mem=2 * tau, tau_syn=tau, duration=1.0)
-    assert silent.times.shape == (0,) and torch.equal(silent.neurons, none)
+    assert abs(float(events.time[0]) - expected) < 1e-15
+    silent, _ = exact_events(weight * 0.5, at, torch.tensor([0]), tau_mem=2 * tau, tau_syn=tau, duration=1.0)
+    assert silent.time.shape == (0,) and torch.equal(silent.neuron, none)
     # A synapse slower than the membrane does as well.
-    slow = exact_events(weight, at, torch.tensor([0]), tau_mem=tau, tau_syn=2 * tau, duration=8e-3)
+    slow, _ = exact_events(weight, at, torch.tensor([0]), tau_mem=tau, tau_syn=2 * tau, duration=8e-3)
     y = (1 - math.sqrt(1 - 4 / (2 * w))) / 2  # V = 2 w (y - y^2)
-    assert abs(float(slow.times[0]) - (2e-3 - 2 * tau * math.log(1 - y))) < 1e-15
+    assert abs(float(slow.time[0]) - (2e-3 - 2 * tau * math.log(1 - y))) < 1e-15
 
 
 def test_a_silent_neuron_has_no_gradient():
     weight, delay, times, sources = two_layers()
     weight[2, :3] *= 0.05
     leaf = weight.clone().requires_grad_()
-    events = exact_events(leaf, times, sources, tau_mem=TAU_MEM, tau_syn=TAU_SYN, duration=0.2, delay=delay)
-    assert 2 not in events.neurons
-    events.times.sum().backward()
+    events, _ = exact_events(leaf, times, sources, tau_mem=TAU_MEM, tau_syn=TAU_SYN, duration=0.2, delay=delay)
+    assert 2 not in events.neuron
+    events.time.sum().backward()
     assert not leaf.grad[2].any() and not leaf.grad[:, 3 + 2].any() and leaf.grad[1, :3].all()
 
 

@@ -72,7 +72,7 @@ def test_a_simulation_records_it(kind, tmp_path):
     assert values["hidden"].sum() > 0
     for path in (None, tmp_path / "run.h5"):
         kept = ns.simulate(net, x, record=["hidden", f"hidden.{_membrane(kind)}", "out"], path=path)
-        assert torch.equal(torch.from_numpy(kept.spikes["hidden"].dense()).float(), values["hidden"])
+        assert torch.equal(kept.spikes["hidden"].to_grid(), values["hidden"])
         assert torch.equal(torch.from_numpy(kept.traces[f"hidden.{_membrane(kind)}"][...]), list(values.values())[1])
         assert torch.equal(torch.from_numpy(kept.traces["out"][...]), z)
         for a, b in zip(kept.state.nodes["hidden"], after.nodes["hidden"], strict=True):
@@ -88,7 +88,9 @@ def test_a_simulation_goes_on_from_stretch_to_stretch(kind):
     net, x = network(kind).double(), 3 * torch.rand(STEPS, 5, 4, dtype=torch.float64)
     whole = ns.simulate(net, x, stretch=STEPS)
     for stretch in (1, 5):
-        assert (ns.simulate(net, x, stretch=stretch).spikes["hidden"].dense() == whole.spikes["hidden"].dense()).all()
+        assert (
+            ns.simulate(net, x, stretch=stretch).spikes["hidden"].to_grid() == whole.spikes["hidden"].to_grid()
+        ).all()
     first = ns.simulate(net, x[:5])
     rest = ns.simulate(net, x[5:], state=first.state)
     assert (

@@ -1,4 +1,4 @@
-"""Event lists, and recordings that go to disk and come back."""
+"""Recordings that go to disk and come back."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import FileError, InputError
-from neurosim.recording.recording import events
+from neurosim.errors import FileError
 
 DT = 1e-3
-
-
-@pytest.fixture
-def grid():
-    return (np.random.default_rng(0).random((7, 3, 2, 4)) < 0.3).astype(np.float32)
 
 
 @pytest.fixture
@@ -28,45 +22,6 @@ def net():
 @pytest.fixture
 def recording(net):
     return ns.simulate(net, torch.rand(20, 3, 4) * 4, record=("hidden", "out", "hidden.v"))
-
-
-def test_events_are_sorted_and_hold_the_spikes(grid):
-    spikes = events(grid, DT)
-    order = list(zip(spikes.step.tolist(), spikes.batch.tolist(), spikes.neuron.tolist(), strict=True))
-    assert order == sorted(order)
-    assert {(t, b, 4 * y + x) for t, b, y, x in np.argwhere(grid).tolist()} == set(order)
-    assert (spikes.step.dtype, spikes.T, spikes.B, spikes.shape, len(spikes)) == (
-        np.int64,
-        7,
-        3,
-        (2, 4),
-        int(grid.sum()),
-    )
-    assert spikes.dense().dtype == np.uint8
-    assert np.array_equal(spikes.dense(), grid)
-
-
-def test_counts_rates_and_times(grid):
-    spikes = events(grid, DT)
-    assert np.array_equal(spikes.count(), grid.sum(0))
-    assert spikes.rate() == pytest.approx(grid.mean() / DT)
-    assert np.allclose(spikes.time, (np.nonzero(grid)[0] + 1) * DT)
-    assert events(grid[:0], DT).rate() == 0.0
-    assert events(grid[:0], DT).dense().shape == (0, 3, 2, 4)
-
-
-@pytest.mark.parametrize(("start", "stop"), [(0, 7), (2, 5), (3, 3), (6, 99), (-4, 2), (5, 2)])
-def test_a_part_counts_from_its_start(grid, start, stop):
-    part = events(grid, DT).between(start, stop)
-    wanted = grid[max(start, 0) : max(stop, 0)]
-    assert len(wanted) == part.T
-    assert np.array_equal(part.dense(), wanted)
-
-
-def test_what_is_no_spike_is_not_made_one(grid):
-    with pytest.raises(InputError) as caught:
-        events(grid * 0.5, DT)
-    assert str(caught.value) == "spikes must be 0 or 1 to be kept as events; record this node as a trace instead."
 
 
 def same(one, other):
@@ -92,8 +47,10 @@ def test_a_recording_comes_back_as_it_went(recording, tmp_path):
     recording.save(tmp_path / "run.h5")
     with ns.Recording.load(tmp_path / "run.h5") as loaded:
         same(recording, loaded)
-        assert np.array_equal(loaded.spikes["hidden"].dense(), recording.spikes["hidden"].dense())
-        assert np.array_equal(loaded.spikes["hidden"].between(4, 9).dense(), recording.spikes["hidden"].dense()[4:9])
+        assert np.array_equal(loaded.spikes["hidden"].to_grid(), recording.spikes["hidden"].to_grid())
+        assert np.array_equal(
+            loaded.spikes["hidden"].between(4, 9).to_grid(), recording.spikes["hidden"].to_grid()[4:9]
+        )
         loaded.save(tmp_path / "again.h5")
     with ns.Recording.load(tmp_path / "again.h5") as again:
         same(recording, again)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from neurosim.recording.recording import Recording, Spikes
+    from neurosim.recording.events import Events
+    from neurosim.recording.recording import Recording
 
 _MOST_NEURONS = 200
 
@@ -129,8 +130,8 @@ def _draw(
 ) -> None:
     spikes = recording.spikes[name]
     steps, rows = _rows(spikes, keep, sample)
-    # A spike counts at the end of its step, as in `Spikes.time`.
-    times = (place * recording.T + steps + 1) * recording.dt / unit
+    # A spike of step k is drawn at k dt, as in `Events.time`.
+    times = (place * recording.T + steps) * recording.dt / unit
     size = float(np.clip(_height(len(keep)) * 72 / len(keep) * 0.8, 2.2, 9.0))
     axes.plot(
         times,
@@ -145,7 +146,7 @@ def _draw(
     )
 
 
-def _rows(spikes: Spikes, keep: np.ndarray, sample: int) -> tuple[np.ndarray, np.ndarray]:
+def _rows(spikes: Events, keep: np.ndarray, sample: int) -> tuple[np.ndarray, np.ndarray]:
     """Give the steps of one sample's spikes and the rows they are drawn in; neurons not in `keep` are left out."""
     mine = np.asarray(spikes.batch) == sample
     neurons = np.asarray(spikes.neuron)[mine]

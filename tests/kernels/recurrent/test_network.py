@@ -176,7 +176,7 @@ def test_simulate_records_a_recurrent_run(step_by_step):
     net, x = recurrent_net(), (torch.rand(40, 3, 6) < 0.5).float()
     fast = ns.simulate(net, x, record=("hidden", "hidden.v"))
     slow = step_by_step(lambda: ns.simulate(net, x, record=("hidden", "hidden.v")))
-    assert torch.equal(torch.as_tensor(fast.spikes["hidden"].dense()), torch.as_tensor(slow.spikes["hidden"].dense()))
+    assert torch.equal(fast.spikes["hidden"].to_grid(), slow.spikes["hidden"].to_grid())
     torch.testing.assert_close(torch.as_tensor(fast.traces["hidden.v"]), torch.as_tensor(slow.traces["hidden.v"]))
 
 

@@ -31,7 +31,7 @@ def test_every_spike_is_a_mark_at_its_time_and_neuron(recording: Recording) -> N
     mine = spikes.batch == 2
     (drawn,) = marks(axes_of(figure)[0])
     assert mine.sum() > 20
-    assert drawn.get_xdata() == pytest.approx((spikes.step[mine] + 1) * 1.0)
+    assert drawn.get_xdata() == pytest.approx(spikes.step[mine] * 1.0)
     assert np.array_equal(drawn.get_ydata(), spikes.neuron[mine])
     assert axes_of(figure)[0].get_xlabel() == "time (ms)"
 
@@ -41,7 +41,7 @@ def test_samples_stand_side_by_side_with_separators(recording: Recording) -> Non
     axes = axes_of(figure)[0]
     spikes = recording.spikes["out"]
     for place, (sample, drawn) in enumerate(zip((4, 0, 1), marks(axes), strict=True)):
-        assert drawn.get_xdata() == pytest.approx(place * 40 + spikes.step[spikes.batch == sample] + 1.0)
+        assert drawn.get_xdata() == pytest.approx(place * 40 + spikes.step[spikes.batch == sample] * 1.0)
     separators = [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "|"]
     assert separators == [40.0, 80.0]
     assert [text.get_text() for text in axes.texts] == ["sample 4", "sample 0", "sample 1"]
