@@ -5,7 +5,9 @@ from neurosim.cores.atrlif import atrlif
 from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
+from neurosim.cores.decolle import decolle
 from neurosim.cores.graded import graded, graded_relu
+from neurosim.cores.iir_lif import iir_lif
 from neurosim.cores.integrate_and_fire import integrate_and_fire
 from neurosim.cores.integrator import integrator
 from neurosim.cores.leaky_integrator import leaky_integrator
@@ -14,6 +16,7 @@ from neurosim.cores.lif import lif
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.loihi_joined import loihi_joined
 from neurosim.cores.refractory_lif import refractory_lif
+from neurosim.cores.reset_free_leaky import reset_free_leaky
 from neurosim.cores.resonate_and_fire import resonate_and_fire, resonate_and_fire_izhikevich
 from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
@@ -29,9 +32,11 @@ __all__ = [
     "cuba_integrator_resting",
     "cubalif",
     "cubalif_resting",
+    "decolle",
     "delta",
     "graded",
     "graded_relu",
+    "iir_lif",
     "integrate_and_fire",
     "integrator",
     "leaky_integrator",
@@ -43,6 +48,7 @@ __all__ = [
     "loihi_refractory",
     "refractory_lif",
     "relay",
+    "reset_free_leaky",
     "resonate_and_fire",
     "resonate_and_fire_izhikevich",
     "sigma",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import MultiStepLR
 
+from neurosim.cores import iir_lif, relay
 from neurosim.errors import InputError, NetworkError, ShapeError
-from neurosim.language import core, triangle
-from neurosim.language.functions import detach
+from neurosim.language import triangle
 from neurosim.learning.losses import Loss, RateCrossEntropy
 from neurosim.learning.training.evaluation import Batches, evaluate
 from neurosim.learning.training.fit import fit
@@ -35,21 +35,6 @@ from neurosim.learning.training.history import History
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import Synapse
-
-
-@core(parameters=dict(leak=1.0, v_th=1.0), state=("v",))
-def iir_lif(i: Any, v: Any, *, leak: Any, v_th: Any, spike: Any) -> tuple[Any, ...]:
-    """LIF of IIR-SNN: surrogate on ``m / v_th - 1``, subtracting reset (arXiv:2110.05929)."""
-    u = leak * v + i
-    z = spike(u / v_th - 1.0)
-    # The spike of the reset passes no gradient; the threshold that it takes off does.
-    return z, u - v_th * detach(z)
-
-
-@core(state=())
-def readout(i: Any) -> tuple[Any, ...]:
-    """Give the current as it is, ``W o[t]``; with `RateCrossEntropy` the loss is on its sum over time."""
-    return (1.0 * i,)
 
 
 def hidden(dt: float = 1e-3) -> Neuron:
@@ -62,7 +47,7 @@ def hidden(dt: float = 1e-3) -> Neuron:
 
 def output(dt: float = 1e-3) -> Neuron:
     """Return the readout, `dt` in s: its output at each step is the current itself."""
-    return Neuron(readout, dt=dt)
+    return Neuron(relay, dt=dt)
 
 
 class Dropout(Synapse):

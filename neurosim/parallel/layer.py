@@ -8,17 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from neurosim.cores import threshold
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.availability import DTYPES
-from neurosim.language import Surrogate, core
+from neurosim.language import Surrogate
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population, State
-
-
-@core(state=())
-def threshold(i: Any, *, spike: Any) -> tuple[Any, ...]:
-    """Spike where the input is above 0; no state."""
-    return (spike(i),)
 
 
 class ParallelNeurons(Population):
@@ -40,7 +35,7 @@ class ParallelNeurons(Population):
 
     def __init__(self, kind: str, dt: float, size: int | Sequence[int] | None, spike: Surrogate | None) -> None:
         super().__init__(kind, dt, size)
-        self.fire = Neuron(threshold, dt=dt, spike=spike, reset=None)
+        self.fire = Neuron(threshold, dt=dt, spike=spike, reset=None, v_th=0.0)
 
     @property
     def is_spiking(self) -> bool:

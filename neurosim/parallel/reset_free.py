@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from torch import Tensor
 
-from neurosim.cores import leaky_integrator
-from neurosim.language import Surrogate, core, seconds
+from neurosim.cores import reset_free_leaky
+from neurosim.language import Surrogate
 from neurosim.network.neuron import Neuron
-
-
-@core(parameters=dict(tau_mem=seconds(20e-3), v_th=1.0, r=1.0), state=("v",))
-def reset_free_leaky(i: Any, v: Any, *, alpha_mem: Any, v_th: Any, r: Any, spike: Any) -> tuple[Any, ...]:
-    """Leaky integrator whose membrane is compared with a threshold and goes on unchanged."""
-    _, u = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)
-    return spike(u - v_th), u
 
 
 class ResetFreeLeaky(Neuron):

@@ -23,6 +23,37 @@ BY_HAND = {
     # the trace; gamma a / (1 + a); 1 + that.
     "calcium_gain": OperationCount(add=3, mul=3, div=1, state=1),
     "izhikevich": OperationCount(add=9, mul=8, compare=1, select=1, state=2),
+    "integrator": OperationCount(add=1, mul=1, state=1),
+    "cuba_integrator": OperationCount(add=2, mul=3, state=2),
+    # With rest: r j + v_leak.
+    "cuba_integrator_resting": OperationCount(add=3, mul=4, state=2),
+    "cubalif_resting": OperationCount(add=4, mul=4, compare=1, select=1, state=2),
+    # lif; v_low - u; up - down; a second spike and reset.
+    "ternary_lif": OperationCount(add=4, mul=2, compare=2, select=2, state=1),
+    "reset_free_leaky": OperationCount(add=2, mul=2, compare=1, state=1),
+    # Three filters of one addition and two products; p + ref; u - v_th; v_ref z.
+    "decolle": OperationCount(add=5, mul=7, compare=1, state=3),
+    # leak v + i; u / v_th - 1; u - v_th z.
+    "iir_lif": OperationCount(add=3, mul=2, div=1, compare=1, state=1),
+    # A turn of four products and two sums, its two decays, r i; x - v_th; two signs and the spike.
+    "resonate_and_fire": OperationCount(add=4, mul=7, compare=3, select=2, state=2),
+    "resonate_and_fire_izhikevich": OperationCount(add=4, mul=7, compare=1, select=2, state=2),
+    # Two slopes of 11 additions, 13 products and 5 divisions; around them the messenger, the half step, the current.
+    "li_rinzel": OperationCount(add=22 + 9, mul=26 + 9, div=10, compare=4, function=1, state=3),
+    "relay": OperationCount(),
+    "threshold": OperationCount(add=1, compare=1),
+    "sigma": OperationCount(add=1, state=1),
+    # i - act + residue; its size, compared and chosen; change - sent.
+    "delta": OperationCount(add=3, compare=1, select=1, function=1, state=2),
+    "sigma_delta": OperationCount(add=5, compare=2, select=1, function=1, state=3),
+    "sigma_delta_cumulative": OperationCount(add=6, compare=3, select=2, function=2, state=4),
+    "graded": OperationCount(compare=1, select=1, function=1),
+    "graded_relu": OperationCount(compare=1, select=1),
+    # Two decays (5 products, 2 additions, 2 roundings) and two wraps to 32 bits (2, 2, 1); 64 i; the wrap to 24 bits.
+    "loihi_integrator": OperationCount(add=13, mul=16, compare=4, select=2, function=6, state=2),
+    "loihi": OperationCount(add=14, mul=16, compare=5, select=3, function=6, state=2),
+    "loihi_refractory": OperationCount(add=15, mul=16, compare=7, select=5, function=6, state=3),
+    "loihi_joined": OperationCount(add=12, mul=12, compare=5, select=3, function=4, state=1),
 }
 
 

@@ -1,4 +1,4 @@
-"""Cores that equal a process of Lava: the contract, traces of Lava's own programs, and what theory says."""
+"""Cores that equal a process of Lava: traces of Lava's own programs, and what theory says."""
 
 from __future__ import annotations
 
@@ -11,24 +11,8 @@ from torch import Tensor
 import neurosim as ns
 from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
-from tests import battery
-from tests.core_list import Model
 
 DT = 1e-3
-TERNARY = Model(cores.ternary_lif, 4.0, lambda dt: (1.5, {}))
-OSCILLATORS = (
-    Model(cores.resonate_and_fire, 0.6, lambda dt: (1.5, {})),
-    Model(cores.resonate_and_fire_izhikevich, 0.2, lambda dt: (1.5, {}), resets=("value",)),
-)
-# Ternary spikes are no zeros and ones; an oscillator does not fire regularly at a constant current.
-LEFT_OUT = (battery.check_shapes, battery.check_dt_invariance)
-
-
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
-@pytest.mark.parametrize("check", [c for c in battery.CHECKS if c not in LEFT_OUT], ids=lambda c: c.__name__)
-@pytest.mark.parametrize("model", (TERNARY, *OSCILLATORS), ids=lambda model: model.name)
-def test_contract(model: Model, check) -> None:
-    check(model)
 
 
 def run(core: language.Core, i: list[float], **choices) -> Tensor:

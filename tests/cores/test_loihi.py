@@ -11,7 +11,6 @@ from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
 from neurosim.hardware.loihi import loihi
 from tests import battery
-from tests.core_list import Model
 
 CORES = (cores.loihi, cores.loihi_refractory, cores.loihi_integrator)
 DT = 1e-3
@@ -174,7 +173,7 @@ def test_whole_numbers_are_not_learned() -> None:
         ns.layer(cores.loihi)(dt=DT, learn=("dv",))
 
 
-# The battery drives with real numbers and learns every parameter; what it holds of cores of whole numbers is held here.
+# From any state and with integers of each neuron, which the battery does not draw.
 @pytest.mark.parametrize("core", CORES, ids=lambda c: c.name)
 def test_kernels_give_the_bits_and_gradients_of_the_step(core: language.Core) -> None:
     torch.manual_seed(1)
@@ -193,21 +192,6 @@ def test_kernels_give_the_bits_and_gradients_of_the_step(core: language.Core) ->
                     for name, gradient in fused[2].items():
                         assert torch.equal(gradient, plain[2][name]), (device, dtype, through_time, name)
                     assert fused[2]["i"].abs().sum() > 0
-
-
-@pytest.mark.parametrize("core", CORES, ids=lambda c: c.name)
-def test_the_rest_of_the_contract(core: language.Core) -> None:
-    class Whole(Model):
-        """Currents of the battery, rounded."""
-
-        def make(self, **choices):
-            layer = super().make(**choices)
-            layer.register_forward_pre_hook(lambda _, given: (given[0].round(), *given[1:]))
-            return layer
-
-    model = Whole(core, 60.0, lambda dt: (60.0, {}), parameters=dict(dv=200), resets=("value",))
-    for check in (battery.check_shapes, battery.check_split_run):
-        check(model)
 
 
 def test_the_gradient_is_that_of_the_real_neuron() -> None:

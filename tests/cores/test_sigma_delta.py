@@ -8,21 +8,8 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim import cores, language
-from tests import battery
-from tests.core_list import Model
 
-CORES = (cores.sigma, cores.delta, cores.sigma_delta, cores.sigma_delta_cumulative)
-# Not in tests.core_list: the choice to send passes no gradient to v_th, and sigma has no parameter at all.
-NEEDS_PARAMETERS = (battery.check_moves_between_devices_and_dtypes, battery.check_pickling_and_copying)
-LEFT_OUT = (battery.check_gradients_to_every_parameter, battery.check_dt_invariance)
 DT = 1e-3
-
-
-@pytest.mark.parametrize("check", [c for c in battery.CHECKS if c not in LEFT_OUT], ids=lambda c: c.__name__)
-@pytest.mark.parametrize("core", CORES, ids=lambda c: c.name)
-def test_contract_of_every_core(core: language.Core, check) -> None:
-    if core.parameters or check not in NEEDS_PARAMETERS:
-        check(Model(core, 0.3, lambda dt: (1.5, {})))
 
 
 @pytest.mark.parametrize("core", [cores.delta, cores.sigma_delta, cores.sigma_delta_cumulative], ids=lambda c: c.name)

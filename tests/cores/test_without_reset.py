@@ -8,41 +8,14 @@ import torch
 import neurosim as ns
 from neurosim import cores
 from neurosim.synapses import Identity, Scale
-from tests import battery
-from tests.core_list import Model
-
-MODELS = [
-    Model(cores.integrator, 0.5, lambda dt: (dt, {})),
-    Model(cores.cuba_integrator, 1.0, lambda dt: (dt, {})),
-    Model(cores.cuba_integrator_resting, 1.0, lambda dt: (dt, {}), parameters=dict(v_leak=0.3)),
-    Model(cores.cubalif_resting, 1.0, lambda dt: (dt, {}), parameters=dict(v_leak=0.3)),
-]
-STATELESS = [Model(cores.threshold, 1.0, lambda dt: (1.0, {})), Model(cores.relay, 1.0, lambda dt: (1.0, {}))]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
-@pytest.mark.parametrize(
-    "check",
-    [
-        battery.check_shapes,
-        battery.check_split_run,
-        battery.check_kernel_equals_reference,
-        battery.check_pickling_and_copying,
-        battery.check_gradients_to_every_parameter,
-    ],
-    ids=lambda c: c.__name__,
-)
-def test_contract(model, check):
-    check(model)
-
-
-@pytest.mark.parametrize("model", STATELESS, ids=lambda m: m.name)
-def test_without_state(model):
-    battery.check_kernel_equals_reference(model)
-    layer, i = model.make(), battery.current(model)
+@pytest.mark.parametrize("core", [cores.threshold, cores.relay], ids=lambda core: core.name)
+def test_without_state(core):
+    layer, i = ns.layer(core)(dt=1e-3), torch.randn(40, 4, 5)
     z, state = layer(i)
     assert state == () and torch.equal(z[5:], layer(i[5:])[0])
-    assert torch.equal(z, i if model.core is cores.relay else (i > 1.0).float())
+    assert torch.equal(z, i if core is cores.relay else (i > 1.0).float())
 
 
 def test_the_sum_of_a_current():

@@ -10,28 +10,9 @@ import torch
 import neurosim as ns
 from benchmarks.parallel_in_time import blocked_scan, doubling_scan
 from neurosim.parallel import PSN, ResetFreeLeaky
-from neurosim.parallel.reset_free import reset_free_leaky
 from tests import battery
-from tests.core_list import Model
 
 DT = 1e-3
-
-
-class ResetFree(Model):
-    """The layer in the shape that the battery of all cores takes; a choice of reset does not exist."""
-
-    def make(self, **choices):
-        chosen = {k: v for k, v in {"dt": DT, **choices}.items() if k not in ("reset", "detach_reset")}
-        return ResetFreeLeaky(**chosen)
-
-
-MODEL = ResetFree(reset_free_leaky, 1.6, lambda dt: (1.5, {}), resets=(None,))
-
-
-# The interval between spikes, by which dt-invariance is judged there, is always one step here.
-@pytest.mark.parametrize("check", [c for c in battery.CHECKS if c is not battery.check_dt_invariance])
-def test_it_holds_to_the_contract_of_all_cores(check):
-    check(MODEL)
 
 
 def test_the_first_spike_comes_at_the_same_time_at_any_dt():

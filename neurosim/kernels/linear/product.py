@@ -6,22 +6,18 @@ from torch import Tensor
 
 from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.program import record
+from neurosim.cores import relay
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.linear import cpu as layer
 from neurosim.kernels.linear import operator as layer_operator
 from neurosim.kernels.linear.cpu import Layer
-from neurosim.language import Reset, atan, core
-
-
-@core(state=())
-def _current(i):  # type: ignore[no-untyped-def]
-    return (i,)
+from neurosim.language import Reset, atan
 
 
 @constant_in_graph
 def _passing(train: bool) -> str:
     if train not in _KEYS:
-        _KEYS[train] = known(Plan(record(_current, atan(), Reset()), train))
+        _KEYS[train] = known(Plan(record(relay, atan(), Reset()), train))
     return _KEYS[train]
 
 

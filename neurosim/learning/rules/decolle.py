@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurosim.cores import leaky_integrator
+from neurosim.cores import decolle
 from neurosim.errors import InputError
-from neurosim.language import core, seconds
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
 from neurosim.learning.rules.eligibility import accumulate, arriving
@@ -23,38 +22,6 @@ from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron, layer
 from neurosim.synapses import Linear, MaxPool2d
-
-
-@core(
-    parameters=dict(tau_syn=seconds(12e-3), tau_mem=seconds(32.8e-3), tau_ref=seconds(2.32e-3), v_ref=1.0, v_th=0.0),
-    state=("q", "p", "ref"),
-)
-def decolle(
-    i: Any,
-    q: Any,
-    p: Any,
-    ref: Any,
-    *,
-    alpha_syn: Any,
-    alpha_mem: Any,
-    alpha_ref: Any,
-    v_ref: Any,
-    v_th: Any,
-    spike: Any,
-    reset: Any,
-) -> tuple[Any, ...]:
-    """Filter the current twice and take a trace of the neuron's own spikes off; no reset (Kaiser et al. 2020).
-
-    The filters stand after the weights, which is the same as the paper's before them (a bias is filtered as well). The
-    defaults are the decays 0.92, 0.97 and 0.65 of the authors' program for DVS gestures at 1 ms.
-    """
-    potential, _ = leaky_integrator(q, p, alpha_mem=alpha_mem, r=1.0)
-    current, _ = leaky_integrator(i, q, alpha_mem=alpha_syn, r=1.0)
-    u = potential + ref
-    z = spike(u - v_th)
-    after, _ = leaky_integrator(-v_ref * reset.gate(z), ref, alpha_mem=alpha_ref, r=1.0)
-    return z, current, potential, after
-
 
 DecolleLIF = layer(decolle)
 

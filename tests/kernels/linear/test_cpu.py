@@ -17,7 +17,7 @@ from neurosim.kernels.linear import masked_product, product
 from neurosim.kernels.linear import operator as layer_operator
 from neurosim.kernels.linear.operator import run_layer, run_layer_backward
 from neurosim.kernels.neurons import cpu
-from tests.core_list import BY_NAME, MODELS
+from tests.core_list import BY_NAME, SELECTED
 
 WAYS = pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
 
@@ -95,7 +95,7 @@ class Case:
 @WAYS
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("chunk", [0, 6])
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+@pytest.mark.parametrize("model", SELECTED, ids=lambda m: m.name)
 def test_every_core_equals_product_and_definition(model, chunk):
     for dtype, graded in itertools.product((torch.float32, torch.float64), (False, True)):
         Case(model, dtype=dtype, graded=graded).check(chunk=chunk)

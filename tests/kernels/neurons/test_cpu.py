@@ -19,7 +19,7 @@ from neurosim.kernels.neurons import cpu
 from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.neurons.cpu_code import BLOCK
 from tests.battery import gradients
-from tests.core_list import BY_NAME, MODELS
+from tests.core_list import BY_NAME, SELECTED
 
 SURROGATES = {
     "atan": language.atan(),
@@ -65,7 +65,7 @@ def compare(layer, i, state, exact=True, tolerance=0.0):
 
 @PRECISIONS
 @pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("model", [m for m in MODELS if m.spiking], ids=lambda m: m.name)
+@pytest.mark.parametrize("model", [m for m in SELECTED if m.spiking], ids=lambda m: m.name)
 def test_same_bits_as_the_definition(model, surrogate, dtype):
     # Values are equal to the last bit; so are gradients, but where the surrogate holds an exponential.
     i, state = drive(model, 12, 3, 7, dtype=dtype), start(model, 3, 7, dtype=dtype)
@@ -82,7 +82,7 @@ def test_same_bits_without_a_spike(dtype):
 
 
 @PRECISIONS
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+@pytest.mark.parametrize("model", SELECTED, ids=lambda m: m.name)
 def test_parameters_of_each_neuron(model, dtype):
     # Values, input and state gradients to the bit. A parameter's gradient is a sum over time and batch that the
     # reference adds up in another order.
@@ -119,7 +119,7 @@ def test_only_some_outputs_have_a_gradient(dtype):
 
 
 @PRECISIONS
-@pytest.mark.parametrize("model", [m for m in MODELS if m.name != "izhikevich"], ids=lambda m: m.name)
+@pytest.mark.parametrize("model", [m for m in SELECTED if m.name != "izhikevich"], ids=lambda m: m.name)
 def test_gradients_of_the_smooth_twin_are_those_of_finite_differences(model, dtype):
     # The same step with a sigmoid for the spike is smooth, so that its true gradient is known.
     names = tuple(model.core.parameters)

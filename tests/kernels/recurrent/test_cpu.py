@@ -22,7 +22,7 @@ from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.recurrent import cpu as recurrent_cpu
 from neurosim.kernels.recurrent import operator as recurrent
 from neurosim.kernels.recurrent.operator import run_recurrent, run_recurrent_backward
-from tests.core_list import BY_NAME, MODELS
+from tests.core_list import BY_NAME, SELECTED
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -110,7 +110,7 @@ def compare(layer, *tensors, through_time=True, tolerance=None, graded=False):
     return values, found
 
 
-SPIKING = [m for m in MODELS if m.spiking]
+SPIKING = [m for m in SELECTED if m.spiking]
 
 
 @PRECISIONS
@@ -179,7 +179,7 @@ def test_learned_parameters_of_each_neuron(model, dtype):
     assert all(found[name].abs().sum() > 0 for name, _ in layer.named_parameters())
 
 
-@pytest.mark.parametrize("model", [m for m in MODELS if m.name != "izhikevich"], ids=lambda m: m.name)
+@pytest.mark.parametrize("model", [m for m in SELECTED if m.name != "izhikevich"], ids=lambda m: m.name)
 def test_gradients_of_the_smooth_twin_are_those_of_finite_differences(model):
     layer = model.make(
         size=4, learn=tuple(model.core.parameters), detach_reset=False, spike=language.smooth(2.0)
