@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from neurosim.energy.fanout import FanOut, fan_out
+from neurosim.energy.fanout import FanOutCounts, fan_out
 from neurosim.energy.operations import NodeOperations, Operations, SynapseOperations
 from neurosim.errors import InputError
 from neurosim.network.graph import NetworkState
@@ -92,7 +92,7 @@ def count_operations(
 class _Counter:
     """Events at each input of one synapse module, added up over the run."""
 
-    def __init__(self, name: str, layer: str, synapse: Synapse, shape: tuple[int, ...], fan: FanOut) -> None:
+    def __init__(self, name: str, layer: str, synapse: Synapse, shape: tuple[int, ...], fan: FanOutCounts) -> None:
         self.name, self.layer, self.kind = name, layer, type(synapse).__name__
         self.shape, self.after, self.fan = shape, synapse.output_shape(shape), fan
         self.events = torch.zeros(math.prod(shape), dtype=torch.int64)

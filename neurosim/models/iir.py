@@ -35,6 +35,8 @@ from neurosim.learning.training.history import History
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import Synapse
+from neurosim.synapses.lowering import Dense
+from neurosim.synapses.norm import norm_factors
 
 
 def hidden(dt: float = 1e-3) -> Neuron:
@@ -101,16 +103,11 @@ def absorb_batch_norm(
     norm : BatchNorm1d or BatchNorm2d
         With running statistics.
     """
-    if norm.running_mean is None or norm.running_var is None:
-        raise InputError("absorb_batch_norm: the norm keeps no running statistics; make it with track_running_stats.")
     if norm.num_features != weight.shape[0]:
         raise ShapeError(f"absorb_batch_norm: weight {list(weight.shape)} does not fit {norm.num_features} features.")
-    scale = (norm.running_var + norm.eps).rsqrt()
-    shift = 0.0 - norm.running_mean * scale
-    if norm.affine:
-        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-    moved = shift if bias is None else bias * scale + shift
-    return (weight * scale.reshape(-1, *[1] * (weight.dim() - 1))).detach(), moved.detach()
+    folded = Dense(weight.flatten(1), bias).times(*norm_factors(norm))
+    assert folded.bias is not None  # `times` was given a constant
+    return folded.weight.view_as(weight), folded.bias
 
 
 def set_thresholds(net: Network, x: Tensor, percentile: float = 90.0) -> dict[str, float]:

@@ -1,32 +1,35 @@
-"""Networks for deployment: normalisation absorbed into the weights before it."""
+"""Networks for deployment: normalisation becomes part of the weights before it."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 
-from torch import nn
+import torch
 
-from neurosim.errors import ExportError
+from neurosim.errors import ExportError, InputError
 from neurosim.network.graph import Edge
 from neurosim.network.network import Network
-from neurosim.synapses import BatchNorm, Conv1d, Conv2d, Linear, Standardised, Synapse
+from neurosim.synapses import Synapse
+from neurosim.synapses.building import synapse_of
+from neurosim.synapses.lowering import Convolution, Dense, Lowered, Opaque, Scaling, SparseRows, Weighted
 
 
 def fold(net: Network) -> Network:
-    r"""Return the same network in plain weights and biases, as it acts in evaluation.
+    r"""Return the same network in plain weights and biases, as it computes in evaluation.
 
     Batch normalisation right behind weights becomes part of them,
 
     .. math:: W' = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} W, \quad
               b' = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu) + \beta
 
-    with the running statistics, and standardised weights stay as they stand. Both are worked out in double precision
-    and are exact but for rounding. The network given stays as it was.
+    with the running statistics, and standardised weights become plain ones. Both are computed in double precision and
+    rounded once.
 
     Parameters
     ----------
     net : Network
+        It is not changed.
 
     Returns
     -------
@@ -36,7 +39,7 @@ def fold(net: Network) -> Network:
     Raises
     ------
     ExportError
-        When batch normalisation does not stand right behind Linear, Conv1d or Conv2d: names the edge.
+        When batch normalisation is not right behind weights: names the edge.
 
     Examples
     --------
@@ -54,36 +57,61 @@ def fold(net: Network) -> Network:
     nodes = {name: copy.deepcopy(node) for name, node in net.nodes.items()}
     edges = []
     for edge in net.edges:
-        synapses = _folded(edge.name, edge.synapses)
+        synapses = _folded(edge.name, edge.synapses, net.shape(edge.source), net.dt)
         edges.append(Edge(edge.source, edge.target, synapses, edge.delay if edge.delay_steps else None, edge.name))
     return Network(nodes, edges, output=net.output).train(net.training)  # type: ignore[arg-type]
 
 
-def _folded(name: str, synapses: Sequence[Synapse]) -> list[Synapse]:
-    found: list[Synapse] = []
+def _folded(name: str, synapses: Sequence[Synapse], shape: tuple[int, ...], dt: float) -> list[Synapse]:
+    plain: list[Synapse] = []
+    before: list[tuple[int, ...]] = []  # shape of the input of each
     for synapse in synapses:
-        if isinstance(synapse, Standardised):
-            plain = copy.deepcopy(synapse.synapse)
-            plain.weight = nn.Parameter(copy.deepcopy(synapse).double().effective().detach().to(plain.weight))
-            found.append(plain)
-        elif isinstance(synapse, BatchNorm):
-            if not found or type(found[-1]) not in (Linear, Conv1d, Conv2d):
-                before = type(found[-1]).__name__ if found else "the spikes"
+        value = _to_fold(synapse, shape)
+        if isinstance(value, Scaling):
+            weighted = plain[-1].lowered(before[-1]) if plain else None
+            if not isinstance(weighted, (Dense, SparseRows, Convolution)):
+                behind = type(plain[-1]).__name__ if plain else "the spikes"
                 raise ExportError(
-                    f"edge {name!r}: BatchNorm stands behind {before} and can be folded into Linear, Conv1d or Conv2d "
-                    "alone. Put it right behind the weights, before any pooling, and train again."
+                    f"edge {name!r}: {type(synapse).__name__} is behind {behind}, but only weights right before it can "
+                    "take it in. Put it right behind Linear, Conv1d or Conv2d, before any pooling, and train again."
                 )
-            _absorb(found[-1], synapse)  # type: ignore[arg-type]
+            like = plain[-1]
+            plain[-1] = _plain(name, _scaled(weighted, value, synapse.output_shape(shape)), like, dt)
+        elif isinstance(value, (Dense, SparseRows, Convolution)):
+            plain.append(_plain(name, value, synapse, dt))
+            before.append(shape)
+        elif isinstance(value, Opaque):
+            raise ExportError(f"edge {name!r}: {type(synapse).__name__} {value.reason}; it cannot be folded.")
         else:
-            found.append(copy.deepcopy(synapse))
-    return found
+            plain.append(copy.deepcopy(synapse))
+            before.append(shape)
+        shape = synapse.output_shape(shape)
+    return plain
 
 
-def _absorb(weights: Linear | Conv1d | Conv2d, norm: BatchNorm) -> None:
-    scale, shift = norm.factors()
-    kernel = weights.weight.detach().double()
-    if weights.bias is not None:
-        shift = shift + scale * weights.bias.detach().double()
-    like = weights.weight
-    weights.weight = nn.Parameter((kernel * scale.view(-1, *[1] * (kernel.dim() - 1))).to(like))
-    weights.bias = nn.Parameter(shift.to(like))
+def _to_fold(synapse: Synapse, shape: tuple[int, ...]) -> Lowered | None:
+    """Return what becomes weights: normalisation, and weights that hooks compute, as pruning does."""
+    if synapse.folds:
+        return copy.deepcopy(synapse).eval().lowered(shape)
+    if synapse._forward_hooks or synapse._forward_pre_hooks:
+        value = synapse.lowered(shape)
+        return value if isinstance(value, (Dense, SparseRows, Convolution)) else None
+    return None
+
+
+def _scaled(value: Weighted, scaling: Scaling, shape: tuple[int, ...]) -> Weighted:
+    factor = value.row_factors(scaling.weight, shape)
+    plus = None if scaling.bias is None else value.row_factors(scaling.bias.expand(shape), shape)
+    assert factor is not None and (plus is None) == (scaling.bias is None)  # one for each channel
+    return value.times(factor, plus)
+
+
+def _plain(name: str, value: Weighted, like: Synapse, dt: float) -> Synapse:
+    """Return the synapse that computes `value`, in the precision of `like`."""
+    numbers = (t for t in (*like.parameters(), *like.buffers()) if t.is_floating_point())
+    first = next(numbers, None)
+    try:
+        synapse = synapse_of(value, dt=dt)
+        return synapse.to(torch.get_default_dtype() if first is None else first.dtype)
+    except InputError as error:
+        raise ExportError(f"edge {name!r}: {error}") from error

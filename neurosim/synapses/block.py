@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError
 from neurosim.synapses.linear import uniform_weight
+from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.synapse import Synapse, count
 
 
@@ -69,6 +70,12 @@ class BlockLinear(Synapse):
         parts = x.unflatten(1, (self.blocks, -1)).transpose(0, 1)
         current = torch.bmm(parts, self.weight.transpose(1, 2)).transpose(0, 1).flatten(1)
         return current if self.bias is None else current + self.bias
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        blocks, rows, columns = self.weight.shape
+        post = torch.arange(self.n_out).repeat_interleave(columns)
+        pre = torch.arange(self.n_in).view(blocks, 1, columns).expand(blocks, rows, columns).flatten()
+        return SparseRows(self.n_out, self.n_in, post, pre, self.weight.flatten(), self.bias)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

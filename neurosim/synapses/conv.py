@@ -11,6 +11,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.conv.cpu import Settings
 from neurosim.kernels.conv.operator import event_conv
 from neurosim.synapses.linear import uniform_weight
+from neurosim.synapses.lowering import Convolution, Lowered
 from neurosim.synapses.synapse import Synapse, count, event_driven, pair
 
 
@@ -67,6 +68,9 @@ class _Conv(Synapse):
     def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
         """Return the same, told which inputs are spikes and where their gradient is needed."""
         return self.product(x, self.weight, bits, active)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Convolution(self.weight, self.stride, self.padding, self.dilation, self.groups, self.bias)
 
     @abc.abstractmethod
     def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:

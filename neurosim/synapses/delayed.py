@@ -21,6 +21,8 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.bits import pack
 from neurosim.kernels.sparse.delayed import DelayLists, delay_lists, deliver
 from neurosim.synapses.linear import Linear
+from neurosim.synapses.lowering import Dense, Lowered, Opaque
+from neurosim.synapses.norm import norm_factors
 from neurosim.synapses.synapse import Synapse, count, event_driven
 from neurosim.units import check_dt
 
@@ -67,6 +69,9 @@ class Delayed(Synapse):
     def initial_state(self, x: Tensor) -> Tensor:
         """Return the state before the first step for spikes like `x` [T, B, n_in]: none under way."""
         return x.new_zeros((self.memory, x.shape[1], self.n_in))
+
+    def _found(self, shape: tuple[int, ...], written: Callable[[tuple[int, ...]], Lowered] | None = None) -> Lowered:
+        return Opaque("combines spikes of several steps by methods or hooks of its own")
 
     def _line(self, x: Tensor, state: Tensor | None) -> Tensor:
         """Return the spikes under way and those of `x` in one row [memory + T, B, n_in]."""
@@ -241,6 +246,9 @@ class RoundedDelays(Delayed):
         learns = torch.is_grad_enabled() and line.requires_grad
         return None if learns else _by_event(line, self.weight, self._lists, share=1.0)
 
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Dense(self.weight, self.bias, self.delay)
+
     def by_delay(self) -> list[tuple[float, Linear]]:
         """Return the same synapses as undelayed ones, one map for each delay that occurs.
 
@@ -404,6 +412,9 @@ class DelayedLinear(Delayed):
             raise InputError("DelayedLinear: delay holds NaN or infinity; train again, with a lower learning rate.")
         return delay.round().clamp(0, self.memory).long()
 
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Dense(self.weight, self.bias, self.delay)
+
     def rounded(self, norm: nn.BatchNorm1d | None = None) -> RoundedDelays:
         """Return fixed synapses with the delays rounded to whole steps.
 
@@ -418,11 +429,8 @@ class DelayedLinear(Delayed):
                 raise InputError(
                     f"DelayedLinear: norm must hold running statistics of {self.n_out} neurons; got {norm!r}."
                 )
-            scale = torch.rsqrt(norm.running_var + norm.eps)
-            scale = scale if norm.weight is None else scale * norm.weight.detach()
-            mean = norm.running_mean if bias is None else norm.running_mean - bias
-            bias = -mean * scale if norm.bias is None else norm.bias.detach() - mean * scale
-            weight = weight * scale[:, None]
+            folded = Dense(weight, bias).times(*norm_factors(norm))
+            weight, bias = folded.weight, folded.bias
         return RoundedDelays(weight, self.delay_steps(), bias, max_delay=self.max_delay, dt=self.dt)
 
     def _by_event(self, line: Tensor) -> Tensor | None:

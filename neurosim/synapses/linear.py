@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurosim.kernels.common.availability import DTYPES, fused
+from neurosim.synapses.lowering import Dense, Lowered
 from neurosim.synapses.synapse import Synapse, count
 
 
@@ -78,6 +79,9 @@ class Linear(Synapse):
             packed = pack(x.contiguous().flatten(0, 1))
             return product.weight_gradient(g, packed.bits, self.n_in, None if packed.ones else x)
         return g.flatten(0, 1).T @ x.flatten(0, 1)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Dense(self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Literal
@@ -14,6 +15,7 @@ from torch.nn import functional
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.linear import Linear
+from neurosim.synapses.lowering import Convolution, Dense, Lowered, Opaque, Scaling
 from neurosim.synapses.synapse import Synapse, count
 
 _repeats = 0
@@ -95,6 +97,7 @@ class BatchNorm(Synapse):
     """
 
     traced = False
+    folds = True
     running_mean: Tensor
     running_var: Tensor
 
@@ -160,18 +163,44 @@ class BatchNorm(Synapse):
         self.output_shape(tuple(x.shape[2:]))
         return torch.stack([self.apply_step(step) for step in x])
 
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """Return what evaluation multiplies a current with and adds to it, [C] each, in double precision."""
-        scale = (self.running_var.double() + self.eps).rsqrt()
-        if self.weight is None or self.bias is None:
-            return scale, -self.running_mean.double() * scale
-        scale = scale * self.weight.detach().double()
-        return scale, self.bias.detach().double() - self.running_mean.double() * scale
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        if self.training:
+            return Opaque("normalises by the statistics of each batch while it trains; call eval() on the network")
+        scale, shift = (values.view(-1, *[1] * (len(shape) - 1)) for values in norm_factors(self))
+        return Scaling(scale, shift)
 
     def extra_repr(self) -> str:
         """Return the size and the choices."""
         parts = f'{self.channels}, over="{self.over}", momentum={self.momentum}, eps={self.eps}'
         return f"{parts}, affine={self.weight is not None}"
+
+
+def norm_factors(norm: BatchNorm | nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    r"""Return the factor and the constant of batch normalisation in evaluation.
+
+    .. math:: s = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}, \quad b = \beta - s \mu
+
+    Parameters
+    ----------
+    norm : BatchNorm, torch.nn.BatchNorm1d or torch.nn.BatchNorm2d
+
+    Returns
+    -------
+    s, b : Tensor [C]
+        In double precision: evaluation maps a current i to ``s i + b``.
+
+    Raises
+    ------
+    InputError
+        When it has no running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise InputError(f"{type(norm).__name__} has no running statistics; make it with track_running_stats=True.")
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach().double()
+    shift = -norm.running_mean.double() * scale
+    return scale, shift if norm.bias is None else norm.bias.detach().double() + shift
 
 
 class Standardised(Synapse):
@@ -221,6 +250,8 @@ class Standardised(Synapse):
     (tensor(True), tensor(True))
     """
 
+    folds = True
+
     def __init__(
         self, synapse: Linear | Conv1d | Conv2d, *, scale: float = 1.0, gain: bool = True, eps: float = 1e-4
     ) -> None:
@@ -242,12 +273,21 @@ class Standardised(Synapse):
 
     def effective(self) -> Tensor:
         """Return the weights that act, of the shape of the synapses' own."""
-        rows = self.synapse.weight.flatten(1)
+        return self._standardised(self.synapse.weight, self.gain)
+
+    def _standardised(self, weight: Tensor, gain: Tensor | None) -> Tensor:
+        rows = weight.flatten(1)
         var, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
         standard = (rows - mean) * (self.scale * torch.rsqrt(rows.shape[1] * var + self.eps))
-        if self.gain is not None:
-            standard = standard * self.gain[:, None]
-        return standard.view_as(self.synapse.weight)
+        if gain is not None:
+            standard = standard * gain[:, None]
+        return standard.view_as(weight)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        inner = self.synapse.lowered(shape)
+        assert isinstance(inner, (Dense, Convolution))  # of Linear, Conv1d and Conv2d
+        weight, gain = inner.weight.double(), None if self.gain is None else self.gain.detach().double()
+        return dataclasses.replace(inner, weight=self._standardised(weight, gain).to(inner.weight))  # rounded once
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the currents of ``x`` [n, ...]."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.kernels.common.autograd import plain, transformed
+from neurosim.synapses.lowering import Lowered, Pooling, Reshape
 from neurosim.synapses.synapse import Synapse, pair
 
 
@@ -62,6 +63,9 @@ class AvgPool2d(_Pool2d):
         """Return the mean over each window of ``x`` [n, C, H, W]."""
         return functional.avg_pool2d(x, self.kernel, self.stride)
 
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Pooling("mean", self.kernel, self.stride)
+
 
 class SumPool2d(_Pool2d):
     """Sum over windows: ``[T, B, C, H, W] -> [T, B, C, H', W']``; NIR's ``SumPool2d``.
@@ -78,6 +82,9 @@ class SumPool2d(_Pool2d):
         """Return the sum over each window of ``x`` [n, C, H, W]."""
         return functional.avg_pool2d(x, self.kernel, self.stride, divisor_override=1)
 
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Pooling("sum", self.kernel, self.stride)
+
 
 class MaxPool2d(_Pool2d):
     """Logical or over windows of spikes: ``[T, B, C, H, W] -> [T, B, C, H', W']``.
@@ -93,6 +100,9 @@ class MaxPool2d(_Pool2d):
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the maximum over each window of ``x`` [n, C, H, W]."""
         return functional.max_pool2d(x, self.kernel, self.stride)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Pooling("max", self.kernel, self.stride)
 
 
 class Flatten(Synapse):
@@ -111,3 +121,6 @@ class Flatten(Synapse):
     def apply_step(self, x: Tensor) -> Tensor:
         """Return ``x`` [n, ...] as [n, N]."""
         return x.flatten(1)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Reshape(self.output_shape(shape))

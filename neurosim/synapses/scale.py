@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import ShapeError
+from neurosim.synapses.lowering import Lowered, Scaling
 from neurosim.synapses.synapse import Synapse
 
 
@@ -52,6 +53,9 @@ class Scale(Synapse):
         current = x * self.weight
         return current if self.bias is None else current + self.bias
 
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Scaling(self.weight, self.bias)
+
     def extra_repr(self) -> str:
         """Return the shape."""
         return f"{list(self.weight.shape)}, bias={self.bias is not None}"
@@ -67,6 +71,9 @@ class Identity(Synapse):
     def apply_step(self, x: Tensor) -> Tensor:
         """Return `x`."""
         return x
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Scaling(torch.ones(()))
 
 
 def _floating(values: float | Tensor) -> Tensor:

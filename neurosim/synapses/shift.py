@@ -6,6 +6,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError
 from neurosim.language.functions import floor
+from neurosim.synapses.lowering import Lowered, Shifted
 from neurosim.synapses.synapse import Synapse
 
 
@@ -41,6 +42,9 @@ class Shift(Synapse):
         """Return ``floor(x 2^exponent)``."""
         scaled = x * 2.0**self.exponent
         return scaled if self.exponent >= 0 else floor(scaled)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return Shifted(self.exponent)
 
     def extra_repr(self) -> str:
         """Return the exponent."""

@@ -11,6 +11,7 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.sparse.cpu import FanOut, fan_out
 from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.synapses.linear import uniform_weight
+from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.synapse import Synapse, count, event_driven
 
 
@@ -125,6 +126,9 @@ class Sparse(Synapse):
             self.connections, self.weight, (self.n_out, self.n_in), is_coalesced=True, check_invariants=False
         )
         return torch.sparse.mm(matrix, x.T).T
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return SparseRows(self.n_out, self.n_in, self.connections[0], self.connections[1], self.weight)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

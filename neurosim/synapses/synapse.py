@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import inspect
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,11 @@ from torch import Tensor, nn
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.autograd import transformed
 from neurosim.kernels.common.availability import DTYPES, fused
+from neurosim.synapses.lowering import Lowered, Opaque
+from neurosim.synapses.probing import probed
+
+# Methods that a subclass may replace without changing what is computed.
+_NO_ARITHMETIC = frozenset({"extra_repr", "output_shape", "passed_on", "refuse", "train"})
 
 
 class Synapse(nn.Module, abc.ABC):
@@ -22,10 +29,13 @@ class Synapse(nn.Module, abc.ABC):
         ``[memory + T, B, *in]`` to ``[T, B, *out]`` by ``over``.
     traced : bool
         Whether its weights can learn from a trace of its input in place of the input: so for maps that are linear.
+    folds : bool
+        Whether `neurosim.network.fold` makes it part of plain weights and biases.
     """
 
     memory: int = 0
     traced: bool = True
+    folds: bool = False
 
     @property
     def min_delay(self) -> int:
@@ -92,11 +102,99 @@ class Synapse(nn.Module, abc.ABC):
         current = self.apply_spikes(rows, bits, active) if told else self.apply_step(rows)
         return current.unflatten(0, x.shape[:2])
 
+    def lowered(self, shape: tuple[int, ...]) -> Lowered:
+        """Return what this synapse computes in one step, as data.
+
+        It is what runs: a subclass with other arithmetic, hooks and replaced methods are described by the matrix that
+        they compute, found by running the synapse on unit inputs and verified on random ones (where what the class
+        says agrees with the run, as it does behind pruning, by that). Training and evaluation may differ: what is
+        described is the current mode.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of one step's spikes, without T and B.
+
+        Returns
+        -------
+        Dense, SparseRows, Convolution, Pooling, Scaling, Reshape, Shifted or Opaque
+            Values of `neurosim.synapses.lowering`, with tensors that are not copied; Opaque with the reason where
+            there is no other.
+
+        Raises
+        ------
+        ShapeError
+            When `shape` does not fit.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from neurosim.synapses import Synapse
+        >>> class Difference(Synapse):
+        ...     def output_shape(self, shape):
+        ...         return (shape[0] - 1,)
+        ...
+        ...     def apply_step(self, x):
+        ...         return x[:, 1:] - x[:, :-1]
+        >>> Difference().lowered((4,)).matrix()
+        tensor([[-1.,  1.,  0.,  0.],
+                [ 0., -1.,  1.,  0.],
+                [ 0.,  0., -1.,  1.]], dtype=torch.float64)
+        """
+        shape = tuple(shape)
+        self.output_shape(shape)
+        if self._runs_as_written():
+            return self._lowered(shape)
+        return self._found(shape, None if type(self)._lowered is Synapse._lowered else self._lowered)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        """Return what the arithmetic of this class computes; a class without a description is run to find its matrix.
+
+        Override it for a synapse that is more than a matrix (a convolution, say), whose structure readers can use.
+        """
+        return self._found(shape)
+
+    def _found(self, shape: tuple[int, ...], written: Callable[[tuple[int, ...]], Lowered] | None = None) -> Lowered:
+        """Return the description found by running the synapse; see `probed`."""
+        if self.memory or self.mixes_steps:
+            return Opaque("combines spikes of several steps")
+        return probed(self, shape, written)
+
+    def _runs_as_written(self) -> bool:
+        """Whether a call runs the methods that `_lowered` was written for."""
+        kind = type(self)
+        if self._forward_hooks or self._forward_pre_hooks:
+            return False
+        if any(inspect.isroutine(getattr(kind, name, None)) for name in vars(self)):
+            return False
+        order = kind.__mro__
+        owner = next(place for place, one in enumerate(order) if "_lowered" in vars(one))
+        return not any(
+            _is_replaced(name, order[place + 1 :]) for place, one in enumerate(order[:owner]) for name in vars(one)
+        )
+
     def refuse(self, shape: tuple[int, ...], wanted: str) -> ShapeError:
         """Return the error for spikes of a wrong shape."""
         return ShapeError(
             f"{self._get_name()}: spikes must be [T, B, {wanted}]; got [T, B, {', '.join(map(str, shape))}]."
         )
+
+
+def lowered_chain(synapses: Sequence[Synapse], shape: tuple[int, ...]) -> list[Lowered]:
+    """Return what each of several synapses in a row computes, for spikes of `shape` into the first."""
+    values = []
+    for synapse in synapses:
+        values.append(synapse.lowered(shape))
+        shape = synapse.output_shape(shape)
+    return values
+
+
+def _is_replaced(name: str, bases: tuple[type, ...]) -> bool:
+    """Whether a class replaces arithmetic of its bases by defining this name; abstract methods have none."""
+    if name in _NO_ARITHMETIC or (name.startswith("__") and name != "__call__"):
+        return False
+    methods = (vars(base)[name] for base in bases if name in vars(base))
+    return any(inspect.isroutine(method) and not getattr(method, "__isabstractmethod__", False) for method in methods)
 
 
 def event_driven(x: Tensor, weight: Tensor) -> bool:

@@ -117,8 +117,23 @@ def test_a_linear_synapse_of_ones_own_is_counted() -> None:
     assert fan.effective.tolist() == [1, 0, 1] and fan.existing.tolist() == [1, 1, 1]
 
 
-def test_what_cannot_be_counted_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="operations of Plain cannot be counted: it has no parameter called 'weight'"):
-        fan_out(Plain(), (3,))
+class Differences(Plain):
+    """Each neuron after gets the difference of two neighbours; no weight to read."""
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0] - 1,)
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        return x[:, 1:] - x[:, :-1]
+
+
+def test_a_synapse_without_a_weight_is_counted_by_what_it_computes() -> None:
+    fan = fan_out(Differences(), (6,))
+    assert fan is not None
+    assert fan.effective.tolist() == fan.existing.tolist() == [1, 2, 2, 2, 2, 1] and fan.weights == 10
+
+
+def test_what_is_not_linear_is_refused_by_name() -> None:
+    assert fan_out(Plain(), (3,)) is None  # passes on its input
     with pytest.raises(InputError, match="operations of Squared cannot be counted: it is not linear"):
         fan_out(Squared(), (3,))

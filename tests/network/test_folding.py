@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 import neurosim as ns
 from neurosim.energy.fanout import fan_out
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava.mapping import map_network
 from neurosim.network import fold
-from neurosim.synapses import BatchNorm, Standardised
+from neurosim.synapses import BatchNorm, Standardised, Synapse
+from neurosim.synapses.delayed import RoundedDelays
 
 DT = 1e-3
 
@@ -65,7 +67,7 @@ def test_what_is_not_right_behind_weights_is_refused() -> None:
             ns.Flatten(),
             *((ns.Linear(2, 2), ns.LI(dt=DT)) if before else (ns.Linear(36, 2), parts[1])),
         )
-        with pytest.raises(ExportError, match=f"BatchNorm stands behind {kind} and can be folded"):
+        with pytest.raises(ExportError, match=f"BatchNorm is behind {kind}, but only weights right before it"):
             fold(net)
 
 
@@ -80,3 +82,58 @@ def test_exporters_ask_for_the_folded_network() -> None:
     with pytest.raises(InputError, match=r"count those of neurosim.network.fold\(net\)"):
         fan_out(net.edges[0].synapses[1], (4,))
     assert len(map_network(fold(net)).graph.dense) == 2
+
+
+class Differences(Synapse):
+    """A linear synapse without a weight to read."""
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0] - 1,)
+
+    def apply_step(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:] - x[:, :-1]
+
+
+def filled(channels: int) -> BatchNorm:
+    norm = BatchNorm(channels)
+    for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        torch.nn.init.uniform_(values, 0.5, 2.0)
+    return norm
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (Differences, ns.Linear),
+        (lambda: ns.Sparse.random(6, 5, 0.5), ns.Linear),
+        (lambda: ns.BlockLinear(6, 5, 1), ns.Linear),
+        (lambda: RoundedDelays(torch.randn(5, 6), torch.randint(0, 4, (5, 6)), dt=DT), RoundedDelays),
+        (lambda: prune.random_unstructured(ns.Linear(6, 5), "weight", 0.5), ns.Linear),
+    ],
+)
+def test_whatever_has_weights_takes_the_normalisation_in(make, kind) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    net = ns.Sequential(ns.Input(6), make(), filled(5), ns.LI(dt=DT)).eval()
+    plain = fold(net)
+    assert [type(synapse) for synapse in plain.edges[0].synapses] == [kind]
+    x = (torch.rand(12, 3, 6) < 0.4).float()
+    torch.testing.assert_close(plain(x)[0], net(x)[0])
+
+
+def test_pruned_weights_become_plain() -> None:
+    torch.manual_seed(1)
+    net = ns.Sequential(prune.random_unstructured(ns.Linear(6, 5), "weight", 0.5), ns.LIF(dt=DT, r=60.0))
+    plain = fold(net)
+    (synapse,) = plain.edges[0].synapses
+    assert type(synapse) is ns.Linear and not synapse._forward_pre_hooks and int((synapse.weight == 0).sum()) == 15
+    x = (torch.rand(30, 3, 6) < 0.4).float()
+    assert torch.equal(plain(x)[0], net(x)[0]) and net(x)[0].any()
+
+
+def test_connections_of_too_many_neurons_take_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurosim.synapses.building.LARGEST_MATRIX", 29)
+    net = ns.Sequential(ns.Sparse.random(6, 5, 0.5), filled(5), ns.LI(dt=DT))
+    with pytest.raises(
+        ExportError, match=r"edge 'input->leaky_integrator1': connections of 6 to 5 neurons with a bias"
+    ):
+        fold(net)
