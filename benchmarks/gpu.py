@@ -153,7 +153,7 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
         for dtype in (torch.float32, torch.bfloat16):
             i = (torch.randn(shape, device=clock.device) * 20.0).to(dtype)
             start = [torch.zeros(shape[1:], device=clock.device)]
-            out, after, kept = cuda.forward(given.plan, i, start, [], given.forward)
+            out, after, kept = cuda.forward(given.plan, [i], start, [], given.forward)
             back = torch.empty_like(i)
             directions: dict[str, tuple[list[Tensor], list[float], int]] = {
                 "forward": ([i, out, kept, *start, after], given.forward, 3),

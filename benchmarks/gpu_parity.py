@@ -82,10 +82,10 @@ def cores(device: torch.device, quick: bool) -> Iterator[Parity]:
             i = (torch.randn(steps, *shape) * 20.0).to(dtype)
             g = torch.randn(steps, *shape).to(dtype)
             start, ends = ([0.1 * torch.randn(shape, dtype=real) for _ in core.state] for _ in range(2))
-            wanted = cpu.forward(given.plan, i.to(real), start, [], given.forward)
+            wanted = cpu.forward(given.plan, [i.to(real)], start, [], given.forward)
             back = cpu.backward(given.plan, g.to(real), ends, saved(given.plan, states, wanted), [], given.backward)
             there = [x.to(device) for x in (i, g, *start, *ends)]
-            got = cuda.forward(given.plan, there[0], there[2 : 2 + states], [], given.forward)
+            got = cuda.forward(given.plan, [there[0]], there[2 : 2 + states], [], given.forward)
             kept = saved(given.plan, states, got)
             found = cuda.backward(given.plan, there[1], there[2 + states :], kept, [], given.backward)
             case = f"{core.name} {_name(dtype)}"
@@ -207,7 +207,7 @@ def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
     start = [torch.zeros(16, 100, device=device)]
 
     def both() -> list[Tensor]:
-        out = cuda.forward(given.plan, i, start, [], given.forward)
+        out = cuda.forward(given.plan, [i], start, [], given.forward)
         kept = saved(given.plan, 1, out)
         return [*out, *cuda.backward(given.plan, i, start, kept, [], given.backward)]
 

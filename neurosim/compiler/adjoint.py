@@ -15,15 +15,15 @@ class Adjoint:
 
     Attributes
     ----------
-    input : Expression
-        Gradient with respect to the input current.
+    inputs : mapping of str to Expression
+        Gradient with respect to each input port.
     state : mapping of str to Expression
         With respect to the state before the step.
     per_neuron : mapping of str to Expression
         With respect to each tensor coefficient, this step's share.
     """
 
-    input: Expression
+    inputs: Mapping[str, Expression]
     state: Mapping[str, Expression]
     per_neuron: Mapping[str, Expression]
 
@@ -51,7 +51,7 @@ def adjoint(program: Program) -> Adjoint:
         return cotangent.get(id(trace.leaf(kind, name)), trace.lift(0.0))
 
     return Adjoint(
-        of("input", "i"),
+        {name: of("input", name) for name in program.inputs},
         {name: of("state", name) for name in program.state},
         {name: of("parameter", name) for name in program.per_neuron},
     )

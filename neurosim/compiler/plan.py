@@ -37,6 +37,7 @@ _HOST: dict[str, Callable[..., Any]] = {
     "eq": lambda a, b: a == b,
     "select": lambda c, a, b: a if c else b,
     "detach": lambda a: a,
+    "spike": lambda a: float(a > 0.0),
 }
 
 
@@ -77,8 +78,9 @@ class Plan:
 
     @functools.cached_property
     def backward_outputs(self) -> tuple[Expression, ...]:
-        """Input gradient, state gradients, then each tensor coefficient's share."""
-        return (self.adjoint.input, *self.adjoint.state.values(), *self.adjoint.per_neuron.values())
+        """Gradients of inputs, gradients of states, then each tensor coefficient's share."""
+        gradients = (self.adjoint.inputs, self.adjoint.state, self.adjoint.per_neuron)
+        return tuple(node for group in gradients for node in group.values())
 
     @functools.cached_property
     def saved(self) -> tuple[Expression, ...]:
@@ -152,9 +154,9 @@ class Plan:
             for n in order
         ]
         ends = [number[id(n)] for n in outputs]
-        text = "\n".join(
-            (*lines, str(ends), f"{list(self.program.state)} {self.recorded} {self.train} {self.through_time}")
-        )
+        program = self.program
+        arrays = f"{program.inputs} {list(program.state)} {program.per_neuron} {self.recorded}"
+        text = "\n".join((*lines, str(ends), f"{arrays} {self.train} {self.through_time}"))
         return f"{self.program.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

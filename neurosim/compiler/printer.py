@@ -23,6 +23,8 @@ class Kernel:
         Whether time is walked from the last step to the first.
     arrays : tuple of str
         Names of all arrays in the order of the call.
+    inputs : tuple of str
+        The arrays over time of the input ports or, backwards, of their gradients, which are written.
     reads, writes : mapping of str to Expression
         Arrays over time, [T, M]: read and written at every step.
     carried : mapping of str to (Expression, Expression)
@@ -38,6 +40,7 @@ class Kernel:
     plan: Plan
     backwards: bool
     arrays: tuple[str, ...]
+    inputs: tuple[str, ...]
     reads: Mapping[str, Expression]
     writes: Mapping[str, Expression]
     carried: Mapping[str, tuple[Expression, Expression]]
@@ -53,15 +56,16 @@ class Kernel:
 
 
 def forward_kernel(plan: Plan) -> Kernel:
-    """Return the forward kernel: input to output, stored values and final state."""
+    """Return the forward kernel: inputs to output, stored values and final state."""
     program, trace = plan.program, plan.program.trace
     kept = {f"kept{number}": node for number, node in enumerate(plan.stored)}
     coefficients = {name: trace.leaf("parameter", name) for name in program.per_neuron}
     return Kernel(
         plan=plan,
         backwards=False,
-        arrays=("i", "out", *kept, *program.state, *coefficients),
-        reads={"i": trace.leaf("input", "i")},
+        arrays=(*program.inputs, "out", *kept, *program.state, *coefficients),
+        inputs=program.inputs,
+        reads={name: trace.leaf("input", name) for name in program.inputs},
         writes={"out": program.output, **kept},
         carried={name: (trace.leaf("state", name), new) for name, new in program.state.items()},
         sums={},
@@ -71,11 +75,12 @@ def forward_kernel(plan: Plan) -> Kernel:
 
 
 def backward_kernel(plan: Plan) -> Kernel:
-    """Return the backward kernel: gradients of output and final state to those of input, state and coefficients."""
+    """Return the backward kernel: gradients of output and final state to those of inputs, state and coefficients."""
     program, trace = plan.program, plan.program.trace
     saved = {f"kept{number}": node for number, node in enumerate(plan.saved)}
     coefficients = {name: trace.leaf("parameter", name) for name in program.per_neuron}
     carried = {f"g_{name}": (trace.leaf("cotangent", f"g_{name}"), g) for name, g in plan.adjoint.state.items()}
+    inputs = {f"g_{name}": gradient for name, gradient in plan.adjoint.inputs.items()}
     sums = {}
     for name, share in plan.adjoint.per_neuron.items():
         so_far = trace.leaf("cotangent", f"share_{name}")
@@ -83,9 +88,10 @@ def backward_kernel(plan: Plan) -> Kernel:
     return Kernel(
         plan=plan,
         backwards=True,
-        arrays=("g_out", "g_i", *saved, *carried, *coefficients, *sums),
+        arrays=("g_out", *inputs, *saved, *carried, *coefficients, *sums),
+        inputs=tuple(inputs),
         reads={"g_out": trace.leaf("cotangent", "g_out"), **saved},
-        writes={"g_i": plan.adjoint.input},
+        writes=inputs,
         carried=carried,
         sums=sums,
         coefficients=coefficients,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, Literal
@@ -25,6 +25,8 @@ class Program:
     ----------
     name : str
         Name of the core.
+    inputs : tuple of str
+        Input ports that are fed, in the order of the core's.
     output : Expression
         What the neuron sends on: spikes, or the membrane of a core that never fires.
     state : mapping of str to Expression
@@ -38,6 +40,7 @@ class Program:
     """
 
     name: str
+    inputs: tuple[str, ...]
     output: Expression
     state: Mapping[str, Expression]
     per_neuron: tuple[str, ...]
@@ -51,7 +54,13 @@ class Program:
 
 
 def record(
-    core: Core, spike: Surrogate, reset: Reset, per_neuron: tuple[str, ...] = (), *, own_amount: bool = False
+    core: Core,
+    spike: Surrogate,
+    reset: Reset,
+    per_neuron: tuple[str, ...] = (),
+    *,
+    own_amount: bool = False,
+    fed: Collection[str] | None = None,
 ) -> Program:
     """Run the step function of `core` on symbols and keep what it did.
 
@@ -67,6 +76,8 @@ def record(
         Names among ``core.coefficients``, or ``reset_amount``, that will be tensors.
     own_amount : bool
         Whether the reset takes off a coefficient of the layer, ``reset_amount``.
+    fed : collection of str, optional
+        Input ports that are fed; the others are the constants that the core declares. All if left out.
     """
     trace = Trace(per_neuron)
     given: dict[str, Any] = {name: trace.leaf("parameter", name) for name in core.coefficients}
@@ -75,7 +86,9 @@ def record(
     if "reset" in core.wants:
         amount = trace.leaf("parameter", RESET_AMOUNT) if own_amount else None
         given["reset"] = dataclasses.replace(reset, amount=amount)
-    leaves = [trace.leaf("input", "i"), *(trace.leaf("state", name) for name in core.state)]
+    inputs = tuple(name for name in core.inputs if fed is None or name in fed)
+    arguments = [trace.leaf("input", name) if name in inputs else _rest(trace, core, name) for name in core.inputs]
+    leaves = [*arguments, *(trace.leaf("state", name) for name in core.state)]
     local: dict[str, Any] = {}
     returned = _with_locals(core, leaves, given, local)
     if not isinstance(returned, tuple) or len(returned) != 1 + len(core.state):
@@ -91,7 +104,15 @@ def record(
         if isinstance(value, Expression) and value.op not in LEAVES and not name.startswith("_"):
             named[name] = value
             value.label = value.label or name
-    return Program(core.name, output, dict(zip(core.state, states, strict=True)), per_neuron, named, trace)
+    return Program(core.name, inputs, output, dict(zip(core.state, states, strict=True)), per_neuron, named, trace)
+
+
+def _rest(trace: Trace, core: Core, port: str) -> Expression:
+    """Return the constant that stands for a port that nothing feeds."""
+    value = core.inputs[port]
+    if value is None:
+        raise InputError(f"core {core.name}: the input port {port!r} must be fed.")
+    return trace.lift(value)
 
 
 def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:

@@ -111,9 +111,12 @@ class Core:
     name : str
         Name of the step function.
     step : callable
-        ``step(i, *state, **what it asks for) -> (output, *new state)``.
+        ``step(*inputs, *state, **keywords) -> (output, *new state)``.
     parameters : mapping of str to Parameter
         Declared parameters with defaults, units and ranges.
+    inputs : mapping of str to float or None
+        Input ports, in the order of the step's arguments: the value that a port has where nothing feeds it, or None
+        for a port that must be fed.
     state : mapping of str to float
         State variables and their initial values.
     wants : tuple of str
@@ -129,6 +132,7 @@ class Core:
     name: str
     step: Callable[..., tuple[Any, ...]]
     parameters: Mapping[str, Parameter]
+    inputs: Mapping[str, float | None]
     state: Mapping[str, float]
     wants: tuple[str, ...]
     whole_up_to: float | None = None
@@ -151,7 +155,7 @@ class Core:
         return tuple(name for name in self.wants if name not in CHOICES)
 
     def __repr__(self) -> str:
-        return f"<core {self.name}({', '.join(('i', *self.state))})>"
+        return f"<core {self.name}({', '.join((*self.inputs, *self.state))})>"
 
     def __deepcopy__(self, memo: Any) -> Core:
         """Return the core itself, as copying a function does."""
@@ -187,6 +191,7 @@ def _state(core: Core, *values: Any) -> tuple[Any, ...]:
 def core(
     *,
     parameters: Mapping[str, Parameter | float] | None = None,
+    inputs: Iterable[str] | Mapping[str, float | None] = ("i",),
     state: Iterable[str] | Mapping[str, float] = ("v",),
     whole_up_to: float | None = None,
 ) -> Callable[[Callable[..., tuple[Any, ...]]], Core]:
@@ -196,6 +201,10 @@ def core(
     ----------
     parameters : mapping of str to Parameter or float, optional
         What a user may set, with defaults. A float is a plain number without range.
+    inputs : iterable of str, or mapping of str to float or None
+        Input ports in the order of the step's arguments. Each port is an array over time of its own, and an edge of a
+        network names the port that it feeds. A mapping gives the value of a port that nothing feeds, such as 0.0;
+        a port without a value (None, or listed by name alone) must be fed.
     state : iterable of str, or mapping of str to float
         State variables in the order of the step's arguments; a mapping gives initial values (else 0).
     whole_up_to : float, optional
@@ -204,7 +213,7 @@ def core(
     Returns
     -------
     callable
-        The decorator. The function takes the input current and the state by position, and by keyword whatever
+        The decorator. The function takes its inputs and then the state by position, and by keyword whatever
         it needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, made in
         double precision); ``dt`` (s); ``spike`` (the surrogate: call it on the distance to threshold); ``reset``
         (a `Reset`). It returns the output and the new state. It may use arithmetic, comparisons and the
@@ -225,6 +234,15 @@ def core(
     ...     return z, reset(u, z, to=0.0, by=v_th)
     >>> leaky
     <core leaky(i, v)>
+
+    A membrane between two conductances, of which the inhibitory one may be left out:
+
+    >>> @ns.core(parameters=dict(e_inh=-0.5), inputs={"ge": None, "gi": 0.0}, state=("v",))
+    ... def membrane(ge, gi, v, *, e_inh):
+    ...     u = v + ge * (1.0 - v) + gi * (e_inh - v)
+    ...     return u, u
+    >>> membrane
+    <core membrane(ge, gi, v)>
     """
     declared = {
         name: value if isinstance(value, Parameter) else Parameter(float(value))
@@ -237,24 +255,55 @@ def core(
             "cos_x and sin_x from f_x."
         )
     initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
+    ports = _ports(inputs)
 
     def decorate(step: Callable[..., tuple[Any, ...]]) -> Core:
         signature = inspect.signature(step).parameters.values()
         by_position = [p.name for p in signature if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         wants = tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY)
-        if len(by_position) != 1 + len(initial) or by_position[1:] != list(initial):
+        if by_position != [*ports, *initial]:
             raise InputError(
-                f"core {step.__name__}: the step must take the input and then the state {tuple(initial)} by position; "
-                f"it takes {tuple(by_position)}."
+                f"core {step.__name__}: the step must take the inputs {tuple(ports)} and then the state "
+                f"{tuple(initial)} by position; it takes {tuple(by_position)}."
             )
         made_here = [f"{kind}_{n.partition('_')[2]}" for kind, of in _MADE_OF.items() for n in declared if _is(n, of)]
         offered = {*declared, *CHOICES, "dt", *made_here}
         unknown = [name for name in wants if name not in offered]
         if unknown:
             raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")
-        made = Core(step.__name__, step, declared, initial, wants, whole_up_to)
+        _check_arrays(step.__name__, ports, initial, [name for name in wants if name not in CHOICES])
+        made = Core(step.__name__, step, declared, ports, initial, wants, whole_up_to)
         object.__setattr__(made, "__doc__", step.__doc__)
         object.__setattr__(made, "__module__", step.__module__)
         return made
 
     return decorate
+
+
+def _ports(inputs: Iterable[str] | Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the input ports with the value of each where nothing feeds it."""
+    if isinstance(inputs, str):
+        raise InputError(
+            f"inputs must be a sequence or a mapping of names; got {inputs!r}. Write inputs=({inputs!r},)."
+        )
+    given = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs)
+    ports = {name: None if value is None else float(value) for name, value in given.items()}
+    infinite = {name: value for name, value in ports.items() if value is not None and not math.isfinite(value)}
+    if not ports or infinite:
+        got = infinite or "none"
+        raise InputError(f"inputs must name at least one port, each with a finite value or None; got {got}.")
+    return ports
+
+
+def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coefficients: Iterable[str]) -> None:
+    """Refuse names under which two arrays of a kernel would have one name."""
+    over_time = [*inputs, *state]
+    forward = ["out", *over_time, *coefficients]
+    backward = [*(f"g_{name}" for name in ("out", *over_time)), *coefficients, *(f"share_{c}" for c in coefficients)]
+    kept = {name for name in forward if name.startswith("kept") and name[4:].isdigit()}
+    taken = sorted(kept.union(*({name for name in names if names.count(name) > 1} for names in (forward, backward))))
+    if taken:
+        raise InputError(
+            f"core {owner}: kernels use the names {taken} for arrays of their own, such as 'out', 'kept0' and, for "
+            "the gradient of x, 'g_x'; rename the input, state variable or parameter."
+        )

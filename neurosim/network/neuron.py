@@ -311,7 +311,7 @@ class Neuron(CoreParameters):
         choices = {"spike": self.spike, "reset": reset}
         given.update({k: v for k, v in choices.items() if k in self.core.wants})
         watch: dict[str, list[Tensor]] = {name: [] for name in names}
-        out, after = eager.run(self.core, i, state, given, through_time=through_time, watch=watch)
+        out, after = eager.run(self.core, (i,), state, given, through_time=through_time, watch=watch)
         return out, after, {k: torch.stack(v).detach() for k, v in watch.items()}, None
 
     def _fused(
@@ -322,7 +322,7 @@ class Neuron(CoreParameters):
         per_neuron = self._coefficients(i)
         train = self._trains((i, *state, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, names)
-        out, *rest = call.run(key, i, state, per_neuron, forward, backward)
+        out, *rest = call.run(key, (i,), state, per_neuron, forward, backward)
         stored = rest[len(state) :]
         limited = train and self.spike.support < math.inf and plain((i,)) and not transformed()
         active = call.active(key, stored) if limited and i.device.type == "cpu" else None

@@ -134,7 +134,7 @@ def test_what_does_not_depend_on_an_input_has_no_gradient():
         return 0.0 * 1.0 + detach(i), detach(v)
 
     found = of(constant)
-    assert repr(found.input) == "0.0" and repr(found.state["v"]) == "0.0"
+    assert repr(found.inputs["i"]) == "0.0" and repr(found.state["v"]) == "0.0"
 
 
 def test_a_comparison_passes_no_gradient_and_a_spike_does():
@@ -144,8 +144,8 @@ def test_a_comparison_passes_no_gradient_and_a_spike_does():
     def picked(i, v, *, spike):
         return where(spike(i), v, 0.0), v
 
-    assert repr(of(compared).input) == "0.0"
-    assert repr(of(picked).input) != "0.0"
+    assert repr(of(compared).inputs["i"]) == "0.0"
+    assert repr(of(picked).inputs["i"]) != "0.0"
 
 
 def test_only_tensor_coefficients_get_a_share():

@@ -10,6 +10,10 @@ import torch
 
 import neurosim as ns
 from neurosim.compiler.plan import Plan, find, known
+from neurosim.compiler.printer import backward_kernel, forward_kernel
+from neurosim.compiler.program import record
+from neurosim.language import Reset
+from tests.user_cores import coba
 
 
 def plan(layer=None, **choices):
@@ -74,3 +78,33 @@ def test_recorded_values_are_found_by_name():
     assert torch.equal(torch.where(z == 1, 0.0, values["u"]), values["v"])
     trained = layer.recorded(i.requires_grad_(), names=("v", "u"))[2]
     assert torch.equal(trained["u"], values["u"]) and not trained["u"].requires_grad
+
+
+def of(step, per_neuron=(), **declared):
+    return Plan(record(ns.core(**declared)(step), ns.atan(), Reset(), per_neuron))
+
+
+def test_the_order_of_ports_and_of_coefficients_is_part_of_the_key():
+    def step(a, b, v):
+        return v + a - 2.0 * b, v
+
+    def swapped(b, a, v):
+        return v + a - 2.0 * b, v
+
+    def scaled(i, v, *, p, q):
+        return p * i - q, v
+
+    def turned(i, v, *, q, p):
+        return p * i - q, v
+
+    swapped.__name__, turned.__name__ = step.__name__, scaled.__name__
+    assert of(step, inputs=("a", "b")).key != of(swapped, inputs=("b", "a")).key
+    numbers = dict(p=1.0, q=2.0)
+    assert of(scaled, ("p", "q"), parameters=numbers).key != of(turned, ("q", "p"), parameters=numbers).key
+
+
+def test_a_kernel_has_an_array_for_each_port():
+    plan = Plan(record(coba, ns.atan(), Reset()), train=True)
+    forward, backward = forward_kernel(plan), backward_kernel(plan)
+    assert forward.inputs == ("ge", "gi") == forward.arrays[:2] and set(forward.reads) == {"ge", "gi"}
+    assert backward.inputs == ("g_ge", "g_gi") == backward.arrays[1:3] and set(backward.writes) == {"g_ge", "g_gi"}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import cProfile
 import sys
 
+import pytest
 import torch
 
 import neurosim as ns
 from neurosim.compiler.program import Levels, record
+from neurosim.errors import InputError
 from neurosim.language import Reset, atan
-from tests.user_cores import izhikevich
+from tests.user_cores import coba, izhikevich
 
 
 def lif(**choices):
@@ -35,6 +37,19 @@ def test_the_reset_is_recorded_as_chosen():
 def test_a_core_that_never_fires():
     program = record(ns.cores.leaky_integrator, atan(), Reset())
     assert not program.is_spiking and program.output is program.state["v"]
+
+
+def test_every_port_is_an_input_of_its_own():
+    program = record(coba, atan(), Reset())
+    assert program.inputs == ("ge", "gi")
+    assert repr(program.state["g_exc"]) == "add(mul(alpha_exc, g_exc), ge)"
+
+
+def test_a_port_that_nothing_feeds_is_the_number_that_the_core_declares():
+    program = record(coba, atan(), Reset(), fed=("ge",))
+    assert program.inputs == ("ge",) and repr(program.state["g_inh"]) == "add(mul(alpha_inh, g_inh), 0.0)"
+    with pytest.raises(InputError, match="core coba: the input port 'ge' must be fed"):
+        record(coba, atan(), Reset(), fed=("gi",))
 
 
 def test_levels():

@@ -14,7 +14,7 @@ import torch
 import neurosim as ns
 from neurosim.errors import InputError, UnitError
 from neurosim.language import Parameter
-from tests.user_cores import izhikevich
+from tests.user_cores import coba, izhikevich
 
 
 def test_a_core_knows_its_parts():
@@ -57,6 +57,52 @@ def test_the_step_must_take_the_declared_state():
         @ns.core(state=("v", "w"))
         def wrong(i, v):
             return v, v
+
+
+def test_a_core_has_the_input_ports_it_declares():
+    assert ns.cores.lif.inputs == {"i": None}
+    assert coba.inputs == {"ge": None, "gi": 0.0} and repr(coba) == "<core coba(ge, gi, v, g_exc, g_inh)>"
+
+    @ns.core(inputs=("a", "b"))
+    def both(a, b, v):
+        return v + a - b, v + a - b
+
+    assert both.inputs == {"a": None, "b": None} and both(2.0, 0.5, 1.0) == (2.5, 2.5)
+
+
+def test_the_step_must_take_the_declared_ports():
+    message = (
+        r"core wrong: the step must take the inputs \('ge', 'gi'\) and then the state \('v',\) .* \('gi', 'ge', 'v'\)"
+    )
+    with pytest.raises(InputError, match=message):
+
+        @ns.core(inputs=("ge", "gi"))
+        def wrong(gi, ge, v):
+            return v, v
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("ge", r"inputs must be a sequence or a mapping of names; got 'ge'. Write inputs=\('ge',\)"),
+        ((), "inputs must name at least one port, .* got none"),
+        ({"ge": math.inf}, r"each with a finite value or None; got {'ge': inf}"),
+    ],
+)
+def test_ports_that_are_refused(inputs, message):
+    with pytest.raises(InputError, match=message):
+        ns.core(inputs=inputs)
+
+
+def test_names_that_kernels_use_themselves_are_refused():
+    def refused(step, **declared):
+        with pytest.raises(InputError, match=r"kernels use the names \[.*\] for arrays of their own"):
+            ns.core(**declared)(step)
+
+    refused(lambda out, v: (out, v), inputs=("out",))
+    refused(lambda i, kept0: (i, kept0), state=("kept0",))
+    refused(lambda i, v, *, g_v: (i, g_v * v), parameters=dict(g_v=1.0))
+    refused(lambda i, v, *, k, share_k: (i, k * share_k * v), parameters=dict(k=1.0, share_k=1.0))
 
 
 def test_the_step_may_ask_only_for_what_there_is():

@@ -248,13 +248,13 @@ def _dense_forward(layer: Layer, x: Tensor, came: Tensor, ones: bool, state: Seq
             for border, value in zip(borders, state, strict=True):
                 border.append(value)
             current = dense.linear(x[first:last], layer.weight, layer.bias)
-            part, *rest = cpu.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)
+            part, *rest = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)
             out[first:last] = part
             state = rest[: len(state)]
         states, kept = list(state), [torch.stack(border) for border in borders]
     else:
         current = dense.linear(x, layer.weight, layer.bias)
-        out, *rest = cpu.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)
+        out, *rest = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)
         states, kept = rest[: len(state)], rest[len(state) :]
     bits = pack(out.flatten(0, 1)).bits if has_bits(plan) else came.new_empty(0, words(out.shape[-1]))
     active = came.new_full((rows if has_active(plan) else 0, words(out.shape[-1])), -1)
@@ -290,7 +290,7 @@ def _dense_backward(
         if layer.chunk:
             current = dense.linear(x_part, layer.weight, layer.bias).view(-1, batch, width)
             state = [border[number] for border in kept]
-            stored = cpu.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)[1 + len(state) :]
+            stored = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)[1 + len(state) :]
             saved = [stored[plan.position(node)] for node in plan.saved]
         g_i, *rest = cpu.backward(plan, g_out[first:last], g_states, saved, layer.per_neuron, layer.backward_uniforms)
         g_states = rest[: len(g_states)]

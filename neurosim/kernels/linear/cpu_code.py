@@ -155,7 +155,7 @@ class _Layer:
     def step(self, kernel: Kernel, i: str, state: dict[str, str], arrays: dict[str, str], at: str) -> dict[str, str]:
         """Write a forward step: from the current and the variables of the state to what is written and new."""
         code = self.code
-        code.bind(kernel.reads["i"], i)
+        code.bind(kernel.reads[kernel.inputs[0]], i)
         for name, (before, _) in kernel.carried.items():
             code.bind(before, code.get(state[name]))
         code.emit(kernel.order())
@@ -279,7 +279,7 @@ def backward_code(shape: Shape, inward: bool) -> Assembly:
         for name, (before, _) in carried.items():
             code.bind(before, code.get(variables[name]))
         code.emit(kernel.order())
-        g_i = code.value(kernel.writes["g_i"])
+        g_i = code.value(kernel.writes[kernel.inputs[0]])
         after = {name: code.value(node) for name, (_, node) in carried.items()}
         for name, new in after.items():
             code.set(variables[name], new)

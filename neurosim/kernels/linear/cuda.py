@@ -35,7 +35,7 @@ def forward(layer: Layer, x: Tensor, came: Tensor | None, state: Sequence[Tensor
         for border, value in zip(borders, state, strict=True):
             border.append(value)
         current = product.forward(x[first:last], bits[first * batch : last * batch], layer.bias)
-        out, *rest = cuda.forward(plan, current, state, layer.per_neuron, layer.forward_uniforms)
+        out, *rest = cuda.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)
         state, kept = rest[: len(state)], rest[len(state) :]
         outs.append(out)
     out = outs[0] if len(outs) == 1 else torch.cat(outs)
@@ -75,7 +75,7 @@ def backward(
         if layer.chunk:
             before = [border[number] for border in kept]
             current = product.forward(x_part, came[rows], layer.bias)
-            again = cuda.forward(plan, current, before, layer.per_neuron, layer.forward_uniforms)
+            again = cuda.forward(plan, [current], before, layer.per_neuron, layer.forward_uniforms)
             saved = [again[1 + len(before) + plan.position(node)] for node in plan.saved]
         g_i, *rest = cuda.backward(plan, g_out[first:last], g_states, saved, layer.per_neuron, layer.backward_uniforms)
         g_states = rest[: len(g_states)]

@@ -45,7 +45,7 @@ def run(
         numbers = (forward_uniforms, backward_uniforms)
         found = _OneStep.apply(plan, len(state), *numbers, x, weight, bias, *state, *per_neuron)
     else:
-        found = cpu.forward(find(plan), _current(x, weight, bias), state, per_neuron, forward_uniforms)
+        found = cpu.forward(find(plan), [_current(x, weight, bias)], state, per_neuron, forward_uniforms)
     out, *rest = found
     return Sent(out, rest[: len(state)], None, None, rest[len(state) :])
 
@@ -74,7 +74,7 @@ class _OneStep(torch.autograd.Function):
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
         plan, per_neuron = find(key), rest[states:]
-        out, *others = cpu.forward(plan, _current(x, weight, bias), rest[:states], per_neuron, numbers)
+        out, *others = cpu.forward(plan, [_current(x, weight, bias)], rest[:states], per_neuron, numbers)
         after, stored = others[:states], others[states:]
         ctx.save_for_backward(x, weight, *per_neuron, *(stored[plan.position(node)] for node in plan.saved))
         ctx.made, ctx.sizes = (key, back), (states, len(per_neuron))

@@ -21,7 +21,7 @@ from neurosim.kernels.neurons import cpu, operator
 
 def run(
     plan: str,
-    i: Tensor,
+    inputs: Sequence[Tensor],
     state: Sequence[Tensor],
     per_neuron: Sequence[Tensor],
     forward_uniforms: list[float],
@@ -33,8 +33,8 @@ def run(
     ----------
     plan : str
         Key of the plan.
-    i : Tensor [T, ...]
-        Input current.
+    inputs : sequence of Tensor [T, ...]
+        What feeds each port, as the plan orders them.
     state : sequence of Tensor [...]
         State before the first step.
     per_neuron : sequence of Tensor [...]
@@ -42,11 +42,11 @@ def run(
     forward_uniforms, backward_uniforms : list of float
         Plain numbers of the two kernels.
     """
-    tensors = (i, *state, *per_neuron)
+    tensors = (*inputs, *state, *per_neuron)
     if not plain(tensors):
-        return operator.run_core(plan, i, list(state), list(per_neuron), forward_uniforms, backward_uniforms)
+        return operator.run_core(plan, list(inputs), list(state), list(per_neuron), forward_uniforms, backward_uniforms)
     if not torch.is_grad_enabled() and not transformed():
-        return _kernels(i).forward(find(plan), i, state, per_neuron, forward_uniforms)
+        return _kernels(inputs[0]).forward(find(plan), inputs, state, per_neuron, forward_uniforms)
     return _Straight.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
 
 
@@ -73,14 +73,19 @@ def _kernels(i: Tensor) -> ModuleType:
 
 class _Straight(Straight):
     @staticmethod
-    def forward(_: bool, plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
-        i, state, per_neuron = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
-        return tuple(_kernels(i).forward(find(plan), i, state, per_neuron, forward))
+    def forward(_: bool, key: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
+        plan = find(key)
+        first = len(plan.program.inputs)
+        last = first + states
+        inputs, state, per_neuron = tensors[:first], tensors[first:last], tensors[last:]
+        return tuple(_kernels(tensors[0]).forward(plan, inputs, state, per_neuron, forward))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, plan, states, _, backward, _, *tensors = inputs
-        operator.remember(ctx, plan, tensors[:states], tensors[states:], backward, output)
+        _, plan, states, _, backward, *tensors = inputs
+        first = len(find(plan).program.inputs)
+        last = first + states
+        operator.remember(ctx, plan, tensors[first:last], tensors[last:], backward, output)
         ctx.mark_non_differentiable(*output[1 + states :])
 
     @staticmethod

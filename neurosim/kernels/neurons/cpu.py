@@ -19,16 +19,21 @@ _WORTH_A_THREAD = 1 << 16  # neuron-steps; below, a thread that comes late costs
 
 
 def forward(
-    plan: Plan, i: Tensor, state: Sequence[Tensor], per_neuron: Sequence[Tensor], uniforms: Sequence[float]
+    plan: Plan,
+    inputs: Sequence[Tensor],
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
 ) -> list[Tensor]:
-    """Run `plan` over ``i`` [T, ...]; return output [T, ...], final states [...], stored values [T, ...] each."""
-    i = i.contiguous()
+    """Run `plan` over its `inputs` [T, ...]; return output [T, ...], final states [...], stored values [T, ...]."""
+    inputs = [i.contiguous() for i in inputs]
+    i = inputs[0]
     out = shelf.empty_like(i)
     kernel = compiled(plan.key, REAL[i.dtype], False, streams(out))
     stored = [shelf.empty_like(i) for _ in plan.stored]
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in per_neuron]
-    _run(kernel, [i, out, *stored, *states, *coefficients], i, uniforms)
+    _run(kernel, [*inputs, out, *stored, *states, *coefficients], i, uniforms)
     return [out, *states, *stored]
 
 
@@ -40,15 +45,15 @@ def backward(
     per_neuron: Sequence[Tensor],
     uniforms: Sequence[float],
 ) -> list[Tensor]:
-    """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...]."""
+    """Return the gradients of inputs [T, ...], initial states [...] and tensor coefficients [...]."""
     g_out = g_out.contiguous()
-    g_i = shelf.empty_like(g_out)
-    kernel = compiled(plan.key, REAL[g_out.dtype], True, streams(g_i))
+    g_inputs = [shelf.empty_like(g_out) for _ in plan.program.inputs]
+    kernel = compiled(plan.key, REAL[g_out.dtype], True, all(map(streams, g_inputs)))
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients]
-    _run(kernel, [g_out, g_i, *saved, *g_initial, *coefficients, *shares], g_out, uniforms)
-    return [g_i, *g_initial, *shares]
+    _run(kernel, [g_out, *g_inputs, *saved, *g_initial, *coefficients, *shares], g_out, uniforms)
+    return [*g_inputs, *g_initial, *shares]
 
 
 def streams(result: Tensor) -> bool:

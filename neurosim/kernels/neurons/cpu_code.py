@@ -14,7 +14,6 @@ from neurosim.compiler.plan import find
 from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
 
 BLOCK = 2048
-_STREAMED = ("out", "g_i")  # what this layer does not read again
 
 
 def neurons(kernel: Kernel, real: str, streamed: bool = False) -> Assembly:
@@ -50,7 +49,8 @@ def _step(code: Assembly, kernel: Kernel, arrays: dict[str, str], at: str, j: st
         code.bind(node, code.load(arrays[name], j))
     code.emit(kernel.order())
     for name, node in kernel.writes.items():
-        put = code.stream if streamed and name in _STREAMED else code.store
+        read_again = name != "out" and not kernel.backwards
+        put = code.stream if streamed and not read_again else code.store
         put(code.value(node), arrays[name], at)
     after = {name: code.value(node) for name, (_, node) in carried.items()}
     for name, value in after.items():

@@ -37,22 +37,27 @@ WIDE = 1 << 17
 
 
 def forward(
-    plan: Plan, i: Tensor, state: Sequence[Tensor], per_neuron: Sequence[Tensor], uniforms: Sequence[float]
+    plan: Plan,
+    inputs: Sequence[Tensor],
+    state: Sequence[Tensor],
+    per_neuron: Sequence[Tensor],
+    uniforms: Sequence[float],
 ) -> list[Tensor]:
-    """Run `plan` over ``i`` [T, ...]; return output [T, ...], final states [...], stored values [T, ...] each.
+    """Run `plan` over its `inputs` [T, ...]; return output [T, ...], final states [...], stored values [T, ...].
 
     Parameters
     ----------
     plan : Plan
         What to run.
-    i : Tensor [T, ...]
-        Input current in half, single or double precision; the output has the same.
+    inputs : sequence of Tensor [T, ...]
+        What feeds each port, all in the same half, single or double precision; the output has it too.
     state, per_neuron : sequence of Tensor [...]
         In the precision of `arithmetic`; converted if not.
     uniforms : sequence of float
         The plan's forward numbers.
     """
-    i = i.contiguous()
+    inputs = [i.contiguous() for i in inputs]
+    i = inputs[0]
     real = arithmetic(i.dtype)
     out = torch.empty_like(i)
     stored = [torch.empty_like(i, dtype=stored_in(node, i.dtype)) for node in plan.stored]
@@ -60,7 +65,7 @@ def forward(
     after = [torch.empty_like(s) for s in before]
     coefficients = [p.to(real).contiguous() for p in per_neuron]
     kernel = compiled(known(plan), REAL[i.dtype], False, interpreted())
-    launch(kernel, [i, out, *stored, *before, *coefficients, *after], uniforms)
+    launch(kernel, [*inputs, out, *stored, *before, *coefficients, *after], uniforms)
     return [out, *after, *stored]
 
 
@@ -72,21 +77,21 @@ def backward(
     per_neuron: Sequence[Tensor],
     uniforms: Sequence[float],
 ) -> list[Tensor]:
-    """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...].
+    """Return the gradients of inputs [T, ...], initial states [...] and tensor coefficients [...].
 
-    The gradient of the input has the precision of `g_out`, the others that of `arithmetic`.
+    The gradient of an input has the precision of `g_out`, the others that of `arithmetic`.
     """
     g_out = g_out.contiguous()
     real = arithmetic(g_out.dtype)
-    g_i = torch.empty_like(g_out)
+    g_inputs = [torch.empty_like(g_out) for _ in plan.program.inputs]
     g_final = [g.to(real).contiguous() for g in g_states]
     g_initial = [torch.empty_like(g) for g in g_final]
     coefficients = [p.to(real).contiguous() for p in per_neuron]
     shares = [torch.empty_like(p) for p in coefficients]
     kernel = compiled(known(plan), REAL[g_out.dtype], True, interpreted())
     kept = [s.contiguous() for s in saved]
-    launch(kernel, [g_out, g_i, *kept, *g_final, *coefficients, *shares, *g_initial], uniforms)
-    return [g_i, *g_initial, *shares]
+    launch(kernel, [g_out, *g_inputs, *kept, *g_final, *coefficients, *shares, *g_initial], uniforms)
+    return [*g_inputs, *g_initial, *shares]
 
 
 def arithmetic(dtype: torch.dtype) -> torch.dtype:

@@ -15,14 +15,14 @@ from neurosim.kernels.neurons import cpu
 @torch.library.custom_op("neurosim::run_core", mutates_args=(), device_types="cpu")
 def run_core(
     plan: str,
-    i: Tensor,
+    inputs: Sequence[Tensor],
     state: Sequence[Tensor],
     per_neuron: Sequence[Tensor],
     forward_uniforms: Sequence[float],
     backward_uniforms: Sequence[float],
 ) -> list[Tensor]:
     """Return output [T, ...], final states [...] and stored values [T, ...] of the plan with this key."""
-    return cpu.forward(find(plan), i, state, per_neuron, forward_uniforms)
+    return cpu.forward(find(plan), inputs, state, per_neuron, forward_uniforms)
 
 
 @torch.library.custom_op("neurosim::run_core_backward", mutates_args=(), device_types="cpu")
@@ -34,19 +34,20 @@ def run_core_backward(
     per_neuron: Sequence[Tensor],
     uniforms: Sequence[float],
 ) -> list[Tensor]:
-    """Return the gradients of input [T, ...], initial states [...] and tensor coefficients [...]."""
+    """Return the gradients of inputs [T, ...], initial states [...] and tensor coefficients [...]."""
     return cpu.backward(find(plan), g_out, g_states, saved, per_neuron, uniforms)
 
 
 @run_core.register_fake
 def _(
     plan: str,
-    i: Tensor,
+    inputs: Sequence[Tensor],
     state: Sequence[Tensor],
     per_neuron: Sequence[Tensor],
     forward_uniforms: Sequence[float],
     backward_uniforms: Sequence[float],
 ) -> list[Tensor]:
+    i = inputs[0]
     kinds = [i.dtype for _ in find(plan).stored]
     if i.device.type == "cuda":
         from neurosim.kernels.neurons import cuda
@@ -65,13 +66,14 @@ def _(
     per_neuron: Sequence[Tensor],
     uniforms: Sequence[float],
 ) -> list[Tensor]:
-    return [x.new_empty(x.shape) for x in (g_out, *g_states, *per_neuron)]
+    g_inputs = [g_out] * len(find(plan).program.inputs)
+    return [x.new_empty(x.shape) for x in (*g_inputs, *g_states, *per_neuron)]
 
 
 @run_core.register_kernel("cuda")
 def _(
     plan: str,
-    i: Tensor,
+    inputs: Sequence[Tensor],
     state: Sequence[Tensor],
     per_neuron: Sequence[Tensor],
     forward_uniforms: Sequence[float],
@@ -79,7 +81,7 @@ def _(
 ) -> list[Tensor]:
     from neurosim.kernels.neurons import cuda
 
-    return cuda.forward(find(plan), i, state, per_neuron, forward_uniforms)
+    return cuda.forward(find(plan), inputs, state, per_neuron, forward_uniforms)
 
 
 @run_core_backward.register_kernel("cuda")
@@ -132,11 +134,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> N
 
 
 def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    g_i, *rest = run_core_backward(*recall(ctx, grads))
-    states = len(ctx.state_shapes)
+    found = run_core_backward(*recall(ctx, grads))
+    inputs = len(find(ctx.plan).program.inputs)
+    states = inputs + len(ctx.state_shapes)
     # torch takes an empty list of numbers for a list of tensors and wants a list back.
     numbers: list[Any] = [[] if empty else None for empty in ctx.empty]
-    return None, g_i, rest[:states], rest[states:], *numbers
+    return None, found[:inputs], found[inputs:states], found[states:], *numbers
 
 
 run_core.register_autograd(_backward, setup_context=_setup_context)

@@ -13,21 +13,22 @@ from neurosim.language import Core
 
 def run(
     core: Core,
-    i: Tensor,
+    inputs: Sequence[Tensor | float],
     state: Sequence[Tensor],
     given: Mapping[str, Any],
     *,
     through_time: bool = True,
     watch: Mapping[str, list[Tensor]] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run `core` over ``i`` [T, ...] from `state`; every fused kernel is compared with this.
+    """Run `core` over its `inputs` from `state`; every fused kernel is compared with this.
 
     Parameters
     ----------
     core : Core
         The neuron model.
-    i : Tensor [T, ...]
-        Input current.
+    inputs : sequence of Tensor [T, ...] or float
+        One for each input port, in the core's order; a number stands for a port that nothing feeds. At least one is a
+        tensor.
     state : sequence of Tensor [...]
         State before the first step.
     given : mapping
@@ -45,14 +46,17 @@ def run(
     """
     outputs = []
     current = tuple(state)
-    for i_t in i:
+    like = next(x for x in inputs if isinstance(x, Tensor))
+    for t in range(len(like)):
         if not through_time:
             current = tuple(s.detach() for s in current)
         # A step may return the same number for all neurons, such as a state that is set to 0.
-        out, *new = (x if isinstance(x, Tensor) else torch.full_like(i_t, x) for x in core(i_t, *current, **given))
+        at_t = [x[t] if isinstance(x, Tensor) else x for x in inputs]
+        returned = core(*at_t, *current, **given)
+        out, *new = (x if isinstance(x, Tensor) else torch.full_like(like[t], x) for x in returned)
         current = tuple(new)
         outputs.append(out)
         for name, value in zip(core.state, current, strict=True):
             if watch and name in watch:
                 watch[name].append(value)
-    return (torch.stack(outputs) if outputs else torch.empty_like(i)), current
+    return (torch.stack(outputs) if outputs else torch.empty_like(like)), current

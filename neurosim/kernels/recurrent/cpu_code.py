@@ -134,6 +134,7 @@ class Loop:
     def neurons(self, t: str, sent: Callable[[str, str, str | None], None] | None = None) -> None:
         """Take step `t` of all neurons with the current; `sent` is called with row, panel and mask after each part."""
         code, kernel = self.code, self.kernel
+        driven = "g_out" if kernel.backwards else kernel.inputs[0]
         with code.loop("0", self.rows) as row:
             begin = code.whole("add", self.corner, code.whole("mul", row, self.width))
             with code.loop("0", self.panels) as panel, code.scope():
@@ -144,7 +145,7 @@ class Loop:
                 current = code.load(self.current, self.room(row, column))
                 for name, node in kernel.reads.items():
                     value = code.load(self.arrays[name], at, mask)
-                    code.bind(node, code.add(value, current) if name in ("i", "g_out") else value)
+                    code.bind(node, code.add(value, current) if name == driven else value)
                 for name, (before, _) in self.carried.items():
                     code.bind(before, code.load(self.arrays[name], here, mask))
                 for name, node in kernel.coefficients.items():

@@ -40,7 +40,7 @@ def source(kernel: Kernel, real: str, weight: str, interpreted: bool) -> str:
     rounded up to a power of two.
     """
     body = Statements(arithmetic(real), interpreted)
-    driven, sent = ("g_out", "g_i") if kernel.backwards else ("i", "out")
+    driven, sent = ("g_out", kernel.inputs[0]) if kernel.backwards else (kernel.inputs[0], "out")
     for name, node in kernel.reads.items():
         body.bind(node, "driven" if name == driven else f"here_{name}")
     body.bind_what_stays(kernel)

@@ -27,6 +27,7 @@ from neurosim.kernels.neurons import reference as eager
 from neurosim.language import Core, Reset, core, seconds
 from neurosim.language.functions import absolute, exp, floor, log, maximum, minimum, sqrt, tanh, trunc, where
 from tests.ahead import POINTER, compiled_ahead
+from tests.user_cores import coba
 
 pytest.importorskip("triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -105,22 +106,24 @@ class Case:
         def random(*size: int) -> Tensor:
             return torch.randn(size, dtype=real)
 
-        self.i = (random(T, *shape) * scale[0] + scale[1]).to(dtype)
+        self.inputs = {k: (random(T, *shape) * scale[0] + scale[1]).to(dtype) for k in neuron.inputs}
         self.state = [start + 0.1 * random(*shape) for start in neuron.state.values()]
         self.tensors = {k: value[k] * (1.0 + 0.05 * torch.rand(shape, dtype=real)) for k in per_neuron}
         self.g_out, self.g_states = random(T, *shape).to(dtype), [random(*shape) for _ in neuron.state]
 
     def reference(self) -> Run:
         start = {f"start {k}": s for k, s in zip(self.core.state, self.state, strict=True)}
-        widened, g_out = (x.to(cuda.arithmetic(x.dtype)) for x in (self.i, self.g_out))
-        leaves = {k: v.detach().requires_grad_() for k, v in {"i": widened, **start, **self.tensors}.items()}
-        i, *rest = leaves.values()
-        state, tensors = rest[: len(self.state)], rest[len(self.state) :]
+        *widened, g_out = (x.to(cuda.arithmetic(x.dtype)) for x in (*self.inputs.values(), self.g_out))
+        values = {**dict(zip(self.inputs, widened, strict=True)), **start, **self.tensors}
+        leaves = {k: v.detach().requires_grad_() for k, v in values.items()}
+        first, last = len(self.inputs), len(self.inputs) + len(self.state)
+        each = list(leaves.values())
+        inputs, state, tensors = each[:first], each[first:last], each[last:]
         given = {**self.numbers, **dict(zip(self.tensors, tensors, strict=True)), **self.choices}
         watch: dict[str, list[Tensor]] = {name: [] for name in self.plan.recorded}
-        out, after = eager.run(self.core, i, state, given, through_time=self.through_time, watch=watch)
+        out, after = eager.run(self.core, inputs, state, given, through_time=self.through_time, watch=watch)
         # A state that is the same number for all neurons stays a number there.
-        after = tuple(s if isinstance(s, Tensor) else torch.full_like(i[0], s) for s in after)
+        after = tuple(s if isinstance(s, Tensor) else torch.full_like(inputs[0][0], s) for s in after)
         ends = zip([out, *after], [g_out, *self.g_states], strict=True)
         results, cotangents = zip(*((x, g) for x, g in ends if x.requires_grad), strict=True)
         gradients = torch.autograd.grad(
@@ -133,12 +136,13 @@ class Case:
         plan, states = self.plan, len(self.state)
         per_neuron = [t.to(DEVICE) for t in self.tensors.values()]
         forward, backward = (plan.host_values(u, self.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms))
-        out, *rest = cuda.forward(plan, self.i.to(DEVICE), [s.to(DEVICE) for s in self.state], per_neuron, forward)
+        inputs, state = ([x.to(DEVICE) for x in each] for each in (self.inputs.values(), self.state))
+        out, *rest = cuda.forward(plan, inputs, state, per_neuron, forward)
         after, stored = rest[:states], rest[states:]
         saved = [stored[plan.position(node)] for node in plan.saved]
         g_states = [g.to(DEVICE) for g in self.g_states]
         gradients = cuda.backward(plan, self.g_out.to(DEVICE), g_states, saved, per_neuron, backward)
-        names = ["i", *(f"start {k}" for k in self.core.state), *self.tensors]
+        names = [*self.inputs, *(f"start {k}" for k in self.core.state), *self.tensors]
         recorded = [stored[plan.recording(name)].cpu() for name in plan.recorded]
         cpu_gradients = {name: g.cpu() for name, g in zip(names, gradients, strict=True)}
         return Run(out.cpu(), [s.cpu() for s in after], recorded, cpu_gradients)
@@ -151,7 +155,7 @@ class Case:
         wanted, got = self.reference(), self.fused()
 
         def compare(name: str, a: Tensor, b: Tensor, close: bool) -> None:
-            relative, absolute = TOLERANCE[self.i.dtype] if close else (0.0, 0.0)
+            relative, absolute = TOLERANCE[self.g_out.dtype] if close else (0.0, 0.0)
             torch.testing.assert_close(a, b, rtol=relative, atol=absolute, msg=lambda text: f"{name}: {text}")
 
         compare("out", got.out, wanted.out, forward_close)
@@ -200,20 +204,21 @@ def squared(i: Any, v: Any, *, k: Any, spike: Any) -> Any:
 
 @pytest.mark.parametrize("shape", [(3, 63), (2, 130)], ids=str)
 @pytest.mark.parametrize("dtype", list(LAST_PLACE), ids=str)
-@pytest.mark.parametrize("neuron", [*BUILT_IN, squared], ids=lambda c: c.name)
+@pytest.mark.parametrize("neuron", [*BUILT_IN, squared, coba], ids=lambda c: c.name)
 def test_half_precision_rounds_at_the_door_only(
     neuron: Core, dtype: torch.dtype, shape: tuple[int, ...], fenced: list[Tensor]
 ) -> None:
-    case = Case(neuron, 17, shape, dtype=dtype, per_neuron=neuron.coefficients[:1])
+    first = next(name for name in neuron.coefficients if not name.startswith("tau"))  # 0 where no neuron is, a divisor
+    case = Case(neuron, 17, shape, dtype=dtype, per_neuron=(first,))
     wanted, got = case.reference(), case.fused()
-    assert got.out.dtype == got.gradients["i"].dtype == dtype
+    assert got.out.dtype == dtype and {got.gradients[name].dtype for name in neuron.inputs} == {dtype}
     for a, b in zip(got.states, wanted.states, strict=True):  # inside all is in single precision: the same bits
         assert a.dtype == torch.float32 and torch.equal(a, b)
     if neuron is not leaky_integrator:
         assert torch.equal(got.out.float(), wanted.out)
     for name, gradient in wanted.gradients.items():
         # A coefficient's shares are summed over time in another order.
-        relative, absolute = (LAST_PLACE[dtype], 1e-6) if name == "i" else (2e-5, 2e-5)
+        relative, absolute = (LAST_PLACE[dtype], 1e-6) if name in neuron.inputs else (2e-5, 2e-5)
         torch.testing.assert_close(got.gradients[name].float(), gradient, rtol=relative, atol=absolute)
     torch.testing.assert_close(got.out.float(), wanted.out, rtol=LAST_PLACE[dtype], atol=1e-6)
     assert wanted.out.any() and fenced and all(torch.isnan(strip).all() for strip in fenced)
@@ -318,11 +323,11 @@ def test_coefficients_without_time() -> None:
 def test_inputs_with_holes() -> None:
     case = Case(cubalif, 6, (7, 11), per_neuron=("v_th",))
     plain = case.fused()
-    case.i = case.i.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    case.inputs["i"] = case.inputs["i"].permute(2, 1, 0).contiguous().permute(2, 1, 0)
     case.state = [torch.stack([s, s + 1.0], dim=-1)[..., 0] for s in case.state]
     case.tensors = {k: v.t().contiguous().t() for k, v in case.tensors.items()}
     case.g_out = torch.stack([case.g_out, case.g_out], dim=1)[:, 1]
-    assert not any(x.is_contiguous() for x in (case.i, *case.state, *case.tensors.values(), case.g_out))
+    assert not any(x.is_contiguous() for x in (case.inputs["i"], *case.state, *case.tensors.values(), case.g_out))
     holed = case.fused()
     for a, b in zip([plain.out, *plain.states], [holed.out, *holed.states], strict=True):
         assert torch.equal(a, b)
@@ -332,17 +337,17 @@ def test_inputs_with_holes() -> None:
 
 def test_arguments_stay_as_they_are() -> None:
     case = Case(cubalif, 5, (2, 9), per_neuron=("v_th",))
-    before = [x.clone() for x in (case.i, *case.state, *case.g_states, case.g_out, *case.tensors.values())]
+    given = (case.inputs["i"], *case.state, *case.g_states, case.g_out, *case.tensors.values())
+    before = [x.clone() for x in given]
     case.fused()
-    for a, b in zip(before, (case.i, *case.state, *case.g_states, case.g_out, *case.tensors.values()), strict=True):
-        assert torch.equal(a, b)
+    assert all(map(torch.equal, before, given))
 
 
 def test_numbers_keep_double_precision() -> None:
     # 0.1 has other digits in single precision; the kernel must see those of double precision.
     case = Case(integrate_and_fire, 1, (1, 1), dtype=torch.float64)
     case.numbers["r"] = 0.1
-    case.i, case.state = torch.ones(1, 1, 1, dtype=torch.float64), [torch.zeros(1, 1, dtype=torch.float64)]
+    case.inputs["i"], case.state = torch.ones(1, 1, 1, dtype=torch.float64), [torch.zeros(1, 1, dtype=torch.float64)]
     assert case.fused().states[0].item() == 0.1
 
 
@@ -350,7 +355,8 @@ def test_the_same_as_the_kernel_for_the_cpu() -> None:
     case = Case(alif, 20, (3, 50), per_neuron=("beta",))
     numbers = case.plan.host_values(case.plan.forward_uniforms, case.numbers)
     known(case.plan)
-    on_cpu, got = cpu.forward(case.plan, case.i, case.state, list(case.tensors.values()), numbers), case.fused()
+    on_cpu = cpu.forward(case.plan, [case.inputs["i"]], case.state, list(case.tensors.values()), numbers)
+    got = case.fused()
     assert torch.equal(on_cpu[0], got.out)
     assert all(torch.equal(a, b) for a, b in zip(on_cpu[1:3], got.states, strict=True))
 
@@ -358,9 +364,17 @@ def test_the_same_as_the_kernel_for_the_cpu() -> None:
 @pytest.mark.parametrize("detached", [True, False])
 def test_a_core_of_the_users_own(detached: bool) -> None:
     case = Case(izhikevich, 60, (1, 17), dtype=torch.float64, scale=(5.0, 40.0), reset=Reset("value", detached))
-    case.i[:] = case.i.abs()
+    case.inputs["i"][:] = case.inputs["i"].abs()
     wanted, _ = case.check()
     assert wanted.out.sum() > 17
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("per_neuron", [(), ("alpha_exc", "e_inh")], ids=str)
+def test_a_core_of_several_ports(dtype: torch.dtype, per_neuron: tuple[str, ...], fenced: list[Tensor]) -> None:
+    case = Case(coba, 30, (3, 50), dtype=dtype, per_neuron=per_neuron, scale=(0.4, 0.3), recorded=("v", "g_exc"))
+    _, got = case.check()
+    assert {"ge", "gi"} <= set(got.gradients) and all(torch.isnan(strip).all() for strip in fenced)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -379,7 +393,7 @@ def clipped(i: Any, v: Any) -> Any:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
     case = Case(loihi_refractory, 17, (3, 63), dtype=dtype, recorded=("u", "v"))
-    case.i, case.state = (case.i * 400).round(), [(s * 1e6).round() for s in case.state]
+    case.inputs["i"], case.state = (case.inputs["i"] * 400).round(), [(s * 1e6).round() for s in case.state]
     wanted, _ = case.check()
     assert wanted.out.sum() > 20 and wanted.gradients["i"].any()
     assert all(torch.equal(values, values.trunc()) and values.abs().max() > 1e5 for values in wanted.recorded)
@@ -387,7 +401,7 @@ def test_whole_numbers_are_exact(dtype: torch.dtype) -> None:
 
 def test_a_nan_is_passed_on_and_stays_with_its_neuron() -> None:
     case = Case(clipped, 2, (1, 9))
-    case.i[:, 0, 4] = float("nan")
+    case.inputs["i"][:, 0, 4] = float("nan")
     v = case.fused().states[0]
     assert torch.isnan(v).nonzero().tolist() == [[0, 4]]
 

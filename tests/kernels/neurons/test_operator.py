@@ -21,7 +21,7 @@ def arguments(layer, train=True, dtype=torch.float32):
     state = [torch.randn(2, 3, dtype=dtype, device=DEVICE, requires_grad=train) for _ in layer.core.state]
     given = layer._varying_coefficients().values()
     tensors = [t.to(dtype).expand(2, 3).contiguous().detach().requires_grad_(train) for t in given]
-    return key, i, state, tensors, forward, backward
+    return key, [i], state, tensors, forward, backward
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -31,9 +31,9 @@ def test_opcheck_of_the_forward_operator(learn, train):
 
 
 def test_opcheck_of_the_backward_operator():
-    key, i, state, tensors, forward, backward = arguments(ns.ALIF(dt=1e-3, size=3, learn=("beta",)))
+    key, inputs, state, tensors, forward, backward = arguments(ns.ALIF(dt=1e-3, size=3, learn=("beta",)))
     with torch.no_grad():
-        out, *rest = run_core(key, i, state, tensors, forward, backward)
+        out, *rest = run_core(key, inputs, state, tensors, forward, backward)
     saved = rest[len(state) :]
     call = (key, out, [s.detach() for s in state], saved, [t.detach() for t in tensors], backward)
     torch.library.opcheck(run_core_backward, call)
@@ -82,7 +82,7 @@ def test_a_gradient_of_a_gradient_is_refused():
     with pytest.raises(InputError, match="no gradient of a gradient"):
         once.sum().backward()
     key, forward, backward = layer._prepared(True, True, ())
-    out, *_ = run_core(key, i, [torch.zeros(2, 3)], [], forward, backward)
+    out, *_ = run_core(key, [i], [torch.zeros(2, 3)], [], forward, backward)
     (once,) = torch.autograd.grad(out.sum(), i, create_graph=True)
     with pytest.raises(RuntimeError, match="run_core_backward"):
         once.sum().backward()
@@ -137,7 +137,7 @@ def test_shapes_and_types_in_half_precision_on_an_accelerator():
         i = torch.empty(5, 2, 3, dtype=torch.bfloat16, device="cuda")
         state = [torch.empty(2, 3, device="cuda") for _ in layer.core.state]
         coefficients = [torch.empty(2, 3, device="cuda")]
-        out, *rest = run_core(key, i, state, coefficients, forward, backward)
+        out, *rest = run_core(key, [i], state, coefficients, forward, backward)
         assert out.dtype is torch.bfloat16 and {t.dtype for t in rest} == {torch.float32}
         g_i, *others = run_core_backward(key, out, rest[:2], rest[2:], coefficients, backward)
         assert g_i.dtype is torch.bfloat16 and {t.dtype for t in others} == {torch.float32}
