@@ -1,4 +1,4 @@
-"""The command line: train, simulate, report, place, quantise, export, verify and more; see ``neurosim --help``."""
+"""The command line: train, simulate, report, place, quantise, export, verify; see ``neurosim --help``."""
 
 from __future__ import annotations
 
@@ -19,36 +19,34 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="A run is a folder: `train` makes it, the other commands read it. Start with: neurosim demo",
+    epilog="A run is a folder: `train` writes it, the other commands read it. Start with: neurosim demo",
 )
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a run that train or demo has made.", show_default=False)]
-Samples = Annotated[int, typer.Option(min=1, help="Test samples to use.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, written by train or demo.", show_default=False)]
+Samples = Annotated[int, typer.Option(min=1, help="Number of test samples.")]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", help="Chip or model to price on, by name or TOML file; may be repeated.")
+    list[str] | None, typer.Option("--target", help="Chip or energy model, by name or TOML file; may be repeated.")
 ]
-Bits = Annotated[int, typer.Option(min=1, max=8, help="Bits of a weight, its sign included.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds that Lava may take.")]
+Bits = Annotated[int, typer.Option(min=1, max=8, help="Bits of a weight, including its sign.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Time limit for Lava, s.")]
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/demo"),
-    epochs: Annotated[int | None, typer.Option(min=1, help="Fewer epochs for a quick look.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training; 25 if omitted.")] = None,
     samples: Samples = 10,
 ) -> None:
-    """Train on real handwritten digits, draw the raster, price the energy, and run the network on Lava."""
+    """Train on handwritten digits, plot the raster, estimate the energy, and run the network on Lava."""
     from neurosim.cli import products, runs
 
     start = time.perf_counter()
     config = runs.Config() if epochs is None else runs.Config(epochs=epochs)
     typer.echo(
-        f"Training a 64-{config.hidden[0]}-10 spiking network on 8x8 handwritten digits, {config.steps} steps a sample."
+        f"Training a 64-{config.hidden[0]}-10 spiking network on 8x8 handwritten digits, {config.steps} steps each."
     )
     metrics = runs.train(config, out)
-    typer.echo(
-        f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} digits that it has not seen."
-    )
+    typer.echo(f"Test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_samples']} unseen digits.")
     run = runs.open_run(out)
     typer.echo(f"Running {samples} of them as Lava processes.")
     check = products.check_lava(run, samples, timeout=300)
@@ -62,29 +60,43 @@ def demo(
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Argument(help="Folder for the run; made if missing.", show_default=False)],
-    dataset: Annotated[str, typer.Option(help="digits, mnist or fashion_mnist.")] = "digits",
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the idx files (mnist, fashion_mnist).")] = None,
+    out: Annotated[Path, typer.Argument(help="Folder for the run; created if missing.", show_default=False)],
+    dataset: Annotated[
+        str, typer.Option(help="Dataset: a name such as digits, mnist or fashion_mnist, or a TOML card.")
+    ] = "digits",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; the variable NEUROSIM_DATA if omitted.")
+    ] = None,
     network: Annotated[
-        str | None, typer.Option(help="FILE.py:FUNCTION of your own, called with (shape, classes, dt).")
+        str | None, typer.Option(help="Custom network: FILE.py:FUNCTION, called with (shape, classes, dt).")
     ] = None,
     hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden population; may be repeated.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps a sample.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per sample.")] = 32,
     dt: Annotated[float, typer.Option(help="Length of a step, s.")] = 1e-3,
     encoder: Annotated[str, typer.Option(help="rate, latency or direct.")] = "rate",
     tau_mem: Annotated[float, typer.Option(help="Membrane time constant, s.")] = 5e-3,
     gain: Annotated[float, typer.Option(help="Input gain r of the neurons.")] = 5.0,
-    rule: Annotated[str, typer.Option(help="bptt or sltt.")] = "bptt",
-    k: Annotated[int | None, typer.Option(min=1, help="Steps learned from per batch (SLTT-K).")] = None,
-    loss: Annotated[str, typer.Option(help="rate or cross-entropy (over time).")] = "rate",
+    rule: Annotated[
+        str, typer.Option(help="A rule of neurosim.learning, such as bptt, sltt or e-prop, or FILE.py:FUNCTION.")
+    ] = "bptt",
+    rule_option: Annotated[
+        list[str] | None, typer.Option(help="Argument of the rule, such as k=4 for sltt; may be repeated.")
+    ] = None,
+    loss: Annotated[
+        str, typer.Option(help="A loss of neurosim.learning, such as cross-entropy, or FILE.py:FUNCTION.")
+    ] = "rate-cross-entropy",
+    loss_option: Annotated[list[str] | None, typer.Option(help="Argument of the loss; may be repeated.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 25,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam at the start; it falls to zero along a cosine.")] = 2e-3,
+    learning_rate: Annotated[
+        float, typer.Option(help="Initial learning rate of Adam; it falls to zero along a cosine.")
+    ] = 2e-3,
     seed: int = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")] = False,
 ) -> None:
     """Train a network and test it once at the end."""
     from neurosim.cli import runs
+    from neurosim.cli.choices import options_of
 
     config = runs.Config(
         dataset=dataset,
@@ -97,16 +109,17 @@ def train(
         tau_mem=tau_mem,
         gain=gain,
         rule=rule,
-        k=k,
+        rule_options=options_of("rule", rule_option or ()),
         loss=loss,
+        loss_options=options_of("loss", loss_option or ()),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
     )
     metrics = runs.train(config, out, resume=resume)
-    tested = f"{metrics['test_accuracy']:.2%} on {metrics['test_samples']} samples"
-    typer.echo(f"Test accuracy {tested}; see {out / 'metrics.json'}.")
+    score = f"{metrics['test_accuracy']:.2%} on {metrics['test_samples']} samples"
+    typer.echo(f"Test accuracy {score}; see {out / 'metrics.json'}.")
 
 
 @app.command()
@@ -115,7 +128,7 @@ def simulate(
     out: Annotated[Path, typer.Option(help="HDF5 file for the recording.")],
     samples: Samples = 10,
     record: Annotated[
-        list[str] | None, typer.Option(help='"node" or "node.variable"; may be repeated. All spikes if left out.')
+        list[str] | None, typer.Option(help='"node" or "node.variable"; may be repeated. All spikes if omitted.')
     ] = None,
 ) -> None:
     """Simulate a trained run on test samples and write a recording (HDF5)."""
@@ -132,30 +145,30 @@ def simulate(
 
 @app.command()
 def report(run: RunFolder, samples: Samples = 10, target: Targets = None) -> None:
-    """Draw raster, traces and learning curve, price the energy, place it on a chip, and write report.html."""
+    """Plot raster, traces and learning curve, estimate the energy, place on a chip, and write report.html."""
     from neurosim.cli import products, runs
 
     finished = runs.open_run(run)
-    priced = products.write_report_of(finished, samples, tuple(target or ()))
-    typer.echo(priced.table())
+    energy = products.write_report_of(finished, samples, tuple(target or ()))
+    typer.echo(energy.table())
     typer.echo(f"Wrote {run / 'report.html'}.")
 
 
 @app.command()
 def place(
     source: Annotated[Path, typer.Argument(help="Folder of a run, or a .nir or .net file.", show_default=False)],
-    target: Annotated[str, typer.Option(help="Chip, by name or TOML file of your own.")] = "loihi2",
+    target: Annotated[str, typer.Option(help="Chip, by name or TOML file.")] = "loihi2",
     weight_bits: Annotated[
-        int | None, typer.Option(min=1, help="Bits of a stored weight; 8 or the chip's own if left out.")
+        int | None, typer.Option(min=1, help="Bits of a stored weight; the chip's, or 8, if omitted.")
     ] = None,
-    chips: Annotated[int, typer.Option(min=1, help="Chips that may be used.")] = 1,
+    chips: Annotated[int, typer.Option(min=1, help="Number of chips available.")] = 1,
     storage: Annotated[str, typer.Option(help="auto, dense, sparse or shared.")] = "auto",
     dt: Annotated[float | None, typer.Option(help="Length of a step, s; needed for a .nir file.")] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Read so many layers of a .net file.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the chip into this file (png, svg, pdf).")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything into this file.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Number of layers to read of a .net file.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the chip to this file (png, svg, pdf).")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the placement to this file.")] = None,
 ) -> None:
-    """Place a network on the cores of a chip: what it takes, what binds, what would make it fit."""
+    """Place a network on the cores of a chip: cores used, the binding limit, what would make it fit."""
     from neurosim.cli import deploy
 
     net = deploy.network_of(source, dt, layers)
@@ -172,11 +185,11 @@ def place(
 def quantise(
     run: RunFolder,
     bits: Annotated[
-        list[int] | None, typer.Option(min=1, max=8, help="May be repeated; 8, 6 and 4 if left out.")
+        list[int] | None, typer.Option(min=1, max=8, help="Bits of a weight; may be repeated. 8, 6 and 4 if omitted.")
     ] = None,
     samples: Samples = 200,
 ) -> None:
-    """Turn a trained run into Loihi's whole numbers and report the accuracy against the bits of its weights."""
+    """Quantise a trained run to Loihi's integers and report the accuracy against the bits of its weights."""
     from neurosim.cli import deploy, runs
 
     typer.echo(deploy.quantise(runs.open_run(run), tuple(bits or deploy.BITS), samples).text)
@@ -188,17 +201,19 @@ def export(
     to: Annotated[str, typer.Option(help="lava, lava-script, nir or netx (lava-dl's .net).")] = "lava",
     out: Annotated[
         Path | None,
-        typer.Option(help="File, or folder of a script; lava.npz, lava/, network.nir or network.net in the run."),
+        typer.Option(
+            help="File, or folder of a script; in the run if omitted: lava.npz, lava/, network.nir, network.net."
+        ),
     ] = None,
-    check: Annotated[bool, typer.Option(help="Run or read what was written and compare every spike.")] = True,
+    check: Annotated[bool, typer.Option(help="Run or read back what was written and compare every spike.")] = True,
     bits: Bits = 8,
     samples: Samples = 10,
     timeout: Timeout = 300.0,
 ) -> None:
-    """Export a trained run to Lava, NIR or netx, and check it spike for spike. For netx it is quantised."""
+    """Export a trained run to Lava, NIR or netx, and check it spike for spike. For netx it is quantised first."""
     from neurosim.cli import deploy, runs
 
-    _say(*deploy.export(runs.open_run(run), to, out, check, samples, bits, timeout))
+    _report(*deploy.export(runs.open_run(run), to, out, check, samples, bits, timeout))
 
 
 @app.command()
@@ -207,19 +222,21 @@ def verify(
     against: Annotated[str, typer.Option(help="lava, nir or integer.")] = "lava",
     bits: Annotated[
         int | None,
-        typer.Option(min=1, max=8, help="Quantise first to weights of so many bits (lava: fixed point; integer: 8)."),
+        typer.Option(
+            min=1, max=8, help="Quantise first to weights of this many bits (lava: fixed point; integer: 8 if omitted)."
+        ),
     ] = None,
     samples: Samples = 20,
     timeout: Timeout = 300.0,
 ) -> None:
-    """Compare a trained run with a Lava run, a NIR file read back, or itself in Loihi's whole numbers."""
+    """Compare a trained run with a Lava run, with a NIR file read back, or with itself quantised to integers."""
     from neurosim.cli import deploy, runs
 
-    _say(deploy.verify(runs.open_run(run), against, samples, bits, timeout))
+    _report(deploy.verify(runs.open_run(run), against, samples, bits, timeout))
 
 
-def _say(*outcomes: Outcome) -> None:
-    """Print what was found; exit code 1 where two sides differ that must not."""
+def _report(*outcomes: Outcome) -> None:
+    """Print the outcomes; exit code 1 where two sides differ that must agree."""
     for outcome in outcomes:
         typer.echo(outcome.text)
     if not all(outcome.good for outcome in outcomes):
@@ -228,11 +245,11 @@ def _say(*outcomes: Outcome) -> None:
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if left out.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if omitted.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with N-MNIST recordings, for conv-step.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the picture of crossover into this file.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: to see that all runs.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Plot the result of crossover to this file.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, to see that everything runs.")] = False,
 ) -> None:
     """Time neurosim against other libraries; needs a source checkout."""
     from neurosim.cli.benchmarks import run
@@ -242,17 +259,17 @@ def bench(
 
 @app.command()
 def doctor() -> None:
-    """Say what is installed, which kernels run, and what to do about the rest."""
+    """Report what is installed, which kernels run, and how to get what is missing."""
     from neurosim.cli.health import findings
 
-    well = True
-    for good, found, remedy in findings():
-        well &= good
+    healthy = True
+    for good, finding, remedy in findings():
+        healthy &= good
         typer.echo(
-            f"{'ok  ' if good and not remedy else '--  ' if good else 'BAD '} {found}"
+            f"{'ok  ' if good and not remedy else '--  ' if good else 'BAD '} {finding}"
             + (f"\n       do: {remedy}" if remedy else "")
         )
-    if not well:
+    if not healthy:
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""``neurosim bench``: run the benchmarks of a source checkout; the wheel does not hold them."""
+"""``neurosim bench``: run the benchmarks of a source checkout; an installed package does not contain them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from neurosim.errors import InputError
 
 
 def folder(places: Sequence[Path] | None = None) -> Path:
-    """Return the folder in which `benchmarks/` of neurosim stands: beside the package, or the current one.
+    """Return the folder that contains neurosim's `benchmarks/`: beside the package, or the current one.
 
     Raises
     ------
     InputError
-        When it stands in neither.
+        When neither contains it.
     """
     searched = places or (Path(neurosim.__file__).resolve().parent.parent, Path.cwd())
     for place in searched:
         if (place / "benchmarks" / "__main__.py").is_file() and (place / "benchmarks" / "train_step.py").is_file():
             return place
     raise InputError(
-        "the folder benchmarks/ is not here: an installed neurosim does not bring it along. Get the source of "
-        "neurosim, run `make install` in it for the libraries to compare with, and call `neurosim bench` there. "
+        "the folder benchmarks/ is not here: an installed package does not contain it. Get the source of neurosim, "
+        "run `make install` in it, which installs the libraries to compare with, and run `neurosim bench` there. "
         f"Looked in {' and '.join(str(place) for place in dict.fromkeys(searched))}."
     )
 
 
 def run(names: Sequence[str], json: Path | None, data: Path | None, plot: Path | None, quick: bool) -> int:
-    """Run benchmarks by name, all if there is none, in a process of their own; return its exit status."""
+    """Run benchmarks by name, or all, in a separate process; return its exit status."""
     options = [*names]
     # The other process runs in another folder.
     for name, path in (("--json", json), ("--data", data), ("--plot", plot)):

@@ -1,4 +1,4 @@
-"""A trained run on its way to a chip: placed, quantised, exported, verified."""
+"""Deployment of a trained run: place, quantise, export, verify."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 KINDS = ("lava", "lava-script", "nir", "netx")
 JUDGES = ("lava", "nir", "integer")
 BITS = (8, 6, 4)
-SCALED_ON = 256  # training samples on which scales are looked for
+SCALE_SAMPLES = 256  # training samples that scales are searched on
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a command has found.
+    """The result of a command.
 
     Attributes
     ----------
     text : str
-        What it prints.
+        The text to print.
     good : bool
         False where two sides that must agree do not.
     """
@@ -56,14 +56,14 @@ def network_of(source: Path, dt: float | None = None, layers: int | None = None)
         from neurosim.exchange.nir import from_nir
 
         if dt is None:
-            raise InputError(f"{source.name}: NIR is in continuous time; say how long a step is, such as --dt 1e-3.")
+            raise InputError(f"{source.name}: NIR has no time step; give one in seconds, such as --dt 1e-3.")
         return from_nir(source, dt=dt)
     if kind == ".net" and not source.is_dir():
         from neurosim.hardware.netx import read_netx
 
         return read_netx(source, layers=layers, **({} if dt is None else {"dt": dt}))
     if dt is not None or layers is not None:
-        raise InputError("--dt goes with a .nir or .net file, --layers with a .net file; a run has its own.")
+        raise InputError("--dt applies to a .nir or .net file, --layers to a .net file; a run has its own.")
     if not source.is_dir():
         raise FileError(f"{source} is neither the folder of a run nor a .nir or .net file. Check the path.")
     return open_run(source).net
@@ -79,7 +79,7 @@ def place(
     picture: Path | None,
     to: Path | None,
 ) -> Placement:
-    """Place a network, draw the chip and write the JSON file where asked."""
+    """Place a network; draw the chip and write the JSON file where a path is given."""
     from neurosim.hardware.placement import place as place_on
     from neurosim.report import chip_map, save_figure
 
@@ -94,7 +94,7 @@ def place(
 def export(
     run: Finished, to: str, out: Path | None, check: bool, number: int, bits: int, timeout: float
 ) -> list[Outcome]:
-    """Write a run in one of `KINDS`; `check` reads or runs what was written and compares every spike."""
+    """Write a run in one of `KINDS`; with `check`, read or run the result and compare every spike."""
     writers: dict[str, tuple[str, Callable[..., Outcome]]] = {
         "lava": ("lava.npz", _export_lava),
         "lava-script": ("lava", _export_script),
@@ -105,16 +105,16 @@ def export(
         raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
     name, write = writers[to]
     place = out or run.folder / name
-    found = [write(run, place, number, bits)]
+    outcomes = [write(run, place, number, bits)]
     if check and to in ("lava", "lava-script"):
-        found.append(_against_lava(run, number, None, timeout))
+        outcomes.append(_against_lava(run, number, None, timeout))
     elif check and to == "nir":
-        found.append(_against_nir(run, number, None, timeout))
-    return found
+        outcomes.append(_against_nir(run, number, None, timeout))
+    return outcomes
 
 
 def verify(run: Finished, against: str, number: int, bits: int | None, timeout: float) -> Outcome:
-    """Compare a run with one of `JUDGES` on test samples, and write ``NAME_check.json`` into the run."""
+    """Compare a run with one of `JUDGES` on test samples, and write ``NAME_check.json`` to the run."""
     judges = {"lava": _against_lava, "nir": _against_nir, "integer": _against_integer}
     if against not in judges:
         raise InputError(f"--against must be one of {', '.join(JUDGES)}; got {against!r}.")
@@ -122,11 +122,11 @@ def verify(run: Finished, against: str, number: int, bits: int | None, timeout: 
 
 
 def quantise(run: Finished, bits: Sequence[int], number: int) -> Outcome:
-    """Quantise a run to each number of bits and test it in whole numbers; write ``quantised.json`` into the run."""
+    """Quantise a run to each number of bits, test the integer networks, and write ``quantised.json`` to the run."""
     from neurosim.hardware.quantise import accuracy_against_bits
 
     test = first(run.config, run.split.test, number)
-    report = accuracy_against_bits(run.net, _for_scales(run), [test], loss(run.config), bits=bits)
+    report = accuracy_against_bits(run.net, _scale_samples(run), [test], loss(run.config), bits=bits)
     json_text({"samples": number, "results": report.to_json()}, run.folder / "quantised.json")
     return Outcome(f"{report.table()}\nOn {number} test samples.")
 
@@ -144,7 +144,7 @@ def _export_script(run: Finished, place: Path, number: int, bits: int) -> Outcom
     x, _ = samples(run.config, run.split, number)
     script = to_lava(run.net).save_script(place, x)
     return Outcome(
-        f"Wrote {script}, its numbers and {number} samples beside it; it needs lava-nc on Python 3.10 alone."
+        f"Wrote {script}, with its weights and {number} samples beside it. It needs only lava-nc and Python 3.10."
     )
 
 
@@ -158,13 +158,13 @@ def _export_nir(run: Finished, place: Path, number: int, bits: int) -> Outcome:
 def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     from neurosim.hardware.netx import read_netx, write_netx
 
-    whole = _whole(run, bits)
-    write_netx(whole, place)
+    integer = _quantised(run, bits)
+    write_netx(integer, place)
     back = read_netx(place, dt=run.config.dt)
-    if _dtype(whole) == torch.float64:
+    if _dtype(integer) == torch.float64:
         back = back.double()
     x, _ = samples(run.config, run.split, number)
-    differing = int((_outputs(whole, x)[-1] != _outputs(back, x)[-1]).sum())
+    differing = int((_outputs(integer, x)[-1] != _outputs(back, x)[-1]).sum())
     text = f"Wrote {place} with {bits}-bit weights. Read back, {differing} output bins of {number} samples differ."
     return Outcome(text, good=not differing)
 
@@ -173,7 +173,7 @@ def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) 
     from neurosim.hardware.lava import verify
 
     x, _ = samples(run.config, run.split, number)
-    net = run.net if bits is None else _whole(run, bits)
+    net = run.net if bits is None else _quantised(run, bits)
     result = verify(net, x, timeout=timeout)
     with replaced(run.folder / "lava_check.json") as part:
         part.write_text(result.to_json(), encoding="utf-8")
@@ -184,42 +184,42 @@ def _against_nir(run: Finished, number: int, bits: int | None, timeout: float) -
     from neurosim.exchange.nir import verify_nir
 
     if bits is not None:
-        raise InputError("--bits goes with --against lava or integer; NIR is in real numbers.")
+        raise InputError("--bits applies to --against lava or integer; NIR holds floating-point networks.")
     x, _ = samples(run.config, run.split, number)
     result = verify_nir(run.net, x)
     nodes = [dataclasses.asdict(node) for node in result.nodes]
     json_text({"samples": number, "nodes": nodes}, run.folder / "nir_check.json")
-    return Outcome(f"Written as NIR, read back and run beside the network:\n{result}", result.agrees)
+    return Outcome(f"Written as NIR, read back and compared with the network:\n{result}", result.agrees)
 
 
 def _against_integer(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
-    """Compare with the same network in whole numbers; that they agree is no matter of yes or no."""
-    chosen = bits or BITS[0]
+    """Compare with the same network quantised to integers; a difference is expected, so the outcome is good."""
+    bits = bits or BITS[0]
     x, y = first(run.config, run.split.test, number)
-    whole = _whole(run, chosen)
-    real, integer = (_accuracy(run, net, x, y) for net in (run.net, whole))
-    both = zip(run.net.neurons(), _outputs(run.net, x), _outputs(whole, x), strict=True)
-    differing = {name: float((a != b).double().mean()) for name, a, b in both}
-    accuracy = {"real": real, "integer": integer}
-    content = {"samples": number, "bits": chosen, "accuracy": accuracy, "differing": differing}
+    integer = _quantised(run, bits)
+    accuracy = {"real": _accuracy(run, run.net, x, y), "integer": _accuracy(run, integer, x, y)}
+    outputs = zip(run.net.neurons(), _outputs(run.net, x), _outputs(integer, x), strict=True)
+    differing = {name: float((a != b).double().mean()) for name, a, b in outputs}
+    content = {"samples": number, "bits": bits, "accuracy": accuracy, "differing": differing}
     json_text(content, run.folder / "integer_check.json")
     bins = ", ".join(f"{name} {share:.2%}" for name, share in differing.items())
+    real, rounded = (f"{accuracy[kind]:.2%}" for kind in ("real", "integer"))
     return Outcome(
-        f"Accuracy on {number} samples: {real:.2%} in real numbers, {integer:.2%} in whole numbers with {chosen}-bit "
-        f"weights.\nSpike bins that differ: {bins}."
+        f"Accuracy on {number} samples: {real} in floating point, {rounded} in integers with {bits}-bit weights.\n"
+        f"Spike bins that differ: {bins}."
     )
 
 
-def _whole(run: Finished, bits: int) -> Network:
+def _quantised(run: Finished, bits: int) -> Network:
     """Quantise the network of a run."""
     from neurosim.hardware.quantise import quantise
 
-    return quantise(run.net, _for_scales(run), bits=bits).net
+    return quantise(run.net, _scale_samples(run), bits=bits).net
 
 
-def _for_scales(run: Finished) -> Tensor:
-    """Return the training samples on which scales are looked for."""
-    return first(run.config, run.split.train, min(SCALED_ON, len(run.split.train)))[0]
+def _scale_samples(run: Finished) -> Tensor:
+    """Return the training samples that scales are searched on."""
+    return first(run.config, run.split.train, min(SCALE_SAMPLES, len(run.split.train)))[0]
 
 
 def _outputs(net: Network, x: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""What is installed, which kernels run, and what to do about the rest."""
+"""``neurosim doctor``: what is installed, which kernels run, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from neurosim.kernels.common.availability import kernel_status
 
-# Distribution, module, what it is for, how to get it.
+# Distribution, module, purpose, how to install it.
 _PARTS = (
     ("torch", "torch", "tensors and training", "pip install torch"),
     ("llvmlite", "llvmlite", "fused CPU kernels", "pip install llvmlite"),
@@ -21,7 +21,7 @@ _PARTS = (
     ("numpy", "numpy", "arrays", "pip install numpy"),
     ("h5py", "h5py", "recordings on disk", "pip install h5py"),
     ("matplotlib", "matplotlib", "pictures", "pip install matplotlib"),
-    ("scikit-learn", "sklearn", "the embedded digits", "pip install scikit-learn"),
+    ("scikit-learn", "sklearn", "the handwritten digits dataset", "pip install scikit-learn"),
     (
         "lava-nc",
         "lava",
@@ -30,13 +30,13 @@ _PARTS = (
     ),
     ("snntorch", "snntorch", "comparison with peers", "pip install 'neurosim[peers]'"),
     ("norse", "norse", "comparison with peers", "pip install --no-deps norse==1.1.0"),
-    ("tonic", "tonic", "its event file readers (GPL, optional)", "pip install 'neurosim[tonic]'"),
+    ("tonic", "tonic", "readers of event files (GPL, optional)", "pip install 'neurosim[tonic]'"),
 )
 _NEEDED = {"torch", "llvmlite", "numpy", "h5py", "matplotlib", "scikit-learn"}
 
 
 def findings() -> Iterator[tuple[bool, str, str]]:
-    """Yield for each part whether all is well, what was found, and what to do about it."""
+    """Yield (good, finding, remedy) for each part; the remedy is empty where none is needed."""
     yield True, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}", ""
     yield True, f"{os.cpu_count()} processors, torch uses {torch.get_num_threads()} threads", ""
     for distribution, module, purpose, remedy in _PARTS:
@@ -54,7 +54,7 @@ def findings() -> Iterator[tuple[bool, str, str]]:
             yield True, f"{operator} on {device}: fused kernel", ""
         else:
             reason, _, remedy = status.partition("; ")
-            yield device != "cpu", f"{operator} on {device}: the plain reference runs, {reason}", remedy
+            yield device != "cpu", f"{operator} on {device}: the reference runs, {reason}", remedy
 
 
 def _devices() -> str:

@@ -1,4 +1,4 @@
-"""What is made of a trained run: pictures, the energy report, the HTML page, the check against Lava."""
+"""Products of a trained run: plots, the energy report, the HTML page, the check against Lava."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neurosim.network.network import Network
 from neurosim.report import Section, energy_figure, learning_curve, raster, save_figure, traces, write_report
 from neurosim.simulation import simulate
 
-PICTURED = 4
+PLOTTED = 4  # samples in the raster
 
 
 def write_report_of(
@@ -28,9 +28,9 @@ def write_report_of(
     recording = simulate(run.net, x, record=[*run.net.neurons(), f"{hidden}.v"])
     operations = count_operations(run.net, x)
     chosen = tuple(targets) or DEFAULT_TARGETS
-    placements, said = placed_on(run.net, chosen)
+    placements, chip = placed_on(run.net, chosen)
     report = energy(operations, chosen, placements)
-    shown = list(range(min(PICTURED, number)))
+    shown = list(range(min(PLOTTED, number)))
     figures = {
         "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
         "traces": traces(recording, f"{hidden}.v", threshold=run.net.neurons()[hidden].value("v_th")),
@@ -47,8 +47,8 @@ def write_report_of(
         Section("Spikes", figures["raster"], figures["traces"]),
         Section("Energy", report),
     ]
-    if said:
-        sections.append(Section("Chip", *said))
+    if chip:
+        sections.append(Section("Chip", *chip))
     if check is not None:
         sections.append(Section("Lava", *check.summary().splitlines()))
     write_report(run.folder / "report.html", title=f"neurosim: {run.config.dataset}", sections=sections)
@@ -56,7 +56,7 @@ def write_report_of(
 
 
 def placed_on(net: Network, targets: Sequence[str]) -> tuple[list[Placement], list[str | Placement]]:
-    """Place the network on the first of the targets that is a chip; return the placement, and what a report says."""
+    """Place the network on the first target that is a chip; return the placement and the content for a report."""
     for target in map(load_target, targets):
         if "cores" in target.limits and "neurons_per_core" in target.limits:
             try:

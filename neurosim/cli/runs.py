@@ -1,71 +1,56 @@
-"""A run on disk: what was asked, the weights, and what came out, in one folder."""
+"""A run on disk: its configuration, the trained weights and the results, in one folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import itertools
 import json
 import math
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurosim.datasets import Encoder, Labelled, Split, digits, direct, fashion_mnist, latency, mnist, rate
+from neurosim.cli.choices import LOSSES, RULES, function_in, is_own
+from neurosim.datasets import Encoder, Labelled, Split, direct, latency, load, rate
 from neurosim.errors import FileError, InputError
 from neurosim.files.atomic import replaced
 from neurosim.language import triangle
-from neurosim.learning import (
-    BPTT,
-    SLTT,
-    CrossEntropy,
-    History,
-    Loss,
-    RateCrossEntropy,
-    Rule,
-    evaluate,
-    fit,
-    load_checkpoint,
-)
+from neurosim.learning import History, Loss, Rule, evaluate, fit, load_checkpoint
 from neurosim.network.graph import Input
 from neurosim.network.network import Network, Sequential
 from neurosim.network.neuron import LIF
 from neurosim.synapses import Flatten, Linear
 
-DATASETS = ("digits", "mnist", "fashion_mnist")
-ENCODERS = ("rate", "latency", "direct")
-RULES = ("bptt", "sltt")
-LOSSES = ("rate", "cross-entropy")
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a run is asked to do; the defaults are the demonstration.
+    """The configuration of a run; the defaults are the demonstration.
 
     Attributes
     ----------
     dataset : str
-        One of `DATASETS`.
+        Name of a bundled card, or path of a TOML file.
     data_root : str or None
         Folder of the data files, where the dataset needs one.
     network : str or None
-        ``"file.py:function"`` for a network of the user's own: ``function(shape, classes, dt) -> Network``.
+        ``"FILE.py:FUNCTION"`` for a custom network: ``function(shape, classes, dt) -> Network``.
     hidden : tuple of int
         Sizes of the hidden populations otherwise.
     steps, dt : int, float
-        Length of a sample, in steps and s a step.
+        Steps per sample, and the length of a step in s.
     encoder : str
-        One of `ENCODERS`; ``rate`` fires at up to one spike a step.
+        One of `ENCODERS`; ``rate`` fires at up to one spike per step.
     tau_mem, gain : float
         Membrane time constant in s and input gain r of the LIF neurons.
-    rule, k : str, int or None
-        One of `RULES`; steps drawn per batch for SLTT-K.
-    loss : str
-        One of `LOSSES`.
+    rule, rule_options : str, dict
+        A rule that `neurosim.learning` exports, or ``"FILE.py:FUNCTION"`` called with the network; its arguments.
+    loss, loss_options : str, dict
+        The same for the loss; a function is called without arguments.
     epochs, batch_size, learning_rate, seed
         Of the training (Adam, learning rate falling to zero along a cosine).
     """
@@ -80,45 +65,43 @@ class Config:
     tau_mem: float = 5e-3
     gain: float = 5.0
     rule: str = "bptt"
-    k: int | None = None
-    loss: str = "rate"
+    rule_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    loss: str = "rate-cross-entropy"
+    loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     epochs: int = 25
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the words; the numbers are checked where they are used."""
-        for name, allowed in (("dataset", DATASETS), ("encoder", ENCODERS), ("rule", RULES), ("loss", LOSSES)):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
-        if self.k is not None and self.rule != "sltt":
-            raise InputError(
-                f"k={self.k} goes with the rule sltt; got {self.rule!r}. Add --rule sltt or leave --k out."
-            )
-        if self.rule == "sltt" and self.loss == "rate":
-            raise InputError(
-                "sltt needs a loss that is a mean over steps; the rate loss is not. Add --loss cross-entropy."
-            )
+        """Check the names; numbers are checked where they are used."""
+        if self.encoder not in ENCODERS:
+            raise InputError(f"encoder must be one of {', '.join(ENCODERS)}; got {self.encoder!r}.")
+        if not is_own(self.rule):
+            RULES.class_of(self.rule)
+        if not is_own(self.loss):
+            LOSSES.value(self.loss, self.loss_options)
+
+
+ENCODERS: dict[str, Callable[[Config], Encoder]] = {
+    "rate": lambda config: rate(config.steps, max_rate=1.0 / config.dt, dt=config.dt),
+    "latency": lambda config: latency(config.steps),
+    "direct": lambda config: direct(config.steps),
+}
 
 
 def data(config: Config) -> Split:
     """Read the dataset of `config`."""
-    if config.dataset == "digits":
-        return digits()
-    read = mnist if config.dataset == "mnist" else fashion_mnist
-    return read(config.data_root)
+    return load(config.dataset, config.data_root)
 
 
 def encoder(config: Config) -> Encoder:
     """Return the encoder of `config`."""
-    if config.encoder == "rate":
-        return rate(config.steps, max_rate=1.0 / config.dt, dt=config.dt)
-    return latency(config.steps) if config.encoder == "latency" else direct(config.steps)
+    return ENCODERS[config.encoder](config)
 
 
 def build(config: Config, split: Split) -> Network:
-    """Make the untrained network of `config`, its weights drawn from the seed."""
+    """Return the untrained network of `config`, its weights drawn from the seed."""
     shape, classes = tuple(split.train.x.shape[1:]), len(split.train.classes)
     torch.manual_seed(config.seed)
     if config.network:
@@ -131,18 +114,18 @@ def build(config: Config, split: Split) -> Network:
     return Sequential(*parts, names=names)
 
 
-def rule(config: Config) -> Rule:
-    """Return the learning rule of `config`."""
-    return BPTT() if config.rule == "bptt" else SLTT(k=config.k)
+def rule(config: Config, net: Network) -> Rule:
+    """Return the learning rule of `config` for a network."""
+    return RULES.value(config.rule, config.rule_options, *([net] if is_own(config.rule) else []))
 
 
 def loss(config: Config) -> Loss:
     """Return the loss of `config`."""
-    return RateCrossEntropy() if config.loss == "rate" else CrossEntropy()
+    return LOSSES.value(config.loss, config.loss_options)
 
 
 def train(config: Config, folder: Path, *, resume: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train as `config` says, test once at the end, and leave everything in `folder`.
+    """Train by `config`, test once at the end, and write everything to `folder`.
 
     Returns
     -------
@@ -151,13 +134,14 @@ def train(config: Config, folder: Path, *, resume: bool = False, progress: bool 
     """
     split = data(config)
     net = build(config, split)
+    learning = rule(config, net)
     _write_json(folder / "run.json", dataclasses.asdict(config))
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
     start = time.perf_counter()
     history = fit(
         net,
         split.train.batches(config.batch_size, seed=config.seed, encoder=encoder(config)),
-        rule=rule(config),
+        rule=learning,
         loss=loss(config),
         optimizer=optimizer,
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs),
@@ -177,7 +161,7 @@ def train(config: Config, folder: Path, *, resume: bool = False, progress: bool 
         "test_samples": len(split.test),
         "train_accuracy": history.last["accuracy"],
         "epochs": len(history),
-        "rule": repr(rule(config)),
+        "rule": repr(learning),
         "seconds_training": round(seconds, 2),
         "parameters": sum(p.numel() for p in net.parameters()),
         "torch": torch.__version__,
@@ -192,7 +176,7 @@ def test_batches(config: Config, test: Labelled) -> Any:
 
 
 def first(config: Config, data: Labelled, number: int) -> tuple[Tensor, Tensor]:
-    """Return the first samples of a part of the data, encoded [T, B, ...] the same way at every call, and classes."""
+    """Return the first samples of a part of the data, encoded [T, B, ...] the same way at every call, and labels."""
     if not 1 <= number <= len(data):
         raise InputError(f"samples must be between 1 and {len(data)}; got {number}.")
     few = data.subset(slice(number))
@@ -219,7 +203,7 @@ class Finished:
 
 
 def open_run(folder: str | os.PathLike[str]) -> Finished:
-    """Read a run that `train` left.
+    """Read a run that `train` wrote.
 
     Raises
     ------
@@ -236,31 +220,18 @@ def open_run(folder: str | os.PathLike[str]) -> Finished:
 
 
 def _config(folder: Path) -> Config:
-    given = _read_json(folder / "run.json")
+    content = _read_json(folder / "run.json")
     known = {field.name for field in dataclasses.fields(Config)}
-    if not isinstance(given, dict) or set(given) - known:
-        raise FileError(f"{folder / 'run.json'} is not the description of a run; it is left as it is. Train again.")
-    return Config(**{**given, "hidden": tuple(given.get("hidden", ()))})
+    if not isinstance(content, dict) or set(content) - known:
+        raise FileError(f"{folder / 'run.json'} is not the configuration of a run; it is left unchanged. Train again.")
+    return Config(**{**content, "hidden": tuple(content.get("hidden", ()))})
 
 
 def _own_network(place: str, shape: tuple[int, ...], classes: int, dt: float) -> Network:
-    file, _, function = place.rpartition(":")
-    if not file or not Path(file).is_file():
-        raise FileError(f"network must be FILE.py:FUNCTION with a file that exists; got {place!r}.")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    make = getattr(module, function, None)
-    if not callable(make):
-        raise InputError(
-            f"{file} has no function {function!r}; define {function}(shape, classes, dt) -> Network there."
-        )
-    made = make(shape, classes, dt)
-    if not isinstance(made, Network):
-        raise InputError(f"{place} must return a Network; got {type(made).__name__}.")
-    return made
+    net = function_in("network", place)(shape, classes, dt)
+    if not isinstance(net, Network):
+        raise InputError(f"network: {place} must return a Network; got {type(net).__name__}.")
+    return net
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -271,9 +242,9 @@ def _write_json(path: Path, content: Any) -> None:
 def _read_json(path: Path) -> Any:
     if not path.is_file():
         raise FileError(
-            f"no {path.name} in {path.parent}; give a folder that `neurosim train` or `neurosim demo` has made."
+            f"no {path.name} in {path.parent}; give a folder that `neurosim train` or `neurosim demo` has written."
         )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise FileError(f"{path} cannot be read ({error}); it is left as it is. Train again.") from error
+        raise FileError(f"{path} cannot be read ({error}); it is left unchanged. Train again.") from error

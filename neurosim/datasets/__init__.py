@@ -7,6 +7,7 @@ from neurosim.datasets.encoders import Encoder, delta, direct, latency, rate
 from neurosim.datasets.idx import read_idx
 from neurosim.datasets.images import fashion_mnist, load_idx, mnist
 from neurosim.datasets.labelled import Batches, Labelled, Split
+from neurosim.datasets.loading import dataset_names, load
 from neurosim.datasets.scikit import digits
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "Labelled",
     "Split",
     "card",
+    "dataset_names",
     "delta",
     "digits",
     "direct",
     "fashion_mnist",
     "latency",
+    "load",
     "load_idx",
     "mnist",
     "rate",

@@ -115,8 +115,8 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         "sltt",
         "--loss",
         "cross-entropy",
-        "--k",
-        "4",
+        "--rule-option",
+        "k=4",
     )
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["rule"] == "SLTT(k=4, chunk=8)"
 
@@ -125,11 +125,13 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path
 ) -> None:
     assert "no run.json" in fail(capsys, monkeypatch, "report", tmp_path / "nothing")
-    assert "dataset must be one of digits, mnist, fashion_mnist; got 'cifar'" in fail(
+    assert "no 'cifar' among the bundled datasets: there are digits, fashion_mnist, mnist" in fail(
         capsys, monkeypatch, "train", tmp_path / "x", "--dataset", "cifar"
     )
     assert "Did you pass milliseconds?" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--tau-mem", "20")
-    assert "k=3 goes with the rule sltt" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--k", "3")
+    assert "rule bptt has no option 'k'; it has recompute" in fail(
+        capsys, monkeypatch, "train", tmp_path / "x", "--rule-option", "k=3"
+    )
     assert "a mean over steps" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--rule", "sltt")
     assert "--to must be one of lava, " in fail(capsys, monkeypatch, "export", trained, "--to", "onnx")
     assert "FILE.py:FUNCTION" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--network", "missing.py:make")

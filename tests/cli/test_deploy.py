@@ -58,9 +58,9 @@ def test_what_cannot_be_placed_is_one_line(
     assert "nothing is neither the folder of a run" in said(tmp_path / "nothing")
     assert "there is no such file" in said(tmp_path / "nothing.net")
     (tmp_path / "a.nir").write_bytes(b"text")
-    assert "say how long a step is, such as --dt 1e-3" in said(tmp_path / "a.nir")
+    assert "give one in seconds, such as --dt 1e-3" in said(tmp_path / "a.nir")
     assert "a.nir" in said(tmp_path / "a.nir", "--dt", "1e-3")
-    assert "--dt goes with a .nir or .net file" in said(trained, "--dt", "1e-3")
+    assert "--dt applies to a .nir or .net file" in said(trained, "--dt", "1e-3")
     assert "no 'loihi9' among the bundled" in said(trained, "--target", "loihi9")
     assert "loihi1 stores weights of" in said(trained, "--target", "loihi1", "--weight-bits", "7")
 
@@ -79,7 +79,7 @@ def test_a_run_is_quantised_and_compared_with_itself(trained: Path) -> None:
     results = json.loads((trained / "quantised.json").read_text())["results"]
     assert [result["bits"] for result in results] == [None, 8, 3]
     assert results[1]["mismatch"]["hidden"] < results[2]["mismatch"]["hidden"]
-    assert "in whole numbers with 8-bit weights" in run("verify", trained, "--against", "integer", "--samples", "50")
+    assert "in integers with 8-bit weights" in run("verify", trained, "--against", "integer", "--samples", "50")
     check = json.loads((trained / "integer_check.json").read_text())
     assert check["accuracy"] == {"real": results[0]["accuracy"], "integer": results[1]["accuracy"]}
     assert set(check["differing"]) == {"hidden", "output"}
@@ -102,7 +102,7 @@ def test_a_script_for_lava_alone_is_written(trained: Path, tmp_path: Path) -> No
     [
         (["export", "RUN", "--to", "onnx"], "--to must be one of lava, lava-script, nir, netx; got 'onnx'"),
         (["verify", "RUN", "--against", "itself"], "--against must be one of lava, nir, integer; got 'itself'"),
-        (["verify", "RUN", "--against", "nir", "--bits", "8"], "--bits goes with --against lava or integer"),
+        (["verify", "RUN", "--against", "nir", "--bits", "8"], "--bits applies to --against lava or integer"),
         (["verify", "RUN", "--against", "nir", "--samples", "9999"], "samples must be between 1 and 360; got 9999"),
     ],
 )
