@@ -17,6 +17,7 @@ import torch
 from neurosim.datasets.checks import checked_whole
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import FileError, InputError, ShapeError
+from neurosim.files.untrusted_hdf5 import opened
 from neurosim.recording.events import Events
 from neurosim.units import check_dt
 
@@ -277,21 +278,15 @@ def read_shd(
     ----------
     Cramer, Stradmann, Schemmel, Zenke 2022, doi:10.1109/TNNLS.2020.3044364.
     """
-    import h5py
-
     steps = round(duration / check_dt("read_shd", dt))
-    try:
-        with h5py.File(path, "r") as file:
-            labels = np.asarray(file["labels"], dtype=np.int64)
-            times, units = file["spikes/times"], file["spikes/units"]
-            chosen = range(len(labels)) if samples is None else samples
-            x = torch.zeros(len(chosen), steps, channels)
-            for row, number in enumerate(chosen):
-                time, unit = np.asarray(times[number], dtype=np.float64), np.asarray(units[number], dtype=np.int64)
-                inside = time < steps * dt
-                events = Events(time=time[inside], neuron=unit[inside], duration=steps * dt, shape=channels)
-                x[row] = events.binned(dt, steps).to_grid()[:, 0]
-    except (OSError, KeyError) as error:
-        raise FileError(f"cannot read {path} as Spiking Heidelberg Digits: {error}. Give shd_train.h5.") from error
+    with opened(path, what="Spiking Heidelberg Digits, shd_train.h5 or shd_test.h5,", lists=True) as file:
+        labels, spikes = file.integers("labels", shape=(None,)), file.group("spikes")
+        chosen = range(len(labels)) if samples is None else samples
+        x = torch.zeros(len(chosen), steps, channels)
+        for row, number in enumerate(chosen):
+            time, unit = spikes.list("times", number).astype(np.float64), spikes.list("units", number)
+            inside = time < steps * dt
+            events = Events(time=time[inside], neuron=unit[inside], duration=steps * dt, shape=channels)
+            x[row] = events.binned(dt, steps).to_grid()[:, 0]
     y = torch.from_numpy(labels[list(chosen)])
     return Labelled(x, y, tuple(f"{language} {digit}" for language in ("en", "de") for digit in DIGITS), timed=True)

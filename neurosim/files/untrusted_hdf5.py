@@ -1,8 +1,9 @@
-"""Open an HDF5 file of unknown origin: everything in it is checked before a byte of it is read as data.
+"""Open an HDF5 file of unknown origin: its structure is checked before anything is read as data.
 
 HDF5 can do more than hold numbers. A file may point into other files on the machine, declare an array larger than any
-memory, ask for a decoder to be loaded from disk, contain itself, or repeat one long text a million times. `opened`
-walks the whole file first and refuses all of that; what it yields can be read without further thought.
+memory, ask for a decoder to be loaded from disk, contain itself, or repeat one long text a million times. `opened` and
+`opened_in_place` walk through the whole file first and refuse all of that. No other module opens an HDF5 file for
+reading.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from neurosim.errors import FileError, NeurosimError
 
 LIMIT = 2**30  # bytes that a file may declare
+RATIO = 1100  # between declared and stored bytes of a file read in place; gzip reaches 1032
 MEMBERS = 100_000
 DEPTH = 32
 # The filters that come with HDF5 itself; any other is looked for on disk, as a library, and run.
@@ -48,8 +50,8 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT) -> Iterator[Group]:
-    """Open an HDF5 file for reading once all of it has been found harmless.
+def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT, lists: bool = False) -> Iterator[Group]:
+    """Read an HDF5 file into memory, check all of it, and yield it.
 
     Parameters
     ----------
@@ -59,6 +61,8 @@ def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT) -> It
         What it should be, for messages, such as ``"a netx network"``.
     limit : int
         Bytes that all arrays and texts together may take in memory.
+    lists : bool
+        Whether arrays of lists of numbers, each of its own length, are allowed.
 
     Yields
     ------
@@ -93,8 +97,39 @@ def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT) -> It
             content = path.read_bytes()
             _check_heaps(content)
             file = held.enter_context(h5py.File(io.BytesIO(content), "r"))
-            _Walk(path, what, limit, content).check(file)
+            _Walk(path, what, limit, content, lists=lists).check(file)
         yield Group(path, what, file)
+
+
+def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
+    """Open an HDF5 file that may be larger than memory, check its structure, and return it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; it is only read.
+    what : str
+        What it should be, for messages.
+
+    Returns
+    -------
+    h5py.File
+        Open for reading; the caller closes it.
+
+    Raises
+    ------
+    FileError
+        As for `opened`; for texts of variable length as well, in attributes too, and for arrays that declare more
+        bytes than 1 GiB or 1100 times the length of the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"cannot read {path}: there is no such file. Check the path.")
+    with contextlib.ExitStack() as on_error, _whole(path, what):
+        file = on_error.enter_context(h5py.File(path, "r"))
+        _Walk(path, what, max(LIMIT, RATIO * path.stat().st_size), None).check(file)
+        on_error.pop_all()
+        return file
 
 
 @contextlib.contextmanager
@@ -222,6 +257,16 @@ class Group:
         with _whole(self._path, self._what):
             return [bytes(value).rstrip(b"\0").decode() for value in np.atleast_1d(member[()]).flat]
 
+    def list(self, name: str, index: int) -> np.ndarray:
+        """Return the list of numbers at `index` of a member that is an array [n] of such lists."""
+        member = self._dataset(name)
+        if h5py.check_vlen_dtype(member.dtype) is None or len(member.shape) != 1:
+            raise self.refusal(name, f"is of type {_shown(member.dtype)}, where lists of numbers are expected.")
+        if not 0 <= index < member.shape[0]:
+            raise self.refusal(name, f"holds {member.shape[0]} lists, where number {index} is needed.")
+        with _whole(self._path, self._what):
+            return np.asarray(member[index])
+
     def _member(self, name: str) -> Any:
         if name not in self._group:
             have = ", ".join(self.names[:12]) or "nothing"
@@ -236,10 +281,19 @@ class Group:
 
 
 class _Walk:
-    """The walk over a whole file that `opened` begins with."""
+    """The check of a whole file.
 
-    def __init__(self, path: Path, what: str, limit: int, content: bytes) -> None:
-        self._path, self._what, self._limit, self._content = path, what, limit, content
+    Parameters
+    ----------
+    path, what, limit, lists
+        As for `opened`.
+    content : bytes or None
+        The bytes of the file; None for a file that is read in place, of which attributes are checked instead and
+        nothing of variable length is allowed.
+    """
+
+    def __init__(self, path: Path, what: str, limit: int, content: bytes | None, *, lists: bool = False) -> None:
+        self._path, self._what, self._limit, self._content, self._lists = path, what, limit, content, lists
         self._bytes = self._members = 0
 
     def check(self, group: h5py.Group, place: str = "", above: tuple[Any, ...] = ()) -> None:
@@ -247,6 +301,7 @@ class _Walk:
         if len(above) >= DEPTH:
             raise self._refusal(place, f"lies more than {DEPTH} levels deep")
         above = (*above, self._identity(group))
+        self._check_attributes(group, place)
         for name in group:
             inside = f"{place}/{name}"
             self._members += 1
@@ -264,6 +319,7 @@ class _Walk:
                 self.check(member, inside, above)
             elif isinstance(member, h5py.Dataset):
                 self._check_dataset(member, inside)
+                self._check_attributes(member, inside)
             else:
                 raise self._refusal(inside, f"is a {type(member).__name__}; only groups and arrays are read")
 
@@ -278,34 +334,59 @@ class _Walk:
                     place, f"needs the filter {number} ({name.decode(errors='replace')}), which is not HDF5's own"
                 )
         text = h5py.check_string_dtype(dataset.dtype)
-        if text is None and dataset.dtype.kind not in "biuf":
+        element = _list_element(dataset.dtype) if self._lists else None
+        if text is None and element is None and dataset.dtype.kind not in "biuf":
             raise self._refusal(place, f"is of type {_shown(dataset.dtype)}; only numbers and text are read")
         if dataset.shape is None:
             raise self._refusal(place, "is an empty dataset without a shape")
         self._count(dataset.size * dataset.dtype.itemsize, dataset, place)
-        if text is not None and text.length is None:
-            if dataset.size > MEMBERS:
-                raise self._refusal(place, f"holds {dataset.size:,} texts; {MEMBERS:,} are allowed")
-            for stored in self._stored(dataset, place):
-                # Each text is a length (4 bytes), the heap it lies in (8) and its number there (4): what is declared
-                # of the array says nothing about how long they are, and HDF5 believes the length.
-                lengths = np.frombuffer(stored[: len(stored) // 16 * 16], "<u4").reshape(-1, 4)[:, 0]
-                self._count(int(lengths.sum(dtype=np.int64)), dataset, place)
+        if element is not None or (text is not None and text.length is None):
+            self._check_lengths(dataset, place, 1 if element is None else element.itemsize)
 
-    def _stored(self, dataset: h5py.Dataset, place: str) -> Iterator[bytes]:
-        """Give the bytes of an array as they lie in the file, filters undone."""
+    def _check_lengths(self, dataset: h5py.Dataset, place: str, size: int) -> None:
+        """Count the bytes of texts or lists, whose elements have `size` bytes each."""
+        kind = "texts" if size == 1 and h5py.check_string_dtype(dataset.dtype) is not None else "lists"
+        if dataset.size > MEMBERS:
+            raise self._refusal(place, f"holds {dataset.size:,} {kind}; {MEMBERS:,} are allowed")
+        for stored in self._stored(dataset, place, kind):
+            # Each text or list is a length (4 bytes), the heap it lies in (8) and its number there (4). The declared
+            # size of the array does not contain these lengths, and HDF5 does not check them.
+            lengths = np.frombuffer(stored[: len(stored) // 16 * 16], "<u4").reshape(-1, 4)[:, 0]
+            self._count(int(lengths.sum(dtype=np.int64)) * size, dataset, place)
+
+    def _stored(self, dataset: h5py.Dataset, place: str, kind: str) -> Iterator[bytes]:
+        """Yield the bytes of an array as they lie in the file, filters undone."""
         layout = dataset.id.get_create_plist().get_layout()
-        if layout == h5py.h5d.CONTIGUOUS:
+        content = self._content
+        if content is not None and layout == h5py.h5d.CONTIGUOUS:
             start = dataset.id.get_offset() or 0
-            yield self._content[start : start + dataset.size * 16] if start else b""
-        elif layout == h5py.h5d.CHUNKED and dataset.compression in (None, "gzip") and not dataset.shuffle:
+            yield content[start : start + dataset.size * 16] if start else b""
+        elif (
+            content is not None
+            and layout == h5py.h5d.CHUNKED
+            and dataset.compression in (None, "gzip")
+            and not dataset.shuffle
+        ):
             for k in range(dataset.id.get_num_chunks()):
                 chunk = dataset.id.get_chunk_info(k)
-                raw = self._content[chunk.byte_offset : chunk.byte_offset + chunk.size]
+                raw = content[chunk.byte_offset : chunk.byte_offset + chunk.size]
                 packed = dataset.compression is not None and not chunk.filter_mask & 1
                 yield zlib.decompressobj().decompress(raw, self._limit) if packed else raw
         else:
-            raise self._refusal(place, "holds texts stored in a way that is not read")
+            raise self._refusal(place, f"holds {kind} stored in a way that is not read")
+
+    def _check_attributes(self, owner: h5py.Group | h5py.Dataset, place: str) -> None:
+        """Refuse attributes other than numbers and texts of fixed length, in a file that is read in place."""
+        if self._content is not None:
+            return
+        for k in range(h5py.h5a.get_num_attrs(owner.id)):
+            attribute = h5py.h5a.open(owner.id, index=k)
+            name = f"{place or '/'} attribute {attribute.name.decode(errors='replace')!r}"
+            self._members += 1
+            if self._members > MEMBERS:
+                raise self._refusal(name, f"is one member too many: a file may hold {MEMBERS:,}")
+            if attribute.dtype.kind not in "biufS":
+                raise self._refusal(name, f"is of type {_shown(attribute.dtype)}; only numbers and fixed text are read")
 
     def _count(self, size: int, dataset: h5py.Dataset, place: str) -> None:
         self._bytes += size
@@ -320,6 +401,12 @@ class _Walk:
 
     def _refusal(self, place: str, why: str) -> FileError:
         return FileError(f"{self._path}: {place} {why}. As {self._what} it is refused and left as it is.")
+
+
+def _list_element(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the type of the numbers of which `dtype` holds lists, if it does."""
+    element = h5py.check_vlen_dtype(dtype)
+    return np.dtype(element) if element is not None and np.dtype(element).kind in "biuf" else None
 
 
 def _shown(dtype: np.dtype[Any]) -> str:

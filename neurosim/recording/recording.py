@@ -15,6 +15,7 @@ import torch
 
 from neurosim.errors import FileError
 from neurosim.files.atomic import replaced
+from neurosim.files.untrusted_hdf5 import opened_in_place
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
 from neurosim.recording.writer import FORMAT, Writer
@@ -78,22 +79,18 @@ class Recording:
         Raises
         ------
         FileError
-            When the file is missing, damaged or not a recording.
+            When the file is missing, damaged, not a recording, or holds what a recording does not hold, such as a
+            link to another file (see `neurosim.files.untrusted_hdf5`).
         """
         if not Path(path).exists():
             raise FileError(f"no recording at {path}; give the path that simulate(..., path=...) or save wrote.")
-        try:
-            file = h5py.File(path, "r")
-        except OSError as error:
-            raise FileError(
-                f"{path} is no readable HDF5 file ({error}); it is left as it is. Simulate again."
-            ) from error
+        file = opened_in_place(path, what="a recording")
         try:
             return _read(file)
         except (AttributeError, KeyError, OSError, ValueError, RuntimeError, TypeError) as error:
             file.close()
             raise FileError(
-                f"{path} is not a whole recording ({error}); it is left as it is. Simulate again."
+                f"{path} is not a complete recording ({error}); it is left as it is. Simulate again."
             ) from error
 
     def close(self) -> None:
@@ -133,9 +130,8 @@ def _read(file: h5py.File) -> Recording:
         raise ValueError(f"traces {short} are not [{steps}, {batch}, ...]")
     nodes = {}
     for name, group in file.get("state/nodes", {}).items():
-        order = [str(v) for v in group.attrs["order"]]
-        nodes[name] = collections.namedtuple(f"{name}_state", order, rename=True)(
-            *(torch.from_numpy(group[v][...]) for v in order)
-        )
+        order = [bytes(variable).decode() for variable in group.attrs["order"]]
+        # A node's name need not be an identifier, which the name of a class must be.
+        nodes[name] = collections.namedtuple("State", order)(*(torch.from_numpy(group[v][...]) for v in order))
     edges = {name: torch.from_numpy(line[...]) for name, line in file.get("state/edges", {}).items()}
     return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, edges), file=file)

@@ -15,7 +15,7 @@ import numpy as np
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
 
-FORMAT = 1
+FORMAT = 2
 
 
 class _Disk(io.RawIOBase):
@@ -119,7 +119,8 @@ class Writer:
             group = self._file.create_group(f"state/nodes/{name}")  # also for a node without state
             for variable, value in zip(variables._fields, variables, strict=True):  # type: ignore[attr-defined]
                 group[variable] = value.detach().cpu().numpy()
-            group.attrs["order"] = list(variables._fields)  # type: ignore[attr-defined]
+            # Of fixed length: a file read in place may hold nothing of variable length.
+            group.attrs["order"] = np.array([v.encode() for v in variables._fields], "S")  # type: ignore[attr-defined]
         for name, line in state.edges.items():
             self._file[f"state/edges/{name}"] = line.detach().cpu().numpy()
         self._disk.check()

@@ -111,5 +111,7 @@ def test_spikes_of_shd_are_counted_and_late_ones_cut(tmp_path):
     assert data.x[0, 0, 4] == 2 and data.x[0, 0, 699] == 1 and data.x[0, 50, 0] == 1 and data.x[0].sum() == 4
     assert data.x[1, 99, 3] == 1 and data.x[1].sum() == 1
     assert torch.equal(read_shd(path, samples=[1]).x, data.x[1:])
-    with pytest.raises(FileError, match=r"Give shd_train\.h5"):
+    with pytest.raises(FileError, match=r"missing\.h5: there is no such file"):
         read_shd(tmp_path / "missing.h5")
+    with pytest.raises(FileError, match=r"/spikes/times holds 2 lists, where number 2 is needed"):
+        read_shd(path, samples=[2])

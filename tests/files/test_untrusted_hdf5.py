@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from neurosim.errors import FileError
-from neurosim.files.untrusted_hdf5 import Group, opened
+from neurosim.files.untrusted_hdf5 import Group, opened, opened_in_place
 
 Make = Callable[[h5py.File], None]
 
@@ -36,6 +36,16 @@ def refused(path: Path, limit: int = 2**20) -> str:
     before = path.read_bytes()
     with pytest.raises(FileError) as caught, opened(path, what="a network", limit=limit):
         pass
+    assert path.read_bytes() == before
+    assert str(path) in str(caught.value) and "left as it is" in str(caught.value)
+    return str(caught.value)
+
+
+def refused_in_place(path: Path) -> str:
+    """Return the message with which a file is refused that is to be read piece by piece."""
+    before = path.read_bytes()
+    with pytest.raises(FileError) as caught:
+        opened_in_place(path, what="a recording")
     assert path.read_bytes() == before
     assert str(path) in str(caught.value) and "left as it is" in str(caught.value)
     return str(caught.value)
@@ -137,30 +147,109 @@ def _filter(file: h5py.File) -> None:
     h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_INT32, h5py.h5s.create_simple((4,)), settings)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (_external_link, "/layer points into another file, 'other.h5'"),
-        (_soft_link, "/layer is a link to '/nowhere'"),
-        (_itself, "/a/b/c contains itself"),
-        (_other_file, "/a/x keeps its values in another file"),
-        (_virtual, "/x keeps its values in another file"),
-        (_huge, r"/x of shape [1099511627776, 1048576] and type float64 brings the file to"),
-        (_many, "/x2 of shape [65536] and type float64 brings the file to 1,572,864 bytes; 1,048,576 are allowed"),
-        (_texts, "/x holds 100,001 texts; 100,000 are allowed"),
-        (_reference, "/x is of type reference; only numbers and text are read"),
-        (_lists, "/x is of type lists of int64; only numbers and text are read"),
-        (_compound, "/x is of type [('a', '<f4'), ('b', '<i4')]; only numbers and text are read"),
-        (_opaque, "/x is of type |V16; only numbers and text are read"),
-        (_named_type, "/x is a Datatype; only groups and arrays are read"),
-        (_empty, "/x is an empty dataset without a shape"),
-        (_deep, "lies more than 32 levels deep"),
-        (_filter, "/x needs the filter 32015"),
-    ],
-)
+HOSTILE = [
+    (_external_link, "/layer points into another file, 'other.h5'"),
+    (_soft_link, "/layer is a link to '/nowhere'"),
+    (_itself, "/a/b/c contains itself"),
+    (_other_file, "/a/x keeps its values in another file"),
+    (_virtual, "/x keeps its values in another file"),
+    (_huge, r"/x of shape [1099511627776, 1048576] and type float64 brings the file to"),
+    (_many, "/x2 of shape [65536] and type float64 brings the file to 1,572,864 bytes; 1,048,576 are allowed"),
+    (_texts, "/x holds 100,001 texts; 100,000 are allowed"),
+    (_reference, "/x is of type reference; only numbers and text are read"),
+    (_lists, "/x is of type lists of int64; only numbers and text are read"),
+    (_compound, "/x is of type [('a', '<f4'), ('b', '<i4')]; only numbers and text are read"),
+    (_opaque, "/x is of type |V16; only numbers and text are read"),
+    (_named_type, "/x is a Datatype; only groups and arrays are read"),
+    (_empty, "/x is an empty dataset without a shape"),
+    (_deep, "lies more than 32 levels deep"),
+    (_filter, "/x needs the filter 32015"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), HOSTILE)
 def test_a_hostile_file_is_refused_unread(tmp_path: Path, make: Make, message: str) -> None:
     (tmp_path / "numbers.bin").write_bytes(b"\0" * 16)
     assert message in refused(written(tmp_path / "a.h5", make))
+
+
+# In place a file may be large, so that `_many` is none too many.
+@pytest.mark.parametrize(("make", "message"), [case for case in HOSTILE if case[0] is not _many])
+def test_a_hostile_file_is_refused_in_place(tmp_path: Path, make: Make, message: str) -> None:
+    (tmp_path / "numbers.bin").write_bytes(b"\0" * 16)
+    assert message in refused_in_place(written(tmp_path / "a.h5", make))
+
+
+def _text_attribute(file: h5py.File) -> None:
+    file.create_group("a").attrs["order"] = ["x", "y"]
+
+
+def _attribute_of_an_array(file: h5py.File) -> None:
+    file["x"] = 1.0
+    file["x"].attrs["unit"] = "s"
+
+
+def _text(file: h5py.File) -> None:
+    file["x"] = "of any length"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_text_attribute, "/a attribute 'order' is of type text; only numbers and fixed text are read"),
+        (_attribute_of_an_array, "/x attribute 'unit' is of type text; only numbers and fixed text are read"),
+        (_text, "/x holds texts stored in a way that is not read"),
+    ],
+)
+def test_nothing_of_variable_length_is_read_in_place(tmp_path: Path, make: Make, message: str) -> None:
+    path = written(tmp_path / "a.h5", make)
+    assert message in refused_in_place(path)
+    with opened(path, what="a network"):
+        pass
+
+
+def test_a_harmless_file_is_opened_in_place(tmp_path: Path) -> None:
+    def harmless(file: h5py.File) -> None:
+        file.attrs["format"], file.attrs["order"] = 2, np.array([b"v", b"i"])
+        file["x"] = np.arange(3)
+
+    with opened_in_place(written(tmp_path / "a.h5", harmless), what="a recording") as file:
+        assert file["x"][1:].tolist() == [1, 2] and file.attrs["format"] == 2
+    with pytest.raises(FileError, match=r"none\.h5: there is no such file"):
+        opened_in_place(tmp_path / "none.h5", what="a recording")
+    (tmp_path / "b.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:500])
+    assert "truncated, damaged or of another kind" in refused_in_place(tmp_path / "b.h5")
+
+
+def lists_of(file: h5py.File, *rows: list[int], **options: object) -> None:
+    data = file.create_dataset("x", (len(rows),), h5py.vlen_dtype(np.uint16), **options)
+    for number, row in enumerate(rows):
+        data[number] = np.array(row, np.uint16)
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (2,)}, {"chunks": (2,), "compression": "gzip"}])
+def test_lists_of_numbers_are_read_where_they_are_allowed(tmp_path: Path, options: dict[str, object]) -> None:
+    path = written(tmp_path / "a.h5", lambda file: lists_of(file, [1, 2, 3], [], [7], **options))
+    with opened(path, what="spikes", lists=True) as root:
+        assert [root.list("x", k).tolist() for k in range(3)] == [[1, 2, 3], [], [7]]
+        for index in (-1, 3):
+            with pytest.raises(FileError, match=f"/x holds 3 lists, where number {index} is needed"):
+                root.list("x", index)
+    message = r"/size is of type int64, where lists of numbers are expected"
+    with opened(written(path, whole), what="x", lists=True) as root, pytest.raises(FileError, match=message):
+        root.group("layer").group("0").list("size", 0)
+
+
+def test_one_list_repeated_until_memory_is_full_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.h5", lambda file: lists_of(file, list(range(2**14)), *[[1]] * 99))
+    with h5py.File(path) as file:
+        start = file["x"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[start : start + 1600] = content[start : start + 16] * 100
+    path.write_bytes(content)
+    message = r"/x of shape \[100\] and type lists of uint16 brings the file to 3,277,600 bytes"
+    with pytest.raises(FileError, match=message), opened(path, what="spikes", limit=2**20, lists=True):
+        pass
 
 
 def test_one_text_repeated_until_memory_is_full_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import FileError
+from neurosim.errors import FileError, InputError
 
 DT = 1e-3
 
@@ -89,8 +89,8 @@ def test_a_truncated_recording_is_refused_and_left(recording, tmp_path, kept):
     before = path.read_bytes()
     with pytest.raises(FileError) as caught:
         ns.Recording.load(path)
-    assert str(caught.value).startswith(f"{path} is no readable HDF5 file (")
-    assert str(caught.value).endswith("it is left as it is. Simulate again.")
+    assert str(caught.value).startswith(f"{path} is not a recording that can be read: truncated, damaged or of another")
+    assert str(caught.value).endswith("It is left as it is.")
     assert path.read_bytes() == before
 
 
@@ -123,21 +123,22 @@ def _no_group(file):
     ("damage", "said"),
     [
         (_no_format, "format"),
-        (_other_format, "format 99 instead of 1"),
+        (_other_format, "format 99 instead of 2"),
         (_no_neurons, "neuron"),
         (_short_list, "event lists of 'hidden' differ in length"),
         (_short_trace, r"traces \['out'\] are not \[20, 3, ...\]"),
         (_no_group, "spikes|items"),
     ],
 )
-def test_a_file_that_is_no_whole_recording_is_refused_and_left(recording, tmp_path, damage, said):
+def test_a_file_that_is_no_complete_recording_is_refused_and_left(recording, tmp_path, damage, said):
     path = tmp_path / "run.h5"
     recording.save(path)
     with h5py.File(path, "r+") as file:
         damage(file)
     before = path.read_bytes()
     with pytest.raises(
-        FileError, match=rf"run\.h5 is not a whole recording \(.*({said}).*\); it is left as it is\. Simulate again\."
+        FileError,
+        match=rf"run\.h5 is not a complete recording \(.*({said}).*\); it is left as it is\. Simulate again\.",
     ):
         ns.Recording.load(path)
     assert path.read_bytes() == before
@@ -152,3 +153,30 @@ def test_a_node_without_state_is_kept_on_disk(tmp_path):
     kept = ns.simulate(net, torch.randn(5, 2, 3), path=tmp_path / "run.h5")
     assert kept.spikes["out"].T == 5 and kept.state.nodes["out"] == ()
     assert ns.simulate(net, torch.randn(5, 2, 3), state=kept.state).T == 5
+
+
+def test_a_node_may_have_any_name(tmp_path):
+    net = ns.Network({"in": ns.Input(3), "pool 1": ns.LIF(dt=DT)}, [ns.Edge("in", "pool 1", ns.Linear(3, 2))])
+    x = torch.rand(5, 2, 3)
+    with ns.simulate(net, x, path=tmp_path / "run.h5") as kept:
+        assert torch.equal(kept.state.nodes["pool 1"].v, ns.simulate(net, x).state.nodes["pool 1"].v)
+
+
+def _step_out_of_range(file):
+    file["spikes/hidden/step"][3] = 20
+
+
+def _neuron_out_of_range(file):
+    file["spikes/hidden/neuron"][3] = -1
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [(_step_out_of_range, "step holds 20"), (_neuron_out_of_range, "neuron holds -1")]
+)
+def test_events_of_a_file_are_checked_when_they_are_read(recording, tmp_path, damage, said):
+    path = tmp_path / "run.h5"
+    recording.save(path)
+    with h5py.File(path, "r+") as file:
+        damage(file)
+    with ns.Recording.load(path) as loaded, pytest.raises(InputError, match=f"{said}; allowed is 0 to"):
+        loaded.spikes["hidden"].to_grid()
