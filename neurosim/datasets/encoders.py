@@ -67,7 +67,7 @@ class rate(Encoder):
     InputError
         When the probability would exceed 1, or when a value is NaN, below 0 or above 1.
     UnitError
-        When `dt` is not in (0, 1) s.
+        When `dt` is not in (0, 0.1) s.
 
     Examples
     --------
