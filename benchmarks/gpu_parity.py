@@ -131,7 +131,7 @@ def layers(device: torch.device, quick: bool) -> Iterator[Parity]:
             made = layer.Layer(given.plan, weight.to(at), None, [], given.forward, given.backward, chunk)
             result = room.forward(made, x.to(at), None, [s.to(at) for s in state])
             kept = result.kept if chunk else saved(given.plan, 1, [result.out, *result.states, *result.kept])
-            arguments = (made, x.to(at), result.came, n_in, None, True, g.to(at), [e.to(at) for e in ends], kept)
+            arguments = (made, x.to(at), result.input_bits, n_in, None, True, g.to(at), [e.to(at) for e in ends], kept)
             found.append((result, room.backward(*arguments)))
         (wanted, back), (got, got_back) = found
         case = f"lif, {f'borders every {chunk} steps' if chunk else 'every value kept'}"

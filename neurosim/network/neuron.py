@@ -15,7 +15,7 @@ from neurosim.compiler.counts import OperationCount, operations
 from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.program import Program, record
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.common.autograd import plain, transformed
+from neurosim.kernels.common.autograd import can_call_directly, under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.kernels.common.integer_checks import check_currents, check_product
 from neurosim.kernels.common.layer_output import Sent
@@ -324,7 +324,7 @@ class Neuron(CoreParameters):
         key, forward, backward = self._prepared(train, through_time, names)
         out, *rest = call.run(key, (i,), state, per_neuron, forward, backward)
         stored = rest[len(state) :]
-        limited = train and self.spike.support < math.inf and plain((i,)) and not transformed()
+        limited = train and self.spike.support < math.inf and can_call_directly((i,)) and not under_transform()
         active = call.active(key, stored) if limited and i.device.type == "cpu" else None
         return out, tuple(rest[: len(state)]), self._traces(key, names, stored), active
 

@@ -65,15 +65,17 @@ class _Conv(Synapse):
         """Return the cross-correlation of ``x`` [n, c_in, *places] with the weights."""
         return self.apply_spikes(x, None, None)
 
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+    def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return the same, told which inputs are spikes and where their gradient is needed."""
-        return self.product(x, self.weight, bits, active)
+        return self.product(x, self.weight, packed_bits, mask)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         return Convolution(self.weight, self.stride, self.padding, self.dilation, self.groups, self.bias)
 
     @abc.abstractmethod
-    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Return the same with other weights of this shape and type."""
 
     def extra_repr(self) -> str:
@@ -106,12 +108,14 @@ class Conv1d(_Conv):
 
     axes = 1
 
-    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Return the cross-correlation of ``x`` [n, c_in, L] with `weight`, plus the bias."""
         if event_driven(x, weight):
             settings = Settings((1, *self.stride), (0, *self.padding), (1, *self.dilation), self.groups)
             flat, kernel = x.unsqueeze(2), weight.unsqueeze(2)
-            return event_conv(flat, kernel, self.bias, settings, bits=bits, active=active).squeeze(2)
+            return event_conv(flat, kernel, self.bias, settings, packed_bits=packed_bits, mask=mask).squeeze(2)
         return functional.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
@@ -139,9 +143,11 @@ class Conv2d(_Conv):
 
     axes = 2
 
-    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Return the cross-correlation of ``x`` [n, c_in, H, W] with `weight`, plus the bias."""
         if event_driven(x, weight):
             settings = Settings(self.stride, self.padding, self.dilation, self.groups)
-            return event_conv(x, weight, self.bias, settings, bits=bits, active=active)
+            return event_conv(x, weight, self.bias, settings, packed_bits=packed_bits, mask=mask)
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

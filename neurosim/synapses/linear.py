@@ -58,16 +58,18 @@ class Linear(Synapse):
         """Return ``x W^T + b``."""
         return self.apply_spikes(x, None, None)
 
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+    def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return the same, told which inputs are spikes and where their gradient is needed."""
-        return self.product(x, self.weight, bits, active)
+        return self.product(x, self.weight, packed_bits, mask)
 
-    def product(self, x: Tensor, weight: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def product(
+        self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Return the same with other weights of this shape and type."""
         if self.takes_events(x):
             from neurosim.kernels.linear import product
 
-            return product.linear(x, weight, self.bias, bits, active)
+            return product.linear(x, weight, self.bias, packed_bits, mask)
         return functional.linear(x, weight, self.bias)
 
     def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ class BatchNorm(Synapse):
     ) -> Tensor:
         return functional.batch_norm(x, mean, var, self.weight, self.bias, training, momentum, self.eps)
 
-    def forward(self, x: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return ``x`` [T, B, C, ...] normalised."""
         if not self.training or self.over == "time" or x.dim() < 3 or not len(x):
             return super().forward(x)
@@ -293,9 +293,9 @@ class Standardised(Synapse):
         """Return the currents of ``x`` [n, ...]."""
         return self.apply_spikes(x, None, None)
 
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+    def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return the same, told which inputs are spikes and where their gradient is needed."""
-        return self.synapse.product(x, self.effective(), bits, active)
+        return self.synapse.product(x, self.effective(), packed_bits, mask)
 
     def extra_repr(self) -> str:
         """Return the choices."""

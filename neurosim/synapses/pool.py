@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional
 
-from neurosim.kernels.common.autograd import plain, transformed
+from neurosim.kernels.common.autograd import can_call_directly, under_transform
 from neurosim.synapses.lowering import Lowered, Pooling, Reshape
 from neurosim.synapses.synapse import Synapse, pair
 
@@ -27,21 +27,26 @@ class _Pool2d(Synapse):
         return (channels, *((n - k) // s + 1 for n, k, s in zip(places, self.kernel, self.stride, strict=True)))
 
     def passed_on(
-        self, shape: tuple[int, ...], bits: Tensor | None, active: Tensor | None
+        self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return bits where the maximum is taken, and a mask set where any place of a window is in the mask."""
         kind = type(self)
         if kind not in (AvgPool2d, SumPool2d, MaxPool2d):  # a subclass may do something else
             return None, None
-        return self._pooled(shape, bits if kind is MaxPool2d else None), self._pooled(shape, active)
+        return self._pooled(shape, packed_bits if kind is MaxPool2d else None), self._pooled(shape, mask)
 
-    def _pooled(self, shape: tuple[int, ...], bits: Tensor | None) -> Tensor | None:
-        if bits is None or bits.device.type != "cpu" or not plain((bits,)) or transformed():
+    def _pooled(self, shape: tuple[int, ...], packed_bits: Tensor | None) -> Tensor | None:
+        if (
+            packed_bits is None
+            or packed_bits.device.type != "cpu"
+            or not can_call_directly((packed_bits,))
+            or under_transform()
+        ):
             return None
         from neurosim.kernels.conv.pooled_bits import pooled_bits
 
         channels, height, width = shape
-        return pooled_bits(bits, (channels, height, width), self.kernel, self.stride)
+        return pooled_bits(packed_bits, (channels, height, width), self.kernel, self.stride)
 
     def extra_repr(self) -> str:
         """Return the sizes."""
@@ -113,10 +118,10 @@ class Flatten(Synapse):
         return (math.prod(shape),)
 
     def passed_on(
-        self, shape: tuple[int, ...], bits: Tensor | None, active: Tensor | None
+        self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the same: bits stand in the order of the neurons whatever their shape."""
-        return (bits, active) if type(self) is Flatten else (None, None)
+        return (packed_bits, mask) if type(self) is Flatten else (None, None)
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return ``x`` [n, ...] as [n, N]."""

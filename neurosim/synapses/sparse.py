@@ -117,11 +117,11 @@ class Sparse(Synapse):
         """Return ``x`` [n, n_in] times the sparse weights."""
         return self.apply_spikes(x, None, None)
 
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+    def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return the same, told which inputs are spikes and where their gradient is needed."""
         if event_driven(x, self.weight):
             lists = FanOut(self._starts, self._after, self._order, self._back, self.n_out)
-            return event_sparse(x, self.weight, lists, bits=bits, active=active)
+            return event_sparse(x, self.weight, lists, packed_bits=packed_bits, mask=mask)
         matrix = torch.sparse_coo_tensor(
             self.connections, self.weight, (self.n_out, self.n_in), is_coalesced=True, check_invariants=False
         )

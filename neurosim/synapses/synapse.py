@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.common.autograd import transformed
+from neurosim.kernels.common.autograd import under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.synapses.lowering import Lowered, Opaque
 from neurosim.synapses.probing import probed
@@ -61,12 +61,12 @@ class Synapse(nn.Module, abc.ABC):
     def apply_step(self, x: Tensor) -> Tensor:
         """Map ``x`` [n, *in] to [n, *out]; n is any number of steps and samples."""
 
-    def apply_spikes(self, x: Tensor, bits: Tensor | None, active: Tensor | None) -> Tensor:
+    def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
         """Do what `apply_step` does, told what `forward` says; a map that has no use for it looks away."""
         return self.apply_step(x)
 
     def passed_on(
-        self, shape: tuple[int, ...], bits: Tensor | None, active: Tensor | None
+        self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return of the result for spikes of `shape` what `forward` is told of its input: nothing, as far as is known.
 
@@ -74,16 +74,16 @@ class Synapse(nn.Module, abc.ABC):
         """
         return None, None
 
-    def forward(self, x: Tensor, bits: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Map spikes to currents.
 
         Parameters
         ----------
         x : Tensor [T, B, *in]
             Spikes, or currents of an input.
-        bits : Tensor [T B, ceil(n / 64)] of int64, optional
+        packed_bits : Tensor [T B, ceil(n / 64)] of int64, optional
             Which of the n values of a step are 1, a bit each, where x is known to be spikes.
-        active : Tensor [T B, ceil(n / 64)] of int64, optional
+        mask : Tensor [T B, ceil(n / 64)] of int64, optional
             Where the gradient of x is needed; elsewhere it may be left 0.
 
         Returns
@@ -98,8 +98,8 @@ class Synapse(nn.Module, abc.ABC):
         if x.shape[0] == 0:
             return x.new_empty((0, x.shape[1], *self.output_shape(tuple(x.shape[2:]))))
         rows = x.flatten(0, 1)
-        told = bits is not None or active is not None
-        current = self.apply_spikes(rows, bits, active) if told else self.apply_step(rows)
+        told = packed_bits is not None or mask is not None
+        current = self.apply_spikes(rows, packed_bits, mask) if told else self.apply_step(rows)
         return current.unflatten(0, x.shape[:2])
 
     def lowered(self, shape: tuple[int, ...]) -> Lowered:
@@ -199,7 +199,7 @@ def _is_replaced(name: str, bases: tuple[type, ...]) -> bool:
 
 def event_driven(x: Tensor, weight: Tensor) -> bool:
     """Whether the event-driven kernels can run a product of spikes and weights; torch's own serves torch.func."""
-    if not torch.compiler.is_compiling() and transformed():
+    if not torch.compiler.is_compiling() and under_transform():
         return False
     return x.device.type == "cpu" and x.dtype == weight.dtype and x.dtype in DTYPES and fused(x.device)
 

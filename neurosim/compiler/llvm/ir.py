@@ -1,8 +1,8 @@
-"""LLVM IR as text: a core's arithmetic on vectors of lanes, loops as with-blocks, masked memory.
+"""A builder of LLVM IR as text: a core's arithmetic on vectors of lanes, loops as with-blocks, masked memory.
 
-Whoever writes a kernel names its arguments, writes loops and loads, lets `Body` print the step of a core, and hands
-the text to `Machine`. Products and sums are not contracted unless `multiply_add` says so, so that the same operations
-in the same order give the same bits as torch.
+A code generator declares the arguments of a kernel, writes its loops and loads, lets `Body` print the step of a core,
+and passes the text to `CompiledKernel`. Products and sums are contracted by `multiply_add` alone, so that the same
+operations in the same order give the same bits as torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.printer import Body
 
 _COMPARE = {"gt": "ogt", "ge": "oge", "lt": "olt", "le": "ole", "eq": "oeq", "ne": "une"}
@@ -32,7 +32,7 @@ _INTRINSIC = {
 LINE = 64  # bytes of a line of the caches
 
 
-class Assembly(Body):
+class IRBuilder(Body):
     """One function, ``kernel``, in the making.
 
     Values of a core are of type `lane`: one number of type `real`, or a vector of `lanes` of them. Indices are of type
@@ -58,17 +58,17 @@ class Assembly(Body):
 
     # What a function is called with.
 
-    def pointer(self, name: str) -> str:
+    def pointer_argument(self, name: str) -> str:
         """Add an argument that is the address of an array with no other name; return the name of the argument."""
         self._arguments.append(("ptr", f"noalias %{name}"))
         return f"%{name}"
 
-    def number(self, name: str) -> str:
+    def integer_argument(self, name: str) -> str:
         """Add a whole-number argument."""
         self._arguments.append(("i64", f"%{name}"))
         return f"%{name}"
 
-    def uniform(self, name: str) -> str:
+    def real_argument(self, name: str) -> str:
         """Add a number in floating point, and return it as a lane."""
         self._arguments.append((self.real, f"%{name}"))
         return self.splat(f"%{name}")
@@ -147,12 +147,12 @@ class Assembly(Body):
         """Return ``a b + c`` rounded once: for matrix products, never for a core."""
         return self.fresh(self.intrinsic("fma", self.lane, [(self.lane, x) for x in (a, b, c)]))
 
-    def total(self, value: str) -> str:
+    def lane_sum(self, value: str) -> str:
         """Return the sum over all lanes, in any order."""
         call = self.intrinsic("vector.reduce.fadd", self.real, [(self.real, "0.0"), (self.lane, value)])
         return self.fresh(call.replace("call", "call reassoc", 1))
 
-    def totals(self, values: Sequence[str]) -> list[str]:
+    def lane_sums(self, values: Sequence[str]) -> list[str]:
         """Return the sum over all lanes of each of `values`, a power of two of them: cheaper than one by one."""
         lines, size = list(values), self.lanes  # each line holds the parts of its values one behind the other
         while len(lines) > 1:
@@ -169,15 +169,15 @@ class Assembly(Body):
             line = self.add(line, self._shuffled(line, line, [(n + part) % self.lanes for n in range(self.lanes)]))
         return [self.fresh(f"extractelement {self.lane} {line}, i64 {n * size}") for n in range(len(values))]
 
-    def whole(self, op: str, a: str, b: str) -> str:
+    def integer(self, op: str, a: str, b: str) -> str:
         """Return `op` (add, sub, mul, shl, lshr, and, or ...) of two whole numbers."""
         return self.fresh(f"{op} i64 {a}, {b}")
 
-    def smaller(self, a: str, b: str) -> str:
+    def minimum(self, a: str, b: str) -> str:
         """Return the smaller of two whole numbers."""
         return self.fresh(self.intrinsic("smin", "i64", [("i64", a), ("i64", b)], "i64"))
 
-    def chosen(self, truth: str, base: str) -> str:
+    def selected_lanes(self, truth: str, base: str) -> str:
         """Return the numbers ``base + n`` of the lanes n where `truth` holds, the first ones first, as i32."""
         kind = f"<{self.lanes} x i32>"
         first = self.fresh(f"insertelement {kind} poison, i32 {self.fresh(f'trunc i64 {base} to i32')}, i64 0")
@@ -187,46 +187,46 @@ class Assembly(Body):
         given = [(kind, numbers), (self.truths, truth), (kind, "poison")]
         return self.fresh(self.intrinsic("experimental.vector.compress", kind, given, f"v{self.lanes}i32"))
 
-    def write_first(self, numbers: str, count: str, base: str, index: str) -> None:
+    def store_first(self, numbers: str, count: str, base: str, index: str) -> None:
         """Set `count` elements of an array of i32 from element `index` on."""
         kind = f"<{self.lanes} x i32>"
-        address = self.at(base, index, "i32")
+        address = self.address(base, index, "i32")
         given = [(kind, numbers), ("ptr", address), ("i32", "4"), (self.truths, self.first_lanes(count))]
         self.lines.append("  " + self.intrinsic("masked.store", "void", given, f"v{self.lanes}i32.p0"))
 
-    def mask_bits(self, truth: str) -> str:
+    def bits_of_mask(self, truth: str) -> str:
         """Return a comparison as a whole number of as many bits as there are lanes."""
         return self.fresh(f"bitcast {self.truths} {truth} to i{self.lanes}")
 
-    def ones(self, bits: str) -> str:
+    def popcount(self, bits: str) -> str:
         """Return how many bits of a whole number are set."""
         return self.fresh(self.intrinsic("ctpop", "i64", [("i64", bits)], "i64"))
 
-    def lowest_bit(self, bits: str) -> str:
+    def lowest_set_bit(self, bits: str) -> str:
         """Return the place of the lowest bit set in a whole number that is not 0."""
         return self.fresh(self.intrinsic("cttz", "i64", [("i64", bits), ("i1", "true")], "i64"))
 
     # Memory.
 
-    def at(self, base: str, index: str, kind: str | None = None) -> str:
+    def address(self, base: str, index: str, kind: str | None = None) -> str:
         """Return the address of element `index` of an array of `kind`, numbers if left out."""
         return self.fresh(f"getelementptr inbounds {kind or self.real}, ptr {base}, i64 {index}")
 
-    def read(self, kind: str, base: str, index: str = "0") -> str:
+    def load_scalar(self, kind: str, base: str, index: str = "0") -> str:
         """Return element `index` of an array of `kind`."""
-        return self.fresh(f"load {kind}, ptr {self.at(base, index, kind)}, align {_align(kind)}")
+        return self.fresh(f"load {kind}, ptr {self.address(base, index, kind)}, align {_align(kind)}")
 
-    def write(self, kind: str, value: str, base: str, index: str = "0") -> None:
+    def store_scalar(self, kind: str, value: str, base: str, index: str = "0") -> None:
         """Set element `index` of an array of `kind`."""
-        self.lines.append(f"  store {kind} {value}, ptr {self.at(base, index, kind)}, align {_align(kind)}")
+        self.lines.append(f"  store {kind} {value}, ptr {self.address(base, index, kind)}, align {_align(kind)}")
 
-    def index(self, base: str, index: str) -> str:
+    def load_index(self, base: str, index: str) -> str:
         """Return element `index` of an array of i32 as an index."""
-        return self.fresh(f"zext nneg i32 {self.read('i32', base, index)} to i64")
+        return self.fresh(f"zext nneg i32 {self.load_scalar('i32', base, index)} to i64")
 
     def load(self, base: str, index: str, mask: str | None = None) -> str:
         """Return the lanes from element `index` on; where `mask` does not hold, 0 without a look at memory."""
-        address = self.at(base, index)
+        address = self.address(base, index)
         if mask is None:
             return self.fresh(f"load {self.lane}, ptr {address}, align {self.bytes}")
         given = [("ptr", address), ("i32", str(self.bytes)), (self.truths, mask), (self.lane, "zeroinitializer")]
@@ -234,7 +234,7 @@ class Assembly(Body):
 
     def store(self, value: str, base: str, index: str, mask: str | None = None) -> None:
         """Set the lanes from element `index` on, where `mask` holds."""
-        address = self.at(base, index)
+        address = self.address(base, index)
         if mask is None:
             self.lines.append(f"  store {self.lane} {value}, ptr {address}, align {self.bytes}")
             return
@@ -244,12 +244,14 @@ class Assembly(Body):
     def stream(self, value: str, base: str, index: str) -> None:
         """Set the lanes from element `index` on past the caches; the address must be a multiple of their size."""
         self._declared["!0 = !{i32 1}"] = None
-        self.lines.append(f"  store {self.lane} {value}, ptr {self.at(base, index)}, align {LINE}, !nontemporal !0")
+        self.lines.append(
+            f"  store {self.lane} {value}, ptr {self.address(base, index)}, align {LINE}, !nontemporal !0"
+        )
 
     def prefetch(self, base: str, index: str) -> None:
         """Ask for the lanes from element `index` on, which may lie outside the array, before they are needed."""
         for first in range(0, self.lanes * self.bytes, LINE):
-            address = self.fresh(f"getelementptr i8, ptr {self.at(base, index)}, i64 {first}")
+            address = self.fresh(f"getelementptr i8, ptr {self.address(base, index)}, i64 {first}")
             given = [("ptr", address), ("i32", "0"), ("i32", "3"), ("i32", "1")]
             self.lines.append("  " + self.intrinsic("prefetch", "void", given, "p0"))
 
@@ -259,7 +261,7 @@ class Assembly(Body):
 
     def first_lanes(self, count: str) -> str:
         """Return the mask of the first `count` lanes, all of them where `count` is larger."""
-        held = self.smaller(count, str(self.lanes))
+        held = self.minimum(count, str(self.lanes))
         narrow = self.fresh(f"trunc i64 {held} to i32")
         one = f"<{self.lanes} x i32>"
         first = self.fresh(f"insertelement {one} poison, i32 {narrow}, i64 0")
@@ -290,11 +292,11 @@ class Assembly(Body):
         self._entry.append(f"  {name} = alloca {kind or self.lane}, i64 {count}, align 64")
         return name
 
-    def get(self, variable: str, kind: str | None = None) -> str:
+    def load_variable(self, variable: str, kind: str | None = None) -> str:
         """Return what `variable` holds."""
         return self.fresh(f"load {kind or self.lane}, ptr {variable}, align {64 if kind is None else _align(kind)}")
 
-    def set(self, variable: str, value: str, kind: str | None = None) -> None:
+    def store_variable(self, variable: str, value: str, kind: str | None = None) -> None:
         """Let `variable` hold `value`."""
         self.lines.append(
             f"  store {kind or self.lane} {value}, ptr {variable}, align {64 if kind is None else _align(kind)}"
@@ -326,21 +328,21 @@ class Assembly(Body):
         ]
 
     @contextmanager
-    def backwards(self, start: str, stop: str) -> Iterator[str]:
+    def loop_backwards(self, start: str, stop: str) -> Iterator[str]:
         """Repeat what is written inside for an index from before `stop` down to `start`."""
-        last = self.whole("sub", stop, "1")
-        with self.loop("0", self.whole("sub", stop, start)) as step:
-            yield self.whole("sub", last, step)
+        last = self.integer("sub", stop, "1")
+        with self.loop("0", self.integer("sub", stop, start)) as step:
+            yield self.integer("sub", last, step)
 
     @contextmanager
-    def listed(self, starts: str, index: str, row: str) -> Iterator[str]:
+    def loop_over_list(self, starts: str, index: str, row: str) -> Iterator[str]:
         """Repeat what is written inside for each of the ``index`` [count] of i32 that `starts` says are of `row`."""
-        stop = self.index(starts, self.whole("add", row, "1"))
-        with self.loop(self.index(starts, row), stop) as place:
-            yield self.index(index, place)
+        stop = self.load_index(starts, self.integer("add", row, "1"))
+        with self.loop(self.load_index(starts, row), stop) as place:
+            yield self.load_index(index, place)
 
     @contextmanager
-    def when(self, condition: str) -> Iterator[None]:
+    def branch_if(self, condition: str) -> Iterator[None]:
         """Do what is written inside if `condition`, an i1, holds."""
         n = self._block()
         self.lines += [f"  br i1 {condition}, label %then{n}, label %after{n}", f"then{n}:"]
@@ -415,9 +417,9 @@ exit:
 }}
 """
 
-    def compile(self) -> Machine:
+    def compile(self) -> CompiledKernel:
         """Return the machine code."""
-        return Machine(self.source(), [kind for kind, _ in self._arguments], self._is_shared)
+        return CompiledKernel(self.source(), [kind for kind, _ in self._arguments], self._is_shared)
 
 
 def _align(kind: str) -> int:
@@ -435,7 +437,7 @@ _EXP_RANGE = (-104.0, 89.0)
 _ROUNDER = 1.5 * 2.0**23  # a number of this size has no bits after the point
 
 
-def _exp_single(words: Assembly) -> str:
+def _exp_single(words: IRBuilder) -> str:
     lane, f = words.lane, words.literal
     whole = "i32" if words.lanes == 1 else f"<{words.lanes} x i32>"
     low, high = map(f, _EXP_RANGE)

@@ -17,7 +17,7 @@ _TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "float": ctypes.c_float
 _SLOTS = {"ptr": "Q", "i64": "q", "float": "f4x", "double": "d"}  # eight bytes each
 
 
-class Machine:
+class CompiledKernel:
     """Machine code of the function ``kernel`` in a module of LLVM IR.
 
     Parameters
@@ -35,7 +35,7 @@ class Machine:
         Takes addresses and numbers; gives up Python's lock while it runs.
     """
 
-    made = 0  # in this process
+    number_compiled = 0  # in this process
 
     def __init__(self, source: str, arguments: Sequence[str], team: bool = False) -> None:
         import llvmlite.binding as binding
@@ -53,9 +53,11 @@ class Machine:
         self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(address)
         self._team = self._engine.get_function_address("team") if team else None
         self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
-        Machine.made += 1
+        CompiledKernel.number_compiled += 1
 
-    def shared(self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1) -> None:
+    def run_parallel(
+        self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1
+    ) -> None:
         """Call with `total` pieces of work shared out over torch's number of threads.
 
         Parameters

@@ -14,17 +14,17 @@ from neurosim.errors import InputError
 _PLAIN = (Tensor, nn.Parameter)
 
 
-def plain(tensors: Iterable[Tensor | None]) -> bool:
+def can_call_directly(tensors: Iterable[Tensor | None]) -> bool:
     """Whether a straight call serves: no compiler looks on, and no tensor is of a kind of its own."""
     return not torch.compiler.is_compiling() and all(t is None or type(t) in _PLAIN for t in tensors)
 
 
-def transformed() -> bool:
+def under_transform() -> bool:
     """Whether a transform of torch.func is at work, so that a tensor may have no memory."""
     return torch._C._are_functorch_transforms_active()
 
 
-class Straight(torch.autograd.Function):
+class DirectFunction(torch.autograd.Function):
     """What the straight calls share: under ``torch.func.vmap`` one call for each element.
 
     A subclass gives `forward` without a context, `setup_context` and `backward`. In plain code they run as one function
@@ -45,7 +45,7 @@ class Straight(torch.autograd.Function):
     @classmethod
     def run(cls, *args: Any) -> Any:
         """Apply the function, as a transform can follow it where one is at work; `forward` is told first if none is."""
-        return cls.apply(False, *args) if transformed() else cls._plain.apply(True, *args)
+        return cls.apply(False, *args) if under_transform() else cls._plain.apply(True, *args)
 
     @classmethod
     def vmap(cls, info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
@@ -59,22 +59,24 @@ class Straight(torch.autograd.Function):
         return tuple(stacked), tuple(None if each is None else 0 for each in stacked)
 
 
-def apart(function: Callable[..., Sequence[Tensor]], *arguments: Any) -> Sequence[Tensor]:
+def call_under_transform(function: Callable[..., Sequence[Tensor]], *arguments: Any) -> Sequence[Tensor]:
     """Call `function` from a backward pass that a transform of torch.func is to follow: not through an operator."""
     leaves, layout = tree_flatten(arguments)
-    found: Sequence[Tensor] = _Apart.apply(function, layout, *leaves)
+    found: Sequence[Tensor] = _Transformed.apply(function, layout, *leaves)
     return found
 
 
-def once(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+def forbid_double_backward(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     """Return `gradients` such that a gradient of theirs is refused, where someone may ask for it (create_graph)."""
     if not torch.is_grad_enabled():
         return list(gradients)
-    there = iter(_Once.apply(torch.ones((), requires_grad=True), *(g for g in gradients if g is not None)))
+    there = iter(
+        _OnceDifferentiable.apply(torch.ones((), requires_grad=True), *(g for g in gradients if g is not None))
+    )
     return [None if g is None else next(there) for g in gradients]
 
 
-class _Once(torch.autograd.Function):
+class _OnceDifferentiable(torch.autograd.Function):
     """Values that may be used but not differentiated again."""
 
     @staticmethod
@@ -89,7 +91,7 @@ class _Once(torch.autograd.Function):
         )
 
 
-class _Apart(Straight):
+class _Transformed(DirectFunction):
     @staticmethod
     def forward(function: Callable[..., Sequence[Tensor]], layout: TreeSpec, *leaves: Any) -> tuple[Tensor, ...]:
         return tuple(function(*tree_unflatten(leaves, layout)))
@@ -98,4 +100,4 @@ class _Apart(Straight):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep nothing: there is no gradient of a gradient."""
 
-    backward = staticmethod(_Once.backward)
+    backward = staticmethod(_OnceDifferentiable.backward)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine, has_wide_vectors
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel, has_wide_vectors
 from neurosim.kernels.common.availability import fused
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 
 WORD = 64  # bits
 MOST = 1 << 31  # events that a list can hold
@@ -47,7 +47,7 @@ def pack(x: Tensor) -> Packed:
     rows, n = x.shape
     bits = torch.empty(rows, words(n), dtype=torch.int64)
     found = torch.zeros(rows, 2, dtype=torch.int64)
-    _packing(REAL[x.dtype]).shared(rows, (x, bits, found), n, grain=_grain(n))
+    _packing(REAL[x.dtype]).run_parallel(rows, (x, bits, found), n, grain=_grain(n))
     count, other = found.sum(0).tolist() if rows else (0, 0)
     return Packed(bits, count, other == 0)
 
@@ -71,7 +71,7 @@ def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
     grain = _grain(width * WORD // 4)
     starts = _counts(bits).cumsum(0, dtype=torch.int32)
     index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
-    _listing(has_wide_vectors()).shared(rows, (bits, starts, index), width, grain=grain)
+    _listing(has_wide_vectors()).run_parallel(rows, (bits, starts, index), width, grain=grain)
     return starts, index
 
 
@@ -93,14 +93,14 @@ def _counts(bits: Tensor) -> Tensor:
     """Return 0 and the number of bits set in each row: [R + 1] of int32."""
     rows, width = bits.shape
     counts = torch.zeros(rows + 1, dtype=torch.int32)
-    _counting().shared(rows, (bits, counts[1:]), width, grain=_grain(width * WORD // 4))
+    _counting().run_parallel(rows, (bits, counts[1:]), width, grain=_grain(width * WORD // 4))
     return counts
 
 
 def unpack(bits: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     """Return ``bits`` [R, ceil(n / 64)] as zeros and ones [R, n]."""
-    x = shelf.empty((bits.shape[0], n), dtype)
-    _unpacking(REAL[dtype]).shared(bits.shape[0], (bits, x), n, grain=_grain(n))
+    x = buffer_pool.empty((bits.shape[0], n), dtype)
+    _unpacking(REAL[dtype]).run_parallel(bits.shape[0], (bits, x), n, grain=_grain(n))
     return x
 
 
@@ -109,7 +109,7 @@ def near(values: Tensor, reach: float) -> Tensor:
     rows, n = values.shape
     values = values.contiguous()
     bits = torch.empty(rows, words(n), dtype=torch.int64)
-    _marking(REAL[values.dtype]).shared(rows, (values, bits), n, reach, grain=_grain(n))
+    _marking(REAL[values.dtype]).run_parallel(rows, (values, bits), n, reach, grain=_grain(n))
     return bits
 
 
@@ -118,121 +118,127 @@ def _grain(n: int) -> int:
 
 
 @functools.cache
-def _packing(real: str) -> Machine:
-    code = Assembly(real, WORD)
-    x, bits, found = map(code.pointer, ("x", "bits", "found"))
-    first, last, n = map(code.number, ("first", "last", "n"))
-    width = code.whole("lshr", code.whole("add", n, str(WORD - 1)), "6")
+def _packing(real: str) -> CompiledKernel:
+    code = IRBuilder(real, WORD)
+    x, bits, found = map(code.pointer_argument, ("x", "bits", "found"))
+    first, last, n = map(code.integer_argument, ("first", "last", "n"))
+    width = code.integer("lshr", code.integer("add", n, str(WORD - 1)), "6")
     one, zero = code.literal(1.0), code.literal(0.0)
     with code.loop(first, last) as r:
         count, other = code.variable("i64"), code.variable("i64")
-        code.set(count, "0", "i64")
-        code.set(other, "0", "i64")
-        row, start = code.whole("mul", r, n), code.whole("mul", r, width)
+        code.store_variable(count, "0", "i64")
+        code.store_variable(other, "0", "i64")
+        row, start = code.integer("mul", r, n), code.integer("mul", r, width)
 
         def word(w: str, mask: str | None) -> None:
-            value = code.load(x, code.whole("add", row, code.whole("shl", w, "6")), mask)
-            held = code.mask_bits(code.fresh(code.compare("ne", value, zero)))
-            graded = code.whole("and", held, code.mask_bits(code.fresh(code.compare("ne", value, one))))
-            code.write("i64", held, bits, code.whole("add", start, w))
-            code.set(count, code.whole("add", code.get(count, "i64"), code.ones(held)), "i64")
-            code.set(other, code.whole("or", code.get(other, "i64"), graded), "i64")
+            value = code.load(x, code.integer("add", row, code.integer("shl", w, "6")), mask)
+            held = code.bits_of_mask(code.fresh(code.compare("ne", value, zero)))
+            graded = code.integer("and", held, code.bits_of_mask(code.fresh(code.compare("ne", value, one))))
+            code.store_scalar("i64", held, bits, code.integer("add", start, w))
+            code.store_variable(
+                count, code.integer("add", code.load_variable(count, "i64"), code.popcount(held)), "i64"
+            )
+            code.store_variable(other, code.integer("or", code.load_variable(other, "i64"), graded), "i64")
 
-        whole = code.whole("lshr", n, "6")
+        whole = code.integer("lshr", n, "6")
         with code.loop("0", whole) as w:
             word(w, None)
         with code.loop(whole, width) as w:
-            word(w, code.first_lanes(code.whole("sub", n, code.whole("shl", w, "6"))))
-        at = code.whole("shl", r, "1")
-        code.write("i64", code.get(count, "i64"), found, at)
-        more = code.fresh(f"icmp ne i64 {code.get(other, 'i64')}, 0")
-        code.write("i64", code.fresh(f"zext i1 {more} to i64"), found, code.whole("add", at, "1"))
+            word(w, code.first_lanes(code.integer("sub", n, code.integer("shl", w, "6"))))
+        at = code.integer("shl", r, "1")
+        code.store_scalar("i64", code.load_variable(count, "i64"), found, at)
+        more = code.fresh(f"icmp ne i64 {code.load_variable(other, 'i64')}, 0")
+        code.store_scalar("i64", code.fresh(f"zext i1 {more} to i64"), found, code.integer("add", at, "1"))
     return code.compile()
 
 
 @functools.cache
-def _marking(real: str) -> Machine:
-    code = Assembly(real, WORD)
-    x, bits = map(code.pointer, ("x", "bits"))
-    first, last, n = map(code.number, ("first", "last", "n"))
-    reach = code.uniform("reach")
-    width = code.whole("lshr", code.whole("add", n, str(WORD - 1)), "6")
+def _marking(real: str) -> CompiledKernel:
+    code = IRBuilder(real, WORD)
+    x, bits = map(code.pointer_argument, ("x", "bits"))
+    first, last, n = map(code.integer_argument, ("first", "last", "n"))
+    reach = code.real_argument("reach")
+    width = code.integer("lshr", code.integer("add", n, str(WORD - 1)), "6")
     with code.loop(first, last) as r:
-        row, start = code.whole("mul", r, n), code.whole("mul", r, width)
+        row, start = code.integer("mul", r, n), code.integer("mul", r, width)
         with code.loop("0", width) as w:
-            done = code.whole("shl", w, "6")
-            mask = code.first_lanes(code.whole("sub", n, done))
-            distance = code.fresh(code.operation("abs", [code.load(x, code.whole("add", row, done), mask)]))
+            done = code.integer("shl", w, "6")
+            mask = code.first_lanes(code.integer("sub", n, done))
+            distance = code.fresh(code.operation("abs", [code.load(x, code.integer("add", row, done), mask)]))
             within = code.fresh(code.compare("lt", distance, reach))
             marked = code.fresh(f"and {code.truths} {within}, {mask}")
-            code.write("i64", code.mask_bits(marked), bits, code.whole("add", start, w))
+            code.store_scalar("i64", code.bits_of_mask(marked), bits, code.integer("add", start, w))
     return code.compile()
 
 
 @functools.cache
-def _unpacking(real: str) -> Machine:
-    code = Assembly(real, WORD)
-    bits, x = map(code.pointer, ("bits", "x"))
-    first, last, n = map(code.number, ("first", "last", "n"))
-    width = code.whole("lshr", code.whole("add", n, str(WORD - 1)), "6")
+def _unpacking(real: str) -> CompiledKernel:
+    code = IRBuilder(real, WORD)
+    bits, x = map(code.pointer_argument, ("bits", "x"))
+    first, last, n = map(code.integer_argument, ("first", "last", "n"))
+    width = code.integer("lshr", code.integer("add", n, str(WORD - 1)), "6")
     with code.loop(first, last) as r:
-        row, start = code.whole("mul", r, n), code.whole("mul", r, width)
+        row, start = code.integer("mul", r, n), code.integer("mul", r, width)
         with code.loop("0", width) as w:
-            held = code.fresh(f"bitcast i64 {code.read('i64', bits, code.whole('add', start, w))} to {code.truths}")
+            held = code.fresh(
+                f"bitcast i64 {code.load_scalar('i64', bits, code.integer('add', start, w))} to {code.truths}"
+            )
             value = code.fresh(code.choice(held, code.literal(1.0), code.literal(0.0)))
-            done = code.whole("shl", w, "6")
-            mask = code.first_lanes(code.whole("sub", n, done))
-            code.store(value, x, code.whole("add", row, done), mask)
+            done = code.integer("shl", w, "6")
+            mask = code.first_lanes(code.integer("sub", n, done))
+            code.store(value, x, code.integer("add", row, done), mask)
     return code.compile()
 
 
 @functools.cache
-def _counting() -> Machine:
-    code = Assembly("float")
-    bits, counts = map(code.pointer, ("bits", "counts"))
-    first, last, width = map(code.number, ("first", "last", "width"))
+def _counting() -> CompiledKernel:
+    code = IRBuilder("float")
+    bits, counts = map(code.pointer_argument, ("bits", "counts"))
+    first, last, width = map(code.integer_argument, ("first", "last", "width"))
     total = code.variable("i64")
     with code.loop(first, last) as r:
-        code.set(total, "0", "i64")
-        start = code.whole("mul", r, width)
+        code.store_variable(total, "0", "i64")
+        start = code.integer("mul", r, width)
         with code.loop("0", width) as w:
-            held = code.read("i64", bits, code.whole("add", start, w))
-            code.set(total, code.whole("add", code.get(total, "i64"), code.ones(held)), "i64")
-        code.write("i32", code.fresh(f"trunc i64 {code.get(total, 'i64')} to i32"), counts, r)
+            held = code.load_scalar("i64", bits, code.integer("add", start, w))
+            code.store_variable(
+                total, code.integer("add", code.load_variable(total, "i64"), code.popcount(held)), "i64"
+            )
+        code.store_scalar("i32", code.fresh(f"trunc i64 {code.load_variable(total, 'i64')} to i32"), counts, r)
     return code.compile()
 
 
 @functools.cache
-def _listing(by_vectors: bool) -> Machine:
+def _listing(by_vectors: bool) -> CompiledKernel:
     """Return the kernel: bit by bit, or sixteen bits at once where the processor can."""
-    code = Assembly("float", 16)
-    bits, starts, index = map(code.pointer, ("bits", "starts", "index"))
-    first, last, width = map(code.number, ("first", "last", "width"))
+    code = IRBuilder("float", 16)
+    bits, starts, index = map(code.pointer_argument, ("bits", "starts", "index"))
+    first, last, width = map(code.integer_argument, ("first", "last", "width"))
     at, left = code.variable("i64"), code.variable("i64")
 
     def one_by_one(held: str, base: str) -> None:
-        code.set(left, held, "i64")
-        with code.loop("0", code.ones(held)):
-            rest, place = code.get(left, "i64"), code.get(at, "i64")
-            j = code.whole("add", base, code.lowest_bit(rest))
-            code.write("i32", code.fresh(f"trunc i64 {j} to i32"), index, place)
-            code.set(left, code.whole("and", rest, code.whole("sub", rest, "1")), "i64")
-            code.set(at, code.whole("add", place, "1"), "i64")
+        code.store_variable(left, held, "i64")
+        with code.loop("0", code.popcount(held)):
+            rest, place = code.load_variable(left, "i64"), code.load_variable(at, "i64")
+            j = code.integer("add", base, code.lowest_set_bit(rest))
+            code.store_scalar("i32", code.fresh(f"trunc i64 {j} to i32"), index, place)
+            code.store_variable(left, code.integer("and", rest, code.integer("sub", rest, "1")), "i64")
+            code.store_variable(at, code.integer("add", place, "1"), "i64")
 
     def at_once(held: str, base: str) -> None:
         for n in range(0, WORD, code.lanes):
-            some = code.fresh(f"trunc i64 {code.whole('lshr', held, str(n))} to i{code.lanes}")
-            numbers = code.chosen(
-                code.fresh(f"bitcast i{code.lanes} {some} to {code.truths}"), code.whole("add", base, str(n))
+            some = code.fresh(f"trunc i64 {code.integer('lshr', held, str(n))} to i{code.lanes}")
+            numbers = code.selected_lanes(
+                code.fresh(f"bitcast i{code.lanes} {some} to {code.truths}"), code.integer("add", base, str(n))
             )
-            count, place = code.ones(code.fresh(f"zext i{code.lanes} {some} to i64")), code.get(at, "i64")
-            code.write_first(numbers, count, index, place)
-            code.set(at, code.whole("add", place, count), "i64")
+            count, place = code.popcount(code.fresh(f"zext i{code.lanes} {some} to i64")), code.load_variable(at, "i64")
+            code.store_first(numbers, count, index, place)
+            code.store_variable(at, code.integer("add", place, count), "i64")
 
     with code.loop(first, last) as r:
-        code.set(at, code.index(starts, r), "i64")
-        start = code.whole("mul", r, width)
+        code.store_variable(at, code.load_index(starts, r), "i64")
+        start = code.integer("mul", r, width)
         with code.loop("0", width) as w:
-            held = code.read("i64", bits, code.whole("add", start, w))
-            (at_once if by_vectors else one_by_one)(held, code.whole("shl", w, "6"))
+            held = code.load_scalar("i64", bits, code.integer("add", start, w))
+            (at_once if by_vectors else one_by_one)(held, code.integer("shl", w, "6"))
     return code.compile()

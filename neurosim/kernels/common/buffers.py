@@ -23,7 +23,7 @@ _STEP = 1 << 16  # bytes to which what is smaller than such a page is rounded
 IDLE = 256 << 20  # bytes that may wait
 
 
-class Shelf:
+class BufferPool:
     """Blocks of memory that wait for the next tensor of their size.
 
     Threads share it without a lock: every step is one operation on a list or a dict, and what a race loses goes
@@ -103,4 +103,4 @@ def _block(size: int) -> mmap.mmap:
     return block
 
 
-shelf = Shelf()
+buffer_pool = BufferPool()

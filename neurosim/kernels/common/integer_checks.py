@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.kernels.common.autograd import transformed
+from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core
 
 
@@ -54,7 +54,7 @@ def check_product(
 
 def _is_looked_at(core: Core) -> bool:
     # A compiler or a transform has no values to look at.
-    return core.whole_up_to is not None and not torch.compiler.is_compiling() and not transformed()
+    return core.whole_up_to is not None and not torch.compiler.is_compiling() and not under_transform()
 
 
 def _largest(x: Tensor) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 
 _LARGE = 16 << 20  # bytes of a result from which fresh memory costs more than a copy into memory that waits
 _PART = 4 << 20  # bytes of such a result that are worked out at a time
@@ -42,7 +42,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     # oneDNN writes to fresh memory only, and brings the weight into its own order for every part.
     step = max(_PART, weight.numel() * weight.element_size()) // (width * x.element_size()) + 2
     step += rows % step == 1  # a row alone would be summed in another order
-    out, x = shelf.empty((*x.shape[:-1], width), x.dtype), x.reshape(rows, -1)
+    out, x = buffer_pool.empty((*x.shape[:-1], width), x.dtype), x.reshape(rows, -1)
     for first in range(0, rows, step):
         out.view(rows, width)[first : first + step] = _by_onednn(x[first : first + step], weight, bias)
     return out

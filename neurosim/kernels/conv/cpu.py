@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
 from neurosim.kernels.common.bits import MOST, REAL, Packed, count, events, unpack
-from neurosim.kernels.common.buffers import shelf
-from neurosim.kernels.conv.cpu_code import Backward, backward_machine, forward_machine
+from neurosim.kernels.common.buffers import buffer_pool
+from neurosim.kernels.conv.cpu_code import Backward, compiled_backward, compiled_forward
 from neurosim.kernels.conv.layout import Axis, Layout
 
 _VECTOR = 32  # bytes
@@ -37,22 +37,22 @@ class Saved(NamedTuple):
     Attributes
     ----------
     size : (c_in, H, W)
-    bits : Tensor [R, W]
+    packed_bits : Tensor [R, W]
         Where the input is not 0.
     values : Tensor or None
         The input, if it has values other than 0 and 1.
     weight : Tensor
     settings : Settings
-    active : Tensor [R, W] or None
+    mask : Tensor [R, W] or None
         Bits of the inputs whose gradient is needed, None for all.
     """
 
     size: tuple[int, ...]
-    bits: Tensor
+    packed_bits: Tensor
     values: Tensor | None
     weight: Tensor
     settings: Settings
-    active: Tensor | None
+    mask: Tensor | None
 
 
 @functools.cache
@@ -79,8 +79,8 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings, 
 def by_spike(x: Tensor, weight: Tensor, bias: Tensor | None, layout: Layout, packed: Packed) -> Tensor:
     """Return the convolution at the cost of its spikes."""
     rows = x.shape[0]
-    out = shelf.empty((rows, layout.c_out, layout.rows.places, layout.columns.places), x.dtype)
-    call = forward_machine(layout, REAL[x.dtype], not packed.ones).call
+    out = buffer_pool.empty((rows, layout.c_out, layout.rows.places, layout.columns.places), x.dtype)
+    call = compiled_forward(layout, REAL[x.dtype], not packed.ones).call
     given = [layout.window, layout.phase, *events(packed.bits, packed.count)]
     given += [] if packed.ones else [x]
     given += [layout.arranged(weight), layout.arranged_bias(bias, weight)]
@@ -100,10 +100,10 @@ def backward(g: Tensor, saved: Saved, needs: Sequence[bool]) -> list[Tensor | No
     need_x, need_weight, need_bias = needs
     g, layout = g.contiguous(), layout_of(saved.size, saved.weight, saved.settings)
     inputs = g.shape[0] * layout.c_in * layout.pixels
-    looked_at = inputs if saved.active is None else min(count(saved.active), inputs)
+    looked_at = inputs if saved.mask is None else min(count(saved.mask), inputs)
     if looked_at == inputs:  # a mask of all may have bits beyond the last input
-        saved = saved._replace(active=None)
-    scatter = need_weight and pays(layout, g.shape[0], count(saved.bits), layout.own)
+        saved = saved._replace(mask=None)
+    scatter = need_weight and pays(layout, g.shape[0], count(saved.packed_bits), layout.own)
     gather = need_x and pays(layout, g.shape[0], looked_at, layout.own_in)
     found: list[Tensor | None] = [None, None, None]
     if scatter or gather:
@@ -116,7 +116,7 @@ def backward(g: Tensor, saved: Saved, needs: Sequence[bool]) -> list[Tensor | No
 
 
 def by_spike_backward(g: Tensor, saved: Saved, needs: tuple[bool, bool, bool]) -> list[Tensor | None]:
-    """Return the gradients of input, weight and bias at the cost of spikes and active inputs.
+    """Return the gradients of input, weight and bias at the cost of the spikes and of the inputs in the mask.
 
     Parameters
     ----------
@@ -129,18 +129,18 @@ def by_spike_backward(g: Tensor, saved: Saved, needs: tuple[bool, bool, bool]) -
     inward, scatter, bias = needs
     rows, layout = g.shape[0], layout_of(saved.size, saved.weight, saved.settings)
     graded = scatter and saved.values is not None
-    spikes = events(saved.bits) if scatter else ()
-    active = events(saved.active) if inward and saved.active is not None else ()
-    call = backward_machine(layout, REAL[g.dtype], Backward(*needs, bool(active), graded)).call
-    blocks = sum(listed[1].numel() for listed in (spikes, active) if listed)
-    blocks += rows * layout.c_in * layout.pixels if inward and not active else 0
+    spikes = events(saved.packed_bits) if scatter else ()
+    mask = events(saved.mask) if inward and saved.mask is not None else ()
+    call = compiled_backward(layout, REAL[g.dtype], Backward(*needs, bool(mask), graded)).call
+    blocks = sum(listed[1].numel() for listed in (spikes, mask) if listed)
+    blocks += rows * layout.c_in * layout.pixels if inward and not mask else 0
     # The sums of the weights' gradient are shared out by sizes alone: the same bits for any number of threads.
     parts = _shares(layout, rows) if scatter else _parts(layout, rows, blocks)
     g_weight = g.new_zeros(parts, layout.weights if scatter else 0)
     g_bias = g.new_zeros(parts, layout.channels if bias else 0)
-    g_x = shelf.empty((rows, *saved.size), g.dtype) if inward else None
+    g_x = buffer_pool.empty((rows, *saved.size), g.dtype) if inward else None
     given = [layout.window, layout.phase, *spikes, *([saved.values] if graded else [])]
-    after = [layout.arranged(saved.weight), *active, g_x] if inward else []
+    after = [layout.arranged(saved.weight), *mask, g_x] if inward else []
 
     def part(first: int, last: int) -> None:
         room = g.new_zeros(layout.outputs)
@@ -164,14 +164,14 @@ def _dense(g: Tensor, saved: Saved, needs: list[bool]) -> tuple[Tensor, ...]:
     if not needs[1]:
         x = g.new_empty(1).expand(g.shape[0], *saved.size)  # its values are not read
     elif saved.values is None:
-        x = unpack(saved.bits, math.prod(saved.size), g.dtype).view(-1, *saved.size)
+        x = unpack(saved.packed_bits, math.prod(saved.size), g.dtype).view(-1, *saved.size)
     else:
         x = saved.values
     stride, padding, dilation, groups = saved.settings
     settings = ([saved.weight.shape[0]], stride, padding, dilation, False, [0, 0], groups)
     g_x, *others = torch.ops.aten.convolution_backward(g, x, saved.weight, *settings, needs)
-    if needs[0] and saved.active is not None:
-        g_x = g_x.mul_(unpack(saved.active, math.prod(saved.size), g.dtype).view_as(g_x))
+    if needs[0] and saved.mask is not None:
+        g_x = g_x.mul_(unpack(saved.mask, math.prod(saved.size), g.dtype).view_as(g_x))
     return g_x, *others
 
 

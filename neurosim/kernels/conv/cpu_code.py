@@ -14,8 +14,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.conv.layout import Layout
 
 _UNROLLED = 64  # vectors of a block of weights that are written one after the other
@@ -51,29 +51,29 @@ class _Convolution:
     """What the two directions share."""
 
     def __init__(self, layout: Layout, real: str) -> None:
-        self.layout, self.code = layout, Assembly(real, layout.lanes)
-        self.window = self.code.pointer("window")
-        self.phase = self.code.pointer("phase")
+        self.layout, self.code = layout, IRBuilder(real, layout.lanes)
+        self.window = self.code.pointer_argument("window")
+        self.phase = self.code.pointer_argument("phase")
 
     @contextmanager
     def samples(self) -> Iterator[str]:
         """Walk every so many samples."""
-        first, last, step = map(self.code.number, ("first", "last", "step"))
+        first, last, step = map(self.code.integer_argument, ("first", "last", "step"))
         with self.code.loop(first, last, step) as sample:
             yield sample
 
     def reach(self, j: str) -> tuple[str, str]:
         """Return where the window of input `j` begins, and where its weights do."""
         code, layout = self.code, self.layout
-        channel = code.whole("udiv", j, str(layout.pixels))
-        pixel = code.whole("sub", j, code.whole("mul", channel, str(layout.pixels)))
-        window = code.index(self.window, pixel)
+        channel = code.integer("udiv", j, str(layout.pixels))
+        pixel = code.integer("sub", j, code.integer("mul", channel, str(layout.pixels)))
+        window = code.load_index(self.window, pixel)
         if layout.groups > 1:
-            group = code.whole("udiv", channel, str(layout.own_in))
-            window = code.whole("add", window, code.whole("mul", group, str(layout.padded)))
-        block = code.whole("mul", channel, str(layout.weights // layout.c_in))
+            group = code.integer("udiv", channel, str(layout.own_in))
+            window = code.integer("add", window, code.integer("mul", group, str(layout.padded)))
+        block = code.integer("mul", channel, str(layout.weights // layout.c_in))
         if layout.rows.stride * layout.columns.stride > 1:
-            block = code.whole("add", block, code.index(self.phase, pixel))
+            block = code.integer("add", block, code.load_index(self.phase, pixel))
         return window, block
 
     def block(self, window: str, block: str, body: Callable[[str, str, str, str], None]) -> None:
@@ -90,8 +90,8 @@ class _Convolution:
     def value(self, x: str, sample: str, j: str) -> str:
         """Return the value of the spike at `j`, in all lanes."""
         code, size = self.code, self.layout.c_in * self.layout.pixels
-        at = code.whole("add", code.whole("mul", sample, str(size)), j)
-        return code.splat(code.read(code.real, x, at))
+        at = code.integer("add", code.integer("mul", sample, str(size)), j)
+        return code.splat(code.load_scalar(code.real, x, at))
 
     def tiles(self, sample: str, body: Callable[[str, str, int, int, int, str], None]) -> None:
         """Write `body` for each square of channels by places along a row of outputs.
@@ -104,18 +104,18 @@ class _Convolution:
         corner = (layout.rows.origin * layout.columns.extent + layout.columns.origin) * layout.channels
 
         def row(group: str, channel: str, held: int) -> None:
-            in_room = code.whole("add", code.whole("mul", group, str(layout.padded)), channel)
-            in_outputs = code.whole("add", code.whole("mul", group, str(layout.own)), channel)
-            in_outputs = code.whole("add", in_outputs, code.whole("mul", sample, str(layout.c_out)))
+            in_room = code.integer("add", code.integer("mul", group, str(layout.padded)), channel)
+            in_outputs = code.integer("add", code.integer("mul", group, str(layout.own)), channel)
+            in_outputs = code.integer("add", in_outputs, code.integer("mul", sample, str(layout.c_out)))
             with code.loop("0", str(height)) as y:
-                inner = code.whole("mul", y, str(layout.columns.extent * layout.channels))
-                inner = code.whole("add", code.whole("add", inner, in_room), str(corner))
-                outer = code.whole("mul", in_outputs, str(height * width))
-                outer = code.whole("add", outer, code.whole("mul", y, str(width)))
+                inner = code.integer("mul", y, str(layout.columns.extent * layout.channels))
+                inner = code.integer("add", code.integer("add", inner, in_room), str(corner))
+                outer = code.integer("mul", in_outputs, str(height * width))
+                outer = code.integer("add", outer, code.integer("mul", y, str(width)))
 
                 def tile(x: str, places: int, again: int) -> None:
-                    a = code.whole("add", inner, code.whole("mul", x, str(layout.channels)))
-                    body(a, code.whole("add", outer, x), held, places, again, in_room)
+                    a = code.integer("add", inner, code.integer("mul", x, str(layout.channels)))
+                    body(a, code.integer("add", outer, x), held, places, again, in_room)
 
                 whole = width // lanes * lanes
                 with code.loop("0", str(whole), str(lanes)) as x:
@@ -135,24 +135,24 @@ class _Convolution:
         return None if places == self.layout.lanes else self.code.first_lanes(str(places))
 
 
-def forward_code(layout: Layout, real: str, graded: bool) -> Assembly:
+def forward_code(layout: Layout, real: str, graded: bool) -> IRBuilder:
     """Return the forward kernel.
 
     Arguments: window, phase, starts, index, [x], weight, bias, room, out; first and last sample, and the step between.
     """
     this = _Convolution(layout, real)
     code = this.code
-    starts, index = code.pointer("starts"), code.pointer("index")
-    x = code.pointer("x") if graded else ""
-    weight, bias, room, out = map(code.pointer, ("weight", "bias", "room", "out"))
+    starts, index = code.pointer_argument("starts"), code.pointer_argument("index")
+    x = code.pointer_argument("x") if graded else ""
+    weight, bias, room, out = map(code.pointer_argument, ("weight", "bias", "room", "out"))
     lanes, pixel = layout.lanes, str(layout.channels)
     outputs = layout.rows.places * layout.columns.places
     with this.samples() as sample:
         with code.loop("0", str(layout.rows.extent * layout.columns.extent)) as place:
-            here = code.at(room, code.whole("mul", place, pixel))
+            here = code.address(room, code.integer("mul", place, pixel))
             start: list[Dimension] = [(layout.channels // lanes, (lanes, lanes))]
             _each(code, start, (here, bias), lambda a, i, b, j: code.store(code.load(b, j), a, i))
-        with code.listed(starts, index, sample) as j:
+        with code.loop_over_list(starts, index, sample) as j:
             window, block = this.reach(j)
             value = this.value(x, sample, j) if graded else None
 
@@ -161,18 +161,18 @@ def forward_code(layout: Layout, real: str, graded: bool) -> Assembly:
                 sum_ = code.add(now, weights) if value is None else code.multiply_add(weights, value, now)
                 code.store(sum_, a, i)
 
-            this.block(code.at(room, window), code.at(weight, block), add)
+            this.block(code.address(room, window), code.address(weight, block), add)
 
         def write(inner: str, outer: str, channels: int, places: int, again: int, _: str) -> None:
-            square = [code.load(code.at(room, inner), str(n * layout.channels)) for n in range(lanes)]
+            square = [code.load(code.address(room, inner), str(n * layout.channels)) for n in range(lanes)]
             for n, line in enumerate(code.transposed(square)[:channels]):
-                code.store(line, code.at(out, outer), str(n * outputs), this.mask(places))
+                code.store(line, code.address(out, outer), str(n * outputs), this.mask(places))
 
         this.tiles(sample, write)
     return code
 
 
-def backward_code(layout: Layout, real: str, wanted: Backward) -> Assembly:
+def backward_code(layout: Layout, real: str, wanted: Backward) -> IRBuilder:
     """Return the backward kernel.
 
     Arguments: window, phase, [starts, index, [x], gradient of the weights, [that of the bias]], [weight, [starts and
@@ -183,24 +183,28 @@ def backward_code(layout: Layout, real: str, wanted: Backward) -> Assembly:
     code, lanes = this.code, layout.lanes
     outputs, inputs = layout.rows.places * layout.columns.places, layout.c_in * layout.pixels
     if wanted.weight:
-        starts, index = code.pointer("starts"), code.pointer("index")
-        x = code.pointer("x") if wanted.graded else ""
-        g_weight = code.pointer("g.weight")
-        g_bias = code.pointer("g.bias") if wanted.bias else ""
+        starts, index = code.pointer_argument("starts"), code.pointer_argument("index")
+        x = code.pointer_argument("x") if wanted.graded else ""
+        g_weight = code.pointer_argument("g.weight")
+        g_bias = code.pointer_argument("g.bias") if wanted.bias else ""
     if wanted.inward:
-        weight = code.pointer("weight")
-        active = (code.pointer("active.starts"), code.pointer("active.index")) if wanted.masked else ("", "")
-        g_x = code.pointer("g.x")
-    g, room = code.pointer("g"), code.pointer("room")
+        weight = code.pointer_argument("weight")
+        active = (
+            (code.pointer_argument("active.starts"), code.pointer_argument("active.index"))
+            if wanted.masked
+            else ("", "")
+        )
+        g_x = code.pointer_argument("g.x")
+    g, room = code.pointer_argument("g"), code.pointer_argument("room")
     chains = [code.variable() for _ in range(_CHAINS)]
 
     def read(inner: str, outer: str, channels: int, places: int, again: int, channel: str) -> None:
         mask = this.mask(places)
-        square = [code.load(code.at(g, outer), str(n * outputs), mask) for n in range(channels)]
+        square = [code.load(code.address(g, outer), str(n * outputs), mask) for n in range(channels)]
         square += [code.literal(0.0)] * (lanes - channels)
         lines = code.transposed(square)[:places]
         for n, line in enumerate(lines):
-            code.store(line, code.at(room, inner), str(n * layout.channels))
+            code.store(line, code.address(room, inner), str(n * layout.channels))
         if wanted.weight and wanted.bias:
             total = functools.reduce(code.add, lines[again:])
             code.store(code.add(code.load(g_bias, channel), total), g_bias, channel)
@@ -208,21 +212,21 @@ def backward_code(layout: Layout, real: str, wanted: Backward) -> Assembly:
     def weigh(j: str, sample: str) -> None:
         window, block = this.reach(j)
         for chain in chains:
-            code.set(chain, code.literal(0.0))
+            code.store_variable(chain, code.literal(0.0))
         turn = itertools.cycle(chains)
 
         def multiply(a: str, i: str, b: str, j: str) -> None:
             chain = next(turn)
-            code.set(chain, code.multiply_add(code.load(a, i), code.load(b, j), code.get(chain)))
+            code.store_variable(chain, code.multiply_add(code.load(a, i), code.load(b, j), code.load_variable(chain)))
 
-        this.block(code.at(room, window), code.at(weight, block), multiply)
-        total = code.total(functools.reduce(code.add, map(code.get, chains)))
-        code.write(real, total, g_x, code.whole("add", code.whole("mul", sample, str(inputs)), j))
+        this.block(code.address(room, window), code.address(weight, block), multiply)
+        total = code.lane_sum(functools.reduce(code.add, map(code.load_variable, chains)))
+        code.store_scalar(real, total, g_x, code.integer("add", code.integer("mul", sample, str(inputs)), j))
 
     with this.samples() as sample:
         this.tiles(sample, read)
         if wanted.weight:
-            with code.listed(starts, index, sample) as j:
+            with code.loop_over_list(starts, index, sample) as j:
                 window, block = this.reach(j)
                 value = this.value(x, sample, j) if wanted.graded else None
 
@@ -231,12 +235,12 @@ def backward_code(layout: Layout, real: str, wanted: Backward) -> Assembly:
                     sum_ = code.add(now, gradient) if value is None else code.multiply_add(gradient, value, now)
                     code.store(sum_, b, j)
 
-                this.block(code.at(room, window), code.at(g_weight, block), add)
+                this.block(code.address(room, window), code.address(g_weight, block), add)
         if wanted.inward and wanted.masked:
-            start = code.whole("mul", sample, str(inputs))
-            with code.loop(start, code.whole("add", start, str(inputs))) as j:
-                code.write(real, "0.0", g_x, j)
-            with code.listed(*active, sample) as j:
+            start = code.integer("mul", sample, str(inputs))
+            with code.loop(start, code.integer("add", start, str(inputs))) as j:
+                code.store_scalar(real, "0.0", g_x, j)
+            with code.loop_over_list(*active, sample) as j:
                 weigh(j, sample)
         elif wanted.inward:
             with code.loop("0", str(inputs)) as j:
@@ -245,7 +249,7 @@ def backward_code(layout: Layout, real: str, wanted: Backward) -> Assembly:
 
 
 def _each(
-    code: Assembly,
+    code: IRBuilder,
     dimensions: Sequence[Dimension],
     bases: tuple[str, str],
     body: Callable[[str, str, str, str], None],
@@ -254,7 +258,9 @@ def _each(
     if math.prod(count for count, _ in dimensions) > _UNROLLED:
         (count, moves), *inner = dimensions
         with code.loop("0", str(count)) as i:
-            here = [code.at(base, code.whole("mul", i, str(move))) for base, move in zip(bases, moves, strict=True)]
+            here = [
+                code.address(base, code.integer("mul", i, str(move))) for base, move in zip(bases, moves, strict=True)
+            ]
             _each(code, inner, (here[0], here[1]), body)
         return
     for place in itertools.product(*(range(count) for count, _ in dimensions)):
@@ -263,12 +269,12 @@ def _each(
 
 
 @functools.cache
-def forward_machine(layout: Layout, real: str, graded: bool) -> Machine:
+def compiled_forward(layout: Layout, real: str, graded: bool) -> CompiledKernel:
     """Return the machine code of the forward kernel."""
     return forward_code(layout, real, graded).compile()
 
 
 @functools.cache
-def backward_machine(layout: Layout, real: str, wanted: Backward) -> Machine:
+def compiled_backward(layout: Layout, real: str, wanted: Backward) -> CompiledKernel:
     """Return the machine code of the backward kernel."""
     return backward_code(layout, real, wanted).compile()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neurosim.kernels.common.autograd import once, plain
+from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward
 from neurosim.kernels.common.bits import given, words
 from neurosim.kernels.conv import cpu as conv_cpu
 from neurosim.kernels.conv.cpu import Saved, Settings
@@ -22,8 +22,8 @@ def event_conv(
     bias: Tensor | None,
     settings: Settings,
     *,
-    bits: Tensor | None = None,
-    active: Tensor | None = None,
+    packed_bits: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Return the convolution of ``x`` with ``weight``, as ``torch.nn.functional.conv2d`` defines it.
 
@@ -41,9 +41,9 @@ def event_conv(
     bias : Tensor [c_out] or None
     settings : Settings
         Stride, padding, dilation and groups.
-    bits : Tensor [R, ceil(c_in H W / 64)] of int64, optional
+    packed_bits : Tensor [R, ceil(c_in H W / 64)] of int64, optional
         Where ``x`` is not 0, if whoever made it knows; it is 1 there.
-    active : Tensor [R, ceil(c_in H W / 64)] of int64, optional
+    mask : Tensor [R, ceil(c_in H W / 64)] of int64, optional
         Where the gradient of ``x`` is needed; elsewhere it is 0. Everywhere if left out.
 
     Returns
@@ -52,17 +52,17 @@ def event_conv(
     """
     if x.device.type != "cpu":
         return functional.conv2d(x, weight, bias, *settings)
-    tensors = (x, weight, bias, bits, active)
-    if not plain(tensors):
+    tensors = (x, weight, bias, packed_bits, mask)
+    if not can_call_directly(tensors):
         stride, padding, dilation, groups = settings
-        return convolve(x, weight, bias, stride, padding, dilation, groups, bits, active)[0]
+        return convolve(x, weight, bias, stride, padding, dilation, groups, packed_bits, mask)[0]
     if torch.is_grad_enabled():
-        return _Straight.apply(settings, *tensors)
+        return _Direct.apply(settings, *tensors)
     x = x.contiguous()
-    return conv_cpu.forward(x, weight, bias, settings, given(x.flatten(1), bits))
+    return conv_cpu.forward(x, weight, bias, settings, given(x.flatten(1), packed_bits))
 
 
-class _Straight(torch.autograd.Function):
+class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -70,22 +70,22 @@ class _Straight(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        bits: Tensor | None,
-        active: Tensor | None,
+        packed_bits: Tensor | None,
+        mask: Tensor | None,
     ) -> Tensor:
         x = x.contiguous()
-        packed = given(x.flatten(1), bits)
-        ctx.save_for_backward(packed.bits, None if packed.ones else x, weight, active)
+        packed = given(x.flatten(1), packed_bits)
+        ctx.save_for_backward(packed.bits, None if packed.ones else x, weight, mask)
         ctx.size, ctx.settings = tuple(x.shape[1:]), settings
         return conv_cpu.forward(x, weight, bias, settings, packed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        bits, values, weight, active = ctx.saved_tensors
-        saved = Saved(ctx.size, bits, values, weight, ctx.settings, active)
+        packed_bits, values, weight, mask = ctx.saved_tensors
+        saved = Saved(ctx.size, packed_bits, values, weight, ctx.settings, mask)
         with torch.no_grad():
             found = conv_cpu.backward(grads[0], saved, ctx.needs_input_grad[1:4])
-        return None, *once(found), None, None
+        return None, *forbid_double_backward(found), None, None
 
 
 @torch.library.custom_op("neurosim::event_conv", mutates_args=(), device_types="cpu")
@@ -97,15 +97,15 @@ def convolve(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    bits: Tensor | None,
-    active: Tensor | None,
+    packed_bits: Tensor | None,
+    mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the convolution, its input's bits unless given, and its input's values unless the bits say all."""
+    """Return the convolution, the packed input unless given, and the input's values unless it is binary."""
     x = x.contiguous()
-    packed = given(x.flatten(1), bits)
+    packed = given(x.flatten(1), packed_bits)
     out = conv_cpu.forward(x, weight, bias, _settings(stride, padding, dilation, groups), packed)
     values = x.new_empty(0) if packed.ones else x.flatten().clone()
-    return out, packed.bits if bits is None else bits.new_empty(0), values
+    return out, packed.bits if packed_bits is None else packed_bits.new_empty(0), values
 
 
 @convolve.register_fake
@@ -117,12 +117,12 @@ def _(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    bits: Tensor | None,
-    active: Tensor | None,
+    packed_bits: Tensor | None,
+    mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     along = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
     places = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in along]
-    packed = x.new_empty((x.shape[0], words(math.prod(x.shape[1:]))) if bits is None else 0, dtype=torch.int64)
+    packed = x.new_empty((x.shape[0], words(math.prod(x.shape[1:]))) if packed_bits is None else 0, dtype=torch.int64)
     values = x.new_empty(torch.library.get_ctx().new_dynamic_size())
     return x.new_empty((x.shape[0], weight.shape[0], *places)), packed, values
 
@@ -131,20 +131,20 @@ def _(
 def convolve_backward(
     g: Tensor,
     size: Sequence[int],
-    bits: Tensor,
+    packed_bits: Tensor,
     values: Tensor,
     weight: Tensor,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    active: Tensor | None,
+    mask: Tensor | None,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """Return the gradients of input, weight and bias that are needed."""
     kept = values.view(-1, *size) if values.numel() else None
     settings = _settings(stride, padding, dilation, groups)
-    found = conv_cpu.backward(g, Saved(tuple(size), bits, kept, weight, settings, active), needs)
+    found = conv_cpu.backward(g, Saved(tuple(size), packed_bits, kept, weight, settings, mask), needs)
     return [each.contiguous() for each in found if each is not None]
 
 
@@ -152,14 +152,14 @@ def convolve_backward(
 def _(
     g: Tensor,
     size: Sequence[int],
-    bits: Tensor,
+    packed_bits: Tensor,
     values: Tensor,
     weight: Tensor,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    active: Tensor | None,
+    mask: Tensor | None,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     shapes = ((g.shape[0], *size), weight.shape, weight.shape[:1])
@@ -171,16 +171,16 @@ def _settings(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, weight, _, *settings, bits, active = inputs
+    x, weight, _, *settings, packed_bits, mask = inputs
     _, packed, values = output
-    ctx.save_for_backward(packed if bits is None else bits, values, weight, active)
+    ctx.save_for_backward(packed if packed_bits is None else packed_bits, values, weight, mask)
     ctx.size, ctx.settings = list(x.shape[1:]), settings
 
 
 def _backward(ctx: Any, g: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-    bits, values, weight, active = ctx.saved_tensors
+    packed_bits, values, weight, mask = ctx.saved_tensors
     needs = list(ctx.needs_input_grad[:3])
-    found = iter(convolve_backward(g, ctx.size, bits, values, weight, *ctx.settings, active, needs))
+    found = iter(convolve_backward(g, ctx.size, packed_bits, values, weight, *ctx.settings, mask, needs))
     return *(next(found) if need else None for need in needs), None, None, None, None, None, None
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from neurosim.kernels.common.autograd import once, plain, transformed
+from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward, under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.kernels.common.bits import REAL
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.elm import cpu_code as elm_code
-from neurosim.kernels.elm.cpu_code import Sizes, backward_machine, forward_machine, lanes, most_rows, outer_machine
+from neurosim.kernels.elm.cpu_code import Sizes, compiled_backward, compiled_forward, compiled_outer, lanes, most_rows
 
 
 class Weights(NamedTuple):
@@ -65,7 +65,7 @@ class Result(NamedTuple):
 def available(*tensors: Tensor) -> bool:
     """Whether the machine code can run with these tensors: plain, on the CPU, in single or double precision."""
     first = tensors[0]
-    if first.device.type != "cpu" or first.dtype not in DTYPES or not plain(tensors) or transformed():
+    if first.device.type != "cpu" or first.dtype not in DTYPES or not can_call_directly(tensors) or under_transform():
         return False
     return all(t.dtype == first.dtype and t.device == first.device for t in tensors) and fused(first.device)
 
@@ -134,17 +134,17 @@ class _Memory(torch.autograd.Function):
         steps, batch, neurons, h = drive.shape
         d, o = sizes.memory, filled(outputs, drive.dtype)
         held = steps if kept else 1
-        values = shelf.empty((steps + 1, *start.shape), drive.dtype)
+        values = buffer_pool.empty((steps + 1, *start.shape), drive.dtype)
         values[0] = start
-        hidden = shelf.empty((held, *drive.shape[1:]), drive.dtype)
-        slope = shelf.empty(hidden.shape if smooth else (1,), drive.dtype)
-        squashed = shelf.empty((held, *start.shape), drive.dtype)
-        output = shelf.empty((steps, batch, neurons, outputs), drive.dtype)
+        hidden = buffer_pool.empty((held, *drive.shape[1:]), drive.dtype)
+        slope = buffer_pool.empty(hidden.shape if smooth else (1,), drive.dtype)
+        squashed = buffer_pool.empty((held, *start.shape), drive.dtype)
+        output = buffer_pool.empty((steps, batch, neurons, outputs), drive.dtype)
         into, out = _full(weights.inward.mT, h), _full(weights.outward.mT, d)
         arrays = [drive, trace, values, into, _full(weights.offset, h), out, _full(weights.middle, d)]
         arrays += [_full(weights.keep, d), _full(weights.gain, d)]
         arrays += [_full(weights.read.mT, o), _full(weights.shift, o), hidden, slope, squashed, output]
-        forward_machine(sizes).shared(_units(drive, sizes), arrays, steps, batch, neurons, int(kept), *numbers)
+        compiled_forward(sizes).run_parallel(_units(drive, sizes), arrays, steps, batch, neurons, int(kept), *numbers)
         ctx.save_for_backward(values, hidden, slope, squashed, *weights)
         ctx.numbers, ctx.sizes = numbers, sizes
         memory = values[1:]
@@ -156,7 +156,7 @@ class _Memory(torch.autograd.Function):
     def backward(ctx: Any, g_output: Tensor | None, g_last: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             found = _gradients(ctx, g_output, g_last)
-        return None, None, None, *once(found)
+        return None, None, None, *forbid_double_backward(found)
 
 
 def _gradients(ctx: Any, g_output: Tensor | None, g_last: Tensor | None) -> list[Tensor]:
@@ -167,15 +167,15 @@ def _gradients(ctx: Any, g_output: Tensor | None, g_last: Tensor | None) -> list
     steps, batch, neurons, d = squashed.shape
     g_output = values.new_zeros((*squashed.shape[:3], sizes.outputs)) if g_output is None else g_output.contiguous()
     g_last = torch.zeros_like(values[0]) if g_last is None else g_last.contiguous()
-    g_drive, g_hidden = shelf.empty_like(hidden), shelf.empty_like(hidden)
-    g_squashed = shelf.empty_like(squashed)
+    g_drive, g_hidden = buffer_pool.empty_like(hidden), buffer_pool.empty_like(hidden)
+    g_squashed = buffer_pool.empty_like(squashed)
     g_trace, share_offset = (torch.empty_like(hidden[0]) for _ in range(2))
     g_start, *others = (torch.empty_like(squashed[0]) for _ in range(4))
     into, out = _full(weights.inward, d), _full(weights.outward, sizes.hidden)
     arrays = [g_output, g_last, values, hidden, slope, squashed, into, out]
     arrays += [_full(weights.keep, d), _full(weights.gain, d), _full(weights.read, d)]
     arrays += [g_drive, g_hidden, g_squashed, g_trace, g_start, share_offset, *others]
-    backward_machine(sizes).shared(_units(g_drive, sizes), arrays, steps, batch, neurons, 1, *ctx.numbers)
+    compiled_backward(sizes).run_parallel(_units(g_drive, sizes), arrays, steps, batch, neurons, 1, *ctx.numbers)
     inward = _outer(g_hidden, values[:-1])[:, :hiddens, :memories] * weights.keep[:, None]
     outward = _outer(g_squashed, hidden)[:, :memories, :hiddens]
     offset = share_offset.sum(0)[:, :hiddens]
@@ -196,7 +196,7 @@ def _outer(after: Tensor, before: Tensor) -> Tensor:
     right = before.shape[3]
     found = after.new_zeros((neurons, left, right))
     units = neurons * (left // most_rows())
-    outer_machine(REAL[after.dtype], left, right).shared(
+    compiled_outer(REAL[after.dtype], left, right).run_parallel(
         units, [after, before, found], steps * batch, 1, neurons, 0, 0.0, 0.0
     )
     return found

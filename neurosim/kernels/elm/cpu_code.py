@@ -11,8 +11,8 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from neurosim.compiler.llvm.ir import LINE, Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import LINE, IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 
 _VECTORS = (24, 4)  # sums of a tile, in vectors of a cache line, with and without registers of that size
 _SAMPLES = (8, 2)  # of a unit at most: so many serve a tile of a few vectors best
@@ -86,35 +86,35 @@ class _Loop:
     """What the two directions share: arguments, units, places in arrays, products in tiles."""
 
     def __init__(self, sizes: Sizes, arrays: tuple[str, ...]) -> None:
-        self.sizes, self.code = sizes, Assembly(sizes.real, sizes.lanes)
+        self.sizes, self.code = sizes, IRBuilder(sizes.real, sizes.lanes)
         code = self.code
-        self.arrays = {name: code.pointer(name) for name in arrays}
+        self.arrays = {name: code.pointer_argument(name) for name in arrays}
         names = ("first", "last", "steps", "batch", "neurons", "kept")
-        self.first, self.last, self.steps, self.batch, self.neurons, self.kept = map(code.number, names)
-        self.kappa, self.bend = code.uniform("kappa"), code.uniform("bend")
+        self.first, self.last, self.steps, self.batch, self.neurons, self.kept = map(code.integer_argument, names)
+        self.kappa, self.bend = code.real_argument("kappa"), code.real_argument("bend")
 
     def begin(self, unit: str) -> None:
         """Work out which samples of which neuron a unit has; the last unit of a neuron may overlap the one before."""
         code, rows = self.code, self.sizes.rows
-        groups = code.whole("sdiv", code.whole("add", self.batch, str(rows - 1)), str(rows))
-        self.neuron = code.whole("sdiv", unit, groups)
-        top = code.whole("mul", code.whole("srem", unit, groups), str(rows))
-        self.top = code.smaller(top, code.whole("sub", self.batch, str(rows)))
+        groups = code.integer("sdiv", code.integer("add", self.batch, str(rows - 1)), str(rows))
+        self.neuron = code.integer("sdiv", unit, groups)
+        top = code.integer("mul", code.integer("srem", unit, groups), str(rows))
+        self.top = code.minimum(top, code.integer("sub", self.batch, str(rows)))
 
     def own(self, name: str, count: int) -> str:
         """Return where the neuron's `count` numbers in an array [N, ...] begin."""
-        return self.code.at(self.arrays[name], self.code.whole("mul", self.neuron, str(count)))
+        return self.code.address(self.arrays[name], self.code.integer("mul", self.neuron, str(count)))
 
     def plane(self, name: str, width: int, t: str = "0") -> str:
         """Return where the unit's values of step `t` in an array [T, B, N, width] begin."""
         code = self.code
-        row = code.whole("add", code.whole("mul", t, self.batch), self.top)
-        place = code.whole("add", code.whole("mul", row, self.neurons), self.neuron)
-        return code.at(self.arrays[name], code.whole("mul", place, str(width)))
+        row = code.integer("add", code.integer("mul", t, self.batch), self.top)
+        place = code.integer("add", code.integer("mul", row, self.neurons), self.neuron)
+        return code.address(self.arrays[name], code.integer("mul", place, str(width)))
 
     def row(self, row: str, width: int) -> str:
         """Return how far a sample of the unit is from its first in an array [..., B, N, width]."""
-        return self.code.whole("mul", self.code.whole("mul", row, self.neurons), str(width))
+        return self.code.integer("mul", self.code.integer("mul", row, self.neurons), str(width))
 
     def room(self, width: int) -> str:
         """Return room for `width` numbers of each sample."""
@@ -122,7 +122,7 @@ class _Loop:
 
     def in_room(self, row: str, width: int, column: str) -> str:
         """Return the place of a sample's value in such a room."""
-        return self.code.whole("add", self.code.whole("mul", row, str(width)), column)
+        return self.code.integer("add", self.code.integer("mul", row, str(width)), column)
 
     def each(self, width: int, do: Callable[[str, str, str], None]) -> None:
         """Do `do` with the sample, its distance in an array, and the column of each vector of each sample."""
@@ -130,7 +130,7 @@ class _Loop:
         with code.loop("0", str(self.sizes.rows)) as row:
             begin = self.row(row, width)
             with code.loop("0", str(width), str(self.sizes.lanes)) as column:
-                do(row, code.whole("add", begin, column), column)
+                do(row, code.integer("add", begin, column), column)
 
     def product(
         self,
@@ -151,28 +151,30 @@ class _Loop:
         code, rows, step = self.code, self.sizes.rows, self.sizes.lanes
         width, whole = tile(self.sizes, outer)
         starts = [str(r * inner[1]) if in_room else self.row(str(r), inner[1]) for r in range(rows)]
-        sources = [code.at(source, begin) for begin in starts]
+        sources = [code.address(source, begin) for begin in starts]
         for begin, end, size in ((0, whole, width), (whole, outer, outer - whole)):
             if not size:
                 continue
             with code.loop(str(begin), str(end), str(size)) as first:
-                panel = code.at(weights, first)
-                columns = [code.whole("add", first, str(c)) for c in range(0, size, step)]
+                panel = code.address(weights, first)
+                columns = [code.integer("add", first, str(c)) for c in range(0, size, step)]
                 totals = {(r, c): code.variable() for r in range(rows) for c in range(len(columns))}
                 for (r, c), total in totals.items():
-                    code.set(total, start(r, columns[c]))
+                    code.store_variable(total, start(r, columns[c]))
                 with code.loop("0", str(inner[0])) as k:
-                    line = code.at(panel, code.whole("mul", k, str(outer)))
+                    line = code.address(panel, code.integer("mul", k, str(outer)))
                     values = [code.load(line, str(c)) for c in range(0, size, step)]
                     for r in range(rows):
-                        x = code.splat(code.read(self.sizes.real, sources[r], k))
+                        x = code.splat(code.load_scalar(self.sizes.real, sources[r], k))
                         for c in range(len(columns)):
-                            code.set(totals[r, c], code.multiply_add(x, values[c], code.get(totals[r, c])))
+                            code.store_variable(
+                                totals[r, c], code.multiply_add(x, values[c], code.load_variable(totals[r, c]))
+                            )
                 for (r, c), total in totals.items():
-                    done(r, columns[c], code.get(total))
+                    done(r, columns[c], code.load_variable(total))
 
 
-def forward_code(sizes: Sizes) -> Assembly:
+def forward_code(sizes: Sizes) -> IRBuilder:
     """Return the forward kernel.
 
     Arguments: drive [T, B, N, h], trace before the first step [B, N, h], memory [T + 1, B, N, d] of which the first
@@ -197,9 +199,9 @@ def forward_code(sizes: Sizes) -> Assembly:
         given = loop.plane("trace", h)
         loop.each(h, lambda r, at, c: code.store(code.load(given, at), trace, loop.in_room(r, h, c)))
         with code.loop("0", loop.steps) as t:
-            then = code.whole("mul", t, loop.kept)
+            then = code.integer("mul", t, loop.kept)
             drive, before = loop.plane("drive", h, t), loop.plane("memory", d, t)
-            after = loop.plane("memory", d, code.whole("add", t, "1"))
+            after = loop.plane("memory", d, code.integer("add", t, "1"))
             hidden, squashed = loop.plane("hidden", h, then), loop.plane("squashed", d, then)
             slope = loop.plane("slope", h, then) if sizes.smooth else ""
 
@@ -211,13 +213,13 @@ def forward_code(sizes: Sizes) -> Assembly:
 
             def current(r: int, column: str, drive: str = drive) -> str:
                 place = loop.in_room(str(r), h, column)
-                here = code.whole("add", loop.row(str(r), h), column)
+                here = code.integer("add", loop.row(str(r), h), column)
                 now = code.multiply_add(loop.kappa, code.load(trace, place), code.load(drive, here))
                 code.store(now, trace, place)
                 return code.add(now, code.load(offset, column))
 
             def activate(r: int, column: str, total: str, hidden: str = hidden) -> None:
-                here = code.whole("add", loop.row(str(r), h), column)
+                here = code.integer("add", loop.row(str(r), h), column)
                 if not sizes.smooth:
                     total = code.fresh(code.operation("max", [total, code.literal(0.0)]))
                 code.store(total, hidden, here)
@@ -243,7 +245,7 @@ def forward_code(sizes: Sizes) -> Assembly:
                 d,
                 lambda _, column: code.load(middle, column),
                 lambda r, column, total, squashed=squashed: code.store(  # type: ignore[misc]
-                    total, squashed, code.whole("add", loop.row(str(r), d), column)
+                    total, squashed, code.integer("add", loop.row(str(r), d), column)
                 ),
             )
 
@@ -257,14 +259,14 @@ def forward_code(sizes: Sizes) -> Assembly:
             output = loop.plane("output", o, t)
 
             def tell(r: int, column: str, total: str, output: str = output) -> None:
-                mask = None if wide == o else code.first_lanes(code.whole("sub", str(o), column))
-                code.store(total, output, code.whole("add", loop.row(str(r), o), column), mask)
+                mask = None if wide == o else code.first_lanes(code.integer("sub", str(o), column))
+                code.store(total, output, code.integer("add", loop.row(str(r), o), column), mask)
 
             loop.product(after, read, memories, wide, lambda _, column: code.load(shift, column), tell)
     return code
 
 
-def backward_code(sizes: Sizes) -> Assembly:
+def backward_code(sizes: Sizes) -> IRBuilder:
     """Return the backward kernel.
 
     Arguments: gradients of the outputs [T, B, N, o] and of the last memory [B, N, d]; memory [T + 1, B, N, d]; hidden
@@ -305,7 +307,7 @@ def backward_code(sizes: Sizes) -> Assembly:
             clear(room, d)
         last = loop.plane("g_last", d)
         loop.each(d, lambda r, at, column: code.store(code.load(last, at), memory, loop.in_room(r, d, column)))
-        with code.backwards("0", loop.steps) as t:
+        with code.loop_backwards("0", loop.steps) as t:
             g_output, before = loop.plane("g_output", o, t), loop.plane("memory", d, t)
             squashed, hidden = loop.plane("squashed", d, t), loop.plane("hidden", h, t)
             slope = loop.plane("slope", h, t) if sizes.smooth else ""
@@ -349,7 +351,7 @@ def backward_code(sizes: Sizes) -> Assembly:
                 g_drive: str = g_drive,
                 g_hidden: str = g_hidden,
             ) -> None:
-                here = code.whole("add", loop.row(str(r), h), column)
+                here = code.integer("add", loop.row(str(r), h), column)
                 place = loop.in_room(str(r), h, column)
                 if sizes.smooth:
                     g = code.fresh(f"fmul {code.lane} {total}, {code.load(slope, here)}")
@@ -366,7 +368,7 @@ def backward_code(sizes: Sizes) -> Assembly:
 
             def decayed(r: int, column: str, total: str, before: str = before) -> None:
                 place = loop.in_room(str(r), d, column)
-                here = code.load(before, code.whole("add", loop.row(str(r), d), column))
+                here = code.load(before, code.integer("add", loop.row(str(r), d), column))
                 code.store(code.multiply_add(total, here, code.load(kept, place)), kept, place)
                 code.store(code.fresh(f"fmul {code.lane} {code.load(keep, column)}, {total}"), memory, place)
 
@@ -380,7 +382,7 @@ def backward_code(sizes: Sizes) -> Assembly:
     return code
 
 
-def outer_code(real: str, left: int, right: int) -> Assembly:
+def outer_code(real: str, left: int, right: int) -> IRBuilder:
     """Return the kernel of the weights' gradient: the sum over rows of ``x y^T`` for x [left] and y [right], filled up.
 
     Arguments: x [R, N, left], y [R, N, right]; result [N, left, right], zero before; units (some values of x of one
@@ -392,34 +394,40 @@ def outer_code(real: str, left: int, right: int) -> Assembly:
     code, rows, step = loop.code, sizes.rows, sizes.lanes
     width, whole = tile(sizes, right)
     with code.loop(loop.first, loop.last) as unit:
-        neuron = code.whole("sdiv", unit, str(left // rows))
-        top = code.whole("mul", code.whole("srem", unit, str(left // rows)), str(rows))
-        target = code.at(
+        neuron = code.integer("sdiv", unit, str(left // rows))
+        top = code.integer("mul", code.integer("srem", unit, str(left // rows)), str(rows))
+        target = code.address(
             loop.arrays["result"],
-            code.whole("mul", code.whole("add", code.whole("mul", neuron, str(left)), top), str(right)),
+            code.integer("mul", code.integer("add", code.integer("mul", neuron, str(left)), top), str(right)),
         )
         with code.loop("0", loop.steps, str(_DEEP)) as begin:
-            end = code.smaller(code.whole("add", begin, str(_DEEP)), loop.steps)
+            end = code.minimum(code.integer("add", begin, str(_DEEP)), loop.steps)
             for column, stop, size in ((0, whole, width), (whole, right, right - whole)):
                 if not size:
                     continue
                 with code.loop(str(column), str(stop), str(size)) as first:
-                    columns = [code.whole("add", first, str(c)) for c in range(0, size, step)]
+                    columns = [code.integer("add", first, str(c)) for c in range(0, size, step)]
                     totals = {(r, c): code.variable() for r in range(rows) for c in range(len(columns))}
                     for total in totals.values():
-                        code.set(total, code.literal(0.0))
+                        code.store_variable(total, code.literal(0.0))
                     with code.loop(begin, end) as k:
-                        row = code.whole("add", code.whole("mul", k, loop.neurons), neuron)
-                        x = code.at(loop.arrays["x"], code.whole("add", code.whole("mul", row, str(left)), top))
-                        y = code.at(loop.arrays["y"], code.whole("add", code.whole("mul", row, str(right)), first))
+                        row = code.integer("add", code.integer("mul", k, loop.neurons), neuron)
+                        x = code.address(
+                            loop.arrays["x"], code.integer("add", code.integer("mul", row, str(left)), top)
+                        )
+                        y = code.address(
+                            loop.arrays["y"], code.integer("add", code.integer("mul", row, str(right)), first)
+                        )
                         values = [code.load(y, str(c)) for c in range(0, size, step)]
                         for r in range(rows):
-                            factor = code.splat(code.read(sizes.real, x, str(r)))
+                            factor = code.splat(code.load_scalar(sizes.real, x, str(r)))
                             for c, value in enumerate(values):
-                                code.set(totals[r, c], code.multiply_add(factor, value, code.get(totals[r, c])))
+                                code.store_variable(
+                                    totals[r, c], code.multiply_add(factor, value, code.load_variable(totals[r, c]))
+                                )
                     for (r, c), total in totals.items():
-                        place = code.whole("add", str(r * right), columns[c])
-                        code.store(code.add(code.load(target, place), code.get(total)), target, place)
+                        place = code.integer("add", str(r * right), columns[c])
+                        code.store(code.add(code.load(target, place), code.load_variable(total)), target, place)
     return code
 
 
@@ -428,7 +436,7 @@ _LN2 = {"float": (0.693359375, -2.12194440054690583e-4), "double": (0.6931471803
 _MAGIC = {"float": 1.5 * 2**23, "double": 1.5 * 2**52}  # adding it rounds, and leaves the number in the lowest bits
 
 
-def tanh(code: Assembly, x: str) -> str:
+def tanh(code: IRBuilder, x: str) -> str:
     """Return tanh of a lane: ``-e / (e + 2)`` with ``e = exp(-2 |x|) - 1``, exact to a few units in the last place.
 
     The exponential less one is ``2^n p + (2^n - 1)`` with ``p = exp(r) - 1`` by its series, ``r = -2 |x| - n ln 2``.
@@ -466,18 +474,18 @@ def tanh(code: Assembly, x: str) -> str:
 
 
 @functools.cache
-def forward_machine(sizes: Sizes) -> Machine:
+def compiled_forward(sizes: Sizes) -> CompiledKernel:
     """Return the forward kernel's machine code."""
     return forward_code(sizes).compile()
 
 
 @functools.cache
-def backward_machine(sizes: Sizes) -> Machine:
+def compiled_backward(sizes: Sizes) -> CompiledKernel:
     """Return the backward kernel's machine code."""
     return backward_code(sizes).compile()
 
 
 @functools.cache
-def outer_machine(real: str, left: int, right: int) -> Machine:
+def compiled_outer(real: str, left: int, right: int) -> CompiledKernel:
     """Return the machine code of the weights' gradient."""
     return outer_code(real, left, right).compile()

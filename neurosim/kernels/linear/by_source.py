@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.common.bits import REAL
 
 _SPIKES = 16  # of a neuron in a group, about: enough that its row of the gradient is read and written seldom
@@ -63,57 +63,57 @@ def by_source(starts: Tensor, index: Tensor, sizes: tuple[int, int, int], x: Ten
     groups = -(-batch // group)
     first = torch.zeros(groups * n + 1, dtype=torch.int32)
     grain = max(_WORTH_A_THREAD * groups // max(count, 1), 1)
-    _counting().shared(groups, (starts, index, first[1:]), steps, batch, n, group, grain=grain)
+    _counting().run_parallel(groups, (starts, index, first[1:]), steps, batch, n, group, grain=grain)
     first = first.cumsum(0, dtype=torch.int32)
     rows = torch.empty_like(index)
     real = None if x is None else REAL[x.dtype]
     worth = torch.empty(0) if x is None else torch.empty(count, dtype=x.dtype)
     arrays = [starts, index, first[:-1].clone(), rows, *([] if x is None else [x, worth])]
-    _placing(real).shared(groups, arrays, steps, batch, n, group, grain=grain)
+    _placing(real).run_parallel(groups, arrays, steps, batch, n, group, grain=grain)
     return BySource(first, rows, worth, group)
 
 
 def group_size(steps: int, batch: int, n: int, count: int) -> int:
     """Return how many samples make a group: enough for some spikes of each neuron, few enough for the cache."""
     per_neuron = count / max(batch * n, 1)
-    wanted = min(_SPIKES / max(per_neuron, 1e-9), _ROWS / max(steps, 1))
-    return min(max(int(wanted), 1), max(batch, 1))
+    mask = min(_SPIKES / max(per_neuron, 1e-9), _ROWS / max(steps, 1))
+    return min(max(int(mask), 1), max(batch, 1))
 
 
 @functools.cache
-def _counting() -> Machine:
-    code = Assembly("float")
-    starts, index, counts = map(code.pointer, ("starts", "index", "counts"))
+def _counting() -> CompiledKernel:
+    code = IRBuilder("float")
+    starts, index, counts = map(code.pointer_argument, ("starts", "index", "counts"))
     with _events(code, starts, index) as (_, at, _):
-        code.write("i32", code.fresh(f"add i32 {code.read('i32', counts, at)}, 1"), counts, at)
+        code.store_scalar("i32", code.fresh(f"add i32 {code.load_scalar('i32', counts, at)}, 1"), counts, at)
     return code.compile()
 
 
 @functools.cache
-def _placing(real: str | None) -> Machine:
-    code = Assembly(real or "float")
-    starts, index, cursors, rows = map(code.pointer, ("starts", "index", "cursors", "rows"))
-    x, worth = map(code.pointer, ("x", "worth")) if real else ("", "")
+def _placing(real: str | None) -> CompiledKernel:
+    code = IRBuilder(real or "float")
+    starts, index, cursors, rows = map(code.pointer_argument, ("starts", "index", "cursors", "rows"))
+    x, worth = map(code.pointer_argument, ("x", "worth")) if real else ("", "")
     with _events(code, starts, index) as (source, at, row):
-        place = code.index(cursors, at)
-        code.write("i32", code.fresh(f"trunc i64 {row} to i32"), rows, place)
+        place = code.load_index(cursors, at)
+        code.store_scalar("i32", code.fresh(f"trunc i64 {row} to i32"), rows, place)
         if real:
-            code.write(real, code.read(real, x, source), worth, place)
-        code.write("i32", code.fresh(f"trunc i64 {code.whole('add', place, '1')} to i32"), cursors, at)
+            code.store_scalar(real, code.load_scalar(real, x, source), worth, place)
+        code.store_scalar("i32", code.fresh(f"trunc i64 {code.integer('add', place, '1')} to i32"), cursors, at)
     return code.compile()
 
 
 @contextmanager
-def _events(code: Assembly, starts: str, index: str) -> Iterator[tuple[str, str, str]]:
+def _events(code: IRBuilder, starts: str, index: str) -> Iterator[tuple[str, str, str]]:
     """Walk through the events: each one's place in the input, that of its neuron in its group, and its row there."""
     names = ("first", "last", "steps", "batch", "n", "group")
-    first, last, steps, batch, n, group = map(code.number, names)
+    first, last, steps, batch, n, group = map(code.integer_argument, names)
     with code.loop(first, last) as g:
-        base, begin = code.whole("mul", g, n), code.whole("mul", g, group)
-        with code.loop(begin, code.smaller(code.whole("add", begin, group), batch)) as b:
-            before = code.whole("mul", code.whole("sub", b, begin), steps)
-            with code.backwards("0", steps) as t:
-                row = code.whole("add", code.whole("mul", t, batch), b)
-                values, here = code.whole("mul", row, n), code.whole("add", before, t)
-                with code.listed(starts, index, row) as j:
-                    yield code.whole("add", values, j), code.whole("add", base, j), here
+        base, begin = code.integer("mul", g, n), code.integer("mul", g, group)
+        with code.loop(begin, code.minimum(code.integer("add", begin, group), batch)) as b:
+            before = code.integer("mul", code.integer("sub", b, begin), steps)
+            with code.loop_backwards("0", steps) as t:
+                row = code.integer("add", code.integer("mul", t, batch), b)
+                values, here = code.integer("mul", row, n), code.integer("add", before, t)
+                with code.loop_over_list(starts, index, row) as j:
+                    yield code.integer("add", values, j), code.integer("add", base, j), here

@@ -12,10 +12,10 @@ from torch import Tensor
 from neurosim.compiler.plan import Plan
 from neurosim.kernels.common import matmul as dense
 from neurosim.kernels.common.bits import REAL, count, events, given, pack, unpack, words
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.linear import masked_product
 from neurosim.kernels.linear.by_source import by_source
-from neurosim.kernels.linear.cpu_code import Shape, backward_machine, forward_machine
+from neurosim.kernels.linear.cpu_code import Shape, compiled_backward, compiled_forward
 from neurosim.kernels.linear.tiles import tiled, untiled
 from neurosim.kernels.neurons import cpu
 
@@ -59,7 +59,7 @@ class Result(NamedTuple):
     out : Tensor [T, B, N]
     states : list of Tensor [B, N]
         After the last step.
-    came : Tensor [T B, ceil(n / 64)] of int64
+    input_bits : Tensor [T B, ceil(n / 64)] of int64
         Where the input is not zero, a bit each.
     ones : bool
         Whether it is 1 there: the bits then say all there is to say about it.
@@ -74,7 +74,7 @@ class Result(NamedTuple):
 
     out: Tensor
     states: list[Tensor]
-    came: Tensor
+    input_bits: Tensor
     ones: bool
     bits: Tensor
     active: Tensor
@@ -97,11 +97,11 @@ def has_active(plan: Plan) -> bool:
     return has_bits(plan) and plan.train and plan.program.output.payload.support < float("inf")
 
 
-def forward(layer: Layer, x: Tensor, came: Tensor | None, state: Sequence[Tensor]) -> Result:
-    """Run the layer over ``x`` [T, B, n]; `came` are its bits where they are known, every value then being 0 or 1."""
+def forward(layer: Layer, x: Tensor, input_bits: Tensor | None, state: Sequence[Tensor]) -> Result:
+    """Run the layer over ``x`` [T, B, n]; `input_bits` are its packed bits if known, every value then being 0 or 1."""
     x = x.contiguous()
     rows = x.flatten(0, 1)
-    found = given(rows, came)
+    found = given(rows, input_bits)
     if found.count > CROSSOVER * rows.numel():
         return _dense_forward(layer, x, found.bits, found.ones, state)
     return _event_forward(layer, x, found.bits, found.ones, *events(found.bits, found.count), state)
@@ -116,22 +116,22 @@ def _shape(layer: Layer, ones: bool) -> Shape:
 
 
 def _event_forward(
-    layer: Layer, x: Tensor, came: Tensor, ones: bool, starts: Tensor, index: Tensor, state: Sequence[Tensor]
+    layer: Layer, x: Tensor, input_bits: Tensor, ones: bool, starts: Tensor, index: Tensor, state: Sequence[Tensor]
 ) -> Result:
     steps, batch, sources = x.shape
     width = layer.weight.shape[0]
     shape = _shape(layer, ones)
     weight = tiled(layer.weight, shape.lanes)
-    out = shelf.empty((steps, batch, width), x.dtype)
+    out = buffer_pool.empty((steps, batch, width), x.dtype)
     if layer.chunk:
         length = len(chunks(steps, layer.chunk))
         kept = [torch.empty((length, batch, width), dtype=x.dtype) for _ in state]
     else:
-        kept = [shelf.empty_like(out) for _ in layer.plan.stored]
+        kept = [buffer_pool.empty_like(out) for _ in layer.plan.stored]
     results = (out, *([] if layer.chunk else kept))
     shape = dataclasses.replace(shape, streamed=not shape.ragged and all(map(cpu.fills_lines, results)))
     past = shape.streamed and all(map(cpu.streams, results))
-    machine = forward_machine(shape)
+    machine = compiled_forward(shape)
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in layer.per_neuron]
     narrow = weight.shape[0] * shape.lanes < 64 * words(width)
@@ -143,8 +143,8 @@ def _event_forward(
     arrays += [out, *kept, *states, *coefficients]
     arrays += [bits] * has_bits(layer.plan) + [active] * has_active(layer.plan)
     sizes = (steps, batch, width, sources, layer.chunk, int(past))
-    machine.shared(weight.shape[0] * batch, arrays, *sizes, *layer.forward_uniforms, grain=_grain(steps))
-    return Result(out, states, came, ones, bits, active, kept, (starts, index))
+    machine.run_parallel(weight.shape[0] * batch, arrays, *sizes, *layer.forward_uniforms, grain=_grain(steps))
+    return Result(out, states, input_bits, ones, bits, active, kept, (starts, index))
 
 
 def _grain(steps: int) -> int:
@@ -165,9 +165,9 @@ class Gradients(NamedTuple):
 def backward(
     layer: Layer,
     x: Tensor | None,
-    came: Tensor,
+    input_bits: Tensor,
     sources: int,
-    wanted: Tensor | None,
+    mask: Tensor | None,
     needed: bool,
     g_out: Tensor,
     g_states: Sequence[Tensor],
@@ -181,12 +181,12 @@ def backward(
     layer : Layer
         As in the forward pass.
     x : Tensor [T, B, n] or None
-        Input; None where it is 0 or 1 and `came` says which.
-    came : Tensor [T B, ceil(n / 64)]
+        Input; None where it is 0 or 1 and `input_bits` says which.
+    input_bits : Tensor [T B, ceil(n / 64)]
         Its bits.
     sources : int
         n.
-    wanted : Tensor [T B, ceil(n / 64)] or None
+    mask : Tensor [T B, ceil(n / 64)] or None
         Where a gradient of the input is needed, a bit each; None for everywhere.
     needed : bool
         Whether a gradient of the input is needed at all.
@@ -195,28 +195,28 @@ def backward(
     kept : sequence of Tensor
         As the forward pass left it.
     listed : tuple of Tensor, optional
-        The events of `came`, where they are still at hand.
+        The events of `input_bits`, where they are still at hand.
     """
-    found = count(came) if listed is None else listed[1].numel()
-    if found > CROSSOVER * came.shape[0] * sources:
-        return _dense_backward(layer, x, came, sources, wanted, needed, g_out, g_states, kept)
-    starts, index = events(came, found) if listed is None else listed
+    found = count(input_bits) if listed is None else listed[1].numel()
+    if found > CROSSOVER * input_bits.shape[0] * sources:
+        return _dense_backward(layer, x, input_bits, sources, mask, needed, g_out, g_states, kept)
+    starts, index = events(input_bits, found) if listed is None else listed
     g_out = g_out.contiguous()
     x = None if x is None else x.contiguous()
     steps, batch, width = g_out.shape
     shape = _shape(layer, x is None)
-    machine = backward_machine(shape, needed)
+    machine = compiled_backward(shape, needed)
     tiles = -(-width // shape.lanes)
     g_weight = torch.zeros(tiles, sources, shape.lanes, dtype=g_out.dtype)
     weight = tiled(layer.weight, shape.lanes) if layer.chunk else g_weight  # not read then
-    g_i = shelf.empty_like(g_out) if needed else None
+    g_i = buffer_pool.empty_like(g_out) if needed else None
     g_bias = None if layer.bias is None else torch.empty_like(layer.bias)
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in layer.per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients]
     arrays = [starts, index, *([] if x is None else [x]), weight, *([] if layer.bias is None else [layer.bias])]
     ordered = by_source(starts, index, (steps, batch, sources), x)
-    currents = shelf.empty((tiles, ordered.group * steps, shape.lanes), g_out.dtype)
+    currents = buffer_pool.empty((tiles, ordered.group * steps, shape.lanes), g_out.dtype)
     arrays += [g_weight, *([] if g_bias is None else [g_bias]), ordered.starts, ordered.rows]
     arrays += [*([] if x is None else [ordered.worth]), currents, g_out, *([] if g_i is None else [g_i]), *kept]
     if layer.chunk:
@@ -224,25 +224,25 @@ def backward(
     arrays += [*g_initial, *coefficients, *shares]
     numbers = [*layer.backward_uniforms, *(layer.forward_uniforms if layer.chunk else ())]
     sizes = (steps, batch, width, sources, layer.chunk, ordered.group)
-    machine.shared(tiles, arrays, *sizes, *numbers, grain=_grain(steps * batch))
+    machine.run_parallel(tiles, arrays, *sizes, *numbers, grain=_grain(steps * batch))
     g_x = None
     if g_i is not None:
-        g_x = _inward(g_i.flatten(0, 1), layer.weight, wanted).view(steps, batch, sources)
+        g_x = _inward(g_i.flatten(0, 1), layer.weight, mask).view(steps, batch, sources)
     return Gradients(g_x, untiled(g_weight, width), g_bias, g_initial, shares)
 
 
-def _inward(g: Tensor, weight: Tensor, wanted: Tensor | None) -> Tensor:
+def _inward(g: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
     """Return the gradient of the input from that of the current, ``g`` [R, N]."""
-    if wanted is not None and masked_product.pays(wanted, *weight.shape):
-        return masked_product.masked_product(g, weight, wanted)
+    if mask is not None and masked_product.pays(mask, *weight.shape):
+        return masked_product.masked_product(g, weight, mask)
     return dense.product(g, weight)
 
 
-def _dense_forward(layer: Layer, x: Tensor, came: Tensor, ones: bool, state: Sequence[Tensor]) -> Result:
+def _dense_forward(layer: Layer, x: Tensor, input_bits: Tensor, ones: bool, state: Sequence[Tensor]) -> Result:
     plan, (steps, batch, _) = layer.plan, x.shape
     rows = steps * batch
     if layer.chunk:
-        out = shelf.empty((steps, batch, layer.weight.shape[0]), x.dtype)
+        out = buffer_pool.empty((steps, batch, layer.weight.shape[0]), x.dtype)
         borders: list[list[Tensor]] = [[] for _ in state]
         for first, last in chunks(steps, layer.chunk):
             for border, value in zip(borders, state, strict=True):
@@ -256,17 +256,17 @@ def _dense_forward(layer: Layer, x: Tensor, came: Tensor, ones: bool, state: Seq
         current = dense.linear(x, layer.weight, layer.bias)
         out, *rest = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)
         states, kept = rest[: len(state)], rest[len(state) :]
-    bits = pack(out.flatten(0, 1)).bits if has_bits(plan) else came.new_empty(0, words(out.shape[-1]))
-    active = came.new_full((rows if has_active(plan) else 0, words(out.shape[-1])), -1)
-    return Result(out, states, came, ones, bits, active, kept)
+    bits = pack(out.flatten(0, 1)).bits if has_bits(plan) else input_bits.new_empty(0, words(out.shape[-1]))
+    active = input_bits.new_full((rows if has_active(plan) else 0, words(out.shape[-1])), -1)
+    return Result(out, states, input_bits, ones, bits, active, kept)
 
 
 def _dense_backward(
     layer: Layer,
     x: Tensor | None,
-    came: Tensor,
+    input_bits: Tensor,
     sources: int,
-    wanted: Tensor | None,
+    mask: Tensor | None,
     needed: bool,
     g_out: Tensor,
     g_states: Sequence[Tensor],
@@ -277,7 +277,7 @@ def _dense_backward(
     def inputs(first: int, last: int) -> Tensor:
         if x is not None:
             return x[first:last].flatten(0, 1)
-        return unpack(came[first * batch : last * batch], sources, g_out.dtype)
+        return unpack(input_bits[first * batch : last * batch], sources, g_out.dtype)
 
     g_weight = torch.zeros_like(layer.weight)
     g_bias = None if layer.bias is None else torch.zeros_like(layer.bias)
@@ -300,7 +300,7 @@ def _dense_backward(
         if g_bias is not None:
             g_bias += g_rows.sum(0)
         if needed:
-            near = None if wanted is None else wanted[first * batch : last * batch]
+            near = None if mask is None else mask[first * batch : last * batch]
             g_part = _inward(g_rows, layer.weight, near).view(-1, batch, sources)
             if layer.chunk:
                 g_x[first:last] = g_part

@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.plan import Plan, find
 from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
 from neurosim.language.expression import Expression
@@ -75,68 +75,70 @@ class _Layer:
     """What the two directions share: arguments, places in arrays, the current of a step."""
 
     def __init__(self, shape: Shape) -> None:
-        self.shape, self.code = shape, Assembly(shape.real, shape.lanes)
+        self.shape, self.code = shape, IRBuilder(shape.real, shape.lanes)
         code = self.code
-        self.starts, self.index = code.pointer("starts"), code.pointer("index")
-        self.x = code.pointer("x") if shape.graded else ""
-        self.weight = code.pointer("weight")
-        self.bias = code.pointer("bias") if shape.biased else ""
+        self.starts, self.index = code.pointer_argument("starts"), code.pointer_argument("index")
+        self.x = code.pointer_argument("x") if shape.graded else ""
+        self.weight = code.pointer_argument("weight")
+        self.bias = code.pointer_argument("bias") if shape.biased else ""
         self.past = self.not_past = ""  # whether a call sends its results past the caches; the forward pass is told
 
     def numbers(self, kernel: Kernel, *others: str) -> None:
         """Add the arguments that are numbers."""
         code = self.code
         names = ("first", "last", "steps", "batch", "width", "sources", "chunk")
-        self.first, self.last, self.steps, self.batch, self.width, self.sources, self.chunk = map(code.number, names)
-        self.others = tuple(map(code.number, others))
+        self.first, self.last, self.steps, self.batch, self.width, self.sources, self.chunk = map(
+            code.integer_argument, names
+        )
+        self.others = tuple(map(code.integer_argument, others))
         for number, node in enumerate(kernel.uniforms):
-            code.bind(node, code.uniform(f"u{number}"))
+            code.bind(node, code.real_argument(f"u{number}"))
 
     def begin_tile(self, tile: str) -> None:
         """Work out where the tile lies."""
         code, lanes = self.code, str(self.shape.lanes)
         self.tile = tile
-        self.column = code.whole("mul", tile, lanes)
-        self.mask = code.first_lanes(code.whole("sub", self.width, self.column)) if self.shape.ragged else None
-        block = code.whole("mul", tile, code.whole("mul", self.sources, lanes))
-        self.rows = code.at(self.weight, block)
+        self.column = code.integer("mul", tile, lanes)
+        self.mask = code.first_lanes(code.integer("sub", self.width, self.column)) if self.shape.ragged else None
+        block = code.integer("mul", tile, code.integer("mul", self.sources, lanes))
+        self.rows = code.address(self.weight, block)
         self.start = code.load(self.bias, self.column, self.mask) if self.shape.biased else code.literal(0.0)
 
     def row(self, t: str, b: str) -> str:
         """Return the number of the row of step `t` and sample `b`."""
-        return self.code.whole("add", self.code.whole("mul", t, self.batch), b)
+        return self.code.integer("add", self.code.integer("mul", t, self.batch), b)
 
     def place(self, row: str) -> str:
         """Return where the tile's values of `row` stand in an array [rows, width]."""
-        return self.code.whole("add", self.code.whole("mul", row, self.width), self.column)
+        return self.code.integer("add", self.code.integer("mul", row, self.width), self.column)
 
     def each_event(self, row: str) -> tuple[str, str]:
         """Return the bounds of the events of `row`."""
         code = self.code
-        return code.index(self.starts, row), code.index(self.starts, code.whole("add", row, "1"))
+        return code.load_index(self.starts, row), code.load_index(self.starts, code.integer("add", row, "1"))
 
     def source(self, event: str) -> tuple[str, str]:
         """Return the neuron that an event comes from and where its row of a tile of weights begins."""
-        j = self.code.index(self.index, event)
-        return j, self.code.whole("mul", j, str(self.shape.lanes))
+        j = self.code.load_index(self.index, event)
+        return j, self.code.integer("mul", j, str(self.shape.lanes))
 
     def value(self, row: str, j: str) -> str:
         """Return the value of the spike of neuron `j` in `row`, in all lanes."""
-        at = self.code.whole("add", self.code.whole("mul", row, self.sources), j)
-        return self.code.splat(self.code.read(self.shape.real, self.x, at))
+        at = self.code.integer("add", self.code.integer("mul", row, self.sources), j)
+        return self.code.splat(self.code.load_scalar(self.shape.real, self.x, at))
 
     def current(self, row: str) -> str:
         """Return the current that the spikes of `row` bring to the tile."""
         code = self.code
         total = self._total
-        code.set(total, self.start)
+        code.store_variable(total, self.start)
         with code.loop(*self.each_event(row)) as event:
             j, at = self.source(event)
             weights = code.load(self.rows, at)
             if self.shape.graded:
                 weights = code.fresh(f"fmul {code.lane} {weights}, {self.value(row, j)}")
-            code.set(total, code.add(code.get(total), weights))
-        return code.get(total)
+            code.store_variable(total, code.add(code.load_variable(total), weights))
+        return code.load_variable(total)
 
     @functools.cached_property
     def _total(self) -> str:
@@ -147,9 +149,9 @@ class _Layer:
         if not self.shape.streamed:
             self.code.store(value, array, at, self.mask)
             return
-        with self.code.when(self.past):
+        with self.code.branch_if(self.past):
             self.code.stream(value, array, at)
-        with self.code.when(self.not_past):
+        with self.code.branch_if(self.not_past):
             self.code.store(value, array, at)
 
     def step(self, kernel: Kernel, i: str, state: dict[str, str], arrays: dict[str, str], at: str) -> dict[str, str]:
@@ -157,18 +159,18 @@ class _Layer:
         code = self.code
         code.bind(kernel.reads[kernel.inputs[0]], i)
         for name, (before, _) in kernel.carried.items():
-            code.bind(before, code.get(state[name]))
+            code.bind(before, code.load_variable(state[name]))
         code.emit(kernel.order())
         after = {name: code.value(node) for name, (_, node) in kernel.carried.items()}
         for name, node in kernel.writes.items():
             if name in arrays:
                 self.put(code.value(node), arrays[name], at)
         for name, new in after.items():
-            code.set(state[name], new)
+            code.store_variable(state[name], new)
         return after
 
 
-def forward_code(shape: Shape) -> Assembly:
+def forward_code(shape: Shape) -> IRBuilder:
     """Return the forward kernel.
 
     Arguments: starts, index, [x], weight, [bias], out, kept values or borders, state, coefficients, [bits], [active];
@@ -178,34 +180,34 @@ def forward_code(shape: Shape) -> Assembly:
     kernel, layer = forward_kernel(shape.plan), _Layer(shape)
     code = layer.code
     over_time = [name for name in kernel.writes if name == "out" or not shape.borders]
-    arrays = {name: code.pointer(name) for name in over_time}
-    borders = {name: code.pointer(f"border.{name}") for name in kernel.carried} if shape.borders else {}
-    held = {name: code.pointer(f"state.{name}") for name in (*kernel.carried, *kernel.coefficients)}
-    bits = code.pointer("bits") if shape.spike is not None else ""
-    active = code.pointer("active") if shape.limited else ""
+    arrays = {name: code.pointer_argument(name) for name in over_time}
+    borders = {name: code.pointer_argument(f"border.{name}") for name in kernel.carried} if shape.borders else {}
+    held = {name: code.pointer_argument(f"state.{name}") for name in (*kernel.carried, *kernel.coefficients)}
+    bits = code.pointer_argument("bits") if shape.spike is not None else ""
+    active = code.pointer_argument("active") if shape.limited else ""
     layer.numbers(kernel, "past")
     (past,) = layer.others
     layer.past, layer.not_past = (code.fresh(f"icmp {op} i64 {past}, 0") for op in ("ne", "eq"))
     state = {name: code.variable() for name in kernel.carried}
-    words = code.whole("mul", _words(code, layer.width), str(64 // shape.lanes))
+    words = code.integer("mul", _words(code, layer.width), str(64 // shape.lanes))
     with code.loop(layer.first, layer.last) as unit:
-        b = code.whole("srem", unit, layer.batch)
-        layer.begin_tile(code.whole("sdiv", unit, layer.batch))
+        b = code.integer("srem", unit, layer.batch)
+        layer.begin_tile(code.integer("sdiv", unit, layer.batch))
         here = layer.place(b)
         for name, variable in state.items():
-            code.set(variable, code.load(held[name], here, layer.mask))
+            code.store_variable(variable, code.load(held[name], here, layer.mask))
         for name, node in kernel.coefficients.items():
             code.bind(node, code.load(held[name], here, layer.mask))
         with code.loop("0", layer.steps) as t, code.scope():
             row = layer.row(t, b)
             if shape.borders:
-                at_border = code.fresh(f"icmp eq i64 {code.whole('srem', t, layer.chunk)}, 0")
-                with code.when(at_border):
-                    place = layer.place(layer.row(code.whole("sdiv", t, layer.chunk), b))
+                at_border = code.fresh(f"icmp eq i64 {code.integer('srem', t, layer.chunk)}, 0")
+                with code.branch_if(at_border):
+                    place = layer.place(layer.row(code.integer("sdiv", t, layer.chunk), b))
                     for name, array in borders.items():
-                        code.store(code.get(state[name]), array, place, layer.mask)
+                        code.store(code.load_variable(state[name]), array, place, layer.mask)
             layer.step(kernel, layer.current(row), state, arrays, layer.place(row))
-            word = code.whole("add", code.whole("mul", row, words), layer.tile)
+            word = code.integer("add", code.integer("mul", row, words), layer.tile)
             if shape.spike is not None:
                 _write_bits(layer, code.truth(shape.spike), bits, word)
             if shape.spike is not None and active:
@@ -213,24 +215,24 @@ def forward_code(shape: Shape) -> Assembly:
                 near = code.fresh(code.compare("lt", distance, code.literal(shape.spike.payload.support)))
                 _write_bits(layer, near, active, word)
         for name, variable in state.items():
-            code.store(code.get(variable), held[name], here, layer.mask)
+            code.store(code.load_variable(variable), held[name], here, layer.mask)
     if shape.streamed:
         code.fence()
     return code
 
 
-def _words(code: Assembly, width: str) -> str:
-    return code.whole("lshr", code.whole("add", width, "63"), "6")
+def _words(code: IRBuilder, width: str) -> str:
+    return code.integer("lshr", code.integer("add", width, "63"), "6")
 
 
 def _write_bits(layer: _Layer, truth: str, array: str, word: str) -> None:
     code = layer.code
     if layer.mask is not None:
         truth = code.fresh(f"and {code.truths} {truth}, {layer.mask}")
-    code.write(f"i{code.lanes}", code.mask_bits(truth), array, word)
+    code.store_scalar(f"i{code.lanes}", code.bits_of_mask(truth), array, word)
 
 
-def backward_code(shape: Shape, inward: bool) -> Assembly:
+def backward_code(shape: Shape, inward: bool) -> IRBuilder:
     """Return the backward kernel; with `inward` the gradient of the current is written for the input's gradient.
 
     Arguments: starts, index, [x], weight, [bias], gradient of the weight, [that of the bias], the events `by_source`:
@@ -241,27 +243,29 @@ def backward_code(shape: Shape, inward: bool) -> Assembly:
     kernel, layer = backward_kernel(shape.plan), _Layer(shape)
     code = layer.code
     again = forward_kernel(shape.plan)
-    g_weight = code.pointer("g.weight")
-    g_bias = code.pointer("g.bias") if shape.biased else ""
-    by_starts, by_rows = code.pointer("by.starts"), code.pointer("by.rows")
-    worth = code.pointer("by.worth") if shape.graded else ""
-    currents = code.pointer("currents")
-    arrays = {"g_out": code.pointer("g_out")}
+    g_weight = code.pointer_argument("g.weight")
+    g_bias = code.pointer_argument("g.bias") if shape.biased else ""
+    by_starts, by_rows = code.pointer_argument("by.starts"), code.pointer_argument("by.rows")
+    worth = code.pointer_argument("by.worth") if shape.graded else ""
+    currents = code.pointer_argument("currents")
+    arrays = {"g_out": code.pointer_argument("g_out")}
     if inward:
-        arrays["g_i"] = code.pointer("g_i")
+        arrays["g_i"] = code.pointer_argument("g_i")
     saved = [name for name in kernel.reads if name != "g_out"]
     if shape.borders:
-        borders = {name: code.pointer(f"border.{name}") for name in again.carried}
-        room = code.pointer("room")
+        borders = {name: code.pointer_argument(f"border.{name}") for name in again.carried}
+        room = code.pointer_argument("room")
     else:
-        arrays.update({name: code.pointer(name) for name in saved})
+        arrays.update({name: code.pointer_argument(name) for name in saved})
     carried = {**kernel.carried, **kernel.sums}
-    held = {name: code.pointer(f"held.{name}") for name in (*kernel.carried, *kernel.coefficients, *kernel.sums)}
+    held = {
+        name: code.pointer_argument(f"held.{name}") for name in (*kernel.carried, *kernel.coefficients, *kernel.sums)
+    }
     layer.numbers(kernel, "group")
     (group,) = layer.others
     if shape.borders:
         for number, node in enumerate(again.uniforms):
-            code.bind(node, code.uniform(f"forward{number}"))
+            code.bind(node, code.real_argument(f"forward{number}"))
         state = {name: code.variable() for name in again.carried}
     variables = {name: code.variable() for name in carried}
     bias_sum, row_sum = code.variable(), code.variable()
@@ -270,97 +274,101 @@ def backward_code(shape: Shape, inward: bool) -> Assembly:
         row = layer.row(t, b)
         at = layer.place(row)
         code.bind(kernel.reads["g_out"], code.load(arrays["g_out"], at, layer.mask))
-        ahead = layer.place(layer.row(code.whole("sub", t, _AHEAD), b))
+        ahead = layer.place(layer.row(code.integer("sub", t, _AHEAD), b))
         for name in ("g_out", *(() if shape.borders else saved)):
             code.prefetch(arrays[name], ahead)
         for name in saved:
             inside = code.load(room, room_at[name]) if room_at else code.load(arrays[name], at, layer.mask)
             code.bind(kernel.reads[name], inside)
         for name, (before, _) in carried.items():
-            code.bind(before, code.get(variables[name]))
+            code.bind(before, code.load_variable(variables[name]))
         code.emit(kernel.order())
         g_i = code.value(kernel.writes[kernel.inputs[0]])
         after = {name: code.value(node) for name, (_, node) in carried.items()}
         for name, new in after.items():
-            code.set(variables[name], new)
+            code.store_variable(variables[name], new)
         if inward:
             code.store(g_i, arrays["g_i"], at, layer.mask)
         if shape.biased:
-            code.set(bias_sum, code.add(code.get(bias_sum), g_i))
-        code.store(g_i, held_currents, code.whole("mul", t, str(shape.lanes)))
+            code.store_variable(bias_sum, code.add(code.load_variable(bias_sum), g_i))
+        code.store(g_i, held_currents, code.integer("mul", t, str(shape.lanes)))
 
     def add_up(j: str, of_tile: str, first: str) -> None:
         """Add to the row of neuron `j` the gradients of the currents of its spikes in a group."""
-        at = code.whole("add", first, j)
-        place = code.whole("mul", j, str(shape.lanes))
-        code.set(row_sum, code.load(g_rows, place))
-        with code.loop(code.index(by_starts, at), code.index(by_starts, code.whole("add", at, "1"))) as event:
-            share = code.load(of_tile, code.whole("mul", code.index(by_rows, event), str(shape.lanes)))
+        at = code.integer("add", first, j)
+        place = code.integer("mul", j, str(shape.lanes))
+        code.store_variable(row_sum, code.load(g_rows, place))
+        with code.loop(
+            code.load_index(by_starts, at), code.load_index(by_starts, code.integer("add", at, "1"))
+        ) as event:
+            share = code.load(of_tile, code.integer("mul", code.load_index(by_rows, event), str(shape.lanes)))
             if shape.graded:
-                share = code.fresh(f"fmul {code.lane} {share}, {code.splat(code.read(shape.real, worth, event))}")
-            code.set(row_sum, code.add(code.get(row_sum), share))
-        code.store(code.get(row_sum), g_rows, place)
+                share = code.fresh(
+                    f"fmul {code.lane} {share}, {code.splat(code.load_scalar(shape.real, worth, event))}"
+                )
+            code.store_variable(row_sum, code.add(code.load_variable(row_sum), share))
+        code.store(code.load_variable(row_sum), g_rows, place)
 
     with code.loop(layer.first, layer.last) as tile:
         layer.begin_tile(tile)
-        block = code.whole("mul", tile, code.whole("mul", layer.sources, str(shape.lanes)))
-        g_rows = code.at(g_weight, block)
-        code.set(bias_sum, code.literal(0.0))
-        rows = code.whole("mul", group, layer.steps)
-        of_tile = code.at(currents, code.whole("mul", tile, code.whole("mul", rows, str(shape.lanes))))
+        block = code.integer("mul", tile, code.integer("mul", layer.sources, str(shape.lanes)))
+        g_rows = code.address(g_weight, block)
+        code.store_variable(bias_sum, code.literal(0.0))
+        rows = code.integer("mul", group, layer.steps)
+        of_tile = code.address(currents, code.integer("mul", tile, code.integer("mul", rows, str(shape.lanes))))
         with code.loop("0", layer.batch, group) as top:
-            with code.loop(top, code.smaller(code.whole("add", top, group), layer.batch)) as b:
-                before = code.whole("mul", code.whole("sub", b, top), layer.steps)
-                held_currents = code.at(of_tile, code.whole("mul", before, str(shape.lanes)))
+            with code.loop(top, code.minimum(code.integer("add", top, group), layer.batch)) as b:
+                before = code.integer("mul", code.integer("sub", b, top), layer.steps)
+                held_currents = code.address(of_tile, code.integer("mul", before, str(shape.lanes)))
                 here = layer.place(b)
                 for name, variable in variables.items():
-                    code.set(variable, code.load(held[name], here, layer.mask))
+                    code.store_variable(variable, code.load(held[name], here, layer.mask))
                 for name, node in kernel.coefficients.items():
                     code.bind(node, code.load(held[name], here, layer.mask))
                 if shape.borders:
-                    chunks = code.whole(
-                        "sdiv", code.whole("add", layer.steps, code.whole("sub", layer.chunk, "1")), layer.chunk
+                    chunks = code.integer(
+                        "sdiv", code.integer("add", layer.steps, code.integer("sub", layer.chunk, "1")), layer.chunk
                     )
-                    size = code.whole("mul", layer.chunk, str(shape.lanes))
-                    base = code.whole("mul", tile, code.whole("mul", size, str(max(len(saved), 1))))
-                    with code.backwards("0", chunks) as c:
-                        begin = code.whole("mul", c, layer.chunk)
-                        end = code.smaller(code.whole("add", begin, layer.chunk), layer.steps)
+                    size = code.integer("mul", layer.chunk, str(shape.lanes))
+                    base = code.integer("mul", tile, code.integer("mul", size, str(max(len(saved), 1))))
+                    with code.loop_backwards("0", chunks) as c:
+                        begin = code.integer("mul", c, layer.chunk)
+                        end = code.minimum(code.integer("add", begin, layer.chunk), layer.steps)
                         border = layer.place(layer.row(c, b))
                         for name, variable in state.items():
-                            code.set(variable, code.load(borders[name], border, layer.mask))
+                            code.store_variable(variable, code.load(borders[name], border, layer.mask))
                         with code.loop(begin, end) as t, code.scope():
                             layer.step(again, layer.current(layer.row(t, b)), state, {}, "")
-                            for name, place in _in_room(code, saved, base, size, code.whole("sub", t, begin)).items():
+                            for name, place in _in_room(code, saved, base, size, code.integer("sub", t, begin)).items():
                                 code.store(code.value(kernel.reads[name]), room, place)
-                        with code.backwards(begin, end) as t, code.scope():
-                            step(t, b, _in_room(code, saved, base, size, code.whole("sub", t, begin)))
+                        with code.loop_backwards(begin, end) as t, code.scope():
+                            step(t, b, _in_room(code, saved, base, size, code.integer("sub", t, begin)))
                 else:
-                    with code.backwards("0", layer.steps) as t, code.scope():
+                    with code.loop_backwards("0", layer.steps) as t, code.scope():
                         step(t, b)
                 for name, variable in variables.items():
-                    code.store(code.get(variable), held[name], here, layer.mask)
-            first = code.whole("mul", code.whole("sdiv", top, group), layer.sources)
+                    code.store(code.load_variable(variable), held[name], here, layer.mask)
+            first = code.integer("mul", code.integer("sdiv", top, group), layer.sources)
             with code.loop("0", layer.sources) as j:
                 add_up(j, of_tile, first)
         if shape.biased:
-            code.store(code.get(bias_sum), g_bias, layer.column, layer.mask)
+            code.store(code.load_variable(bias_sum), g_bias, layer.column, layer.mask)
     return code
 
 
-def _in_room(code: Assembly, saved: list[str], base: str, size: str, step: str) -> dict[str, str]:
+def _in_room(code: IRBuilder, saved: list[str], base: str, size: str, step: str) -> dict[str, str]:
     """Return where each saved value of a step of the chunk stands."""
-    at = code.whole("add", base, code.whole("mul", step, str(code.lanes)))
-    return {name: code.whole("add", at, code.whole("mul", size, str(n))) for n, name in enumerate(saved)}
+    at = code.integer("add", base, code.integer("mul", step, str(code.lanes)))
+    return {name: code.integer("add", at, code.integer("mul", size, str(n))) for n, name in enumerate(saved)}
 
 
 @functools.cache
-def forward_machine(shape: Shape) -> Machine:
+def compiled_forward(shape: Shape) -> CompiledKernel:
     """Return the forward kernel's machine code."""
     return forward_code(shape).compile()
 
 
 @functools.cache
-def backward_machine(shape: Shape, inward: bool) -> Machine:
+def compiled_backward(shape: Shape, inward: bool) -> CompiledKernel:
     """Return the backward kernel's machine code."""
     return backward_code(shape, inward).compile()

@@ -21,15 +21,15 @@ WORTH_ASKING = 6e9
 _HARDLY_ANY = 0.001  # a rate below which hardly any layer works
 
 
-def forward(layer: Layer, x: Tensor, came: Tensor | None, state: Sequence[Tensor]) -> Result:
-    """Run the layer over ``x`` [T, B, n]; `came` are its bits where they are known, every value then being 0 or 1.
+def forward(layer: Layer, x: Tensor, input_bits: Tensor | None, state: Sequence[Tensor]) -> Result:
+    """Run the layer over ``x`` [T, B, n]; `input_bits` are its packed bits if known, every value then being 0 or 1.
 
     Without them `x` is not known to be spikes, and the result says so: finding out would have the host wait.
     """
     plan, (steps, batch, _) = layer.plan, x.shape
     x = x.contiguous()
-    bits = cuda_events.pack(x.flatten(0, 1))[0] if came is None else came
-    product = _Product(layer.weight, bits, came is None)
+    bits = cuda_events.pack(x.flatten(0, 1))[0] if input_bits is None else input_bits
+    product = _Product(layer.weight, bits, input_bits is None)
     outs, borders, kept = [], [list[Tensor]() for _ in state], list[Tensor]()
     for first, last in _parts(layer, steps):
         for border, value in zip(borders, state, strict=True):
@@ -45,15 +45,15 @@ def forward(layer: Layer, x: Tensor, came: Tensor | None, state: Sequence[Tensor
     sent = cuda_events.pack(out.flatten(0, 1))[0] if has_bits(plan) else bits.new_empty(0, words)
     # Not looked at: everything may need a gradient.
     active = bits.new_full((rows if has_active(plan) else 0, words), -1)
-    return Result(out, list(state), bits, came is not None, sent, active, kept)
+    return Result(out, list(state), bits, input_bits is not None, sent, active, kept)
 
 
 def backward(
     layer: Layer,
     x: Tensor | None,
-    came: Tensor,
+    input_bits: Tensor,
     sources: int,
-    wanted: Tensor | None,
+    mask: Tensor | None,
     needed: bool,
     g_out: Tensor,
     g_states: Sequence[Tensor],
@@ -62,30 +62,30 @@ def backward(
 ) -> Gradients:
     """Return the gradients; the arguments are those of ``neurosim.kernels.linear.cpu``."""
     plan, (steps, batch, _) = layer.plan, g_out.shape
-    product = _Product(layer.weight, came, x is not None)
+    product = _Product(layer.weight, input_bits, x is not None)
     g_states, saved, parts = list(g_states), list(kept), list(_parts(layer, steps))
     shares = [torch.zeros_like(p) for p in layer.per_neuron]
     inward, g_weight, g_bias = list[Tensor](), torch.zeros_like(layer.weight), None
     for number, (first, last) in reversed(list(enumerate(parts))):
         rows = slice(first * batch, last * batch)
         if x is None:
-            x_part = cuda_events.unpack(came[rows], sources, g_out.dtype).unflatten(0, (last - first, batch))
+            x_part = cuda_events.unpack(input_bits[rows], sources, g_out.dtype).unflatten(0, (last - first, batch))
         else:
             x_part = x[first:last]
         if layer.chunk:
             before = [border[number] for border in kept]
-            current = product.forward(x_part, came[rows], layer.bias)
+            current = product.forward(x_part, input_bits[rows], layer.bias)
             again = cuda.forward(plan, [current], before, layer.per_neuron, layer.forward_uniforms)
             saved = [again[1 + len(before) + plan.position(node)] for node in plan.saved]
         g_i, *rest = cuda.backward(plan, g_out[first:last], g_states, saved, layer.per_neuron, layer.backward_uniforms)
         g_states = rest[: len(g_states)]
         shares = [a + b for a, b in zip(shares, rest[len(g_states) :], strict=True)]
         g_rows = g_i.flatten(0, 1)
-        g_weight += product.weight_gradient(x_part, came[rows], g_rows)
+        g_weight += product.weight_gradient(x_part, input_bits[rows], g_rows)
         if layer.bias is not None:
             g_bias = g_rows.sum(0) + (0.0 if g_bias is None else g_bias)
         if needed:
-            inward.append(product.input_gradient(g_rows, None if wanted is None else wanted[rows]))
+            inward.append(product.input_gradient(g_rows, None if mask is None else mask[rows]))
     g_x = torch.cat(inward[::-1]).unflatten(0, (steps, batch)) if needed else None
     return Gradients(g_x, g_weight, g_bias, g_states, shares)
 
@@ -125,10 +125,10 @@ class _Product:
         values = x.flatten(0, 1) if self.graded else None
         return cuda_events.scatter(bits, values, g, x.shape[-1]).T
 
-    def input_gradient(self, g: Tensor, wanted: Tensor | None) -> Tensor:
-        """Return [R, n]; zero where not `wanted`, if that is worth it."""
-        if wanted is not None and _pays(wanted, self.weight):
-            return cuda_events.masked_input_gradient(g, self.weight.T, wanted)
+    def input_gradient(self, g: Tensor, mask: Tensor | None) -> Tensor:
+        """Return [R, n]; zero where not `mask`, if that is worth it."""
+        if mask is not None and _pays(mask, self.weight):
+            return cuda_events.masked_input_gradient(g, self.weight.T, mask)
         return g @ self.weight
 
 

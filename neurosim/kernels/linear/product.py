@@ -25,7 +25,7 @@ _KEYS: dict[bool, str] = {}
 
 
 def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, came: Tensor | None = None, wanted: Tensor | None = None
+    x: Tensor, weight: Tensor, bias: Tensor | None, packed_bits: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
     """Return ``x W^T + b``.
 
@@ -35,22 +35,22 @@ def linear(
         Spikes, or any other input; float32 or float64.
     weight : Tensor [N, n]
     bias : Tensor [N], optional
-    came, wanted : Tensor [R, ceil(n / 64)] of int64, optional
+    packed_bits, mask : Tensor [R, ceil(n / 64)] of int64, optional
         As in `layer_operator.run`.
     """
     train = any(t is not None and t.requires_grad for t in (x, weight, bias))
     key, rows = _passing(train), x.unsqueeze(0)
-    return layer_operator.run(key, rows, weight, bias, (), (), [], [], 0, came, wanted).out.squeeze(0)
+    return layer_operator.run(key, rows, weight, bias, (), (), [], [], 0, packed_bits, mask).out.squeeze(0)
 
 
-def weight_gradient(g: Tensor, came: Tensor, sources: int, x: Tensor | None = None) -> Tensor:
+def weight_gradient(g: Tensor, packed_bits: Tensor, sources: int, x: Tensor | None = None) -> Tensor:
     """Return the gradient [N, n] of the weight of a product, given that of its result.
 
     Parameters
     ----------
     g : Tensor [T, B, N]
         Gradient of the result.
-    came : Tensor [T B, ceil(n / 64)] of int64
+    packed_bits : Tensor [T B, ceil(n / 64)] of int64
         Bits of the input.
     sources : int
         n.
@@ -59,4 +59,4 @@ def weight_gradient(g: Tensor, came: Tensor, sources: int, x: Tensor | None = No
     """
     weight = g.new_empty(()).expand(g.shape[-1], sources)  # its size is known by it; its values are not read
     made = Layer(find(_passing(True)), weight, None, (), (), (), 0)
-    return layer.backward(made, x, came, sources, None, False, g, (), ()).weight
+    return layer.backward(made, x, packed_bits, sources, None, False, g, (), ()).weight

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurosim.compiler.plan import find
 from neurosim.kernels.common import matmul as dense
-from neurosim.kernels.common.autograd import once, plain, transformed
+from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward, under_transform
 from neurosim.kernels.common.layer_output import Sent
 from neurosim.kernels.neurons import cpu
 
@@ -24,7 +24,9 @@ SMALL = 4 << 20
 
 def serves(x: Tensor, weight: Tensor, *others: Tensor | None) -> bool:
     """Whether ``x`` [T, B, n] is a plain single step on the CPU whose product with ``weight`` [N, n] is small."""
-    if not plain((x, weight, *others)) or transformed():  # first: a compiler would guard what is asked of a size
+    if (
+        not can_call_directly((x, weight, *others)) or under_transform()
+    ):  # first: a compiler would guard what is asked of a size
         return False
     return x.shape[0] == 1 and x.numel() * weight.shape[0] <= SMALL and x.device.type == "cpu"
 
@@ -98,4 +100,4 @@ class _OneStep(torch.autograd.Function):
             g_x = _product(rows, weight)[None] if ctx.needs_input_grad[4] else None
             g_weight = _product(rows.T, x[0]) if ctx.needs_input_grad[5] else None
             g_bias = rows.sum(0) if ctx.needs_input_grad[6] else None
-        return None, None, None, None, *once([g_x, g_weight, g_bias, *others])
+        return None, None, None, None, *forbid_double_backward([g_x, g_weight, g_bias, *others])

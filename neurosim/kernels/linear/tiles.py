@@ -7,10 +7,10 @@ import functools
 import torch
 from torch import Tensor
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.common.bits import REAL
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 
 _SQUARE = {"float": 16, "double": 8}  # rows and columns that are turned at a time: one line of the caches each
 _WORTH_A_THREAD = 1 << 14
@@ -24,7 +24,7 @@ def tiled(weight: Tensor, lanes: int) -> Tensor:
     weight = weight.contiguous()
     width, sources = weight.shape
     tiles = -(-width // lanes)
-    out = shelf.empty((tiles, sources, lanes), weight.dtype)
+    out = buffer_pool.empty((tiles, sources, lanes), weight.dtype)
     _turn(weight, out, True, width)
     return out
 
@@ -40,34 +40,36 @@ def _turn(flat: Tensor, tiles: Tensor, inward: bool, width: int) -> None:
     real = REAL[flat.dtype]
     count, sources, lanes = tiles.shape
     grain = max(_WORTH_A_THREAD // max(sources * _SQUARE[real], 1), 1)
-    _machine(real, inward).shared(count * lanes // _SQUARE[real], (flat, tiles), width, sources, lanes, grain=grain)
+    _compiled(real, inward).run_parallel(
+        count * lanes // _SQUARE[real], (flat, tiles), width, sources, lanes, grain=grain
+    )
 
 
 @functools.cache
-def _machine(real: str, inward: bool) -> Machine:
+def _compiled(real: str, inward: bool) -> CompiledKernel:
     side = _SQUARE[real]
-    code = Assembly(real, side)
-    flat, tiles = code.pointer("flat"), code.pointer("tiles")
-    first, last, width, sources, lanes = map(code.number, ("first", "last", "width", "sources", "lanes"))
+    code = IRBuilder(real, side)
+    flat, tiles = code.pointer_argument("flat"), code.pointer_argument("tiles")
+    first, last, width, sources, lanes = map(code.integer_argument, ("first", "last", "width", "sources", "lanes"))
 
     def some(left: str, there: str) -> str:
         """Return the mask of the first `left` lanes, of none where `there` does not hold."""
         return code.first_lanes(code.fresh(f"select i1 {there}, i64 {left}, i64 0"))
 
     with code.loop(first, last) as group:
-        column = code.whole("mul", group, str(side))
-        tile = code.whole("sdiv", column, lanes)
-        inside = code.whole("sub", column, code.whole("mul", tile, lanes))
-        block = code.whole("add", code.whole("mul", tile, code.whole("mul", sources, lanes)), inside)
+        column = code.integer("mul", group, str(side))
+        tile = code.integer("sdiv", column, lanes)
+        inside = code.integer("sub", column, code.integer("mul", tile, lanes))
+        block = code.integer("add", code.integer("mul", tile, code.integer("mul", sources, lanes)), inside)
         with code.loop("0", sources, str(side)) as j:
-            left = code.whole("sub", sources, j)
+            left = code.integer("sub", sources, j)
             rows, lines = [], []
             for n in range(side):
-                neuron, source = code.whole("add", column, str(n)), code.whole("add", j, str(n))
+                neuron, source = code.integer("add", column, str(n)), code.integer("add", j, str(n))
                 exists = code.fresh(f"icmp slt i64 {neuron}, {width}")
-                rows.append((code.whole("add", code.whole("mul", neuron, sources), j), some(left, exists)))
+                rows.append((code.integer("add", code.integer("mul", neuron, sources), j), some(left, exists)))
                 known = code.fresh(f"icmp slt i64 {source}, {sources}")
-                lines.append((code.whole("add", block, code.whole("mul", source, lanes)), some(str(side), known)))
+                lines.append((code.integer("add", block, code.integer("mul", source, lanes)), some(str(side), known)))
             given, taken = ((flat, rows), (tiles, lines)) if inward else ((tiles, lines), (flat, rows))
             square = [code.load(given[0], at, mask) for at, mask in given[1]]
             for (at, mask), line in zip(taken[1], code.transposed(square), strict=True):

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import find
-from neurosim.kernels.common.autograd import Straight, apart, once, plain, transformed
+from neurosim.kernels.common.autograd import (
+    DirectFunction,
+    call_under_transform,
+    can_call_directly,
+    forbid_double_backward,
+    under_transform,
+)
 from neurosim.kernels.common.bits import near
 from neurosim.kernels.neurons import cpu, operator
 
@@ -43,11 +49,11 @@ def run(
         Plain numbers of the two kernels.
     """
     tensors = (*inputs, *state, *per_neuron)
-    if not plain(tensors):
+    if not can_call_directly(tensors):
         return operator.run_core(plan, list(inputs), list(state), list(per_neuron), forward_uniforms, backward_uniforms)
-    if not torch.is_grad_enabled() and not transformed():
+    if not torch.is_grad_enabled() and not under_transform():
         return _kernels(inputs[0]).forward(find(plan), inputs, state, per_neuron, forward_uniforms)
-    return _Straight.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
+    return _Direct.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
 
 
 def active(plan: str, stored: Sequence[Tensor]) -> Tensor | None:
@@ -71,7 +77,7 @@ def _kernels(i: Tensor) -> ModuleType:
     return cuda
 
 
-class _Straight(Straight):
+class _Direct(DirectFunction):
     @staticmethod
     def forward(_: bool, key: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
         plan = find(key)
@@ -91,11 +97,11 @@ class _Straight(Straight):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         arguments = operator.recall(ctx, grads)
-        if transformed():
-            return None, None, None, None, None, *apart(_backward, *arguments)
+        if under_transform():
+            return None, None, None, None, None, *call_under_transform(_backward, *arguments)
         with torch.no_grad():
             found = _backward(*arguments)
-        return None, None, None, None, None, *once(found)
+        return None, None, None, None, None, *forbid_double_backward(found)
 
 
 def _backward(plan: str, g_out: Tensor, *others: Any) -> list[Tensor]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.llvm.ir import LINE
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.plan import Plan
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.neurons.cpu_code import BLOCK, compiled
 
 REAL = {torch.float32: "float", torch.float64: "double"}
@@ -28,9 +28,9 @@ def forward(
     """Run `plan` over its `inputs` [T, ...]; return output [T, ...], final states [...], stored values [T, ...]."""
     inputs = [i.contiguous() for i in inputs]
     i = inputs[0]
-    out = shelf.empty_like(i)
+    out = buffer_pool.empty_like(i)
     kernel = compiled(plan.key, REAL[i.dtype], False, streams(out))
-    stored = [shelf.empty_like(i) for _ in plan.stored]
+    stored = [buffer_pool.empty_like(i) for _ in plan.stored]
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in per_neuron]
     _run(kernel, [*inputs, out, *stored, *states, *coefficients], i, uniforms)
@@ -47,7 +47,7 @@ def backward(
 ) -> list[Tensor]:
     """Return the gradients of inputs [T, ...], initial states [...] and tensor coefficients [...]."""
     g_out = g_out.contiguous()
-    g_inputs = [shelf.empty_like(g_out) for _ in plan.program.inputs]
+    g_inputs = [buffer_pool.empty_like(g_out) for _ in plan.program.inputs]
     kernel = compiled(plan.key, REAL[g_out.dtype], True, all(map(streams, g_inputs)))
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
@@ -67,10 +67,10 @@ def fills_lines(result: Tensor) -> bool:
     return row % LINE == 0 and result.data_ptr() % LINE == 0
 
 
-def _run(machine: Machine, arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]) -> None:
+def _run(machine: CompiledKernel, arrays: Sequence[Tensor], over_time: Tensor, uniforms: Sequence[float]) -> None:
     steps = over_time.shape[0]
     width = over_time[0].numel() if steps else 0
     large = width > 4 * BLOCK * torch.get_num_threads()
     whole = BLOCK if large else 64  # whole cache lines each
     grain = max(_WORTH_A_THREAD // max(steps, 1), 64)
-    machine.shared(width, arrays, steps, width, *uniforms, grain=grain, whole=whole)
+    machine.run_parallel(width, arrays, steps, width, *uniforms, grain=grain, whole=whole)

@@ -8,37 +8,37 @@ from __future__ import annotations
 
 import functools
 
-from neurosim.compiler.llvm.ir import LINE, Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import LINE, IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.plan import find
 from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
 
 BLOCK = 2048
 
 
-def neurons(kernel: Kernel, real: str, streamed: bool = False) -> Assembly:
+def neurons(kernel: Kernel, real: str, streamed: bool = False) -> IRBuilder:
     """Return the code of `kernel` for `real` "float" or "double".
 
     With `streamed` the results go past the caches: rows must then begin and end at cache lines.
     """
-    code = Assembly(real, (LINE if real == "float" else LINE // 2) // 4 if streamed else 1)
-    arrays = {name: code.pointer(f"array.{name}") for name in kernel.arrays}
-    first, last, steps, width = map(code.number, ("first", "last", "steps", "width"))
+    code = IRBuilder(real, (LINE if real == "float" else LINE // 2) // 4 if streamed else 1)
+    arrays = {name: code.pointer_argument(f"array.{name}") for name in kernel.arrays}
+    first, last, steps, width = map(code.integer_argument, ("first", "last", "steps", "width"))
     for number, node in enumerate(kernel.uniforms):
-        code.bind(node, code.uniform(f"u{number}"))
-    walk = code.backwards if kernel.backwards else code.loop
+        code.bind(node, code.real_argument(f"u{number}"))
+    walk = code.loop_backwards if kernel.backwards else code.loop
     with code.loop(first, last, str(BLOCK)) as block:
-        stop = code.smaller(code.whole("add nsw", block, str(BLOCK)), last)
+        stop = code.minimum(code.integer("add nsw", block, str(BLOCK)), last)
         with walk("0", steps) as t:
-            row = code.whole("mul nsw", t, width)
+            row = code.integer("mul nsw", t, width)
             with code.loop(block, stop, str(code.lanes)) as j:
-                _step(code, kernel, arrays, code.whole("add nsw", row, j), j, streamed)
+                _step(code, kernel, arrays, code.integer("add nsw", row, j), j, streamed)
     if streamed:
         code.fence()
     return code
 
 
-def _step(code: Assembly, kernel: Kernel, arrays: dict[str, str], at: str, j: str, streamed: bool) -> None:
+def _step(code: IRBuilder, kernel: Kernel, arrays: dict[str, str], at: str, j: str, streamed: bool) -> None:
     """Write one step of neuron `j`, whose values over time stand at `at`."""
     carried = {**kernel.carried, **kernel.sums}
     for name, node in kernel.reads.items():
@@ -58,7 +58,7 @@ def _step(code: Assembly, kernel: Kernel, arrays: dict[str, str], at: str, j: st
 
 
 @functools.cache
-def compiled(key: str, real: str, backwards: bool, streamed: bool = False) -> Machine:
+def compiled(key: str, real: str, backwards: bool, streamed: bool = False) -> CompiledKernel:
     """Return the machine code of the plan of this key, compiled at its first use in a process."""
     plan = find(key)
     return neurons(backward_kernel(plan) if backwards else forward_kernel(plan), real, streamed).compile()

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.llvm.threads import spread
 from neurosim.compiler.plan import Plan
 from neurosim.kernels.common import matmul as dense
 from neurosim.kernels.common.bits import REAL, pack, unpack, words
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.linear import product
 from neurosim.kernels.neurons import cpu
 from neurosim.kernels.recurrent.cpu_code import Shape
-from neurosim.kernels.recurrent.cpu_code_backward import backward_machine
-from neurosim.kernels.recurrent.cpu_code_forward import forward_machine
+from neurosim.kernels.recurrent.cpu_code_backward import compiled_backward
+from neurosim.kernels.recurrent.cpu_code_forward import compiled_forward
 
 # Share of neurons near threshold from which a dense product back in time is faster than a sum for each of them.
 FEW = 0.5
@@ -67,8 +67,8 @@ def forward(
     heads, n, _ = weight.shape
     spiking = plan.program.is_spiking
     shape = _shape(plan, weight)
-    out = shelf.empty_like(drive)
-    stored = [shelf.empty_like(drive) for _ in plan.stored]
+    out = buffer_pool.empty_like(drive)
+    stored = [buffer_pool.empty_like(drive) for _ in plan.stored]
     states = [s.contiguous().clone() for s in state]
     coefficients = [p.contiguous() for p in per_neuron]
     before = z0.contiguous()
@@ -77,7 +77,7 @@ def forward(
     if spiking:
         bits[0] = pack(before.view(batch * heads, n)).bits.view(bits.shape[1:])
         arrays.append(bits)
-    _run(forward_machine(shape), arrays, shape, (steps, batch, heads, n), uniforms, listing=spiking)
+    _run(compiled_forward(shape), arrays, shape, (steps, batch, heads, n), uniforms, listing=spiking)
     return [out, *states, *stored], bits
 
 
@@ -129,7 +129,7 @@ def backward(
     steps, batch, _ = g_out.shape
     heads, n, _ = weight.shape
     shape = dataclasses.replace(_shape(plan, weight), few=_few(plan, saved) if few is None else few)
-    g_drive, g_before = shelf.empty_like(g_out), torch.empty_like(g_out[0])
+    g_drive, g_before = buffer_pool.empty_like(g_out), torch.empty_like(g_out[0])
     g_initial = [g.contiguous().clone() for g in g_states]
     coefficients = [p.contiguous() for p in per_neuron]
     shares = [torch.zeros_like(p) for p in coefficients] if shares is None else [s.clone() for s in shares]
@@ -139,7 +139,7 @@ def backward(
         matrix = panels(weight, shape.lanes)
     kept = [s.contiguous() for s in saved]
     arrays = [g_out, g_drive, *kept, *g_initial, *coefficients, *shares, g_before, matrix]
-    _run(backward_machine(shape), arrays, shape, (steps, batch, heads, n), uniforms, listing=shape.few)
+    _run(compiled_backward(shape), arrays, shape, (steps, batch, heads, n), uniforms, listing=shape.few)
     return [g_drive, g_before, *g_initial, *shares]
 
 
@@ -222,7 +222,7 @@ def _shape(plan: Plan, weight: Tensor) -> Shape:
 
 
 def _run(
-    machine: Machine,
+    machine: CompiledKernel,
     arrays: Sequence[Tensor],
     shape: Shape,
     sizes: tuple[int, int, int, int],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from neurosim.compiler.llvm.ir import Assembly
+from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.compiler.llvm.jit import has_wide_vectors
 from neurosim.compiler.plan import Plan, find
 from neurosim.compiler.printer import Kernel
@@ -60,49 +60,53 @@ class Loop:
     """What the two directions share: arguments, units, places in arrays, the product."""
 
     def __init__(self, shape: Shape, kernel: Kernel) -> None:
-        self.shape, self.kernel, self.code = shape, kernel, Assembly(shape.real, shape.lanes)
+        self.shape, self.kernel, self.code = shape, kernel, IRBuilder(shape.real, shape.lanes)
         code = self.code
-        self.arrays = {name: code.pointer(name) for name in kernel.arrays}
+        self.arrays = {name: code.pointer_argument(name) for name in kernel.arrays}
         self.carried = {**kernel.carried, **kernel.sums}
 
     def arguments(self, others: tuple[str, ...] = (), listing: bool = False) -> None:
         """Add the arguments after the arrays of the core; `listing` asks for room for lists of whole numbers."""
         code = self.code
-        self.before, self.weight = code.pointer("before"), code.pointer("weight")
-        self.arrays.update({name: code.pointer(name) for name in others})
-        self.current = code.pointer("current")
-        self.events = code.pointer("events") if listing else ""
+        self.before, self.weight = code.pointer_argument("before"), code.pointer_argument("weight")
+        self.arrays.update({name: code.pointer_argument(name) for name in others})
+        self.current = code.pointer_argument("current")
+        self.events = code.pointer_argument("events") if listing else ""
         names = ("first", "last", "steps", "batch", "heads", "n", "each")
-        self.first, self.last, self.steps, self.batch, self.heads, self.n, self.each = map(code.number, names)
+        self.first, self.last, self.steps, self.batch, self.heads, self.n, self.each = map(code.integer_argument, names)
         for number, node in enumerate(self.kernel.uniforms):
-            code.bind(node, code.uniform(f"u{number}"))
+            code.bind(node, code.real_argument(f"u{number}"))
         lanes = str(self.shape.lanes)
-        self.width = code.whole("mul", self.heads, self.n)
-        self.plane = code.whole("mul", self.batch, self.width)
-        self.panels = code.whole("sdiv", code.whole("add", self.n, str(self.shape.lanes - 1)), lanes)
-        self.padded = code.whole("mul", self.panels, lanes)
-        self.panel = code.whole("mul", self.n, lanes)
+        self.width = code.integer("mul", self.heads, self.n)
+        self.plane = code.integer("mul", self.batch, self.width)
+        self.panels = code.integer("sdiv", code.integer("add", self.n, str(self.shape.lanes - 1)), lanes)
+        self.padded = code.integer("mul", self.panels, lanes)
+        self.panel = code.integer("mul", self.n, lanes)
 
     def begin(self, unit: str) -> None:
         """Work out which samples of which head a unit has."""
         code = self.code
-        groups = code.whole("sdiv", code.whole("add", self.batch, code.whole("sub", self.each, "1")), self.each)
-        self.head = code.whole("sdiv", unit, groups)
-        self.top = code.whole("mul", code.whole("srem", unit, groups), self.each)
-        self.rows = code.smaller(self.each, code.whole("sub", self.batch, self.top))
+        groups = code.integer("sdiv", code.integer("add", self.batch, code.integer("sub", self.each, "1")), self.each)
+        self.head = code.integer("sdiv", unit, groups)
+        self.top = code.integer("mul", code.integer("srem", unit, groups), self.each)
+        self.rows = code.minimum(self.each, code.integer("sub", self.batch, self.top))
         # Of the unit in an array [batch, width].
-        self.corner = code.whole("add", code.whole("mul", self.top, self.width), code.whole("mul", self.head, self.n))
-        self.matrix = code.at(self.weight, code.whole("mul", self.head, code.whole("mul", self.n, self.padded)))
+        self.corner = code.integer(
+            "add", code.integer("mul", self.top, self.width), code.integer("mul", self.head, self.n)
+        )
+        self.matrix = code.address(
+            self.weight, code.integer("mul", self.head, code.integer("mul", self.n, self.padded))
+        )
 
     def plane_at(self, array: str, t: str) -> str:
         """Return where the unit's values of step `t` begin in an array over time."""
-        return self.code.at(array, self.code.whole("add", self.code.whole("mul", t, self.plane), self.corner))
+        return self.code.address(array, self.code.integer("add", self.code.integer("mul", t, self.plane), self.corner))
 
     def each_panel(self, panel: str) -> tuple[str, str]:
         """Return where the weights of a panel begin, and its first column."""
         code = self.code
-        begin = code.at(self.matrix, code.whole("mul", panel, self.panel))
-        return begin, code.whole("mul", panel, str(self.shape.lanes))
+        begin = code.address(self.matrix, code.integer("mul", panel, self.panel))
+        return begin, code.integer("mul", panel, str(self.shape.lanes))
 
     def product(self, source: str) -> None:
         """Let the current be the weights times the unit's values [rows, n], a row every `width`, from `source` on."""
@@ -111,37 +115,37 @@ class Loop:
             weights, column = self.each_panel(panel)
             done = "0"
             for size in (self.shape.rows, 1):
-                many = code.whole("sub", self.rows, code.whole("srem", self.rows, str(size)))
+                many = code.integer("sub", self.rows, code.integer("srem", self.rows, str(size)))
                 with code.loop(done, many, str(size)) as row:
                     self._tile(weights, source, row, column, size)
                 done = many
 
     def _tile(self, weights: str, source: str, row: str, column: str, size: int) -> None:
         code = self.code
-        numbers = [code.whole("add", row, str(k)) for k in range(size)]
-        sources = [code.at(source, code.whole("mul", r, self.width)) for r in numbers]
+        numbers = [code.integer("add", row, str(k)) for k in range(size)]
+        sources = [code.address(source, code.integer("mul", r, self.width)) for r in numbers]
         totals = [code.variable() for _ in numbers]
         for total in totals:
-            code.set(total, code.literal(0.0))
+            code.store_variable(total, code.literal(0.0))
         with code.loop("0", self.n) as k:
-            weight = code.load(weights, code.whole("mul", k, str(self.shape.lanes)))
+            weight = code.load(weights, code.integer("mul", k, str(self.shape.lanes)))
             for begin, total in zip(sources, totals, strict=True):
-                value = code.splat(code.read(self.shape.real, begin, k))
-                code.set(total, code.multiply_add(value, weight, code.get(total)))
+                value = code.splat(code.load_scalar(self.shape.real, begin, k))
+                code.store_variable(total, code.multiply_add(value, weight, code.load_variable(total)))
         for r, total in zip(numbers, totals, strict=True):
-            code.store(code.get(total), self.current, self.room(r, column))
+            code.store(code.load_variable(total), self.current, self.room(r, column))
 
     def neurons(self, t: str, sent: Callable[[str, str, str | None], None] | None = None) -> None:
         """Take step `t` of all neurons with the current; `sent` is called with row, panel and mask after each part."""
         code, kernel = self.code, self.kernel
         driven = "g_out" if kernel.backwards else kernel.inputs[0]
         with code.loop("0", self.rows) as row:
-            begin = code.whole("add", self.corner, code.whole("mul", row, self.width))
+            begin = code.integer("add", self.corner, code.integer("mul", row, self.width))
             with code.loop("0", self.panels) as panel, code.scope():
-                column = code.whole("mul", panel, str(self.shape.lanes))
+                column = code.integer("mul", panel, str(self.shape.lanes))
                 mask = self.mask(column)
-                here = code.whole("add", begin, column)
-                at = code.whole("add", code.whole("mul", t, self.plane), here)
+                here = code.integer("add", begin, column)
+                at = code.integer("add", code.integer("mul", t, self.plane), here)
                 current = code.load(self.current, self.room(row, column))
                 for name, node in kernel.reads.items():
                     value = code.load(self.arrays[name], at, mask)
@@ -161,8 +165,8 @@ class Loop:
 
     def mask(self, column: str) -> str | None:
         """Return the mask of the neurons of a panel, or None if all panels are full."""
-        return self.code.first_lanes(self.code.whole("sub", self.n, column)) if self.shape.ragged else None
+        return self.code.first_lanes(self.code.integer("sub", self.n, column)) if self.shape.ragged else None
 
     def room(self, row: str, column: str) -> str:
         """Return where a row's values from `column` on stand in the current."""
-        return self.code.whole("add", self.code.whole("mul", row, self.padded), column)
+        return self.code.integer("add", self.code.integer("mul", row, self.padded), column)

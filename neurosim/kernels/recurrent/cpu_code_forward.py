@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.printer import forward_kernel
 from neurosim.kernels.recurrent.cpu_code import Loop, Shape
 
 
-def forward_code(shape: Shape) -> Assembly:
+def forward_code(shape: Shape) -> IRBuilder:
     """Return the forward kernel.
 
     Arguments: the arrays of the core's forward kernel; its output before the first step [B, N]; the weights in panels;
@@ -30,15 +30,15 @@ def forward_code(shape: Shape) -> Assembly:
         loop.begin(unit)
         with code.loop("0", loop.steps) as t:
             start = code.fresh(f"icmp eq i64 {t}, 0")
-            initial = code.at(loop.before, loop.corner)
-            earlier = loop.plane_at(loop.arrays["out"], code.whole("sub", t, "1"))
+            initial = code.address(loop.before, loop.corner)
+            earlier = loop.plane_at(loop.arrays["out"], code.integer("sub", t, "1"))
             source = code.fresh(f"select i1 {start}, ptr {initial}, ptr {earlier}")
             if not spiking:
                 loop.product(source)
                 loop.neurons(t)
             else:
                 _gather(loop, source, _list_events(loop, t))
-                loop.neurons(t, functools.partial(_send, loop, code.whole("add", t, "1")))
+                loop.neurons(t, functools.partial(_send, loop, code.integer("add", t, "1")))
     return code
 
 
@@ -48,42 +48,42 @@ def _send(loop: Loop, t: str, row: str, panel: str, mask: str | None) -> None:
     held = code.truth(loop.shape.plan.program.output)
     if mask is not None:
         held = code.fresh(f"and {code.truths} {held}, {mask}")
-    parts = code.whole("mul", _line(loop, t, row), str(64 // code.lanes))
-    code.write(f"i{code.lanes}", code.mask_bits(held), loop.arrays["bits"], code.whole("add", parts, panel))
+    parts = code.integer("mul", _line(loop, t, row), str(64 // code.lanes))
+    code.store_scalar(f"i{code.lanes}", code.bits_of_mask(held), loop.arrays["bits"], code.integer("add", parts, panel))
 
 
 def _words(loop: Loop) -> str:
     """Return how many words hold the bits of a head."""
-    return loop.code.whole("lshr", loop.code.whole("add", loop.n, "63"), "6")
+    return loop.code.integer("lshr", loop.code.integer("add", loop.n, "63"), "6")
 
 
 def _line(loop: Loop, t: str, row: str) -> str:
     """Return the number of the first word of what comes back to a row at step `t`."""
     code = loop.code
-    sample = code.whole("add", code.whole("mul", t, loop.batch), code.whole("add", loop.top, row))
-    return code.whole("mul", code.whole("add", code.whole("mul", sample, loop.heads), loop.head), _words(loop))
+    sample = code.integer("add", code.integer("mul", t, loop.batch), code.integer("add", loop.top, row))
+    return code.integer("mul", code.integer("add", code.integer("mul", sample, loop.heads), loop.head), _words(loop))
 
 
 def _list_events(loop: Loop, t: str) -> str:
     """List the events of each row of a unit, `n` places for each, and return where their numbers stand, after all."""
     code = loop.code
-    counts = code.at(loop.events, code.whole("mul", loop.each, loop.n), "i32")
+    counts = code.address(loop.events, code.integer("mul", loop.each, loop.n), "i32")
     at, left = code.variable("i64"), code.variable("i64")
     with code.loop("0", loop.rows) as row:
         begin = _line(loop, t, row)
-        room = code.at(loop.events, code.whole("mul", row, loop.n), "i32")
-        code.set(at, "0", "i64")
+        room = code.address(loop.events, code.integer("mul", row, loop.n), "i32")
+        code.store_variable(at, "0", "i64")
         with code.loop("0", _words(loop)) as w:
-            held = code.read("i64", loop.arrays["bits"], code.whole("add", begin, w))
-            code.set(left, held, "i64")
-            base = code.whole("shl", w, "6")
-            with code.loop("0", code.ones(held)):
-                rest, place = code.get(left, "i64"), code.get(at, "i64")
-                j = code.whole("add", base, code.lowest_bit(rest))
-                code.write("i32", code.fresh(f"trunc i64 {j} to i32"), room, place)
-                code.set(left, code.whole("and", rest, code.whole("sub", rest, "1")), "i64")
-                code.set(at, code.whole("add", place, "1"), "i64")
-        code.write("i32", code.fresh(f"trunc i64 {code.get(at, 'i64')} to i32"), counts, row)
+            held = code.load_scalar("i64", loop.arrays["bits"], code.integer("add", begin, w))
+            code.store_variable(left, held, "i64")
+            base = code.integer("shl", w, "6")
+            with code.loop("0", code.popcount(held)):
+                rest, place = code.load_variable(left, "i64"), code.load_variable(at, "i64")
+                j = code.integer("add", base, code.lowest_set_bit(rest))
+                code.store_scalar("i32", code.fresh(f"trunc i64 {j} to i32"), room, place)
+                code.store_variable(left, code.integer("and", rest, code.integer("sub", rest, "1")), "i64")
+                code.store_variable(at, code.integer("add", place, "1"), "i64")
+        code.store_scalar("i32", code.fresh(f"trunc i64 {code.load_variable(at, 'i64')} to i32"), counts, row)
     return counts
 
 
@@ -94,18 +94,18 @@ def _gather(loop: Loop, source: str, counts: str) -> None:
     with code.loop("0", loop.panels) as panel:
         weights, column = loop.each_panel(panel)
         with code.loop("0", loop.rows) as row:
-            room = code.at(loop.events, code.whole("mul", row, loop.n), "i32")
-            values = code.at(source, code.whole("mul", row, loop.width))
-            code.set(total, code.literal(0.0))
-            with code.loop("0", code.index(counts, row)) as event:
-                j = code.index(room, event)
-                value = code.splat(code.read(loop.shape.real, values, j))
-                weight = code.load(weights, code.whole("mul", j, str(loop.shape.lanes)))
-                code.set(total, code.multiply_add(value, weight, code.get(total)))
-            code.store(code.get(total), loop.current, loop.room(row, column))
+            room = code.address(loop.events, code.integer("mul", row, loop.n), "i32")
+            values = code.address(source, code.integer("mul", row, loop.width))
+            code.store_variable(total, code.literal(0.0))
+            with code.loop("0", code.load_index(counts, row)) as event:
+                j = code.load_index(room, event)
+                value = code.splat(code.load_scalar(loop.shape.real, values, j))
+                weight = code.load(weights, code.integer("mul", j, str(loop.shape.lanes)))
+                code.store_variable(total, code.multiply_add(value, weight, code.load_variable(total)))
+            code.store(code.load_variable(total), loop.current, loop.room(row, column))
 
 
 @functools.cache
-def forward_machine(shape: Shape) -> Machine:
+def compiled_forward(shape: Shape) -> CompiledKernel:
     """Return the forward kernel's machine code."""
     return forward_code(shape).compile()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import Plan, find
-from neurosim.kernels.common.autograd import once
+from neurosim.kernels.common.autograd import forbid_double_backward
 from neurosim.kernels.linear.cpu import chunks
 from neurosim.kernels.recurrent import cpu as recurrent_cpu
 
@@ -92,7 +92,7 @@ class _Chunked(torch.autograd.Function):
                 g_drive[first:last], g_last, *others = recurrent_cpu.backward(plan, *ends)
                 g_states, shares = others[: ctx.states], others[ctx.states :]
             g_weight = recurrent_cpu.weight_gradient(g_drive, sent, z0) if ctx.needs_input_grad[6] else None
-        return None, None, None, None, None, *once([g_drive, g_weight, g_last, *g_states, *shares])
+        return None, None, None, None, None, *forbid_double_backward([g_drive, g_weight, g_last, *g_states, *shares])
 
 
 def _saved(plan: Plan, stored: Sequence[Tensor]) -> list[Tensor]:

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import Plan, find
-from neurosim.kernels.common.autograd import Straight, apart, once, plain, transformed
+from neurosim.kernels.common.autograd import (
+    DirectFunction,
+    call_under_transform,
+    can_call_directly,
+    forbid_double_backward,
+    under_transform,
+)
 from neurosim.kernels.common.bits import WORD, words
 from neurosim.kernels.recurrent import cpu as recurrent_cpu
 from neurosim.kernels.recurrent import cpu_recomputed as recurrent_chunks
@@ -59,16 +65,16 @@ def run(
         spike then the bits [T + 1, B, H, ceil(n / 64)] of the output before the first step and after each.
     """
     tensors = (drive, weight, z0, *state, *per_neuron)
-    if not plain(tensors):
+    if not can_call_directly(tensors):
         return run_recurrent(
             plan, drive, weight, z0, list(state), list(per_neuron), forward_uniforms, backward_uniforms
         )
-    if not torch.is_grad_enabled() and not transformed():
+    if not torch.is_grad_enabled() and not under_transform():
         return _forward(find(plan), drive, weight, z0, state, per_neuron, forward_uniforms)
-    if recurrent_chunks.serves(plan, drive, chunk) and not transformed():
+    if recurrent_chunks.serves(plan, drive, chunk) and not under_transform():
         numbers = (forward_uniforms, backward_uniforms)
         return recurrent_chunks.run(plan, chunk, *numbers, drive, weight, z0, state, per_neuron)
-    return _Straight.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
+    return _Direct.run(plan, len(state), forward_uniforms, backward_uniforms, *tensors)
 
 
 def bits_of(plan: str, weight: Tensor, stored: Sequence[Tensor]) -> Tensor | None:
@@ -279,7 +285,7 @@ for _device in ("cpu", "cuda"):
     run_recurrent.register_autocast(_device, torch.float32)
 
 
-class _Straight(Straight):
+class _Direct(DirectFunction):
     @staticmethod
     def forward(_: bool, plan: str, states: int, forward: list[float], back: list[float], *tensors: Tensor) -> Any:
         drive, weight, z0, *rest = tensors
@@ -294,12 +300,12 @@ class _Straight(Straight):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         plan, *arguments = _recall(ctx, grads)
-        if transformed():
-            return None, None, None, None, None, *apart(_gradients, plan, *arguments)
+        if under_transform():
+            return None, None, None, None, None, *call_under_transform(_gradients, plan, *arguments)
         learned = ctx.needs_input_grad[6]
         with torch.no_grad():
             g_drive, g_weight, *rest = _backward(learned, find(plan), *arguments)
-        return None, None, None, None, None, *once([g_drive, g_weight if learned else None, *rest])
+        return None, None, None, None, None, *forbid_double_backward([g_drive, g_weight if learned else None, *rest])
 
 
 def _gradients(plan: str, *arguments: Any) -> list[Tensor]:

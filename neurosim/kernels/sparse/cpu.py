@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
 from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, unpack, words
-from neurosim.kernels.common.buffers import shelf
+from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.sparse.cpu_code import (
     ROWS,
     forward_machine,
@@ -80,7 +80,7 @@ def forward(x: Tensor, weight: Tensor, lists: FanOut, packed: Packed) -> Tensor:
 def by_spike(x: Tensor, weight: Tensor, lists: FanOut, packed: Packed) -> Tensor:
     """Return the currents, one list for each spike."""
     rows, n_in = x.shape
-    out = shelf.empty((rows, lists.n_out), x.dtype)
+    out = buffer_pool.empty((rows, lists.n_out), x.dtype)
     ordered = packed.count > n_in  # else fewer weights are read than there are
     call = forward_machine(REAL[x.dtype], not packed.ones, ordered).call
     spikes = [*events(packed.bits, packed.count), *([] if packed.ones else [x])]
@@ -101,7 +101,7 @@ def together(given: Tensor, weight: Tensor, lists: FanOut, inward: bool) -> Tens
         return together(functional.pad(given, (0, 0, 0, lanes - rows)), weight, lists, inward)[:rows]
     call = together_machine(REAL[given.dtype], inward).call
     sizes = (lists.n_out, lists.n_in) if inward else (lists.n_in, lists.n_out)
-    made = shelf.empty((rows, sizes[1]), given.dtype)
+    made = buffer_pool.empty((rows, sizes[1]), given.dtype)
     arrays = [lists.starts, lists.after, weight.index_select(0, lists.order), given, made]
 
     def part(first: int, last: int) -> None:
@@ -198,7 +198,7 @@ def inward(g: Tensor, weight: Tensor, lists: FanOut, active: Tensor | None) -> T
 def masked(g: Tensor, weight: Tensor, lists: FanOut, active: Tensor) -> Tensor:
     """Return the gradient of the input, one list for each active input."""
     rows, listed = g.shape[0], events(active)
-    found = shelf.empty((rows, lists.n_in), g.dtype)
+    found = buffer_pool.empty((rows, lists.n_in), g.dtype)
     call = masked_machine(REAL[g.dtype]).call
     arrays = [lists.starts, lists.after, *listed, weight.index_select(0, lists.order), g, found]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.compiler.llvm.ir import Assembly
-from neurosim.compiler.llvm.jit import Machine
+from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.common.bits import REAL, Packed, events
 
 _WORTH_A_THREAD = 1 << 15  # connections
@@ -93,37 +93,39 @@ def deliver(packed: Packed, batch: int, lists: DelayLists) -> Tensor:
     arrays = (lists.starts, lists.after, lists.delay, lists.weight, *events(packed.bits, packed.count), out)
     work = packed.count * lists.n_out // batch  # of a sample
     grain = _WORTH_A_THREAD // max(work, 1) + 1
-    _machine(REAL[out.dtype]).shared(batch, arrays, batch, steps, lists.memory, lists.n_out, grain=grain)
+    _machine(REAL[out.dtype]).run_parallel(batch, arrays, batch, steps, lists.memory, lists.n_out, grain=grain)
     return out
 
 
 @functools.cache
-def _machine(real: str) -> Machine:
+def _machine(real: str) -> CompiledKernel:
     """Return the code that goes through the list of each spike.
 
     Arguments: starts, after, delay, weight, starts and index of the events, out; first and last sample, samples,
     steps, memory, neurons after.
     """
-    code = Assembly(real)
-    starts, after, delay, weight = map(code.pointer, ("starts", "after", "delay", "weight"))
-    spikes = code.pointer("events"), code.pointer("index")
-    out = code.pointer("out")
-    first, last, batch, steps, memory, n_out = map(code.number, ("first", "last", "batch", "steps", "memory", "n_out"))
-    step = code.whole("mul", batch, n_out)  # currents of a step
-    end = code.whole("add", memory, steps)
+    code = IRBuilder(real)
+    starts, after, delay, weight = map(code.pointer_argument, ("starts", "after", "delay", "weight"))
+    spikes = code.pointer_argument("events"), code.pointer_argument("index")
+    out = code.pointer_argument("out")
+    first, last, batch, steps, memory, n_out = map(
+        code.integer_argument, ("first", "last", "batch", "steps", "memory", "n_out")
+    )
+    step = code.integer("mul", batch, n_out)  # currents of a step
+    end = code.integer("add", memory, steps)
     with code.loop(first, last) as sample, code.loop("0", end) as s:
-        least = code.whole("sub", memory, code.smaller(memory, s))
-        most = code.smaller(memory, code.whole("sub", code.whole("sub", end, s), "1"))
+        least = code.integer("sub", memory, code.minimum(memory, s))
+        most = code.minimum(memory, code.integer("sub", code.integer("sub", end, s), "1"))
         # Where a delay of 0 would lead: before this run for a spike from before it.
-        here = code.whole("mul", code.whole("sub", s, memory), step)
-        here = code.whole("add", here, code.whole("mul", sample, n_out))
-        row = code.whole("add", code.whole("mul", s, batch), sample)
-        with code.listed(*spikes, row) as j:
-            own = code.whole("mul", j, code.whole("add", memory, "1"))
-            from_here = code.index(starts, code.whole("add", own, least))
-            to_here = code.index(starts, code.whole("add", code.whole("add", own, most), "1"))
+        here = code.integer("mul", code.integer("sub", s, memory), step)
+        here = code.integer("add", here, code.integer("mul", sample, n_out))
+        row = code.integer("add", code.integer("mul", s, batch), sample)
+        with code.loop_over_list(*spikes, row) as j:
+            own = code.integer("mul", j, code.integer("add", memory, "1"))
+            from_here = code.load_index(starts, code.integer("add", own, least))
+            to_here = code.load_index(starts, code.integer("add", code.integer("add", own, most), "1"))
             with code.loop(from_here, to_here) as k:
-                later = code.whole("mul", code.index(delay, k), step)
-                place = code.whole("add", code.whole("add", here, later), code.index(after, k))
+                later = code.integer("mul", code.load_index(delay, k), step)
+                place = code.integer("add", code.integer("add", here, later), code.load_index(after, k))
                 code.store(code.add(code.load(out, place), code.load(weight, k)), out, place)
     return code.compile()

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.kernels.common.autograd import once, plain
+from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward
 from neurosim.kernels.common.bits import given, words
 from neurosim.kernels.sparse import cpu as sparse_cpu
 from neurosim.kernels.sparse.cpu import FanOut
 
 
 def event_sparse(
-    x: Tensor, weight: Tensor, lists: FanOut, *, bits: Tensor | None = None, active: Tensor | None = None
+    x: Tensor, weight: Tensor, lists: FanOut, *, packed_bits: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
     """Return the currents that spikes bring along listed connections.
 
@@ -31,42 +31,42 @@ def event_sparse(
         Weight of each connection, listed by the neuron after, then before; of the same type.
     lists : FanOut
         The connections.
-    bits : Tensor [R, ceil(n_in / 64)] of int64, optional
+    packed_bits : Tensor [R, ceil(n_in / 64)] of int64, optional
         Where ``x`` is not 0, if whoever made it knows; it is 1 there.
-    active : Tensor [R, ceil(n_in / 64)] of int64, optional
+    mask : Tensor [R, ceil(n_in / 64)] of int64, optional
         Where the gradient of ``x`` is needed; elsewhere it is 0. Everywhere if left out.
 
     Returns
     -------
     Tensor [R, n_out]
     """
-    tensors = (x, weight, bits, active)
-    if not plain(tensors):
-        return multiply(x, weight, *lists, bits, active)[0]
+    tensors = (x, weight, packed_bits, mask)
+    if not can_call_directly(tensors):
+        return multiply(x, weight, *lists, packed_bits, mask)[0]
     if torch.is_grad_enabled():
-        return _Straight.apply(lists, *tensors)
+        return _Direct.apply(lists, *tensors)
     x = x.contiguous()
-    return sparse_cpu.forward(x, weight, lists, given(x, bits))
+    return sparse_cpu.forward(x, weight, lists, given(x, packed_bits))
 
 
-class _Straight(torch.autograd.Function):
+class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, lists: FanOut, x: Tensor, weight: Tensor, bits: Tensor | None, active: Tensor | None
+        ctx: Any, lists: FanOut, x: Tensor, weight: Tensor, packed_bits: Tensor | None, mask: Tensor | None
     ) -> Tensor:
         x = x.contiguous()
-        packed = given(x, bits)
-        ctx.save_for_backward(packed.bits, None if packed.ones else x, weight, active)
+        packed = given(x, packed_bits)
+        ctx.save_for_backward(packed.bits, None if packed.ones else x, weight, mask)
         ctx.lists = lists
         return sparse_cpu.forward(x, weight, lists, packed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        bits, values, weight, active = ctx.saved_tensors
+        packed_bits, values, weight, mask = ctx.saved_tensors
         with torch.no_grad():
             needs = ctx.needs_input_grad[1:3]
-            found = sparse_cpu.backward(grads[0], bits, values, weight, ctx.lists, active, needs)
-        return None, *once(found), None, None
+            found = sparse_cpu.backward(grads[0], packed_bits, values, weight, ctx.lists, mask, needs)
+        return None, *forbid_double_backward(found), None, None
 
 
 @torch.library.custom_op("neurosim::event_sparse", mutates_args=(), device_types="cpu")
@@ -78,15 +78,15 @@ def multiply(
     order: Tensor,
     back: Tensor,
     n_out: int,
-    bits: Tensor | None,
-    active: Tensor | None,
+    packed_bits: Tensor | None,
+    mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the currents, the input's bits unless given, and the input's values unless the bits say all."""
+    """Return the currents, the packed input unless given, and the input's values unless it is binary."""
     x = x.contiguous()
-    packed = given(x, bits)
+    packed = given(x, packed_bits)
     out = sparse_cpu.forward(x, weight, FanOut(starts, after, order, back, n_out), packed)
     values = x.new_empty(0) if packed.ones else x.flatten().clone()
-    return out.contiguous(), packed.bits if bits is None else bits.new_empty(0), values
+    return out.contiguous(), packed.bits if packed_bits is None else packed_bits.new_empty(0), values
 
 
 @multiply.register_fake
@@ -98,17 +98,17 @@ def _(
     order: Tensor,
     back: Tensor,
     n_out: int,
-    bits: Tensor | None,
-    active: Tensor | None,
+    packed_bits: Tensor | None,
+    mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    packed = x.new_empty((x.shape[0], words(x.shape[1])) if bits is None else 0, dtype=torch.int64)
+    packed = x.new_empty((x.shape[0], words(x.shape[1])) if packed_bits is None else 0, dtype=torch.int64)
     return x.new_empty((x.shape[0], n_out)), packed, x.new_empty(torch.library.get_ctx().new_dynamic_size())
 
 
 @torch.library.custom_op("neurosim::event_sparse_backward", mutates_args=(), device_types="cpu")
 def multiply_backward(
     g: Tensor,
-    bits: Tensor,
+    packed_bits: Tensor,
     values: Tensor,
     weight: Tensor,
     starts: Tensor,
@@ -116,20 +116,20 @@ def multiply_backward(
     order: Tensor,
     back: Tensor,
     n_out: int,
-    active: Tensor | None,
+    mask: Tensor | None,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """Return the gradients of input and weight that are needed."""
     lists = FanOut(starts, after, order, back, n_out)
     kept = values.view(-1, lists.n_in) if values.numel() else None
-    found = sparse_cpu.backward(g, bits, kept, weight, lists, active, needs)
+    found = sparse_cpu.backward(g, packed_bits, kept, weight, lists, mask, needs)
     return [each.contiguous() for each in found if each is not None]
 
 
 @multiply_backward.register_fake
 def _(
     g: Tensor,
-    bits: Tensor,
+    packed_bits: Tensor,
     values: Tensor,
     weight: Tensor,
     starts: Tensor,
@@ -137,7 +137,7 @@ def _(
     order: Tensor,
     back: Tensor,
     n_out: int,
-    active: Tensor | None,
+    mask: Tensor | None,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     shapes = ((g.shape[0], starts.shape[0] - 1), weight.shape)
@@ -145,16 +145,16 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, weight, *lists, n_out, bits, active = inputs
+    _, weight, *lists, n_out, packed_bits, mask = inputs
     _, packed, values = output
-    ctx.save_for_backward(packed if bits is None else bits, values, weight, *lists, active)
+    ctx.save_for_backward(packed if packed_bits is None else packed_bits, values, weight, *lists, mask)
     ctx.n_out = n_out
 
 
 def _backward(ctx: Any, g: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-    *kept, active = ctx.saved_tensors
+    *kept, mask = ctx.saved_tensors
     needs = list(ctx.needs_input_grad[:2])
-    found = iter(multiply_backward(g, *kept, ctx.n_out, active, needs))
+    found = iter(multiply_backward(g, *kept, ctx.n_out, mask, needs))
     return *(next(found) if need else None for need in needs), None, None, None, None, None, None, None
 
 

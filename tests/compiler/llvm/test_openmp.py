@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from neurosim.compiler.llvm import openmp
-from neurosim.compiler.llvm.ir import Assembly
+from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.compiler.llvm.threads import at_once, spread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library is looked for on Linux only")
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library is 
 
 def counter():
     """Return machine code that adds 1 to each of its pieces and writes down in which share it was."""
-    code = Assembly("double")
-    found, shares = code.pointer("found"), code.pointer("shares")
-    first, last, offset = map(code.number, ("first", "last", "offset"))
-    scale = code.uniform("scale")
+    code = IRBuilder("double")
+    found, shares = code.pointer_argument("found"), code.pointer_argument("shares")
+    first, last, offset = map(code.integer_argument, ("first", "last", "offset"))
+    scale = code.real_argument("scale")
     with code.loop(first, last) as n:
         code.store(code.add(code.load(found, n), scale), found, n)
-        code.write("i64", code.whole("add", first, offset), shares, n)
+        code.store_scalar("i64", code.integer("add", first, offset), shares, n)
     return code.compile()
 
 
@@ -75,7 +75,7 @@ def test_every_piece_is_done_once(total, threads, own, monkeypatch):
     machine = counter()
     for grain, whole in ((1, 1), (10, 1), (1, 16)):
         found, shares = torch.zeros(total, dtype=torch.float64), torch.full((total,), -1)
-        machine.shared(total, (found, shares), 100, 0.5, grain=grain, whole=whole)
+        machine.run_parallel(total, (found, shares), 100, 0.5, grain=grain, whole=whole)
         assert torch.equal(found, torch.full_like(found, 0.5))
         expected: list[int] = []
         spread(lambda a, b, e=expected: e.extend([a] * (b - a)), total, grain, whole)
@@ -89,7 +89,7 @@ def test_a_team_smaller_than_asked_for_does_all(monkeypatch):
     share = real.share
     monkeypatch.setattr(real, "share", lambda function, work, workers, flags: share(function, work, 2, flags))
     found, shares = torch.zeros(103, dtype=torch.float64), torch.full((103,), -1)
-    counter().shared(103, (found, shares), 0, 1.0)
+    counter().run_parallel(103, (found, shares), 0, 1.0)
     assert torch.equal(found, torch.ones_like(found)) and shares.unique().numel() == 5
 
 
@@ -99,7 +99,7 @@ def test_from_several_callers_at_once(monkeypatch):
 
     def caller(found) -> None:
         for _ in range(30):
-            machine.shared(1000, (found, torch.empty(1000, dtype=torch.int64)), 0, 1.0)
+            machine.run_parallel(1000, (found, torch.empty(1000, dtype=torch.int64)), 0, 1.0)
 
     results = [torch.zeros(1000, dtype=torch.float64) for _ in range(4)]
     callers = [threading.Thread(target=caller, args=(found,)) for found in results]
@@ -115,17 +115,17 @@ def test_a_forked_child_does_without_it(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     machine, found = counter(), torch.zeros(1000, dtype=torch.float64)
     shares = torch.empty(1000, dtype=torch.int64)
-    machine.shared(1000, (found, shares), 0, 1.0)
+    machine.run_parallel(1000, (found, shares), 0, 1.0)
     child = os.fork()
     if not child:
         status = 1
         try:
             signal.alarm(60)
-            machine.shared(1000, (found, shares), 0, 1.0)
+            machine.run_parallel(1000, (found, shares), 0, 1.0)
             status = 0 if openmp.team() is None and (found.numpy() == 2).all() else 2
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    machine.shared(1000, (found, shares), 0, 1.0)
+    machine.run_parallel(1000, (found, shares), 0, 1.0)
     assert openmp.team() is not None and (found == 2).all()

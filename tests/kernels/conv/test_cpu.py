@@ -116,11 +116,11 @@ def test_a_masked_gradient_is_the_dense_one_where_active_and_zero_elsewhere(name
     for share in (0.0, 0.3, 1.0):
         mask = (torch.rand(x.shape) < share).float()
         active = pack(mask.flatten(1)).bits
-        ours = results(lambda *t, a=active: event_conv.event_conv(*t, settings, active=a), x, weight, bias)
+        ours = results(lambda *t, a=active: event_conv.event_conv(*t, settings, mask=a), x, weight, bias)
         assert agree(ours, [dense[0], dense[1] * mask, *dense[2:]])
         assert not ours[1][mask == 0].any()
     everywhere = torch.full_like(active, -1)  # bits beyond the last input are set too
-    ours = results(lambda *t: event_conv.event_conv(*t, settings, active=everywhere), x, weight, bias)
+    ours = results(lambda *t: event_conv.event_conv(*t, settings, mask=everywhere), x, weight, bias)
     assert agree(ours, dense)
 
 
@@ -130,7 +130,7 @@ def test_bits_of_the_producer_are_taken_for_the_input(forced, request):
     x, weight, bias, settings = made("plain", 0.2)
     bits = pack(x.flatten(1)).bits
     theirs = results(lambda *t: functional.conv2d(*t, *settings), x, weight, bias)
-    assert agree(results(lambda *t: event_conv.event_conv(*t, settings, bits=bits), x, weight, bias), theirs)
+    assert agree(results(lambda *t: event_conv.event_conv(*t, settings, packed_bits=bits), x, weight, bias), theirs)
 
 
 @pytest.mark.usefixtures("always")
@@ -154,7 +154,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(rows, monkeypatch):
     try:
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
-            found.append(results(lambda *t: event_conv.event_conv(*t, settings, active=active), x, weight, bias))
+            found.append(results(lambda *t: event_conv.event_conv(*t, settings, mask=active), x, weight, bias))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
@@ -181,7 +181,7 @@ def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
     cases = [made(name, 0.2) for name in ("plain", "groups", "much padding")]
     clean = [results(lambda *t, s=s: event_conv.event_conv(*t, s), x, w, b) for x, w, b, s in cases]
     made_dirty = []
-    monkeypatch.setattr(conv_cpu.shelf, "empty", dirty(made_dirty, conv_cpu.shelf.empty))
+    monkeypatch.setattr(conv_cpu.buffer_pool, "empty", dirty(made_dirty, conv_cpu.buffer_pool.empty))
     monkeypatch.setattr(torch, "empty", dirty(made_dirty, torch.empty))
     for (x, w, b, s), wanted in zip(cases, clean, strict=True):
         found = results(lambda *t, s=s: event_conv.event_conv(*t, s), x, w, b)
@@ -232,7 +232,7 @@ def test_the_operator_does_what_the_straight_call_does(monkeypatch):
         x, weight, bias, settings = made("stride", 0.2, values)
         straight = results(lambda *t, s=settings: event_conv.event_conv(*t, s), x, weight, bias)
         with monkeypatch.context() as patch:
-            patch.setattr(event_conv, "plain", lambda _: False)
+            patch.setattr(event_conv, "can_call_directly", lambda _: False)
             operator = results(lambda *t, s=settings: event_conv.event_conv(*t, s), x, weight, bias)
         assert all(map(torch.equal, straight, operator))
 

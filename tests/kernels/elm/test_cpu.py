@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurosim.compiler.llvm.ir import Assembly
+from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import REAL
 from neurosim.kernels.elm import cpu as elm
@@ -183,9 +183,9 @@ def test_any_number_of_threads(batch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_tanh(dtype):
-    code = Assembly(REAL[dtype], 64 // dtype.itemsize)
-    source, target = code.pointer("source"), code.pointer("target")
-    with code.loop("0", code.number("n"), str(code.lanes)) as place:
+    code = IRBuilder(REAL[dtype], 64 // dtype.itemsize)
+    source, target = code.pointer_argument("source"), code.pointer_argument("target")
+    with code.loop("0", code.integer_argument("n"), str(code.lanes)) as place:
         code.store(tanh(code, code.load(source, place)), target, place)
     x = torch.cat((torch.linspace(-30, 30, 4093), torch.logspace(-30, 2, 4096), torch.tensor([0.0, 1e30, -1e30]))).to(
         dtype

@@ -273,8 +273,8 @@ def test_values_can_be_recorded():
 
 def test_memory_without_meaning_is_not_read(monkeypatch):
     monkeypatch.setattr(layer, "CROSSOVER", 2.0)
-    empty = layer.shelf.empty
-    monkeypatch.setattr(layer.shelf, "empty", lambda shape, dtype: empty(shape, dtype).fill_(float("nan")))
+    empty = layer.buffer_pool.empty
+    monkeypatch.setattr(layer.buffer_pool, "empty", lambda shape, dtype: empty(shape, dtype).fill_(float("nan")))
     for chunk in (0, 6):
         Case(BY_NAME["cubalif"], width=100).check(chunk=chunk)
 
@@ -326,7 +326,7 @@ def test_straight_call_and_operator_agree(monkeypatch):
         case = Case(BY_NAME["alif"], graded=graded)
         straight = case.driven(chunk=chunk)
         with monkeypatch.context() as patch:
-            patch.setattr(layer_operator, "plain", lambda tensors: False)
+            patch.setattr(layer_operator, "can_call_directly", lambda tensors: False)
             operator = case.driven(chunk=chunk)
         for a, b in zip((*straight[0], *straight[1]), (*operator[0], *operator[1]), strict=True):
             assert torch.equal(a, b)

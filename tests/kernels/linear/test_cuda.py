@@ -56,10 +56,10 @@ class Case:
             weight=made.weight.to(device), bias=bias, per_neuron=[p.to(device) for p in made.per_neuron]
         )
 
-    def wanted(self, asked: Tensor | None) -> tuple[layer.Result, layer.Gradients]:
+    def mask(self, asked: Tensor | None) -> tuple[layer.Result, layer.Gradients]:
         result = layer.forward(self.layer, self.x, None, self.state)
         x = self.x if self.graded else None
-        arguments = (self.layer, x, result.came, N_IN, asked, True, self.g, self.g_states)
+        arguments = (self.layer, x, result.input_bits, N_IN, asked, True, self.g, self.g_states)
         return result, layer.backward(*arguments, self._saved(result))
 
     def found(self, asked: Tensor | None, came: bool) -> tuple[layer.Result, layer.Gradients]:
@@ -70,7 +70,7 @@ class Case:
         ends = [g.to(DEVICE) for g in self.g_states]
         asked = None if asked is None else asked.to(DEVICE)
         kept = None if came else x
-        arguments = (made, kept, result.came, N_IN, asked, True, self.g.to(DEVICE), ends)
+        arguments = (made, kept, result.input_bits, N_IN, asked, True, self.g.to(DEVICE), ends)
         return result, cuda_layer.backward(*arguments, self._saved(result))
 
     def _saved(self, result: layer.Result) -> list[Tensor]:
@@ -78,14 +78,14 @@ class Case:
         return result.kept if self.layer.chunk else [result.kept[plan.position(node)] for node in plan.saved]
 
     def check(self, came: bool = True, asked: Tensor | None = None) -> None:
-        (a, g_a), (b, g_b) = self.wanted(asked), self.found(asked, came)
+        (a, g_a), (b, g_b) = self.mask(asked), self.found(asked, came)
         assert torch.equal(a.out, b.out.cpu()) and a.out.any()
         pairs = [*zip(a.states, b.states, strict=True), *zip(a.kept, b.kept, strict=True)]
         assert g_a.x is not None and g_b.x is not None and g_a.bias is not None and g_b.bias is not None
         pairs += [(g_a.x, g_b.x), (g_a.weight, g_b.weight), (g_a.bias, g_b.bias)]
         pairs += [*zip(g_a.states, g_b.states, strict=True), *zip(g_a.per_neuron, g_b.per_neuron, strict=True)]
-        for wanted, found in pairs:
-            torch.testing.assert_close(found.cpu(), wanted, rtol=1e-11, atol=1e-11)
+        for mask, found in pairs:
+            torch.testing.assert_close(found.cpu(), mask, rtol=1e-11, atol=1e-11)
         if self.layer.plan.program.is_spiking:
             assert torch.equal(b.bits.cpu(), pack(a.out.flatten(0, 1)).bits)
             assert b.active.shape == a.active.shape and (b.active == -1).all()
@@ -95,7 +95,7 @@ class Case:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     sparse = request.param == "event-driven"
     monkeypatch.setattr(cuda_layer, "_pays", lambda bits, weight: sparse)
-    monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: sparse)
+    monkeypatch.setattr(masked_product, "pays", lambda mask, width, columns: sparse)
     return request.param
 
 
@@ -130,7 +130,7 @@ def test_without_a_gradient_of_the_input_or_a_bias() -> None:
     result = cuda_layer.forward(made, case.x.to(DEVICE), None, [s.to(DEVICE) for s in case.state])
     ends = [g.to(DEVICE) for g in case.g_states]
     x, g = case.x.to(DEVICE), case.g.to(DEVICE)
-    found = cuda_layer.backward(made, x, result.came, N_IN, None, False, g, ends, case._saved(result))
+    found = cuda_layer.backward(made, x, result.input_bits, N_IN, None, False, g, ends, case._saved(result))
     assert found.x is None and found.bias is None and found.weight.any()
 
 

@@ -107,7 +107,7 @@ def test_straight_call_and_operator_agree(monkeypatch):
         called.append(1)
         return run_core(*arguments)
 
-    monkeypatch.setattr(call, "plain", lambda tensors: False)
+    monkeypatch.setattr(call, "can_call_directly", lambda tensors: False)
     monkeypatch.setattr(call.operator, "run_core", counted)
     assert all(map(torch.equal, straight, results()))
     assert called == [1]

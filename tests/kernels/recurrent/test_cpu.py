@@ -144,8 +144,8 @@ def test_surrogates(model, spike):
 @pytest.mark.parametrize("neurons", [16, 19, 33, 64])
 def test_gradients_of_few_neurons_are_worked_out_one_by_one(neurons, batch, dtype, monkeypatch):
     layer, tensors = ns.LIF(dt=1e-3, spike=ns.triangle(0.7)), given(BY_NAME["lif"], 9, batch, neurons, 2, dtype)
-    asked, real = [], recurrent_cpu.backward_machine
-    monkeypatch.setattr(recurrent_cpu, "backward_machine", lambda shape: (asked.append(shape.few), real(shape))[1])
+    asked, real = [], recurrent_cpu.compiled_backward
+    monkeypatch.setattr(recurrent_cpu, "compiled_backward", lambda shape: (asked.append(shape.few), real(shape))[1])
     for share in (0.0, 1.1):
         monkeypatch.setattr(recurrent_cpu, "FEW", share)
         compare(layer, *tensors)
@@ -153,8 +153,8 @@ def test_gradients_of_few_neurons_are_worked_out_one_by_one(neurons, batch, dtyp
 
 
 def test_how_few_they_are_is_measured(monkeypatch):
-    asked, real = [], recurrent_cpu.backward_machine
-    monkeypatch.setattr(recurrent_cpu, "backward_machine", lambda shape: (asked.append(shape.few), real(shape))[1])
+    asked, real = [], recurrent_cpu.compiled_backward
+    monkeypatch.setattr(recurrent_cpu, "compiled_backward", lambda shape: (asked.append(shape.few), real(shape))[1])
     for spike in (ns.triangle(0.1), ns.triangle(100.0), ns.atan()):
         compare(ns.LIF(dt=1e-3, spike=spike), *given(BY_NAME["lif"], 40, 3, 20))
     assert asked == [True, False, False]
@@ -439,7 +439,7 @@ def test_straight_call_and_operator_agree(monkeypatch):
     layer, tensors = ns.ALIF(dt=1e-3, size=20, learn=("tau_mem",)), given(BY_NAME["alif"], 15, 3, 20)
     straight = gradients(in_one_call, layer, *tensors)
     called = []
-    monkeypatch.setattr(recurrent, "plain", lambda _: False)
+    monkeypatch.setattr(recurrent, "can_call_directly", lambda _: False)
     monkeypatch.setattr(recurrent, "run_recurrent", lambda *a: (called.append(1), run_recurrent(*a))[1])
     checked = gradients(in_one_call, layer, *tensors)
     assert called == [1]
@@ -497,9 +497,9 @@ def test_a_gradient_of_a_gradient_is_refused():
 def test_no_code_is_compiled_for_another_batch_or_length(monkeypatch):
     layer = ns.LIF(dt=1e-3)
     gradients(in_one_call, layer, *given(BY_NAME["lif"], 20, 8, 40))
-    made = recurrent_cpu.Machine.made
+    made = recurrent_cpu.CompiledKernel.number_compiled
     gradients(in_one_call, layer, *given(BY_NAME["lif"], 13, 5, 40))
-    assert recurrent_cpu.Machine.made == made
+    assert recurrent_cpu.CompiledKernel.number_compiled == made
 
 
 def test_traces_are_those_of_the_steps():

@@ -94,17 +94,17 @@ def test_a_masked_gradient_is_the_dense_one_where_active_and_zero_elsewhere(name
     wanted = results(dense(lists, connections), x, weight)
     for share in (0.0, 0.3, 1.0):
         mask = (torch.rand(x.shape) < share).float()
-        found = results(ours(lists, active=pack(mask).bits), x, weight)
+        found = results(ours(lists, mask=pack(mask).bits), x, weight)
         assert agree(found, [wanted[0], wanted[1] * mask, wanted[2]])
         assert not found[1][mask == 0].any()
     everywhere = torch.full_like(pack(mask).bits, -1)  # bits beyond the last input are set too
-    assert agree(results(ours(lists, active=everywhere), x, weight), wanted)
+    assert agree(results(ours(lists, mask=everywhere), x, weight), wanted)
 
 
 @pytest.mark.usefixtures("way")
 def test_bits_of_the_producer_are_taken_for_the_input():
     x, weight, lists, connections = made("words", 0.2)
-    found = results(ours(lists, bits=pack(x).bits), x, weight)
+    found = results(ours(lists, packed_bits=pack(x).bits), x, weight)
     assert agree(found, results(dense(lists, connections), x, weight))
 
 
@@ -127,7 +127,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name, monkeypatch):
     try:
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
-            found.append(results(ours(lists, active=active), x, weight))
+            found.append(results(ours(lists, mask=active), x, weight))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
@@ -144,7 +144,7 @@ def test_work_is_shared_out(monkeypatch):
     monkeypatch.setattr(sparse_cpu, "spread", share)
     for by_spike in (True, False):
         monkeypatch.setattr(sparse_cpu, "pays", lambda *_, by_spike=by_spike, **__: by_spike)
-        results(ours(lists, active=pack(x).bits), x, weight)
+        results(ours(lists, mask=pack(x).bits), x, weight)
     words_before = words(200)
     # Rows, rows and words; groups of 16 rows, groups and words, and words again for the one row left over.
     assert shared == [33, 33, words_before, 3, 3, words_before, words_before]
@@ -154,11 +154,11 @@ def test_work_is_shared_out(monkeypatch):
 def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
     x, weight, lists, _ = made("words", 0.2, "graded")
     active = pack((torch.rand(x.shape) < 0.3).float()).bits
-    clean = results(ours(lists, active=active), x, weight)
+    clean = results(ours(lists, mask=active), x, weight)
     made_dirty = []
-    monkeypatch.setattr(sparse_cpu.shelf, "empty", dirty(made_dirty, sparse_cpu.shelf.empty))
+    monkeypatch.setattr(sparse_cpu.buffer_pool, "empty", dirty(made_dirty, sparse_cpu.buffer_pool.empty))
     monkeypatch.setattr(torch, "empty", dirty(made_dirty, torch.empty))
-    assert all(map(torch.equal, results(ours(lists, active=active), x, weight), clean))
+    assert all(map(torch.equal, results(ours(lists, mask=active), x, weight), clean))
     assert len(made_dirty) >= 2
 
 
@@ -199,7 +199,7 @@ def test_the_operator_does_what_the_straight_call_does(monkeypatch):
         x, weight, lists, _ = made("words", 0.2, values)
         straight = results(ours(lists), x, weight)
         with monkeypatch.context() as patch:
-            patch.setattr(event_sparse, "plain", lambda _: False)
+            patch.setattr(event_sparse, "can_call_directly", lambda _: False)
             operator = results(ours(lists), x, weight)
         assert all(map(torch.equal, straight, operator))
 
@@ -278,7 +278,7 @@ def test_the_rate_decides(rate, kernels, monkeypatch):
     synapse = ns.Sparse.random(200, 70, 0.1)
     x, names = (torch.rand(64, 200) < rate).float().requires_grad_(), ran(monkeypatch)
     lists = fan_out(synapse.connections, 200, 70)
-    event_sparse.event_sparse(x, synapse.weight, lists, active=pack(x.detach()).bits).sum().backward()
+    event_sparse.event_sparse(x, synapse.weight, lists, mask=pack(x.detach()).bits).sum().backward()
     assert names == kernels
 
 
