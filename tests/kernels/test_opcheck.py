@@ -12,7 +12,6 @@ from neurosim.kernels.linear import operator as layer_operator
 from neurosim.kernels.neurons import operator
 from neurosim.kernels.recurrent import operator as recurrent
 from neurosim.kernels.sparse import operator as event_sparse
-from neurosim.kernels.sparse.cpu import FanOut
 
 # Of each operator the file with its check: whoever adds one adds it here.
 CHECKED = {
@@ -51,10 +50,9 @@ def test_backward_of_a_convolution(needs, graded):
 @pytest.mark.parametrize("graded", [False, True])
 def test_backward_of_a_sparse_map(needs, graded):
     synapse = ns.Sparse.random(30, 20, 0.4)
-    lists = FanOut(synapse._starts, synapse._after, synapse._order, synapse._back, synapse.n_out)
     x = (torch.rand(9, 30) < 0.2).float() * (0.5 if graded else 1.0)
     bits = pack(x).bits
     values = x.flatten() if graded else x.new_empty(0)
     for active in (None, bits):
-        call = (torch.randn(9, 20), bits, values, synapse.weight.detach(), *lists, active, list(needs))
+        call = (torch.randn(9, 20), bits, values, synapse.weight.detach(), *synapse.rows, active, list(needs))
         torch.library.opcheck(event_sparse.multiply_backward, call)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
@@ -15,11 +16,10 @@ from neurosim.errors import InputError, ShapeError
 @given(st.integers(1, 9), st.integers(1, 9), st.floats(0, 1), st.integers(0, 2**31))
 def test_values_and_gradients_are_those_of_the_dense_matrix(n_in, n_out, density, seed):
     torch.manual_seed(seed)
-    mask = torch.rand(n_out, n_in) < density
-    synapse = ns.Sparse(n_in, n_out, mask.nonzero().T.contiguous())
-    dense = torch.zeros(n_out, n_in)
-    dense[mask] = synapse.weight.detach()  # entries stand row by row in both
-    dense.requires_grad_()
+    n = round(density * n_in * n_out)
+    connections = torch.stack((torch.randint(n_out, (n,)), torch.randint(n_in, (n,))))  # with multapses
+    synapse = ns.Sparse(n_in, n_out, connections)
+    dense = synapse.dense().detach().requires_grad_()
     x = torch.randn(4, 3, n_in, requires_grad=True)
     y = x.detach().clone().requires_grad_()
     out, wanted = synapse(x), y @ dense.T
@@ -29,22 +29,103 @@ def test_values_and_gradients_are_those_of_the_dense_matrix(n_in, n_out, density
     out.backward(g)
     wanted.backward(g)
     torch.testing.assert_close(x.grad, y.grad)
-    torch.testing.assert_close(synapse.weight.grad, dense.grad[mask])
+    torch.testing.assert_close(synapse.weight.grad, dense.grad[tuple(synapse.connections)])
 
 
 def test_weights_follow_their_connections_when_these_are_sorted():
     connections = torch.tensor([[1, 0, 1], [2, 1, 0]])
     synapse = ns.Sparse(3, 2, connections, torch.tensor([1.0, 2.0, 3.0]))
-    assert synapse.connections.tolist() == [[0, 1, 1], [1, 0, 2]]
+    assert synapse.connections.tolist() == [[1, 0, 1], [0, 1, 2]] and synapse.weight.tolist() == [3.0, 2.0, 1.0]
     assert synapse(torch.tensor([[[10.0, 100.0, 1000.0]]])).tolist() == [[[200.0, 1030.0]]]
 
 
-def test_connections_travel_with_the_state_dict():
-    one, other = (ns.Sparse.random(8, 8, 0.5, generator=torch.Generator().manual_seed(3)) for _ in range(2))
-    other.load_state_dict(one.state_dict())
+def several() -> ns.Sparse:
+    """Two multapses beside each other, one autapse."""
+    connections = torch.tensor([[1, 0, 1, 0, 1, 1], [2, 1, 2, 1, 1, 0]])
+    return ns.Sparse(3, 2, connections, torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0]))
+
+
+def test_several_synapses_of_one_pair_each_count():
+    synapse = several()
+    assert synapse.connections.tolist() == [[1, 0, 0, 1, 1, 1], [0, 1, 1, 1, 2, 2]]
+    assert synapse.weight.tolist() == [32.0, 2.0, 8.0, 16.0, 1.0, 4.0]  # of one pair in the order given
+    assert synapse.multapses == 2
+    x = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+    out = synapse(x)
+    assert out.tolist() == [[[0.0, 32.0], [10.0, 16.0], [0.0, 5.0]]]
+    (gradient,) = torch.autograd.grad(out[..., 0].sum() + 3 * out[..., 1].sum(), synapse.weight)
+    assert gradient.tolist() == [3.0, 1.0, 1.0, 3.0, 3.0, 3.0]
+    assert synapse.dense().tolist() == [[0.0, 10.0, 0.0], [32.0, 16.0, 5.0]]
+
+
+def test_merged_synapses_are_one_for_each_pair_and_give_the_same_matrix():
+    one = several().merged()
+    assert one.connections.tolist() == [[1, 0, 1, 1], [0, 1, 1, 2]] and one.weight.tolist() == [32.0, 10.0, 16.0, 5.0]
+    assert torch.equal(one.dense(), several().dense()) and one.multapses == 0
+    empty = ns.Sparse(3, 2, torch.zeros(2, 0).long()).merged()
+    assert empty.weight.shape == (0,) and not empty.dense().any()
+
+
+def test_the_matrix_has_the_gradient_of_its_synapses():
+    synapse = several()
+    synapse.dense()[1].sum().backward()
+    assert synapse.weight.grad.tolist() == [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("n_out", "most"), [(500, 6.1), (70_000, 8.1)])
+def test_a_synapse_takes_six_to_eight_bytes(n_out, most):
+    n = 100_000
+    synapse = ns.Sparse(200, n_out, torch.stack((torch.randint(n_out, (n,)), torch.randint(200, (n,)))))
+    held = [t for t in (*synapse.parameters(), *synapse.buffers())]
+    assert synapse.nbytes == sum(t.untyped_storage().nbytes() for t in held)  # nothing larger is kept alive
+    assert synapse.bytes_per_synapse == synapse.nbytes / n <= most
+    stored = [t for t in vars(synapse).values() if isinstance(t, torch.Tensor)]
+    assert not stored
+
+
+def test_structure_and_weights_travel_with_the_state_dict():
+    one, other = (ns.Sparse(8, 8, torch.randint(8, (2, 40))) for _ in range(2))
     x = torch.randn(2, 2, 8)
-    assert torch.equal(one(x), other(x))
-    assert sorted(one.state_dict()) == ["connections", "weight"]
+    assert not torch.equal(one.connections, other.connections)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one(x), other(x)) and torch.equal(one.connections, other.connections)
+    assert sorted(one.state_dict()) == ["post_bytes", "starts", "weight"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (dict(starts=torch.tensor([0, 4, 2, 3])), "starts must ascend from 0 to 3"),
+        (dict(starts=torch.tensor([1, 1, 2, 3])), "starts must ascend from 0 to 3"),
+        (dict(starts=torch.tensor([0, 1, 2, 2])), "starts must ascend from 0 to 3"),
+        (dict(starts=torch.tensor([0.0, 1.0, 2.0, 3.0])), "starts must be int64 and post_bytes uint8"),
+        (
+            dict(post_bytes=torch.tensor([0, 0, 2, 0, 1, 0]).byte()),
+            r"postsynaptic neurons must lie in 0\.\.1; got 0 to 2",
+        ),
+        (dict(starts=torch.tensor([0, 3])), "size mismatch for one.starts"),
+    ],
+)
+def test_a_state_dict_that_leads_outside_is_refused_before_it_is_copied(changed, said):
+    synapse = ns.Sparse(3, 2, torch.tensor([[0, 1, 0], [0, 1, 2]]))
+    before = {name: value.clone() for name, value in synapse.state_dict().items()}
+    with pytest.raises(RuntimeError, match=said):
+        nn.ModuleDict({"one": synapse}).load_state_dict({f"one.{k}": v for k, v in {**before, **changed}.items()})
+    assert torch.equal(synapse.starts, before["starts"]) and torch.equal(synapse.post_bytes, before["post_bytes"])
+
+
+def test_transforms_of_torch_func_run_the_definition():
+    synapse, x = several(), torch.randn(5, 4, 3)
+    stacked = torch.func.vmap(lambda one: synapse(one[None])[0])(x)
+    torch.testing.assert_close(stacked, synapse(x))
+    hessian = torch.func.hessian(lambda w: torch.func.functional_call(synapse, {"weight": w}, (x,)).square().sum())
+    assert hessian(synapse.weight.detach()).shape == (6, 6)
+
+
+def test_half_precision_needs_no_kernel():
+    synapse, x = several().half(), torch.randn(2, 4, 3)
+    torch.testing.assert_close(synapse(x.half()).float(), several()(x), rtol=1e-3, atol=5e-2)
+    assert synapse(x.half()).dtype is torch.float16
 
 
 def test_random_connects_each_pair_with_the_given_probability():
@@ -80,12 +161,6 @@ def test_random_connects_each_pair_with_the_given_probability():
             InputError,
             "Sparse: weight must be in floating point; got torch.int64. Use weight.float().",
         ),
-        (
-            torch.tensor([[1, 0, 1], [2, 0, 2]]),
-            None,
-            InputError,
-            "Sparse: connection 2 -> 1 is listed twice; add the two weights up.",
-        ),
     ],
 )
 def test_wrong_connections_are_refused(connections, weight, kind, said):
@@ -107,4 +182,18 @@ def test_a_wrong_shape_is_refused():
 
 
 def test_it_says_what_it_is():
-    assert repr(ns.Sparse(3, 2, torch.tensor([[1], [0]]))) == "Sparse(3, 2, 1 connections)"
+    assert repr(ns.Sparse(3, 2, torch.tensor([[1], [0]]))) == "Sparse(3, 2, 1 synapses)"
+
+
+def test_distributed_training_sends_its_buffers(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        made = nn.parallel.DistributedDataParallel(several())
+        made(torch.ones(2, 1, 3)).sum().backward()
+        assert made.module.weight.grad.tolist() == [2.0] * 6
+        narrow = several()
+        narrow.register_buffer("post", narrow.rows.post)
+        with pytest.raises(RuntimeError, match="Invalid scalar type"):  # why indices are kept as bytes
+            nn.parallel.DistributedDataParallel(narrow)
+    finally:
+        torch.distributed.destroy_process_group()

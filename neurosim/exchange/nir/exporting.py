@@ -434,10 +434,9 @@ class _Exporter:
             size = f"{synapse.n_out} x {synapse.n_in}"
             self.trouble(where, f"holds {type(synapse).__name__} of {size}, which NIR could hold as a full matrix only")
             return None
-        full = np.zeros((synapse.n_out, synapse.n_in), _array(synapse.weight).dtype)
         if isinstance(synapse, Sparse):
-            full[tuple(synapse.connections.cpu().numpy())] = _array(synapse.weight)
-            return full
+            return _array(synapse.dense())
+        full = np.zeros((synapse.n_out, synapse.n_in), _array(synapse.weight).dtype)
         blocks = _array(synapse.weight)
         _, rows, columns = blocks.shape
         for k, block in enumerate(blocks):

@@ -153,8 +153,8 @@ def _storage(weight: np.ndarray, held: Connection, problems: Problems) -> tuple[
     if not bits:
         problems.add(
             f"edge {held.name!r}",
-            f"its pool and its weights together come to weights up to {np.abs(weight).max()}, which the chip cannot "
-            "hold: use windows that do not overlap, or smaller weights",
+            f"its pool and its weights, or several synapses of one pair, together come to weights up to "
+            f"{np.abs(weight).max()}, which the chip cannot hold: use windows that do not overlap, or smaller weights",
         )
     return held.exponent, bits, mode.value
 

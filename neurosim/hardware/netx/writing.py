@@ -161,7 +161,7 @@ def _as_matrix(connection: Connection) -> np.ndarray:
     sparse = connection.synapse
     matrix = np.zeros((sparse.n_out, sparse.n_in), np.int64)
     post, pre = sparse.connections.cpu().numpy()
-    matrix[post, pre] = connection.weight
+    np.add.at(matrix, (post, pre), connection.weight)  # a file has one weight for a pair of neurons
     return matrix
 
 

@@ -1,8 +1,8 @@
-"""Machine code of sparse products: each connection once for a spike, or once for several rows.
+"""CompiledKernel code of sparse products: each synapse once for a spike, or once for several rows of input.
 
-Connections are listed by the neuron before: those of neuron j stand from ``starts[j]`` up to before ``starts[j + 1]``,
-with the neuron after and the weight of each. Where spikes are few, a spike adds the weights of its list to its row of
-currents. Where they are many, as many rows as a vector has lanes go through the list of each neuron together.
+Synapses are listed by presynaptic neuron: those of neuron j are from ``starts[j]`` up to ``starts[j + 1]``, each with
+its postsynaptic neuron and its weight. Where spikes are few, a spike adds the weights of its row of synapses to the
+currents of its sample. Where they are many, as many samples as a vector has lanes go through the synapses together.
 """
 
 from __future__ import annotations
@@ -11,85 +11,91 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
+
 from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.common.bits import WORD
 
-ROWS = {"float": 16, "double": 8}  # that go through the lists together
+LANES = {"float": 16, "double": 8}  # samples that go through the synapses together
+INDEX = {torch.uint16: "i16", torch.int32: "i32"}  # type of a postsynaptic neuron
 
 
 class _Product:
-    """What all have: the connections, and how to walk those of a neuron."""
+    """What all have: the synapses, and how to walk those of a neuron."""
 
-    def __init__(self, real: str, lanes: int = 1) -> None:
-        self.code = IRBuilder(real, lanes)
-        self.starts, self.after = self.code.pointer_argument("starts"), self.code.pointer_argument("after")
+    def __init__(self, real: str, index: str, lanes: int = 1) -> None:
+        self.code, self.index = IRBuilder(real, lanes), index
+        self.starts, self.post = self.code.pointer_argument("starts"), self.code.pointer_argument("post")
 
     @contextmanager
-    def connections(self, j: str) -> Iterator[tuple[str, str]]:
-        """Walk the connections of neuron `j`: the number of each, and the neuron after."""
+    def synapses(self, j: str) -> Iterator[tuple[str, str]]:
+        """Walk the synapses of neuron `j`: the number of each, and its postsynaptic neuron."""
         code = self.code
-        end = code.load_index(self.starts, code.integer("add", j, "1"))
-        with code.loop(code.load_index(self.starts, j), end) as k:
-            yield k, code.load_index(self.after, k)
+        first = code.load_scalar("i64", self.starts, j)
+        end = code.load_scalar("i64", self.starts, code.integer("add", j, "1"))
+        with code.loop(first, end) as k:
+            yield k, narrow_index(code, self.index, self.post, k)
 
     def times(self, a: str, b: str | None) -> str:
         """Return the product of two numbers, the second 1 if left out."""
         return a if b is None else self.code.fresh(f"fmul {self.code.lane} {a}, {b}")
 
     def clear(self, base: str, count: str) -> None:
-        """Set so many lanes to 0."""
+        """Set `count` lanes to 0."""
         with self.code.loop("0", self.code.integer("mul", count, str(self.code.lanes)), str(self.code.lanes)) as n:
             self.code.store(self.code.literal(0.0), base, n)
 
 
+def narrow_index(code: IRBuilder, kind: str, base: str, index: str) -> str:
+    """Return element `index` of an array of unsigned 16-bit or positive 32-bit integers as an index."""
+    return code.fresh(f"zext {kind} {code.load_scalar(kind, base, index)} to i64")
+
+
 @functools.cache
-def forward_machine(real: str, graded: bool, ordered: bool) -> CompiledKernel:
-    """Return the code that adds the weights of each spike to its row.
+def forward_machine(real: str, index: str, graded: bool) -> CompiledKernel:
+    """Return the code that adds the weights of each spike to the currents of its sample.
 
-    Weights are either `ordered` as the connections are, or looked up by the place of each connection among them.
-
-    Arguments: starts, after, starts and index of the events, [x], [places], weight, out; first and last row,
-    neurons before and after.
+    Arguments: starts, post, starts and index of the events, [x], weight, out; first and last sample, presynaptic and
+    postsynaptic neurons.
     """
-    this = _Product(real)
+    this = _Product(real, index)
     code = this.code
     events = code.pointer_argument("events"), code.pointer_argument("index")
     x = code.pointer_argument("x") if graded else ""
-    places = "" if ordered else code.pointer_argument("places")
     weight, out = code.pointer_argument("weight"), code.pointer_argument("out")
     first, last, n_in, n_out = map(code.integer_argument, ("first", "last", "n_in", "n_out"))
-    with code.loop(first, last) as row:
-        currents = code.address(out, code.integer("mul", row, n_out))
+    with code.loop(first, last) as sample:
+        currents = code.address(out, code.integer("mul", sample, n_out))
         this.clear(currents, n_out)
-        values = code.address(x, code.integer("mul", row, n_in)) if graded else ""
-        with code.loop_over_list(*events, row) as j:
+        values = code.address(x, code.integer("mul", sample, n_in)) if graded else ""
+        with code.loop_over_list(*events, sample) as j:
             value = code.load(values, j) if graded else None
-            with this.connections(j) as (k, post):
-                share = this.times(code.load(weight, k if ordered else code.load_index(places, k)), value)
+            with this.synapses(j) as (k, post):
+                share = this.times(code.load(weight, k), value)
                 code.store(code.add(code.load(currents, post), share), currents, post)
     return code.compile()
 
 
 @functools.cache
-def weight_machine(real: str, graded: bool) -> CompiledKernel:
-    """Return the code that adds the gradient of the current to the weights of each spike.
+def weight_machine(real: str, index: str, graded: bool) -> CompiledKernel:
+    """Return the code that adds the gradient of the current to that of the weights of each spike.
 
-    Arguments: starts, after, bits, [x], g, gradient of the weights; first and last word of bits, rows, neurons before
-    and after.
+    Arguments: starts, post, bits, [x], g, gradient of the weights; first and last word of bits, samples, presynaptic
+    and postsynaptic neurons.
     """
-    this = _Product(real)
+    this = _Product(real, index)
     code = this.code
     bits = code.pointer_argument("bits")
     x = code.pointer_argument("x") if graded else ""
     g, g_weight = code.pointer_argument("g"), code.pointer_argument("g.weight")
-    first, last, rows, n_in, n_out = map(code.integer_argument, ("first", "last", "rows", "n_in", "n_out"))
+    first, last, samples, n_in, n_out = map(code.integer_argument, ("first", "last", "samples", "n_in", "n_out"))
     width = code.integer("lshr", code.integer("add", n_in, str(WORD - 1)), "6")
     left = code.variable("i64")
-    with code.loop("0", rows) as row:
-        gradients = code.address(g, code.integer("mul", row, n_out))
-        values = code.address(x, code.integer("mul", row, n_in)) if graded else ""
-        words = code.address(bits, code.integer("mul", row, width), "i64")
+    with code.loop("0", samples) as sample:
+        gradients = code.address(g, code.integer("mul", sample, n_out))
+        values = code.address(x, code.integer("mul", sample, n_in)) if graded else ""
+        words = code.address(bits, code.integer("mul", sample, width), "i64")
         with code.loop(first, last) as word:
             held = code.load_scalar("i64", words, word)
             code.store_variable(left, held, "i64")
@@ -98,103 +104,103 @@ def weight_machine(real: str, graded: bool) -> CompiledKernel:
                 j = code.integer("add", code.integer("shl", word, "6"), code.lowest_set_bit(rest))
                 code.store_variable(left, code.integer("and", rest, code.integer("sub", rest, "1")), "i64")
                 value = code.load(values, j) if graded else None
-                with this.connections(j) as (k, post):
+                with this.synapses(j) as (k, post):
                     share = this.times(code.load(gradients, post), value)
                     code.store(code.add(code.load(g_weight, k), share), g_weight, k)
     return code.compile()
 
 
 @functools.cache
-def masked_machine(real: str) -> CompiledKernel:
-    """Return the code of the input's gradient where it is asked for, 0 elsewhere.
+def masked_machine(real: str, index: str) -> CompiledKernel:
+    """Return the code of the input's gradient at the active inputs, 0 elsewhere.
 
-    Arguments: starts, after, starts and index of what is asked for, weight, g, gradient of the input; first and last
-    row, neurons before and after.
+    Arguments: starts, post, starts and index of the active inputs, weight, g, gradient of the input; first and last
+    sample, presynaptic and postsynaptic neurons.
     """
-    this = _Product(real)
+    this = _Product(real, index)
     code = this.code
     events = code.pointer_argument("events"), code.pointer_argument("index")
     weight, g, g_x = map(code.pointer_argument, ("weight", "g", "g.x"))
     first, last, n_in, n_out = map(code.integer_argument, ("first", "last", "n_in", "n_out"))
     total = code.variable()
-    with code.loop(first, last) as row:
-        gradients, found = (
-            code.address(g, code.integer("mul", row, n_out)),
-            code.address(g_x, code.integer("mul", row, n_in)),
+    with code.loop(first, last) as sample:
+        gradients, g_inputs = (
+            code.address(g, code.integer("mul", sample, n_out)),
+            code.address(g_x, code.integer("mul", sample, n_in)),
         )
-        this.clear(found, n_in)
-        with code.loop_over_list(*events, row) as j:
+        this.clear(g_inputs, n_in)
+        with code.loop_over_list(*events, sample) as j:
             code.store_variable(total, code.literal(0.0))
-            with this.connections(j) as (k, post):
+            with this.synapses(j) as (k, post):
                 product = this.times(code.load(weight, k), code.load(gradients, post))
                 # In any order, so that several sums run beside each other.
                 code.store_variable(
                     total, code.fresh(f"fadd reassoc {code.lane} {code.load_variable(total)}, {product}")
                 )
-            code.store(code.load_variable(total), found, j)
+            code.store(code.load_variable(total), g_inputs, j)
     return code.compile()
 
 
 @functools.cache
-def together_machine(real: str, inward: bool) -> CompiledKernel:
-    """Return the code of the product for several rows at once, forth from the neurons before or, `inward`, back.
+def together_machine(real: str, index: str, inward: bool) -> CompiledKernel:
+    """Return the code of the product for several samples at once: the currents or, `inward`, the input's gradient.
 
-    Arguments: starts, after, weight, given, made, and room for the rows of both, each neuron's values in a vector;
-    first and last group of rows, rows, neurons before and after.
+    Arguments: starts, post, weight, source, out, and scratch memory for the samples of both, each neuron's values in a
+    vector; first and last group of samples, samples, presynaptic and postsynaptic neurons.
     """
-    this = _Product(real, ROWS[real])
-    code, lanes = this.code, ROWS[real]
-    names = ("weight", "given", "made", "room.given", "room.made")
-    weight, given, made, room_given, room_made = map(code.pointer_argument, names)
-    first, last, rows, n_in, n_out = map(code.integer_argument, ("first", "last", "rows", "n_in", "n_out"))
+    this = _Product(real, index, LANES[real])
+    code, lanes = this.code, LANES[real]
+    names = ("weight", "source", "out", "scratch.source", "scratch.out")
+    weight, source, out, scratch_source, scratch_out = map(code.pointer_argument, names)
+    first, last, samples, n_in, n_out = map(code.integer_argument, ("first", "last", "samples", "n_in", "n_out"))
     sources, targets = (n_out, n_in) if inward else (n_in, n_out)
     total = code.variable()
     with code.loop(first, last) as group:
         # The last group overlaps the one before.
-        row = code.minimum(code.integer("mul", group, str(lanes)), code.integer("sub", rows, str(lanes)))
-        _gather(code, code.address(given, code.integer("mul", row, sources)), sources, room_given)
+        sample = code.minimum(code.integer("mul", group, str(lanes)), code.integer("sub", samples, str(lanes)))
+        _gather(code, code.address(source, code.integer("mul", sample, sources)), sources, scratch_source)
         if not inward:
-            this.clear(room_made, n_out)
+            this.clear(scratch_out, n_out)
         with code.loop("0", n_in) as j:
             own = code.integer("mul", j, str(lanes))
             if inward:
                 code.store_variable(total, code.literal(0.0))
-                with this.connections(j) as (k, post):
-                    gradients = code.load(room_given, code.integer("mul", post, str(lanes)))
+                with this.synapses(j) as (k, post):
+                    gradients = code.load(scratch_source, code.integer("mul", post, str(lanes)))
                     weights = code.splat(code.load_scalar(real, weight, k))
                     code.store_variable(total, code.multiply_add(weights, gradients, code.load_variable(total)))
-                code.store(code.load_variable(total), room_made, own)
+                code.store(code.load_variable(total), scratch_out, own)
             else:
-                values = code.load(room_given, own)
-                with code.branch_if(_any(code, values)), this.connections(j) as (k, post):
+                values = code.load(scratch_source, own)
+                with code.branch_if(_any(code, values)), this.synapses(j) as (k, post):
                     at = code.integer("mul", post, str(lanes))
                     weights = code.splat(code.load_scalar(real, weight, k))
-                    code.store(code.multiply_add(weights, values, code.load(room_made, at)), room_made, at)
-        _scatter(code, room_made, targets, code.address(made, code.integer("mul", row, targets)))
+                    code.store(code.multiply_add(weights, values, code.load(scratch_out, at)), scratch_out, at)
+        _scatter(code, scratch_out, targets, code.address(out, code.integer("mul", sample, targets)))
     return code.compile()
 
 
 @functools.cache
-def weight_together_machine(real: str) -> CompiledKernel:
-    """Return the code of the gradient of the weights from several rows at once.
+def weight_together_machine(real: str, index: str) -> CompiledKernel:
+    """Return the code of the gradient of the weights from several samples at once.
 
-    Arguments: starts, after, x, g, gradient of the weights, and room for the rows of both, each neuron's values in a
-    vector; first and last neuron before, groups of rows, neurons before and after.
+    Arguments: starts, post, x, g, gradient of the weights, and scratch memory for the samples of x and g, each neuron's
+    values in a vector; first and last presynaptic neuron, groups of samples, presynaptic and postsynaptic neurons.
     """
-    this = _Product(real, ROWS[real])
-    code, lanes = this.code, ROWS[real]
-    x, g, g_weight, room_x, room_g = map(code.pointer_argument, ("x", "g", "g.weight", "room.x", "room.g"))
+    this = _Product(real, index, LANES[real])
+    code, lanes = this.code, LANES[real]
+    x, g, g_weight, scratch_x, scratch_g = map(code.pointer_argument, ("x", "g", "g.weight", "scratch.x", "scratch.g"))
     first, last, groups, n_in, n_out = map(code.integer_argument, ("first", "last", "groups", "n_in", "n_out"))
     own = code.integer("sub", last, first)
     with code.loop("0", groups) as group:
-        row = code.integer("mul", group, str(lanes))
-        _gather(code, code.address(g, code.integer("mul", row, n_out)), n_out, room_g)
-        mine = code.address(code.address(x, code.integer("mul", row, n_in)), first)
-        _gather(code, mine, own, room_x, n_in)
+        sample = code.integer("mul", group, str(lanes))
+        _gather(code, code.address(g, code.integer("mul", sample, n_out)), n_out, scratch_g)
+        mine = code.address(code.address(x, code.integer("mul", sample, n_in)), first)
+        _gather(code, mine, own, scratch_x, n_in)
         with code.loop("0", own) as j:
-            values = code.load(room_x, code.integer("mul", j, str(lanes)))
-            with code.branch_if(_any(code, values)), this.connections(code.integer("add", first, j)) as (k, post):
-                gradients = code.load(room_g, code.integer("mul", post, str(lanes)))
+            values = code.load(scratch_x, code.integer("mul", j, str(lanes)))
+            with code.branch_if(_any(code, values)), this.synapses(code.integer("add", first, j)) as (k, post):
+                gradients = code.load(scratch_g, code.integer("mul", post, str(lanes)))
                 share = code.lane_sum(code.fresh(f"fmul {code.lane} {values}, {gradients}"))
                 now = code.load_scalar(real, g_weight, k)
                 code.store_scalar(real, code.fresh(f"fadd {real} {now}, {share}"), g_weight, k)
@@ -207,23 +213,23 @@ def _any(code: IRBuilder, values: str) -> str:
     return code.fresh(f"icmp ne i{code.lanes} {spiking}, 0")
 
 
-def _gather(code: IRBuilder, rows: str, width: str, room: str, apart: str | None = None) -> None:
-    """Write as many rows as there are lanes, `apart` from each other, as a vector for each of their columns."""
+def _gather(code: IRBuilder, rows: str, width: str, scratch: str, stride: str | None = None) -> None:
+    """Transpose as many rows of memory as there are lanes, `stride` elements apart, into a vector for each column."""
 
     def tile(column: str, mask: str | None) -> None:
-        square = [code.load(_line(code, rows, n, apart or width), column, mask) for n in range(code.lanes)]
-        here = code.address(room, code.integer("mul", column, str(code.lanes)))
+        square = [code.load(_line(code, rows, n, stride or width), column, mask) for n in range(code.lanes)]
+        here = code.address(scratch, code.integer("mul", column, str(code.lanes)))
         for n, line in enumerate(code.transposed(square)):
             code.store(line, here, str(n * code.lanes))
 
     _columns(code, width, tile)
 
 
-def _scatter(code: IRBuilder, room: str, width: str, rows: str) -> None:
-    """Write the vectors of columns back as rows."""
+def _scatter(code: IRBuilder, scratch: str, width: str, rows: str) -> None:
+    """Transpose the vectors of columns back into rows."""
 
     def tile(column: str, mask: str | None) -> None:
-        here = code.address(room, code.integer("mul", column, str(code.lanes)))
+        here = code.address(scratch, code.integer("mul", column, str(code.lanes)))
         square = [code.load(here, str(n * code.lanes)) for n in range(code.lanes)]
         for n, line in enumerate(code.transposed(square)):
             code.store(line, _line(code, rows, n, width), column, mask)
@@ -231,14 +237,14 @@ def _scatter(code: IRBuilder, room: str, width: str, rows: str) -> None:
     _columns(code, width, tile)
 
 
-def _line(code: IRBuilder, rows: str, n: int, apart: str) -> str:
-    return code.address(rows, code.integer("mul", str(n), apart))
+def _line(code: IRBuilder, rows: str, n: int, stride: str) -> str:
+    return code.address(rows, code.integer("mul", str(n), stride))
 
 
 def _columns(code: IRBuilder, width: str, body: Callable[[str, str | None], None]) -> None:
-    """Write `body` for each vector along a row; where it ends inside a vector, with a mask."""
-    whole = code.integer("and", width, str(-code.lanes))
-    with code.loop("0", whole, str(code.lanes)) as column:
+    """Write `body` for each vector along a row, with a mask for the last one where the row ends inside it."""
+    full = code.integer("and", width, str(-code.lanes))
+    with code.loop("0", full, str(code.lanes)) as column:
         body(column, None)
-    with code.loop(whole, width, str(code.lanes)) as column:
+    with code.loop(full, width, str(code.lanes)) as column:
         body(column, code.first_lanes(code.integer("sub", width, column)))

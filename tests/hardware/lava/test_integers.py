@@ -207,7 +207,9 @@ def test_windows_that_overlap_may_not_add_up_too_much() -> None:
     with torch.no_grad():
         weights.weight.fill_(100.0)
     maps = (ns.SumPool2d(2, stride=1), ns.Flatten(), weights)
-    with pytest.raises(ExportError, match=r"edge 'input->out': its pool and its weights together .* up to 400"):
+    with pytest.raises(
+        ExportError, match=r"edge 'input->out': its pool and its weights, .* together come to weights up to 400"
+    ):
         to_lava(ns.Sequential(ns.Input((1, 4, 4)), *maps, loihi(dt=DT), names=["out"]))
 
 
