@@ -18,7 +18,7 @@ from torch.nn import functional
 import neurosim as ns
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
-from neurosim.learning.rules.hlop import HLOP, LateralBanks
+from neurosim.learning import HLOP, LateralBanks
 from neurosim.models import GainAstrocyte
 from neurosim.models.delta import DeltaActivation
 from neurosim.models.dendrites import ActiveDendrites

@@ -37,8 +37,10 @@ from neurosim.models.early_exit import (
     optimal_stop,
     run_until_sure,
 )
-from neurosim.models.iir import absorb_batch_norm, hidden, output, reduce_steps, set_thresholds
+from neurosim.models.iir import hidden, output, set_thresholds
+from neurosim.models.iir_stages import reduce_steps
 from neurosim.report import exit_curve, save_figure
+from neurosim.synapses import absorb_batch_norm
 
 DT = 1e-3
 LEVELS = 8

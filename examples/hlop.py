@@ -27,7 +27,7 @@ from torch import Tensor
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
 from neurosim.files.atomic import replaced
-from neurosim.learning.rules.hlop import HLOP, LateralBanks, average_accuracy, backward_transfer
+from neurosim.learning import HLOP, LateralBanks, average_accuracy, backward_transfer
 from neurosim.synapses.lateral import Quantised
 
 DT = 1e-3

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 import neurosim as ns
 from neurosim.datasets import Split, digits, direct, latency, mnist
 from neurosim.files.atomic import replaced
-from neurosim.learning.rules.decolle import DECOLLE, DecolleLIF, LocalReadouts
+from neurosim.learning import DECOLLE, DecolleLIF, LocalReadouts
 from neurosim.learning.rules.eprop import EProp, Feedback
 from neurosim.learning.rules.eventprop import CubaLI, EventProp
 from neurosim.learning.rules.fptt import FPTT

@@ -11,14 +11,17 @@ from neurosim.learning.losses import (
     TargetRates,
 )
 from neurosim.learning.rules.base import BPTT, SLTT, Rule
-from neurosim.learning.rules.decolle import DECOLLE, DecolleLIF, LocalReadouts
+from neurosim.learning.rules.decolle import DECOLLE
 from neurosim.learning.rules.eprop import EProp, Feedback
 from neurosim.learning.rules.eventprop import EventProp
 from neurosim.learning.rules.forward_forward import ForwardForward, Goodness
 from neurosim.learning.rules.fptt import FPTT
-from neurosim.learning.rules.hlop import HLOP, LateralBanks
+from neurosim.learning.rules.hlop import HLOP
+from neurosim.learning.rules.lateral_banks import LateralBanks
+from neurosim.learning.rules.local_readouts import DecolleLIF, LocalReadouts
 from neurosim.learning.rules.ottt import OTTT
 from neurosim.learning.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from neurosim.learning.training.continual import average_accuracy, backward_transfer
 from neurosim.learning.training.evaluation import evaluate
 from neurosim.learning.training.fit import fit
 from neurosim.learning.training.history import History
@@ -51,6 +54,8 @@ __all__ = [
     "Rule",
     "TargetRates",
     "accuracy",
+    "average_accuracy",
+    "backward_transfer",
     "evaluate",
     "fit",
     "load_checkpoint",

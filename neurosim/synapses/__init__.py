@@ -1,12 +1,16 @@
 """Synapses: how spikes become current."""
 
+from neurosim.synapses.batch_norm_folding import absorb_batch_norm
 from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
+from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
+from neurosim.synapses.dropout import Dropout
 from neurosim.synapses.lateral import LateralBank, Quantised
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.norm import BatchNorm, Standardised
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.scale import Identity, Scale
+from neurosim.synapses.shift import Shift
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 
@@ -16,15 +20,20 @@ __all__ = [
     "BlockLinear",
     "Conv1d",
     "Conv2d",
+    "DelayedLinear",
+    "Dropout",
     "Flatten",
     "Identity",
     "LateralBank",
     "Linear",
     "MaxPool2d",
     "Quantised",
+    "RoundedDelays",
     "Scale",
+    "Shift",
     "Sparse",
     "Standardised",
     "SumPool2d",
     "Synapse",
+    "absorb_batch_norm",
 ]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import neurosim as ns
 from benchmarks.activations import activations
 from neurosim.errors import InputError
-from neurosim.learning.rules.decolle import DECOLLE, DecolleLIF, LocalReadouts
+from neurosim.learning import DECOLLE, DecolleLIF, LocalReadouts
 from tests.learning.rules.test_base import close
 
 DT, SIZES, CLASSES, SLOPE = 1e-3, (8, 10, 9, 7), 3, 10.0
@@ -257,7 +257,7 @@ def test_what_it_cannot_do_is_said():
     net, (x, y) = network(), batch()
     with pytest.raises(InputError, match=r"DECOLLE\(chunk=0\)"):
         DECOLLE(chunk=0)
-    with pytest.raises(InputError, match=r"DECOLLE\(burn_in=-1\): a whole number"):
+    with pytest.raises(InputError, match=r"DECOLLE\(burn_in=-1\): an integer number"):
         DECOLLE(burn_in=-1)
     with pytest.raises(InputError, match=r"DECOLLE\(regularisation=-1\): a finite number"):
         DECOLLE(regularisation=-1)

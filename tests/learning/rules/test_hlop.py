@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
-from neurosim.learning.rules.hlop import HLOP, LateralBanks, average_accuracy, backward_transfer
+from neurosim.learning import HLOP, LateralBanks, average_accuracy, backward_transfer
 from neurosim.synapses.lateral import Quantised
 from tests.learning.rules.test_base import DT, batch, close, gradients
 from tests.learning.rules.test_ottt import DECAY, TAU, by_hand, chain
@@ -332,7 +332,7 @@ def twice() -> ns.Network:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LateralBanks(twice()), "edge 'a->b': its synapses stand on another edge too"),
+        (lambda: LateralBanks(twice()), "edge 'a->b': its synapses are also on another edge"),
         (
             lambda: LateralBanks(ns.Sequential(ns.Input(4), ns.BlockLinear(4, 4, 2), ns.LIF(dt=DT))),
             "BlockLinear has no bank of lateral neurons; use Linear, Conv1d or Conv2d",
@@ -347,7 +347,7 @@ def twice() -> ns.Network:
         (lambda: HLOP(ns.BPTT(), LateralBanks(chain()), "weights"), 'project must be "gradients", "inputs" or None'),
         (
             lambda: HLOP(ns.BPTT(), LateralBanks(chain(), spiking=Quantised()), "gradients"),
-            "would round gradients away",
+            "would round gradients to 0",
         ),
     ],
 )
