@@ -249,3 +249,18 @@ def test_every_page_can_be_reached_from_the_start_page() -> None:
     pages = {Path(page).stem for page in PAGES if page.startswith("docs/")} - {"index"}
     listed = {*re.findall(r"^([a-z_]+)$", start, re.MULTILINE)}
     assert sorted(pages - listed) == []
+
+
+# Of these rooms the page lists names one by one, since some of theirs are names of neurosim itself.
+LISTED = ("language", "learning", "synapses", "network")
+
+
+@pytest.mark.parametrize("room", LISTED)
+def test_the_list_of_names_is_complete(room: str) -> None:
+    listed = read("docs/api.md")
+    names = [*importlib.import_module(f"neurosim.{room}").__all__]
+    above = {*importlib.import_module("neurosim").__all__}
+    missing = [
+        name for name in names if name not in above and not re.search(rf"(?:neurosim\.{room}\.|`){name}\b", listed)
+    ]
+    assert missing == []
