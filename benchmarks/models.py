@@ -19,9 +19,7 @@ import neurosim as ns
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
 from neurosim.learning import HLOP, LateralBanks
-from neurosim.models import GainAstrocyte
-from neurosim.models.delta import DeltaActivation
-from neurosim.models.dendrites import ActiveDendrites
+from neurosim.models import ActiveDendrites, DeltaActivation, GainAstrocyte, activity
 from neurosim.synapses.delayed import DelayedLinear
 
 NAME = "models"
@@ -136,9 +134,8 @@ def delta_layer(small: bool) -> tuple[str, Way, Way]:
     leaves = (x, layer.bias, layer.theta)
 
     def ours() -> Sequence[Tensor]:
-        o, _ = layer(x)
-        assert layer.activity is not None
-        return [o.detach(), *torch.autograd.grad((o * g).sum() + layer.activity.mean_change, leaves)]
+        o, state = layer(x)
+        return [o.detach(), *torch.autograd.grad((o * g).sum() + activity(state).mean_change, leaves)]
 
     class Round(torch.autograd.Function):
         @staticmethod

@@ -29,7 +29,7 @@ from torch import Tensor
 import neurosim as ns
 from neurosim import cores
 from neurosim.datasets import digits
-from neurosim.models.delta import DeltaActivation, WithActivity, send_changes
+from neurosim.models import DeltaActivation, WithActivity, activity, send_changes
 from neurosim.network.population import Population
 
 FRAMES = 16
@@ -139,21 +139,21 @@ class Clips:
 def train(net: ns.Network, clips: Clips, epochs: int) -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     has_threshold = any(isinstance(node, DeltaActivation) and node.theta is not None for node in net.nodes.values())
-    loss = WithActivity(ns.MeanMembrane(), net) if has_threshold else ns.MeanMembrane()
-    ns.fit(net, clips, loss=loss, optimizer=optimizer, epochs=epochs)
+    rule = WithActivity() if has_threshold else ns.BPTT()
+    ns.fit(net, clips, loss=ns.MeanMembrane(), rule=rule, optimizer=optimizer, epochs=epochs)
 
 
 def measure(net: ns.Network, x: Tensor, y: Tensor) -> dict[str, float]:
     """Return accuracy and what hidden layers send, per neuron and frame after the first, weighted with the fan-out."""
     with torch.no_grad():
-        out, _ = net(x.transpose(0, 1))
-    layers = [node for node in net.nodes.values() if isinstance(node, DeltaActivation)][:-1]
-    seen = [(layer.fan_out, layer.activity) for layer in layers if layer.activity is not None]
-    whole = sum(fan * activity.outputs for fan, activity in seen)
+        out, state = net(x.transpose(0, 1))
+    layers = [(name, node) for name, node in net.nodes.items() if isinstance(node, DeltaActivation)][:-1]
+    seen = [(layer.fan_out, activity(state.nodes[name])) for name, layer in layers]
+    outputs = sum(fan * sent.outputs for fan, sent in seen)
     return {
         "accuracy": float((out.mean(0).argmax(1) == y).double().mean()),
-        "changes": sum(fan * activity.events for fan, activity in seen) / whole,
-        "nonzero": sum(fan * activity.nonzero for fan, activity in seen) / whole,
+        "changes": sum(fan * sent.events for fan, sent in seen) / outputs,
+        "nonzero": sum(fan * sent.nonzero for fan, sent in seen) / outputs,
     }
 
 

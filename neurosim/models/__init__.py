@@ -4,24 +4,48 @@ from __future__ import annotations
 
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
 from neurosim.models.astrocyte_sic import SlowInwardCurrent
+from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
+from neurosim.models.delta_activity import Activity, WithActivity, activity, activity_loss
+from neurosim.models.dendrites import ActiveDendrites, Segments, k_winners
+from neurosim.models.early_exit import EarlyExit, Stopped, calibrate, run_until_sure
 from neurosim.models.elm import ELM, ELMState, windows
 from neurosim.models.elm_layer import ELMLayer, ELMLayerState, ELMNetwork
+from neurosim.models.iir import limit_leaks, set_thresholds
+from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
 
 __all__ = [
     "ELM",
+    "ActiveDendrites",
+    "Activity",
+    "DeltaActivation",
+    "DeltaState",
     "ELMLayer",
     "ELMLayerState",
     "ELMNetwork",
     "ELMState",
+    "EarlyExit",
     "FrameWhitening",
     "GainAstrocyte",
     "GainAstrocyteState",
     "LiquidNeurons",
     "LiquidNeuronsState",
+    "Segments",
     "SlowInwardCurrent",
+    "Stage",
+    "Stopped",
+    "WithActivity",
+    "activity",
+    "activity_loss",
+    "calibrate",
+    "k_winners",
+    "limit_leaks",
     "mercedes_benz",
     "random_frame",
+    "reduce_steps",
+    "run_until_sure",
+    "send_changes",
+    "set_thresholds",
     "windows",
 ]

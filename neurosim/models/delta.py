@@ -1,18 +1,17 @@
-r"""Delta activation layers: networks that pass on what has changed since the frame before.
+r"""Delta activation layers: networks that send changes since the previous frame.
 
 Yousefzadeh & Sifalakis, "Training for temporal sparsity in deep neural networks, application in video processing",
 arXiv:2107.07305, after the author's layer: with :math:`\vartheta = |\theta|`,
 
 .. math:: o_t = \mathrm{round}(\mathrm{act}(x_t + b) / \vartheta)\,\vartheta, \qquad \Delta_t = o_t - o_{t-1},
 
-and a loss on the mean of :math:`|\Delta_t|`, times the fan-out, that a trained threshold lowers. Only changes need to
+and a loss on the mean of :math:`|\Delta_t|`, times the fan-out, which a trained threshold lowers. Only changes need to
 be sent: with :math:`y_t = y_{t-1} + W \Delta_t` the next layer has :math:`W o_t` again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.kernels.common.availability import DTYPES
-from neurosim.learning.losses import Loss
 from neurosim.network.network import Network
 from neurosim.network.population import Population, State
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d
@@ -41,40 +39,32 @@ class DeltaState(NamedTuple):
         The quantised activation of the frame before.
     begun : Tensor [B]
         0 before the first frame, then 1.
+    change : Tensor [B]
+        Sum of ``|o_t - o_{t-1}|`` over neurons and frames since the first, in float64, with gradient.
+    events : Tensor [B]
+        Number of changes that were not 0 since the first frame, in float64 as are the next two.
+    nonzero : Tensor [B]
+        Number of activations that were not 0 since the first frame.
+    frames : Tensor [B]
+        Number of frames since the first.
     """
 
     total: Tensor
     sent: Tensor
     begun: Tensor
-
-
-class Activity(NamedTuple):
-    """What a layer sent in its last call, frames after a sample's first one only.
-
-    Attributes
-    ----------
-    mean_change : Tensor
-        Mean of ``|o_t - o_{t-1}|``, a scalar with gradient: what the loss on activity is made of.
-    events : int
-        Changes that were not zero.
-    nonzero : int
-        Values of the activation itself that were not zero: what a layer without memory would send.
-    outputs : int
-        Neurons times frames counted.
-    """
-
-    mean_change: Tensor
-    events: int
-    nonzero: int
-    outputs: int
+    change: Tensor
+    events: Tensor
+    nonzero: Tensor
+    frames: Tensor
 
 
 class DeltaActivation(Population):
     """An activation rounded to multiples of a trained threshold, whose changes are what is sent.
 
-    Training runs on values (the authors' program does the same): the next layer gets ``o_t`` and the changes are only
-    counted. `send_changes` switches a trained network to changes; its outputs stay the same to rounding. As changes
-    are added up, synapses behind this layer must have no bias: it lives here.
+    Training runs on values, as in the authors' program: the next layer gets ``o_t`` and the changes are only counted,
+    in the state (`neurosim.models.delta_activity`). `send_changes` switches a trained network to changes; its outputs
+    stay the same to rounding. The next layer sums the changes, so synapses behind this layer must have no bias: the
+    bias is a parameter of the layer.
 
     Parameters
     ----------
@@ -83,17 +73,17 @@ class DeltaActivation(Population):
     dt : float
         Time between two frames, s, in (0, 0.1).
     threshold : float or None
-        Step of the quantiser at the start, above 0; trained. None: no rounding, for an output.
+        Initial step of the quantiser, above 0; trained. None: no rounding, for an output.
     per : {"channel", "neuron", "layer"}
-        What has a threshold of its own.
+        Whether each channel, each neuron or the layer has one threshold.
     rectify : bool
-        ReLU, or the value as it is.
+        Whether the activation is ReLU; otherwise it is the identity.
     takes, sends : {"values", "changes"}
-        What comes in and what goes out. Changes that come in are added up first (the sigma of sigma-delta).
+        Kind of input and of output. Incoming changes are summed first (the sigma of sigma-delta).
     rate : float
         Weight of this layer in the loss on activity.
     fan_out : int
-        Synapses behind each neuron: makes the loss follow the operations that a change sets off.
+        Synapses behind each neuron: makes the loss proportional to the operations that a change causes.
 
     Attributes
     ----------
@@ -101,13 +91,11 @@ class DeltaActivation(Population):
         One for each channel.
     theta : Parameter
         Threshold, used as its absolute value.
-    activity : Activity or None
-        Of the last call.
 
     Notes
     -----
     Derivatives are those of the author's layer: 1 by the activation, and ``- round(act / threshold)`` by the
-    threshold. That is not the derivative of a quantiser: the sign is turned, so that lowering the loss on activity
+    threshold. That is not the derivative of a quantiser: its sign is opposite, so that lowering the loss on activity
     *raises* the threshold.
 
     Raises
@@ -157,7 +145,6 @@ class DeltaActivation(Population):
         self.sends: Flow = sends
         self.bias = nn.Parameter(torch.zeros(channel))
         self.theta = None if threshold is None else nn.Parameter(torch.full(shapes[per], float(threshold)))
-        self.activity: Activity | None = None
 
     @property
     def is_spiking(self) -> bool:
@@ -172,7 +159,8 @@ class DeltaActivation(Population):
     def initial_state(self, i: Tensor) -> DeltaState:
         """Return the state before the first frame for an input like `i` [T, B, ...]."""
         i = i if i.dtype in DTYPES else i.float()
-        return DeltaState(torch.zeros_like(i[0]), torch.zeros_like(i[0]), i.new_zeros(i.shape[1]))
+        counters = (i.new_zeros(i.shape[1], dtype=torch.float64) for _ in range(4))
+        return DeltaState(torch.zeros_like(i[0]), torch.zeros_like(i[0]), i.new_zeros(i.shape[1]), *counters)
 
     def recorded(
         self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
@@ -202,44 +190,45 @@ class DeltaActivation(Population):
         active = x + self.bias
         active = active.relu_() if self.rectify else active
         quantised = active if self.theta is None else _Quantise.apply(active, self.theta)
-        self._count(quantised, before, through_time)
         out = quantised
         if self.sends == "changes":
             earlier = torch.cat((before.sent[None], quantised[:-1]))
             out = quantised - (earlier if through_time else earlier.detach())
-        after = DeltaState(total, quantised[-1], torch.ones_like(before.begun))
+        counters = self._counters(quantised, before, begins=state is None, through_time=through_time)
+        after = DeltaState(total, quantised[-1], torch.ones_like(before.begun), *counters)
         return out.to(i.dtype), after, {name: quantised.detach() for name in names}
 
-    def _count(self, quantised: Tensor, before: DeltaState, through_time: bool) -> None:
-        begun = int(before.begun.sum())
-        per_frame = quantised[0, 0].numel() if quantised.shape[1] else 0
-        outputs = (begun + (len(quantised) - 1) * quantised.shape[1]) * per_frame
-        kept = before.begun.reshape(-1, *[1] * (quantised.dim() - 2))
+    def _counters(
+        self, quantised: Tensor, before: DeltaState, *, begins: bool, through_time: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return change, events, nonzero and frames after the frames `quantised` [T, B, ...]."""
         with torch.no_grad():
             changes = quantised[1:] - quantised[:-1]
             events, nonzero = _nonzero(changes), _nonzero(quantised[1:])
             first = None
-            if begun:
-                first = (quantised[0] - before.sent) * kept
-                events += _nonzero(first)
-                nonzero += _nonzero(quantised[0] * kept)
-        mean = _MeanChange.apply(quantised, before.sent, changes, first, max(outputs, 1), through_time)
-        self.activity = Activity(mean, events, nonzero, outputs)
+            if not begins:  # where a sample has begun, its first frame is a change too
+                begun = before.begun.reshape(-1, *[1] * (quantised.dim() - 2))
+                first = (quantised[0] - before.sent) * begun
+                events = events + _nonzero(first[None])
+                nonzero = nonzero + _nonzero((quantised[0] * begun)[None])
+        change = _Change.apply(quantised, before.sent, changes, first, through_time)
+        return (
+            before.change + change,
+            before.events + events,
+            before.nonzero + nonzero,
+            before.frames + before.begun + (len(quantised) - 1),
+        )
 
     def _checked(self, state: State, x: Tensor) -> DeltaState:
-        if len(state) != 3:
+        if len(state) != len(DeltaState._fields):
             raise ShapeError(f"{self.kind}: state must hold {list(DeltaState._fields)}; got {len(state)} tensor(s).")
         made = DeltaState(*state)
         for name, value in zip(DeltaState._fields, made, strict=True):
-            wanted = x.shape[1:2] if name == "begun" else x.shape[1:]
-            if value.shape != wanted:
-                raise ShapeError(f"{self.kind}: state.{name} must be {list(wanted)}; got {list(value.shape)}.")
+            shape = x.shape[1:] if name in ("total", "sent") else x.shape[1:2]
+            if value.shape != shape:
+                raise ShapeError(f"{self.kind}: state.{name} must be {list(shape)}; got {list(value.shape)}.")
             self._check_device(f"state.{name}", value, x)
-        return DeltaState(*(value.to(x.dtype) for value in made))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what the last call left: its graph cannot be copied."""
-        return {**self.__dict__, "activity": None}
+        return made._replace(**{name: getattr(made, name).to(x.dtype) for name in ("total", "sent", "begun")})
 
     def extra_repr(self) -> str:
         """Return what distinguishes this layer."""
@@ -247,9 +236,9 @@ class DeltaActivation(Population):
         return f"{self.size}, threshold={step}, takes={self.takes!r}, sends={self.sends!r}, rate={self.rate:g}"
 
 
-def _nonzero(x: Tensor) -> int:
-    """Count what is not zero; five times as fast on the CPU as torch.count_nonzero."""
-    return int(x.ne(0).sum(dtype=torch.int32))
+def _nonzero(x: Tensor) -> Tensor:
+    """Count the values of each sample [T, B, ...] that are not 0: [B]; faster on the CPU than torch.count_nonzero."""
+    return x.ne(0).flatten(2).sum((0, 2), dtype=torch.int32)
 
 
 class _Quantise(torch.autograd.Function):
@@ -268,29 +257,24 @@ class _Quantise(torch.autograd.Function):
         return g, (g * count).sum_to_size(theta.shape) * -theta.sign()
 
 
-class _MeanChange(torch.autograd.Function):
-    """Mean of the absolute changes: those between frames, and the first from what was sent before, where there was."""
+class _Change(torch.autograd.Function):
+    """Sum of the absolute changes of each sample: between frames, and from the frame before the first where given."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        quantised: Tensor,
-        sent: Tensor,
-        changes: Tensor,
-        first: Tensor | None,
-        outputs: int,
-        through_time: bool,
+        ctx: Any, quantised: Tensor, sent: Tensor, changes: Tensor, first: Tensor | None, through_time: bool
     ) -> Tensor:
         ctx.save_for_backward(changes, first)
-        ctx.outputs, ctx.through_time = outputs, through_time
-        total = changes.abs().sum()
-        return (total if first is None else total + first.abs().sum()) / outputs
+        ctx.through_time = through_time
+        total = changes.abs().flatten(2).sum((0, 2))
+        total = total if first is None else total + first.abs().flatten(1).sum(1)
+        return total.double()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         changes, first = ctx.saved_tensors
-        share, sign = g / ctx.outputs, changes.sign()
+        share, sign = g.to(changes.dtype).reshape(-1, *[1] * (changes.dim() - 2)), changes.sign()
         sign *= share
         g_quantised = torch.empty((len(changes) + 1, *changes.shape[1:]), dtype=changes.dtype, device=changes.device)
         g_quantised[1:] = sign
@@ -303,60 +287,13 @@ class _MeanChange(torch.autograd.Function):
                 g_sent = -g_quantised[0]
         if ctx.through_time:
             g_quantised[:-1] -= sign
-        return g_quantised, g_sent, None, None, None, None
-
-
-def activity_loss(net: nn.Module) -> Tensor:
-    """Return the loss on activity of the last call: sum over layers of ``rate * fan_out * mean |o_t - o_{t-1}|``.
-
-    Raises
-    ------
-    NetworkError
-        When the network has no `DeltaActivation` or has not been run.
-    """
-    layers = [module for module in net.modules() if isinstance(module, DeltaActivation)]
-    terms = [
-        layer.rate * layer.fan_out * layer.activity.mean_change
-        for layer in layers
-        if layer.activity is not None and layer.theta is not None
-    ]
-    if not terms:
-        raise NetworkError("activity_loss: no DeltaActivation with a threshold has been run in this network.")
-    return torch.stack(terms).sum()
-
-
-@dataclass(frozen=True)
-class WithActivity(Loss):
-    """A loss plus the loss on activity of the network that made the output.
-
-    Parameters
-    ----------
-    loss : Loss
-        Of the task.
-    net : Module
-        The network.
-    """
-
-    loss: Loss
-    net: nn.Module
-
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the sum of both; to be called right after the network."""
-        return self.loss(output, target) + activity_loss(self.net)
-
-    def prediction(self, output: Tensor) -> Tensor:
-        """Return the class of each sample, as the loss of the task does."""
-        return self.loss.prediction(output)
-
-    def check_target(self, target: Tensor, classes: int) -> None:
-        """Refuse what the loss of the task refuses."""
-        self.loss.check_target(target, classes)
+        return g_quantised, g_sent, None, None, None
 
 
 def send_changes(net: Network, on: bool = True) -> None:
-    """Let the delta layers of a network pass changes to one another, or values again.
+    """Switch all edges between `DeltaActivation` layers of a network to changes, or back to values.
 
-    Every edge between two `DeltaActivation` layers is switched. The outputs stay the same to rounding.
+    The outputs stay the same to rounding.
 
     Raises
     ------
@@ -368,8 +305,8 @@ def send_changes(net: Network, on: bool = True) -> None:
         receiver = net.nodes[edge.target]
         if not isinstance(receiver, DeltaActivation):
             raise NetworkError(
-                f"edge {edge.name!r} takes changes to a {type(receiver).__name__}, which does not add them up; "
-                "end in DeltaActivation(threshold=None, rectify=False)."
+                f"edge {edge.name!r} sends changes to a {type(receiver).__name__}, which does not sum them; "
+                "end the network in DeltaActivation(threshold=None, rectify=False)."
             )
         for synapse in edge.synapses:
             if not isinstance(synapse, _LINEAR):
@@ -379,11 +316,11 @@ def send_changes(net: Network, on: bool = True) -> None:
             if getattr(synapse, "bias", None) is not None:
                 raise NetworkError(
                     f"edge {edge.name!r}: {type(synapse).__name__} has a bias, which would be added at every frame; "
-                    "make it without: the delta layer behind it has one."
+                    "use bias=False: the delta layer behind it has one."
                 )
-    fed = {edge.target for edge in inner}
+    receivers = {edge.target for edge in inner}
     for edge in net.edges:
-        if edge.target in fed and edge not in inner:
+        if edge.target in receivers and edge not in inner:
             raise NetworkError(f"{edge.target!r} would get changes and, from {edge.source!r}, values.")
     flow: Flow = "changes" if on else "values"
     for edge in inner:
