@@ -8,7 +8,7 @@ import torch
 import neurosim as ns
 from neurosim.errors import InputError, NetworkError
 from neurosim.learning.rules.base import SLTT
-from neurosim.models import WithActivity, activity, activity_loss
+from neurosim.models import DeltaActivation, WithActivity, activity, activity_loss
 from tests.models.delta_layers import layer, network, wandering
 
 
@@ -37,7 +37,9 @@ def test_activity_excludes_the_first_frame_and_continues_after_a_split() -> None
 
 def test_the_loss_on_activity_is_the_sum_over_layers_by_rate_and_fan_out() -> None:
     net, x = network(rate=2.0, threshold=0.03), wandering(9, (2, 1, 8, 8), 0.2)
-    net.nodes["two"].fan_out = 3
+    two = net.nodes["two"]
+    assert isinstance(two, DeltaActivation)
+    two.fan_out = 3
     _, state, values = net.recorded(x, None, ("one", "two"))
     mean = {name: value.diff(dim=0).abs().mean() for name, value in values.items()}
     torch.testing.assert_close(activity_loss(net, state).detach(), 2.0 * mean["one"] + 6.0 * mean["two"])
