@@ -51,10 +51,10 @@ def one(case: dict[str, Any], rounds: int, calls: int) -> dict[str, Any]:
     share = torch.randn(steps, batch, 1, neuron.n_out)
 
     def step(run: Callable[[Tensor], Any]) -> list[Tensor]:
-        y, _ = run(x)
+        y, *_ = run(x)
         return [y.detach(), *torch.autograd.grad((y * share).sum(), list(neuron.parameters()))]
 
-    ways = {OURS: neuron.forward, LOOP: neuron.reference}
+    ways: dict[str, Callable[[Tensor], Any]] = {OURS: neuron.run, LOOP: neuron.run_reference}
     for fused, loop in zip(step(ways[OURS]), step(ways[LOOP]), strict=True):
         off = float((fused - loop).norm() / loop.norm().clamp(min=1e-6))
         if off > 1e-3:

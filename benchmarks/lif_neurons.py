@@ -31,7 +31,7 @@ def measure(options: Options) -> dict[str, Any]:
     others, missing = _peers()
     layers: dict[str, Callable[[Tensor], Tensor]] = {
         "neurosim": lambda i: lif(i)[0],
-        "eager loop": lambda i: lif.reference(i)[0],
+        "eager loop": lambda i: lif.run_reference(i).out,
         **others,
     }
     agreement = _agreement(layers, x)

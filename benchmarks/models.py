@@ -223,7 +223,7 @@ def calcium(small: bool) -> tuple[str, Way, Way]:
         return [state.ca.detach(), *torch.autograd.grad(state.ca, tuple(layer.parameters()), g)]
 
     what = f"Li-Rinzel calcium, {cells} cells, T = {steps}, batch {batch}"
-    return what, lambda: step(layer(i)[1]), lambda: step(layer.reference(i)[1])
+    return what, lambda: step(layer(i)[1]), lambda: step(layer.run_reference(i).state)
 
 
 MODELS: tuple[Callable[[bool], tuple[str, Way, Way]], ...] = (

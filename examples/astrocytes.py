@@ -85,7 +85,7 @@ def calcium(seconds: float, dt: float) -> Tensor:
     ip3 = torch.tensor(LEVELS, dtype=torch.float64) * 1e-3  # mol/m^3
     layer = ns.layer(li_rinzel)(dt=dt, ip3_rest=ip3)
     silence = torch.zeros(round(seconds / dt), 1, len(LEVELS), dtype=torch.float64)
-    _, _, seen = layer.recorded(silence, layer.initial_state(silence)._replace(ip3=ip3[None].clone()), ("ca",))
+    seen = layer.run(silence, layer.initial_state(silence)._replace(ip3=ip3[None].clone()), ("ca",)).recorded
     ca = seen["ca"][:, 0] * 1e3
     late = ca[-round(0.3 * len(ca)) :]
     print(f"Li-Rinzel calcium, {seconds:g} s in steps of {dt * 1e3:g} ms")

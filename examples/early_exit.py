@@ -120,7 +120,7 @@ def confidence(train: Labelled, held_out: Labelled, test: Labelled, args: argpar
         for x in data.x.split(500):
             x = x.expand(args.steps, -1, -1)
             with torch.no_grad():
-                out, _, values = net.recorded(x, half_full(net, x), tuple(fan.keys() - {"input"}))
+                out, _, values, *_ = net.run(x, half_full(net, x), tuple(fan.keys() - {"input"}))
             outputs.append(out)
             spikes += float(sum(z.sum() for z in values.values()))
             operations += float(sum((z.sum((0, 1)) * fan[name]).sum() for name, z in values.items()))

@@ -92,7 +92,7 @@ def weight_of(edge: Any) -> Tensor:
 @torch.no_grad()
 def measured(net: ns.Network, there: dict[str, Tensor], x: Tensor) -> tuple[float, float]:
     """Return the branching factor of the liquid under input `x`, and its mean rate in Hz."""
-    _, _, seen = net.recorded(x, None, ("exc", "inh"))
+    seen = net.run(x, None, ("exc", "inh")).recorded
     connected = torch.cat(
         (
             torch.cat((there["exc->exc"], there["inh->exc"]), 1),
@@ -179,7 +179,7 @@ def counts(net: ns.Network, spikes: Tensor) -> Tensor:
     """Return how often each neuron of the liquid fires for each image [n, neurons]."""
     found = []
     for part in spikes.split(200, 1):
-        _, _, seen = net.recorded(part, None, ("exc", "inh"))
+        seen = net.run(part, None, ("exc", "inh")).recorded
         found.append(torch.cat((seen["exc"], seen["inh"]), -1).sum(0))
     return torch.cat(found)
 

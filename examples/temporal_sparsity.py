@@ -173,7 +173,7 @@ def sigma_delta(net: ns.Network, v_th: float, x: Tensor, y: Tensor) -> dict[str,
     with torch.no_grad():
         # The neurons add up what comes in: the first layer is given how the frames change.
         changes = frames.diff(dim=0, prepend=torch.zeros_like(frames[:1]))
-        out, _, sent = chain.recorded(changes, None, ("one", "two"))
+        out, _, sent, *_ = chain.run(changes, None, ("one", "two"))
     counts = [(layers[k].fan_out, sent[name][1:]) for k, name in enumerate(("one", "two"))]
     whole = sum(fan * z.numel() for fan, z in counts)
     return {

@@ -108,7 +108,7 @@ def simulate(
         with torch.no_grad(), _bar(steps, bar) as ticks:
             for start in range(0, max(steps, 1), stretch):
                 data = _stretch(given, start, min(start + stretch, steps), net, where)
-                _, now, values = run.recorded(data, now, names)
+                _, now, values, *_ = run.run(data, now, names)
                 for name in names:
                     keep.add(name, values[name], start, _spiking(net, name))
                 ticks.update(min(stretch, steps - start))

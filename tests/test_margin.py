@@ -15,7 +15,7 @@ def run(nudge: float, at: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Ten
     i = torch.randn(60, 2, 50, dtype=torch.float64) * 4 + 1
     nudged = i.clone()
     nudged[at] += nudge
-    z, _, values = layer.recorded(i, names=("u",))
+    z, _, values, *_ = layer.run(i, record=("u",))
     return layer(nudged)[0], z, values["u"] - 1.0
 
 

@@ -175,7 +175,7 @@ def test_samples_are_independent():
 def test_order_within_a_step():
     # All in the first step: the input reaches j, j reaches v, v is over the threshold, the spike resets v.
     layer = ns.CubaLIF(dt=1e-3, r=100.0, v_reset=0.25)
-    z, state, values = layer.recorded(torch.ones(1, 1, 1), names=("u",))
+    z, state, values, *_ = layer.run(torch.ones(1, 1, 1), record=("u",))
     assert state.j.item() == 1.0
     assert values["u"].item() == pytest.approx((1 - layer.decay("tau_mem")) * 100.0, rel=1e-6)
     assert z.item() == 1.0 and state.v.item() == 0.25
@@ -185,7 +185,7 @@ def test_the_threshold_is_strict():
     above = math.nextafter(1.0, 2.0)
     i = torch.tensor([[[1.0, above]]], dtype=torch.float64)
     assert ns.IF(dt=1e-3)(i)[0].tolist() == [[[0.0, 1.0]]]
-    assert ns.IF(dt=1e-3).reference(i)[0].tolist() == [[[0.0, 1.0]]]
+    assert ns.IF(dt=1e-3).run_reference(i).out.tolist() == [[[0.0, 1.0]]]
 
 
 def test_reset_to_a_value_in_the_same_step():
@@ -202,7 +202,7 @@ def test_reset_by_subtraction_and_none():
 def test_a_reset_amount_is_taken_off_instead_of_the_threshold():
     i = torch.full((1, 1, 1), 1.75)
     assert ns.IF(dt=1e-3, reset="subtract", reset_amount=0.5)(i)[1].v.item() == 1.25
-    assert ns.IF(dt=1e-3, reset="subtract", reset_amount=0.5).reference(i)[1].v.item() == 1.25
+    assert ns.IF(dt=1e-3, reset="subtract", reset_amount=0.5).run_reference(i).state.v.item() == 1.25
 
 
 def test_the_reset_passes_no_gradient():
@@ -300,7 +300,7 @@ def test_no_gradient_through_time():
 def test_kernels_give_the_bits_of_the_definition():
     for layer in (ns.LIF(dt=1e-3), ns.ALIF(dt=1e-3, detach_reset=False, spike=ns.triangle())):
         i = torch.randn(40, 3, 50) * 4
-        fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.reference))
+        fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.run_reference))
         assert torch.equal(fused[0], reference[0]) and all(map(torch.equal, fused[1], reference[1]))
         assert all(torch.equal(fused[2][name], reference[2][name]) for name in fused[2])
 
@@ -330,7 +330,7 @@ def test_no_kernel_is_replaced_silently(monkeypatch):
         z, _ = ns.LIF(dt=1e-3)(i)
     availability._warn.cache_clear()
     assert ["this test took them away" in str(w.message) for w in caught] == [True]
-    assert torch.equal(z, ns.LIF(dt=1e-3).reference(i)[0])
+    assert torch.equal(z, ns.LIF(dt=1e-3).run_reference(i).out)
 
 
 def test_a_gradient_of_a_gradient_is_refused():

@@ -62,7 +62,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("stretch", [None, 1, 7, 50, 1000])
 def test_it_records_what_the_network_does(net, x, stretch):
-    z, state, values = net.recorded(x, None, NAMES)
+    z, state, values, *_ = net.run(x, None, NAMES)
     run = ns.simulate(net, x, record=NAMES, stretch=stretch)
     assert sorted(run.spikes) == ["hidden"]
     assert sorted(run.traces) == ["hidden.u", "hidden.v", "input", "out", "out.v"]

@@ -28,7 +28,7 @@ class Ours(nn.Module):
     def spikes(self, x: Tensor) -> list[Tensor]:
         """Return the spikes of every layer, [T, B, ...]."""
         names = list(self.net.neurons())
-        values = self.net.recorded(x, names=names)[2]
+        values = self.net.run(x, record=names).recorded
         return [values[name] for name in names]
 
     def gradient(self) -> Tensor:
@@ -69,18 +69,18 @@ def _synapse(each: Map) -> ns.Linear | ns.Conv2d | ns.SumPool2d | ns.Flatten:
 
 
 def reference(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
-    """Return the spikes of every layer by torch's products and `Neuron.reference`, the definition in eager torch."""
+    """Return the spikes of every layer by torch products and `Neuron.run_reference`, the definition in eager torch."""
     found = []
     for layer in layers:
         current = nn.Sequential(*(each.module() for each in layer.maps))(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         neuron = _neurons(layer, ns.atan(2.0))
         loop = loop_weight(layer)
         if loop is None:
-            x = neuron.reference(current)[0]
+            x = neuron.run_reference(current).out
         else:
             state, z, spikes = None, torch.zeros_like(current[:1]), []
             for start in range(len(current)):
-                z, state = neuron.reference(current[start : start + 1] + loop(z), state)
+                z, state, *_ = neuron.run_reference(current[start : start + 1] + loop(z), state)
                 spikes.append(z)
             x = torch.cat(spikes)
         found.append(x)

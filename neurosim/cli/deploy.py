@@ -227,7 +227,7 @@ def _outputs(net: Network, x: Tensor) -> list[Tensor]:
     names = [*net.neurons(), net.output]
     net.eval()
     with torch.no_grad():
-        _, _, values = net.recorded(x.to(_dtype(net)), None, names)
+        values = net.run(x.to(_dtype(net)), None, names).recorded
     return [values[name].double() for name in net.neurons()]
 
 

@@ -79,7 +79,7 @@ def count_operations(
         for start in range(0, steps, steps_at_once):
             part = {name: values[start : start + steps_at_once] for name, values in data.items()}
             before = net.initial_state(part) if state is None else state
-            _, state, outputs = net.recorded(part, before, tuple(spikes))
+            _, state, outputs, *_ = net.run(part, before, tuple(spikes))
             outputs = {**outputs, **part}
             for name, neuron in net.neurons().items():
                 if neuron.is_spiking:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population, State
 from neurosim.synapses.synapse import count
@@ -101,20 +102,20 @@ class GainAstrocyte(Population):
         """Return the state before the first step: no trace."""
         return GainAstrocyteState(i.new_zeros((i.shape[1], self.domains)))
 
-    def recorded(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        """Run as `forward` does and return as well the values called `names` at every step.
+    def run(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run as `forward` does, and record the values named in `record` at every step.
 
         Parameters
         ----------
         i, state, through_time
             As in `forward`; `i` are the spikes.
-        names : sequence of str
+        record : sequence of str
             ``"a"``, the trace, and ``"g"``, the gain, [T, B, domains].
         """
         self._check_current(i)
-        wrong = [name for name in names if name not in ("a", "g")]
+        wrong = [name for name in record if name not in ("a", "g")]
         if wrong:
             raise InputError(f"GainAstrocyte: cannot record {wrong}; this population has ['a', 'g'].")
         neurons = i[0, 0].numel() if i.numel() else 0
@@ -124,12 +125,12 @@ class GainAstrocyte(Population):
                 f"a divisor of {neurons}."
             )
         rows = i.flatten(2).unflatten(2, (self.domains, -1))
-        gain, after, seen = self.calcium.recorded(
-            rows.mean(-1), state, [name for name in names if name == "a"], through_time=through_time
+        gain, after, recorded, *_ = self.calcium.run(
+            rows.mean(-1), state, [name for name in record if name == "a"], through_time=through_time
         )
-        if "g" in names:
-            seen["g"] = gain.detach()
-        return (rows * gain[..., None]).reshape(i.shape), GainAstrocyteState(*after), seen
+        if "g" in record:
+            recorded = {**recorded, "g": gain.detach()}
+        return LayerOutput((rows * gain[..., None]).reshape(i.shape), GainAstrocyteState(*after), recorded)
 
     def extra_repr(self) -> str:
         """Return the number of astrocytes and the step."""

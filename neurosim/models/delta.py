@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.kernels.common.availability import DTYPES
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.network import Network
 from neurosim.network.population import Population, State
 from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d
@@ -162,27 +163,27 @@ class DeltaActivation(Population):
         counters = (i.new_zeros(i.shape[1], dtype=torch.float64) for _ in range(4))
         return DeltaState(torch.zeros_like(i[0]), torch.zeros_like(i[0]), i.new_zeros(i.shape[1]), *counters)
 
-    def recorded(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, DeltaState, dict[str, Tensor]]:
-        """Run as `forward` does and return as well the values called `names` at every frame, without gradient.
+    def run(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run as `forward` does, and record the values named in `record` at every frame.
 
         Parameters
         ----------
         i, state, through_time
             As in `forward`.
-        names : sequence of str
+        record : sequence of str
             ``"o"``, the quantised activation, is the only one.
         """
         self._check_current(i)
-        wrong = [name for name in names if name != "o"]
+        wrong = [name for name in record if name != "o"]
         if wrong:
             raise InputError(f"{self.kind}: cannot record {wrong}; this layer has ['o'].")
         self._check_device("bias", self.bias, i)
         x = i if i.dtype in DTYPES else i.float()
         before = self._checked(self.initial_state(x) if state is None else state, x)
         if not len(x):
-            return i, before, {name: i for name in names}
+            return LayerOutput(i, before, {name: i for name in record})
         total = before.total
         if self.takes == "changes":
             x = x.cumsum(0) + total if through_time else (x.cumsum(0) + total - x).detach() + x
@@ -196,7 +197,7 @@ class DeltaActivation(Population):
             out = quantised - (earlier if through_time else earlier.detach())
         counters = self._counters(quantised, before, begins=state is None, through_time=through_time)
         after = DeltaState(total, quantised[-1], torch.ones_like(before.begun), *counters)
-        return out.to(i.dtype), after, {name: quantised.detach() for name in names}
+        return LayerOutput(out.to(i.dtype), after, {name: quantised.detach() for name in record})
 
     def _counters(
         self, quantised: Tensor, before: DeltaState, *, begins: bool, through_time: bool

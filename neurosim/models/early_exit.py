@@ -386,7 +386,7 @@ def run_until_sure(net: Network, x: Tensor, when: EarlyExit, state: NetworkState
     with torch.no_grad():
         for step in range(limit):
             now = x[step : step + 1, running]
-            out, state, values = net.recorded(now, state, names)
+            out, state, values, *_ = net.run(now, state, names)
             summed = out[0].flatten(1) if summed is None else summed + out[0].flatten(1)
             for name, value in {**values, source: now}.items():
                 events[name].index_add_(0, running, (value[0] != 0).long())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError, UnitError
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.kernels.elm import cpu as kernel
 from neurosim.kernels.linear.product import linear
 from neurosim.synapses.synapse import count
@@ -250,23 +251,21 @@ class ELM(nn.Module):
         ShapeError, InputError
             When x or state do not fit.
         """
-        y, after, _ = self.recorded(x, state)
+        y, after, *_ = self.run(x, state)
         return y, after
 
-    def recorded(
-        self, x: Tensor, state: ELMState | None = None, names: Sequence[str] = ()
-    ) -> tuple[Tensor, ELMState, dict[str, Tensor]]:
-        """Run as `forward` does and return as well what `names` say, without gradient.
+    def run(self, x: Tensor, state: ELMState | None = None, record: Sequence[str] = ()) -> LayerOutput:
+        """Run as `forward` does, and record the values named in `record` at every step, without gradient.
 
         Parameters
         ----------
         x, state
             As in `forward`.
-        names : sequence of str
+        record : sequence of str
             ``"branch"`` [T, B, N, branches] and ``"memory"`` [T, B, N, d_m].
         """
         start = self._checked(x, state)
-        wrong = [name for name in names if name not in ELMState._fields]
+        wrong = [name for name in record if name not in ELMState._fields]
         if wrong:
             raise InputError(f"ELM: cannot record {wrong}; there are {list(ELMState._fields)}.")
         if x.shape[0] and x.shape[1] and kernel.available(x, *start, *self.parameters(), self.proto_tau_m):
@@ -276,17 +275,17 @@ class ELM(nn.Module):
         else:
             memory, last = self._stepped(x, start)
             y, after = self._read(memory), ELMState(last, memory[-1] if len(memory) else start.memory)
-        kept = {"memory": memory.detach()[..., : self.d_m]} if "memory" in names else {}
-        if "branch" in names:
+        kept = {"memory": memory.detach()[..., : self.d_m]} if "memory" in record else {}
+        if "branch" in record:
             with torch.no_grad():
                 kept["branch"] = self._branch_traces(x, start.branch)
-        return y, after, {name: kept[name] for name in names}
+        return LayerOutput(y, after, {name: kept[name] for name in record})
 
-    def reference(self, x: Tensor, state: ELMState | None = None) -> tuple[Tensor, ELMState]:
+    def run_reference(self, x: Tensor, state: ELMState | None = None) -> LayerOutput:
         """Run as `forward` does, step by step: the definition, in torch's own operations."""
         start = self._checked(x, state)
         memory, last = self._stepped(x, start)
-        return self._read(memory), ELMState(last, memory[-1] if len(memory) else start.memory)
+        return LayerOutput(self._read(memory), ELMState(last, memory[-1] if len(memory) else start.memory), {})
 
     def _checked(self, x: Tensor, state: ELMState | None) -> ELMState:
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.n_in:

@@ -81,7 +81,7 @@ def set_thresholds(net: Network, x: Tensor, percentile: float = 90.0) -> dict[st
         for name, layer in layers.items():
             edges = [edge for edge in net.edges if edge.target == name]
             sources = tuple(dict.fromkeys(edge.source for edge in edges))
-            _, _, values = net.recorded(x, None, tuple(s for s in sources if s not in net.inputs))
+            values = net.run(x, None, tuple(s for s in sources if s not in net.inputs)).recorded
             current = sum(edge(values.get(edge.source, x)) for edge in edges)
             assert isinstance(current, Tensor)  # every layer has an edge
             threshold = max(float(np.percentile(step.cpu().numpy(), percentile)) for step in current)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from neurosim.cores import leaky_integrator, lif
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.language import Reset, Surrogate, triangle
 from neurosim.network.population import Population, State
 from neurosim.synapses.synapse import count
@@ -94,16 +95,16 @@ class LiquidNeurons(Population):
         """Return the state before the first step for an input like `i` [T, B, neurons]: zeros."""
         return LiquidNeuronsState(*(i.new_zeros(i.shape[1:]) for _ in LiquidNeuronsState._fields))
 
-    def recorded(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        """Run as `forward` does and return as well the values called `names` at every step.
+    def run(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run as `forward` does, and record the values named in `record` at every step.
 
         Parameters
         ----------
         i, state, through_time
             As in `forward`.
-        names : sequence of str
+        record : sequence of str
             ``"v"`` and ``"a"``, ``"u"``, the membrane before reset, ``"alpha"`` and ``"rho"``, [T, B, neurons].
         """
         self._check_current(i)
@@ -113,7 +114,7 @@ class LiquidNeurons(Population):
                 "with .to()."
             )
         known = ("v", "a", "u", "alpha", "rho")
-        wrong = [name for name in names if name not in known]
+        wrong = [name for name in record if name not in known]
         if wrong:
             raise InputError(f"LiquidNeurons: cannot record {wrong}; this population has {list(known)}.")
         v, a, z = self._start(i, state)
@@ -123,7 +124,7 @@ class LiquidNeurons(Population):
         alphas = functional.linear(i, from_i, self.membrane.bias)
         rhos = functional.linear(i, to_threshold, self.threshold.bias)
         spikes: list[Tensor] = []
-        seen: dict[str, list[Tensor]] = {name: [] for name in names}
+        seen: dict[str, list[Tensor]] = {name: [] for name in record}
         for current, alpha, rho in zip(i, alphas, rhos, strict=True):
             if not through_time:
                 v, a, z = v.detach(), a.detach(), z.detach()
@@ -131,15 +132,16 @@ class LiquidNeurons(Population):
             rho = torch.sigmoid(rho + functional.linear(a, from_a))
             a, _ = leaky_integrator(z, a, alpha_mem=rho, r=1.0)
             step: dict[str, Any] = dict(alpha_mem=1.0 - alpha, r=1.0)
-            u = leaky_integrator(current, v, **step)[0] if "u" in names else None
+            u = leaky_integrator(current, v, **step)[0] if "u" in record else None
             bound = dict(v_th=self.v_th + self.beta * a, v_reset=0.0)
             z, v = lif(current, v, **step, **bound, spike=self.spike, reset=Reset())
             spikes.append(z)
             now = {"v": v, "a": a, "u": u, "alpha": alpha, "rho": rho}
-            for name in names:
+            for name in record:
                 seen[name].append(now[name].detach())
         values = {name: torch.stack(each) if each else torch.empty_like(i) for name, each in seen.items()}
-        return torch.stack(spikes) if spikes else torch.empty_like(i), LiquidNeuronsState(v, a, z), values
+        out = torch.stack(spikes) if spikes else torch.empty_like(i)
+        return LayerOutput(out, LiquidNeuronsState(v, a, z), values)
 
     def _start(self, i: Tensor, state: State | None) -> LiquidNeuronsState:
         if state is None:

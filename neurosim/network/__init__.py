@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.folding import fold
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.network import Network, Recurrent, Sequential
@@ -16,6 +17,7 @@ __all__ = [
     "CubaLIF",
     "Edge",
     "Input",
+    "LayerOutput",
     "Network",
     "NetworkState",
     "Neuron",

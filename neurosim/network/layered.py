@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.availability import fused
-from neurosim.kernels.common.layer_output import Sent
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.graph import Connection, Input, NetworkState
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population, State
@@ -42,15 +42,15 @@ class Run:
         net: Wired,
         inputs: dict[str, Tensor],
         state: NetworkState | None,
-        wanted: dict[str, tuple[str, ...]],
+        record: dict[str, tuple[str, ...]],
         through_time: bool,
         recompute: bool,
         traces: Traces | None,
     ) -> None:
-        self.net, self.through_time, self.recompute, self.wanted = net, through_time, recompute, wanted
+        self.net, self.through_time, self.recompute, self.record = net, through_time, recompute, record
         self.traces = traces
         self.waiting = Counter(edge.source for edge in net.edges)
-        self.sent: dict[str, Sent] = {}
+        self.results: dict[str, LayerOutput] = {}
         self.outputs: dict[str, Tensor] = dict(inputs)
         self.values: dict[str, list[Tensor]] = {}
         self.steps = next(iter(inputs.values())).shape[0]
@@ -89,7 +89,7 @@ class Run:
             (name,) = component
             current = drive[name]
             assert current is not None  # a node without edges is refused when the network is made
-            self.outputs[name] = self._neurons(name, current)
+            self._neurons(name, current)
         elif looped:
             self._in_one_call(inner[0], drive[component[0]])
         else:
@@ -103,7 +103,7 @@ class Run:
         for name in {*read, *component} - keep:
             if self.waiting[name] <= 0:
                 self.outputs.pop(name, None)
-                self.sent.pop(name, None)
+                self.results.pop(name, None)
 
     def _in_one_pass(self, name: str) -> bool:
         """Run product and neurons together, where all that drives them is one linear map and at most a left shift."""
@@ -117,29 +117,28 @@ class Run:
         # Maps before the last one would keep their inputs whole.
         if self.steps == 0 or not last.takes_events(x) or (mixing and self._saves_memory):
             return False
-        x, (came, wanted) = self._arriving(edge), self._known(edge)
+        x, (packed_bits, mask) = self._arriving(edge), self._known(edge)
         if before:
-            x, came, wanted = edge.carry(before, x, came, wanted, through_time=self.through_time)
+            x, packed_bits, mask = edge.carry(before, x, packed_bits, mask, through_time=self.through_time)
         last.output_shape(tuple(x.shape[2:]))
-        self.nodes[name], values, self.sent[name] = node.driven(
+        result = node.run_linear(
             x,
             last.weight if factor == 1.0 else last.weight * factor,
             last.bias if factor == 1.0 or last.bias is None else last.bias * factor,
             self.nodes[name],
-            self.wanted.get(name, ()),
+            self.record.get(name, ()),
             through_time=self.through_time,
             chunk=chunk_length(self.steps) if self.recompute else 0,
-            came=came,
-            wanted=wanted,
+            packed_bits=packed_bits,
+            mask=mask,
         )
-        self.outputs[name] = self.sent[name].out
-        self._keep_values(name, values)
+        self._keep(name, result)
         return True
 
     def _known(self, edge: Connection) -> tuple[Tensor | None, Tensor | None]:
         """Return bits and mask of what an edge carries, where they are at hand: of no other step than z itself."""
-        sent = self.sent.get(edge.source)
-        return (None, None) if sent is None or edge.name in self.edges else (sent.bits, sent.active)
+        result = self.results.get(edge.source)
+        return (None, None) if result is None or edge.name in self.edges else (result.packed_bits, result.mask)
 
     @property
     def _saves_memory(self) -> bool:
@@ -177,7 +176,7 @@ class Run:
         def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, State]:
             sent, *before = state
             drive, weight = _with_loop(_sum(edges, xs), synapse)
-            last, after, _, found = node.looped(
+            result = node.run_recurrent(
                 drive,
                 weight,
                 sent,
@@ -185,7 +184,8 @@ class Run:
                 through_time=self.through_time,
                 chunk=chunk_length(self.steps),
             )
-            return found.out, (last, *after)
+            assert result.last is not None
+            return result.out, (result.last, *result.state)
 
         parameters = [*synapse.parameters(), *node.parameters()]
         out, (last, *after) = self._again(edges, work, (self.edges[loop.name][0], *start), parameters, self.steps)
@@ -195,7 +195,7 @@ class Run:
 
     def _can_run_again(self, name: str, edges: Sequence[Connection]) -> bool:
         node = self.net.nodes[name]
-        if not self._saves_memory or not self.steps or name in self.wanted or not isinstance(node, Neuron):
+        if not self._saves_memory or not self.steps or name in self.record or not isinstance(node, Neuron):
             return False
         return not any(edge.memory for edge in edges)
 
@@ -279,7 +279,7 @@ class Run:
                 self.edges[edge.name] = torch.cat((self.edges[edge.name][length:], sent))
         for name in component:
             self.outputs[name] = torch.cat(pieces[name])
-            self.sent.pop(name, None)  # of the last stretch alone
+            self.results.pop(name, None)  # of the last stretch alone
 
     def _is_fused(self) -> bool:
         return fused(next(iter(self.outputs.values())).device)
@@ -293,31 +293,23 @@ class Run:
         if drive is None:
             drive = sent.new_zeros((self.steps, *sent.shape))
         drive, weight = _with_loop(drive, synapse)
-        names = self.wanted.get(name, ())
-        last, self.nodes[name], values, self.sent[name] = node.looped(
-            drive, weight, sent, self.nodes[name], names, through_time=self.through_time
+        result = node.run_recurrent(
+            drive, weight, sent, self.nodes[name], self.record.get(name, ()), through_time=self.through_time
         )
-        self.outputs[name] = self.sent[name].out
-        self.edges[edge.name] = (last if self.through_time else last.detach())[None]
-        self._keep_values(name, values)
+        assert result.last is not None
+        self.edges[edge.name] = (result.last if self.through_time else result.last.detach())[None]
+        self._keep(name, result)
 
     def _neurons(self, name: str, current: Tensor) -> Tensor:
         node = self.net.nodes[name]
         assert isinstance(node, Population)
-        names = self.wanted.get(name, ())
-        state, active = self.nodes[name], None
-        if isinstance(node, Neuron):
-            z, after, values, active = node.watched(current, state, names, through_time=self.through_time)
-        else:
-            z, after, values = node.recorded(current, state, names, through_time=self.through_time)
-        self.nodes[name] = after
-        if active is not None:
-            self.sent[name] = Sent(z, after, None, active, ())
-        self._keep_values(name, values)
-        return z
+        result = node.run(current, self.nodes[name], self.record.get(name, ()), through_time=self.through_time)
+        self._keep(name, result)
+        return result.out
 
-    def _keep_values(self, name: str, values: Mapping[str, Tensor]) -> None:
-        for variable, trace in values.items():
+    def _keep(self, name: str, result: LayerOutput) -> None:
+        self.results[name], self.outputs[name], self.nodes[name] = result, result.out, result.state
+        for variable, trace in result.recorded.items():
             self.values.setdefault(f"{name}.{variable}", []).append(trace)
 
 

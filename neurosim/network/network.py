@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.graph import Connection, Edge, Input, NetworkState
 from neurosim.network.layered import Run
 from neurosim.network.neuron import Neuron
@@ -153,40 +154,47 @@ class Network(nn.Module):
         state : NetworkState
             State after the last step.
         """
-        z, after, _ = self.recorded(x, state, (), through_time=through_time, recompute=recompute, traces=traces)
-        return z, after
+        result = self.run(x, state, (), through_time=through_time, recompute=recompute, traces=traces)
+        return result.out, result.state
 
-    def recorded(
+    def run(
         self,
         x: Tensor | Mapping[str, Tensor],
         state: NetworkState | None = None,
-        names: Sequence[str] = (),
+        record: Sequence[str] = (),
         *,
         through_time: bool = True,
         recompute: bool = False,
         traces: Traces | None = None,
-    ) -> tuple[Tensor, NetworkState, dict[str, Tensor]]:
-        """Run as `forward` does and return as well what `names` say.
+    ) -> LayerOutput:
+        """Run as `forward` does, and record what `record` names.
 
         Parameters
         ----------
         x, state, through_time, recompute, traces
             As in `forward`.
-        names : sequence of str
+        record : sequence of str
             ``"node"`` for the output of a node, ``"node.variable"`` for a state or local variable of its core.
 
         Returns
         -------
-        z, state
-            As in `forward`.
-        values : dict of str to Tensor [T, B, ...]
-            One for each name.
+        LayerOutput
+            Output of the output node, `NetworkState` after the last step, and what was recorded by name.
+
+        Examples
+        --------
+        >>> import torch, neurosim as ns
+        >>> net = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3), names=["out"])
+        >>> result = net.run(torch.rand(100, 4, 3), record=["out.u"])
+        >>> result.out.shape, result.recorded["out.u"].shape
+        (torch.Size([100, 4, 2]), torch.Size([100, 4, 2]))
         """
-        run = Run(self, self._inputs(x), state, self._wanted(names), through_time, recompute, traces)
+        run = Run(self, self._inputs(x), state, self._variables(record), through_time, recompute, traces)
         for component in self.components:
             run.advance(component)
-            run.release(component, {self.output, *names})
-        return run.outputs[self.output], NetworkState(run.nodes, run.edges), {n: run.value(n) for n in names}
+            run.release(component, {self.output, *record})
+        recorded = {name: run.value(name) for name in record}
+        return LayerOutput(run.outputs[self.output], NetworkState(run.nodes, run.edges), recorded)
 
     def _inputs(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(self.inputs[:1], x)
@@ -207,8 +215,9 @@ class Network(nn.Module):
             lead = data.shape[:2]
         return given
 
-    def _wanted(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        wanted: dict[str, tuple[str, ...]] = {}
+    def _variables(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the variables to record of each node."""
+        variables: dict[str, tuple[str, ...]] = {}
         for name in names:
             node, _, variable = name.partition(".")
             if node not in self._shapes:
@@ -220,8 +229,8 @@ class Network(nn.Module):
                     f"cannot record {name!r}: no variable stands behind the dot; drop it to record the output."
                 )
             if variable:
-                wanted[node] = (*wanted.get(node, ()), variable)
-        return wanted
+                variables[node] = (*variables.get(node, ()), variable)
+        return variables
 
 
 def _check_nodes(nodes: Mapping[str, Input | Population]) -> None:

@@ -18,9 +18,9 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.autograd import can_call_directly, under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.kernels.common.integer_checks import check_currents, check_product
-from neurosim.kernels.common.layer_output import Sent
+from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.common.under_compile import constant_in_graph
-from neurosim.kernels.neurons import reference as eager
+from neurosim.kernels.neurons import reference
 from neurosim.language import Core, Parameter, Reset, Surrogate, atan
 from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.reset import ResetMode
@@ -151,57 +151,57 @@ class Neuron(CoreParameters):
         shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
         return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
 
-    def recorded(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        """Run as `forward` does and return as well the values called `names` at every step.
+    def run(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run as `forward` does, and record values at every step.
 
         Parameters
         ----------
         i, state, through_time
             As in `forward`.
-        names : sequence of str
+        record : sequence of str
             State variables (after the step) or local variables of the step function such as ``"u"``, the
-            membrane before reset. They are returned without gradient.
-        """
-        out, after, values, _ = self.watched(i, state, names, through_time=through_time)
-        return out, after, values
-
-    def watched(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, Any, dict[str, Tensor], Tensor | None]:
-        """Run as `recorded` does and say as well where a gradient of the output is of use.
+            membrane before reset. They are recorded without gradient.
 
         Returns
         -------
-        out, state, values
-            As `recorded` returns them.
-        active : Tensor [T B, ceil(N / 64)] of int64 or None
-            Where the surrogate is not zero, a bit each; None where that is everywhere or not known.
+        LayerOutput
+            With a mask where the surrogate has compact support and its argument is stored for the backward pass.
         """
-        self._check_names(names)
-        run = self._fused if isinstance(i, Tensor) and fused(i.device) else self._reference
-        # The CUDA kernels read and write half precision themselves, and work in single.
-        half = run == self._fused and i.device.type == "cuda"
-        i, state, output_dtype = self._at_the_door(i, state, half)
-        check_currents(self.core, i, output_dtype)
-        out, after, values, active = run(i, state, tuple(names), through_time)
-        return out.to(output_dtype), self.core.state_type(*after), values, active
+        self._check_names(record)
+        is_fused = isinstance(i, Tensor) and fused(i.device)
+        # The CUDA kernels read and write half precision themselves, and compute in single.
+        half = is_fused and i.device.type == "cuda"
+        i, state, dtype = self._checked(i, state, half)
+        check_currents(self.core, i, dtype)
+        if not is_fused:
+            return self._stepped(i, state, tuple(record), through_time, dtype)
+        from neurosim.kernels.neurons import call
 
-    def driven(
+        per_neuron = self._coefficients(i)
+        train = self._trains((i, *state, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, tuple(record))
+        out, *rest = call.run(key, (i,), state, per_neuron, forward, backward)
+        after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
+        limited = train and self.spike.support < math.inf and can_call_directly((i,)) and not under_transform()
+        mask = call.active(key, stored) if limited and i.device.type == "cpu" else None
+        return LayerOutput(out.to(dtype), after, recorded_values(find(key), stored), None, mask)
+
+    def run_linear(
         self,
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         state: State | None = None,
-        names: Sequence[str] = (),
+        record: Sequence[str] = (),
         *,
         through_time: bool = True,
         chunk: int = 0,
-        came: Tensor | None = None,
-        wanted: Tensor | None = None,
-    ) -> tuple[Any, dict[str, Tensor], Sent]:
-        """Run the neurons on the current ``x W^T + b`` in one pass, without writing the current down.
+        packed_bits: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> LayerOutput:
+        """Run the neurons on the current ``x W^T + b`` in one pass that does not store the current.
 
         Parameters
         ----------
@@ -209,124 +209,111 @@ class Neuron(CoreParameters):
             Spikes, or any other input; float32 or float64.
         weight : Tensor [N, n]
         bias : Tensor [N], optional
-        state, names, through_time
-            As in `recorded`.
+        state, record, through_time
+            As in `run`.
         chunk : int
-            Steps between two borders at which the state is kept for the backward pass, which then works the steps
-            between them out again; 0 keeps what each step needs.
-        came, wanted : Tensor [T B, ceil(n / 64)] of int64, optional
-            Bits of x, and where its gradient is needed, as the layer that made x left them in `Sent`.
+            Steps of a chunk. The state is kept where each chunk begins, and the backward pass computes the steps of a
+            chunk again. With 0 the values of each step are kept.
+        packed_bits, mask : Tensor [T B, ceil(n / 64)] of int64, optional
+            Bits of x, and where its gradient is needed: those of the `LayerOutput` that x comes from.
 
         Returns
         -------
-        state : NamedTuple of Tensor [B, N]
-        values : dict of str to Tensor [T, B, N]
-        sent : Sent
-            The output with its bits.
+        LayerOutput
+            With packed bits if the neurons spike.
         """
-        from neurosim.kernels.linear import operator as layer_operator
-        from neurosim.kernels.linear import single_step as one_step
+        from neurosim.kernels.linear import operator, single_step
 
-        self._check_names(names)
-        like, state, _ = self._at_the_door(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
-        check_product(self.core, x if came is None else None, weight, bias)
+        self._check_names(record)
+        like, state, _ = self._checked(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
+        check_product(self.core, x if packed_bits is None else None, weight, bias)
         per_neuron = self._coefficients(like)
         train = self._trains((x, weight, bias, *state, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, tuple(names))
-        parts = (key, x, weight, bias, state, per_neuron, forward, backward)
-        if one_step.serves(x, weight, bias, *state, *per_neuron):
-            sent = one_step.run(*parts)
+        key, forward, backward = self._prepared(train, through_time, tuple(record))
+        arguments = (key, x, weight, bias, state, per_neuron, forward, backward)
+        if single_step.serves(x, weight, bias, *state, *per_neuron):
+            result = single_step.run(*arguments)
         else:
-            sent = layer_operator.run(*parts, chunk if train and not names else 0, came, wanted)
-        return self.core.state_type(*sent.states), self._traces(key, names, sent.stored), sent
+            result = operator.run(*arguments, chunk if train and not record else 0, packed_bits, mask)
+        return result._replace(state=self.core.state_type(*result.state))
 
-    def looped(
+    def run_recurrent(
         self,
         i: Tensor,
         weight: Tensor,
         z: Tensor,
         state: State | None = None,
-        names: Sequence[str] = (),
+        record: Sequence[str] = (),
         *,
         through_time: bool = True,
         chunk: int = 0,
-    ) -> tuple[Tensor, Any, dict[str, Tensor], Sent]:
-        """Run as `recorded` does, with synapses among the neurons themselves that act one step late.
+    ) -> LayerOutput:
+        """Run as `run` does, with synapses among the neurons themselves that act one step late.
 
         Parameters
         ----------
         i : Tensor [T, B, N]
             Current from outside.
         weight : Tensor [H, n, n]
-            Synapses inside each of H blocks of n neurons, ``H n = N``; row = neuron after the synapse.
+            Synapses inside each of H blocks of n neurons, ``H n = N``; a row belongs to a postsynaptic neuron.
         z : Tensor [B, N]
             Output before the first step.
-        state, names, through_time
-            As in `recorded`; without time no gradient passes the synapses either.
+        state, record, through_time
+            As in `run`; without `through_time` no gradient passes the synapses either.
         chunk : int
-            Steps between two borders at which the state is kept for the backward pass, where that is possible and no
-            values are asked for; 0 keeps values of each step.
+            As in `run_linear`, where that is possible and nothing is recorded.
 
         Returns
         -------
-        z : Tensor [B, N]
-            The last output.
-        state : NamedTuple of Tensor [B, N]
-        values : dict of str to Tensor [T, B, N]
-        sent : Sent
-            The output, with its bits where the blocks fill whole words.
+        LayerOutput
+            With the last output, and with packed bits if the neurons spike and the blocks fill words of 64.
         """
-        from neurosim.kernels.recurrent import operator as recurrent
+        from neurosim.kernels.recurrent import operator
 
-        self._check_names(names)
-        i, state, dtype = self._at_the_door(i, state)
+        self._check_names(record)
+        i, state, dtype = self._checked(i, state)
         per_neuron, weight, z = self._coefficients(i), weight.to(i.dtype), z.to(i.dtype)
         check_product(self.core, None, weight, None, i)
         train = self._trains((i, weight, z, *state, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, tuple(names))
-        out, last, *rest = recurrent.run(key, i, weight, z, state, per_neuron, forward, backward, 0 if names else chunk)
-        states, stored = rest[: len(state)], rest[len(state) :]
-        values = self._traces(key, names, stored)
-        bits = recurrent.bits_of(key, weight, stored)
-        sent = Sent(out.to(dtype), states, bits, None, stored)
-        return last.to(dtype), self.core.state_type(*states), values, sent
+        key, forward, backward = self._prepared(train, through_time, tuple(record))
+        chunk = 0 if record else chunk
+        out, last, *rest = operator.run(key, i, weight, z, state, per_neuron, forward, backward, chunk)
+        after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
+        packed_bits = operator.bits_of(key, weight, stored)
+        return LayerOutput(out.to(dtype), after, recorded_values(find(key), stored), packed_bits, None, last.to(dtype))
 
-    def reference(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
-        """Run the step function itself, step by step with plain autograd: the definition."""
-        i, state, output_dtype = self._at_the_door(i, state)
-        check_currents(self.core, i, output_dtype)
-        out, after, *_ = self._reference(i, state, (), through_time)
-        return out.to(output_dtype), self.core.state_type(*after)
+    def run_reference(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run the step function itself, step by step with plain autograd: the definition.
 
-    def _reference(
-        self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
-    ) -> tuple[Tensor, State, dict[str, Tensor], None]:
-        hidden = [name for name in names if name not in self.core.state]
-        if hidden:
-            raise InputError(
-                f"{self.core.name}: the plain reference records state only; {hidden} need the fused kernel."
-            )
-        given = {**self._shared_coefficients(), **{k: v.to(i.dtype) for k, v in self._varying_coefficients().items()}}
-        reset = Reset(self.reset, self.detach_reset, given.pop(RESET_AMOUNT, None))
+        Parameters
+        ----------
+        i, state, through_time
+            As in `forward`.
+        record : sequence of str
+            State variables.
+        """
+        self._check_names(record)
+        i, state, dtype = self._checked(i, state)
+        check_currents(self.core, i, dtype)
+        return self._stepped(i, state, tuple(record), through_time, dtype)
+
+    def _stepped(
+        self, i: Tensor, state: State, record: tuple[str, ...], through_time: bool, dtype: torch.dtype
+    ) -> LayerOutput:
+        local = [name for name in record if name not in self.core.state]
+        if local:
+            raise InputError(f"{self.core.name}: the reference records state only; {local} need the fused kernel.")
+        varying = {name: value.to(i.dtype) for name, value in self._varying_coefficients().items()}
+        arguments: dict[str, Any] = {**self._shared_coefficients(), **varying}
+        reset = Reset(self.reset, self.detach_reset, arguments.pop(RESET_AMOUNT, None))
         choices = {"spike": self.spike, "reset": reset}
-        given.update({k: v for k, v in choices.items() if k in self.core.wants})
-        watch: dict[str, list[Tensor]] = {name: [] for name in names}
-        out, after = eager.run(self.core, (i,), state, given, through_time=through_time, watch=watch)
-        return out, after, {k: torch.stack(v).detach() for k, v in watch.items()}, None
-
-    def _fused(
-        self, i: Tensor, state: State, names: tuple[str, ...], through_time: bool
-    ) -> tuple[Tensor, State, dict[str, Tensor], Tensor | None]:
-        from neurosim.kernels.neurons import call
-
-        per_neuron = self._coefficients(i)
-        train = self._trains((i, *state, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, names)
-        out, *rest = call.run(key, (i,), state, per_neuron, forward, backward)
-        stored = rest[len(state) :]
-        limited = train and self.spike.support < math.inf and can_call_directly((i,)) and not under_transform()
-        active = call.active(key, stored) if limited and i.device.type == "cpu" else None
-        return out, tuple(rest[: len(state)]), self._traces(key, names, stored), active
+        arguments.update({name: choice for name, choice in choices.items() if name in self.core.wants})
+        traces: dict[str, list[Tensor]] = {name: [] for name in record}
+        out, after = reference.run(self.core, (i,), state, arguments, through_time=through_time, watch=traces)
+        recorded = {name: torch.stack(trace).detach() for name, trace in traces.items()}
+        return LayerOutput(out.to(dtype), self.core.state_type(*after), recorded)
 
     def _coefficients(self, i: Tensor) -> list[Tensor]:
         """Return the tensor coefficients for currents like `i` [T, B, ...]."""
@@ -336,12 +323,6 @@ class Neuron(CoreParameters):
     @staticmethod
     def _trains(tensors: Iterable[Tensor | None]) -> bool:
         return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-
-    @staticmethod
-    def _traces(key: str, names: Sequence[str], stored: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the values called `names` among those that the plan of this key stores."""
-        plan = find(key) if names else None
-        return {name: stored[plan.recording(name)].detach() for name in names} if plan else {}
 
     def _check_names(self, names: Sequence[str]) -> None:
         if not names:
@@ -355,7 +336,7 @@ class Neuron(CoreParameters):
         if wrong:
             raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
 
-    def _at_the_door(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
+    def _checked(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
         self._check_current(i)
         self._check_parameters(i)
         name = self.core.name

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.units import check_dt
 
 State = tuple[Tensor, ...]
@@ -45,10 +46,10 @@ class Population(nn.Module, ABC):
         """Return the state before the first step for an input like `i` [T, B, ...]."""
 
     @abstractmethod
-    def recorded(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        """Run as `forward` does and return as well the values called `names` at every step, without gradient."""
+    def run(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run as `forward` does, and record the values named in `record` at every step, without gradient."""
 
     def forward(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
         """Run the neurons over time.
@@ -74,8 +75,8 @@ class Population(nn.Module, ABC):
         ShapeError
             When i or state do not fit.
         """
-        out, after, _ = self.recorded(i, state, (), through_time=through_time)
-        return out, after
+        result = self.run(i, state, (), through_time=through_time)
+        return result.out, result.state
 
     def _check_current(self, i: Tensor) -> None:
         if not isinstance(i, Tensor) or i.dim() < 2:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neurosim.cores import threshold
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.availability import DTYPES
+from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.language import Surrogate
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population, State
@@ -42,20 +43,20 @@ class ParallelNeurons(Population):
         """True: the output is spikes."""
         return True
 
-    def recorded(
-        self, i: Tensor, state: State | None = None, names: Sequence[str] = (), *, through_time: bool = True
-    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        """Run as `forward` does and return as well the values called `names` at every step.
+    def run(
+        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+    ) -> LayerOutput:
+        """Run as `forward` does, and record the values named in `record` at every step.
 
         Parameters
         ----------
         i, state, through_time
             As in `forward`.
-        names : sequence of str
+        record : sequence of str
             ``"h"``, the membrane, is the only one.
         """
         self._check_current(i)
-        wrong = [name for name in names if name != "h"]
+        wrong = [name for name in record if name != "h"]
         if wrong:
             raise InputError(f"{self.kind}: cannot record {wrong}; this layer has ['h'].")
         self._check_device("v_th", self.v_th, i)
@@ -64,8 +65,8 @@ class ParallelNeurons(Population):
         distance, after = self._distance(single, start, through_time)
         z, _ = self.fire(distance)
         v_th = self.v_th.detach().to(distance.dtype)
-        h = {name: distance.detach() + v_th.reshape(-1, *[1] * (i.dim() - 1)) for name in names}
-        return z.to(i.dtype), after, h
+        h = {name: distance.detach() + v_th.reshape(-1, *[1] * (i.dim() - 1)) for name in record}
+        return LayerOutput(z.to(i.dtype), after, h)
 
     @abstractmethod
     def _distance(self, i: Tensor, state: Any, through_time: bool) -> tuple[Tensor, Any]:

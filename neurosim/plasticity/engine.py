@@ -159,7 +159,7 @@ class Plasticity:
         out = []
         for piece in x.split(self.chunk):
             before = state
-            z, state, seen = self.net.recorded(piece, state, names)
+            z, state, seen, *_ = self.net.run(piece, state, names)
             out.append(z)
             level = {}
             for astrocyte in self._astrocytes:

@@ -95,7 +95,7 @@ def compare(step: Step, spike: Surrogate, tolerance: float) -> None:
     i = torch.randn(4, 2, 5, dtype=torch.float64)
     for per_neuron in (False, True):
         layer = ns.Neuron(core, dt=1e-3, spike=spike, size=5, learn=("p",) if per_neuron else ()).double()
-        fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.reference))
+        fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.run_reference))
         close: dict[str, Any] = dict(rtol=tolerance, atol=tolerance, equal_nan=True)
         torch.testing.assert_close(fused[0], reference[0], **(close if step.bounded == "tanh" else EXACTLY))
         for a, b in zip(fused[1], reference[1], strict=True):
@@ -164,7 +164,7 @@ def test_the_extreme_operand_gets_the_gradient(extreme):
     layer = ns.layer(ns.core(state={"v": 0.5})(bounded))(dt=1e-3)
     i = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 3)
     found = gradients(layer, layer, i, None)[2]["i"] / gradients(layer, layer, i, None)[2]["i"].max()
-    reference = gradients(layer.reference, layer, i, None)[2]["i"]
+    reference = gradients(layer.run_reference, layer, i, None)[2]["i"]
     assert torch.equal(found, reference / reference.max()) and int((reference != 0).sum()) == 2
 
 
@@ -176,7 +176,7 @@ def test_three_uses_add_up_in_autograds_order():
 
     layer = ns.layer(ns.core()(thrice))(dt=1e-3)
     i = torch.randn(50, 3, 40)
-    fused, reference = (gradients(run, layer, i, None)[2] for run in (layer, layer.reference))
+    fused, reference = (gradients(run, layer, i, None)[2] for run in (layer, layer.run_reference))
     assert torch.equal(fused["i"], reference["i"]) and torch.equal(fused["state.v"], reference["state.v"])
 
 
@@ -187,5 +187,5 @@ def test_division_has_autograds_bits(numerator):
 
     layer = ns.layer(ns.core()(divided))(dt=1e-3)
     i = torch.randn(30, 3, 40)
-    fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.reference))
+    fused, reference = (gradients(run, layer, i, None) for run in (layer, layer.run_reference))
     assert torch.equal(fused[0], reference[0]) and torch.equal(fused[2]["i"], reference[2]["i"])

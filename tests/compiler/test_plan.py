@@ -73,10 +73,10 @@ def test_plain_numbers_are_worked_out_in_double_precision():
 
 def test_recorded_values_are_found_by_name():
     layer, i = ns.LIF(dt=1e-3), torch.randn(20, 2, 3) * 4
-    z, after, values = layer.recorded(i, names=("v", "u"))
+    z, after, values, *_ = layer.run(i, record=("v", "u"))
     assert torch.equal(values["v"][-1], after.v) and torch.equal((values["u"] > 1.0).float(), z)
     assert torch.equal(torch.where(z == 1, 0.0, values["u"]), values["v"])
-    trained = layer.recorded(i.requires_grad_(), names=("v", "u"))[2]
+    trained = layer.run(i.requires_grad_(), record=("v", "u")).recorded
     assert torch.equal(trained["u"], values["u"]) and not trained["u"].requires_grad
 
 

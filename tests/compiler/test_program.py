@@ -83,11 +83,11 @@ def test_changing_a_choice_of_a_layer_that_has_run_takes_effect():
     layer, i = ns.LIF(dt=1e-3), torch.randn(50, 2, 3) * 4 + 1
     layer(i)
     layer.reset = "subtract"
-    assert torch.equal(layer(i)[1].v, layer.reference(i)[1].v)
+    assert torch.equal(layer(i)[1].v, layer.run_reference(i).state.v)
     layer.spike = ns.triangle()
     x = i.clone().requires_grad_()
-    fused, reference = (torch.autograd.grad(run(x)[0].sum(), x)[0] for run in (layer, layer.reference))
+    fused, reference = (torch.autograd.grad(run(x)[0].sum(), x)[0] for run in (layer, layer.run_reference))
     assert torch.equal(fused, reference)
     layer.detach_reset = False
-    fused, reference = (torch.autograd.grad(run(x)[1].v.sum(), x)[0] for run in (layer, layer.reference))
+    fused, reference = (torch.autograd.grad(run(x)[1].v.sum(), x)[0] for run in (layer, layer.run_reference))
     assert torch.equal(fused, reference)

@@ -104,7 +104,7 @@ def test_an_oscillator_left_alone_turns_at_its_frequency_and_decays() -> None:
     layer = ns.layer(cores.resonate_and_fire)(dt=DT, f_osc=50.0, tau_mem=40e-3, v_th=0.2)
     i = torch.zeros(81, 1, 1, dtype=torch.float64)
     i[0] = 1.0
-    z, state, values = layer.recorded(i, None, ["x", "y"])
+    z, state, values, *_ = layer.run(i, None, ["x", "y"])
     turned = torch.exp(torch.arange(81, dtype=torch.float64) * DT * complex(-1 / 40e-3, 2 * math.pi * 50.0))
     torch.testing.assert_close(values["x"].flatten(), turned.real, rtol=0, atol=1e-12)
     torch.testing.assert_close(values["y"].flatten(), turned.imag, rtol=0, atol=1e-12)

@@ -22,7 +22,7 @@ def run(ip3: Tensor, seconds: float, dt: float, **parameters: float) -> dict[str
     layer = ns.layer(li_rinzel)(dt=dt, ip3_rest=ip3, **parameters)
     silence = torch.zeros(round(seconds / dt), 1, len(ip3), dtype=torch.float64)
     start = layer.initial_state(silence)._replace(ip3=ip3[None].clone())
-    current, _, seen = layer.recorded(silence, start, ("ip3", "ca", "h"))
+    current, _, seen, *_ = layer.run(silence, start, ("ip3", "ca", "h"))
     return {"current": current[:, 0], **{name: value[:, 0] for name, value in seen.items()}}
 
 
@@ -84,7 +84,7 @@ def test_spikes_set_ip3_free_that_decays_and_negative_ones_take_no_more_than_the
     layer = ns.layer(li_rinzel)(dt=1e-3)
     weighted = torch.zeros(2000, 1, 2, dtype=torch.float64)
     weighted[0, 0] = torch.tensor([0.1, -1.0])
-    _, _, seen = layer.recorded(weighted, None, ("ip3",))
+    seen = layer.run(weighted, None, ("ip3",)).recorded
     left = seen["ip3"][-1, 0] / MICRO
     assert left.tolist() == pytest.approx([0.16 + 0.5 * math.exp(-2 / 7.142), 0.16 - 0.16 * math.exp(-2 / 7.142)])
 

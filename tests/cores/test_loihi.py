@@ -70,11 +70,11 @@ def test_whole_numbers_of_python(registers: dict[str, int], scale: float, refrac
     layer = loihi(dt=DT, bias_mant=changed.pop("bias") >> 7, bias_exp=7, refractory=refractory, **changed)
     if registers["bias"] % 128:
         layer = loihi(dt=DT, bias_mant=registers["bias"], refractory=refractory, **changed)
-    z, _, values = layer.recorded(i.reshape(-1, 1, 1), None, ("u", "v"))
+    z, _, values, *_ = layer.run(i.reshape(-1, 1, 1), None, ("u", "v"))
     for found, wanted in zip((z, values["u"], values["v"]), expected, strict=True):
         assert [int(x) for x in found.flatten()] == wanted
     if scale < 1e5:
-        narrow, _, values = layer.recorded(i.float().reshape(-1, 1, 1), None, ("u", "v"))
+        narrow, _, values, *_ = layer.run(i.float().reshape(-1, 1, 1), None, ("u", "v"))
         for found, wanted in zip((narrow, values["u"], values["v"]), expected, strict=True):
             assert [int(x) for x in found.flatten()] == wanted
 
@@ -88,7 +88,7 @@ def test_the_extremes_were_met() -> None:
 def test_the_current_wraps_above_its_top_and_at_its_bottom(dtype: torch.dtype) -> None:
     layer = loihi(dt=DT, du=-1, v_th=131071)
     i = torch.tensor([2.0**17, 1.0, -1.0, -(2.0**17), -(2.0**17), -1.0], dtype=dtype)
-    _, _, values = layer.recorded(i.reshape(-1, 1, 1), None, ("u",))
+    values = layer.run(i.reshape(-1, 1, 1), None, ("u",)).recorded
     top = 2**23
     wanted = [top, 64 - top, top, 0, top, top - 64]
     assert values["u"].flatten().tolist() == wanted == by_hand([int(x) for x in i], du=-1, dv=0, v_th=131071, bias=0)[1]
@@ -187,7 +187,7 @@ def test_kernels_give_the_bits_and_gradients_of_the_step(core: language.Core) ->
                 start = tuple((torch.randn(shape[1:]) * 1e5).round().to(device, dtype) for _ in core.state)
                 for through_time in (True, False):
                     fused = battery.gradients(layer, layer, i, start, through_time)
-                    plain = battery.gradients(layer.reference, layer, i, start, through_time)
+                    plain = battery.gradients(layer.run_reference, layer, i, start, through_time)
                     assert torch.equal(fused[0], plain[0]) and all(map(torch.equal, fused[1], plain[1]))
                     for name, gradient in fused[2].items():
                         assert torch.equal(gradient, plain[2][name]), (device, dtype, through_time, name)

@@ -116,7 +116,7 @@ def test_the_error_of_two_layers_is_bounded() -> None:
     net, (w1, w2, _, b1, b2) = deep(0.02)
     x = wandering(400, 6, 0.1)
     with torch.no_grad():
-        _, _, values = net.recorded(x, None, ("encoder", "one", "two"))
+        values = net.run(x, None, ("encoder", "one", "two")).recorded
     first = (x @ w1.T + b1).relu()
     norm = float(w1.abs().sum(1).max())
     error = (values["one"].cumsum(0) - first).abs().max()
@@ -130,6 +130,6 @@ def test_the_error_of_two_layers_is_bounded() -> None:
 def test_a_frozen_input_sends_nothing_after_the_first_step() -> None:
     net, _ = deep(0.02)
     x = torch.randn(1, 3, 6, dtype=torch.float64).expand(20, -1, -1)
-    _, _, values = net.recorded(x, None, ("encoder", "one", "two"))
+    values = net.run(x, None, ("encoder", "one", "two")).recorded
     for sent in values.values():
         assert (sent[0] != 0).any() and not sent[1:].any()

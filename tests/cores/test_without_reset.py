@@ -46,7 +46,7 @@ def test_in_a_network_behind_every_kind_of_edge(neuron):
         ],
     )
     x = (torch.rand(30, 2, 70) < 0.4).float()
-    v, _, values = net.recorded(x, names=("n",))
+    v, _, values, *_ = net.run(x, record=("n",))
     expected = ns.LI(dt=1e-3)(values["n"] * 1.5)[0]
     torch.testing.assert_close(v, expected)
     v.sum().backward()

@@ -177,7 +177,7 @@ def busy() -> ns.Network:
 def test_recurrent_and_delayed_edges_count_the_spikes_that_arrive() -> None:
     net, x = busy(), spikes(9, 2, 6)
     counts = count_operations(net, x)
-    _, _, out = net.recorded(x, None, ("a", "b"))
+    out = net.run(x, None, ("a", "b")).recorded
     by_name = {item.name: item for item in counts.synapses}
     assert out["a"][:-2].sum() > 0 and out["b"].sum() > 0
     assert out["a"].sum() > out["a"][:-1].sum() > out["a"][:-2].sum(), "the last steps must matter for this test"
@@ -190,7 +190,7 @@ def test_recurrent_and_delayed_edges_count_the_spikes_that_arrive() -> None:
 def test_neurons_spikes_and_resets() -> None:
     net, x = busy(), spikes(9, 2, 6)
     counts = count_operations(net, x)
-    _, _, out = net.recorded(x, None, ("a", "b"))
+    out = net.run(x, None, ("a", "b")).recorded
     a, b, reader = counts.nodes
     assert counts.layers == ("a", "b", "out")
     assert (a.updates, b.updates, reader.updates) == (9 * 2 * 5, 9 * 2 * 4, 9 * 2 * 3)

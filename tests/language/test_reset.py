@@ -31,7 +31,9 @@ def test_kernels_give_the_bits_of_the_definition(name, own):
     )
     i = drive(name)
     for through_time in (True, False):
-        fused, reference = (battery.gradients(run, layer, i, None, through_time) for run in (layer, layer.reference))
+        fused, reference = (
+            battery.gradients(run, layer, i, None, through_time) for run in (layer, layer.run_reference)
+        )
         assert fused[0].sum() > 20 and torch.equal(fused[0], reference[0])
         assert all(map(torch.equal, fused[1], reference[1]))
         for key, gradient in fused[2].items():
@@ -75,12 +77,14 @@ def test_layers_run_in_one_pass_and_in_loops(amount):
 
     x = (torch.rand(50, 3, 20) < 0.5).float()
     ours = net(amount)
-    z, _, values = ours.recorded(x, names=("a", "b"))
+    z, _, values, *_ = ours.run(x, record=("a", "b"))
     # By hand, from the layers' own definitions.
-    a, _ = ours.nodes["a"].reference(ours.edges[0](x))
+    a = ours.nodes["a"].run_reference(ours.edges[0](x)).out
     state, before, spikes = None, torch.zeros(3, 64), []
     for current in ours.edges[1](a):
-        one, state = ours.nodes["b"].reference((current + ours.edges[2].synapses[0].apply_step(before))[None], state)
+        one, state, *_ = ours.nodes["b"].run_reference(
+            (current + ours.edges[2].synapses[0].apply_step(before))[None], state
+        )
         before = one[0]
         spikes.append(before)
     assert torch.equal(values["a"], a) and a.sum() > 200

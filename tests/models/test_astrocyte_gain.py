@@ -21,7 +21,7 @@ def test_the_equations_step_by_step():
     gamma, tau = torch.tensor([0.5, 3.0]).double(), torch.tensor([0.02, 0.3]).double()
     astro = GainAstrocyte(2, dt=1e-3, tau_ca=tau, gamma=gamma)
     s = spikes()
-    out, _, seen = astro.recorded(s, None, ("a", "g"))
+    out, _, seen, *_ = astro.run(s, None, ("a", "g"))
     a, rho = torch.zeros(3, 2, dtype=torch.float64), torch.exp(-1e-3 / tau)
     for t in range(len(s)):
         a = rho * a + (1 - rho) * s[t].view(3, 2, 4).mean(-1)
@@ -33,7 +33,7 @@ def test_the_equations_step_by_step():
 
 def test_the_gain_is_bounded_and_slow():
     astro = GainAstrocyte(1, dt=1e-3, tau_ca=0.5, gamma=4.0)
-    _, _, seen = astro.recorded(torch.ones(5000, 1, 10), None, ("g",))
+    seen = astro.run(torch.ones(5000, 1, 10), None, ("g",)).recorded
     g = seen["g"].flatten()
     assert (g.diff() >= 0).all() and float(g[-1]) == pytest.approx(1 + 4.0 / 2, rel=1e-3)
     half = int((g > 2.0).nonzero()[0])
@@ -72,7 +72,7 @@ def test_in_a_network_it_gates_the_synapses_behind_it():
     parts = (ns.Flatten(), GainAstrocyte(2, dt=1e-3, gamma=3.0), ns.Linear(8, 3), ns.LI(dt=1e-3))
     net = ns.Sequential(ns.Input(8), *parts, names=("astro", "out"))
     x = spikes().float()
-    v, state, seen = net.recorded(x, None, ("astro.g", "astro"))
+    v, state, seen, *_ = net.run(x, None, ("astro.g", "astro"))
     gated = x * seen["astro.g"].repeat_interleave(4, -1)
     assert torch.equal(seen["astro"], gated)
     assert torch.equal(v, ns.LI(dt=1e-3)(net.edges[1].synapses[0](gated))[0])
@@ -102,4 +102,4 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="8 neurons cannot be divided into 3 equal domains"):
         GainAstrocyte(3, dt=1e-3)(spikes())
     with pytest.raises(InputError, match=r"cannot record \['v'\]"):
-        GainAstrocyte(2, dt=1e-3).recorded(spikes(), None, ("v",))
+        GainAstrocyte(2, dt=1e-3).run(spikes(), None, ("v",))

@@ -56,7 +56,7 @@ def test_a_joined_compartment_rounds_towards_zero_and_stays_in_24_bits():
     layer = ns.layer(ns.cores.loihi_joined)(dv=1500, v_th=50, dt=1e-3)
     i = torch.randint(-3000, 3000, (400, 2, 3), generator=torch.Generator().manual_seed(0)).double()
     i[200:] *= 2000
-    z, _, seen = layer.recorded(i, None, ("v",))
+    z, _, seen, *_ = layer.run(i, None, ("v",))
     v = np.zeros((2, 3), dtype=np.int64)
     for t, arriving in enumerate(i.long().numpy()):
         v = np.sign(v) * (np.abs(v) * (4096 - 1500) // 4096) + arriving

@@ -98,7 +98,7 @@ def test_a_network_of_changes_gives_what_a_network_of_values_gives() -> None:
     net, x = biased(network(threshold=0.03)), wandering(30, (2, 1, 8, 8), 0.2)
     values, _ = net(x)
     send_changes(net)
-    changes, _, sent = net.recorded(x, None, ("one", "two"))
+    changes, _, sent, *_ = net.run(x, None, ("one", "two"))
     torch.testing.assert_close(changes, values, rtol=0, atol=1e-12)
     assert all(bool((s < 0).any()) for s in sent.values()), "changes have both signs, rectified values have not"
     send_changes(net, False)
@@ -109,7 +109,7 @@ def test_a_frozen_video_sends_nothing_after_the_first_frame() -> None:
     net = biased(network(threshold=0.03))
     send_changes(net)
     x = torch.randn(1, 2, 1, 8, 8, dtype=torch.float64).expand(12, -1, -1, -1, -1)
-    _, state, sent = net.recorded(x, None, ("one", "two"))
+    _, state, sent, *_ = net.run(x, None, ("one", "two"))
     assert all(bool(s[0].any()) and not bool(s[1:].any()) for s in sent.values())
     assert [activity(state.nodes[name]).events for name in ("one", "two")] == [0, 0]
     assert activity(state.nodes["one"]).nonzero > 0
@@ -151,7 +151,7 @@ def test_wrong_input_is_refused_by_name() -> None:
             layer(**choice)
     one, x = layer(), wandering()
     with pytest.raises(InputError, match="cannot record"):
-        one.recorded(x, None, ("v",))
+        one.run(x, None, ("v",))
     with pytest.raises(ShapeError, match="must hold"):
         one(x, (x[0],))
     with pytest.raises(ShapeError, match=r"state.sent must be"):

@@ -40,7 +40,7 @@ def test_the_loss_on_activity_is_the_sum_over_layers_by_rate_and_fan_out() -> No
     two = net.nodes["two"]
     assert isinstance(two, DeltaActivation)
     two.fan_out = 3
-    _, state, values = net.recorded(x, None, ("one", "two"))
+    _, state, values, *_ = net.run(x, None, ("one", "two"))
     mean = {name: value.diff(dim=0).abs().mean() for name, value in values.items()}
     torch.testing.assert_close(activity_loss(net, state).detach(), 2.0 * mean["one"] + 6.0 * mean["two"])
 

@@ -229,7 +229,7 @@ def net_and_input() -> tuple[ns.Network, Tensor]:
 def test_a_run_that_stops_is_the_full_run_cut_off(score: str) -> None:
     net, x = net_and_input()
     with torch.no_grad():
-        outputs, _, values = net.recorded(x, None, ("hidden",))
+        outputs, _, values, *_ = net.run(x, None, ("hidden",))
     confidence = EarlyExit(0.2, 0.5, score).confidence(outputs.cumsum(0))
     when = EarlyExit(0.2, float(confidence[10].median()), score)
     predicted, steps = when.predict(outputs)
@@ -270,8 +270,8 @@ def test_a_run_goes_on_from_a_state() -> None:
 def test_a_stopped_sample_is_computed_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = net_and_input()
     seen = []
-    recorded = net.recorded
-    monkeypatch.setattr(net, "recorded", lambda x, *rest: seen.append(x.shape[1]) or recorded(x, *rest))
+    run = net.run
+    monkeypatch.setattr(net, "run", lambda x, *rest: seen.append(x.shape[1]) or run(x, *rest))
     stopped = run_until_sure(net, x, EarlyExit(0.2, 0.5))
     assert sum(seen) == int(stopped.steps.sum())
 

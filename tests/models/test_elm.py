@@ -81,7 +81,7 @@ def test_it_does_what_the_authors_write(variant, form):
         neuron.proto_w_s.normal_(0.3, 0.5)
     x = signed(40, 3, 12)
     wanted = published(neuron, x)
-    y, state, kept = neuron.recorded(x, names=["memory", "branch"])
+    y, state, kept, *_ = neuron.run(x, record=["memory", "branch"])
     got = y[:, :, 0], kept["memory"][:, :, 0], kept["branch"][:, :, 0]
     for a, b in zip(got, wanted, strict=True):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
@@ -113,7 +113,7 @@ def test_without_a_change_the_memory_decays_by_kappa(variant):
     neuron = constant(variant, 0.0)
     kappa = torch.exp(-MS / neuron.tau_m[0])
     start = ELMState(torch.zeros(2, 1, 4).double(), torch.randn(2, 1, 5).double())
-    _, _, kept = neuron.recorded(torch.randn(9, 2, 4).double(), start, ["memory"])
+    kept = neuron.run(torch.randn(9, 2, 4).double(), start, ["memory"]).recorded
     for t in range(9):
         assert torch.allclose(kept["memory"][t], start.memory * kappa ** (t + 1), rtol=1e-12)
 
@@ -290,7 +290,7 @@ def test_what_cannot_be_run():
     with pytest.raises(ShapeError, match=r"state must hold \['branch', 'memory'\]"):
         neuron(torch.zeros(2, 1, 5), state[:1])
     with pytest.raises(InputError, match=r"cannot record \['spikes'\]"):
-        neuron.recorded(torch.zeros(2, 1, 5), None, ["spikes"])
+        neuron.run(torch.zeros(2, 1, 5), None, ["spikes"])
 
 
 def test_importing_the_models_loads_no_compiler():

@@ -24,7 +24,7 @@ def currents(steps: int = 30, neurons: int = 5) -> torch.Tensor:
 def test_the_equations_step_by_step():
     pool, i = made(), currents()
     w_m, b_m, w_t, b_t = (p.detach() for p in (*pool.membrane.parameters(), *pool.threshold.parameters()))
-    z, state, seen = pool.recorded(i, None, ("v", "a", "u", "alpha", "rho"))
+    z, state, seen, *_ = pool.run(i, None, ("v", "a", "u", "alpha", "rho"))
     v, a, fired = (torch.zeros(3, 5, dtype=torch.float64) for _ in range(3))
     for t in range(30):
         alpha = 1 / (1 + torch.exp(-(torch.cat((i[t], v), 1) @ w_m.T + b_m)))
@@ -60,14 +60,14 @@ def test_a_run_in_pieces_is_the_run():
     torch.testing.assert_close(torch.cat((first, second)), whole)
     for a, b in zip(after, last, strict=True):
         torch.testing.assert_close(a, b)
-    nothing, same, seen = pool.recorded(i[:0], state, ("u",))
+    nothing, same, seen, *_ = pool.run(i[:0], state, ("u",))
     assert nothing.shape == seen["u"].shape == (0, 3, 5) and torch.equal(same.v, state.v)
 
 
 def test_gradients_cross_time_or_do_not():
     pool, i = made(), currents(4).requires_grad_()
     for through, crosses in ((True, True), (False, False)):
-        (g,) = torch.autograd.grad(pool.recorded(i, through_time=through)[1].v.sum(), i)
+        (g,) = torch.autograd.grad(pool.run(i, through_time=through).state.v.sum(), i)
         assert bool(g[:3].any()) == crosses and bool(g[3].any())
 
 
@@ -114,6 +114,6 @@ def test_what_cannot_be_is_said():
     with pytest.raises(ShapeError, match="i must be"):
         made()(torch.zeros(2, 1, 4, dtype=torch.float64))
     with pytest.raises(InputError, match="cannot record"):
-        made().recorded(currents(), None, ("w",))
+        made().run(currents(), None, ("w",))
     with pytest.raises(ShapeError, match="state must be a tuple"):
         made()(currents(), LiquidNeuronsState(*(torch.zeros(2, 5, dtype=torch.float64) for _ in range(3))))

@@ -79,17 +79,17 @@ def test_the_mask_is_where_the_surrogate_is_not_zero():
     for make in (ns.LIF, ns.CubaLIF, ns.ALIF, ns.IF):
         neurons = make(dt=DT, spike=ns.triangle(0.3))
         i = (torch.randn(20, 2, 70) * 3).requires_grad_()
-        out, _, values, active = neurons.watched(i, None, ("u",))
-        assert active is not None and out.any()
+        out, _, values, _, mask, _ = neurons.run(i, None, ("u",))
+        assert mask is not None and out.any()
         (g,) = torch.autograd.grad(out.sum(), i, retain_graph=True)
         # The gradient of the current of the last step comes through that step's surrogate alone.
         near = pack((g[-1] != 0).float()).bits
-        assert torch.equal(active.view(20, 2, -1)[-1], near)
+        assert torch.equal(mask.view(20, 2, -1)[-1], near)
         if make is not ns.ALIF:  # whose threshold moves
-            assert torch.equal(active, pack(((values["u"] - 1.0).abs() < 0.3).float().flatten(0, 1)).bits)
-    assert ns.LIF(dt=DT).watched(i)[-1] is None
+            assert torch.equal(mask, pack(((values["u"] - 1.0).abs() < 0.3).float().flatten(0, 1)).bits)
+    assert ns.LIF(dt=DT).run(i).mask is None
     with torch.no_grad():
-        assert neurons.watched(i)[-1] is None
+        assert neurons.run(i).mask is None
 
 
 def test_a_map_that_knows_nothing_of_masks_is_called_as_ever():
@@ -118,7 +118,7 @@ def test_outputs_that_nobody_reads_any_more_are_let_go():
 
         patch.setattr(Run, "release", watched)
         net = convolutional(ns.triangle())
-        net.recorded(torch.rand(4, 1, 2, 8, 8).double(), None, ["b"])
+        net.run(torch.rand(4, 1, 2, 8, 8).double(), None, ["b"])
     assert held == [["input"], ["a"], ["b"], ["b", "c"], ["b", "c", "d"], ["b", "out"]]
 
 

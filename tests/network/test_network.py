@@ -99,7 +99,7 @@ def by_hand(net, x, through_time=True):
             before = state[name]
             if before is not None and not through_time:
                 before = tuple(value.detach() for value in before)
-            z, state[name] = node.reference(current[None], before)
+            z, state[name], *_ = node.run_reference(current[None], before)
             sent[name].append(z[0])
     return {name: torch.stack(values) for name, values in sent.items()}
 
@@ -110,7 +110,7 @@ def test_a_network_does_what_its_edges_say(wiring, through_time):
     twin = copy.deepcopy(net)
     x = torch.randn(23, 3, 6, dtype=torch.float64, requires_grad=True)
     y = x.detach().clone().requires_grad_()
-    z, state, values = net.recorded(x, None, list(net.nodes), through_time=through_time)
+    z, state, values, *_ = net.run(x, None, list(net.nodes), through_time=through_time)
     wanted = by_hand(twin, y, through_time)
     for name in net.nodes:
         torch.testing.assert_close(values[name], wanted[name].detach(), msg=lambda m, n=name: f"{n}: {m}")
@@ -139,7 +139,7 @@ def test_a_loop_written_out_in_plain_arithmetic():
     alpha = torch.exp(torch.tensor(-DT / 10e-3, dtype=torch.float64))
     v = torch.zeros(2, 5, dtype=torch.float64)
     z = torch.zeros_like(v)
-    _, _, values = net.recorded(x, None, ["hidden", "hidden.v", "hidden.u"])
+    values = net.run(x, None, ["hidden", "hidden.v", "hidden.u"]).recorded
     for t in range(40):
         u = alpha * v + (1 - alpha) * (x[t] @ w_in.T + z @ w_loop.T)
         z = (u > 0.05).double()
@@ -162,9 +162,9 @@ def test_a_run_split_in_two_is_the_run_in_one_bit_for_bit(wiring, cut):
     net = exact(ns.Network(*wiring()))
     x = (torch.rand(23, 3, 6) < 0.5).float()
     names = [*net.nodes, "hidden.v", "hidden.u", "out.v"]
-    whole, last, values = net.recorded(x, None, names)
-    first, state, before = net.recorded(x[:cut], None, names)
-    second, end, after = net.recorded(x[cut:], state, names)
+    whole, last, values, *_ = net.run(x, None, names)
+    first, state, before, *_ = net.run(x[:cut], None, names)
+    second, end, after, *_ = net.run(x[cut:], state, names)
     assert torch.equal(torch.cat((first, second)), whole)
     for name in names:
         assert torch.equal(torch.cat((before[name], after[name])), values[name]), name
@@ -214,7 +214,7 @@ def test_samples_of_a_batch_do_not_mix(wiring):
 def test_no_steps_leave_shapes_and_state(wiring):
     net = ns.Network(*wiring())
     names = [*net.nodes, "hidden.v", "out.v"]
-    z, state, values = net.recorded(torch.ones(0, 2, 6), None, names)
+    z, state, values, *_ = net.run(torch.ones(0, 2, 6), None, names)
     assert z.shape == (0, 2, 3)
     for name in names:
         assert values[name].shape == (0, 2, *net.shape(name.partition(".")[0])), name
@@ -239,7 +239,7 @@ def test_an_inner_node_can_be_the_output():
     net = ns.Network(nodes, edges, output="hidden")
     x = torch.randn(9, 2, 6)
     assert net.output == "hidden"
-    assert torch.equal(net(x)[0], net.recorded(x, None, ["hidden"])[2]["hidden"])
+    assert torch.equal(net(x)[0], net.run(x, None, ["hidden"]).recorded["hidden"])
 
 
 def test_sequential_is_the_network_of_the_same_parts():
@@ -576,7 +576,7 @@ def test_a_state_of_another_kind_is_refused():
 )
 def test_what_is_not_there_cannot_be_recorded(name, said):
     with pytest.raises(InputError) as caught:
-        ns.Network(*self_loop()).recorded(torch.ones(4, 2, 6), None, [name])
+        ns.Network(*self_loop()).run(torch.ones(4, 2, 6), None, [name])
     assert str(caught.value) == said
 
 

@@ -145,7 +145,7 @@ class TestInput:
 
     def test_names_to_record(self):
         with pytest.raises(InputError, match=r"lif: cannot record \['w'\]; this core has \['v', 'u', 'z'\]"):
-            ns.LIF(dt=1e-3).recorded(torch.ones(5, 1, 3), names=("w",))
+            ns.LIF(dt=1e-3).run(torch.ones(5, 1, 3), record=("w",))
 
     def test_not_a_number_is_carried_on_and_not_hidden(self):
         i = torch.ones(5, 1, 2)
@@ -161,7 +161,7 @@ def test_constant_drive_below_threshold_is_solved_exactly(layer, dt):
     steps = round(0.05 / dt)
     model = layer(tau_mem=15e-3, r=0.7, dt=dt)
     i, start = torch.full((steps, 1, 1), 1.2).double(), torch.full((1, 1), -0.4).double()
-    _, _, values = model.recorded(i, (start,), ("v",))
+    values = model.run(i, (start,), ("v",)).recorded
     t = dt * np.arange(1, steps + 1)
     limit = 0.7 * i[0].item()
     expected = limit + (start.item() - limit) * np.exp(-t / 15e-3)
@@ -174,7 +174,7 @@ def test_cubalif_converges_with_first_order():
     for dt in (1e-3, 5e-4, 2.5e-4, 1.25e-4):
         i = torch.zeros(round(0.04 / dt), 1, 1, dtype=torch.float64)
         i[0] = 2.0
-        _, _, values = ns.CubaLIF(dt=dt, tau_syn=5e-3, tau_mem=20e-3, v_th=9.0).recorded(i, names=("v",))
+        values = ns.CubaLIF(dt=dt, tau_syn=5e-3, tau_mem=20e-3, v_th=9.0).run(i, record=("v",)).recorded
         t = dt * np.arange(1, len(i) + 1)
         exact = 2.0 * 5e-3 / 15e-3 * (np.exp(-t / 20e-3) - np.exp(-t / 5e-3))
         errors.append(np.abs(values["v"].flatten().numpy() - exact).max())
@@ -203,7 +203,7 @@ def test_the_raised_threshold_of_alif_decays_with_tau_adapt():
     layer = ns.ALIF(dt=dt, tau_adapt=tau_adapt)
     i = torch.zeros(300, 1, 1, dtype=torch.float64)
     i[:40] = 4.0
-    z, _, values = layer.recorded(i, names=("a",))
+    z, _, values, *_ = layer.run(i, record=("a",))
     a, last = values["a"].flatten().numpy(), int(z.flatten().nonzero()[-1])
     assert z.sum() > 3 and a[last] > 1.0
     t = dt * np.arange(300 - last)

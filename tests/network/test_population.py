@@ -9,7 +9,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError, NetworkError, ShapeError, UnitError
-from neurosim.network.population import Population
+from neurosim.network import LayerOutput, Population
 
 
 class Count(NamedTuple):
@@ -26,11 +26,11 @@ class Accumulator(Population):
     def initial_state(self, i):
         return Count(i.new_zeros(i.shape[1:]))
 
-    def recorded(self, i, state=None, names=(), *, through_time=True):
+    def run(self, i, state=None, record=(), *, through_time=True):
         self._check_current(i)
         (total,) = self.initial_state(i) if state is None else state
         out = total + i.cumsum(0)
-        return out, Count(out[-1]), {name: out.detach() for name in names}
+        return LayerOutput(out, Count(out[-1]), {name: out.detach() for name in record})
 
 
 def test_a_population_of_ones_own_is_a_node():

@@ -90,8 +90,8 @@ def test_far_less_is_kept():
 
 def test_a_population_that_is_recorded_keeps_all():
     net, x = convolutional(), (torch.rand(30, 2, 2, 8, 8) < 0.3).float()
-    _, _, plain = net.recorded(x, None, ("lif1.v", "cubalif2.j"))
-    _, _, values = net.recorded(x, None, ("lif1.v", "cubalif2.j"), recompute=True)
+    plain = net.run(x, None, ("lif1.v", "cubalif2.j")).recorded
+    values = net.run(x, None, ("lif1.v", "cubalif2.j"), recompute=True).recorded
     assert all(torch.equal(values[name], plain[name]) for name in plain)
 
 

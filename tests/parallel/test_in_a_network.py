@@ -68,7 +68,7 @@ def test_it_learns_a_task(kind):
 def test_a_simulation_records_it(kind, tmp_path):
     net, x = network(kind), 3 * torch.rand(STEPS, 5, 4)
     with torch.no_grad():
-        z, after, values = net.recorded(x, names=["hidden", f"hidden.{_membrane(kind)}"])
+        z, after, values, *_ = net.run(x, record=["hidden", f"hidden.{_membrane(kind)}"])
     assert values["hidden"].sum() > 0
     for path in (None, tmp_path / "run.h5"):
         kept = ns.simulate(net, x, record=["hidden", f"hidden.{_membrane(kind)}", "out"], path=path)

@@ -55,7 +55,7 @@ def test_a_scan_gives_the_same_membrane_and_gradient(steps, block):
     expected, _ = layer(i, (v,))
     weights = torch.randn_like(expected)
     wanted = torch.autograd.grad(expected, (i, v), weights)
-    recorded = ResetFreeLeaky(dt=DT, tau_mem=9e-3).recorded(i, (v,), ["v"])[2]["v"]
+    recorded = ResetFreeLeaky(dt=DT, tau_mem=9e-3).run(i, (v,), ["v"]).recorded["v"]
     assert torch.equal(recorded, expected)
     for scan in (lambda x, s: blocked_scan(x, s, alpha, block), lambda x, s: doubling_scan(x, s, alpha)):
         found = scan((1 - alpha) * i[:, 0], v[0])[:, None]
@@ -71,8 +71,8 @@ def test_a_psn_with_the_matrix_of_the_decay_is_the_same():
     with torch.no_grad():
         psn.weight.copy_(torch.tril((1 - alpha) * alpha ** (t[:, None] - t)))
         psn.v_th.fill_(0.7)
-    z, _, values = layer.recorded(i, names=["v"])
-    z_psn, _, values_psn = psn.recorded(i, names=["h"])
+    z, _, values, *_ = layer.run(i, record=["v"])
+    z_psn, _, values_psn, *_ = psn.run(i, record=["h"])
     assert torch.allclose(values["v"], values_psn["h"], rtol=0, atol=1e-13)
     assert torch.equal(z, z_psn) and 0.02 < z.mean() < 0.9
 

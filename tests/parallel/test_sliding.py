@@ -37,7 +37,7 @@ def test_it_is_a_masked_psn_with_the_same_weights_on_each_diagonal(order, steps)
                 masked.weight[t, s] = layer.weight[t - s] if 0 <= t - s < order else 99.0
         masked.v_th.fill_(0.6)
     i = 2 * torch.randn(steps, 3, 4, dtype=torch.float64)
-    (z, _, a), (z_masked, _, b) = (each.recorded(i, names=["h"]) for each in (layer, masked))
+    (z, _, a, *_), (z_masked, _, b, *_) = (each.run(i, record=["h"]) for each in (layer, masked))
     assert torch.allclose(a["h"], b["h"], rtol=0, atol=1e-12) and torch.equal(z, z_masked)
 
 
@@ -148,10 +148,10 @@ def test_first_weights_are_those_of_the_paper():
 
 def test_samples_are_independent():
     layer, i = SlidingPSN(5, dt=DT).double(), torch.randn(30, 4, 5, dtype=torch.float64)
-    z, _, values = layer.recorded(i, names=["h"])
+    z, _, values, *_ = layer.run(i, record=["h"])
     other = i.clone()
     other[:, 0] = 100.0
-    assert torch.allclose(layer.recorded(other, names=["h"])[2]["h"][:, 1:], values["h"][:, 1:], rtol=0, atol=1e-13)
+    assert torch.allclose(layer.run(other, record=["h"]).recorded["h"][:, 1:], values["h"][:, 1:], rtol=0, atol=1e-13)
     order = torch.tensor([2, 0, 3, 1])
     assert torch.equal(layer(i[:, order])[0], z[:, order])
 

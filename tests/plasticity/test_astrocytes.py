@@ -81,7 +81,7 @@ def test_weights_and_level_follow_the_program_step_by_step():
     late, state = {"exc": torch.zeros(8).double(), "inh": torch.zeros(3).double()}, None
     for t in range(len(x)):
         before = state
-        _, _, seen = net.recorded(x[t : t + 1], before, ("exc", "inh"))
+        seen = net.run(x[t : t + 1], before, ("exc", "inh")).recorded
         fired = {"input": x[t, 0], **{name: value[0, 0] for name, value in seen.items()}}
         _, state = plasticity.run(x[t : t + 1], state)
         for name, modulated in RULES.items():

@@ -114,8 +114,8 @@ def verify_nir(
     sent = {name: _sender(again, name) for name in net.populations()}
     data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
     with torch.no_grad():
-        _, _, ours = net.recorded(data, names=tuple(sent))
-        _, _, theirs = again.recorded(data, names=tuple(sent.values()))
+        ours = net.run(data, record=tuple(sent)).recorded
+        theirs = again.run(data, record=tuple(sent.values())).recorded
     spiking = {name: node.is_spiking for name, node in net.populations().items()}
     return NirVerification(
         tuple(_compared(name, ours[name], theirs[other], spiking[name]) for name, other in sent.items())

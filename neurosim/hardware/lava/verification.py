@@ -261,7 +261,7 @@ def _differs(export: LavaExport, name: str, simulated: np.ndarray, lava: np.ndar
 def _simulate(net: Network, data: dict[str, np.ndarray], states: Sequence[str] = ()) -> dict[str, np.ndarray]:
     names = [*net.neurons(), *states]
     with torch.no_grad():
-        _, _, values = net.recorded(_tensors(net, data), None, names)
+        values = net.run(_tensors(net, data), None, names).recorded
     return {name: values[name].numpy() for name in names}
 
 
@@ -314,11 +314,11 @@ def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) ->
     core = net.neurons()[node].core
     if core in WHOLE_GRADED:  # no memory, no local variable: what is sent is what there is
         with torch.no_grad():
-            _, _, values = net.recorded(_tensors(net, data), None, [node])
+            values = net.run(_tensors(net, data), None, [node]).recorded
         return values[node].numpy()[-1, 0]
     name = f"{node}.{'voltage' if is_integer(net) else FORMS[core].compared}"
     with torch.no_grad():
-        _, _, values = net.recorded(_tensors(net, data), None, [name])
+        values = net.run(_tensors(net, data), None, [name]).recorded
     return values[name].numpy()[-1, 0]
 
 

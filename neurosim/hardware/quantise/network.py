@@ -119,7 +119,7 @@ def quantise(
     net.eval()
     try:
         with torch.no_grad():
-            _, _, outputs = net.recorded(inputs, None, list(found.populations))
+            outputs = net.run(inputs, None, list(found.populations)).recorded
     finally:
         net.train(was_training)
     recorded = {**inputs, **outputs}

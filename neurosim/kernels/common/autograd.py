@@ -87,7 +87,7 @@ class _OnceDifferentiable(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> None:
         raise InputError(
             "the fused kernels give no gradient of a gradient; differentiate the plain definition instead, which "
-            "layers with kernels offer as `reference`."
+            "layers with kernels offer as `run_reference`."
         )
 
 

@@ -1,29 +1,43 @@
-"""What a layer hands to the next one."""
+"""The result of running neurons over time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from neurosim.compiler.plan import Plan
 
-class Sent(NamedTuple):
-    """What a layer sends on.
+
+class LayerOutput(NamedTuple):
+    """The result of running neurons over time: a population, a population with its synapses, or a network.
 
     Attributes
     ----------
-    out : Tensor [T, B, N]
-    states : sequence of Tensor [B, N]
-        After the last step.
-    bits, active : Tensor [T B, ceil(N / 64)] of int64, or None
-        Where the output is a spike, and where its surrogate is not zero; None where that is everywhere.
-    stored : sequence of Tensor
-        Values that the plan stores at every step, if no chunks are asked for.
+    out : Tensor [T, B, ...]
+        Output at each step.
+    state : NamedTuple of Tensor [B, ...]
+        State after the last step; of a network a `NetworkState`.
+    recorded : mapping of str to Tensor [T, B, ...]
+        Values to record, by name, without gradient.
+    packed_bits : Tensor [T B, ceil(N / 64)] of int64, optional
+        The output, one bit each, if it is spikes and was packed.
+    mask : Tensor [T B, ceil(N / 64)] of int64, optional
+        A bit is set where a gradient of the output is needed: where the surrogate is not zero. None if that is
+        everywhere or not known.
+    last : Tensor [B, ...], optional
+        Output of the last step as a tensor of its own, which a recurrent run starts from.
     """
 
     out: Tensor
-    states: Sequence[Tensor]
-    bits: Tensor | None
-    active: Tensor | None
-    stored: Sequence[Tensor]
+    state: Any
+    recorded: Mapping[str, Tensor]
+    packed_bits: Tensor | None = None
+    mask: Tensor | None = None
+    last: Tensor | None = None
+
+
+def recorded_values(plan: Plan, stored: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the values to record among those that `plan` stores at each step, by name and without gradient."""
+    return {name: stored[plan.recording(name)].detach() for name in plan.recorded}

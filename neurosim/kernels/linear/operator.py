@@ -18,7 +18,7 @@ from neurosim.kernels.common.autograd import (
     under_transform,
 )
 from neurosim.kernels.common.bits import words
-from neurosim.kernels.common.layer_output import Sent
+from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.linear import cpu as layer
 from neurosim.kernels.linear.cpu import Layer, Result
 
@@ -35,7 +35,7 @@ def run(
     chunk: int = 0,
     packed_bits: Tensor | None = None,
     mask: Tensor | None = None,
-) -> Sent:
+) -> LayerOutput:
     """Run a linear layer and the neurons of a plan over time.
 
     Parameters
@@ -71,7 +71,8 @@ def run(
         output = _listed(_functions(x).forward(made, x, packed_bits, state))
     out, *rest = output
     states, (_, _, bits, active), stored = rest[: len(state)], rest[len(state) : len(state) + 4], rest[len(state) + 4 :]
-    return Sent(out, states, bits if bits.shape[0] else None, active if active.shape[0] else None, stored)
+    recorded = recorded_values(find(plan), stored)
+    return LayerOutput(out, states, recorded, bits if bits.shape[0] else None, active if active.shape[0] else None)
 
 
 def _functions(x: Tensor) -> ModuleType:

@@ -15,7 +15,7 @@ from torch import Tensor
 from neurosim.compiler.plan import find
 from neurosim.kernels.common import matmul as dense
 from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward, under_transform
-from neurosim.kernels.common.layer_output import Sent
+from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.neurons import cpu
 
 # Multiplications of a product that is dense whatever its input; docs/kernels.md has the times of both ways.
@@ -40,7 +40,7 @@ def run(
     per_neuron: Sequence[Tensor],
     forward_uniforms: list[float],
     backward_uniforms: list[float],
-) -> Sent:
+) -> LayerOutput:
     """Run the step; see `layer_operator.run`. Nothing is known of the output's bits."""
     found: Sequence[Tensor]
     if torch.is_grad_enabled():
@@ -49,7 +49,7 @@ def run(
     else:
         found = cpu.forward(find(plan), [_current(x, weight, bias)], state, per_neuron, forward_uniforms)
     out, *rest = found
-    return Sent(out, rest[: len(state)], None, None, rest[len(state) :])
+    return LayerOutput(out, rest[: len(state)], recorded_values(find(plan), rest[len(state) :]))
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

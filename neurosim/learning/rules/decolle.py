@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +112,7 @@ class DECOLLE(Rule):
         while start < steps:
             stop = min(start + self.chunk, steps) if start >= self.burn_in else min(start + self.chunk, self.burn_in)
             with torch.no_grad():
-                z, after, values = inner.recorded(x[start:stop], state, recorded)
+                z, after, values, *_ = inner.run(x[start:stop], state, recorded)
                 sent = {inner.inputs[0]: x[start:stop], **{name: values[name] for name in names}}
                 for edge in inner.edges:
                     traces[edge.name].run(arriving(edge, sent, state))
@@ -132,7 +132,7 @@ class DECOLLE(Rule):
         net: LocalReadouts,
         names: list[str],
         traces: dict[str, FilteredTrace],
-        values: dict[str, Tensor],
+        values: Mapping[str, Tensor],
         target: Tensor,
         loss: Loss,
     ) -> tuple[Tensor, Tensor]:

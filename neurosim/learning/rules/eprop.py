@@ -132,7 +132,7 @@ class EProp(Rule):
         for start in range(0, steps, self.chunk):
             part = x[start : start + self.chunk]
             with torch.no_grad():
-                y, after, values = network.recorded(part, state, tuple(hidden))
+                y, after, values, *_ = network.run(part, state, tuple(hidden))
             sent = {network.inputs[0]: part, **values}
             y = y.detach().requires_grad_()
             value = loss(y, target) * (len(part) / steps)

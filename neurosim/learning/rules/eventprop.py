@@ -113,7 +113,7 @@ class EventProp(Rule):
         state: NetworkState | None = None
         with torch.no_grad():
             for start in range(0, len(x), self.chunk):
-                y, state, values = net.recorded(x[start : start + self.chunk], state, recorded)
+                y, state, values, *_ = net.run(x[start : start + self.chunk], state, recorded)
                 outputs.append(y)
                 for name in hidden:
                     tape.keep(name, start, values[name], values[f"{name}.j"])

@@ -87,7 +87,7 @@ class LocalReadouts(nn.Module):
         """Return the readout of the output population [T, B, classes] and the state; no gradient."""
         name = self.net.output
         with torch.no_grad():
-            z, after, values = self.net.recorded(x, state, (f"{name}.u",), **choices)
+            z, after, values, *_ = self.net.run(x, state, (f"{name}.u",), **choices)
             return self.read(name, values[f"{name}.u"], z), after
 
 

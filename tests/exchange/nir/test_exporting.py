@@ -171,7 +171,7 @@ def circuit() -> ns.Network:
 def test_a_circuit_of_everything(gain, tmp_path):
     net, x = circuit(), drive(2, 9, 11)
     names = ("conv", "pool", "fc", "mid")
-    v, _, values = net.recorded(x, names=names)
+    v, _, values, *_ = net.run(x, record=names)
     assert all(values[name].sum() > 150 for name in names)
     write_nir(net, tmp_path / "net.nir", gain=gain)
     sent = by_interpreter(nir.read(tmp_path / "net.nir", type_check=False), x, "image")
@@ -179,7 +179,7 @@ def test_a_circuit_of_everything(gain, tmp_path):
         assert int((values[name][:, 0].numpy() != sent[name]).sum()) == 0, name
     np.testing.assert_allclose(v[:, 0].numpy(), sent["output"], rtol=1e-8, atol=1e-10)
     again = from_nir(tmp_path / "net.nir", dt=DT, dtype=torch.float64)
-    back, _, values_back = again.recorded({"image": x}, names=names)
+    back, _, values_back, *_ = again.run({"image": x}, record=names)
     for name in names:
         assert torch.equal(values[name], values_back[name]), name
     torch.testing.assert_close(v, back, rtol=1e-9, atol=1e-12)

@@ -444,7 +444,7 @@ def test_the_neuron_of_the_nir_paper():
     for i in net.edges[0](x):
         _, state = cell(i, state)
         theirs.append(state.v)
-    _, _, values = net.recorded(x, names=(f"{net.output}.v",))
+    values = net.run(x, record=(f"{net.output}.v",)).recorded
     assert (values[f"{net.output}.v"] - torch.stack(theirs)).abs().max() < 1e-6
 
 

@@ -45,7 +45,7 @@ def close(net: ns.Network, x: torch.Tensor, theirs: torch.Tensor, allowed: int, 
     """
     name = net.output
     with torch.no_grad():
-        z, _, values = net.recorded(x, names=(f"{name}.u",))
+        z, _, values, *_ = net.run(x, record=(f"{name}.u",))
     assert theirs.sum() > at_least
     off = z != theirs
     first = torch.where(off.any(0), off.int().argmax(0), -1)

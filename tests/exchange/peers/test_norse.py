@@ -114,7 +114,7 @@ def test_readouts_and_a_whole_net():
     x = (torch.rand(100, 2, 1, 8, 8) < 0.5).double()
     ours = from_norse(net, input_shape=(1, 8, 8))
     with torch.no_grad():
-        v, _, values = ours.recorded(x, names=("cubalif1", "lif2"))
+        v, _, values, *_ = ours.run(x, record=("cubalif1", "lif2"))
     assert (
         values["cubalif1"].sum() > 300
         and values["lif2"].sum() > 100
@@ -170,7 +170,7 @@ def test_out_loops_and_readout():
     ).double()
     x = noise(scale=3.0, shift=0.5)
     with torch.no_grad():
-        v, _, values = net.recorded(x, names=("cubalif1",))
+        v, _, values, *_ = net.run(x, record=("cubalif1",))
     assert values["cubalif1"].sum() > 500
     torch.testing.assert_close(v, run(to_norse(net), x), rtol=1e-8, atol=1e-11)
 

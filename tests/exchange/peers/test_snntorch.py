@@ -69,7 +69,7 @@ def test_leaky_of_odd_numbers_bit_for_bit(dtype):
         layer = snn.Leaky(beta=0.93, threshold=torch.rand(N) + 0.5, reset_mechanism=mechanism).to(dtype)
         x = noise(dtype=dtype)
         net = check(layer, x, input_shape=N)
-        _, _, values = net.recorded(x, names=("lif1.u",))
+        values = net.run(x, record=("lif1.u",)).recorded
         mem, theirs = torch.zeros(BATCH, N, dtype=dtype), []
         for i in x:
             _, mem = layer(i, mem)
@@ -159,7 +159,7 @@ def test_a_whole_net_with_convolution_pooling_and_normalisation():
     ours = from_snntorch(net, dt=DT, input_shape=(1, 8, 8))
     theirs = run(net, x)
     with torch.no_grad():
-        sent, _, values = ours.recorded(x, names=("cubalif2",))
+        sent, _, values, *_ = ours.run(x, record=("cubalif2",))
     assert values["cubalif2"].sum() > 200
     torch.testing.assert_close(sent, theirs, rtol=1e-12, atol=1e-12)
 
@@ -267,7 +267,7 @@ def test_out_loops_and_readout():
         if hasattr(layer, "reset_mem"):
             layer.reset_mem()
     with torch.no_grad():
-        v, _, values = net.recorded(x, names=("lif1",))
+        v, _, values, *_ = net.run(x, record=("lif1",))
         theirs = torch.stack([out(i)[1] for i in x])
     assert values["lif1"].sum() > 300
     torch.testing.assert_close(v, theirs, rtol=1e-4, atol=1e-5)

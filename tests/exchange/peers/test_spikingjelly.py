@@ -98,7 +98,7 @@ def test_a_whole_net():
     x = (torch.rand(80, 2, 1, 8, 8) < 0.5).double()
     ours = from_spikingjelly(net, dt=DT, input_shape=(1, 8, 8))
     with torch.no_grad():
-        sent, _, values = ours.recorded(x, names=("lif2",))
+        sent, _, values, *_ = ours.run(x, record=("lif2",))
     assert values["lif2"].sum() > 100
     torch.testing.assert_close(sent, run(net, x), rtol=1e-9, atol=1e-12)
 

@@ -170,7 +170,7 @@ def test_the_first_difference_tells_the_membranes() -> None:
     )
     double = export.network
     with torch.no_grad():
-        _, _, values = double.recorded(x.double(), None, ["a.u"])
+        values = double.run(x.double(), None, ["a.u"]).recorded
     between = (values["a.u"] > 1.0) & (values["a.u"] <= 1.05)
     step, sample, *neuron = between.nonzero()[0].tolist()
     found = result.first_difference
@@ -192,7 +192,7 @@ def test_a_run_returns_spikes_and_membranes_on_the_network_s_steps() -> None:
     export = to_lava(net)
     run = export.run(x, record=["c", "a.v", "b.v"], timeout=LIMIT)
     with torch.no_grad():
-        _, _, values = export.network.recorded(x.double(), None, ["c", "a.v", "b.v"])
+        values = export.network.run(x.double(), None, ["c", "a.v", "b.v"]).recorded
     assert list(run.outputs) == ["c"]
     assert np.array_equal(run.outputs["c"], values["c"].numpy())
     assert run.traces["a.v"].shape == (STEPS, SAMPLES, *net.shape("a"))
@@ -214,7 +214,7 @@ print({type(p).__name__ for p in (*processes.neurons.values(), *processes.connec
 processes.run()
 spikes = {name: processes.sent(name) for name in processes.sinks}
 processes.stop()
-_, _, values = export.network.recorded(x.double(), None, list(spikes))
+values = export.network.run(x.double(), None, list(spikes)).recorded
 print(sum(int((values[name][:, 1].numpy() != z).sum()) for name, z in spikes.items()), min(z.sum() for z in
 spikes.values()) > 100)
 """
@@ -296,7 +296,7 @@ def test_samples_in_one_run_are_samples_apart() -> None:
     assert result.samples == 6
     run = to_lava(net).run(many, record=["b.v"], together=True, timeout=LIMIT)
     with torch.no_grad():
-        _, _, values = to_lava(net).network.recorded(many.double(), None, ["b.v"])
+        values = to_lava(net).network.run(many.double(), None, ["b.v"]).recorded
     np.testing.assert_allclose(run.traces["b.v"], values["b.v"].numpy(), rtol=0, atol=1e-12)
     with pytest.raises(InputError, match=r"edges with delays \['a->a', 'a->b', .*Leave out together=True"):
         verify(*web(0), together=True)

@@ -106,7 +106,7 @@ def test_what_a_monitor_sees_is_what_the_core_compares() -> None:
     export = to_lava(net)
     wanted = {name: FORMS[neuron.core].compared for name, neuron in export.network.neurons().items()}
     with torch.no_grad():
-        _, _, values = export.network.recorded(x.double(), None, [f"{n}.{local}" for n, local in wanted.items()])
+        values = export.network.run(x.double(), None, [f"{n}.{local}" for n, local in wanted.items()]).recorded
     pairs = [(p.name, variable) for p in export.graph.populations for variable in VARIABLES[p.process][0]]
     done = run_graph(export.graph, Request({"x": x.numpy()}, (), tuple(pairs)), timeout=LIMIT)
     for population in export.graph.populations:

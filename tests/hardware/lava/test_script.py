@@ -54,7 +54,7 @@ def test_the_script_gives_what_the_simulator_gives(name: str, tmp_path: Path) ->
     assert done.stdout.startswith("sample 0: ")
     names = list(export.network.neurons())
     with torch.no_grad():
-        _, _, wanted = export.network.recorded(x.double(), None, names)
+        wanted = export.network.run(x.double(), None, names).recorded
     with np.load(tmp_path / "sent.npz", allow_pickle=False) as sent:
         assert sorted(sent.files) == sorted(names)
         for node in names:

@@ -104,7 +104,7 @@ def ours(case: Case) -> dict[str, dict[str, np.ndarray]]:
     """Return spikes, current and voltage of each population, [T, *shape], by our simulator."""
     names = [f"{name}{part}" for name in case.neurons for part in ("", ".u", ".v")]
     x = {name: torch.from_numpy(values).double().unsqueeze(1) for name, values in case.inputs.items()}
-    _, _, found = network(case).recorded(x, None, names)
+    found = network(case).run(x, None, names).recorded
     return {
         name: {part: found[f"{name}{dot}"][:, 0].numpy() for part, dot in (("s", ""), ("u", ".u"), ("v", ".v"))}
         for name in case.neurons

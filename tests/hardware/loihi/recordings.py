@@ -70,7 +70,7 @@ def chip(folder: Path) -> tuple[Compared, np.ndarray]:
     """
     x, v, spikes = np.loadtxt(folder / "lif_lava_loihi_fixed.csv", delimiter=",").T
     current = torch.from_numpy(np.concatenate(([0.0], 10 * x[:-1]))).reshape(-1, 1, 1)
-    z, _, values = loihi(dt=1e-4, du=4095, dv=163, v_th=25).recorded(current, None, ("v",))
+    z, _, values, *_ = loihi(dt=1e-4, du=4095, dv=163, v_th=25).run(current, None, ("v",))
     ours, fired = values["v"].flatten().numpy(), z.flatten().numpy()
     (apart,) = np.nonzero(ours != v)
     differing = int((fired != spikes).sum())

@@ -76,7 +76,7 @@ def as_netx_runs_it(file: Path, x: np.ndarray) -> list[np.ndarray]:
 def run(net: ns.Network, x: np.ndarray) -> list[np.ndarray]:
     names = list(net.neurons())
     data = torch.from_numpy(x).float()[:, None].reshape(len(x), 1, *net.shape("input"))
-    _, _, values = net.recorded(data, None, names)
+    values = net.run(data, None, names).recorded
     return [values[name][:, 0].flatten(1).numpy() for name in names]
 
 

@@ -71,7 +71,7 @@ def test_what_is_whole_already_stays_as_it_is() -> None:
     x = spikes(60, 5, 20)
     made = quantise(net, x, scales={"a": 1.0, "b": 1.0})
     names = ["a", "b", "a.v", "b.v"]
-    real, whole = net.recorded(x, None, names)[2], made.net.recorded(x, None, names)[2]
+    real, whole = net.run(x, None, names).recorded, made.net.run(x, None, names).recorded
     assert real["b"].sum() > 50
     for name in names:
         assert torch.equal(whole[name], real[name] * (64.0 if "." in name else 1.0)), name
@@ -144,7 +144,7 @@ def test_networks_of_every_kind(make) -> None:
     found = {bits: quantise(net, x, bits=bits) for bits in (8, 4)}
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     with torch.no_grad():
-        real, _, values = net.recorded(x, None, ["a", "b"])
+        real, _, values, *_ = net.run(x, None, ["a", "b"])
     assert values["a"].sum() > 300 and values["b"].sum() > 100
     for bits, made in found.items():
         description = describe(made.net, "loihi1")
@@ -188,8 +188,8 @@ def test_the_scale_that_is_chosen_is_the_best_of_those_tried() -> None:
     made = quantise(net, x, bits=4)
     worse = quantise(net, x, bits=4, scales={"a": 0.5 * made.choices["a"].scale.scale})
     assert made.choices["a"].mismatch < worse.choices["a"].mismatch and made.choices["a"].tried > 10
-    real = net.recorded(x, None, ["a"])[2]["a"]
-    whole = made.net.recorded(x, None, ["a"])[2]["a"]
+    real = net.run(x, None, ["a"]).recorded["a"]
+    whole = made.net.run(x, None, ["a"]).recorded["a"]
     either = ((real + whole) > 0).sum()
     assert made.choices["a"].mismatch == pytest.approx(float((real != whole).sum() / either))
     assert callable(mismatch) and "a" in made.summary()

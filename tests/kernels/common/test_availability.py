@@ -44,7 +44,7 @@ def test_else_the_reference_runs_and_one_warning_says_why(without_kernels, monke
     monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
     monkeypatch.setattr(cpu, "forward", None)
     layer, i = ns.LIF(dt=1e-3), torch.randn(30, 2, 3) * 4
-    expected, expected_state = layer.reference(i)
+    expected, expected_state, *_ = layer.run_reference(i)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         z, state = layer(i)
@@ -58,11 +58,11 @@ def test_the_reference_records_state_and_says_what_it_cannot(without_kernels, mo
     monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
     layer, i = ns.LIF(dt=1e-3), torch.randn(30, 2, 3) * 4
     with pytest.warns(RuntimeWarning, match="kernels are away"):
-        _, state, values = layer.recorded(i, names=("v",))
+        _, state, values, *_ = layer.run(i, record=("v",))
     assert torch.equal(values["v"][-1], state.v)
-    message = r"lif: the plain reference records state only; \['u'\] need the fused"
+    message = r"lif: the reference records state only; \['u'\] need the fused"
     with pytest.raises(InputError, match=message):
-        layer.recorded(i, names=("u",))
+        layer.run(i, record=("u",))
 
 
 def test_obstacles_say_what_to_do(monkeypatch):

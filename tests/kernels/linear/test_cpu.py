@@ -71,16 +71,16 @@ class Case:
         )
         return [out, *after], grads
 
-    def driven(self, **how):
-        after, _, sent = self.neuron.driven(self.x, self.weight, self.bias, self.state, **how)
-        return self.results(sent.out, after)
+    def fused(self, **how):
+        result = self.neuron.run_linear(self.x, self.weight, self.bias, self.state, **how)
+        return self.results(result.out, result.state)
 
     def defined(self, through_time=True):
         current = functional.linear(self.x, self.weight, self.bias)
-        return self.results(*self.neuron.reference(current, self.state, through_time=through_time))
+        return self.results(*self.neuron.run_reference(current, self.state, through_time=through_time)[:2])
 
     def check(self, tolerance=None, through_time=True, **how):
-        values, grads = self.driven(through_time=through_time, **how)
+        values, grads = self.fused(through_time=through_time, **how)
         expected_values, expected = self.defined(through_time)
         for a, b in zip(values, expected_values, strict=True):
             assert torch.equal(a, b)
@@ -138,8 +138,8 @@ def test_gradients_against_finite_differences(chunk):
     )  # fmt: skip
 
     def f(x, weight, bias, *state):
-        after, _, sent = case.neuron.driven(x, weight, bias, state, chunk=chunk)
-        return sent.out, *after
+        result = case.neuron.run_linear(x, weight, bias, state, chunk=chunk)
+        return result.out, *result.state
 
     # A finite difference at an input of 0 would turn it into an event; the others are enough.
     x = case.x.detach() + 0.25
@@ -151,7 +151,7 @@ def test_work_again_gives_the_very_same_gradients(chunk, monkeypatch):
     monkeypatch.setattr(layer, "CROSSOVER", 2.0)
     case = Case(BY_NAME["lif"])
     case.weight = torch.randn_like(case.weight).requires_grad_()
-    for a, b in zip(case.driven()[1], case.driven(chunk=chunk)[1], strict=True):
+    for a, b in zip(case.fused()[1], case.fused(chunk=chunk)[1], strict=True):
         assert torch.equal(a, b)
 
 
@@ -163,7 +163,7 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     try:
         for number in (1, 3):
             torch.set_num_threads(number)
-            values, grads = case.driven()
+            values, grads = case.fused()
             found.append([*values, *grads[1:]])  # the input's gradient is torch's product, which may
     finally:
         torch.set_num_threads(threads)
@@ -173,12 +173,12 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
 def test_what_is_written_past_the_caches_is_the_same(monkeypatch):
     monkeypatch.setattr(layer, "CROSSOVER", 2.0)
     case = Case(BY_NAME["cubalif"], 30, 4, 65, 128, bias=False)
-    values, grads = case.driven()
+    values, grads = case.fused()
     i = functional.linear(case.x, case.weight).detach().requires_grad_()
     z, _ = case.neuron(i)
     (g,) = torch.autograd.grad(z, i, case.g)
     monkeypatch.setattr(cpu, "_STREAM", 0)
-    streamed_values, streamed_grads = case.driven()
+    streamed_values, streamed_grads = case.fused()
     for a, b in zip((*values, *grads), (*streamed_values, *streamed_grads), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(z, case.neuron(i)[0])
@@ -189,16 +189,16 @@ def test_bits_of_the_output_and_of_where_a_gradient_is_wanted(monkeypatch):
     for crossover, width in itertools.product((2.0, -1.0), (17, 64, 100)):
         monkeypatch.setattr(layer, "CROSSOVER", crossover)
         case = Case(BY_NAME["lif"], width=width, spike=language.triangle(0.25))
-        _, values, sent = case.neuron.driven(case.x, case.weight, case.bias, case.state, ("u",))
-        assert torch.equal(sent.bits, pack(sent.out.detach().flatten(0, 1)).bits)
-        near = ((values["u"] - 1.0).abs() < 0.25).float()
-        assert crossover < 0 or torch.equal(sent.active, pack(near.flatten(0, 1)).bits)
-        assert case.neuron.driven(case.x.detach(), case.weight.detach(), None, case.state)[-1].bits is not None
+        result = case.neuron.run_linear(case.x, case.weight, case.bias, case.state, ("u",))
+        assert torch.equal(result.packed_bits, pack(result.out.detach().flatten(0, 1)).bits)
+        near = ((result.recorded["u"] - 1.0).abs() < 0.25).float()
+        assert crossover < 0 or torch.equal(result.mask, pack(near.flatten(0, 1)).bits)
+        assert case.neuron.run_linear(case.x.detach(), case.weight.detach(), None, case.state).packed_bits is not None
     unlimited = Case(BY_NAME["lif"])
-    assert unlimited.neuron.driven(unlimited.x, unlimited.weight, None)[-1].active is None
+    assert unlimited.neuron.run_linear(unlimited.x, unlimited.weight, None).mask is None
     membrane = Case(BY_NAME["leaky_integrator"])
-    sent = membrane.neuron.driven(membrane.x, membrane.weight, None)[-1]
-    assert sent.bits is None and sent.active is None
+    result = membrane.neuron.run_linear(membrane.x, membrane.weight, None)
+    assert result.packed_bits is None and result.mask is None
 
 
 @pytest.mark.parametrize("crossover", [2.0, -1.0])
@@ -207,10 +207,10 @@ def test_bits_that_came_along_are_used(crossover, monkeypatch):
     monkeypatch.setattr(masked_product, "SHORT", 1)
     case = Case(BY_NAME["lif"])
     came = pack(case.x.detach().flatten(0, 1)).bits
-    for a, b in zip(case.driven()[1], case.driven(came=came)[1], strict=True):
+    for a, b in zip(case.fused()[1], case.fused(packed_bits=came)[1], strict=True):
         assert torch.equal(a, b)
     wanted = torch.zeros_like(came)
-    assert not case.driven(came=came, wanted=wanted)[1][0].any()
+    assert not case.fused(packed_bits=came, mask=wanted)[1][0].any()
 
 
 @pytest.mark.parametrize("density", [0.05, 0.7])
@@ -221,8 +221,8 @@ def test_the_input_gradient_is_worked_out_where_it_is_wanted(density, chunk, cro
     monkeypatch.setattr(masked_product, "SHORT", 1)
     case = Case(BY_NAME["lif"])
     mask = (torch.rand_like(case.x) < density).float()
-    masked = case.driven(wanted=pack(mask.detach().flatten(0, 1)).bits, chunk=chunk)[1][0]
-    whole = case.driven(chunk=chunk)[1][0]
+    masked = case.fused(mask=pack(mask.detach().flatten(0, 1)).bits, chunk=chunk)[1][0]
+    whole = case.fused(chunk=chunk)[1][0]
     assert torch.allclose(masked * mask, whole * mask, rtol=1e-4, atol=1e-5)
     assert density > masked_product.CROSSOVER or not (masked * (1 - mask)).any()
 
@@ -253,21 +253,21 @@ def test_of_spikes_just_the_bits_are_kept():
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        case.neuron.driven(case.x, case.weight, None)
+        case.neuron.run_linear(case.x, case.weight, None)
     sizes = {(tuple(t.shape), t.dtype) for t in kept}
     assert ((60, 2), torch.int64) in sizes and ((20, 3, 33), torch.float32) in sizes
     assert not any(shape == (20, 3, 70) for shape, _ in sizes)
     kept.clear()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        case.neuron.driven(case.x * 0.5, case.weight, None, chunk=5)
+        case.neuron.run_linear(case.x * 0.5, case.weight, None, chunk=5)
     shapes = [tuple(t.shape) for t in kept]
     assert (20, 3, 70) in shapes and (20, 3, 33) not in shapes and (4, 3, 33) in shapes
 
 
 def test_values_can_be_recorded():
     case = Case(BY_NAME["lif"])
-    _, values, _ = case.neuron.driven(case.x, case.weight, case.bias, case.state, ("u", "v"), chunk=5)
-    _, _, expected = case.neuron.recorded(functional.linear(case.x, case.weight, case.bias), case.state, ("u", "v"))
+    values = case.neuron.run_linear(case.x, case.weight, case.bias, case.state, ("u", "v"), chunk=5).recorded
+    expected = case.neuron.run(functional.linear(case.x, case.weight, case.bias), case.state, ("u", "v")).recorded
     assert torch.equal(values["u"], expected["u"]) and torch.equal(values["v"], expected["v"])
 
 
@@ -324,18 +324,18 @@ def test_opcheck_without_gradients_and_of_the_backward_operator():
 def test_straight_call_and_operator_agree(monkeypatch):
     for graded, chunk in itertools.product((True, False), (0, 5)):
         case = Case(BY_NAME["alif"], graded=graded)
-        straight = case.driven(chunk=chunk)
+        straight = case.fused(chunk=chunk)
         with monkeypatch.context() as patch:
             patch.setattr(layer_operator, "can_call_directly", lambda tensors: False)
-            operator = case.driven(chunk=chunk)
+            operator = case.fused(chunk=chunk)
         for a, b in zip((*straight[0], *straight[1]), (*operator[0], *operator[1]), strict=True):
             assert torch.equal(a, b)
 
 
 def test_a_gradient_of_a_gradient_is_refused():
     case = Case(BY_NAME["lif"])
-    _, _, sent = case.neuron.driven(case.x, case.weight, case.bias, case.state)
-    (once,) = torch.autograd.grad(sent.out.sum(), case.x, create_graph=True)
+    result = case.neuron.run_linear(case.x, case.weight, case.bias, case.state)
+    (once,) = torch.autograd.grad(result.out.sum(), case.x, create_graph=True)
     with pytest.raises(InputError, match="no gradient of a gradient"):
         once.sum().backward()
 

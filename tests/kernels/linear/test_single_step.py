@@ -24,7 +24,7 @@ def made(name: str, *, bias: bool) -> ns.Network:
 
 def definition(net: ns.Network, x: torch.Tensor, state: tuple[torch.Tensor, ...]):
     (synapse,), (node,) = next(iter(net.synapses.values())), net.populations().values()
-    out, after = node.reference(torch.nn.functional.linear(x, synapse.weight, synapse.bias), state)
+    out, after, *_ = node.run_reference(torch.nn.functional.linear(x, synapse.weight, synapse.bias), state)
     return [out, *after]
 
 
@@ -60,10 +60,10 @@ def test_a_run_step_by_step_is_the_run_in_one(through_time):
     label = next(iter(net.populations()))
     names = (f"{label}.v", f"{label}.u")
     weights = list(net.parameters())
-    whole, last, values = net.recorded(x, None, names, through_time=through_time)
+    whole, last, values, *_ = net.run(x, None, names, through_time=through_time)
     state, pieces, seen = None, [], []
     for step in x.split(1):
-        out, state, now = net.recorded(step, state, names, through_time=through_time)
+        out, state, now, *_ = net.run(step, state, names, through_time=through_time)
         state = state if through_time else state.detach()
         pieces.append(out)
         seen.append(now)

@@ -124,7 +124,7 @@ def test_what_is_kept_is_guarded_against_being_written_to():
     i = (torch.randn(9, 2, 3) * 4).requires_grad_()
     layer = ns.LIF(dt=1e-3)
     expected = torch.autograd.grad(layer(i)[0].sum(), i)[0]
-    z, _, values = layer.recorded(i, names=("u",))
+    z, _, values, *_ = layer.run(i, record=("u",))
     values["u"].zero_()
     z.detach().zero_()
     assert torch.equal(torch.autograd.grad(z.sum(), i)[0], expected)

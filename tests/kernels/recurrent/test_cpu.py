@@ -61,15 +61,15 @@ def stepwise(layer, drive, weight, z0, state, through_time=True):
         state = state if through_time else tuple(s.detach() for s in state)
         parts = before.unflatten(1, (heads, -1))
         current = torch.einsum("bhj,hij->bhi", parts, weight).flatten(1)
-        out, state = layer.reference((i + current)[None], state)
+        out, state, *_ = layer.run_reference((i + current)[None], state)
         z = out[0]
         outputs.append(z)
     return torch.stack(outputs) if outputs else drive, z if through_time else z.detach(), tuple(state)
 
 
 def in_one_call(layer, drive, weight, z0, state, through_time=True):
-    last, after, _, sent = layer.looped(drive, weight, z0, state, through_time=through_time)
-    return sent.out, last if through_time else last.detach(), tuple(after)
+    result = layer.run_recurrent(drive, weight, z0, state, through_time=through_time)
+    return result.out, result.last if through_time else result.last.detach(), tuple(result.state)
 
 
 class Looped(torch.nn.Module):
@@ -389,8 +389,8 @@ def test_spikes_are_kept_as_bits():
 @pytest.mark.parametrize(("n", "heads"), [(130, 1), (64, 3), (33, 2)])
 def test_bits_are_sent_on_where_blocks_fill_words(n, heads):
     tensors = given(BY_NAME["lif"], 15, 4, n, heads)
-    *_, (out, _, bits, active, _) = ns.LIF(dt=1e-3).looped(*tensors)
-    assert active is None
+    out, *_, bits, mask, _ = ns.LIF(dt=1e-3).run_recurrent(*tensors)
+    assert mask is None
     if heads * n == 66:
         assert bits is None
     else:
@@ -504,11 +504,11 @@ def test_no_code_is_compiled_for_another_batch_or_length(monkeypatch):
 
 def test_traces_are_those_of_the_steps():
     layer, (drive, weight, z0, state) = ns.ALIF(dt=1e-3), given(BY_NAME["alif"], 20, 3, 19)
-    _, after, values, (out, *_) = layer.looped(drive, weight, z0, state, names=("u", "a"))
+    out, after, values, *_ = layer.run_recurrent(drive, weight, z0, state, record=("u", "a"))
     z, current = z0, []
     for t in range(20):
         current.append(drive[t] + z @ weight[0].T)
         z = out[t]
-    _, _, wanted = layer.recorded(torch.stack(current), state, names=("u", "a"))
+    wanted = layer.run(torch.stack(current), state, record=("u", "a")).recorded
     assert torch.equal(values["a"][-1], after.a)
     assert torch.equal(values["u"], wanted["u"]) and torch.equal(values["a"], wanted["a"])

@@ -66,7 +66,7 @@ def step_by_step(monkeypatch):
 def everything(net, x, state=None, through_time=True):
     """Return what is recorded, the final state and all gradients."""
     names = [*net.nodes, "hidden.v", "hidden.u", "out.v"]
-    z, after, values = net.recorded(x, state, names, through_time=through_time)
+    z, after, values, *_ = net.run(x, state, names, through_time=through_time)
     held = [*(v for s in after.nodes.values() for v in s), *after.edges.values()]
     loss = sum((v * torch.linspace(0.5, 1.5, v.numel()).view_as(v)).sum() for v in (z, *held))
     found = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
@@ -143,15 +143,15 @@ def test_a_hook_on_the_synapse_sees_every_step():
 
 
 def test_the_next_layer_is_given_the_bits(monkeypatch):
-    given, real = [], ns.Neuron.driven
-    monkeypatch.setattr(ns.Neuron, "driven", lambda *a, **k: (given.append(k["came"]), real(*a, **k))[1])
+    given, real = [], ns.Neuron.run_linear
+    monkeypatch.setattr(ns.Neuron, "run_linear", lambda *a, **k: (given.append(k["packed_bits"]), real(*a, **k))[1])
     edges = [
         ns.Edge("input", "hidden", ns.Linear(70, 70)),
         ns.Edge("hidden", "hidden", ns.Linear(70, 70)),
         ns.Edge("hidden", "out", ns.Linear(70, 70)),
     ]
     net = ns.Network({"input": ns.Input(70), "hidden": lif(), "out": lif()}, edges)
-    z = net.recorded((torch.rand(20, 3, 70) < 0.1).float(), None, ["hidden"])[2]["hidden"]
+    z = net.run((torch.rand(20, 3, 70) < 0.1).float(), None, ["hidden"]).recorded["hidden"]
     assert len(given) == 1 and z.any()
     assert torch.equal(unpack(given[0], 70, torch.float32), z.flatten(0, 1))
 
@@ -159,7 +159,7 @@ def test_the_next_layer_is_given_the_bits(monkeypatch):
 def test_no_steps_leave_the_state():
     net = recurrent_net()
     _, state = net(torch.ones(5, 2, 6))
-    z, after, values = net.recorded(torch.ones(0, 2, 6), state, ["hidden", "hidden.v"])
+    z, after, values, *_ = net.run(torch.ones(0, 2, 6), state, ["hidden", "hidden.v"])
     assert z.shape == (0, 2, 3) and values["hidden.v"].shape == (0, 2, 12)
     assert torch.equal(after.edges["hidden->hidden"], state.edges["hidden->hidden"])
     assert torch.equal(after.nodes["hidden"].v, state.nodes["hidden"].v)

@@ -127,10 +127,10 @@ def test_a_bias_acts_filtered_whatever_the_chunk():
     torch.testing.assert_close(results[0], net(x)[0])
     # What acts of a bias is the answer of the two filters to a constant 1.
     bias = net.net.synapses["input->decolle1"][0].bias
-    _, _, values = net.net.recorded(x, None, ("decolle1.u",))
+    values = net.net.run(x, None, ("decolle1.u",)).recorded
     with torch.no_grad():
         bias += 1e-3
-        _, _, other = net.net.recorded(x, None, ("decolle1.u",))
+        other = net.net.run(x, None, ("decolle1.u",)).recorded
     fast, slow = (net.net.nodes["decolle1"].decay(name) for name in ("tau_syn", "tau_mem"))
     q = p = 0.0
     for t in range(3):
@@ -196,7 +196,7 @@ def test_the_output_is_the_last_readout(variant):
     net, (x, y) = network(variant), batch()
     _, output = DECOLLE(chunk=7, burn_in=3).gradients(net, x, y, ns.CrossEntropy())
     with torch.no_grad():
-        z, _, values = net.net.recorded(x, None, ("decolle3.u",))
+        z, _, values, *_ = net.net.run(x, None, ("decolle3.u",))
         seen = torch.sigmoid(values["decolle3.u"]) if variant == "membrane" else z
         assert torch.allclose(output, seen @ net.readout_decolle3.T)
         assert torch.allclose(net(x)[0], output)

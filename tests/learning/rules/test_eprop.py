@@ -107,7 +107,7 @@ def test_the_traces_are_those_of_the_paper():
     net, (x, y) = network(), batch(25)
     *_, w_out = (p.detach() for p in net.parameters())
     with torch.no_grad():
-        out, _, seen = net.recorded(x, None, ("pool", "pool.u"))
+        out, _, seen, *_ = net.run(x, None, ("pool", "pool.u"))
     z, u, gain = seen["pool"], seen["pool.u"], (1 - ALPHA) * R
     late = torch.cat((torch.zeros_like(z[:2]), z))[: len(x)]
     for pre, index in ((x, 0), (late, 1)):

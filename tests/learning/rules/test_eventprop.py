@@ -87,7 +87,7 @@ def test_on_a_fine_grid_it_is_the_exact_gradient_of_the_events(loops):
     for dt in (2e-4, 5e-5):
         x, *_ = spikes(dt)
         net = network(dt, loops)
-        assert int(net.recorded(x, None, ("pool",))[2]["pool"].sum()) == len(events)
+        assert int(net.run(x, None, ("pool",)).recorded["pool"].sum()) == len(events)
         grid = gradients(EventProp(), net, x, torch.zeros(1), Distance())
         apart.append(max(float((a - b).norm() / b.norm()) for a, b in zip(grid, expected, strict=True)))
     assert apart[0] < 0.25 and apart[1] < 0.5 * apart[0], apart
@@ -137,7 +137,7 @@ def cycle() -> ns.Network:
 def test_chunks_change_nothing_of_a_cycle_either(chunk, steps):
     net, (x, *_) = cycle(), spikes(1e-3)
     x = torch.cat((x, x.flip(0)), 1)[:steps]
-    fired = net.recorded(x, None, ("a", "b"))[2]
+    fired = net.run(x, None, ("a", "b")).recorded
     assert steps == 14 or all(1 < z.sum() < z.numel() / 2 for z in fired.values())
 
     def found(size):
@@ -161,7 +161,7 @@ def test_a_silent_neuron_has_no_gradient_and_no_surrogate_is_used():
 
 def test_the_rate_weight_asks_for_the_wanted_number_of_spikes():
     net, (x, *_) = network(1e-3), spikes(1e-3)
-    counts = net.recorded(x, None, ("pool",))[2]["pool"].sum((0, 1))
+    counts = net.run(x, None, ("pool",)).recorded["pool"].sum((0, 1))
     plain = gradients(EventProp(), net, x, torch.zeros(1), Distance())[0]
 
     def added(spikes):
@@ -204,7 +204,7 @@ def test_its_memory_grows_with_spikes_and_not_with_steps(monkeypatch):
         with activations(data, *net.parameters()) as count:
             EventProp().gradients(net, data, torch.zeros(1), Distance())
         peaks.append(count.peak / len(data))
-    fired = int(net.recorded(x, None, ("pool",))[2]["pool"].sum())
+    fired = int(net.run(x, None, ("pool",)).recorded["pool"].sum())
     assert [tape.bytes for tape in tapes] == [16 * fired, 16 * fired, 32 * fired]
     # Autograd holds the output for the loss alone: K numbers a step, a few times.
     assert max(peaks) <= 4 * K * 8

@@ -187,7 +187,7 @@ def test_each_bank_learns_from_what_enters_its_map(rule):
     net, (x, y) = chain(), batch(13)
     banks, byhand = frozen_banks(net, 4, 3, rate=0.3), frozen_banks(net, 4, 3, rate=0.3)
     names = ["input", "lif1", "lif2"]
-    _, _, seen = net.recorded(x, None, names)
+    seen = net.run(x, None, names).recorded
     for name, (_, bank) in zip(names, byhand.each(), strict=True):
         values, traces = seen[name], []
         if isinstance(rule, ns.OTTT):
@@ -260,7 +260,7 @@ def test_loops_have_banks_too():
     banks, byhand = frozen_banks(net, 3, 2), frozen_banks(net, 3, 2)
     assert list(banks.banks) == ["input->lif1", "lif1->lif1", "lif1->leaky_integrator2"]
     wanted = projected(net, banks, gradients(ns.BPTT(), net, x, y))
-    late = torch.cat((torch.zeros(1, 4, 8).double(), net.recorded(x, None, ["lif1"])[2]["lif1"][:-1]))
+    late = torch.cat((torch.zeros(1, 4, 8).double(), net.run(x, None, ["lif1"]).recorded["lif1"][:-1]))
     loop = byhand.banks["lif1->lif1"]
     loop.learn(late.flatten(0, 1))
     assert close(gradients(HLOP(ns.BPTT(), banks), net, x, y), wanted, 1e-12)
