@@ -20,7 +20,7 @@ from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
 from neurosim.learning import HLOP, LateralBanks
 from neurosim.models import ActiveDendrites, DeltaActivation, GainAstrocyte, activity
-from neurosim.synapses.delayed import DelayedLinear
+from neurosim.synapses import DelayedLinear
 
 NAME = "models"
 OURS, LOOP = "neurosim", "plain loop"

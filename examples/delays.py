@@ -39,7 +39,9 @@ import neurosim as ns
 from neurosim.datasets import Labelled, delta
 from neurosim.datasets.spoken import DIGITS, read_words
 from neurosim.learning import Loss
-from neurosim.synapses.delayed import DelayedLinear, Variant, delay_groups, keep_in_range, narrow
+from neurosim.synapses import DelayedLinear
+from neurosim.synapses.delay_schedule import Variant
+from neurosim.synapses.delay_training import delay_groups, keep_in_range, narrow
 from neurosim.units import decay_of
 
 DT = 10e-3

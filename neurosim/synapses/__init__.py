@@ -3,12 +3,13 @@
 from neurosim.synapses.batch_norm_folding import absorb_batch_norm
 from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
+from neurosim.synapses.delayed_linear import DelayedLinear
 from neurosim.synapses.dropout import Dropout
 from neurosim.synapses.lateral import LateralBank, Quantised
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.norm import BatchNorm, Standardised
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
+from neurosim.synapses.rounded_delays import RoundedDelays
 from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.shift import Shift
 from neurosim.synapses.sparse import Sparse

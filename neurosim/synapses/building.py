@@ -7,9 +7,9 @@ from torch import nn
 
 from neurosim.errors import InputError
 from neurosim.synapses.conv import Conv1d, Conv2d
-from neurosim.synapses.delayed import RoundedDelays
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.lowering import Convolution, Dense, SparseRows, Weighted
+from neurosim.synapses.rounded_delays import RoundedDelays
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 

@@ -7,7 +7,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError, NetworkError
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
+from neurosim.synapses import DelayedLinear, RoundedDelays
 from neurosim.synapses.traced import Traces
 
 DT = 1e-3

@@ -11,8 +11,7 @@ from neurosim.energy.fanout import fan_out
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava.mapping import map_network
 from neurosim.network import fold
-from neurosim.synapses import BatchNorm, Standardised, Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import BatchNorm, RoundedDelays, Standardised, Synapse
 
 DT = 1e-3
 

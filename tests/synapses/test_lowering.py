@@ -12,9 +12,8 @@ from torch.nn.utils import parametrize, prune
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
-from neurosim.synapses import BatchNorm, Identity, Scale, Standardised, Synapse
+from neurosim.synapses import BatchNorm, DelayedLinear, Identity, RoundedDelays, Scale, Standardised, Synapse
 from neurosim.synapses.building import synapse_of
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
 from neurosim.synapses.lowering import Convolution, Dense, Opaque, Pooling, Reshape, Scaling, Shifted, SparseRows
 from neurosim.synapses.probing import probed
 from neurosim.synapses.shift import Shift

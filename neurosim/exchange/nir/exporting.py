@@ -26,16 +26,17 @@ from neurosim.synapses import (
     BlockLinear,
     Conv1d,
     Conv2d,
+    DelayedLinear,
     Flatten,
     Identity,
     Linear,
+    RoundedDelays,
     Scale,
     Sparse,
     Standardised,
     SumPool2d,
     Synapse,
 )
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
 from neurosim.units import euler_time_constant
 
 Gain = Literal["weights", "tau/dt", "network"]

@@ -22,8 +22,18 @@ from neurosim.files import untrusted_hdf5 as hdf5
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Identity, Linear, Scale, SumPool2d, Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    Flatten,
+    Identity,
+    Linear,
+    RoundedDelays,
+    Scale,
+    SumPool2d,
+    Synapse,
+)
 from neurosim.units import check_dt, decay_of, time_constant
 
 Discretisation = Literal["euler", "exponential"]

@@ -17,15 +17,16 @@ from neurosim.synapses import (
     BlockLinear,
     Conv1d,
     Conv2d,
+    DelayedLinear,
     Flatten,
     Linear,
     MaxPool2d,
+    RoundedDelays,
     Sparse,
     Standardised,
     SumPool2d,
     Synapse,
 )
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

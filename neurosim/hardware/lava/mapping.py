@@ -19,8 +19,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.synapses import Flatten
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import Flatten, RoundedDelays
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from neurosim.network.graph import Connection as Edge
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.synapses import Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d, Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import Conv1d, Conv2d, Flatten, Linear, RoundedDelays, Sparse, SumPool2d, Synapse
 from neurosim.synapses.shift import Shift
 
 Weighted = Linear | Conv1d | Conv2d | Sparse | RoundedDelays

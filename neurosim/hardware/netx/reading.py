@@ -17,8 +17,7 @@ from neurosim.hardware.loihi import loihi, storage
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.population import Population
-from neurosim.synapses import Conv2d, Flatten, Linear, Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import Conv2d, Flatten, Linear, RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
 LONGEST_DELAY = 62  # what netx clips to

@@ -13,8 +13,7 @@ from neurosim.files.atomic import replaced
 from neurosim.hardware.loihi import Connection, Description, Registers, describe
 from neurosim.hardware.netx.reading import BIAS_EXPONENT, LONGEST_DELAY
 from neurosim.network.network import Network
-from neurosim.synapses import Conv2d, Flatten, Linear, Sparse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import Conv2d, Flatten, Linear, RoundedDelays, Sparse
 
 
 def write_netx(net: Network, path: str | os.PathLike[str]) -> None:

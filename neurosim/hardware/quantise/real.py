@@ -16,8 +16,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d, Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, RoundedDelays, Sparse, SumPool2d, Synapse
 
 Weighted = Linear | Conv1d | Conv2d | Sparse | RoundedDelays
 _WEIGHTED = (Linear, Conv1d, Conv2d, Sparse, RoundedDelays)

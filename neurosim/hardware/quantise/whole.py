@@ -19,8 +19,7 @@ from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulatio
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import Conv1d, Conv2d, Linear, Sparse, Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import Conv1d, Conv2d, Linear, RoundedDelays, Sparse, Synapse
 from neurosim.synapses.shift import Shift
 
 HIGHEST_THRESHOLD = 131071

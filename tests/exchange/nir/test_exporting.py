@@ -9,8 +9,7 @@ import torch
 import neurosim as ns
 from neurosim import cores, language
 from neurosim.errors import ExportError, InputError
-from neurosim.synapses import BatchNorm, Identity, Scale
-from neurosim.synapses.delayed import DelayedLinear, RoundedDelays
+from neurosim.synapses import BatchNorm, DelayedLinear, Identity, RoundedDelays, Scale
 
 nir = pytest.importorskip("nir")
 

@@ -19,8 +19,7 @@ from neurosim.hardware.lava import Verification, to_lava, verify
 from neurosim.hardware.lava.integers import UNITY, whole_start
 from neurosim.hardware.lava.verification import compare
 from neurosim.hardware.loihi import held_weight, loihi
-from neurosim.synapses import Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 from tests.hardware.lava.test_export import DT, LIMIT
 

@@ -15,7 +15,7 @@ from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava import to_lava
 from neurosim.hardware.lava.mapping import initial_voltage
 from neurosim.hardware.lava.populations import KNOWN
-from neurosim.synapses.delayed import DelayedLinear
+from neurosim.synapses import DelayedLinear
 
 DT = 1e-3
 

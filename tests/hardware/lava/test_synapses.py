@@ -12,8 +12,7 @@ import neurosim as ns
 from neurosim.hardware.lava import to_lava, verify
 from neurosim.hardware.lava.edges import Kernel, connections, lower
 from neurosim.network.graph import Connection
-from neurosim.synapses import Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import RoundedDelays, Synapse
 from tests.hardware.lava.test_export import DT, LIMIT, SAMPLES, STEPS, is_exact, scaled
 
 pytest.importorskip("lava.magma")

@@ -13,8 +13,7 @@ import torch
 
 import neurosim as ns
 from neurosim.hardware.loihi import held_weight, loihi
-from neurosim.synapses import Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
 DT = 1e-3

@@ -10,8 +10,7 @@ import torch
 
 import neurosim as ns
 from neurosim.hardware.loihi import held_weight, loihi
-from neurosim.synapses import Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import RoundedDelays, Synapse
 
 DT = 1e-3
 

@@ -18,7 +18,7 @@ from neurosim.hardware.loihi import (
     storage,
     weight_range,
 )
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import RoundedDelays
 from neurosim.synapses.shift import Shift
 
 DT = 1e-3

@@ -18,8 +18,7 @@ import neurosim as ns
 from neurosim.errors import ExportError, FileError
 from neurosim.hardware.loihi import describe, loihi
 from neurosim.hardware.netx import read_netx, write_netx
-from neurosim.synapses import Synapse
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
 

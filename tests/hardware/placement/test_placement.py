@@ -20,8 +20,7 @@ from neurosim.hardware.placement import Circuit, Full, Layer, Link, Listed, Plac
 from neurosim.hardware.placement.links import Mapped, reach_of
 from neurosim.hardware.placement.mesh import Mesh
 from neurosim.hardware.placement.storage import Storage
-from neurosim.synapses import BatchNorm
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import BatchNorm, RoundedDelays
 from neurosim.synapses.shift import Shift
 
 MEMORY = "synapse_memory_per_core"

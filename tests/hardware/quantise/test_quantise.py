@@ -12,8 +12,7 @@ from neurosim.hardware.loihi import SignMode, describe, sign_mode, split_bias, w
 from neurosim.hardware.quantise import fixed, quantise
 from neurosim.hardware.quantise.grid import BiasGrid, WeightGrid, held_bias
 from neurosim.hardware.quantise.search import mismatch
-from neurosim.synapses import BatchNorm
-from neurosim.synapses.delayed import RoundedDelays
+from neurosim.synapses import BatchNorm, RoundedDelays
 
 DT = 1e-3
 NEURONS = dict(dt=DT, tau_mem=10e-3, r=15.0)
