@@ -1,4 +1,4 @@
-"""Seeing a run: raster and other plots, one HTML file for it all."""
+"""Reports of a run: plots, and one HTML file with everything."""
 
 from __future__ import annotations
 

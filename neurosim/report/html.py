@@ -1,4 +1,4 @@
-"""One HTML file about a run: numbers, pictures, energy, export check. It needs nothing beside it, no network either."""
+"""One self-contained HTML file about a run: numbers, plots, energy, export check."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ footer { margin-top: 3rem; color: #666; font-size: .85rem; }
 
 @dataclass(frozen=True, init=False)
 class Section:
-    """A heading and what stands under it.
+    """A heading and its content.
 
     Parameters
     ----------
     heading : str
-        Its text.
+        Text of the heading.
     *items : str, Figure, EnergyReport, Placement, mapping, or sequence of mappings
-        A paragraph; a picture; an energy report or a placement (table, findings and picture); names with values; a
-        table with one row for each mapping. All text is escaped.
+        A paragraph; a plot; an energy report or a placement (table, findings and plot); names with values; a table
+        with one row per mapping. All text is escaped.
     """
 
     heading: str
@@ -69,7 +69,7 @@ class Section:
 
 
 def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence[Section], note: str = "") -> Path:
-    """Write one HTML file that can be mailed, archived and read without a network.
+    """Write one HTML file that can be mailed, archived and read offline.
 
     Parameters
     ----------
@@ -78,21 +78,21 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
     title : str
         Title and first heading.
     sections : sequence of Section
-        In order.
+        In the order of the page.
     note : str
-        A line under the title, such as the command that made it.
+        A line under the title, such as the command that wrote the report.
 
     Returns
     -------
     pathlib.Path
-        Where it lies.
+        The path of the file.
 
     Raises
     ------
     InputError
         For another ending, no section, or an item of a kind that cannot be shown.
     FileError
-        When it cannot be written; an earlier file stays as it was.
+        When the file cannot be written; an existing file does not change.
     """
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
@@ -133,7 +133,7 @@ def _item(item: Any, heading: str) -> str:
     if hasattr(item, "savefig"):
         return _figure(item, heading)
     raise InputError(
-        f"section {heading!r} holds a {type(item).__name__}, which cannot be shown. "
+        f"section {heading!r} holds a {type(item).__name__}, which cannot be displayed. "
         "Give text, a figure, an EnergyReport, a Placement, a mapping, or a list of mappings."
     )
 
@@ -175,7 +175,7 @@ def _energy(report: EnergyReport, heading: str) -> str:
         cells = [*(quantity(column.layer(layer), "J") for layer in layers), quantity(column.total, "J"), ann]
         body += f"<tr>{name}{''.join(f'<td class=number>{escape(cell)}</td>' for cell in cells)}</tr>"
     findings = "".join(f"<li>{escape(line)}</li>" for line in report.verdict())
-    left_out = "".join(
+    omitted = "".join(
         f"<li>{escape(c.target.title)}: {escape('; '.join((*c.target.excluded, *c.notes)))}</li>"
         for c in report.columns
         if not c.refused
@@ -184,7 +184,7 @@ def _energy(report: EnergyReport, heading: str) -> str:
         f"<p>{escape(report.heading())}</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f"{_figure(energy_figure(report), heading)}<ul>{findings}</ul>"
-        f"<p>Estimates from published figures per operation, not measured power. Left out:</p><ul>{left_out}</ul>"
+        f"<p>Estimates from published figures per operation, not measured power. Not included:</p><ul>{omitted}</ul>"
     )
 
 

@@ -107,7 +107,7 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         write_report(tmp_path / "r.txt", title="t", sections=[Section("a", "b")])
     with pytest.raises(InputError, match="at least one section"):
         write_report(tmp_path / "r.html", title="t", sections=[])
-    with pytest.raises(InputError, match="section 'a' holds a set, which cannot be shown"):
+    with pytest.raises(InputError, match="section 'a' holds a set, which cannot be displayed"):
         write_report(tmp_path / "r.html", title="t", sections=[Section("a", {1, 2})])
     assert not (tmp_path / "r.html").exists()
 

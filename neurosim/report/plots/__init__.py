@@ -1,1 +1,1 @@
-"""Plots, a file each."""
+"""Plots, one file each."""

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def bits_curve(report: BitsReport, *, title: str = "") -> Figure:
-    """Draw the accuracy of quantised networks against the bits of their weights, and that in real numbers as a line.
+    """Plot the accuracy of quantised networks against the bits of their weights, and that in floating point as a line.
 
     Parameters
     ----------
     report : BitsReport
         From `neurosim.hardware.quantise.accuracy_against_bits`.
     title : str
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def bits_curve(report: BitsReport, *, title: str = "") -> Figure:
     figure = new_figure(3.6, 2.7)
     axes = figure.subplots()
     tidy(axes, grid="y")
-    axes.axhline(report.real, color=FAINT, linewidth=1, linestyle="--", label=f"real numbers, {report.real:.2%}")
+    axes.axhline(report.real, color=FAINT, linewidth=1, linestyle="--", label=f"floating point, {report.real:.2%}")
     for k, (trained, label) in enumerate(((False, "after training"), (True, "trained on the grid"))):
         points = sorted((r.bits, r.accuracy) for r in report.results if r.bits is not None and r.trained == trained)
         if points:

@@ -1,4 +1,4 @@
-"""The picture of a placement: the cores of a chip in the colours of the populations on them, filled as far as used."""
+"""The map of a chip: its cores, coloured by population and filled by utilisation."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CHIPS = 4  # drawn at most
-_CELLS = 1600  # of a chip drawn at most; beyond, only the rows in use
-_POPULATIONS = 14  # rows of the table at most
+_CHIPS = 4  # most chips drawn
+_CELLS = 1600  # most cores drawn per chip; beyond, only the rows in use
+_POPULATIONS = 14  # most rows of the table
 _EMPTY = "#F3F3F3"
 
 
 def chip_map(placement: Placement) -> Figure:
     """Draw the cores of the chip with the populations on them.
 
-    Every square is a core; its colour says which population it holds and the height of the colour how full it is by
-    the limit it comes closest to. Beside it stands how full the fullest core of each population is by each limit, and
-    below what does not fit.
+    Every square is a core; its colour is that of its population, and the height of the colour its utilisation of the
+    tightest limit. A table shows the utilisation of the fullest core of each population by each limit; misfits are
+    listed below.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def chip_map(placement: Placement) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        To be saved by `save_figure`.
+        Save it with `save_figure`.
 
     Examples
     --------
@@ -75,12 +75,12 @@ def _chip(axes: Axes, placement: Placement, mesh: Mesh, chip: int) -> None:
     from matplotlib.patches import Rectangle
 
     each = placement.cores_per_chip
-    held = {part.core - chip * each: (k, part) for k, one in enumerate(placement.populations) for part in one.parts}
-    held = {core: value for core, value in held.items() if 0 <= core < each}
+    used = {part.core - chip * each: (k, part) for k, one in enumerate(placement.populations) for part in one.parts}
+    used = {core: value for core, value in used.items() if 0 <= core < each}
     drawn = each
     if each > _CELLS:
         row = mesh.columns * mesh.cores_per_tile
-        drawn = min(each, max(_CELLS // row, 1) * row, max((max(held, default=0) // row + 2) * row, row), 4 * _CELLS)
+        drawn = min(each, max(_CELLS // row, 1) * row, max((max(used, default=0) // row + 2) * row, row), 4 * _CELLS)
     side = int(np.ceil(np.sqrt(mesh.cores_per_tile)))
     cores = np.arange(drawn)
     column, row_of = mesh.tile(cores)
@@ -93,8 +93,8 @@ def _chip(axes: Axes, placement: Placement, mesh: Mesh, chip: int) -> None:
         squares.append(Rectangle((x[core] + 0.05, y[core] + 0.05), 0.9, 0.9))
         tints.append(_EMPTY)
         edges.append(FAINT)
-        if core in held:
-            k, part = held[core]
+        if core in used:
+            k, part = used[core]
             share = min(max(placement.share(part, key) for key in placement.limits), 1.0)
             full.append(Rectangle((x[core] + 0.05, y[core] + 0.95 - 0.9 * share), 0.9, 0.9 * share))
             colours.append(colour(k))
@@ -106,11 +106,11 @@ def _chip(axes: Axes, placement: Placement, mesh: Mesh, chip: int) -> None:
     axes.set_ylim(float(y.max()) + 1.2, -0.2)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    axes.set_title(f"chip {chip + 1}: {len(held)} of {each} cores", fontsize=9, color=INK, loc="left")
+    axes.set_title(f"chip {chip + 1}: {len(used)} of {each} cores", fontsize=9, color=INK, loc="left")
 
 
 def _table(axes: Axes, placement: Placement) -> None:
-    """Write the share of each limit in the fullest core of each population, on a tint of the same strength."""
+    """Write the utilisation of each limit in the fullest core of each population, on a tint of that strength."""
     keys = list(placement.limits)
     shown = placement.populations[:_POPULATIONS]
     axes.set_xlim(-0.5, len(keys) - 0.5)
@@ -144,13 +144,13 @@ def _cell(column: int, row: int, tint: str, strength: float) -> Any:
 
 
 def _below(placement: Placement, chips: int, wide: int) -> list[str]:
-    first = ["A square is a core, filled as far as the limit it comes closest to is used."]
+    first = ["A square is a core, filled by its utilisation of the tightest limit."]
     if not Mesh.of(placement.target).known:
-        first[0] += " Where cores lie on this chip is not known here; they are drawn in rows."
+        first[0] += " The layout of this chip is unknown; cores are drawn in rows."
     if placement.chips_used > chips:
         first[0] += f" The first {chips} of {placement.chips_used} chips are shown."
     if len(placement.populations) > _POPULATIONS:
         first[0] += f" The first {_POPULATIONS} of {len(placement.populations)} populations are listed."
     lines = textwrap.wrap(first[0], wide)
-    found = [line for text in placement.findings() for line in textwrap.wrap(text, wide, subsequent_indent="    ")]
-    return lines + found[:12] + ([f"... and {len(found) - 12} lines more"] if len(found) > 12 else [])
+    findings = [line for text in placement.findings() for line in textwrap.wrap(text, wide, subsequent_indent="    ")]
+    return lines + findings[:12] + ([f"... and {len(findings) - 12} lines more"] if len(findings) > 12 else [])

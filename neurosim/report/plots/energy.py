@@ -1,4 +1,4 @@
-"""The picture of an energy report."""
+"""The plot of an energy report."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _OTHER = "other"
 
 
 def energy_figure(report: EnergyReport) -> Figure:
-    """Draw totals by target on the left, who spends them on the right, the refused targets below.
+    """Plot totals by target on the left, their shares by layer and by component on the right, refused targets below.
 
-    Totals within a factor of 20 are bars on a linear axis, stacked by layer; beyond that they are points on a
-    logarithmic one (a bar needs a zero), and the shares of layers are stacked to 100 % beside them.
+    Totals within a factor of 20 are bars on a linear axis, stacked by layer. Beyond that they are points on a
+    logarithmic axis (a bar needs a zero). The shares are stacked to 100 %.
     """
     columns = report.columns
-    priced = [column for column in columns if not column.refused]
-    totals = [value for column in priced for value in (column.total, column.ann) if value]
+    estimated = [column for column in columns if not column.refused]
+    totals = [value for column in estimated for value in (column.total, column.ann) if value]
     linear = bool(totals) and max(totals) / min(totals) <= _LINEAR_RANGE
     layers, by_layer = _largest([{name: column.layer(name) for name in column.layers} for column in columns])
     components, by_component = _largest([column.components() for column in columns])
@@ -43,7 +43,7 @@ def energy_figure(report: EnergyReport) -> Figure:
     else:
         _points(grid[0], columns, totals)
     _shares(grid[1], by_layer, layers, "share by layer", first=0)
-    _shares(grid[2], by_component, components, "share by what spends it", first=len(layers))
+    _shares(grid[2], by_component, components, "share by component", first=len(layers))
     for row, column in enumerate(columns):
         if column.refused:
             grid[0].annotate(
@@ -62,13 +62,13 @@ def energy_figure(report: EnergyReport) -> Figure:
         fontsize=10,
         color=INK,
     )
-    note = "Estimates from published figures per operation, not measured power; the table says what each leaves out."
+    note = "Estimates from published figures per operation, not measured power; the table lists what each omits."
     figure.supxlabel("\n".join((note, *refused)), fontsize=7.5, color=INK, x=0.01, ha="left")
     return figure
 
 
 def _largest(parts: Sequence[Mapping[str, float]]) -> tuple[list[str], list[dict[str, float]]]:
-    """Keep what makes a visible share somewhere, at most `_SHOWN` names; add the rest up as ``other``."""
+    """Keep the names with a visible share, at most `_SHOWN`; sum the rest as ``other``."""
     best: dict[str, float] = {}
     for shares in parts:
         total = sum(shares.values())

@@ -20,18 +20,18 @@ def exit_curve(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw what stopping early gives: accuracy over the mean number of steps.
+    """Plot accuracy over the mean number of steps, for early exit.
 
     Parameters
     ----------
     early : mapping of str to sequence of OperatingPoint
         Curves by name, of `operating_points` at many thresholds or the front of a `Calibration`.
     fixed : iterable of float
-        Accuracy when every sample takes 1, 2, ... T steps, as `fixed_steps` returns it.
+        Accuracy when every sample runs for 1, 2, ... T steps, as `fixed_steps` returns it.
     bound : tuple of float, optional
         Accuracy and mean steps of an agent that knows the answer, as `optimal_stop` returns them; drawn as a star.
     title : str
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
@@ -54,11 +54,11 @@ def exit_curve(
 
     accuracies = [float(value) for value in fixed]
     if not accuracies:
-        raise InputError("nothing to draw: fixed holds no accuracy. Give that of every number of steps, 1 to T.")
+        raise InputError("fixed holds no accuracy. Give the accuracy after every number of steps, 1 to T.")
     figure = new_figure(4.6, 3.2)
     axes = tidy(figure.subplots(), grid="y")
     steps = range(1, len(accuracies) + 1)
-    axes.plot(steps, accuracies, color=INK, linewidth=1.0, marker=".", markersize=4, label="all after as many steps")
+    axes.plot(steps, accuracies, color=INK, linewidth=1.0, marker=".", markersize=4, label="same steps for all")
     for k, (name, points) in enumerate(early.items()):
         line = sorted(points, key=lambda point: point.steps)
         axes.plot(

@@ -27,16 +27,16 @@ _PARTS = {
 
 
 def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Draw what a training run logged: losses in one panel, accuracies in another, other metrics in their own.
+    """Plot the metrics of a training run: losses in one panel, accuracies in another, each other metric in its own.
 
     Parameters
     ----------
     history : iterable of mapping
-        One for each epoch: a `History` of `fit`, or dicts such as ``{"epoch": 1, "loss": 0.4, "val_accuracy": 0.93}``.
-        Whatever is there and is a number is drawn; a key may be missing in some epochs. ``train_``, ``val_``,
-        ``validation_`` and ``test_`` before a name share its panel. Without ``"epoch"``, entries are counted from 1.
+        One per epoch: a `History` of `fit`, or dicts such as ``{"epoch": 1, "loss": 0.4, "val_accuracy": 0.93}``.
+        Every number is plotted; a key may be missing in some epochs. Names with the prefixes ``train_``, ``val_``,
+        ``validation_`` and ``test_`` share a panel. Without ``"epoch"``, entries are numbered from 1.
     title : str
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> 
     Raises
     ------
     InputError
-        When there is no entry or nothing in it is a number.
+        When there is no entry, or no number in any.
     """
     groups: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for number, entry in enumerate(history, start=1):
@@ -59,7 +59,7 @@ def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> 
             xs.append(float(place))
             ys.append(float(value))
     if not groups:
-        raise InputError("nothing to draw: the history holds no numbers. Give a list of dicts, one for each epoch.")
+        raise InputError("the history holds no numbers. Give a list of dicts, one per epoch.")
     panels = sorted(groups, key=lambda name: (name != "loss", name != "accuracy", name))
     figure = new_figure(min(3.6 * len(panels), 10.8), 2.7 * math.ceil(len(panels) / 3))
     grid = figure.subplots(math.ceil(len(panels) / 3), min(len(panels), 3), squeeze=False)
@@ -95,7 +95,7 @@ def _panel(axes: Axes, name: str, lines: Mapping[str, tuple[list[float], list[fl
 
 
 def _split(key: str) -> tuple[str, str]:
-    """Give the part of the data and the metric that a key names; a bare metric is that of training."""
+    """Return the part of the data and the metric that a key names; without a prefix it is training."""
     first, _, rest = key.partition("_")
     return (_PARTS[first], rest) if rest and first in _PARTS else ("training", key)
 

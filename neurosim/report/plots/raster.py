@@ -30,7 +30,7 @@ def raster(
     neurons: int = _MOST_NEURONS,
     title: str = "",
 ) -> Figure:
-    """Draw the spikes of several layers and several samples, with the rates at the side.
+    """Plot the spikes of several layers and several samples, with the rates at the side.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def raster(
     samples : sequence of int, optional
         Which samples of the batch, side by side; the first four by default.
     labels : sequence, optional
-        Class of each sample of the whole batch, length B. Written above the samples.
+        Class of each sample of the batch, length B. Written above the samples.
     colour_by : {"layer", "class"}
-        One colour for each layer, or one for each class (needs `labels`).
+        One colour per layer, or per class (needs `labels`).
     neurons : int
-        At most so many neurons of a layer are drawn, evenly chosen; the axis says so.
+        Most neurons drawn per layer, evenly spaced; the axis states their number.
     title : str
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def raster(
     """
     names = _names(recording, names)
     samples = _samples(recording, samples)
-    # Numbers out of a tensor or an array would differ by identity and print as "tensor(3)".
+    # Elements of a tensor or an array would differ by identity and print as "tensor(3)".
     labels = None if labels is None else [k.item() if hasattr(k, "item") else k for k in labels]
     if labels is not None and len(labels) != recording.B:
         raise InputError(f"labels must hold one class for each of the {recording.B} samples; got {len(labels)}.")
@@ -96,24 +96,24 @@ def raster(
 
 
 def _names(recording: Recording, names: Sequence[str] | None) -> list[str]:
-    found = list(recording.spikes)
-    wanted = found if names is None else list(names)
-    for name in wanted:
+    recorded = list(recording.spikes)
+    chosen = recorded if names is None else list(names)
+    for name in chosen:
         if name not in recording.spikes:
-            raise InputError(f"no spikes of {name!r} were recorded. Recorded: {', '.join(found) or 'none'}.")
-    if not wanted:
+            raise InputError(f"no spikes of {name!r} were recorded. Recorded: {', '.join(recorded) or 'none'}.")
+    if not chosen:
         raise InputError("no spikes were recorded. Give simulate(..., record=(...)) the names of nodes.")
-    return wanted
+    return chosen
 
 
 def _samples(recording: Recording, samples: Sequence[int] | None) -> list[int]:
-    wanted = list(range(min(4, recording.B))) if samples is None else [int(k) for k in samples]
-    for sample in wanted:
+    chosen = list(range(min(4, recording.B))) if samples is None else [int(k) for k in samples]
+    for sample in chosen:
         if not 0 <= sample < recording.B:
             raise InputError(f"sample {sample} is not among the {recording.B} recorded ones (0 to {recording.B - 1}).")
-    if not wanted:
+    if not chosen:
         raise InputError("no sample was chosen; give at least one.")
-    return wanted
+    return chosen
 
 
 def _choose(count: int, most: int) -> np.ndarray:
@@ -121,7 +121,7 @@ def _choose(count: int, most: int) -> np.ndarray:
 
 
 def _height(rows: int) -> float:
-    # Ten output neurons need room to be told apart, two hundred hidden ones need no more than a glance.
+    # Ten output neurons must be distinguishable, two hundred hidden ones only visible.
     return float(np.clip(0.09 * rows, 0.9, 2.4))
 
 
@@ -141,13 +141,13 @@ def _draw(
         markersize=size,
         markeredgewidth=0.9,
         color=tint,
-        # A vector file with so many marks takes seconds to open.
+        # A vector file with more marks takes seconds to open.
         rasterized=len(rows) > 20_000,
     )
 
 
 def _rows(spikes: Events, keep: np.ndarray, sample: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the steps of one sample's spikes and the rows they are drawn in; neurons not in `keep` are left out."""
+    """Return the steps of one sample's spikes and the rows to draw them in, for the neurons in `keep`."""
     mine = np.asarray(spikes.batch) == sample
     neurons = np.asarray(spikes.neuron)[mine]
     row = np.minimum(np.searchsorted(keep, neurons), len(keep) - 1)

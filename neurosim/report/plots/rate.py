@@ -1,4 +1,4 @@
-"""Firing rates of recorded layers: how they spread over neurons and how they run over time."""
+"""Firing rates of recorded layers: their distribution over neurons and their course over time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int = 50, title: str = "") -> Figure:
-    """Draw rates of layers: their distribution over neurons on the left, the mean over time on the right.
+    """Plot rates of layers: their distribution over neurons on the left, the mean over time on the right.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
     names : sequence of str, optional
         Layers; all recorded ones by default.
     bins : int
-        Bins of time on the right; no bin is shorter than a step.
+        Time bins on the right; no bin is shorter than a step.
     title : str
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
         )
         inside = np.histogram(np.asarray(spikes.step), edges)[0] / (np.diff(edges) * recording.dt * recording.B * count)
         right.stairs(inside, edges * recording.dt / unit, baseline=None, color=colour(k), linewidth=1.4, label=label)
-    left.set(xlabel="rate of a neuron (Hz)", ylabel="share of neurons", ylim=(0, 1.02))
+    left.set(xlabel="rate of a neuron (Hz)", ylabel="fraction of neurons", ylim=(0, 1.02))
     left.axhline(0.5, color=FAINT, linewidth=0.6, linestyle=":")
     left.set_xlim(left=0)
     right.set(xlabel=f"time ({unit_name})", ylabel="mean rate (Hz)", xlim=(0, duration / unit))

@@ -1,4 +1,4 @@
-"""The look of the pictures: palette, axes, saving. No global state of matplotlib is read or written."""
+"""The style of the plots: palette, axes, saving. No global state of matplotlib is read or written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# After Okabe and Ito, told apart by every common form of colour vision, with a dark red, a teal and a grey so that ten
-# classes differ; black is kept for text and lines.
+# After Okabe and Ito, distinguishable by every common form of colour vision, with a dark red, a teal and a grey for ten
+# classes; black is reserved for text and lines.
 PALETTE = (
     "#0072B2",
     "#D55E00",
@@ -35,19 +35,19 @@ _FORMATS = ("png", "pdf", "svg")
 
 
 def colour(k: int) -> str:
-    """Give the k-th colour of the palette; it repeats after ten."""
+    """Return the k-th colour of the palette, which repeats after ten."""
     return PALETTE[k % len(PALETTE)]
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure of so many inches that belongs to no window and no pyplot state."""
+    """Return a figure of this size in inches, independent of windows and of pyplot."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes, *, grid: str = "") -> Axes:
-    """Take away the box, soften the ticks; `grid` names an axis (``"x"`` or ``"y"``) to draw light lines for."""
+    """Remove the box and lighten the ticks; `grid` names an axis (``"x"`` or ``"y"``) to draw grid lines for."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -62,14 +62,14 @@ def tidy(axes: Axes, *, grid: str = "") -> Axes:
 
 
 def time_unit(duration: float) -> tuple[float, str]:
-    """Choose the unit of a time axis of `duration` seconds: what to divide by and its name."""
+    """Return the unit of a time axis of `duration` seconds: the divisor and its name."""
     scale, unit = scale_for(duration, "s")
-    # 1000.4 ms of a one-second recording would jump to seconds and lose the reader's step size.
+    # A recording of 1000.4 ms would change to seconds and hide the step size.
     return (1e-3, "ms") if 1.0 <= duration < 2.0 else (scale, unit)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
-    """Save a figure whole or not at all.
+    """Save a figure, completely or not at all.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     Returns
     -------
     pathlib.Path
-        Where it lies.
+        The path of the file.
 
     Raises
     ------
     InputError
         For another ending.
     FileError
-        When it cannot be written; an earlier file stays as it was.
+        When the file cannot be written; an existing file does not change.
     """
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")

@@ -27,22 +27,22 @@ def traces(
     threshold: float | Any | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw one state variable of several neurons over time, each in a row of its own.
+    """Plot one state variable of several neurons over time, one row each.
 
     Parameters
     ----------
     recording : Recording
         From `simulate` with ``record=("hidden", "hidden.v")``.
     name : str
-        The trace, such as ``"hidden.v"``. Where the spikes of the same node were recorded, they are marked.
+        The trace, such as ``"hidden.v"``. Spikes of the same node are marked if they were recorded.
     neurons : sequence of int, optional
-        Flat indices; by default the (at most) four that spiked most, or the first four.
+        Flat indices; by default the (up to) four that spiked most, or the first four.
     sample : int
-        Which sample of the batch.
+        Index of the sample in the batch.
     threshold : float or array, optional
-        Threshold of the node (``net.nodes["hidden"].value("v_th")``): a dashed line; one value or one per neuron.
+        Threshold of the node (``net.nodes["hidden"].value("v_th")``), one value or one per neuron: a dashed line.
     title : str
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
@@ -70,8 +70,8 @@ def traces(
     levels = _levels(threshold, values.shape[1], node)
 
     unit, unit_name = time_unit(recording.T * recording.dt)
-    # Recorded values are those after each step.
-    time = np.arange(1, recording.T + 1) * recording.dt / unit
+    # What step k leaves is drawn at k dt, as in `Events.time` and in the raster.
+    time = np.arange(recording.T) * recording.dt / unit
     figure = new_figure(7.2, 0.9 + 1.05 * len(chosen))
     rows = figure.subplots(len(chosen), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, neuron in zip(rows, chosen, strict=True):
@@ -91,7 +91,7 @@ def traces(
 
 
 def _mark(axes: Any, times: np.ndarray) -> None:
-    # In the axes' own height, so a spike mark never hides behind the trace nor stretches its scale.
+    # In units of the axes' height, so that a spike mark is never behind the trace and does not change its scale.
     axes.plot(
         times,
         np.full(len(times), 1.0),
@@ -109,9 +109,9 @@ def _spike_steps(recording: Recording, node: str, sample: int, count: int) -> li
         return [np.zeros(0, np.int64) for _ in range(count)]
     spikes = recording.spikes[node]
     mine = np.asarray(spikes.batch) == sample
-    step, who = np.asarray(spikes.step)[mine], np.asarray(spikes.neuron)[mine]
-    order = np.argsort(who, kind="stable")
-    return np.split(step[order], np.searchsorted(who[order], np.arange(1, count)))
+    step, neuron = np.asarray(spikes.step)[mine], np.asarray(spikes.neuron)[mine]
+    order = np.argsort(neuron, kind="stable")
+    return np.split(step[order], np.searchsorted(neuron[order], np.arange(1, count)))
 
 
 def _busiest(steps: list[np.ndarray]) -> list[int]:
@@ -125,7 +125,5 @@ def _levels(threshold: Any, count: int, node: str) -> np.ndarray | None:
     plain = threshold.detach().cpu().numpy() if hasattr(threshold, "detach") else threshold
     levels = np.asarray(plain, dtype=float).reshape(-1)
     if len(levels) not in (1, count):
-        raise InputError(
-            f"threshold must be one number or one for each of the {count} neurons of {node!r}; got {len(levels)}."
-        )
+        raise InputError(f"threshold must be one number or one per neuron, {count} of {node!r}; got {len(levels)}.")
     return np.broadcast_to(levels, (count,))

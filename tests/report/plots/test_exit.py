@@ -19,7 +19,7 @@ def test_every_curve_is_drawn_by_rising_steps() -> None:
     assert list(each.get_xdata()) == [3.0]
     assert (list(bound.get_xdata()), list(bound.get_ydata())) == ([1.25], [0.99])
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == ["all after as many steps", "one", "each", "bound: answer known (99.00% at 1.25)"]
+    assert names == ["same steps for all", "one", "each", "bound: answer known (99.00% at 1.25)"]
     assert axes.get_title() == "Digits"
 
 

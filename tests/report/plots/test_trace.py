@@ -26,10 +26,10 @@ def test_values_threshold_and_spikes_are_drawn(recording: Recording) -> None:
     for axes, neuron in zip(axes_of(figure), (3, 7), strict=True):
         trace, threshold, marks = axes.lines
         assert np.array_equal(trace.get_ydata(), recording.traces["hidden.v"][:, 2, neuron])
-        assert trace.get_xdata() == pytest.approx(np.arange(1, 41))
+        assert trace.get_xdata() == pytest.approx(np.arange(40))
         assert set(threshold.get_ydata()) == {1.0}
         mine = (spikes.batch == 2) & (spikes.neuron == neuron)
-        assert marks.get_xdata() == pytest.approx(spikes.step[mine] + 1.0)
+        assert marks.get_xdata() == pytest.approx(spikes.step[mine] * 1.0)
         assert axes.get_ylabel() == f"neuron {neuron}"
     assert axes_of(figure)[-1].get_xlabel() == "time (ms)"
     assert figure.get_supylabel() == "hidden: membrane v"
@@ -66,7 +66,7 @@ def test_without_recorded_spikes_the_trace_stands_alone(recording: Recording, tm
         (dict(name="hidden.v", sample=5), "sample 5 is not among the 5 recorded ones"),
         (dict(name="hidden.v", neurons=[12]), "neuron 12 is not among the 12 of 'hidden'"),
         (dict(name="hidden.v", neurons=[]), "no neuron was chosen"),
-        (dict(name="hidden.v", threshold=[1.0, 2.0]), "one for each of the 12 neurons of 'hidden'; got 2"),
+        (dict(name="hidden.v", threshold=[1.0, 2.0]), "one per neuron, 12 of 'hidden'; got 2"),
     ],
 )
 def test_bad_requests_are_refused(recording: Recording, arguments: dict, message: str) -> None:
