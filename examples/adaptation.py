@@ -1,14 +1,14 @@
-"""Adapt a digit classifier at test time to noise and to a loss of contrast, without labels, and see what that does.
+"""Adapt a digit classifier at test time to noise and to a loss of contrast, without labels, and measure the effect.
 
     python examples/adaptation.py --data-root FOLDER_WITH_THE_IDX_FILES
 
 A small convolutional network with batch normalisation is trained on clean images. The test images are then corrupted
-and shown once, batch after batch, to networks that start from the trained one: *source* (as trained), *statistics*
-(batch statistics alone), *entropy* (and the modulator), *Hebbian* (and soft Hebbian weights), *both*; and to show
-where it breaks, *both, sorted*, on batches of mostly one class. Predictions are scored as they come. What adapts never
-sees a label, and its rates were chosen before any corrupted image was looked at. The method is in the manner of
-neuro-modulated Hebbian learning; its equations are ours: see `NeuromodulatedAdaptation`. Accuracies go to
-``runs/adaptation/result.json``. With ``--quick`` and no data the digits are those that scikit-learn ships.
+and presented once, batch after batch, to copies of the trained network: *source* (unchanged), *statistics* (batch
+statistics only), *entropy* (and the modulator), *Hebbian* (and soft Hebbian weights), *both*; and, as a case where
+adaptation fails, *both, sorted*, on batches of mostly one class. Each prediction is scored when its batch arrives.
+Adaptation uses no labels, and its learning rates were chosen before any corrupted image was used. The method follows
+neuro-modulated Hebbian learning, with our own equations: see `NeuromodulatedAdaptation`. Accuracies are written to
+``runs/adaptation/result.json``. With ``--quick`` and no data it uses the digits of scikit-learn.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def network(side: int, channels: int, seed: int) -> ns.Network:
 
 
 def corrupted(x: Tensor, kind: str, seed: int) -> Tensor:
-    """Return images as a worse camera sees them."""
+    """Return images with noise or less contrast."""
     if kind == "noise":
         return (x + 0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))).clamp(0, 1)
     if kind == "contrast":
@@ -72,7 +72,7 @@ def corrupted(x: Tensor, kind: str, seed: int) -> Tensor:
 
 
 def score(net: ns.Network, arm: str, x: Tensor, y: Tensor, size: int) -> float:
-    """Return the share of right predictions, each made when its batch came."""
+    """Return the accuracy, each prediction made when its batch arrives."""
     adapted = NeuromodulatedAdaptation(copy.deepcopy(net), "input->one", **ARMS[arm])  # type: ignore[arg-type]
     order = torch.argsort(y, stable=True) if "sorted" in arm else torch.arange(len(y))
     right = 0
@@ -103,15 +103,17 @@ def run(data: Split, args: argparse.Namespace, seed: int) -> list[dict[str, floa
 def main() -> None:
     """Train and adapt with every seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
-    parser.add_argument("--images", type=int, default=10000, help="training images to use")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
+    parser.add_argument("--images", type=int, default=10000, help="number of training images")
     parser.add_argument("--test-images", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--test-batch", type=int, default=100, help="images that are adapted to at once")
+    parser.add_argument("--test-batch", type=int, default=100, help="images per batch of adaptation")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--quick", action="store_true", help="600 images, two epochs, one seed: to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="600 images, two epochs, one seed, as a check that it runs"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/adaptation/result.json"))
     args = parser.parse_args()
     if args.quick:

@@ -1,20 +1,20 @@
-"""Predict the next character of Shakespeare with spikes, with and without astrocytes that gate synapses slowly.
+"""Predict the next character of Shakespeare with spikes, with and without astrocytes that slowly gate synapses.
 
     python examples/astro_language.py --data-root FOLDER_WITH_input.txt
 
-Two layers of recurrent LIF neurons read a character a step and a readout says what comes next. Behind each layer stands
-a `GainAstrocyte`: spikes leave it times the gain of their domain. Three networks that start from the same weights are
+Two layers of recurrent LIF neurons read one character per step, and a readout predicts the next one. After each layer a
+`GainAstrocyte` multiplies its spikes by the gain of their domain. Three networks with the same initial weights are
 trained on the same windows of text:
 
-``none``: gamma = 0, the gain is 1, there is no astrocyte.
-``gain``: gamma and the time constants are learned, these from 10 to 300 characters at the start.
-``fast``: as ``gain``, but with a trace that is held as fast as the slowest membranes, 3 characters: what the gain does
-without the slow memory.
+``none``: gamma = 0, the gain is 1, no astrocyte.
+``gain``: gamma and the time constants are learned; the latter start between 10 and 300 characters.
+``fast``: as ``gain``, but with a trace as fast as the slowest membranes, 3 characters: the effect of the gain without
+slow memory.
 
-``gain`` has two numbers more for each astrocyte than ``none``, 64 beside 66,000 weights. The state goes on from
-window to window, in training and in testing. Printed is the cross-entropy on the last tenth of the text, in bits for
-each character. Every run leaves a checkpoint from which the same command goes on. ``--quick`` reads sentences that the
-program makes up itself and needs no file.
+``gain`` has two more parameters per astrocyte than ``none``, 64 in addition to 66,000 weights. The state continues from
+window to window, in training and in testing. The program prints the cross-entropy on the last tenth of the text, in
+bits per character. Every run writes a checkpoint from which the same command continues. ``--quick`` reads generated
+sentences and needs no file.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from neurosim.datasets.text import Text, read_text
 from neurosim.files.atomic import replaced
 from neurosim.models import GainAstrocyte
 
-DT = 1e-3  # a character a step
+DT = 1e-3  # one character per step
 KINDS = ("none", "gain", "fast")
 MEMBRANES = (0.5e-3, 3e-3)  # time constants of the neurons, from the fastest to the slowest
 
 
 def spread(low: float, high: float, number: int) -> Tensor:
-    """Return numbers from `low` to `high`, each the same factor above the one before."""
+    """Return numbers from `low` to `high` in a geometric sequence."""
     return torch.logspace(math.log10(low), math.log10(high), number)
 
 
@@ -62,10 +62,10 @@ def network(kind: str, characters: int, args: argparse.Namespace) -> ns.Network:
 
     def neurons() -> ns.Recurrent:
         tau = spread(*MEMBRANES, n)[torch.randperm(n)]
-        # With this r a weight is the height of the potential's step.
+        # With this r a weight is the amplitude of the postsynaptic potential.
         lif = ns.LIF(tau_mem=tau, r=1 / (1 - torch.exp(-DT / tau)), dt=DT, reset="subtract")
         loop = ns.Linear(n, n)
-        with torch.no_grad():  # as drawn, gradients would grow from step to step
+        with torch.no_grad():  # with the initial weights, gradients would grow from step to step
             loop.weight.mul_(0.5)
         return ns.Recurrent(lif, loop)
 
@@ -89,12 +89,12 @@ def network(kind: str, characters: int, args: argparse.Namespace) -> ns.Network:
 
 
 def one_hot(codes: Tensor, characters: int) -> Tensor:
-    """Return an input line for each character [T, B, characters]."""
+    """Return the characters in one-hot coding [T, B, characters]."""
     return functional.one_hot(codes, characters).float()
 
 
 def endless(text: Text, args: argparse.Namespace, start: int) -> Iterator[tuple[bool, Tensor, Tensor]]:
-    """Yield windows from window `start` on, round after round, each with whether a round begins."""
+    """Yield windows endlessly, starting at window `start`, each with whether it is the first of the text."""
     per_round = (len(text.codes) - 1) // args.batch_size // args.steps
     while True:
         for index, (x, y) in enumerate(text.windows(args.batch_size, args.steps)):
@@ -115,7 +115,7 @@ def bits(net: ns.Network, text: Text, args: argparse.Namespace) -> float:
 
 
 def train(kind: str, seed: int, data: tuple[Text, Text], args: argparse.Namespace) -> dict[str, Any]:
-    """Train one network, or go on where a checkpoint of it stands; return what it reaches."""
+    """Train one network, or continue from its checkpoint; return the result."""
     learned_from, tested_on = data
     torch.manual_seed(seed)
     net = network(kind, len(learned_from.alphabet), args)
@@ -131,7 +131,9 @@ def train(kind: str, seed: int, data: tuple[Text, Text], args: argparse.Namespac
     if path.exists():
         kept = ns.load_checkpoint(path, net)
         if kept.notes["settings"] != settings:
-            raise SystemExit(f"{path} is of another run: {kept.notes['settings']}. Remove it or choose another --out.")
+            raise SystemExit(
+                f"{path} is the checkpoint of another run: {kept.notes['settings']}. Remove it or choose another --out."
+            )
         assert kept.training is not None
         optimizer.load_state_dict(kept.training["optimizer"])
         schedule.load_state_dict(kept.training["schedule"])
@@ -181,7 +183,7 @@ def train(kind: str, seed: int, data: tuple[Text, Text], args: argparse.Namespac
         "tau_ca": [torch.as_tensor(n.value("tau_ca")).tolist() for n in astro],
         "gamma": [torch.as_tensor(n.value("gamma")).tolist() for n in astro],
     }
-    print(f"{kind}, seed {seed}: {reached:.4f} bits a character, {result['parameters']} parameters, {seconds:.0f} s")
+    print(f"{kind}, seed {seed}: {reached:.4f} bits per character, {result['parameters']} parameters, {seconds:.0f} s")
     return result
 
 
@@ -191,7 +193,7 @@ def start_of(net: ns.Network, args: argparse.Namespace) -> ns.NetworkState:
 
 
 def sentences(number: int) -> Text:
-    """Make up sentences in which the last word agrees with one long before it."""
+    """Generate sentences in which the last word agrees with a much earlier one."""
     rng = random.Random(0)
     parts = []
     for _ in range(number):
@@ -204,26 +206,28 @@ def sentences(number: int) -> Text:
 def main() -> None:
     """Train all networks, print the comparison and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", type=Path, help="the text file, or the folder that holds it as input.txt")
+    parser.add_argument("--data-root", type=Path, help="the text file, or a folder with input.txt")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--neurons", type=int, default=128, help="of each layer")
-    parser.add_argument("--domains", type=int, default=16, help="astrocytes of each layer")
-    parser.add_argument("--gamma", type=float, default=4.0, help="largest gain less 1, at the start")
-    parser.add_argument("--windows", type=int, default=2500, help="to train on")
-    parser.add_argument("--steps", type=int, default=50, help="characters of a window")
+    parser.add_argument("--neurons", type=int, default=128, help="neurons per layer")
+    parser.add_argument("--domains", type=int, default=16, help="astrocytes per layer")
+    parser.add_argument("--gamma", type=float, default=4.0, help="initial largest gain minus 1")
+    parser.add_argument("--windows", type=int, default=2500, help="number of training windows")
+    parser.add_argument("--steps", type=int, default=50, help="characters per window")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--astro-lr", type=float, default=1e-2, help="of gamma and of the logarithm of tau_ca")
+    parser.add_argument(
+        "--astro-lr", type=float, default=1e-2, help="learning rate of gamma and of the logarithm of tau_ca"
+    )
     parser.add_argument("--save-every", type=int, default=500, help="windows between checkpoints")
-    parser.add_argument("--quick", action="store_true", help="short runs on sentences made up here")
+    parser.add_argument("--quick", action="store_true", help="short runs on generated sentences")
     parser.add_argument("--out", type=Path, default=Path("runs/astro_language/result.json"))
     args = parser.parse_args()
     if args.quick:
         args.neurons, args.windows, args.steps, args.batch_size, args.save_every = 64, 150, 50, 16, 75
         text = sentences(2000)
     elif args.data_root is None:
-        parser.error("name the text with --data-root, or take --quick, which needs no data.")
+        parser.error("give the text as --data-root, or --quick, which needs no data.")
     else:
         text = read_text(args.data_root)
     data = text.split(0.9)
@@ -233,7 +237,7 @@ def main() -> None:
     for kind in args.kinds:
         found = torch.tensor([run["bits"] for run in runs if run["kind"] == kind])
         each = " ".join(f"{value:.4f}" for value in found.tolist())
-        print(f"{kind}: {float(found.mean()):.4f} bits a character on the test part ({each})", flush=True)
+        print(f"{kind}: {float(found.mean()):.4f} bits per character on the test part ({each})", flush=True)
     settings = {name: value for name, value in vars(args).items() if name not in ("data_root", "out")}
     with replaced(args.out) as part:
         part.write_text(json.dumps({"settings": settings, "runs": runs}, indent=2) + "\n")

@@ -1,13 +1,13 @@
-"""Two astrocytes: the one of Loihi that turns seconds of spikes into bursts, and the calcium that oscillates.
+"""Two astrocytes: Loihi's, which converts seconds of spikes to bursts, and oscillating calcium.
 
     python examples/astrocytes.py --out astrocytes.png
 
-First 20 inputs at several rates drive the slow-inward-current astrocyte for a minute, in the chip's whole numbers and
-in real ones. Printed are the spikes of its receiver and of IP3, how many of the first make one of the second, and the
-spikes of a burst. Beside it a neuron too weakly driven to fire much receives the bursts, and one does not.
+First, 20 inputs at several rates drive the slow-inward-current astrocyte for a minute, in the chip's integers and in
+floating point. The program prints the spikes of its receiver and of IP3, their ratio, and the spikes of a burst. One
+neuron with too weak a drive to fire often receives the bursts, and another one does not.
 
-Then calcium of the Li-Rinzel astrocyte at several levels of IP3: printed are how far it swings and with which period.
-It is still at rest and under much IP3, and oscillates between. The picture shows both.
+Then calcium of the Li-Rinzel astrocyte at several levels of IP3: the program prints amplitude and period. Calcium is
+constant at low and at high IP3, and oscillates in between. The plot shows both.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def poisson(hertz: float, seconds: float, seed: int) -> np.ndarray:
 
 
 def circuit(arithmetic: Literal["float", "loihi"]) -> ns.Network:
-    """Return the astrocyte, and in real numbers two neurons of which one receives its bursts."""
+    """Return the astrocyte, and in floating point two neurons, one of which receives its bursts."""
     astro = SlowInwardCurrent(arithmetic=arithmetic)
     nodes: dict[str, Any] = {"input": ns.Input(INPUTS), **astro.nodes()}
     edges = [astro.hear("input", INPUTS), *astro.edges()]
@@ -55,17 +55,17 @@ def count(seconds: float, seed: int) -> None:
     """Print the table of rates."""
     for arithmetic in ("loihi", "float"):
         net = circuit(arithmetic)
-        print(f"astrocyte on Loihi, arithmetic {arithmetic}, {seconds:g} s: rate of each input, spikes")
+        print(f"astrocyte on Loihi, arithmetic {arithmetic}, {seconds:g} s: rate per input, spikes")
         for hertz in (10, 20, 40, 80):
             found = ns.simulate(net, poisson(hertz, seconds, seed)).spikes
             receiver, ip3, burst = (found[f"astro_{name}"].step for name in ("receiver", "ip3", "burst"))
-            each = f"{len(receiver) / len(ip3):.0f} for each" if len(ip3) else "-"
+            each = f"{len(receiver) / len(ip3):.0f} per IP3 spike" if len(ip3) else "-"
             inside = f", {(burst < ip3[1]).sum()} in the first burst" if len(ip3) > 1 else ""
             print(f"  {hertz} Hz: receiver {len(receiver)}, IP3 {len(ip3)} ({each}){inside}")
 
 
 def follow(seconds: float, seed: int) -> ns.Recording:
-    """Run the circuit at 20 Hz, print what the neurons do around the bursts and return the recording."""
+    """Run the circuit at 20 Hz, print the neurons' rates around the bursts and return the recording."""
     names = ["astro_receiver", "astro_ip3", "astro_burst", "neuron", "astro_sic"]
     recording = ns.simulate(circuit("float"), poisson(20.0, seconds, seed), record=names)
     ip3, neuron = recording.spikes["astro_ip3"].step, recording.spikes["neuron"]
@@ -76,12 +76,15 @@ def follow(seconds: float, seed: int) -> ns.Recording:
         fired = neuron.step[neuron.neuron == number]
         within = inside[fired].sum() / inside.sum() * 1000
         outside = (~inside[fired]).sum() / (~inside).sum() * 1000
-        print(f"neuron {name} astrocyte: {within:.1f} Hz in the half second after an IP3 spike, {outside:.1f} Hz else")
+        print(
+            f"neuron {name} astrocyte: {within:.1f} Hz in the half second after an IP3 spike, "
+            f"{outside:.1f} Hz otherwise"
+        )
     return recording
 
 
 def calcium(seconds: float, dt: float) -> Tensor:
-    """Print swing and period at each level of IP3 in the last three tenths; return calcium [T, levels] in uM."""
+    """Print amplitude and period per level of IP3 in the last three tenths; return calcium [T, levels] in uM."""
     ip3 = torch.tensor(LEVELS, dtype=torch.float64) * 1e-3  # mol/m^3
     layer = ns.layer(li_rinzel)(dt=dt, ip3_rest=ip3)
     silence = torch.zeros(round(seconds / dt), 1, len(LEVELS), dtype=torch.float64)
@@ -94,16 +97,16 @@ def calcium(seconds: float, dt: float) -> Tensor:
         swing, above = float(trace.max() - trace.min()), trace > trace.mean()
         rises = (above[1:] & ~above[:-1]).nonzero().flatten() * dt
         if swing > 0.02 and len(rises) > 1:
-            print(f"  IP3 {level:.2f} uM: swings by {swing:.3f} uM every {float(rises.diff().mean()):.1f} s")
+            print(f"  IP3 {level:.2f} uM: oscillates by {swing:.3f} uM every {float(rises.diff().mean()):.1f} s")
         else:
-            print(f"  IP3 {level:.2f} uM: rests at {float(trace.mean()):.3f} uM")
+            print(f"  IP3 {level:.2f} uM: constant at {float(trace.mean()):.3f} uM")
     return ca
 
 
 def main() -> None:
-    """Run both, print and draw."""
+    """Run both, print and plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the astrocyte on Loihi")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the astrocyte on Loihi")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="shorter runs")
     parser.add_argument("--out", type=Path, default=Path("runs/astrocytes/astrocytes.png"))
@@ -115,7 +118,7 @@ def main() -> None:
     ca = calcium(100.0 if args.quick else 200.0, dt)
     figure = new_figure(7.0, 4.2)
     current, rows, trace = (tidy(axes) for axes in figure.subplots(3, 1, height_ratios=(1, 0.8, 1.2)))
-    every = 20  # steps between two points of a line
+    every = 20  # steps between plotted points
     shown = recording.traces["astro_sic"][::every, 0, 0]
     current.plot(np.arange(len(shown)) * every * 1e-3, shown, color=colour(0), linewidth=1)
     current.set(ylabel="slow inward\ncurrent", xlim=(0, 20))

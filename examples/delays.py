@@ -1,20 +1,20 @@
-"""Learn a delay for each synapse (DCLS), and compare with the same network without, at equal numbers of parameters.
+"""Learn a delay per synapse (DCLS), and compare with the same network without, at equal numbers of parameters.
 
     python examples/delays.py --data-root FOLDER_WITH_fsdd_recordings_wav.tar.xz
     python examples/delays.py --task order
 
 The digits are the Free Spoken Digit Dataset (CC BY-SA 4.0, github.com/Jakobovski/free-spoken-digit-dataset): its folder
-``recordings`` of wav files, or a tar of it; recordings 0 to 4 of each speaker and digit are for the test. Forty
-mel-spaced bands every 10 ms, coded by the changes of their level, are the input spikes. The order task needs no data:
-two spikes at a random time, and the class is which of the two leads, by eight steps.
+``recordings`` of wav files, or a tar of it; recordings 0 to 4 of each speaker and digit are the test set. The input
+spikes code the changes in level of forty mel-spaced bands every 10 ms. The order task needs no data: two spikes eight
+steps apart at a random time; the class is which of the two comes first.
 
-Four networks see the same batches and the same silence after each word: delays learned, delays drawn and left, no
-delays with more neurons so that there are as many parameters to learn, and the same with slower membranes. All are
-tested after the last epoch, with delays rounded to whole steps; nothing is chosen by the test.
+Four networks receive the same batches and the same silence after each word: learned delays, fixed random delays, no
+delays with more neurons for an equal number of learned parameters, and the same with slower membranes. All are tested
+after the last epoch, with delays rounded to integer steps; nothing is selected on the test set.
 
-Network and recipe are those of Hammouamri et al. 2024 (arXiv:2306.17670), with one hidden layer unless --hidden says
-more: delayed synapses, batch norm, LIF, dropout; Adam with a OneCycle rate for weights and a hundred times that rate,
-falling as a cosine, for delays; the Gaussians narrow over the first quarter of the epochs.
+Network and recipe are those of Hammouamri et al. 2024 (arXiv:2306.17670), with one hidden layer by default: delayed
+synapses, batch norm, LIF, dropout; Adam with a OneCycle learning rate for weights and a hundred times that rate, with
+cosine decay, for delays; the Gaussians narrow over the first quarter of the epochs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from neurosim.units import decay_of
 
 DT = 10e-3
 REACH = 24  # steps, the longest delay
-KEEP = 0.005  # of the membrane from step to step: as good as no memory but the delays
+KEEP = 0.005  # decay of the membrane over a step: practically no memory except the delays
 KEEP_SLOW = decay_of(100e-3, DT)
 WORD = 64  # steps
 BANDS = 40
@@ -78,7 +78,7 @@ class Classifier(nn.Module):
         self.output = ns.LI(**membrane(keep))
 
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
-        """Return the membranes [T, B, classes]; every run starts anew."""
+        """Return the membranes [T, B, classes]; every call starts from the initial state."""
         for block in self.blocks:
             x = block(x)
         return self.output(current(self.readout, x))[0], None
@@ -99,15 +99,15 @@ def network(
 ) -> Classifier:
     """Return the untrained network of neurons `sizes`, input and classes included.
 
-    `kind` is "learned", "fixed", "none" or "slow": what the delays are, the last with slower membranes.
+    `kind` is "learned", "fixed" or "none", for the delays, or "slow": no delays and slower membranes.
     """
     keep = KEEP_SLOW if kind == "slow" else KEEP
 
     def synapse(n_in: int, n_out: int, delayed: bool) -> nn.Module:
         if delayed:
-            made = DelayedLinear(n_in, n_out, REACH * DT, dt=DT, variant=variant)
-            made.delay.requires_grad_(kind == "learned")
-            return made
+            synapse = DelayedLinear(n_in, n_out, REACH * DT, dt=DT, variant=variant)
+            synapse.delay.requires_grad_(kind == "learned")
+            return synapse
         plain = ns.Linear(n_in, n_out)
         nn.init.kaiming_uniform_(plain.weight, nonlinearity="relu")
         return plain
@@ -119,16 +119,16 @@ def network(
 
 
 def learned(net: nn.Module) -> int:
-    """Count the parameters that are trained."""
+    """Return the number of trained parameters."""
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
-def as_large(kind: str, sizes: list[int], wanted: int, **choices: Any) -> Classifier:
-    """Return the network of `kind` with hidden layers grown until it has `wanted` parameters to learn, at most."""
+def as_large(kind: str, sizes: list[int], limit: int, **choices: Any) -> Classifier:
+    """Return the network of `kind` with the largest hidden layers that have at most `limit` learned parameters."""
     grown = network(kind, sizes, **choices)
     for extra in range(1, 10_000):
         larger = network(kind, [sizes[0], *(n + extra for n in sizes[1:-1]), sizes[-1]], **choices)
-        if learned(larger) > wanted:
+        if learned(larger) > limit:
             break
         grown = larger
     return grown
@@ -136,7 +136,7 @@ def as_large(kind: str, sizes: list[int], wanted: int, **choices: Any) -> Classi
 
 @dataclass(frozen=True)
 class SummedSoftmax(Loss):
-    """Cross-entropy on ``sum_t softmax(v[t])``, as the authors' program has it: the softmax is taken twice."""
+    """Cross-entropy on ``sum_t softmax(v[t])``, as in the authors' program: softmax is applied twice."""
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the loss of membranes [T, B, C] against classes [B]."""
@@ -148,7 +148,7 @@ class SummedSoftmax(Loss):
 
 
 class Order:
-    """Batches of the order task, drawn anew for each epoch."""
+    """Batches of the order task, new in each epoch."""
 
     def __init__(self, batches: int, seed: int, steps: int = 48) -> None:
         self.batches, self.seed, self.steps, self.epoch = batches, seed, steps, 0
@@ -176,7 +176,7 @@ def digits(root: Path) -> tuple[Labelled, Labelled]:
     places = (root / "fsdd_recordings_wav.tar.xz", root / "recordings", root)
     words = read_words(next(place for place in places if place.exists()))
     if {word.rate for word in words} != {RATE}:
-        raise SystemExit(f"the recordings in {root} must have {RATE} samples in a second.")
+        raise SystemExit(f"the recordings in {root} must have {RATE} samples per second.")
     x, y = spikes([word.wave for word in words]), torch.tensor([word.digit for word in words])
     test = torch.tensor([word.take < 5 for word in words])
     heard = Labelled(x, y, DIGITS, timed=True)
@@ -208,7 +208,7 @@ def mel_bands(window: int) -> Tensor:
 
 
 def rates(optimizer: torch.optim.Optimizer, epochs: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Let the rate of weights rise to five times and fall (OneCycle), and that of delays fall as a cosine."""
+    """Return schedules: OneCycle for the rate of weights, cosine decay for that of delays."""
     weight = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     cycle = torch.optim.lr_scheduler.OneCycleLR(weight, 5.0, total_steps=epochs + 1, cycle_momentum=False)
     factors = [float(cycle.get_last_lr()[0])]
@@ -230,7 +230,7 @@ def rates(optimizer: torch.optim.Optimizer, epochs: int) -> torch.optim.lr_sched
 
 
 def train(net: Classifier, batches: Any, loss: Loss, epochs: int, seed: int, order: bool) -> None:
-    """Train a network; that for the order task at a constant rate."""
+    """Train a network; for the order task at a constant rate."""
     lr = 1e-2 if order else 1e-3
     delays = any(isinstance(m, DelayedLinear) and m.delay.requires_grad for m in net.modules())
     others = [{"name": "weights", "params": [p for p in net.parameters() if p.requires_grad], "lr": lr}]
@@ -252,7 +252,7 @@ def train(net: Classifier, batches: Any, loss: Loss, epochs: int, seed: int, ord
 
 @dataclass(frozen=True)
 class Task:
-    """What to learn: batches of a seed, a test, and the network's sizes and choices."""
+    """A task: training batches for a seed, test batches, and the network's sizes and options."""
 
     batches: Callable[[int], Any]
     test: Callable[[int], Any]
@@ -263,7 +263,7 @@ class Task:
 
 
 def task_of(args: argparse.Namespace) -> Task:
-    """Return the task that was asked for."""
+    """Return the task selected by the arguments."""
     if args.task == "order":
         choices = dict(variant=args.variant, dropout=0.0, readout="plain")
         sizes, epochs = [2, 16, 2], args.epochs or 40
@@ -288,9 +288,9 @@ def task_of(args: argparse.Namespace) -> Task:
 
 def trial(task: Task, kind: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train and test one kind of network with one seed."""
-    wanted = learned(network("learned", task.sizes, **task.choices))
+    limit = learned(network("learned", task.sizes, **task.choices))
     torch.manual_seed(seed)
-    net = as_large(kind, task.sizes, wanted, **task.choices)
+    net = as_large(kind, task.sizes, limit, **task.choices)
     start = time.perf_counter()
     train(net, task.batches(seed), task.loss, task.epochs, seed, args.task == "order")
     seconds = time.perf_counter() - start
@@ -305,10 +305,10 @@ def trial(task: Task, kind: str, seed: int, args: argparse.Namespace) -> dict[st
 
 
 def main() -> None:
-    """Compare the networks over all seeds and keep the results."""
+    """Compare the networks over all seeds and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=("digits", "order"), default="digits")
-    parser.add_argument("--data-root", type=Path, help="folder of the recordings, or of a tar of them")
+    parser.add_argument("--data-root", type=Path, help="folder with the recordings, or with a tar of them")
     parser.add_argument("--kinds", nargs="+", default=["learned", "fixed", "none", "slow"], help="which networks")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64], help="hidden neurons where delays are learned")
     parser.add_argument("--dropout", type=float, default=0.25)
@@ -327,7 +327,7 @@ def main() -> None:
     if args.task == "digits" and (args.data_root is None or not args.data_root.is_dir()):
         parser.error(
             f"--data-root must be the folder of the Free Spoken Digit Dataset; got {args.data_root}. Get it from "
-            "github.com/Jakobovski/free-spoken-digit-dataset, or run --task order, which needs none."
+            "github.com/Jakobovski/free-spoken-digit-dataset, or run --task order, which needs no data."
         )
     apart = ("data_root", "kinds", "seeds", "out")
     results = Results(args.out, {name: value for name, value in vars(args).items() if name not in apart})
@@ -336,8 +336,10 @@ def main() -> None:
         for kind in args.kinds:
             results.once({"kind": kind, "seed": seed}, functools.partial(trial, task, kind, seed, args))
     for kind in args.kinds:
-        found = [row["accuracy"] for row in results.rows if row["kind"] == kind and row["seed"] in args.seeds]
-        print(f"delays {kind}: mean {np.mean(found):.2%}, standard deviation {np.std(found):.2%}, {len(found)} seeds")
+        scores = [row["accuracy"] for row in results.rows if row["kind"] == kind and row["seed"] in args.seeds]
+        print(
+            f"delays {kind}: mean {np.mean(scores):.2%}, standard deviation {np.std(scores):.2%}, {len(scores)} seeds"
+        )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Active dendrites: how often segments err, and what gating by context keeps of earlier tasks.
+"""Active dendrites: error rates of segments, and how gating by context protects earlier tasks.
 
     python examples/dendrites.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-First the exact probability that a segment answers to a random pattern, beside the share of random patterns that one
-made of synapses did answer to, and that it misses its own pattern in noise. Then five tasks one after the other, each
-MNIST with pixels permuted in a way of its own: the same network with its dendrites told the task and without them.
-The task is known in training and in the test, by a context of its own: its mean training image, with mean 0 and
-``--strength`` as standard deviation. Contexts of two tasks are nearly at right angles, and the stronger they are, the
-fewer neurons do two tasks share from the start. The share of winners and the strength of the contexts are chosen, for
-the network with its dendrites and for that without them, on three tasks of a seed of their own and training images that
-no other part sees; give ``--winners`` and ``--strength`` to set them. Results are kept in
-``runs/dendrites/result.json`` one by one; a run that was stopped goes on from there.
+First, the exact probability that a segment matches a random pattern, compared with the measured fraction, and the
+probability that it misses its own pattern in noise. Then five tasks in sequence, each MNIST with another permutation of
+pixels: the same network with and without dendrites that receive the task's context. The task is known in training and
+test by its context, the task's mean training image with mean 0 and standard deviation ``--strength``. Contexts of two
+tasks are nearly orthogonal, and the stronger they are, the fewer neurons two tasks initially share. The fraction of
+winners and the strength are selected separately with and without dendrites, on three tasks of another seed and on
+training images that are used nowhere else; ``--winners`` and ``--strength`` set them explicitly. Results are written to
+``runs/dendrites/result.json`` one by one; an interrupted run continues from there.
 """
 
 from __future__ import annotations
@@ -70,12 +69,12 @@ class Tasks(nn.Module):
         self.gated = gated
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        told = context if self.gated else None
-        return self.out(self.two(self.one(x, told), told))
+        gate = context if self.gated else None
+        return self.out(self.two(self.one(x, gate), gate))
 
 
 def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: int, gated: bool) -> dict[str, object]:
-    """Learn the tasks in order; return the accuracies on the tasks so far, after each, and the last ones' mean."""
+    """Learn the tasks in order; return the accuracies on all tasks so far after each, and the final mean."""
     print(f"seed {seed}, dendrites {'on' if gated else 'off'}:", flush=True)
     start = time.perf_counter()
     draw = torch.Generator().manual_seed(seed)
@@ -95,8 +94,8 @@ def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
                 nn.functional.cross_entropy(net(x[:, order], contexts[task]), y).backward()
                 optimizer.step()
         with torch.no_grad():
-            found = [net(test.x[:, orders[k]], contexts[k]).argmax(1) == test.y for k in range(task + 1)]
-        table.append([float(right.double().mean()) for right in found])
+            hits = [net(test.x[:, orders[k]], contexts[k]).argmax(1) == test.y for k in range(task + 1)]
+        table.append([float(hit.double().mean()) for hit in hits])
         print(f"  task {task + 1}: " + " ".join(f"{a:.1%}" for a in table[-1]), flush=True)
     mean, seconds = sum(table[-1]) / args.tasks, time.perf_counter() - start
     print(f"  mean after all tasks {mean:.2%}, {seconds:.0f} s", flush=True)
@@ -104,7 +103,7 @@ def sequence(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
 
 
 def chosen(train: Labelled, held_out: Labelled, args: argparse.Namespace, results: Results, gated: bool) -> dict:
-    """Return the share of winners and the strength that do best on images held out of the training set."""
+    """Return the fraction of winners and the strength with the best accuracy on held-out training images."""
     given = vars(args)
     winners = WINNERS if args.winners is None else (args.winners,)
     strengths = (STRENGTHS if args.strength is None else (args.strength,)) if gated else (0.0,)
@@ -118,24 +117,26 @@ def chosen(train: Labelled, held_out: Labelled, args: argparse.Namespace, result
         run = functools.partial(sequence, train, held_out, tried, CHOICE_SEED, gated)
         found.append((results.once(part, run)["mean"], setting))
     best = max(found, key=lambda each: each[0])
-    print(f"chosen with dendrites {'on' if gated else 'off'}: {best[1]}, {best[0]:.2%} held out", flush=True)
+    print(f"selected with dendrites {'on' if gated else 'off'}: {best[1]}, {best[0]:.2%} held out", flush=True)
     return best[1]
 
 
 def main() -> None:
-    """Do both parts and keep the results."""
+    """Run both parts and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
-    parser.add_argument("--draws", type=int, default=1_000_000, help="random patterns for each setting")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
+    parser.add_argument("--draws", type=int, default=1_000_000, help="random patterns per setting")
     parser.add_argument("--tasks", type=int, default=5)
-    parser.add_argument("--width", type=int, default=512, help="neurons of each of two layers")
-    parser.add_argument("--winners", type=float, help="share of them that stay active; chosen if left out")
-    parser.add_argument("--strength", type=float, help="standard deviation of a context; chosen if left out")
-    parser.add_argument("--images", type=int, default=10_000, help="training images of each task")
-    parser.add_argument("--epochs", type=int, default=3, help="of each task")
+    parser.add_argument("--width", type=int, default=512, help="neurons in each of two layers")
+    parser.add_argument("--winners", type=float, help="fraction of neurons that stay active; selected if omitted")
+    parser.add_argument("--strength", type=float, help="standard deviation of a context; selected if omitted")
+    parser.add_argument("--images", type=int, default=10_000, help="training images per task")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs per task")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="digits of scikit-learn, two tasks: to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="digits of scikit-learn, two tasks, as a check that it runs"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/dendrites/result.json"))
     args = parser.parse_args()
     if args.quick:
@@ -150,8 +151,8 @@ def main() -> None:
     held_out = data.train.subset(slice(args.images, args.images + HELD_OUT))
     if None in (args.winners, args.strength) and len(held_out.y) < HELD_OUT:
         parser.error(
-            f"--images {args.images} leaves {len(held_out.y)} of {len(data.train.y)} training images to choose "
-            f"--winners and --strength on; {HELD_OUT} are needed. Take fewer images, or give both."
+            f"--images {args.images} leaves {len(held_out.y)} of {len(data.train.y)} training images to select "
+            f"--winners and --strength on; {HELD_OUT} are needed. Use fewer images, or give both."
         )
     for gated in (True, False):
         setting = chosen(train, held_out, args, results, gated)

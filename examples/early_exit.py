@@ -1,16 +1,16 @@
-"""Spend fewer time steps on MNIST: stop each digit when sure (Dynamic Confidence), or train down to one step (IIR).
+"""Use fewer time steps on MNIST: stop each digit when sure (Dynamic Confidence), or train down to one step (IIR).
 
     python examples/early_exit.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-``confidence``: an ANN with quantised activations (QCFS) becomes a network of IF neurons; temperature and threshold are
-chosen on held-out training images, with one temperature for all steps and with one for each. Printed and drawn is what
-stopping early gives on test images, beside every digit stopped after the same number of steps, all T steps, and the
-bound of an agent that knows the answer.
+``confidence``: an ANN with quantised activations (QCFS) is converted to a network of IF neurons; temperature and
+threshold are selected on held-out training images, with one temperature for all steps and with one per step. The
+program prints and plots the accuracy of early exit on test images, compared with stopping every digit after the same
+number of steps, with all T steps, and with the bound of an agent that knows the answer.
 
-``one-step``: a deep ANN becomes a spiking network trained at 5, 3, 2 and 1 steps, each stage from the one before,
-beside the same ANN trained at one step at once for as many epochs, and a network without an ANN before it, at one step
-from its first weights for as many epochs as both together. Each result is kept in ``runs/early_exit/result.json`` when
-it is there; a run that was stopped goes on after it.
+``one-step``: a deep ANN is converted to a spiking network trained at 5, 3, 2 and 1 steps, each stage from the previous
+one. It is compared with the same ANN trained directly at one step for the same number of epochs, and with a network
+trained at one step from initial weights for the number of epochs of both. Each result is written to
+``runs/early_exit/result.json`` when it is available; an interrupted run continues after it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from neurosim.synapses import absorb_batch_norm
 
 DT = 1e-3
 LEVELS = 8
-THRESHOLDS = [1.0 - 10 ** (-0.05 * k) for k in range(100)]  # of the curve drawn, denser the nearer to 1
+THRESHOLDS = [1.0 - 10 ** (-0.05 * k) for k in range(100)]  # of the curve, denser near 1
 
 
 class Quantised(nn.Module):
@@ -148,9 +148,9 @@ def confidence(train: Labelled, held_out: Labelled, test: Labelled, args: argpar
         }
         print(
             f"seed {seed}, temperature for {temperatures}: {stopped['accuracy']:.2%} at {stopped['mean_steps']:.2f} "
-            f"steps (all stopped after as many: {between:.2%}; T = {args.steps}: {fixed[-1]:.2%}; bound {bound[0]:.2%} "
+            f"steps (the same steps for all: {between:.2%}; T = {args.steps}: {fixed[-1]:.2%}; bound {bound[0]:.2%} "
             f"at {bound[1]:.2f}); spikes per image {stopped['spikes_per_image']:.0f} of {spikes:.0f}; calibration "
-            f"error in the test {found[temperatures]['calibration_error_in_test']:.3f}",
+            f"error on the test set {found[temperatures]['calibration_error_in_test']:.3f}",
             flush=True,
         )
     picture = args.out.with_name(f"{args.out.stem}-confidence-{seed}.svg")
@@ -167,7 +167,7 @@ def confidence(train: Labelled, held_out: Labelled, test: Labelled, args: argpar
 
 
 def stop_early(net: ns.Network, test: Labelled, when: EarlyExit, fan: dict[str, Tensor], steps: int) -> dict:
-    """Run the test images, each until the network is sure; return accuracy and what was spent on an image."""
+    """Run the test images, each until the network is sure; return accuracy and cost per image."""
     right, taken, spikes, operations = 0, 0, 0.0, 0.0
     for x, label in zip(test.x.split(500), test.y.split(500), strict=True):
         x = x.expand(steps, -1, -1)
@@ -186,7 +186,7 @@ def stop_early(net: ns.Network, test: Labelled, when: EarlyExit, fan: dict[str, 
 
 
 def one_step(train: Labelled, test: Labelled, args: argparse.Namespace, seed: int) -> dict:
-    """Train at fewer and fewer steps, and at one step at once."""
+    """Train at a decreasing number of steps, and directly at one step."""
     start = time.perf_counter()
     layers, width, epochs = (4, 64, 1) if args.quick else (args.layers, 128, args.epochs)
     sizes, ann_epochs = [train.x.shape[1], *[width] * layers, 10], 3 if args.quick else 10
@@ -227,9 +227,9 @@ def one_step(train: Labelled, test: Labelled, args: argparse.Namespace, seed: in
     with torch.no_grad():
         before = float((plain(test.x).argmax(1) == test.y).double().mean())
     by_stages = stages(converted(plain), (5, 3, 2, 1), epochs)
-    print(f"seed {seed}: one step at once, {4 * epochs} epochs", flush=True)
+    print(f"seed {seed}: one step directly, {4 * epochs} epochs", flush=True)
     at_once = stages(converted(plain), (1,), 4 * epochs)
-    print(f"seed {seed}: one step from first weights, {ann_epochs + 4 * epochs} epochs", flush=True)
+    print(f"seed {seed}: one step from initial weights, {ann_epochs + 4 * epochs} epochs", flush=True)
     untrained = ann(sizes, train, 0, seed, norm=True)
     from_scratch = stages(converted(untrained), (1,), ann_epochs + 4 * epochs)
     taken = round(time.perf_counter() - start, 1)
@@ -250,19 +250,19 @@ def data(args: argparse.Namespace, part: str) -> tuple[Labelled, Labelled, Label
 
 
 def main() -> None:
-    """Run what was asked for and keep the results."""
+    """Run the selected parts and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=["confidence", "one-step"], help="both if left out")
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
+    parser.add_argument("part", nargs="?", choices=["confidence", "one-step"], help="both if omitted")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=32, help="T of the converted network")
-    parser.add_argument("--tolerance", type=float, default=0.0, help="accuracy that may be lost on held-out images")
+    parser.add_argument("--tolerance", type=float, default=0.0, help="accepted loss of accuracy on held-out images")
     parser.add_argument("--ann-epochs", type=int, default=15)
-    parser.add_argument("--layers", type=int, default=11, help="hidden layers of the network trained to one step")
-    parser.add_argument("--epochs", type=int, default=5, help="of each of the four stages")
+    parser.add_argument("--layers", type=int, default=11, help="hidden layers of the network trained at one step")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs per stage, of four")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument(
-        "--quick", action="store_true", help="1,437 digits of scikit-learn, one seed: to see that it runs"
+        "--quick", action="store_true", help="1,437 digits of scikit-learn, one seed, as a check that it runs"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/early_exit/result.json"))
     args = parser.parse_args()

@@ -1,17 +1,17 @@
-"""Train one ELM neuron to add two spoken digits, and the same neuron with short memory beside it.
+"""Train one ELM neuron to add two spoken digits, and for comparison the same neuron with short memory.
 
     python examples/elm_adding.py --data-root FOLDER_WITH_fsdd_recordings_wav.tar.xz
     python examples/elm_adding.py --shd FOLDER_WITH_shd_train.h5_AND_shd_test.h5
     python examples/elm_adding.py --templates
 
-Two recordings, drawn anew for every batch, follow one another; the class is the sum of their digits, 0 to 18
-(SHD-Adding). Recordings of the Free Spoken Digit Dataset pass through a bank of filters that stand in for a cochlea;
-takes 0 to 4 of every speaker and digit are the test part. The neuron reads out 19 outputs, and the last step decides.
-The recipe is that of the authors' notebook (Adamax, cosine, cross-entropy at the last step) without its dropout of
-inputs. ``--templates`` needs no data: five random patterns of spikes, jittered, take the place of the words.
+Two recordings, drawn for every batch, are played in sequence; the class is the sum of their digits, 0 to 18
+(SHD-Adding). Recordings of the Free Spoken Digit Dataset pass through a filter bank in place of a cochlea; takes 0 to 4
+of every speaker and digit are the test set. The neuron has 19 outputs, and the last step decides. The recipe is that of
+the authors' notebook (Adamax, cosine, cross-entropy at the last step) without its input dropout. ``--templates`` needs
+no data: five random patterns of spikes, jittered, replace the words.
 
-The same network with time constants of at most ``--short`` stands beside it. What it still reaches is no chance level:
-with a gain of 5 the perceptron in the loop can hold a value without any long time constant.
+The comparison has time constants of at most ``--short``. Its accuracy is above chance: with a gain of 5 the perceptron
+in the loop can hold a value without a long time constant.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ARCHIVE = "fsdd_recordings_wav.tar.xz"
 
 @dataclass(frozen=True)
 class Words:
-    """Words to train and to test on, the length of their steps, and longest time constants of two memories, s."""
+    """Training and test words, the length of their steps, and the longest time constants of the two memories, s."""
 
     train: Labelled
     test: Labelled
@@ -76,14 +76,14 @@ def jittered(number: int, seed: int) -> Labelled:
 
 
 def accuracy(neuron: ELM, task: Adding) -> float:
-    """Return the share of the task's pairs whose sum the last step names."""
+    """Return the fraction of pairs whose sum is right at the last step."""
     with torch.no_grad():
         right = [(neuron(x)[0][-1, :, 0].argmax(1) == y).float().mean() for x, y in task]
     return float(torch.stack(right).mean())
 
 
 def train(name: str, tau_max: float, words: Words, args: argparse.Namespace, seed: int) -> dict:
-    """Train one neuron and return what it reached."""
+    """Train one neuron and return its result."""
     torch.manual_seed(seed)
     channels = words.train.x.shape[2]
     neuron = ELM(channels, Adding.classes, dt=words.dt, d_m=args.memory, variant=args.variant, tau_m_max=tau_max)
@@ -112,21 +112,21 @@ def train(name: str, tau_max: float, words: Words, args: argparse.Namespace, see
 
 
 def main() -> None:
-    """Train with long and with short memory and keep the results."""
+    """Train with long and with short memory and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data-root", type=Path, help=f"folder of the wav files or of {ARCHIVE}")
-    source.add_argument("--shd", type=Path, help="folder of shd_train.h5 and shd_test.h5")
+    source.add_argument("--shd", type=Path, help="folder with shd_train.h5 and shd_test.h5")
     source.add_argument("--templates", action="store_true", help="random patterns instead of words")
     parser.add_argument("--batches", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--memory", type=int, default=40, help="memory units")
     parser.add_argument("--variant", choices=["v1", "v2"], default="v1")
     parser.add_argument("--long", type=float, help="longest time constant of the memory, s")
-    parser.add_argument("--short", type=float, help="that of the neuron beside it, s")
+    parser.add_argument("--short", type=float, help="the same for the comparison, s")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--quick", action="store_true", help="200 batches; patterns if no data is named")
+    parser.add_argument("--quick", action="store_true", help="200 batches; patterns if no data are given")
     parser.add_argument("--out", type=Path, default=Path("runs/elm_adding/result.json"))
     args = parser.parse_args()
     if args.data_root:
@@ -136,7 +136,7 @@ def main() -> None:
     elif args.templates or args.quick:
         words = templates()
     else:
-        parser.error("name the recordings with --data-root or --shd, or take --templates, which need no data.")
+        parser.error("give the recordings as --data-root or --shd, or --templates, which needs no data.")
     args.batches = 200 if args.quick else args.batches
     both = {"long memory": args.long or words.long, "short memory": args.short or words.short}
     apart = ("data_root", "shd", "out", "seeds")

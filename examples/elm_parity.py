@@ -1,13 +1,13 @@
-"""Ask one ELM neuron for the parity of the last N bits, N growing, with long and with short memory.
+"""Train one ELM neuron on the parity of the last N bits, with growing N, with long and with short memory.
 
     python examples/elm_parity.py
 
-A bit, -1 or 1, comes at every step of 10 ms, and after the last one the class is whether an odd number of the last N
-were 1; N - 1 of them tell nothing. Up to ten bits come before them, another number in every batch, and must be
-forgotten: counting from the start does not help. A neuron goes on to N + 1 from what it learnt of N, as soon as it is
-right in 98 % of fresh sequences; it is given up where --batches did not take it there. Printed are the N that were
-solved, for a neuron with time constants of memory of up to a second and for one whose memory fades within a step or
-two. Results are kept in ``runs/elm_parity/result.json`` one by one.
+One bit, -1 or 1, arrives at every step of 10 ms; after the last one the class is whether an odd number of the last N
+were 1, so N - 1 of them carry no information. Up to ten other bits, their number different in every batch, precede them
+and must be forgotten: counting from the start does not help. A neuron continues from N to N + 1 as soon as it is right
+on 98 % of new sequences, and stops when --batches are not enough. The program prints the largest solved N, for a neuron
+with memory time constants of up to a second and for one whose memory decays within a step or two. Results are written
+to ``runs/elm_parity/result.json`` one by one.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from neurosim.datasets.parity import parity
 from neurosim.models import ELM
 
 DT = 10e-3
-BEFORE = 10  # bits at most that come before those that count
+BEFORE = 10  # most bits before those that count
 MEMORIES = {"long memory": 1.0, "short memory": 15e-3}
 
 
 def batch(number: int, order: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return fresh sequences [T, number, 1] and their classes [number]."""
+    """Return new sequences [T, number, 1] and their classes [number]."""
     before = int(torch.randint(BEFORE + 1, (), generator=torch.Generator().manual_seed(seed)))
     data = parity(number, order, steps=order + before, seed=seed)
     return data.x.transpose(0, 1), data.y
 
 
 def right(neuron: ELM, order: int, seed: int) -> float:
-    """Return the share of 2,000 other sequences, in ten batches, that the neuron names right."""
+    """Return the accuracy on 2,000 other sequences, in ten batches."""
     found = []
     with torch.no_grad():
         for number in range(10):
@@ -49,7 +49,7 @@ def right(neuron: ELM, order: int, seed: int) -> float:
 
 
 def climb(tau_max: float, seed: int, args: argparse.Namespace) -> dict[str, object]:
-    """Train one neuron at N = 2, 3, ... as far as it gets; return the accuracy at each N and the last one solved."""
+    """Train one neuron at N = 2, 3, ... until it fails; return the accuracy at each N and the largest solved one."""
     torch.manual_seed(seed)
     neuron = ELM(1, 2, dt=DT, d_m=args.memory, tau_m_max=tau_max)
     start, solved, rows = time.perf_counter(), 1, []
@@ -83,10 +83,10 @@ def climb(tau_max: float, seed: int, args: argparse.Namespace) -> dict[str, obje
 
 
 def main() -> None:
-    """Train with long and with short memory and keep the results."""
+    """Train with long and with short memory and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--orders", type=int, default=10, help="largest N")
-    parser.add_argument("--batches", type=int, default=4000, help="at most, for each N")
+    parser.add_argument("--batches", type=int, default=4000, help="most batches per N")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--memory", type=int, default=20, help="memory units")
     parser.add_argument("--learning-rate", type=float, default=5e-3)

@@ -1,12 +1,12 @@
-"""Train spiking layers on MNIST by forward-forward, each on its own goodness, and by BPTT beside it.
+"""Train spiking layers on MNIST by forward-forward, each on its own goodness, and for comparison by BPTT.
 
     python examples/forward_forward.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-Each image is shown for some steps with its class in the first ten pixels, once with the right class and once with a
-wrong one. Two layers of spiking neurons learn to be active on the first and quiet on the second; no gradient passes
-from one to the other. A class is told by trying all ten. BPTT trains the same neurons and a readout on the same
-images, without a class shown. Accuracies on the test images and times go to ``runs/forward_forward/result.json``.
-With ``--quick`` and no data the digits are those that scikit-learn ships.
+Each image is presented for some steps with a class in its first ten pixels, once with the right class and once with a
+wrong one. Two layers of spiking neurons learn to be active on the former and quiet on the latter; no gradient passes
+between them. At test time every class is tried; the one with the highest goodness wins. BPTT trains the same neurons
+and a readout on the same images, without a class in them. Accuracies on the test images and times are written to
+``runs/forward_forward/result.json``. With ``--quick`` and no data it uses the digits of scikit-learn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def neurons() -> ns.Neuron:
 
 
 def run(rule: ns.Rule, data: Split, args: argparse.Namespace, seed: int) -> dict[str, float | int | str]:
-    """Train one network and return what came out."""
+    """Train one network and return the result."""
     torch.manual_seed(seed)
     inputs = data.train.x.shape[1]
     layers: list[ns.Linear | ns.Neuron] = [
@@ -69,17 +69,17 @@ def run(rule: ns.Rule, data: Split, args: argparse.Namespace, seed: int) -> dict
 def main() -> None:
     """Train with both rules and every seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
-    parser.add_argument("--images", type=int, default=60000, help="training images to use")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
+    parser.add_argument("--images", type=int, default=60000, help="number of training images")
     parser.add_argument("--test-images", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--hidden", type=int, default=300)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=5e-3, help="of forward-forward")
-    parser.add_argument("--threshold", type=float, default=10.0, help="goodness between right and wrong")
+    parser.add_argument("--learning-rate", type=float, default=5e-3, help="learning rate of forward-forward")
+    parser.add_argument("--threshold", type=float, default=10.0, help="goodness that separates right from wrong")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--quick", action="store_true", help="600 images, six epochs: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="600 images, six epochs, as a check that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/forward_forward/result.json"))
     args = parser.parse_args()
     if args.quick:

@@ -1,14 +1,14 @@
-"""Learn permuted MNIST task after task with HLOP, and without it, and see what is forgotten.
+"""Learn permuted MNIST task after task with and without HLOP, and measure forgetting.
 
     python examples/hlop.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-Each task shows the same digits with their pixels in another order; the network and its one readout do not learn which
-task it is. A 784-800-800-10 network without biases learns them one after the other, an epoch each, by plain SGD: once
-with HLOP and once without, from the same weights and on the same batches. The settings are those of the authors'
-program for permuted MNIST (6 steps, membranes that keep half a step, soft reset, batches of 64, rate 0.1, 80, 200 and
-100 lateral neurons and then 70 more of each a task, 20 fewer after every third task). The accuracies on all tasks so
-far after each, ACC and BWT are printed and written to ``runs/hlop/result.json``. Beside it lies what each run has
-reached after its last task: a run that was stopped goes on from there.
+Each task has the same digits with another permutation of pixels; the network and its one readout do not receive the
+task. A 784-800-800-10 network without biases learns them in sequence, one epoch each, by plain SGD: once with HLOP and
+once without, from the same weights and on the same batches. The settings are those of the authors' program for permuted
+MNIST (6 steps, membranes that decay by half per step, soft reset, batches of 64, learning rate 0.1, 80, 200 and 100
+lateral neurons and then 70 more of each per task, 20 fewer after every third task). The accuracies on all tasks so far
+after each task, ACC and BWT are printed and written to ``runs/hlop/result.json``. The state of each run after its last
+task is saved beside it: an interrupted run continues from there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RULES = {"bptt": ns.BPTT(), "sltt": ns.SLTT(), "ottt": ns.OTTT()}
 
 
 def network(inputs: int, hidden: int, seed: int) -> ns.Network:
-    """Return the untrained network: membranes that keep half of what they hold each step, readout without memory."""
+    """Return the untrained network: membranes that decay by half per step, a readout without memory."""
     torch.manual_seed(seed)
 
     def lif() -> ns.Neuron:
@@ -53,26 +53,26 @@ def network(inputs: int, hidden: int, seed: int) -> ns.Network:
 
 
 def tasks(pixels: int, number: int, seed: int) -> list[Tensor]:
-    """Return the order of the pixels in each task; the first task keeps theirs."""
+    """Return the permutation of pixels of each task; that of the first is the identity."""
     generator = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(pixels, generator=generator) for _ in range(number)]
     return [torch.arange(pixels), *orders[1:]]
 
 
 def permuted(data: Labelled, order: Tensor) -> Labelled:
-    """Return the images as a task shows them."""
+    """Return the images with the permutation of a task."""
     return dataclasses.replace(data, x=data.x[:, order])
 
 
 def rows_of(task: int, args: argparse.Namespace) -> list[int]:
-    """Return how many lateral neurons each layer gets for a task."""
+    """Return the number of lateral neurons per layer for a task."""
     if not task:
         return args.first_rows
     return [max(rows - args.fewer * (task // 3), 0) for rows in args.more_rows]
 
 
 def learn(train: Labelled, test: Labelled, method: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
-    """Learn all tasks in turn; return the accuracies on those so far after each."""
+    """Learn all tasks in sequence; return the accuracies on all so far after each."""
     pixels = train.x.shape[1]
     orders = tasks(pixels, args.tasks, seed)
     net = network(pixels, args.hidden, seed)
@@ -125,12 +125,12 @@ def learn(train: Labelled, test: Labelled, method: str, seed: int, args: argpars
 
 
 def main() -> None:
-    """Learn with and without HLOP and keep the results."""
+    """Learn with and without HLOP and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
-    parser.add_argument("--tasks", type=int, default=10, help="from 2")
-    parser.add_argument("--train-samples", type=int, help="of each task; all if left out")
-    parser.add_argument("--test-samples", type=int, help="of each task; all if left out")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
+    parser.add_argument("--tasks", type=int, default=10, help="number of tasks, at least 2")
+    parser.add_argument("--train-samples", type=int, help="per task; all if omitted")
+    parser.add_argument("--test-samples", type=int, help="per task; all if omitted")
     parser.add_argument("--epochs", type=int, default=1, help="of each task")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--hidden", type=int, default=800)
@@ -138,14 +138,20 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--rule", choices=RULES, default="bptt")
     parser.add_argument("--first-rows", type=int, nargs=3, default=[80, 200, 100], help="lateral neurons, first task")
-    parser.add_argument("--more-rows", type=int, nargs=3, default=[70, 70, 70], help="more of them each later task")
-    parser.add_argument("--fewer", type=int, default=20, help="by how many --more-rows falls every third task")
-    parser.add_argument("--input-rate", type=float, default=0.001, help="of the lateral neurons at the input")
-    parser.add_argument("--rate", type=float, default=0.01, help="of the other lateral neurons")
-    parser.add_argument("--spiking", type=int, default=0, metavar="N", help="lateral neurons with at most N spikes")
+    parser.add_argument(
+        "--more-rows", type=int, nargs=3, default=[70, 70, 70], help="additional lateral neurons per later task"
+    )
+    parser.add_argument("--fewer", type=int, default=20, help="decrease of --more-rows every third task")
+    parser.add_argument(
+        "--input-rate", type=float, default=0.001, help="learning rate of the lateral neurons at the input"
+    )
+    parser.add_argument("--rate", type=float, default=0.01, help="learning rate of the other lateral neurons")
+    parser.add_argument(
+        "--spiking", type=int, default=0, metavar="N", help="spiking lateral neurons with at most N spikes"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", choices=["HLOP", "baseline"], default=["HLOP", "baseline"])
-    parser.add_argument("--quick", action="store_true", help="3 tasks of small digits that need no file")
+    parser.add_argument("--quick", action="store_true", help="3 tasks on the digits of scikit-learn")
     parser.add_argument("--out", type=Path, default=Path("runs/hlop/result.json"))
     args = parser.parse_args()
     if args.tasks < 2:

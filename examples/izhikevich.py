@@ -1,10 +1,10 @@
-"""A core of one's own: the Izhikevich neuron in ten lines, and everything that is derived from them.
+"""A custom core: the Izhikevich neuron in ten lines, and everything derived from it.
 
     python examples/izhikevich.py
 
-Prints the equations in LaTeX and the operations per update, compares the fused kernel with the definition, trains
-the input gain by gradient descent through the fused kernel, and draws four firing patterns of Izhikevich 2003
-(doi:10.1109/TNN.2003.820440) into ``runs/izhikevich/patterns.png``.
+Prints the equations in LaTeX and the operations per update, compares the fused kernel with the definition, trains the
+input gain by gradient descent through the fused kernel, and plots four firing patterns of Izhikevich 2003
+(doi:10.1109/TNN.2003.820440) to ``runs/izhikevich/patterns.png``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import neurosim as ns
 from neurosim.report import save_figure, traces
 
-MS = 1e3  # the model's equations count time in ms; dt arrives in s
+MS = 1e3  # the model's equations have time in ms; dt is in s
 
 
 @ns.core(parameters=dict(a=0.02, b=0.2, c=-65.0, d=8.0, gain=1.0, v_peak=30.0), state=dict(v=-65.0, w=-13.0))
@@ -40,7 +40,7 @@ PATTERNS = {
 
 
 def patterns(steps: int) -> ns.Recording:
-    """Return a recording of one neuron of each kind under a constant current of 10 from 50 ms on."""
+    """Return a recording of one neuron of each kind with a constant current of 10 from 50 ms on."""
     each = {name: torch.tensor([float(p[name]) for p in PATTERNS.values()]) for name in "abcd"}
     net = ns.Network(
         nodes={"input": ns.Input(len(PATTERNS)), "neurons": Izhikevich(**each, dt=DT)},
@@ -52,7 +52,7 @@ def patterns(steps: int) -> ns.Recording:
 
 
 def gain_of(layer: ns.Neuron) -> float:
-    """Return the present gain as a number."""
+    """Return the current gain as a number."""
     return torch.as_tensor(layer.value("gain")).item()
 
 
@@ -72,7 +72,7 @@ def learn_gain(epochs: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Show what a core of one's own gets."""
+    """Show what is derived from a custom core."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="shorter run")
     parser.add_argument("--out", type=Path, default=Path("runs/izhikevich/patterns.png"))
@@ -88,7 +88,7 @@ def main() -> None:
         print(f"{name}: {count} spikes in {recording.T * DT:.2f} s")
     save_figure(traces(recording, "neurons.v", neurons=range(4), title=", ".join(PATTERNS)), args.out)
     first, last, count = learn_gain(5 if args.quick else 60)
-    print(f"gain learned from {first:.2f} to {last:.2f}: {count:.0f} spikes in 400 ms, 10 wanted")
+    print(f"gain learned from {first:.2f} to {last:.2f}: {count:.0f} spikes in 400 ms, target 10")
     print(f"wrote {args.out}")
 
 

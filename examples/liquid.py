@@ -1,20 +1,20 @@
-"""Let an astrocyte set the depression of all synapses in a liquid, and see whether activity comes to branch by one.
+"""Let an astrocyte set the depression of all synapses in a liquid, and measure the branching factor.
 
     python examples/liquid.py --out runs/liquid/result.json
     python examples/liquid.py --task digits --data-root FOLDER_WITH_THE_IDX_FILES
 
-*branching*: a liquid of 80 excitatory and 20 inhibitory LIF neurons, sparsely and randomly joined, receives 40 Poisson
-spike trains. All its synapses follow a pair rule. With ``astrocyte`` the depression is as strong as the level of a
-`LiquidAstrocyte`, with ``fixed`` it is as strong as the potentiation throughout. Both start from a liquid that is
-driven weakly and from one driven strongly. Printed are the branching factor and the mean rate on spike trains not
-learned from, before and after.
+*branching*: a liquid of 80 excitatory and 20 inhibitory LIF neurons with sparse random synapses receives 40 Poisson
+spike trains. All its synapses follow a pair rule. With ``astrocyte`` the depression follows the level of a
+`LiquidAstrocyte`; with ``fixed`` it is always as strong as the potentiation. Both start from a weakly and from a
+strongly driven liquid. The program prints the branching factor and the mean rate before and after, on spike trains that
+were not used for learning.
 
-*digits*: a larger liquid hears images, a spike train for each pixel, learns from some of them in the same way, and a
-linear readout is then trained on how often each neuron fires for an image; beside it stand readouts of the liquid that
-has learned nothing and of the input's own spikes. Without data the digits of a quick run are those of scikit-learn.
+*digits*: a larger liquid receives images, one spike train per pixel, and learns from some of them in the same way. A
+linear readout is then trained on the spike counts of its neurons, and compared with readouts of the untrained liquid
+and of the input spikes. Without data a quick run uses the digits of scikit-learn.
 
-The sizes, the neurons and the rate of learning are this program's; its astrocyte's weight is about that of the authors
-for their sizes, carried on to these.
+Sizes, neurons and learning rate are those of this program; its astrocyte's weight is about that of the authors, scaled
+to these sizes.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ DT = 1e-3
 EXCITATORY, INHIBITORY, INPUTS = 80, 20, 40
 Sizes = tuple[int, int, int]
 SIZES: Sizes = (INPUTS, EXCITATORY, INHIBITORY)
-STARTS = {"weak": 0.2, "strong": 1.0}  # mean weight of a synapse from the input
-PIECE = 10  # steps between two changes of the weights
+STARTS = {"weak": 0.2, "strong": 1.0}  # mean weight of an input synapse
+PIECE = 10  # steps between weight updates
 
 
 def liquid(drive: float, generator: torch.Generator, sizes: Sizes = SIZES) -> tuple[ns.Network, dict[str, Tensor]]:
-    """Draw a liquid; return it and for each edge which synapses there are.
+    """Draw a liquid; return it and the mask of existing synapses per edge.
 
-    The more neurons send to a neuron, the weaker the synapse from each.
+    Synapses are weaker the more of them a neuron has.
     """
     inputs, exc, inh = sizes
 
     def neurons() -> ns.Neuron:
-        # With this r a weight is the height of the potential's step.
+        # With this r a weight is the amplitude of the postsynaptic potential.
         return ns.LIF(tau_mem=20e-3, r=1 / (1 - decay_of(20e-3, DT)), dt=DT)
 
     net = ns.Network(
@@ -83,7 +83,7 @@ def liquid(drive: float, generator: torch.Generator, sizes: Sizes = SIZES) -> tu
 
 
 def weight_of(edge: Any) -> Tensor:
-    """Return the weights of an edge, which is one map."""
+    """Return the weights of an edge with one synapse."""
     (synapse,) = edge.synapses
     assert isinstance(synapse, ns.Linear)
     return synapse.weight
@@ -112,7 +112,7 @@ def taught(
     args: argparse.Namespace,
     name: str,
 ) -> None:
-    """Let all synapses of a liquid learn from `x` [T, 1, inputs]."""
+    """Train all synapses of a liquid on `x` [T, 1, inputs]."""
     astrocyte = LiquidAstrocyte(
         ("exc", "inh"), ("input",), weight=weight if kind == "astrocyte" else 0.0, rest=args.eta
     )
@@ -133,13 +133,13 @@ def taught(
     state = None
     for piece in tqdm(x.split(PIECE), unit="piece", desc=name, leave=False):
         _, state = plasticity.run(piece, state)
-        with torch.no_grad():  # a synapse that is not there does not grow
+        with torch.no_grad():  # absent synapses stay absent
             for edge in net.edges:
                 weight_of(edge).mul_(there[edge.name])
 
 
 def learn(start: str, kind: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Let one liquid learn; return what was measured before and after."""
+    """Train one liquid; return the measurements before and after."""
     generator = torch.Generator().manual_seed(seed)
     net, there = liquid(STARTS[start], generator)
 
@@ -159,7 +159,7 @@ def learn(start: str, kind: str, seed: int, args: argparse.Namespace) -> dict[st
 
 
 def images(args: argparse.Namespace) -> tuple[Labelled, Labelled]:
-    """Return images to learn from and to test on, pixels in [0, 1] in a row."""
+    """Return training and test images as vectors of pixels in [0, 1]."""
     data = digits() if args.data_root is None and args.quick else mnist(args.data_root)
     parts = []
     for part, count in ((data.train, args.images), (data.test, args.test_images)):
@@ -176,7 +176,7 @@ def trains_of(x: Tensor, args: argparse.Namespace, generator: torch.Generator) -
 
 @torch.no_grad()
 def counts(net: ns.Network, spikes: Tensor) -> Tensor:
-    """Return how often each neuron of the liquid fires for each image [n, neurons]."""
+    """Return the spike count of each neuron of the liquid per image [n, neurons]."""
     found = []
     for part in spikes.split(200, 1):
         seen = net.run(part, None, ("exc", "inh")).recorded
@@ -204,7 +204,7 @@ def read_off(train: Tensor, y: Tensor, test: Tensor, truth: Tensor) -> float:
 
 
 def read(seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Read digits off liquids that learned with and without the astrocyte, and off one that did not learn."""
+    """Read digits from liquids trained with and without the astrocyte, and from an untrained one."""
     train, test = images(args)
     rows = []
     for kind in ("untrained", "fixed", "astrocyte"):
@@ -235,22 +235,22 @@ def read(seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Let all liquids learn and write the figures."""
+    """Train all liquids and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=["branching", "digits"], default="branching")
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--seconds", type=float, default=10.0, help="to learn from, of the liquid's time")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of training")
     parser.add_argument("--test-seconds", type=float, default=4.0)
     parser.add_argument("--rate", type=float, default=10.0, help="of each input, Hz")
     parser.add_argument("--eta", type=float, default=0.1, help="rate of potentiation, and of depression at rest")
     parser.add_argument("--weight", type=float, default=0.1, help="of the astrocyte")
     parser.add_argument("--neurons", type=int, nargs=2, default=[400, 100], help="of the liquid of digits")
-    parser.add_argument("--start", choices=list(STARTS), default="weak", help="how that liquid is driven at first")
-    parser.add_argument("--images", type=int, default=4000, help="to train the readout on")
+    parser.add_argument("--start", choices=list(STARTS), default="weak", help="initial drive of that liquid")
+    parser.add_argument("--images", type=int, default=4000, help="images to train the readout on")
     parser.add_argument("--test-images", type=int, default=2000)
-    parser.add_argument("--taught", type=int, default=600, help="images that the liquid learns from")
-    parser.add_argument("--steps", type=int, default=50, help="of 1 ms, an image")
+    parser.add_argument("--taught", type=int, default=600, help="images to train the liquid on")
+    parser.add_argument("--steps", type=int, default=50, help="steps of 1 ms per image")
     parser.add_argument("--max-rate", type=float, default=100.0, help="of a white pixel, Hz")
     parser.add_argument("--quick", action="store_true", help="one seed, short runs")
     parser.add_argument("--out", type=Path, default=Path("runs/liquid/result.json"))
@@ -266,7 +266,7 @@ def main() -> None:
 
 
 def branching(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Let every liquid learn with each rule."""
+    """Train every liquid with each rule."""
     rows = [
         learn(start, kind, seed, args) for start in STARTS for kind in ("astrocyte", "fixed") for seed in args.seeds
     ]

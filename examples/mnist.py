@@ -1,10 +1,10 @@
-"""Train a 784-128-10 spiking network on MNIST with SLTT, OTTT and BPTT, 50 steps a digit.
+"""Train a 784-128-10 spiking network on MNIST with SLTT, OTTT and BPTT, 50 steps per digit.
 
     python examples/mnist.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-All rules see the same network, the same batches and the same loss (cross-entropy at every step on the membrane of a
-leaky readout). SLTT and OTTT hold the graph of a few steps at a time, BPTT of all 50. The accuracies on the 10,000 test
-images and the times are printed at the end and written to ``runs/mnist/result.json``.
+All rules use the same network, the same batches and the same loss (cross-entropy at every step on the membrane of a
+leaky readout). SLTT and OTTT keep the graph of a few steps at a time, BPTT that of all 50. Accuracies on the 10,000
+test images and times are printed and written to ``runs/mnist/result.json``.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def train(rule: ns.Rule, args: argparse.Namespace) -> dict[str, float | str]:
 def main() -> None:
     """Train with each rule and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="2,000 images, one epoch: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="2,000 images, one epoch, as a check that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist/result.json"))
     args = parser.parse_args()
     results = [train(rule, args) for rule in (ns.SLTT(), ns.OTTT(), ns.BPTT())]

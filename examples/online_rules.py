@@ -1,14 +1,13 @@
-"""Train on handwritten digits with e-prop, FPTT, DECOLLE and EventProp, and with BPTT beside them.
+"""Train on handwritten digits with e-prop, FPTT, DECOLLE and EventProp, and for comparison with BPTT.
 
     python examples/online_rules.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-Three tasks on the same images. *rows*: a recurrent ALIF network is shown one row after the other and answers at every
-step; BPTT, e-prop with symmetric, random and learning feedback, and FPTT train the same network from the same weights,
-BPTT and FPTT one of liquid neurons as well.
-*local*: two layers see the whole image for some steps, each with a readout of its own that does not learn (DECOLLE).
-*latency*: every pixel is one spike, the brighter the earlier, and EventProp learns from the times of spikes, beside
-BPTT with a surrogate on the same network. With ``--quick`` and no data the digits are those that scikit-learn ships.
-Accuracies on the test images and times go to ``runs/online_rules/result.json``.
+Three tasks on the same images. *rows*: a recurrent ALIF network receives one row after the other and predicts at every
+step; BPTT, e-prop with symmetric, random and learned feedback, and FPTT train the same network from the same weights,
+and BPTT and FPTT also one of liquid neurons. *local*: two layers receive the whole image for some steps, each with a
+fixed readout (DECOLLE). *latency*: every pixel is one spike, earlier if brighter, and EventProp learns from spike
+times, compared with BPTT with a surrogate on the same network. With ``--quick`` and no data it uses the digits of
+scikit-learn. Accuracies on the test images and times are written to ``runs/online_rules/result.json``.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Scores = dict[str, float | str]
 
 
 class Rows:
-    """Batches of images as sequences of rows, each shown for `hold` steps: [rows * hold, B, columns]."""
+    """Batches of images as sequences of rows, each presented for `hold` steps: [rows * hold, B, columns]."""
 
     def __init__(self, x: Tensor, y: Tensor, size: int, hold: int, seed: int | None) -> None:
         self.x, self.y, self.size, self.hold, self.seed = x.squeeze(1), y, size, hold, seed
@@ -55,7 +54,7 @@ class Rows:
 def recurrent(columns: int, hidden: int, seed: int, liquid: bool = False) -> ns.Network:
     """Return a network of neurons with adapting thresholds and a leaky readout.
 
-    Half of the neurons do not adapt; liquid ones find out at every step what they keep.
+    Half of the neurons do not adapt; liquid ones compute their decay at every step.
     """
     torch.manual_seed(seed)
     beta = torch.where(torch.arange(hidden) < hidden // 2, 0.0, 0.3)
@@ -110,7 +109,7 @@ def rows(data: Split, args: argparse.Namespace) -> list[Scores]:
 
 
 def fptt(net: ns.Network, train: Rows, args: argparse.Namespace) -> None:
-    """Train with FPTT, which steps the optimizer itself, ten times a sequence."""
+    """Train with FPTT, which steps the optimizer itself, ten times per sequence."""
     torch.manual_seed(args.seed)
     steps = train.x.shape[1] * args.hold
     trainer = FPTT(torch.optim.Adamax(net.parameters(), 3e-3), chunk=-(-steps // 10))
@@ -121,7 +120,7 @@ def fptt(net: ns.Network, train: Rows, args: argparse.Namespace) -> None:
 
 
 def local(data: Split, args: argparse.Namespace) -> list[Scores]:
-    """Train two layers, each on a loss of its own."""
+    """Train two layers, each on its own loss."""
     flat = data.flat()
     torch.manual_seed(args.seed)
     inputs = flat.train.x.shape[1]
@@ -142,7 +141,7 @@ def local(data: Split, args: argparse.Namespace) -> list[Scores]:
         optimizer.step()
         optimizer.zero_grad()
 
-    # The weights move every two steps, so the loop is our own and not that of `fit`.
+    # The weights change every two steps, which `fit` does not do.
     rule = DECOLLE(burn_in=10, regularisation=3e-3, chunk=2, update=update)
     start = time.perf_counter()
     for epoch in range(args.epochs):
@@ -166,7 +165,7 @@ def timed(data: Split, args: argparse.Namespace) -> list[Scores]:
             ns.Linear(inputs, args.hidden), ns.CubaLIF(dt=DT), ns.Linear(args.hidden, 10), CubaLI(dt=DT)
         )
         first, second = net.parameters()
-        # The silent get no gradient: begin with weights that let nearly all fire.
+        # Silent neurons get no gradient: start with weights that make nearly all fire.
         torch.nn.init.normal_(first, 8.0 / inputs**0.75, 14.0 / inputs**0.75)
         torch.nn.init.normal_(second, 0.0, 2.0 / args.hidden**0.5)
         start = time.perf_counter()
@@ -194,7 +193,7 @@ def scored(task: str, rule: str, net: torch.nn.Module, test: object, loss: ns.Lo
 
 
 def images(args: argparse.Namespace) -> Split:
-    """Return MNIST, or where none is given for a quick run the small digits."""
+    """Return MNIST, or for a quick run without data the small digits."""
     if args.quick and args.data_root is None:
         data = digits()
         return dataclasses.replace(data, train=data.train.subset(slice(args.images)))
@@ -205,18 +204,18 @@ def images(args: argparse.Namespace) -> Split:
 def main() -> None:
     """Train with every rule and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
     parser.add_argument("--task", choices=["rows", "local", "latency"], nargs="*", default=["rows", "local", "latency"])
-    parser.add_argument("--images", type=int, default=60000, help="training images to use")
+    parser.add_argument("--images", type=int, default=60000, help="number of training images")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--hidden", type=int, default=100)
-    parser.add_argument("--hold", type=int, default=1, help="steps that each row is shown for")
+    parser.add_argument("--hold", type=int, default=1, help="steps per row")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=5e-3)
-    parser.add_argument("--weight-decay", type=float, default=1e-2, help="makes learning feedback and readout alike")
+    parser.add_argument("--weight-decay", type=float, default=1e-2, help="aligns learned feedback and readout")
     parser.add_argument("--local-rate", type=float, default=1e-2, help="learning rate of DECOLLE")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="600 images, two epochs: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="600 images, two epochs, as a check that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/online_rules/result.json"))
     args = parser.parse_args()
     if args.quick:

@@ -1,9 +1,9 @@
-"""Which chips hold which networks: cores, what binds, what would make them fit, and a picture of each chip.
+"""Which chips hold which networks: cores, the binding limit, remedies, and a map of each chip.
 
     python examples/placement.py --out chips
 
-Three networks are placed on every chip that neurosim knows the limits of: a small one for MNIST, a wide one of the same
-kind, and a convolutional one for N-MNIST. Their weights are random: only which of them are there matters here.
+Three networks are placed on every chip with known limits: a small one for MNIST, a wide one of the same kind, and a
+convolutional one for N-MNIST. Their weights are random: only the number of nonzero ones matters here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def convolutional() -> ns.Network:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="folder for a picture of each placement")
+    parser.add_argument("--out", type=Path, help="folder for a map of each placement")
     parser.add_argument("--quick", action="store_true", help="the small network on two chips")
     options = parser.parse_args()
     torch.manual_seed(SEED)
@@ -61,17 +61,17 @@ def main() -> None:
     if options.quick:
         networks = {"784-128-10": networks["784-128-10"]}
     chips = CHIPS[:2] if options.quick else CHIPS
-    print(f"{'network':22} {'chip':13} {'bits':>4} {'cores':>11}  what binds, or the first thing that does not fit")
+    print(f"{'network':22} {'chip':13} {'bits':>4} {'cores':>11}  binding limit, or the first misfit")
     for name, net in networks.items():
         for chip in chips:
             placement = place(net, chip)
             fullest = max(placement.populations, key=lambda one: len(one.parts))
-            said = f"{fullest.name}: {fullest.binds.replace('_per_core', '').replace('_', ' ')}"
+            text = f"{fullest.name}: {fullest.binds.replace('_per_core', '').replace('_', ' ')}"
             if placement.misfits:
                 misfit = placement.misfits[0]
-                said = f"no: {misfit.where}: {misfit.what}"
+                text = f"no: {misfit.where}: {misfit.what}"
             cores = f"{placement.cores}/{placement.cores_per_chip}"
-            print(f"{name:22} {chip:13} {placement.weight_bits:4} {cores:>11}  {said}", flush=True)
+            print(f"{name:22} {chip:13} {placement.weight_bits:4} {cores:>11}  {text}", flush=True)
             if options.out is not None:
                 save_figure(chip_map(placement), options.out / f"{name.replace(' ', '-')}-{chip}.svg")
     print(f"Seed {SEED}, {time.perf_counter() - start:.1f} s, torch {torch.__version__}.")

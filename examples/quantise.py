@@ -1,15 +1,15 @@
-"""Quantise a trained network for Loihi: accuracy in whole numbers against bits of weight.
+"""Quantise a trained network for Loihi: accuracy in integers against the bits of the weights.
 
     python examples/quantise.py --quick
     python examples/quantise.py --task mnist --data-root FOLDER_WITH_THE_IDX_FILES
     python examples/quantise.py --task nmnist --data-root FOLDER_WITH_THE_RECORDINGS
 
-A network is trained in real numbers, then run in the chip's whole numbers with weights of 8, 6, 4 and 3 bits, and
-trained on for a few epochs with weights of 4 and 3 bits. ``--quick`` does so on scikit-learn's digits. Of N-MNIST the
-folder holds ``nmnist_small_bs2.tar.xz``, ``train1K.txt`` and ``test100.txt``: 1000 recordings to train with and 100 to
-test with, as SLAYER's repository has them. Training in real numbers is checkpointed below ``--out`` and goes on where
-it was stopped. There are ``result.json`` and ``bits.png`` at the end. ``--lava 20`` also runs the network of 8 bits on
-20 samples as Lava's fixed-point processes and compares every spike, current and voltage.
+A network is trained in floating point, then run in the chip's integers with weights of 8, 6, 4 and 3 bits, and trained
+further for a few epochs with weights of 4 and 3 bits. ``--quick`` does so on the digits of scikit-learn. For N-MNIST
+the folder contains ``nmnist_small_bs2.tar.xz``, ``train1K.txt`` and ``test100.txt``: 1000 training and 100 test
+recordings, as in SLAYER's repository. Training in floating point writes checkpoints below ``--out`` and continues from
+them. The results are ``result.json`` and ``bits.png``. ``--lava 20`` also runs the 8-bit network on 20 samples as
+Lava's fixed-point processes and compares every spike, current and voltage.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 class Task:
-    """A network, batches to train with, batches to test with, samples to choose scales with."""
+    """A network, training batches, test batches, and samples to select scales with."""
 
     def __init__(self, net: ns.Network, train: Batches, test: Batches, samples: Tensor, epochs: int, lr: float) -> None:
         self.net, self.train, self.test, self.samples, self.epochs, self.lr = net, train, test, samples, epochs, lr
 
 
 def images(quick: bool, root: str | None, seed: int) -> Task:
-    """Return 784-128-10 (64-32-10 on the digits) LIF neurons under spikes at the rate of the pixels."""
+    """Return 784-128-10 (64-32-10 on the digits) LIF neurons with rate-coded pixels."""
     data = (digits() if quick else mnist(root)).flat()
     encoder = rate(25, max_rate=500.0, dt=1e-3)
     neurons: dict[str, Any] = dict(tau_mem=10e-3, r=10.0, dt=1e-3, spike=ns.atan(2.0))
@@ -93,7 +93,7 @@ def recordings(root: Path, seed: int) -> Task:
         *(ns.Linear(256, 10), ns.IF(**neurons)),
         names=("conv1", "conv2", "conv3", "hidden", "output"),
     )
-    with torch.no_grad():  # so that spikes reach the output from the first step of training on
+    with torch.no_grad():  # so that spikes reach the output from the first training step on
         for weight in net.parameters():
             weight.mul_(3.0 if weight.dim() == 4 else 2.0)
     samples, _ = next(iter(train.batches(32, seed=seed)))
@@ -101,13 +101,13 @@ def recordings(root: Path, seed: int) -> Task:
 
 
 def _events(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return times in s and places in the flattened image of N-MNIST's 5 bytes an event."""
+    """Return times in s and pixel indices of N-MNIST's events of 5 bytes."""
     x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
     return (((high & 127) << 16) | (middle << 8) | low) * 1e-6, ((high >> 7) * 34 + y) * 34 + x
 
 
 def fit(net: ns.Network, task: Task, epochs: int, lr: float, seed: int, folder: Path | None) -> None:
-    """Train, going on from the folder's checkpoint where there is one."""
+    """Train, continuing from the folder's checkpoint if there is one."""
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     ns.fit(
         net,
@@ -124,7 +124,7 @@ def fit(net: ns.Network, task: Task, epochs: int, lr: float, seed: int, folder: 
 
 
 def on_lava(task: Task, samples: int) -> dict[str, Any]:
-    """Run the network of 8 bits on Lava's fixed-point models and return what was compared."""
+    """Run the 8-bit network on Lava's fixed-point models and return the comparison."""
     whole = quantise(task.net, task.samples, bits=8).net
     x, _ = next(iter(task.test))
     result = verify(whole, x[:, :samples], together=True, timeout=3600.0)
@@ -133,16 +133,18 @@ def on_lava(task: Task, samples: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train, quantise, train on, write the result."""
+    """Train, quantise, train further, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=("digits", "mnist", "nmnist"), default="mnist")
     parser.add_argument("--quick", action="store_true", help="scikit-learn's digits, which need no folder")
-    parser.add_argument("--data-root", help="folder of the data; of MNIST's idx files NEUROSIM_DATA if left out")
-    parser.add_argument("--epochs", type=int, help="of training in real numbers")
-    parser.add_argument("--train-epochs", type=int, default=2, help="of training on in whole numbers; 0 for none")
-    parser.add_argument("--lava", type=int, default=0, metavar="N", help="test samples to run on Lava as well")
+    parser.add_argument("--data-root", help="folder of the data; for MNIST's idx files NEUROSIM_DATA if omitted")
+    parser.add_argument("--epochs", type=int, help="epochs of training in floating point")
+    parser.add_argument(
+        "--train-epochs", type=int, default=2, help="epochs of further training in integers; 0 for none"
+    )
+    parser.add_argument("--lava", type=int, default=0, metavar="N", help="test samples to run on Lava too")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="runs/quantise/TASK if left out")
+    parser.add_argument("--out", type=Path, help="runs/quantise/TASK if omitted")
     args = parser.parse_args()
     name = "digits" if args.quick else args.task
     out: Path = args.out or Path("runs/quantise") / name
@@ -168,7 +170,7 @@ def main() -> None:
     )
     seconds = time.perf_counter() - start
     print(
-        f"{name}, seed {args.seed}: {trained:.0f} s of training in real numbers, {seconds - trained:.0f} s after that"
+        f"{name}, seed {args.seed}: {trained:.0f} s of training in floating point, {seconds - trained:.0f} s after that"
     )
     print(report.table())
     lava = on_lava(task, args.lava) if args.lava else None
@@ -177,7 +179,7 @@ def main() -> None:
         if lava:
             found["lava"] = lava
         part.write_text(json.dumps(found, indent=2) + "\n")
-    save_figure(bits_curve(report, title=f"{name}: accuracy in whole numbers"), out / "bits.png")
+    save_figure(bits_curve(report, title=f"{name}: accuracy in integers"), out / "bits.png")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results of a study that takes long: kept in a file one by one, so that a run that was stopped goes on from there."""
+"""Results of a long study in a JSON file, written one by one, so that an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from neurosim.files.atomic import replaced
 
 
 class Results:
-    """Results of a study in a file of JSON: its settings, and one row for each part that is done.
+    """Results of a study in a JSON file: its settings, and one row per finished part.
 
-    The file is whole at any time. It is read again by a run with the same settings, which then does only what is
-    missing; a run with other settings starts anew in its place.
+    The file is complete at any time. A run with the same settings reads it and computes only the missing parts; a run
+    with other settings replaces it.
 
     Parameters
     ----------
     path : path-like
-        Where the file lies or shall lie.
+        The file; created if missing.
     settings : mapping of str to any
-        All that the results depend on but what `once` is told, of values that JSON knows.
+        Everything that the results depend on except the argument of `once`, as JSON values.
 
     Attributes
     ----------
     rows : list of dict
-        What is there, in the order it was done.
+        The finished rows, in order.
 
     Raises
     ------
     FileError
-        When the file cannot be read or written, or does not hold results.
+        When the file cannot be read or written, or does not contain results.
 
     Examples
     --------
@@ -59,21 +59,19 @@ class Results:
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
         except (OSError, ValueError) as error:
-            raise FileError(
-                f"cannot read {self.path} as results: {error}. Move it away or name another file."
-            ) from error
+            raise FileError(f"cannot read {self.path} as results: {error}. Move it or give another file.") from error
         if isinstance(kept, dict) and kept.get("settings") == self.settings:
             self.rows = kept["results"]
 
     def once(self, part: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the row of `part`, from the file if it is there, or made and then kept.
+        """Return the row of `part`, read from the file or computed and written.
 
         Parameters
         ----------
         part : mapping of str to any
-            What names the part: a seed, a method. The row begins with it.
+            Identifies the part, such as a seed or a method. The row begins with it.
         make : callable
-            Does the work and returns the rest of the row.
+            Computes the rest of the row.
         """
         named: dict[str, Any] = json.loads(json.dumps(dict(part)))
         for row in self.rows:

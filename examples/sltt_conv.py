@@ -2,13 +2,13 @@
 
     python examples/sltt_conv.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-Two kinds of network: with batch normalisation of each step's currents, and without any normalisation of currents, its
-weights standardised instead. What is theirs: neurons (tau = 1.1 steps, soft reset, triangle surrogate), 6 steps, the
-loss (0.95 cross-entropy and 0.05 squared error at every step), SGD with momentum 0.9 from 0.1 down a cosine, batches of
-128; BPTT goes back through the reset too. What is ours: two small convolutions and a few epochs on part of MNIST. Each
-run prints accuracy on the test images, the time of an epoch and the most bytes that autograd held for one batch; all
-goes to ``runs/sltt_conv/result.json``, which is written after every run: ``--resume`` repeats none of them.
-With ``--quick`` and no data the digits are those that scikit-learn ships.
+Two kinds of network: with batch normalisation of each step's currents, and without normalisation of currents but with
+standardised weights. From the paper: neurons (tau = 1.1 steps, soft reset, triangle surrogate), 6 steps, the loss (0.95
+cross-entropy and 0.05 squared error at every step), SGD with momentum 0.9 from 0.1 down a cosine, batches of 128; BPTT
+also differentiates the reset. Different here: two small convolutions and a few epochs on part of MNIST. Each run prints
+the accuracy on the test images, the time per epoch and the most bytes that autograd held for one batch. Everything is
+written to ``runs/sltt_conv/result.json`` after every run, and ``--resume`` skips the runs in it. With ``--quick`` and
+no data it uses the digits of scikit-learn.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def network(kind: str, side: int, channels: int, seed: int) -> ns.Network:
         ns.AvgPool2d(2),
         ns.Flatten(),
         ns.Linear(2 * channels * (side // 4) ** 2, 10, bias=True),
-        ns.LI(tau_mem=2e-5, dt=DT),  # forgets all from step to step: the current itself
+        ns.LI(tau_mem=2e-5, dt=DT),  # no memory: the current itself
         names=("one", "two", "output"),
     )
 
 
 class Held:
-    """Bytes that autograd holds for the backward pass, now and at the most."""
+    """Bytes that autograd holds for the backward pass: current and maximum."""
 
     now = peak = 0
 
@@ -92,12 +92,12 @@ def memory(net: ns.Network, rule: ns.Rule, x: Tensor, y: Tensor) -> int:
 
 
 def run(kind: str, rule: ns.Rule, data: Split, args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Train one network and return what came out."""
+    """Train one network and return the result."""
     net = network(kind, data.train.x.shape[-1], args.channels, seed)
     train = data.train.batches(args.batch_size, seed=seed, encoder=direct(STEPS))
     test = data.test.batches(500, encoder=direct(STEPS), shuffle=False)
     held = memory(net, rule, *next(iter(train)))
-    net = network(kind, data.train.x.shape[-1], args.channels, seed)  # its running statistics begin anew
+    net = network(kind, data.train.x.shape[-1], args.channels, seed)  # with initial running statistics
     optimizer = torch.optim.SGD(net.parameters(), args.learning_rate, momentum=0.9, weight_decay=5e-5)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs)
     history = ns.fit(
@@ -107,7 +107,7 @@ def run(kind: str, rule: ns.Rule, data: Split, args: argparse.Namespace, seed: i
     folded = ns.evaluate(fold(net), test, LOSS)["accuracy"]
     seconds = sum(history["seconds"]) / args.epochs
     print(
-        f"{kind:10} {rule!r:24} seed {seed}: {accuracy:.2%} ({folded:.2%} folded), {seconds:.1f} s an epoch, "
+        f"{kind:10} {rule!r:24} seed {seed}: {accuracy:.2%} ({folded:.2%} folded), {seconds:.1f} s per epoch, "
         f"{held / 1e6:.1f} MB held",
         flush=True,
     )
@@ -123,7 +123,7 @@ def run(kind: str, rule: ns.Rule, data: Split, args: argparse.Namespace, seed: i
 
 
 def images(args: argparse.Namespace) -> Split:
-    """Return MNIST, or where none is given for a quick run the small digits."""
+    """Return MNIST, or for a quick run without data the small digits."""
     data = digits() if args.quick and args.data_root is None else mnist(args.data_root)
     return dataclasses.replace(
         data,
@@ -135,16 +135,18 @@ def images(args: argparse.Namespace) -> Split:
 def main() -> None:
     """Train each kind of network with each rule."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
-    parser.add_argument("--images", type=int, default=10000, help="training images to use")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
+    parser.add_argument("--images", type=int, default=10000, help="number of training images")
     parser.add_argument("--test-images", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--channels", type=int, default=12, help="of the first convolution; twice that in the second")
+    parser.add_argument(
+        "--channels", type=int, default=12, help="channels of the first convolution; the second has twice as many"
+    )
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--quick", action="store_true", help="600 images, two epochs: to see that it runs")
-    parser.add_argument("--resume", action="store_true", help="go on after the runs in the result file")
+    parser.add_argument("--quick", action="store_true", help="600 images, two epochs, as a check that it runs")
+    parser.add_argument("--resume", action="store_true", help="continue after the runs in the result file")
     parser.add_argument("--out", type=Path, default=Path("runs/sltt_conv/result.json"))
     args = parser.parse_args()
     if args.quick:

@@ -1,14 +1,14 @@
-"""Learn features of MNIST without labels by soft Hebbian learning, and read them out linearly beside random ones.
+"""Learn features of MNIST without labels by soft Hebbian learning, and compare a linear readout with random features.
 
     python examples/softhebb.py --data-root FOLDER_WITH_THE_IDX_FILES
 
-Two layers, each alone. *dense*: neurons that see the whole image, brought to mean 0 pixel by pixel and to norm 1; the
-plain rule. *conv*: 5 x 5 kernels on standardised images, the rule of the deep networks with anti-Hebbian losers, its
-features raised to 0.7 and pooled. Each learns in one pass over the images, with a rate that falls to nothing (dense)
-or with the norms (conv). Then a linear readout is fitted to labelled images by ridge regression, on these features and
-on those of the same layer before it learnt, its kernels and rows set to a norm of 1. Printed for each seed: both
-accuracies on the test images, the norms of winners, the time; all goes to ``runs/softhebb/result.json``. With
-``--quick`` and no data the digits are those that scikit-learn ships.
+Two single layers. *dense*: neurons that receive the whole image, normalised to mean 0 per pixel and to norm 1, with the
+plain rule. *conv*: 5 x 5 kernels on standardised images, with the rule of the deep networks with anti-Hebbian losers,
+its features raised to the power 0.7 and pooled. Each learns in one pass over the images, with a rate that decays to
+zero (dense) or follows the norms (conv). Then ridge regression fits a linear readout to labelled images, on these
+features and on those of the untrained layer with kernels and rows of norm 1. For each seed the program prints both
+accuracies on the test images, the norms of winners and the time; everything is written to
+``runs/softhebb/result.json``. With ``--quick`` and no data it uses the digits of scikit-learn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from neurosim.plasticity import SoftHebb, SoftHebbConv
 
 
 def dense(data: Split, args: argparse.Namespace, seed: int) -> tuple[SoftHebb, Tensor, Tensor]:
-    """Return the layer before it learns, and images as it sees them."""
+    """Return the untrained layer and a function that prepares its images."""
     train, test = data.train.x.flatten(1), data.test.x.flatten(1)
     mean = train.mean(0)
     generator = torch.Generator().manual_seed(seed)
@@ -55,7 +55,7 @@ def conv(data: Split, args: argparse.Namespace, seed: int) -> tuple[SoftHebbConv
 
 
 def learn(layer: SoftHebb | SoftHebbConv, x: Tensor, size: int) -> None:
-    """Go through the images once; where the norms do not set the rate, it falls to nothing."""
+    """Learn in one pass over the images; unless the norms set the rate, it decays to zero."""
     batches, rate = x.split(size), layer.rate
     for k, batch in enumerate(tqdm(batches, desc=type(layer).__name__, unit="batch")):
         if not layer.power:
@@ -72,12 +72,12 @@ def read(layer: SoftHebb | SoftHebbConv, x: Tensor) -> Tensor:
 
 
 def readout(layer: SoftHebb | SoftHebbConv, x: Tensor, y: Tensor, test: Tensor, labels: Tensor) -> float:
-    """Fit ten linear readouts and return the share of test images whose largest one is right."""
+    """Fit ten linear readouts by ridge regression and return the test accuracy."""
     a, b = read(layer, x), read(layer, test)
     mean, deviation = a.mean(0), a.std() + 1e-6
     a, b = (a - mean) / deviation, (b - mean) / deviation
     wanted = functional.one_hot(y, 10).to(a) - 0.1
-    # Of the two forms of ridge regression the one with the smaller matrix.
+    # The form of ridge regression with the smaller matrix.
     if a.shape[1] < len(a):
         gram = a.T @ a
         weights = torch.linalg.solve(gram + 0.1 * gram.diagonal().mean() * torch.eye(len(gram)), a.T @ wanted)
@@ -88,12 +88,12 @@ def readout(layer: SoftHebb | SoftHebbConv, x: Tensor, y: Tensor, test: Tensor, 
 
 
 def unit(layer: SoftHebb | SoftHebbConv) -> None:
-    """Bring the weights of each neuron to a norm of 1."""
+    """Normalise the weights of each neuron to 1."""
     layer.weight.copy_(functional.normalize(layer.weight.flatten(1)).view_as(layer.weight))
 
 
 def run(kind: str, data: Split, args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Return the accuracies of one layer before and after it learnt."""
+    """Return the accuracies of one layer before and after learning."""
     layer, x, test = (dense if kind == "dense" else conv)(data, args, seed)
     given = x[: args.labels], data.train.y[: args.labels], test, data.test.y
     begun = {name: value.clone() for name, value in layer.state_dict().items()}
@@ -127,16 +127,18 @@ def run(kind: str, data: Split, args: argparse.Namespace, seed: int) -> dict[str
 def main() -> None:
     """Learn with every seed and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if left out")
+    parser.add_argument("--data-root", help="folder of MNIST's idx files; NEUROSIM_DATA if omitted")
     parser.add_argument("--layers", choices=["dense", "conv"], nargs="*", default=["dense", "conv"])
     parser.add_argument("--images", type=int, default=20000, help="images to learn from")
-    parser.add_argument("--labels", type=int, default=5000, help="how many of them have a label for the readout")
+    parser.add_argument("--labels", type=int, default=5000, help="number of them with a label, for the readout")
     parser.add_argument("--neurons", type=int, default=400)
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--prior-rate", type=float, default=0.0, help="of the biases of the dense layer; 0 for none")
-    parser.add_argument("--batch-size", type=int, default=100, help="of the dense layer; 10 images for the other")
+    parser.add_argument(
+        "--prior-rate", type=float, default=0.0, help="learning rate of the biases of the dense layer; 0 for none"
+    )
+    parser.add_argument("--batch-size", type=int, default=100, help="batch size of the dense layer; 10 for the other")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--quick", action="store_true", help="600 images, one seed: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="600 images, one seed, as a check that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/softhebb/result.json"))
     args = parser.parse_args()
     if args.quick:

@@ -1,15 +1,15 @@
-"""Train a small convolutional network to send little: delta activation layers on N-MNIST clips.
+"""Train a small convolutional network with sparse communication: delta activation layers on N-MNIST clips.
 
     python examples/temporal_sparsity.py --data-root FOLDER_WITH_N-MNIST
 
-Recordings of an event camera become 16 frames, each a leaky count of the events before it. A network with delta
-activation layers is trained without a loss on activity, then fine-tuned with several. Counted on test clips are the
-changes sent per neuron and frame, beside the activations that are not zero of the same network (what a layer without
-memory would send) and of its twin with plain ReLU, and beside sigma-delta neurons given the same weights. The negative
-control is the same work on frames without order: every frame taken from another recording of the digit (which makes
-the digit easier to tell, as many recordings are seen at once: compare what is sent, not the accuracy).
+Recordings of an event camera are converted to 16 frames, each a leaky count of the events so far. A network with delta
+activation layers is trained without a loss on activity, then fine-tuned with several weights of it. On test clips the
+program counts the changes sent per neuron and frame, and compares them with the nonzero activations of the same network
+(what a layer without memory would send), with those of its twin with plain ReLU, and with sigma-delta neurons with the
+same weights. The negative control has frames without order: each frame comes from another recording of the digit. (That
+makes the digit easier to classify, since many recordings are combined: compare the communication, not the accuracy.)
 
-The folder holds ``nmnist_small_bs2.tar.xz``, ``train1K.txt`` and ``test100.txt`` of the small N-MNIST of SLAYER's
+The folder contains ``nmnist_small_bs2.tar.xz``, ``train1K.txt`` and ``test100.txt`` of the small N-MNIST in SLAYER's
 repository. With ``--quick`` and no folder, digits of scikit-learn drift over a dark frame instead.
 """
 
@@ -39,11 +39,11 @@ ARCHIVE = "nmnist_small_bs2.tar.xz"
 
 
 def nmnist_clips(folder: Path) -> tuple[Tensor, Tensor]:
-    """Return clips [n, T, 2, 34, 34] and classes [n]: events of each frame on top of what fades of those before."""
+    """Return clips [n, T, 2, 34, 34] and classes [n]: leaky counts of the events."""
     wanted = [folder / name for name in (ARCHIVE, "train1K.txt", "test100.txt")]
     missing = [str(path) for path in wanted if not path.is_file()]
     if missing:
-        raise SystemExit(f"{', '.join(missing)} not found. Give --data-root the folder that holds the small N-MNIST.")
+        raise SystemExit(f"{', '.join(missing)} not found. Give the folder with the small N-MNIST as --data-root.")
     table = [np.loadtxt(path, dtype=int, comments="#") for path in wanted[1:]]
     label = {int(sample): int(digit) for sample, digit in np.concatenate(table)}
     clips, classes = [], []
@@ -55,7 +55,7 @@ def nmnist_clips(folder: Path) -> tuple[Tensor, Tensor]:
             data = archive.extractfile(member)
             assert data is not None  # it is a file
             x, y, high, middle, low = np.frombuffer(data.read(), np.uint8).reshape(-1, 5).T.astype(int)
-            frame = (((high & 0x7F) << 16) + (middle << 8) + low) // round(DT * 1e6)  # times are whole microseconds
+            frame = (((high & 0x7F) << 16) + (middle << 8) + low) // round(DT * 1e6)  # times are integer microseconds
             clip = np.zeros((FRAMES, 2, 34, 34), np.float32)
             inside = frame < FRAMES
             np.add.at(clip, (frame[inside], high[inside] >> 7, y[inside], x[inside]), 1.0)
@@ -65,7 +65,7 @@ def nmnist_clips(folder: Path) -> tuple[Tensor, Tensor]:
 
 
 def drifting_digits(seed: int) -> tuple[Tensor, Tensor]:
-    """Return clips of digits that drift; channel 0 is what became brighter, channel 1 what became darker."""
+    """Return clips of drifting digits; channel 0 holds pixels that became brighter, channel 1 darker."""
     data, draw = digits().train, torch.Generator().manual_seed(seed)
     x, y = data.x[:200, 0], data.y[:200]
     clips = torch.zeros(len(x), FRAMES, 2, 34, 34)
@@ -82,7 +82,7 @@ def drifting_digits(seed: int) -> tuple[Tensor, Tensor]:
 
 
 def faded(clips: Tensor) -> Tensor:
-    """Let the events of a frame fade over the next ones, and bring them to about 1."""
+    """Return leaky sums of the frames, scaled to about 1."""
     held = torch.zeros_like(clips[:, 0])
     for t in range(clips.shape[1]):
         held = 0.8 * held + clips[:, t]
@@ -91,7 +91,7 @@ def faded(clips: Tensor) -> Tensor:
 
 
 def without_order(clips: Tensor, classes: Tensor, seed: int) -> Tensor:
-    """Take every frame from a clip of the same class, drawn anew."""
+    """Return clips whose frames each come from a random clip of the same class."""
     draw = torch.Generator().manual_seed(seed)
     mixed = torch.empty_like(clips)
     for digit in classes.unique():
@@ -119,7 +119,7 @@ def network(seed: int, rate: float, threshold: float | None) -> ns.Network:
 
 
 class Clips:
-    """Batches of clips, time first, in an order drawn for each epoch."""
+    """Batches of clips, time first, in a random order per epoch."""
 
     def __init__(self, x: Tensor, y: Tensor, seed: int) -> None:
         self.x, self.y, self.seed, self.epoch = x, y, seed, 0
@@ -144,7 +144,7 @@ def train(net: ns.Network, clips: Clips, epochs: int) -> None:
 
 
 def measure(net: ns.Network, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Return accuracy and what hidden layers send, per neuron and frame after the first, weighted with the fan-out."""
+    """Return accuracy and messages of hidden layers, per neuron and frame after the first, weighted by fan-out."""
     with torch.no_grad():
         out, state = net(x.transpose(0, 1))
     layers = [(name, node) for name, node in net.nodes.items() if isinstance(node, DeltaActivation)][:-1]
@@ -158,7 +158,7 @@ def measure(net: ns.Network, x: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def sigma_delta(net: ns.Network, v_th: float, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Give the weights of a plain network to sigma-delta neurons and measure the same."""
+    """Copy the weights of a plain network to sigma-delta neurons and measure the same."""
     layers = [node for node in net.nodes.values() if isinstance(node, DeltaActivation)]
     make = ns.layer(cores.sigma_delta)
     bias = [layer.bias.detach() for layer in layers]
@@ -171,7 +171,7 @@ def sigma_delta(net: ns.Network, v_th: float, x: Tensor, y: Tensor) -> dict[str,
     chain = ns.Network(nodes, [ns.Edge(edge.source, edge.target, edge.synapses) for edge in net.edges])
     frames = x.transpose(0, 1)
     with torch.no_grad():
-        # The neurons add up what comes in: the first layer is given how the frames change.
+        # The neurons accumulate their input: the first layer receives the changes of the frames.
         changes = frames.diff(dim=0, prepend=torch.zeros_like(frames[:1]))
         out, _, sent, *_ = chain.run(changes, None, ("one", "two"))
     counts = [(layers[k].fan_out, sent[name][1:]) for k, name in enumerate(("one", "two"))]
@@ -189,7 +189,7 @@ def study(x: Tensor, y: Tensor, args: argparse.Namespace, seed: int, name: str) 
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     x, y = x[order], y[order]
     parts = [(x[:cut], y[:cut]), (x[cut:], y[cut:])]
-    if name == WITHOUT_ORDER:  # each part by itself: no frame of a test clip is trained on
+    if name == WITHOUT_ORDER:  # each part separately: no test frame is used for training
         parts = [(without_order(clips, classes, seed), classes) for clips, classes in parts]
     clips, test = Clips(*parts[0], seed), parts[1]
     plain = network(seed, 0.0, None)
@@ -224,11 +224,13 @@ def main() -> None:
     """Measure ordered clips and the control without order."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, help="folder of the small N-MNIST; needed without --quick")
-    parser.add_argument("--epochs", type=int, default=12, help="of the network with ReLU")
-    parser.add_argument("--fine-tune", type=int, default=6, help="epochs with delta layers, from its weights")
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.0, 0.01, 0.1, 0.5], help="of the loss on activity")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of the network with ReLU")
+    parser.add_argument("--fine-tune", type=int, default=6, help="epochs with delta layers, starting from its weights")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[0.0, 0.01, 0.1, 0.5], help="weights of the loss on activity"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="few clips and epochs: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="few clips and epochs, as a check that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/temporal_sparsity/result.json"))
     args = parser.parse_args()
     if args.data_root is None and not args.quick:

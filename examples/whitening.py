@@ -1,12 +1,12 @@
-"""Whiten a correlated signal by moving gains alone, with enough interneurons and with one too few.
+"""Whiten a correlated signal by adapting gains only, with enough interneurons and with one too few.
 
     python examples/whitening.py --out whitening.png
 
-Two neurons receive a signal whose covariance is [[2, 0.9], [0.9, 0.8]]. Three interneurons with the directions of the
-Mercedes star hear both and answer them, each with a gain that moves until its own input has variance 1: the responses
-become white. With two of the three, each of these reaches variance 1 too, and the responses stay correlated: three
-numbers of a covariance cannot be set by two gains. The picture shows the distance from whiteness as the gains move, and
-the responses at the end.
+Two neurons receive a signal with covariance [[2, 0.9], [0.9, 0.8]]. Three interneurons in the directions of the
+Mercedes star receive both and feed back to both, each with a gain that adapts until its input has variance 1: the
+responses become white. With two of the three, each of these also reaches variance 1, but the responses stay correlated:
+two gains cannot set the three parameters of a covariance. The plot shows the distance from white during adaptation, and
+the final responses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def signal(number: int, generator: torch.Generator) -> Tensor:
 
 
 def learn(interneurons: int, steps: int, seed: int) -> tuple[FrameWhitening, list[float]]:
-    """Let the gains settle; return the circuit and its distance from whiteness, |C_yy - I|, at every step."""
+    """Adapt the gains; return the circuit and its distance from white, |C_yy - I|, at every step."""
     circuit, generator = FrameWhitening(mercedes_benz()[:, :interneurons]), torch.Generator().manual_seed(seed)
     distances = []
     for _ in tqdm(range(steps), unit="batch", desc=f"{interneurons} interneurons"):
@@ -42,12 +42,12 @@ def learn(interneurons: int, steps: int, seed: int) -> tuple[FrameWhitening, lis
 
 
 def shown(values: Tensor) -> str:
-    """Write numbers with two digits behind the point."""
+    """Return numbers as text with two decimals."""
     return " ".join(f"{value:.2f}" for value in values.tolist())
 
 
 def main() -> None:
-    """Run both circuits, print where they end and draw them."""
+    """Run both circuits, print their final state and plot them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20000, help="batches of 64 samples")
     parser.add_argument("--seed", type=int, default=0)

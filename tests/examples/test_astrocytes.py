@@ -17,10 +17,10 @@ def test_astrocytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyt
     run("astrocytes.py", monkeypatch, "--quick", "--out", tmp_path / "astrocytes.png")
     printed = capsys.readouterr().out
     # Fewer spikes of the receiver make one of IP3 where they are denser, and the bursts are all alike.
-    ratios = [int(ratio) for ratio in re.findall(r"\((\d+) for each\)", printed)]
+    ratios = [int(ratio) for ratio in re.findall(r"\((\d+) per IP3 spike\)", printed)]
     assert len(ratios) == 6 and ratios[:3] == sorted(ratios[:3], reverse=True) and min(ratios) > 750
     assert printed.count("31 in the first burst") == 3 and "10 Hz: receiver" in printed
-    assert "neuron without astrocyte: 0.0 Hz in" in printed and "IP3 0.40 uM: swings by 0.3" in printed
+    assert "neuron without astrocyte: 0.0 Hz in" in printed and "IP3 0.40 uM: oscillates by 0.3" in printed
     assert (tmp_path / "astrocytes.png").stat().st_size > 1000
 
 

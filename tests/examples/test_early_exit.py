@@ -29,4 +29,4 @@ def test_early_exit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyt
     assert [stage["steps"] for stage in reduced["by_stages"]] == [5, 3, 2, 1]
     assert reduced["by_stages"][-1]["after"] > 0.7
     assert [stage["steps"] for stage in reduced["at_once"] + reduced["from_scratch"]] == [1, 1]
-    assert "all stopped after as many" in capsys.readouterr().out
+    assert "the same steps for all" in capsys.readouterr().out

@@ -41,7 +41,7 @@ def test_with_recordings(monkeypatch, tmp_path):
     assert len(json.loads(out.read_text())["results"]) == 2
 
 
-def test_without_a_word_of_where_the_data_is(monkeypatch, capsys):
+def test_missing_data_are_requested(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch)
-    assert "name the recordings with --data-root or --shd" in capsys.readouterr().err
+    assert "give the recordings as --data-root or --shd" in capsys.readouterr().err

@@ -1,10 +1,12 @@
-"""What a study has done stays done, and is done anew when the study is another one."""
+"""A study keeps its finished parts, and starts again when its settings change."""
 
 from __future__ import annotations
 
+import doctest
 import json
 
 import pytest
+import results
 from results import Results
 
 from neurosim.errors import FileError
@@ -49,3 +51,8 @@ def test_a_file_that_is_none_is_left_alone(tmp_path):
     with pytest.raises(FileError, match=r"cannot read .* as results"):
         Results(path, {})
     assert path.read_text() == "notes of mine"
+
+
+def test_the_example_in_the_docstring_runs():
+    outcome = doctest.testmod(results, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert outcome.attempted == 5 and outcome.failed == 0

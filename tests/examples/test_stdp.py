@@ -17,8 +17,8 @@ def test_stdp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["stdp"] > 0.7 and result["stdp"] > result["fixed"] + 0.1
     curves = result["curves"]
-    assert curves["triplet, after leads by 10 ms"][0] < -0.3 < 0.7 < curves["triplet, after leads by 10 ms"][-1]
-    assert curves["pair, after follows by 10 ms"][0] > 0 > curves["pair, after follows by 10 ms"][-1]
+    assert curves["triplet, post before pre by 10 ms"][0] < -0.3 < 0.7 < curves["triplet, post before pre by 10 ms"][-1]
+    assert curves["pair, post after pre by 10 ms"][0] > 0 > curves["pair, post after pre by 10 ms"][-1]
     assert "digits read off the neurons:" in capsys.readouterr().out
 
 

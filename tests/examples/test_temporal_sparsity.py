@@ -52,5 +52,5 @@ def test_recordings_are_read_event_by_event(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"not found\. Give --data-root"):
+    with pytest.raises(SystemExit, match=r"not found\. Give the folder"):
         run("temporal_sparsity.py", monkeypatch, "--data-root", tmp_path)
