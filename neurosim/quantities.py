@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
@@ -68,3 +69,27 @@ def significant(value: float, digits: int = 3) -> str:
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def value_range(values: Any) -> str:
+    """Write one number, or the smallest and the largest of several.
+
+    Parameters
+    ----------
+    values : float, Tensor or numpy.ndarray
+        At least one number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value_range(-0.5), value_range(np.array([0.25, 0.0, 0.1])), value_range(np.array(131071))
+    ('-0.5', '0 to 0.25', '131071')
+    """
+    several = hasattr(values, "min")
+    low, high = (values.min().item(), values.max().item()) if several else (values, values)
+    return _plain(low) if low == high else f"{_plain(low)} to {_plain(high)}"
+
+
+def _plain(value: float) -> str:
+    """Write an integer with all its digits, any other number with six."""
+    return f"{value:.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 2**53 else f"{value:g}"

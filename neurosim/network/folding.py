@@ -11,7 +11,7 @@ from neurosim.errors import ExportError, InputError
 from neurosim.network.graph import Edge
 from neurosim.network.network import Network
 from neurosim.synapses import Synapse
-from neurosim.synapses.building import synapse_of
+from neurosim.synapses.building import synapses_of
 from neurosim.synapses.lowering import Convolution, Dense, Lowered, Opaque, Scaling, SparseRows, Weighted
 
 
@@ -63,30 +63,27 @@ def fold(net: Network) -> Network:
 
 
 def _folded(name: str, synapses: Sequence[Synapse], shape: tuple[int, ...], dt: float) -> list[Synapse]:
-    plain: list[Synapse] = []
-    before: list[tuple[int, ...]] = []  # shape of the input of each
+    plain: list[tuple[Synapse, tuple[int, ...]]] = []  # each with the shape of its input
     for synapse in synapses:
         value = _to_fold(synapse, shape)
         if isinstance(value, Scaling):
-            weighted = plain[-1].lowered(before[-1]) if plain else None
-            if not isinstance(weighted, (Dense, SparseRows, Convolution)):
-                behind = type(plain[-1]).__name__ if plain else "the spikes"
+            before = plain.pop() if plain else None
+            weighted = before[0].lowered(before[1]) if before else None
+            if before is None or not isinstance(weighted, (Dense, SparseRows, Convolution)):
+                behind = type(before[0]).__name__ if before else "the spikes"
                 raise ExportError(
                     f"edge {name!r}: {type(synapse).__name__} is behind {behind}, but only weights right before it can "
                     "take it in. Put it right behind Linear, Conv1d or Conv2d, before any pooling, and train again."
                 )
-            like = plain[-1]
-            plain[-1] = _plain(name, _scaled(weighted, value, synapse.output_shape(shape)), like, dt)
+            plain += _plain(name, _scaled(weighted, value, shape), *before, dt)
         elif isinstance(value, (Dense, SparseRows, Convolution)):
-            plain.append(_plain(name, value, synapse, dt))
-            before.append(shape)
+            plain += _plain(name, value, synapse, shape, dt)
         elif isinstance(value, Opaque):
             raise ExportError(f"edge {name!r}: {type(synapse).__name__} {value.reason}; it cannot be folded.")
         else:
-            plain.append(copy.deepcopy(synapse))
-            before.append(shape)
+            plain.append((copy.deepcopy(synapse), shape))
         shape = synapse.output_shape(shape)
-    return plain
+    return [synapse for synapse, _ in plain]
 
 
 def _to_fold(synapse: Synapse, shape: tuple[int, ...]) -> Lowered | None:
@@ -106,12 +103,18 @@ def _scaled(value: Weighted, scaling: Scaling, shape: tuple[int, ...]) -> Weight
     return value.times(factor, plus)
 
 
-def _plain(name: str, value: Weighted, like: Synapse, dt: float) -> Synapse:
-    """Return the synapse that computes `value`, in the precision of `like`."""
+def _plain(
+    name: str, value: Weighted, like: Synapse, shape: tuple[int, ...], dt: float
+) -> list[tuple[Synapse, tuple[int, ...]]]:
+    """Return synapses that compute `value` in the precision of `like`, each with the shape of its input."""
     numbers = (t for t in (*like.parameters(), *like.buffers()) if t.is_floating_point())
     first = next(numbers, None)
     try:
-        synapse = synapse_of(value, dt=dt)
-        return synapse.to(torch.get_default_dtype() if first is None else first.dtype)
+        synapses = synapses_of(value, shape, dt=dt)
     except InputError as error:
         raise ExportError(f"edge {name!r}: {error}") from error
+    plain = []
+    for synapse in synapses:
+        plain.append((synapse.to(torch.get_default_dtype() if first is None else first.dtype), shape))
+        shape = synapse.output_shape(shape)
+    return plain

@@ -1,6 +1,8 @@
-"""From the description of a weighted synapse back to a synapse of this package that computes it."""
+"""From the description of a synapse back to synapses of this package that compute it."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import nn
@@ -8,42 +10,74 @@ from torch import nn
 from neurosim.errors import InputError
 from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.linear import Linear
-from neurosim.synapses.lowering import Convolution, Dense, SparseRows, Weighted
+from neurosim.synapses.lowering import (
+    Convolution,
+    Dense,
+    Described,
+    Pooling,
+    Reshape,
+    Scaling,
+    SparseRows,
+)
+from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.rounded_delays import RoundedDelays
+from neurosim.synapses.scale import Identity, Scale
+from neurosim.synapses.shift import Shift
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 
-LARGEST_MATRIX = 2**27  # values of a matrix that connections are written out to
+LARGEST_MATRIX = 2**27  # values of a matrix that listed connections are expanded to
 
 
-def synapse_of(value: Weighted, *, dt: float) -> Synapse:
-    """Return a plain synapse that computes what `value` describes.
+def synapses_of(value: Described, shape: tuple[int, ...], *, dt: float) -> list[Synapse]:
+    """Return plain synapses that compute, one after the other, what `value` describes.
 
     Parameters
     ----------
-    value : Dense, SparseRows or Convolution
-        From a population of one axis to one of one axis, or a convolution.
+    value : Dense, SparseRows, Convolution, Pooling, Scaling, Reshape or Shifted
+    shape : tuple of int
+        Of one step's input.
     dt : float
         Length of a step, s, for delays.
 
     Returns
     -------
-    Linear, Sparse, RoundedDelays, Conv1d or Conv2d
-        With parameters of its own (buffers in `RoundedDelays`), in the precision of the weights. Connections with a
-        bias become a `Linear`.
+    list of Synapse
+        With parameters of their own (buffers in `RoundedDelays`), in the precision of the weights: one synapse, behind
+        a `Flatten` where a matrix reads an image. Listed connections with a bias become a `Linear`.
 
     Raises
     ------
     InputError
-        For a current of several axes, delays between two steps, or connections with a bias between so many neurons
-        that their matrix has more than 2^27 values.
+        For a current of several axes from a matrix, delays between two steps, or listed connections with a bias whose
+        matrix has more than 2^27 values.
     """
+    if isinstance(value, (Dense, SparseRows)):
+        flatten: list[Synapse] = [Flatten()] if len(shape) > 1 else []
+        return [*flatten, _matrix(value, dt)]
     if isinstance(value, Convolution):
-        return _convolution(value)
+        return [_convolution(value)]
+    if isinstance(value, Pooling):
+        (height, width), (down, right) = value.kernel, value.stride
+        pool = SumPool2d if value.kind == "sum" else AvgPool2d if value.kind == "mean" else MaxPool2d
+        return [pool((height, width), stride=(down, right))]
+    if isinstance(value, Scaling):
+        if value.is_identity:
+            return [Identity()]
+        weight = value.weight if value.weight.dim() == 0 else value.weight.expand(shape)
+        return [Scale(weight, None if value.bias is None else value.bias.expand(shape))]
+    if isinstance(value, Reshape):
+        if value.shape != (math.prod(value.shape),):
+            raise InputError(f"no synapse of neurosim reshapes spikes to {list(value.shape)}; use Flatten.")
+        return [Flatten()]
+    return [Shift(value.exponent)]
+
+
+def _matrix(value: Dense | SparseRows, dt: float) -> Synapse:
     if value.out_shape is not None:
         raise InputError(
-            f"no synapse of neurosim has connections onto a population of shape {list(value.out_shape)}; add Flatten "
-            "and make the population after it one row of neurons."
+            f"no synapse of neurosim has connections onto a population of shape {list(value.out_shape)}; make the "
+            "population one row of neurons."
         )
     if isinstance(value, SparseRows):
         if value.delay is not None:
@@ -61,15 +95,14 @@ def synapse_of(value: Weighted, *, dt: float) -> Synapse:
             raise InputError("delays are not in whole steps; round them with DelayedLinear.rounded().")
         return RoundedDelays(value.weight, value.delay, value.bias, dt=dt)
     n_out, n_in = value.weight.shape
-    linear = Linear(n_in, n_out, bias=value.bias is not None)
-    return _filled(linear, value)
+    return _filled(Linear(n_in, n_out, bias=value.bias is not None), value)
 
 
 def _convolution(value: Convolution) -> Synapse:
     settings = dict(stride=value.stride, padding=value.padding, dilation=value.dilation)
     kind = Conv1d if len(value.kernel) == 1 else Conv2d
-    made = kind(value.c_in, value.c_out, value.kernel, groups=value.groups, bias=value.bias is not None, **settings)
-    return _filled(made, value)
+    conv = kind(value.c_in, value.c_out, value.kernel, groups=value.groups, bias=value.bias is not None, **settings)
+    return _filled(conv, value)
 
 
 def _filled(synapse: Linear | Conv1d | Conv2d, value: Dense | Convolution) -> Synapse:

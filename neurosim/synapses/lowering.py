@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neurosim.errors import InputError
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -139,7 +141,7 @@ class SparseRows(_Weighted):
     ----------
     n_out, n_in : int
     post, pre : Tensor [n] of int64
-        Sorted by `post`, then `pre`. A pair listed several times is several synapses.
+        In any order. A pair listed several times is several synapses.
     weight : Tensor [n]
     bias : Tensor [n_out] or None
     delay : Tensor [n] of int64 or None
@@ -169,6 +171,21 @@ class SparseRows(_Weighted):
         """Return the weights as a matrix [n_out, n_in]; synapses of one pair add up, delays aside."""
         full = self.weight.new_zeros(self.n_out, self.n_in)
         return full.index_put((self.post, self.pre), self.weight, accumulate=True)
+
+    def merged(self) -> SparseRows:
+        """Return the synapses sorted by `post`, then `pre`, with those of one pair made one by adding their weights.
+
+        Raises
+        ------
+        InputError
+            When the synapses have delays of their own.
+        """
+        if self.delay is not None:
+            raise InputError("synapses of one pair with delays of their own cannot be merged.")
+        pairs, place = torch.unique(self.post * self.n_in + self.pre, return_inverse=True)
+        weight = self.weight.new_zeros(len(pairs)).index_add(0, place, self.weight)
+        post = torch.div(pairs, self.n_in, rounding_mode="floor")
+        return replace(self, post=post, pre=pairs - post * self.n_in, weight=weight)
 
     def _by_weight(self, factor: Tensor) -> Tensor:
         return factor[self.post] if factor.dim() else factor
@@ -224,7 +241,7 @@ class Convolution(_Weighted):
         return channels[:, 0] if bool((channels == channels[:, :1]).all()) else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Pooling(_Value):
     """Sum, mean or maximum over windows of two axes: [C, H, W] -> [C, H', W'].
 
@@ -293,7 +310,7 @@ class Scaling(_Value):
         return SparseRows(n, n, every, every, weight, bias, out_shape=None if len(shape) == 1 else shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Reshape(_Value):
     """The same values in the same order, in another shape.
 
@@ -310,7 +327,7 @@ class Reshape(_Value):
         return x.reshape(len(x), *self.shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Shifted(_Value):
     """Sums times two to a power, rounded down: the weight exponent of a chip.
 

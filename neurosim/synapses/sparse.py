@@ -114,8 +114,7 @@ class Sparse(SparseStructure):
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         post, pre = self.connections
-        order = torch.argsort(post, stable=True)
-        return SparseRows(self.n_out, self.n_in, post[order], pre[order], self.weight[order])
+        return SparseRows(self.n_out, self.n_in, post, pre, self.weight)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

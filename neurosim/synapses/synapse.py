@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import copy
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +145,7 @@ class Synapse(nn.Module, abc.ABC):
         """
         shape = tuple(shape)
         self.output_shape(shape)
-        if self._runs_as_written():
+        if self.runs_as_written():
             return self._lowered(shape)
         return self._found(shape, None if type(self)._lowered is Synapse._lowered else self._lowered)
 
@@ -160,7 +162,7 @@ class Synapse(nn.Module, abc.ABC):
             return Opaque("combines spikes of several steps")
         return probed(self, shape, written)
 
-    def _runs_as_written(self) -> bool:
+    def runs_as_written(self) -> bool:
         """Whether a call runs the methods that `_lowered` was written for."""
         kind = type(self)
         if self._forward_hooks or self._forward_pre_hooks:
@@ -172,6 +174,17 @@ class Synapse(nn.Module, abc.ABC):
         return not any(
             _is_replaced(name, order[place + 1 :]) for place, one in enumerate(order[:owner]) for name in vars(one)
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Synapse:
+        """Copy results that hooks store on a module too, such as the weight of a pruned layer."""
+        for module in self.modules():
+            for value in vars(module).values():
+                if isinstance(value, Tensor) and not value.is_leaf:  # torch copies leaves only
+                    memo[id(value)] = value.detach().clone()
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return copied
 
     def refuse(self, shape: tuple[int, ...], wanted: str) -> ShapeError:
         """Return the error for spikes of a wrong shape."""

@@ -36,7 +36,7 @@ def test_place_ends_with_1_where_something_does_not_fit(trained: Path, root: Pat
     mine.write_text(text.replace("value = 4096", "value = 40").replace('name = "loihi1"', 'name = "mine"'))
     result = CliRunner().invoke(app, ["place", str(trained), "--target", str(mine), "--weight-bits", "4"])
     assert result.exit_code == 1
-    assert "hidden: a neuron hears 64 others" in result.output and "would fit: prune the synapses" in result.output
+    assert "hidden: a fan-in of 64 exceeds" in result.output and "would fit: prune the synapses" in result.output
 
 
 def test_place_takes_nir_and_netx_files(trained: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 import neurosim as ns
 from neurosim import cores, language
 from neurosim.errors import InputError, UnitError
-from neurosim.hardware.loihi import loihi
+from neurosim.hardware.loihi import loihi_neurons
 from tests import battery
 
 CORES = (cores.loihi, cores.loihi_refractory, cores.loihi_integrator)
@@ -67,9 +67,9 @@ def test_whole_numbers_of_python(registers: dict[str, int], scale: float, refrac
     i = drive(scale)
     expected = by_hand([int(x) for x in i], **registers, refractory=refractory)
     changed = dict(registers)
-    layer = loihi(dt=DT, bias_mant=changed.pop("bias") >> 7, bias_exp=7, refractory=refractory, **changed)
+    layer = loihi_neurons(dt=DT, bias_mant=changed.pop("bias") >> 7, bias_exp=7, refractory=refractory, **changed)
     if registers["bias"] % 128:
-        layer = loihi(dt=DT, bias_mant=registers["bias"], refractory=refractory, **changed)
+        layer = loihi_neurons(dt=DT, bias_mant=registers["bias"], refractory=refractory, **changed)
     z, _, values, *_ = layer.run(i.reshape(-1, 1, 1), None, ("u", "v"))
     for found, wanted in zip((z, values["u"], values["v"]), expected, strict=True):
         assert [int(x) for x in found.flatten()] == wanted
@@ -86,7 +86,7 @@ def test_the_extremes_were_met() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_current_wraps_above_its_top_and_at_its_bottom(dtype: torch.dtype) -> None:
-    layer = loihi(dt=DT, du=-1, v_th=131071)
+    layer = loihi_neurons(dt=DT, du=-1, v_th=131071)
     i = torch.tensor([2.0**17, 1.0, -1.0, -(2.0**17), -(2.0**17), -1.0], dtype=dtype)
     values = layer.run(i.reshape(-1, 1, 1), None, ("u",)).recorded
     top = 2**23
@@ -96,7 +96,7 @@ def test_the_current_wraps_above_its_top_and_at_its_bottom(dtype: torch.dtype) -
 
 def test_single_precision_at_its_limit() -> None:
     """The largest current that is allowed, onto the largest current there is, and a voltage at its ends."""
-    layer = loihi(dt=DT, du=-1, dv=0, v_th=131071, bias_mant=-4096, bias_exp=7)
+    layer = loihi_neurons(dt=DT, du=-1, dv=0, v_th=131071, bias_mant=-4096, bias_exp=7)
     for sign in (1.0, -1.0):
         i = sign * torch.full((40, 1, 1), 2.0**17, dtype=torch.float64)
         wide, narrow = layer(i), layer(i.float())
@@ -116,11 +116,11 @@ def test_single_precision_at_its_limit() -> None:
 )
 def test_currents_are_looked_at(i: Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        loihi(dt=DT)(i)
+        loihi_neurons(dt=DT)(i)
 
 
 def test_weights_are_looked_at_where_the_current_is_not_written_down() -> None:
-    net = ns.Sequential(ns.Linear(600, 3), loihi(dt=DT, v_th=1), names=["out"])
+    net = ns.Sequential(ns.Linear(600, 3), loihi_neurons(dt=DT, v_th=1), names=["out"])
     weight = net.edges[0].synapses[0].weight
     x = torch.zeros(4, 1, 600)
     with pytest.raises(InputError, match="weight must hold whole numbers"):
@@ -139,7 +139,7 @@ def test_weights_are_looked_at_where_the_current_is_not_written_down() -> None:
 
 
 def test_loops_are_looked_at() -> None:
-    nodes = {"in": ns.Input(2), "pool": loihi(dt=DT)}
+    nodes = {"in": ns.Input(2), "pool": loihi_neurons(dt=DT)}
     net = ns.Network(nodes, [ns.Edge("in", "pool", ns.Linear(2, 600)), ns.Edge("pool", "pool", ns.Linear(600, 600))])
     into, loop = (edge.synapses[0].weight for edge in net.edges)
     with torch.no_grad():
@@ -158,14 +158,14 @@ def test_loops_are_looked_at() -> None:
         (dict(v_th=131072), "v_th must be a whole number from 0 to 131071"),
         (dict(v_th=torch.tensor([3.0, 3.5])), "v_th must be a whole number from 0 to 131071; got 3.5"),
         (dict(refractory=65), "refractory must be a whole number from 1 to 64"),
-        (dict(bias_mant=4096), "bias_mant must be a whole number from -4096 to 4095"),
-        (dict(bias_exp=8), "bias_exp must be a whole number from -12 to 7"),
+        (dict(bias_mant=4096), "bias_mant must be an integer from -4096 to 4095"),
+        (dict(bias_exp=8), "bias_exp must be an integer from -12 to 7"),
         (dict(v_th=None, refractory=3), "refractory must be left out"),
     ],
 )
 def test_registers_have_ranges(chosen: dict, message: str) -> None:
     with pytest.raises((InputError, UnitError), match=message):
-        loihi(dt=DT, **chosen)
+        loihi_neurons(dt=DT, **chosen)
 
 
 def test_whole_numbers_are_not_learned() -> None:
@@ -208,7 +208,7 @@ def test_the_gradient_is_that_of_the_real_neuron() -> None:
         return z, current, reset(voltage, z, to=0.0, by=v_th)
 
     i = (torch.randn(60, 2, 5, dtype=torch.float64) * 0.2 * scale).round() / scale
-    ours = loihi(dt=DT, du=du, dv=dv, v_th=int(v_th * scale), unit=64.0 * scale)
+    ours = loihi_neurons(dt=DT, du=du, dv=dv, v_th=int(v_th * scale), unit=64.0 * scale)
     found = []
     for layer, factor in ((ours, scale), (ns.layer(real)(dt=DT, v_th=v_th), 1.0)):
         x = i.clone().requires_grad_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils import prune
@@ -71,17 +72,21 @@ def test_what_is_not_right_behind_weights_is_refused() -> None:
             fold(net)
 
 
-def test_exporters_ask_for_the_folded_network() -> None:
+def test_lava_takes_normalisation_as_it_acts_in_evaluation() -> None:
+    torch.manual_seed(0)
     net = ns.Sequential(
-        ns.Linear(6, 4), BatchNorm(4), ns.LIF(dt=DT), Standardised(ns.Linear(4, 2)), ns.LIF(dt=DT)
-    ).eval()
-    with pytest.raises(ExportError) as caught:
+        ns.Linear(6, 4), filled(4), ns.LIF(dt=DT), Standardised(ns.Linear(4, 2)), ns.LIF(dt=DT)
+    ).double()
+    with pytest.raises(ExportError, match=r"holds BatchNorm, which normalises by the statistics .*; call eval\(\)"):
         map_network(net)
-    assert "BatchNorm; put it into the weights with neurosim.network.fold(net)" in str(caught.value)
-    assert "Standardised; put it into the weights" in str(caught.value)
     with pytest.raises(InputError, match=r"count those of neurosim.network.fold\(net\)"):
         fan_out(net.edges[0].synapses[1], (4,))
-    assert len(map_network(fold(net)).graph.dense) == 2
+    own, folded = map_network(net.eval()).graph, map_network(fold(net)).graph
+    assert len(own.dense) == len(folded.dense) == 2
+    for a, b in zip(own.dense, folded.dense, strict=True):
+        np.testing.assert_allclose(a.weight, b.weight, rtol=1e-12)
+    np.testing.assert_allclose(own.populations[0].argument("bias_mant"), folded.populations[0].argument("bias_mant"))
+    assert own.populations[0].argument("bias_mant").any()
 
 
 class Differences(Synapse):

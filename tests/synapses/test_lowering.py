@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize, prune
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses import BatchNorm, DelayedLinear, Identity, RoundedDelays, Scale, Standardised, Synapse
-from neurosim.synapses.building import synapse_of
+from neurosim.synapses.building import synapses_of
 from neurosim.synapses.lowering import Convolution, Dense, Opaque, Pooling, Reshape, Scaling, Shifted, SparseRows
 from neurosim.synapses.probing import probed
 from neurosim.synapses.shift import Shift
@@ -286,28 +286,43 @@ def test_numbers_that_are_not_finite_are_named() -> None:
 # Back to synapses, and what readers do with a value.
 
 
-@pytest.mark.parametrize("name", ["linear", "sparse", "conv1d", "conv2d", "blocks"])
+@pytest.mark.parametrize("name", KINDS)
 def test_a_description_makes_the_synapse_again(name: str) -> None:
     make, shape, _ = KINDS[name]
     synapse = make()
-    again = synapse_of(synapse.lowered(shape), dt=DT)
+    (again,) = synapses_of(synapse.lowered(shape), shape, dt=DT)
     x = (torch.rand(3, 4, *shape) < 0.4).float()
-    torch.testing.assert_close(again(x), synapse(x))
-    if name not in ("blocks",):
+    torch.testing.assert_close(again(x), synapse(x), check_dtype=False)
+    if name not in ("blocks", "norm", "standardised", "standardised rows"):
         assert type(again) is type(synapse)
         assert all(torch.equal(a, b) for a, b in zip(again.parameters(), synapse.parameters(), strict=True))
     assert not {p.data_ptr() for p in again.parameters()} & {p.data_ptr() for p in synapse.parameters()}
 
 
+def test_a_matrix_of_an_image_is_behind_a_flatten() -> None:
+    class Even(Function):
+        def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+            return (4,)
+
+    value = Even(lambda x: x.flatten(1)[:, ::2] * 3).lowered((2, 4))
+    assert isinstance(value, SparseRows)
+    flatten, synapse = synapses_of(value, (2, 4), dt=DT)
+    x = torch.rand(3, 2, 2, 4, dtype=torch.float64)
+    assert type(flatten) is ns.Flatten and type(synapse) is ns.Sparse
+    torch.testing.assert_close(synapse(flatten(x)), x.flatten(2)[..., ::2] * 3)
+
+
 def test_delays_make_the_synapse_again() -> None:
     synapse = RoundedDelays(torch.randn(3, 4), torch.randint(0, 5, (3, 4)), torch.rand(3), dt=DT)
-    again = synapse_of(synapse.lowered((4,)), dt=DT)
+    (again,) = synapses_of(synapse.lowered((4,)), (4,), dt=DT)
     x = (torch.rand(9, 2, 4) < 0.4).float()
     assert isinstance(again, RoundedDelays) and torch.equal(again(x)[0], synapse(x)[0])
     with pytest.raises(InputError, match=r"round them with DelayedLinear.rounded\(\)"):
-        synapse_of(DelayedLinear(4, 3, 5e-3, dt=DT).lowered((4,)), dt=DT)
-    with pytest.raises(InputError, match=r"onto a population of shape \[2, 50\]; add Flatten"):
-        synapse_of(Function(lambda x: x.roll(1, -1)).lowered((2, 50)), dt=DT)
+        synapses_of(DelayedLinear(4, 3, 5e-3, dt=DT).lowered((4,)), (4,), dt=DT)
+    with pytest.raises(InputError, match=r"onto a population of shape \[2, 50\]; make the population one row"):
+        synapses_of(Function(lambda x: x.roll(1, -1)).lowered((2, 50)), (2, 50), dt=DT)
+    with pytest.raises(InputError, match=r"reshapes spikes to \[2, 2\]"):
+        synapses_of(Reshape((2, 2)), (4,), dt=DT)
 
 
 @pytest.mark.parametrize("name", ["linear", "blocks", "sparse", "conv1d", "conv2d"])

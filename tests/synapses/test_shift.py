@@ -7,7 +7,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError
-from neurosim.hardware.loihi import loihi
+from neurosim.hardware.loihi import loihi_neurons
 from neurosim.synapses.shift import Shift
 
 
@@ -31,7 +31,7 @@ def test_exponents_have_a_range(exponent) -> None:
 def test_a_shift_in_one_pass_is_the_same_map(exponent: int) -> None:
     """Behind a linear map a left shift becomes part of the pass that runs the neurons; watched, it does not."""
     torch.manual_seed(0)
-    net = ns.Sequential(ns.Linear(70, 33), Shift(exponent), loihi(dt=1e-3, dv=300, v_th=30), names=["out"])
+    net = ns.Sequential(ns.Linear(70, 33), Shift(exponent), loihi_neurons(dt=1e-3, dv=300, v_th=30), names=["out"])
     linear, shift = net.edges[0].synapses
     with torch.no_grad():
         linear.weight.copy_((linear.weight * 200).round())

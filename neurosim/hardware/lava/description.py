@@ -1,7 +1,7 @@
-"""A Lava process graph as plain data: numbers and arrays in Lava's own layout, written to one npz file without pickle.
+"""A Lava process graph as plain data: numbers and arrays in Lava's own layout, in one npz file without pickle.
 
-Shapes here are Lava's: images are (width, height, channels), everything else is as in the network. This file needs the
-standard library and numpy only.
+Shapes are Lava's: images are (width, height, channels), all others as in the network. This file needs only the standard
+library and numpy.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-FORMAT = "neurosim-lava-2"
+FORMAT = "neurosim-lava-3"
 LARGEST = 2**31  # bytes of a graph file, unpacked
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where data enter: a ring buffer that sends one column a step."""
+class SourceProcess:
+    """An input: a ring buffer that sends one column per step."""
 
     name: str
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Population:
-    """One population of a neuron process of Lava.
+class PopulationProcess:
+    """A population, as a neuron process of Lava.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class Population:
     process : str
         Class of lava-nc, such as ``"LIF"``.
     arguments : dict of str to numpy.ndarray
-        What its constructor is given, zero-dimensional where shared by all neurons, else of `shape`. For ``LIF``:
-        ``u = u (1-du) + a; v = v (1-dv) + u + bias_mant; spike if v > vth; v = 0``, from the voltage `v` on.
+        Arguments of its constructor, zero-dimensional where all neurons share them, else of `shape`. For ``LIF``:
+        ``u = u (1-du) + a; v = v (1-dv) + u + bias_mant; spike if v > vth; v = 0``, starting from the voltage `v`.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Population:
     arguments: dict[str, np.ndarray] = field(default_factory=dict)
 
     def argument(self, name: str) -> np.ndarray:
-        """Return an argument of the constructor, 0 if it was left out."""
+        """Return an argument of the constructor, 0 if it is not there."""
         return self.arguments.get(name, np.zeros(()))
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseProcess:
     """All-to-all weights [out, in]; images are read in channel, height, width order. Takes ``1 + delay`` steps.
 
     Attributes
@@ -63,7 +63,7 @@ class Dense:
     delay : numpy.ndarray of int64
         Zero-dimensional, or [out, in] where synapses have delays of their own.
     exponent, bits, signs
-        For fixed-point models: the power of two that sums are multiplied by, the bits of a weight, and
+        For fixed-point models: the exponent of the power of two that multiplies the sums, the bits of a weight, and
         ``"excitatory"``, ``"inhibitory"`` or ``"mixed"``.
     """
 
@@ -78,25 +78,25 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Sparse:
-    """The same where only some connections exist: ``weight[k]`` from neuron ``before[k]`` to ``after[k]``.
+class SparseProcess:
+    """Weights listed one by one: ``weight[k]`` from neuron ``pre[k]`` to ``post[k]``.
 
     Attributes
     ----------
     shape : tuple of int
-        Neurons (after, before).
-    after, before, delay : numpy.ndarray of int64
+        Numbers of neurons (post, pre).
+    post, pre, delay : numpy.ndarray of int64
         One for each connection; `delay` may be zero-dimensional.
     exponent, bits, signs
-        As in `Dense`.
+        As in `DenseProcess`.
     """
 
     name: str
     source: str
     target: str
     shape: tuple[int, ...]
-    after: np.ndarray
-    before: np.ndarray
+    post: np.ndarray
+    pre: np.ndarray
     weight: np.ndarray
     delay: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
     exponent: int = 0
@@ -105,7 +105,7 @@ class Sparse:
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvProcess:
     """A true convolution, kernel [out channels, width, height, in channels / groups]; pairs are (width, height)."""
 
     name: str
@@ -119,20 +119,20 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Learning:
-    """All-to-all weights [out, in] that pairs of spikes change, in floating point.
+class LearningProcess:
+    """All-to-all weights [out, in] that learn from pairs of spikes, in floating point.
 
     Each step the traces ``x <- exp(-1/tau_plus) x + s_pre`` and ``y <- exp(-1/tau_minus) y + s_post`` change the weight
-    by ``a_plus x s_post - a_minus y s_pre``, with s_post as it comes back to the synapse a step later. With a `rate`
-    the change goes into an eligibility instead, of which `kept` is left after each step, and the weight changes by the
-    rate times a reward times it.
+    by ``a_plus x s_post - a_minus y s_pre``, with s_post as it returns to the synapse one step later. With a `rate`
+    the change is added to an eligibility e instead, ``e <- decay e``, and the weight changes by rate times reward
+    times e.
 
     Attributes
     ----------
     tau_plus, tau_minus : float
         In steps.
     rate : float or None
-        None where there is no reward.
+        None without a reward.
     """
 
     name: str
@@ -144,17 +144,17 @@ class Learning:
     tau_plus: float
     tau_minus: float
     rate: float | None = None
-    kept: float = 0.0
+    decay: float = 0.0
 
 
 @dataclass(frozen=True)
 class BiasCurrent:
-    """A current of constant `weight` [neurons, in Lava's order] into `target` from its first data step on.
+    """A constant current `weight` [neurons, in Lava's order] into `target` from its first data step on.
 
     Attributes
     ----------
     once : bool
-        At the first data step only.
+        Only at the first data step.
     """
 
     target: str
@@ -163,52 +163,52 @@ class BiasCurrent:
 
     @property
     def name(self) -> str:
-        """Return what no other current is called."""
+        """Unique name of this current."""
         return f"{self.target} {'once' if self.once else 'always'}"
 
 
 @dataclass(frozen=True)
-class Graph:
-    """Everything that is needed to build the processes.
+class LavaGraph:
+    """All processes of a network.
 
     Attributes
     ----------
     model : str
-        Which of Lava's models run: ``"floating_pt"`` or ``"fixed_pt"``.
+        Which of Lava's process models run: ``"floating_pt"`` or ``"fixed_pt"``.
     """
 
-    sources: tuple[Source, ...]
-    populations: tuple[Population, ...]
-    dense: tuple[Dense, ...] = ()
-    conv: tuple[Conv, ...] = ()
+    sources: tuple[SourceProcess, ...]
+    populations: tuple[PopulationProcess, ...]
+    dense: tuple[DenseProcess, ...] = ()
+    conv: tuple[ConvProcess, ...] = ()
     bias_currents: tuple[BiasCurrent, ...] = ()
-    sparse: tuple[Sparse, ...] = ()
-    learning: tuple[Learning, ...] = ()
+    sparse: tuple[SparseProcess, ...] = ()
+    learning: tuple[LearningProcess, ...] = ()
     model: str = "floating_pt"
 
     @property
     def latency(self) -> int:
-        """Return how many steps Lava needs beyond those of the input."""
+        """Steps that Lava needs beyond those of the input."""
         return max(population.latency for population in self.populations)
 
-    def population(self, name: str) -> Population:
+    def population(self, name: str) -> PopulationProcess:
         """Return the population of that name."""
         return next(population for population in self.populations if population.name == name)
 
 
 _PARTS: dict[str, type] = {
-    "sources": Source,
-    "populations": Population,
-    "dense": Dense,
-    "conv": Conv,
+    "sources": SourceProcess,
+    "populations": PopulationProcess,
+    "dense": DenseProcess,
+    "conv": ConvProcess,
     "bias_currents": BiasCurrent,
-    "sparse": Sparse,
-    "learning": Learning,
+    "sparse": SparseProcess,
+    "learning": LearningProcess,
 }
 
 
-def write(graph: Graph, stream: BinaryIO) -> None:
-    """Write `graph` as one npz: the arrays, and a JSON text that says where each belongs."""
+def write(graph: LavaGraph, stream: BinaryIO) -> None:
+    """Write `graph` as one npz: the arrays, and a JSON text with the place of each."""
     arrays: dict[str, Any] = {}
     text: dict[str, Any] = {"format": FORMAT, "model": graph.model}
     for part in _PARTS:
@@ -217,13 +217,13 @@ def write(graph: Graph, stream: BinaryIO) -> None:
     np.savez(stream, **arrays)
 
 
-def read(path: str | Path) -> Graph:
+def read(path: str | Path) -> LavaGraph:
     """Read what `write` wrote; nothing in the file is executed.
 
     Raises
     ------
     ValueError
-        If the file is of another format, damaged, or larger than 2 GiB when it is unpacked.
+        If the file has another format, is damaged, or is larger than 2 GiB unpacked.
     OSError
         If it cannot be read.
     """
@@ -236,10 +236,10 @@ def read(path: str | Path) -> Graph:
             text = json.loads(str(arrays["graph"])) if "graph" in arrays else {}
             if text.get("format") != FORMAT:
                 raise ValueError(f"it holds {text.get('format')!r}")
-            parts = {part: tuple(_whole(kind, item, arrays) for item in text[part]) for part, kind in _PARTS.items()}
-        return Graph(**parts, model=text["model"])
+            parts = {part: tuple(_restored(kind, item, arrays) for item in text[part]) for part, kind in _PARTS.items()}
+        return LavaGraph(**parts, model=text["model"])
     except (AttributeError, EOFError, KeyError, MemoryError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a {FORMAT} graph ({error}); it is left as it is") from error
+        raise ValueError(f"{path} is not a {FORMAT} graph ({error}); it was not changed") from error
 
 
 def _plain(item: dict[str, Any], place: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -252,12 +252,12 @@ def _plain(item: dict[str, Any], place: str, arrays: dict[str, np.ndarray]) -> d
     return item
 
 
-def _whole(kind: type, item: dict[str, Any], arrays: Any) -> Any:
+def _restored(kind: type, item: dict[str, Any], arrays: Any) -> Any:
     values: dict[str, Any] = {}
     for f in fields(kind):
         value = item[f.name]
         if isinstance(value, dict) and "arrays" in value:
-            value = {key: np.array(arrays[held["array"]]) for key, held in value["arrays"].items()}
+            value = {key: np.array(arrays[entry["array"]]) for key, entry in value["arrays"].items()}
         elif isinstance(value, dict):
             value = np.array(arrays[value["array"]])
         elif isinstance(value, list):

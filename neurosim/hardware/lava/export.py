@@ -20,8 +20,9 @@ from neurosim.hardware.lava.graph import Processes, prepare
 from neurosim.hardware.lava.graph import build as build_processes
 from neurosim.hardware.lava.inputs import Data, as_arrays
 from neurosim.hardware.lava.integers import is_integer, map_integers
-from neurosim.hardware.lava.learning import Rule, surprises
-from neurosim.hardware.lava.mapping import lava_layout, map_network
+from neurosim.hardware.lava.layout import lava_layout
+from neurosim.hardware.lava.learning import PlasticityRule, surprises
+from neurosim.hardware.lava.mapping import map_network
 from neurosim.hardware.lava.populations import FORMS, READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, GraphRun, run_graph
 from neurosim.network.network import Network
@@ -74,9 +75,9 @@ class LavaExport:
     """
 
     network: Network
-    graph: description.Graph
+    graph: description.LavaGraph
     scale: dict[str, np.ndarray]
-    rules: dict[str, Rule] = field(default_factory=dict)
+    rules: dict[str, PlasticityRule] = field(default_factory=dict)
 
     def build(self, x: Data, sample: int = 0, record: Sequence[str] | None = None) -> Processes:
         """Return the connected lava-nc processes for one sample, in this interpreter.
@@ -270,19 +271,19 @@ class LavaExport:
             traces[name, variable] = np.concatenate((lead, apart(values[first : first + steps * samples])))
         return replace(done, sent=sent, traces=traces)
 
-    def _first(self, item: description.Learning) -> int:
+    def _first(self, item: description.LearningProcess) -> int:
         """Return the Lava step at which the synapses of an edge see what arrives at the network's step 0."""
         ahead = {population.name: population.latency for population in self.graph.populations}
         edge = next(edge for edge in self.network.edges if edge.name == item.name)
         return ahead.get(item.source, 0) - edge.delay_steps
 
-    def _weights(self, item: description.Learning, seen: np.ndarray, steps: int) -> np.ndarray:
+    def _weights(self, item: description.LearningProcess, seen: np.ndarray, steps: int) -> np.ndarray:
         first, gain = self._first(item), self._gain(item)
         start = np.broadcast_to(item.weight, (max(-first, 0), *seen.shape[1:]))
         values: np.ndarray = np.concatenate((start, seen[max(first, 0) :]))[:steps] / gain
         return values
 
-    def _gain(self, item: description.Learning) -> float:
+    def _gain(self, item: description.LearningProcess) -> float:
         """Return what the weights of an edge are larger by on Lava."""
         neuron = self.network.neurons()[item.target]
         gain = FORMS[neuron.core].gain(neuron)
@@ -330,7 +331,7 @@ class LavaExport:
         return {source.name: lava_layout(data[source.name], len(source.shape)) for source in self.graph.sources}
 
 
-def to_lava(net: Network, rules: Mapping[str, Rule] | None = None) -> LavaExport:
+def to_lava(net: Network, rules: Mapping[str, PlasticityRule] | None = None) -> LavaExport:
     """Export a network to the processes of lava-nc, exactly.
 
     An integer network, all of Loihi's neuron (`neurosim.hardware.loihi`), becomes a graph of fixed-point models, bit
@@ -377,7 +378,7 @@ def to_lava(net: Network, rules: Mapping[str, Rule] | None = None) -> LavaExport
     return LavaExport(double, mapped.graph, mapped.scale, dict(rules or {}))
 
 
-def _import_lava(graph: description.Graph) -> None:
+def _import_lava(graph: description.LavaGraph) -> None:
     if importlib.util.find_spec("lava") is None:
         raise TargetRunError(f"lava-nc is not installed. Install it with: {INSTALL}")
     try:

@@ -92,7 +92,7 @@ class Processes:
         return np.asarray(values, dtype=np.float64)
 
 
-def prepare(graph: description.Graph) -> None:
+def prepare(graph: description.LavaGraph) -> None:
     """Import and mend what building, compiling and running `graph` needs.
 
     Raises
@@ -114,7 +114,7 @@ def prepare(graph: description.Graph) -> None:
 
 
 def build(
-    graph: description.Graph,
+    graph: description.LavaGraph,
     data: Mapping[str, np.ndarray],
     record: Sequence[str] = (),
     monitor: Sequence[tuple[str, str]] = (),
@@ -150,11 +150,11 @@ def build(
     shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
 
     connections: dict[str, Any] = {}
-    flat: list[description.Dense | description.Sparse] = [*graph.dense, *graph.sparse]
+    flat: list[description.DenseProcess | description.SparseProcess] = [*graph.dense, *graph.sparse]
     for item in flat:
         bits = graded.get(item.source, 0)
         options = _options(item, bits, graph.model)
-        process = _sparse(item, options) if isinstance(item, description.Sparse) else _dense(item, options)
+        process = _sparse(item, options) if isinstance(item, description.SparseProcess) else _dense(item, options)
         connections[item.name] = process
         _flat(outputs[item.source]).connect(process.s_in)
         _shaped(process.a_out, shapes[item.target]).connect(_input(neurons[item.target]))
@@ -191,7 +191,7 @@ def build(
     return Processes(*made)
 
 
-def _neurons(population: description.Population) -> Any:
+def _neurons(population: description.PopulationProcess) -> Any:
     module = importlib.import_module(f"lava.proc.{PLACES[population.process]}.process")
     arguments = {key: value if value.ndim else value.item() for key, value in population.arguments.items()}
     named = {"name": population.name} if population.process in ("LIF", "LIFReset") else {}
@@ -203,7 +203,7 @@ def _input(process: Any) -> Any:
     return process.a_in if hasattr(process, "a_in") else process.a_real_in
 
 
-def _options(item: description.Dense | description.Sparse, bits: int, model: str) -> dict[str, Any]:
+def _options(item: description.DenseProcess | description.SparseProcess, bits: int, model: str) -> dict[str, Any]:
     options: dict[str, Any] = {"num_message_bits": bits, "name": item.name}
     if model == "fixed_pt":
         from lava.utils.weightutils import SignMode
@@ -213,7 +213,7 @@ def _options(item: description.Dense | description.Sparse, bits: int, model: str
     return options
 
 
-def _dense(item: description.Dense, options: dict[str, Any]) -> Any:
+def _dense(item: description.DenseProcess, options: dict[str, Any]) -> Any:
     from lava.proc.dense.process import DelayDense, Dense
 
     if item.delay.any():
@@ -222,21 +222,21 @@ def _dense(item: description.Dense, options: dict[str, Any]) -> Any:
     return Dense(weights=item.weight, **options)
 
 
-def _sparse(item: description.Sparse, options: dict[str, Any]) -> Any:
+def _sparse(item: description.SparseProcess, options: dict[str, Any]) -> Any:
     from lava.proc.sparse.process import DelaySparse, Sparse
     from scipy.sparse import csr_matrix
 
-    places = (item.after, item.before)
+    places = (item.post, item.pre)
     weights = csr_matrix((item.weight, places), shape=item.shape)
     if item.delay.any():
         steps = np.broadcast_to(item.delay, item.weight.shape)
         late = steps > 0  # Lava takes what is not stored for no delay
-        delays = csr_matrix((steps[late].astype(int), (item.after[late], item.before[late])), shape=item.shape)
+        delays = csr_matrix((steps[late].astype(int), (item.post[late], item.pre[late])), shape=item.shape)
         return DelaySparse(weights=weights, delays=delays, **options)
     return Sparse(weights=weights, **options)
 
 
-def _learning(item: description.Learning, bits: int) -> Any:
+def _learning(item: description.LearningProcess, bits: int) -> Any:
     """Make synapses that learn; a rule of three factors has a tag in units of `a_minus`, as its y1 has no impulse."""
     from lava.magma.core.learning.learning_rule import Loihi2FLearningRule, Loihi3FLearningRule
     from lava.proc.dense.process import LearningDense
@@ -260,7 +260,7 @@ def _learning(item: description.Learning, bits: int) -> Any:
     return LearningDense(weights=item.weight, learning_rule=rule, num_message_bits=bits, name=item.name)
 
 
-def _modulated(item: description.Learning, process: Any, back: Any, reward: np.ndarray) -> list[Any]:
+def _modulated(item: description.LearningProcess, process: Any, back: Any, reward: np.ndarray) -> list[Any]:
     """Connect what a rule of three factors is told: the trace of the spikes after, the reward, the eligibility's decay.
 
     The trace is a sum that gives back a share of itself to itself, a step later.
@@ -279,12 +279,12 @@ def _modulated(item: description.Learning, process: Any, back: Any, reward: np.n
     trace.s_out.connect(process.s_in_y1)
     rewards = Ring(data=np.tile(item.rate * item.a_minus * reward, (after, 1)))
     rewards.s_out.connect(process.s_in_y2)
-    lost = Ring(data=np.full((after, len(reward)), 1.0 - item.kept))
+    lost = Ring(data=np.full((after, len(reward)), 1.0 - item.decay))
     lost.s_out.connect(process.s_in_y3)
     return [trace, loop, rewards, lost]
 
 
-def _conv(item: description.Conv, shape: tuple[int, ...], bits: int) -> Any:
+def _conv(item: description.ConvProcess, shape: tuple[int, ...], bits: int) -> Any:
     from lava.proc.conv.process import Conv
 
     return Conv(

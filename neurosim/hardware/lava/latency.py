@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Way:
-    """A connection as far as time is concerned; `delay` in steps of the network."""
+class Hop:
+    """The times of an edge; `delay` in steps of the network."""
 
     name: str
     source: str
@@ -19,47 +19,51 @@ class Way:
 class Cycle(Exception):
     """A cycle of connections whose delays are too short for Lava."""
 
-    def __init__(self, ways: Sequence[Way]) -> None:
-        super().__init__(ways)
-        self.ways = tuple(ways)
+    def __init__(self, hops: Sequence[Hop]) -> None:
+        super().__init__(hops)
+        self.hops = tuple(hops)
 
 
-def latencies(inputs: Sequence[str], populations: Sequence[str], ways: Sequence[Way]) -> dict[str, int]:
+def latencies(inputs: Sequence[str], populations: Sequence[str], hops: Sequence[Hop]) -> dict[str, int]:
     """Return for each node the Lava step that corresponds to the network's step 0.
 
     A spike of `source` at the network's step t acts in `target` at step ``t + delay``. Lava's connection takes at
-    least one step, so ``latency[source] + 1 <= latency[target] + delay``; what is left over is the connection's delay
-    on Lava. The smallest such latencies are returned: 0 for inputs, at least 1 for populations.
+    least one step, so ``latency[source] + 1 <= latency[target] + delay``; the rest is the connection's delay on Lava.
+
+    Returns
+    -------
+    dict of str to int
+        The smallest such latencies: 0 for inputs, at least 1 for populations.
 
     Raises
     ------
     Cycle
-        If around a cycle there are fewer steps of delay than connections.
+        If a cycle has fewer steps of delay than connections.
     """
     latency = {**dict.fromkeys(inputs, 0), **dict.fromkeys(populations, 1)}
-    reached_by: dict[str, Way] = {}
-    late: list[Way] = []
+    reached_by: dict[str, Hop] = {}
+    late: list[Hop] = []
     for _ in range(len(latency) + 1):
         late = []
-        for way in ways:
-            needed = latency[way.source] + 1 - way.delay
-            if needed > latency[way.target]:
-                latency[way.target], reached_by[way.target] = needed, way
-                late.append(way)
+        for hop in hops:
+            needed = latency[hop.source] + 1 - hop.delay
+            if needed > latency[hop.target]:
+                latency[hop.target], reached_by[hop.target] = needed, hop
+                late.append(hop)
         if not late:
             return latency
     raise Cycle(_cycle(late[-1].target, reached_by))
 
 
-def extra_delay(latency: dict[str, int], way: Way) -> int:
+def extra_delay(latency: dict[str, int], hop: Hop) -> int:
     """Return how many steps more than one a connection must take on Lava."""
-    return latency[way.target] + way.delay - latency[way.source] - 1
+    return latency[hop.target] + hop.delay - latency[hop.source] - 1
 
 
-def _cycle(node: str, reached_by: dict[str, Way]) -> list[Way]:
-    for _ in reached_by:  # walk back far enough to be on the cycle and not only behind it
+def _cycle(node: str, reached_by: dict[str, Hop]) -> list[Hop]:
+    for _ in reached_by:  # back far enough to be on the cycle and not only behind it
         node = reached_by[node].source
-    ways = [reached_by[node]]
-    while ways[-1].source != node:
-        ways.append(reached_by[ways[-1].source])
-    return ways[::-1]
+    hops = [reached_by[node]]
+    while hops[-1].source != node:
+        hops.append(reached_by[hops[-1].source])
+    return hops[::-1]

@@ -13,7 +13,7 @@ import torch
 
 from neurosim.hardware.lava.export import to_lava
 from neurosim.hardware.lava.inputs import Data, as_arrays
-from neurosim.hardware.lava.learning import Rule
+from neurosim.hardware.lava.learning import PlasticityRule
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.plasticity.engine import Plasticity
@@ -84,7 +84,7 @@ class LearningVerification:
 
 def verify_learning(
     net: Network,
-    rules: Mapping[str, Rule],
+    rules: Mapping[str, PlasticityRule],
     x: Data,
     rewards: Sequence[float] | None = None,
     *,
@@ -135,7 +135,7 @@ def verify_learning(
 
 
 def _simulated(
-    net: Network, rules: Mapping[str, Rule], x: torch.Tensor, rewards: Sequence[float] | None
+    net: Network, rules: Mapping[str, PlasticityRule], x: torch.Tensor, rewards: Sequence[float] | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the output [T, 1, ...] and the weights [1 + T, out, in] of each plastic edge, the start first."""
     net = copy.deepcopy(net)

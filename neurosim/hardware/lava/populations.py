@@ -165,14 +165,14 @@ FORMS: dict[Core, Form] = {
     ),
 }
 KNOWN = "IF, LIF, CubaLIF, LI, or a core of Lava's own such as atrlif"
-WHOLE_GRADED = {cores.graded: "GradedVec", cores.graded_relu: "GradedReluVec"}
+INTEGER_GRADED = {cores.graded: "GradedVec", cores.graded_relu: "GradedReluVec"}
 GRADED = (
     cores.ternary_lif,
     cores.delta,
     cores.sigma,
     cores.sigma_delta,
     cores.sigma_delta_cumulative,
-    *WHOLE_GRADED,
+    *INTEGER_GRADED,
 )
 READ_OUT = (
     cores.leaky_integrator,

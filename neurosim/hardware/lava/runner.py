@@ -60,7 +60,7 @@ class GraphRun:
 
 
 def run_graph(
-    graph: description.Graph, request: Request, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
+    graph: description.LavaGraph, request: Request, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
 ) -> GraphRun:
     """Run every sample of `request` one after the other, each on freshly built processes.
 

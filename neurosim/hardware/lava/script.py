@@ -14,7 +14,7 @@ from neurosim.hardware.lava.graph import GRADED, GRADED_BITS, PLACES
 SCRIPT, NUMBERS, INPUT = "network.py", "network.npz", "input.npz"
 
 
-def script(graph: description.Graph, read_out: Iterable[str]) -> tuple[str, dict[str, np.ndarray]]:
+def script(graph: description.LavaGraph, read_out: Iterable[str]) -> tuple[str, dict[str, np.ndarray]]:
     """Return the text of the script and the arrays it reads.
 
     Parameters
@@ -28,11 +28,11 @@ def script(graph: description.Graph, read_out: Iterable[str]) -> tuple[str, dict
 
 
 class _Writer:
-    def __init__(self, graph: description.Graph, read_out: set[str]) -> None:
+    def __init__(self, graph: description.LavaGraph, read_out: set[str]) -> None:
         self._graph, self._read_out = graph, read_out
         self._arrays: dict[str, np.ndarray] = {}
         self._shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
-        self._flat_ones: list[description.Dense | description.Sparse] = [*graph.dense, *graph.sparse]
+        self._flat_ones: list[description.DenseProcess | description.SparseProcess] = [*graph.dense, *graph.sparse]
         connections = [*(item.name for item in self._flat_ones), *(item.name for item in graph.conv)]
         biases = [bias.name for bias in graph.bias_currents]
         self._names = _identifiers(self._shapes, set())
@@ -83,7 +83,7 @@ class _Writer:
             lines.add("from lava.utils.weightutils import SignMode")
         return lines
 
-    def _described(self, population: description.Population) -> str:
+    def _described(self, population: description.PopulationProcess) -> str:
         what = "voltage" if population.name in self._read_out else "spikes"
         if population.process in GRADED:
             what = "graded spikes"
@@ -99,7 +99,7 @@ class _Writer:
     def _say(self, *lines: str) -> None:
         self._lines += lines
 
-    def _population(self, population: description.Population) -> None:
+    def _population(self, population: description.PopulationProcess) -> None:
         given = [f"shape={population.shape}"]
         given += [f"{k}={self._value(f'{population.name}.{k}', v)}" for k, v in population.arguments.items()]
         self._say("", f"# {population.name}: data arrive at Lava's step {population.latency} (the first is 0).")
@@ -110,15 +110,15 @@ class _Writer:
             return f"message_bits(data[{name!r}])"
         return str(GRADED_BITS if self._graph.population(name).process in GRADED else 0)
 
-    def _flat(self, item: description.Dense | description.Sparse) -> None:
+    def _flat(self, item: description.DenseProcess | description.SparseProcess) -> None:
         name = self._parts[item.name]
         kind, weight = "Dense", self._value(f"{item.name}.weight", item.weight)
         delay = self._value(f"{item.name}.delay", item.delay)
         steps = "1 step" if not item.delay.any() else f"{int(item.delay.max()) + 1} steps at most"
         self._say("", f"# {item.source} to {item.target}, {steps}.")
-        if isinstance(item, description.Sparse):
+        if isinstance(item, description.SparseProcess):
             kind = "Sparse"
-            self._arrays[f"{item.name}.after"], self._arrays[f"{item.name}.before"] = item.after, item.before
+            self._arrays[f"{item.name}.post"], self._arrays[f"{item.name}.pre"] = item.post, item.pre
             self._arrays[f"{item.name}.delay"] = item.delay
             weight, delay = f"listed({item.name!r}, {item.shape})", f"listed_delays({item.name!r}, {item.shape})"
         given = [f"weights={weight}"]
@@ -134,20 +134,20 @@ class _Writer:
         out = f"{name}.a_out{_from_flat(self._shapes[item.target])}"
         self._say(f"{out}.connect({self._names[item.target]}.{self._port(item.target)})")
 
-    def _conv(self, item: description.Conv) -> None:
-        name, before, after = self._parts[item.name], self._shapes[item.source], self._shapes[item.target]
-        image = before if len(before) == 3 else (before[1], 1, before[0])
+    def _conv(self, item: description.ConvProcess) -> None:
+        name, source, target = self._parts[item.name], self._shapes[item.source], self._shapes[item.target]
+        image = source if len(source) == 3 else (source[1], 1, source[0])
         weight = self._value(f"{item.name}.weight", item.weight)
         given = [f"weight={weight}", f"input_shape={image}", f"stride={item.stride}", f"padding={item.padding}"]
         given += [f"dilation={item.dilation}", f"groups={item.groups}", f"num_message_bits={self._bits(item.source)}"]
         self._say("", f"# {item.source} to {item.target}, 1 step; the kernel is flipped, as Lava convolves.")
         self._say(*_call(name, "Conv", given))
-        into = "" if len(before) == 3 else f".transpose([1, 0]).reshape({image})"
+        into = "" if len(source) == 3 else f".transpose([1, 0]).reshape({image})"
         self._say(f"{self._names[item.source]}.s_out{into}.connect({name}.s_in)")
-        if len(after) == 2:
-            out = f".reshape({after[::-1]}).transpose([1, 0])"
+        if len(target) == 2:
+            out = f".reshape({target[::-1]}).transpose([1, 0])"
         else:
-            out = "" if len(after) == 3 else ".transpose([2, 1, 0]).flatten()"
+            out = "" if len(target) == 3 else ".transpose([2, 1, 0]).flatten()"
         self._say(f"{name}.a_out{out}.connect({self._names[item.target]}.{self._port(item.target)})")
 
     def _bias(self, item: description.BiasCurrent) -> None:
@@ -296,15 +296,15 @@ _HELPERS = {
 ''',
     "listed(": '''def listed(name, shape):
     """Make the sparse matrix of connections that are listed one by one."""
-    places = (NUMBERS[name + ".after"], NUMBERS[name + ".before"])
+    places = (NUMBERS[name + ".post"], NUMBERS[name + ".pre"])
     return csr_matrix((NUMBERS[name + ".weight"], places), shape=shape)
 ''',
     "listed_delays(": '''def listed_delays(name, shape):
     """Make the sparse matrix of their delays; what is not in it has none."""
-    after, before = NUMBERS[name + ".after"], NUMBERS[name + ".before"]
-    delays = np.broadcast_to(NUMBERS[name + ".delay"], after.shape).astype(int)
+    post, pre = NUMBERS[name + ".post"], NUMBERS[name + ".pre"]
+    delays = np.broadcast_to(NUMBERS[name + ".delay"], post.shape).astype(int)
     late = delays > 0
-    return csr_matrix((delays[late], (after[late], before[late])), shape=shape)
+    return csr_matrix((delays[late], (post[late], pre[late])), shape=shape)
 ''',
 }
 

@@ -17,8 +17,8 @@ from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import LavaExport, to_lava
 from neurosim.hardware.lava.inputs import Data, as_arrays
 from neurosim.hardware.lava.integers import is_integer
-from neurosim.hardware.lava.mapping import lava_layout
-from neurosim.hardware.lava.populations import FORMS, GRADED, READ_OUT, WHOLE_GRADED
+from neurosim.hardware.lava.layout import lava_layout
+from neurosim.hardware.lava.populations import FORMS, GRADED, INTEGER_GRADED, READ_OUT
 from neurosim.hardware.lava.probes import VARIABLES, WHOLE
 from neurosim.hardware.lava.runner import run_graph
 from neurosim.network.network import Network
@@ -304,7 +304,7 @@ def _first(
     v_th, distance = None, abs(v_simulator - v_lava)
     if "v_th" in core.core.parameters:
         v_th = float(_everywhere(core.value("v_th"), net.shape(node))[neuron])
-        v_th *= 64.0 if export.graph.model == "fixed_pt" and core.core not in WHOLE_GRADED else 1.0
+        v_th *= 64.0 if export.graph.model == "fixed_pt" and core.core not in INTEGER_GRADED else 1.0
         distance = min(abs(v_simulator - v_th), abs(v_lava - v_th))
     return Difference(node, neuron, step, sample, *sent, v_simulator, v_lava, v_th, distance)
 
@@ -312,7 +312,7 @@ def _first(
 def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) -> np.ndarray:
     """Return what meets the threshold [*shape] at the last step: a local variable of the core's step."""
     core = net.neurons()[node].core
-    if core in WHOLE_GRADED:  # no memory, no local variable: what is sent is what there is
+    if core in INTEGER_GRADED:  # no memory, no local variable: what is sent is what there is
         with torch.no_grad():
             values = net.run(_tensors(net, data), None, [node]).recorded
         return values[node].numpy()[-1, 0]
@@ -329,7 +329,7 @@ def _compared_lava(
     population = export.graph.population(node)
     sources = {s.name: lava_layout(data[s.name], len(s.shape)) for s in export.graph.sources}
     whole = export.graph.model == "fixed_pt"
-    if export.network.neurons()[node].core in WHOLE_GRADED:
+    if export.network.neurons()[node].core in INTEGER_GRADED:
         done = run_graph(export.graph, Request(sources, (node,)), timeout=timeout, python=python)
         return lava_layout(done.sent[node][-1, 0], len(export.network.shape(node)))
     variables, value = WHOLE if whole else VARIABLES[population.process]

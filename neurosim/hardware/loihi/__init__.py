@@ -1,20 +1,20 @@
-"""Loihi in whole numbers: its neurons, the weights its synapses hold, and what a network of them says to exporters."""
+"""Loihi's integer arithmetic: its neurons, the weights of its synapses, and the registers of a network."""
 
 from __future__ import annotations
 
-from neurosim.hardware.loihi.description import Connection, Description, Registers, describe
-from neurosim.hardware.loihi.neurons import effective_bias, loihi, split_bias
-from neurosim.hardware.loihi.weights import SignMode, held_weight, sign_mode, storage, weight_range, weight_step
+from neurosim.hardware.loihi.description import Description, IntegerEdge, Registers, describe
+from neurosim.hardware.loihi.neurons import effective_bias, loihi_neurons, split_bias
+from neurosim.hardware.loihi.weights import SignMode, chip_weight, sign_mode, storage, weight_range, weight_step
 
 __all__ = [
-    "Connection",
     "Description",
+    "IntegerEdge",
     "Registers",
     "SignMode",
+    "chip_weight",
     "describe",
     "effective_bias",
-    "held_weight",
-    "loihi",
+    "loihi_neurons",
     "sign_mode",
     "split_bias",
     "storage",

@@ -1,14 +1,14 @@
-"""What a network of Loihi neurons says to whoever brings it to a chip: registers and weights in whole numbers.
+"""Registers and integer weights of a network of Loihi neurons, for exporters.
 
-An integer network is an ordinary `Network`. Its populations are made by `loihi`, its edges hold whole weights, and
-where an edge has a weight exponent a `Shift` stands after its weights. Nothing is written beside it: sign mode, bits,
-mantissas and exponents follow from the numbers, and `describe` works them out.
+An integer network is an ordinary `Network`. Its populations are made by `loihi_neurons`, its weights are integers, and
+an edge with a weight exponent has a `Shift` after its weights. Nothing else is stored: sign mode, bits, mantissas and
+exponents follow from the numbers, and `describe` computes them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,21 +17,31 @@ import torch
 from torch import Tensor
 
 from neurosim.cores.loihi import SINGLE
-from neurosim.errors import ExportError, InputError
+from neurosim.errors import InputError
+from neurosim.files.problems import Problems
 from neurosim.hardware.loihi.neurons import CORES, split_bias
 from neurosim.hardware.loihi.weights import SignMode, storage
 from neurosim.hardware.targets import Target, load_target
-from neurosim.network.graph import Connection as Edge
+from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.synapses import Conv1d, Conv2d, Flatten, Linear, RoundedDelays, Sparse, SumPool2d, Synapse
-from neurosim.synapses.shift import Shift
+from neurosim.synapses.lowering import (
+    Convolution,
+    Dense,
+    Lowered,
+    Opaque,
+    Pooling,
+    Reshape,
+    Scaling,
+    Shifted,
+    SparseRows,
+    Weighted,
+)
+from neurosim.synapses.synapse import lowered_chain
 
-Weighted = Linear | Conv1d | Conv2d | Sparse | RoundedDelays
-_WEIGHTED = (Linear, Conv1d, Conv2d, Sparse, RoundedDelays)
-_BEFORE = (Flatten, SumPool2d)
 LONGEST_DELAY = 63
+HELD = "Flatten and SumPool2d, then a linear synapse with weights (Linear, Sparse, Conv2d, RoundedDelays), then Shift"
 
 
 @dataclass(frozen=True)
@@ -70,20 +80,20 @@ class Registers:
 
 
 @dataclass(frozen=True)
-class Connection:
+class IntegerEdge:
     """An edge as the chip's synapses hold it.
 
     Attributes
     ----------
     name, source, target : str
-    before : tuple of Synapse
-        `Flatten` and `SumPool2d` that stand before the weights.
-    synapse : Linear, Conv1d, Conv2d, Sparse or RoundedDelays
-        The map with the weights, which says how they connect.
+    before : tuple of Reshape and Pooling
+        Flattening and sums over windows before the weights.
+    connectivity : Dense, SparseRows or Convolution
+        How the weights connect, as `Synapse.lowered` returns it.
     weight : numpy.ndarray
-        Its weights, int64: the mantissas.
+        The weights, int64, of the shape of ``connectivity.weight``: the mantissas.
     exponent : int
-        What they add up to is multiplied by two to this, -7 ... 7, rounded down.
+        The sum of the weights of a step's spikes is multiplied by two to this, -7 ... 7, and rounded down.
     sign_mode : SignMode
     bits : int
         Fewest bits of weight that hold all of them, 1 ... 8.
@@ -98,8 +108,8 @@ class Connection:
     name: str
     source: str
     target: str
-    before: tuple[Synapse, ...]
-    synapse: Weighted
+    before: tuple[Reshape | Pooling, ...]
+    connectivity: Weighted
     weight: np.ndarray
     exponent: int
     sign_mode: SignMode
@@ -117,16 +127,16 @@ class Description:
     ----------
     populations : mapping of str to Registers
         In order of computation.
-    connections : mapping of str to Connection
+    edges : mapping of str to IntegerEdge
         By the name of the edge.
     """
 
     populations: Mapping[str, Registers]
-    connections: Mapping[str, Connection]
+    edges: Mapping[str, IntegerEdge]
 
     def largest(self, population: str) -> int:
         """Return the largest current that spikes 0/1 can bring to a neuron of `population` in a step."""
-        return sum(c.largest for c in self.connections.values() if c.target == population)
+        return sum(edge.largest for edge in self.edges.values() if edge.target == population)
 
     @property
     def fits_single(self) -> bool:
@@ -135,14 +145,14 @@ class Description:
 
 
 def describe(net: Network, target: str | Target | None = None) -> Description:
-    """Work out registers and weights of an integer network.
+    """Return the registers and weights of an integer network.
 
     Parameters
     ----------
     net : Network
-        Of populations made by `loihi`, with whole weights.
+        Of populations made by `loihi_neurons`, with integer weights.
     target : str or Target, optional
-        A chip of `hardware_targets`, whose ranges are looked at as well: ``"loihi1"``, ``"loihi2"``.
+        A chip of `hardware_targets`, whose ranges are checked as well: ``"loihi1"``, ``"loihi2"``.
 
     Returns
     -------
@@ -156,41 +166,39 @@ def describe(net: Network, target: str | Target | None = None) -> Description:
     Examples
     --------
     >>> import torch, neurosim as ns
-    >>> from neurosim.hardware.loihi import describe, loihi
-    >>> net = ns.Sequential(ns.Linear(4, 2), loihi(dt=1e-3, dv=128, v_th=80), names=["out"])
+    >>> from neurosim.hardware.loihi import describe, loihi_neurons
+    >>> net = ns.Sequential(ns.Linear(4, 2), loihi_neurons(dt=1e-3, dv=128, v_th=80), names=["out"])
     >>> with torch.no_grad():
     ...     _ = net.edges[0].synapses[0].weight.copy_(torch.tensor([[2.0, -4, 8, 0], [254, -256, 16, 2]]))
-    >>> found = describe(net)
-    >>> found.connections["input->out"].sign_mode.value, found.connections["input->out"].bits, found.largest("out")
+    >>> registers = describe(net)
+    >>> registers.edges["input->out"].sign_mode.value, registers.edges["input->out"].bits, registers.largest("out")
     ('mixed', 8, 528)
     """
-    problems: list[str] = []
+    problems = Problems("Loihi cannot hold this network in integers")
     populations = {name: _registers(name, node, net, problems) for name, node in net.populations().items()}
-    connections = {edge.name: _connection(edge, problems) for edge in net.edges}
+    edges = {edge.name: _edge(edge, net.shape(edge.source), problems) for edge in net.edges}
     if target is not None and not problems:
         chip = target if isinstance(target, Target) else load_target(target)
-        problems += _beyond(chip, [p for p in populations.values() if p], [c for c in connections.values() if c])
-    if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise ExportError(f"Loihi cannot hold this network in whole numbers:\n{listed}")
+        _check_ranges(chip, [p for p in populations.values() if p], [e for e in edges.values() if e], problems)
+    problems.raise_if_any()
     return Description(
         MappingProxyType({name: p for name, p in populations.items() if p}),
-        MappingProxyType({name: c for name, c in connections.items() if c}),
+        MappingProxyType({name: e for name, e in edges.items() if e}),
     )
 
 
-def _registers(name: str, node: Population, net: Network, problems: list[str]) -> Registers | None:
+def _registers(name: str, node: Population, net: Network, problems: Problems) -> Registers | None:
     where = f"node {name!r}"
     if not isinstance(node, Neuron) or node.core not in CORES:
-        problems.append(f"{where}: its model is {node.kind!r}; quantise the network, or make it with loihi(...)")
+        problems.add(where, f"its model is {node.kind!r}; quantise the network, or make it with loihi_neurons(...)")
         return None
     if node.is_spiking and node.reset != "value":
-        problems.append(f'{where}: reset={node.reset!r}; the chip resets to 0; use reset="value"')
-    numbers = {key: _whole(node.value(key)) for key in node.core.parameters if key != "unit"}
+        problems.add(where, f'reset={node.reset!r}; the chip resets to 0; use reset="value"')
+    numbers = {key: _integers(node.value(key)) for key in node.core.parameters if key != "unit"}
     try:
         mantissa, exponent = split_bias(torch.as_tensor(numbers["bias"]))
     except InputError as error:
-        problems.append(f"{where}: {error}")
+        problems.add(where, str(error))
         return None
     return Registers(
         name,
@@ -204,98 +212,109 @@ def _registers(name: str, node: Population, net: Network, problems: list[str]) -
     )
 
 
-def _connection(edge: Edge, problems: list[str]) -> Connection | None:
+def _edge(edge: Connection, shape: tuple[int, ...], problems: Problems) -> IntegerEdge | None:
     where = f"edge {edge.name!r}"
-    *before, last = edge.synapses
-    shift = last if isinstance(last, Shift) else None
-    if shift is not None:
-        last = before.pop() if before else last
-    strange = [s for s in before if not isinstance(s, _BEFORE)]
-    if strange or not isinstance(last, _WEIGHTED):
-        shown = ", ".join(type(s).__name__ for s in edge.synapses)
-        problems.append(
-            f"{where}: holds {shown}; it can hold Flatten and SumPool2d, then one of "
-            f"{', '.join(kind.__name__ for kind in _WEIGHTED)}, then a Shift"
-        )
+    kinds = [type(synapse).__name__ for synapse in edge.synapses]
+    values = lowered_chain(edge.synapses, shape)
+    for kind, value in zip(kinds, values, strict=True):
+        if isinstance(value, Opaque):
+            problems.add(where, f"holds {kind}, which {value.reason}; it can hold {HELD}")
+            return None
+    exponent = values.pop().exponent if isinstance(values[-1], Shifted) else 0  # type: ignore[union-attr]
+    for synapse in edge.synapses[: len(values) - 1]:
+        shape = synapse.output_shape(shape)
+    connectivity = _weighted(values, shape)
+    before = [v for v in values[:-1] if isinstance(v, Reshape) or (isinstance(v, Pooling) and v.kind == "sum")]
+    if connectivity is None or len(before) != len(values) - 1:
+        problems.add(where, f"holds {', '.join(kinds)}; it can hold {HELD}")
         return None
-    exponent = 0 if shift is None else shift.exponent
-    if last.bias is not None if hasattr(last, "bias") else False:
-        problems.append(f"{where}: {type(last).__name__} has a bias; the bias of the chip belongs to the neurons")
-    weight = last.weight.detach()
-    mode, bits = storage(weight)
+    if connectivity.bias is not None:
+        problems.add(where, f"{kinds[len(before)]} has a bias; the bias of the chip belongs to the neurons")
+    mode, bits = storage(connectivity.weight)
     if not bits:
-        problems.append(
-            f"{where}: weights must be whole, at most 255, at least -255, or even numbers from -256 to 254 where signs "
-            "mix; see held_weight"
+        problems.add(
+            where,
+            "weights must be integers, at most 255, at least -255, or even from -256 to 254 where signs mix; see "
+            "chip_weight",
         )
         return None
     delay = np.zeros((), dtype=np.int64)
-    if isinstance(last, RoundedDelays):
-        delay = _whole(last.delay)
+    if not isinstance(connectivity, Convolution) and connectivity.delay is not None:
+        if connectivity.delay.is_floating_point():
+            problems.add(where, f"{kinds[len(before)]}: its delays are not in whole steps; round them with rounded()")
+            return None
+        delay = _integers(connectivity.delay)
         if delay.max(initial=0) > LONGEST_DELAY:
-            problems.append(f"{where}: a delay of {delay.max()} steps; the chip holds up to {LONGEST_DELAY}")
+            problems.add(where, f"a delay of {delay.max()} steps; the chip holds up to {LONGEST_DELAY}")
         if exponent < 0:
-            problems.append(
-                f"{where}: Shift({exponent}) after delays of their own; the chip rounds what comes from each step "
-                "apart: give each delay an edge of its own, see RoundedDelays.by_delay"
+            problems.add(
+                where,
+                f"Shift({exponent}) after delays of their own; the chip rounds the current of each step by itself: "
+                "give each delay an edge of its own, see RoundedDelays.by_delay",
             )
-    largest = _largest(last, weight, tuple(before), exponent)
-    return Connection(
+    return IntegerEdge(
         edge.name,
         edge.source,
         edge.target,
         tuple(before),
-        last,
-        _whole(weight),
+        connectivity,
+        _integers(connectivity.weight),
         exponent,
         mode,
         bits,
         delay,
         edge.delay_steps,
-        largest,
+        _largest(connectivity, before, exponent),
     )
 
 
-def _largest(synapse: Weighted, weight: Tensor, before: tuple[Synapse, ...], exponent: int) -> int:
-    size = weight.double().abs()
-    if isinstance(synapse, Sparse):
-        rows = torch.zeros(synapse.n_out, dtype=torch.float64, device=size.device)
-        rows = rows.index_add(0, synapse.connections[0], size)
+def _weighted(values: Sequence[Lowered], shape: tuple[int, ...]) -> Weighted | None:
+    """Return the value with the weights, the last one; factors of each neuron are connections one to one."""
+    last = values[-1] if values else None
+    if isinstance(last, Scaling):
+        return last.rows(shape)
+    return last if isinstance(last, (Dense, SparseRows, Convolution)) else None
+
+
+def _largest(connectivity: Weighted, before: Sequence[Reshape | Pooling], exponent: int) -> int:
+    size = connectivity.weight.double().abs()
+    if isinstance(connectivity, SparseRows):
+        rows = size.new_zeros(connectivity.n_out).index_add(0, connectivity.post, size)
     else:
         rows = size.flatten(1).sum(1)
     most = float(rows.max()) if rows.numel() else 0.0
-    pooled = math.prod(math.prod(s.kernel) for s in before if isinstance(s, SumPool2d))
+    pooled = math.prod(math.prod(value.kernel) for value in before if isinstance(value, Pooling))
     return math.ceil(most * pooled * 2.0**exponent)
 
 
-def _whole(value: float | Tensor) -> np.ndarray:
+def _integers(value: float | Tensor) -> np.ndarray:
     """Return a number, or a tensor of numbers, as int64."""
     return np.asarray(torch.as_tensor(value).detach().cpu().numpy()).astype(np.int64)
 
 
-def _beyond(chip: Target, populations: list[Registers], connections: list[Connection]) -> list[str]:
-    """List what is outside the ranges that the file of a chip states."""
-    found: list[str] = []
+def _check_ranges(
+    chip: Target, populations: Sequence[Registers], edges: Sequence[IntegerEdge], problems: Problems
+) -> None:
+    """Add what is outside the ranges that the file of a chip states."""
 
-    def look(where: str, what: str, key: str, values: np.ndarray | int) -> None:
+    def check(where: str, what: str, key: str, values: np.ndarray | int) -> None:
         if key in chip.precision:
             low, high = chip.precision[key].value  # type: ignore[misc]
             outside = np.asarray(values)[(np.asarray(values) < low) | (np.asarray(values) > high)]
             if outside.size:
-                found.append(f"{where}: {what}={outside.flat[0]}; {chip.title} holds {low:.0f} to {high:.0f}")
+                problems.add(where, f"{what}={outside.flat[0]}; {chip.title} holds {low:.0f} to {high:.0f}")
 
     for p in populations:
-        # A decay one below or above the register's range is a matter of the offset bit beside it.
-        look(f"node {p.name!r}", "du", "decay", np.maximum(p.du, 0))
-        look(f"node {p.name!r}", "dv", "decay", np.minimum(p.dv, 4095))
-        look(f"node {p.name!r}", "bias_mant", "bias_mantissa", p.bias_mant)
+        # A decay one below or above the register's range uses the offset bit beside it.
+        check(f"node {p.name!r}", "du", "decay", np.maximum(p.du, 0))
+        check(f"node {p.name!r}", "dv", "decay", np.minimum(p.dv, 4095))
+        check(f"node {p.name!r}", "bias_mant", "bias_mantissa", p.bias_mant)
         if p.v_th is not None:
-            look(f"node {p.name!r}", "v_th", "threshold_mantissa", p.v_th)
-    for c in connections:
-        look(f"edge {c.name!r}", "exponent", "weight_exponent", c.exponent)
+            check(f"node {p.name!r}", "v_th", "threshold_mantissa", p.v_th)
+    for e in edges:
+        check(f"edge {e.name!r}", "exponent", "weight_exponent", e.exponent)
         allowed = chip.precision["weight_bits"].value if "weight_bits" in chip.precision else ()
-        if allowed and not any(bits >= c.bits for bits in np.atleast_1d(allowed)):
-            found.append(f"edge {c.name!r}: weights of {c.bits} bits; {chip.title} holds {allowed}")
-        if "delay_steps" in chip.limits and c.delay.max(initial=0) > chip.limits["delay_steps"].number:
-            found.append(f"edge {c.name!r}: a delay of {c.delay.max()} steps; {chip.title} holds less")
-    return found
+        if allowed and not any(bits >= e.bits for bits in np.atleast_1d(allowed)):
+            problems.add(f"edge {e.name!r}", f"weights of {e.bits} bits; {chip.title} holds {allowed}")
+        if "delay_steps" in chip.limits and e.delay.max(initial=0) > chip.limits["delay_steps"].number:
+            problems.add(f"edge {e.name!r}", f"a delay of {e.delay.max()} steps; {chip.title} holds less")

@@ -17,7 +17,7 @@ MANTISSA = (-4096, 4095)
 EXPONENTS = range(8)
 
 
-def loihi(
+def loihi_neurons(
     *,
     dt: float,
     du: int | Tensor = 4095,
@@ -35,22 +35,22 @@ def loihi(
     Parameters
     ----------
     dt : float
-        What a step of the chip stands for, s.
+        Time that a step of the chip represents, s.
     du : int or Tensor
-        Decay of the current, -1 ... 4095: each step leaves ``(4095 - du) / 4096`` of it. With 4095 nothing is left and
-        the current acts at once; -1, which stands for a chip whose offset bit is off, leaves all.
+        Decay of the current, -1 ... 4095: each step keeps ``(4095 - du) / 4096`` of it. With 4095 nothing is kept and
+        the current acts for one step; -1, a chip whose offset bit is off, keeps all.
     dv : int or Tensor
-        Decay of the voltage, 0 ... 4096: each step leaves ``(4096 - dv) / 4096`` of it.
+        Decay of the voltage, 0 ... 4096: each step keeps ``(4096 - dv) / 4096`` of it.
     v_th : int or Tensor or None
         Mantissa of the threshold, 0 ... 131071; the threshold is 64 times that. None for neurons that never fire and
         whose voltage is read out.
     bias_mant, bias_exp : int or Tensor
-        What is added to the voltage at each step is ``bias_mant 2^bias_exp``, -4096 ... 4095 and -12 ... 7, rounded
-        down where the exponent is below 0.
+        Each step adds ``bias_mant 2^bias_exp`` to the voltage, -4096 ... 4095 and -12 ... 7, rounded down where the
+        exponent is below 0.
     refractory : int or Tensor
-        1 ... 64: steps from a spike to the next possible one, which only Loihi 1 has.
+        1 ... 64: steps from a spike to the next possible one; Loihi 1 only.
     unit : float
-        Voltage that the surrogate takes for 1; for neurons that never fire, that of which the output is a multiple.
+        Voltage that is 1 for the surrogate; for neurons that never fire the output is the voltage over this.
     size, spike
         As in `neurosim.network.neuron.Neuron`.
 
@@ -62,27 +62,27 @@ def loihi(
     Examples
     --------
     >>> import torch
-    >>> from neurosim.hardware.loihi import loihi
-    >>> layer = loihi(dt=1e-3, du=1024, dv=128, v_th=80)
+    >>> from neurosim.hardware.loihi import loihi_neurons
+    >>> layer = loihi_neurons(dt=1e-3, du=1024, dv=128, v_th=80)
     >>> z, state = layer(torch.full((20, 1, 1), 12.0, dtype=torch.float64))
     >>> int(z.sum()), int(state.u), int(state.v)
     (8, 3057, 3057)
     """
-    chosen: dict[str, float | Tensor] = dict(du=du, dv=dv, bias=effective_bias(bias_mant, bias_exp), unit=unit)
+    values: dict[str, float | Tensor] = dict(du=du, dv=dv, bias=effective_bias(bias_mant, bias_exp), unit=unit)
     delayed = isinstance(refractory, Tensor) or refractory != 1
     if v_th is None:
         if delayed:
-            raise InputError("loihi: refractory must be left out where v_th is None; such neurons never fire.")
-        return layer(cores.loihi_integrator)(dt=dt, size=size, **chosen)
-    chosen["v_th"] = v_th
+            raise InputError("loihi_neurons: refractory must be left out where v_th is None; such neurons never fire.")
+        return layer(cores.loihi_integrator)(dt=dt, size=size, **values)
+    values["v_th"] = v_th
     if delayed:
-        chosen["refractory"] = refractory
+        values["refractory"] = refractory
     core = cores.loihi_refractory if delayed else cores.loihi
-    return layer(core)(dt=dt, size=size, spike=spike, **chosen)
+    return layer(core)(dt=dt, size=size, spike=spike, **values)
 
 
 def effective_bias(mantissa: int | Tensor, exponent: int | Tensor) -> float | Tensor:
-    """Return ``mantissa 2^exponent`` in whole numbers, rounded down.
+    """Return the integer ``mantissa 2^exponent``, rounded down.
 
     Raises
     ------
@@ -94,18 +94,18 @@ def effective_bias(mantissa: int | Tensor, exponent: int | Tensor) -> float | Te
         outside = values[~((values >= low) & (values <= high) & (values % 1 == 0))]
         if outside.numel():
             got = outside.flatten()[0].item()
-            raise InputError(f"loihi: {name} must be a whole number from {low} to {high}; got {got!r}.")
+            raise InputError(f"loihi_neurons: {name} must be an integer from {low} to {high}; got {got!r}.")
     shifted = torch.floor(torch.as_tensor(mantissa, dtype=torch.float64) * 2.0 ** torch.as_tensor(exponent).double())
     return shifted if isinstance(mantissa, Tensor) or isinstance(exponent, Tensor) else float(shifted)
 
 
 def split_bias(bias: float | Tensor) -> tuple[Tensor, Tensor]:
-    """Return mantissas and exponents, int64, that give this bias, the exponents as small as can be.
+    """Return mantissas and the smallest exponents, int64, of a bias.
 
     Raises
     ------
     InputError
-        When a bias needs more bits than there are.
+        When a bias needs more bits than the mantissa has.
     """
     values = torch.as_tensor(bias, dtype=torch.float64)
     exponent = torch.full_like(values, -1)
@@ -116,7 +116,7 @@ def split_bias(bias: float | Tensor) -> tuple[Tensor, Tensor]:
     if (exponent < 0).any():
         got = values[exponent < 0].flatten()[0].item()
         raise InputError(
-            f"loihi: a bias of {got:.0f} is no mantissa from {MANTISSA[0]} to {MANTISSA[1]} times 2 to a power from 0 "
-            f"to {EXPONENTS[-1]}."
+            f"loihi_neurons: a bias of {got:.0f} is no mantissa from {MANTISSA[0]} to {MANTISSA[1]} times 2 to a power "
+            f"from 0 to {EXPONENTS[-1]}."
         )
     return (values / 2.0**exponent).long(), exponent.long()

@@ -1,4 +1,4 @@
-"""lava-dl's network files (``.net``, HDF5), read into and written from networks in Loihi's whole numbers."""
+"""lava-dl's network files (``.net``, HDF5), read into and written from networks in Loihi's integers."""
 
 from neurosim.hardware.netx.reading import read_netx
 from neurosim.hardware.netx.writing import write_netx

@@ -1,4 +1,4 @@
-"""Read lava-dl's ``.net`` format: an HDF5 file of layers in a row, their weights, delays and neurons."""
+"""Read lava-dl's ``.net`` format: an HDF5 file of layers in sequence, their weights, delays and neurons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neurosim.errors import FileError, NeurosimError
 from neurosim.files.untrusted_hdf5 import Group, opened
-from neurosim.hardware.loihi import loihi, storage
+from neurosim.hardware.loihi import loihi_neurons, storage
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.population import Population
@@ -36,22 +36,22 @@ def read_netx(path: str | os.PathLike[str], *, dt: float = 1e-3, layers: int | N
     path : path-like
         A ``.net`` file.
     dt : float
-        What a step stands for, s; the file's own is not used by netx either.
+        Time of a step, s; netx does not use the file's own either.
     layers : int, optional
-        Read only so many layers from the first on, the input included.
+        Number of layers to read, from the first on, the input included.
 
     Returns
     -------
     Network
         An integer network (`neurosim.hardware.loihi.describe`): an input and a population for each layer of neurons,
-        called ``layer1``, ``layer2`` ... by their numbers in the file. Single precision; use ``.double()`` where a
-        layer asks for it.
+        named ``layer1``, ``layer2`` ... by their numbers in the file. Single precision; an error of a layer says where
+        ``.double()`` is needed.
 
     Raises
     ------
     FileError
-        When the file is missing, damaged, or not such a network (with the place in it and what is wrong), or holds
-        what netx does not run: pooling, averages, graded spikes, other neurons than current-based leaky ones.
+        When the file is missing, damaged, or no such network (with the place in it and the fault), or holds what netx
+        does not run: pooling, averages, graded spikes, neurons that are not current-based and leaky.
     """
     with opened(path, what=_WHAT) as root:
         group = root.group("layer")
@@ -72,7 +72,7 @@ def read_netx(path: str | os.PathLike[str], *, dt: float = 1e-3, layers: int | N
 
 @dataclass
 class _Row:
-    """The network as far as it has been read."""
+    """The network read so far."""
 
     dt: float
     nodes: dict[str, Input | Population] = field(default_factory=dict)
@@ -90,7 +90,9 @@ class _Row:
             raise layer.refusal("type", f"is {kind!r}, which netx does not run. {rest}")
         if kind == "input":
             if "neuron" in layer:
-                raise layer.refusal("neuron", "makes the input neurons of its own; inputs here are spikes.")
+                raise layer.refusal(
+                    "neuron", "makes the input a population of neurons; an input of neurosim is spikes."
+                )
             self.shape = _shape(layer)
             self.nodes["input"] = Input(self.shape)
         elif kind == "flatten":
@@ -103,7 +105,7 @@ class _Row:
             raise layer.refusal("type", f"is {kind!r}; input, flatten, dense, dense_rec and conv are read.")
 
     def network(self) -> Network:
-        """Put it together."""
+        """Return the network of all layers read."""
         if len(self.nodes) < 2:
             raise FileError("it holds no layer of neurons; read more layers.")
         return Network(self.nodes, self.edges)
@@ -111,7 +113,9 @@ class _Row:
     def _dense(self, k: int, layer: Group, *, recurrent: bool) -> None:
         before = [Flatten()] if self.flatten or len(self.shape) > 1 else []
         if len(self.shape) > 1 and not self.flatten:
-            raise layer.refusal("type", f"is dense, but {list(self.shape)} come in; a flatten layer must stand before.")
+            raise layer.refusal(
+                "type", f"is dense, but its input is {list(self.shape)}; a flatten layer must be before it."
+            )
         n_in, n_out = math.prod(self.shape), math.prod(_shape(layer))
         for name, size in (("inFeatures", n_in), ("outFeatures", n_out)):
             if name in layer and layer.integer(name) != size:
@@ -121,7 +125,7 @@ class _Row:
         exponent = _exponent(layer, weight, loop)
         delay = _delay(layer, n_out, n_in) if "delay" in layer else None
         if delay is not None and recurrent:
-            raise layer.refusal("delay", "stands in a recurrent layer, where netx drops the weights' exponent.")
+            raise layer.refusal("delay", "is in a recurrent layer, where netx drops the exponent of the weights.")
         if isinstance(delay, Tensor):
             synapse: Synapse = RoundedDelays(_scaled(weight, exponent), delay, dt=self.dt)
         else:
@@ -134,9 +138,9 @@ class _Row:
 
     def _conv(self, k: int, layer: Group) -> None:
         if self.flatten or len(self.shape) != 3:
-            raise layer.refusal("type", f"is conv, but what comes in is not an image: {list(self.shape)}.")
+            raise layer.refusal("type", f"is conv, but its input is no image: {list(self.shape)}.")
         if "delay" in layer:
-            raise layer.refusal("delay", "stands in a convolution, which netx runs without delays.")
+            raise layer.refusal("delay", "is in a convolution, which netx runs without delays.")
         shape = _shape(layer)
         weight = _without_time(layer, "weight", 4)
         c_out, c_in, *kernel = weight.shape
@@ -184,7 +188,7 @@ def _shape(layer: Group) -> tuple[int, ...]:
 
 
 def _without_time(layer: Group, name: str, axes: int) -> np.ndarray:
-    """Return whole numbers of so many axes; those of time and place behind them, where there are any, have length 1."""
+    """Return integers with this number of axes; further axes, of time and place, must have length 1."""
     values = layer.integers(name)
     if values.ndim < axes or any(n != 1 for n in values.shape[axes:]):
         raise layer.refusal(name, f"is of shape {list(values.shape)}, where {axes} axes are expected.")
@@ -201,9 +205,9 @@ def _matrix(layer: Group, name: str, n_out: int, n_in: int) -> np.ndarray:
 
 
 def _exponent(layer: Group, *weights: np.ndarray | None) -> int:
-    """Return by how many bits weights must be moved up, and their sums down again, so that a synapse holds them.
+    """Return by how many bits weights are shifted up, and their sums down again, so that a synapse holds them.
 
-    Where signs mix a synapse holds even numbers, so that odd ones up to 127 are kept as twice as much.
+    Where signs mix a synapse holds even numbers only; odd ones up to 127 are stored doubled.
     """
     joined = torch.from_numpy(np.concatenate([w.ravel() for w in weights if w is not None])).double()
     for exponent in range(8):
@@ -229,7 +233,7 @@ def _linear(weight: np.ndarray, exponent: int) -> Linear:
 
 
 def _delay(layer: Group, n_out: int, n_in: int) -> int | Tensor:
-    """Return one delay for all, or one for each synapse [n_out, n_in]."""
+    """Return one delay for all synapses, or one for each [n_out, n_in]."""
     values = layer.integers("delay")
     outside = values[(values < 0) | (values > LONGEST_DELAY)]
     if outside.size:
@@ -237,7 +241,7 @@ def _delay(layer: Group, n_out: int, n_in: int) -> int | Tensor:
     values = values.squeeze()
     if values.ndim == 0:
         return int(values)
-    # Where both sizes agree it is the neurons of this layer whose delays are given, as in netx.
+    # Where both sizes agree the delays belong to the neurons of this layer, as in netx.
     if values.shape == (n_out,):
         spread = np.repeat(values[:, None], n_in, 1)
     elif values.shape == (n_in,):
@@ -259,8 +263,8 @@ def _pair(layer: Group, name: str) -> tuple[int, int]:
 def _neurons(layer: Group, shape: tuple[int, ...], dt: float) -> Population:
     bias = _bias(layer, shape) if "bias" in layer else 0
     if "neuron" not in layer:
-        # netx: a current that keeps all, and a threshold above any voltage.
-        return loihi(dt=dt, du=-1, dv=4096, v_th=None, bias_mant=bias, bias_exp=BIAS_EXPONENT, size=shape)
+        # netx: a current without decay, and a threshold above any voltage.
+        return loihi_neurons(dt=dt, du=-1, dv=4096, v_th=None, bias_mant=bias, bias_exp=BIAS_EXPONENT, size=shape)
     neuron = layer.group("neuron")
     kind = neuron.text("type")
     if kind not in _CUBA:
@@ -270,9 +274,9 @@ def _neurons(layer: Group, shape: tuple[int, ...], dt: float) -> Population:
     if "gradedSpike" in neuron and neuron.integers("gradedSpike").any():
         raise neuron.refusal("gradedSpike", "is true: graded spikes are not read.")
     if "refDelay" in neuron and neuron.integers("refDelay").max(initial=1) > 1:
-        raise neuron.refusal("refDelay", "is above 1: netx drops it, so it is not known what is meant. Write 1 there.")
+        raise neuron.refusal("refDelay", "is above 1: netx ignores it, so its meaning is not defined. Write 1 there.")
     values = {key: _values(neuron, key, shape) for key in ("iDecay", "vDecay", "vThMant")}
-    return loihi(
+    return loihi_neurons(
         dt=dt,
         du=values["iDecay"] - 1,
         dv=values["vDecay"],
@@ -284,7 +288,7 @@ def _neurons(layer: Group, shape: tuple[int, ...], dt: float) -> Population:
 
 
 def _values(neuron: Group, key: str, shape: tuple[int, ...]) -> Any:
-    """Return a register's content: one number for all, or a tensor with one for each of a row of neurons."""
+    """Return the content of a register: one number for all, or a tensor with one for each neuron of a row."""
     values = neuron.integers(key)
     if values.size == 1:
         return int(values.flat[0])

@@ -1,8 +1,19 @@
-"""Placement: put a network on the cores of a chip, and see what binds and what does not fit."""
+"""Placement of a network on the cores of a chip: which limits bind, and what does not fit."""
 
-from neurosim.hardware.placement.circuit import Circuit, Layer
 from neurosim.hardware.placement.links import Full, Link, Listed
 from neurosim.hardware.placement.placement import Misfit, Part, Placed, Placement
 from neurosim.hardware.placement.placing import place
+from neurosim.hardware.placement.workload import NeuronGroup, Workload
 
-__all__ = ["Circuit", "Full", "Layer", "Link", "Listed", "Misfit", "Part", "Placed", "Placement", "place"]
+__all__ = [
+    "Full",
+    "Link",
+    "Listed",
+    "Misfit",
+    "NeuronGroup",
+    "Part",
+    "Placed",
+    "Placement",
+    "Workload",
+    "place",
+]

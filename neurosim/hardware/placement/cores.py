@@ -1,4 +1,4 @@
-"""What a core offers, and what a part of a population takes of it."""
+"""The limits of a core, and the resources that a part of a population uses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from neurosim.hardware.placement.circuit import Circuit, Layer
 from neurosim.hardware.placement.links import Link
 from neurosim.hardware.placement.storage import Storage, in_bits
+from neurosim.hardware.placement.workload import NeuronGroup, Workload
 from neurosim.hardware.targets import Target
 
 Kind = Literal["auto", "dense", "sparse", "shared"]
 KINDS: tuple[Kind, ...] = ("auto", "dense", "sparse", "shared")
 
-# The limits of a core, in the words of a report. Memory is in bits.
+# The limits of a core with their names in a report. Memory is in bits.
 LIMITS: Mapping[str, str] = MappingProxyType(
     {
         "neurons_per_core": "neurons",
@@ -33,8 +33,8 @@ LIMITS: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Precision:
-    """How synapses are kept.
+class SynapseFormat:
+    """How synapses are stored.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Precision:
     tag_bits : int
         For on-chip learning; 0 without.
     delay_bits : int or None
-        Of every synapse; None for as many as the longest delay of a link needs.
+        Of every synapse; None for the bits of the longest delay of its link.
     kind : str
         One of `KINDS`.
     """
@@ -53,19 +53,19 @@ class Precision:
     kind: Kind
 
     def of(self, link: Link) -> int:
-        """Return the bits of one synapse of a link, the name of its neuron aside."""
+        """Return the bits of one synapse of a link, without the index of its neuron."""
         delay = link.delay.bit_length() if self.delay_bits is None else self.delay_bits
         return self.weight_bits + self.tag_bits + delay
 
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """What a part of a population takes of a core.
+    """Resources of a core that a part of a population uses.
 
     Attributes
     ----------
     amounts : mapping of str to int
-        By limit; memory in bits. Limits that the chip does not state are there too.
+        By limit; memory in bits. Limits that the chip does not state are included.
     kinds : mapping of str to str
         How each link is stored, by its name.
     """
@@ -74,13 +74,13 @@ class Use:
     kinds: Mapping[str, str]
 
 
-class Core:
-    """A core of a chip.
+class CoreLimits:
+    """The limits of a core of a chip.
 
     Attributes
     ----------
     limits : dict of str to int
-        What the chip states, by the keys of `LIMITS`; memory in bits.
+        Those that the chip states, by the keys of `LIMITS`; memory in bits.
     storage : Storage
     """
 
@@ -89,42 +89,44 @@ class Core:
         self.limits = {key: in_bits(target.limits[key]) for key in LIMITS if key in target.limits}
 
     def exceeded(self, use: Use) -> list[str]:
-        """Return the limits that `use` is above."""
+        """Return the limits that `use` exceeds."""
         return [key for key, limit in self.limits.items() if use.amounts[key] > limit]
 
 
 class Load:
-    """A population as a load on cores: asks what any stretch of its neurons takes.
+    """A population as a load on cores: the resources of any range of its neurons.
 
     Parameters
     ----------
-    core : Core
-    circuit : Circuit
-    layer : Layer
-    precision : Precision
+    core : CoreLimits
+    workload : Workload
+    group : NeuronGroup
+    synapse_format : SynapseFormat
     order : numpy.ndarray [neurons] of int64
-        The neurons in the order in which they go to cores.
+        The neurons in the order in which they are assigned to cores.
     """
 
-    def __init__(self, core: Core, circuit: Circuit, layer: Layer, precision: Precision, order: np.ndarray) -> None:
-        self.layer, self.order = layer, order
-        self._core, self._links, self._precision = core, circuit.into(layer.name), precision
-        self._held: dict[tuple[int, int], Use] = {}
+    def __init__(
+        self, core: CoreLimits, workload: Workload, group: NeuronGroup, synapse_format: SynapseFormat, order: np.ndarray
+    ) -> None:
+        self.group, self.order = group, order
+        self._core, self._links, self._format = core, workload.into(group.name), synapse_format
+        self._used: dict[tuple[int, int], Use] = {}
         self._targets: np.ndarray | None = None
 
     def reaches(self, targets: np.ndarray) -> None:
-        """Take note of how many cores each neuron sends its spikes to."""
+        """Set the number of cores that each neuron sends its spikes to."""
         self._targets = np.concatenate(([0], np.cumsum(targets[self.order])))
-        self._held.clear()
+        self._used.clear()
 
     def use(self, start: int, stop: int) -> Use:
-        """Return what the neurons ``order[start:stop]`` take."""
-        if (start, stop) not in self._held:
-            self._held[start, stop] = self._counted(start, stop)
-        return self._held[start, stop]
+        """Return the resources of the neurons ``order[start:stop]``."""
+        if (start, stop) not in self._used:
+            self._used[start, stop] = self._counted(start, stop)
+        return self._used[start, stop]
 
     def exceeded(self, start: int, stop: int) -> list[str]:
-        """Return the limits of a core that they are above."""
+        """Return the limits of a core that they exceed."""
         return self._core.exceeded(self.use(start, stop))
 
     def _counted(self, start: int, stop: int) -> Use:
@@ -136,7 +138,7 @@ class Load:
             counts = link.reach.onto(neurons)
             axons += int((counts > 0).sum())
             synapses += int(counts.sum())
-            kinds[link.name], taken = cheapest(storage, link, neurons, counts, self._precision)
+            kinds[link.name], taken = cheapest(storage, link, neurons, counts, self._format)
             bits += taken
         memory = bits + n * storage.neuron
         amounts = {
@@ -146,33 +148,33 @@ class Load:
             "input_axons_per_core": axons,
             "output_axons_per_core": 0 if self._targets is None else int(self._targets[stop] - self._targets[start]),
             "synapses_per_core": synapses,
-            "compartment_configurations_per_core": _different(self.layer.decays, neurons),
-            "threshold_configurations_per_core": _different(self.layer.thresholds, neurons),
+            "compartment_configurations_per_core": _different(self.group.decays, neurons),
+            "threshold_configurations_per_core": _different(self.group.thresholds, neurons),
         }
         return Use(MappingProxyType(amounts), MappingProxyType(kinds))
 
 
 def cheapest(
-    storage: Storage, link: Link, neurons: np.ndarray, counts: np.ndarray, precision: Precision
+    storage: Storage, link: Link, neurons: np.ndarray, counts: np.ndarray, synapse_format: SynapseFormat
 ) -> tuple[str, int]:
-    """Return how a link is best stored on a core, and in how many bits.
+    """Return the storage of a link on a core that needs the fewest bits, and the bits.
 
-    Dense lists hold a weight for every neuron of the core, sparse ones the existing synapses with the name of their
-    neuron; shared ones are sparse and kept once for all input axons that differ in place alone.
+    Dense lists hold a weight for every neuron of the core, sparse ones the existing synapses with the index of their
+    neuron; shared ones are sparse and stored once for all input axons that differ only in place.
     """
-    each, index = storage.synapse or precision.of(link), storage.index(len(neurons))
+    each, index = storage.synapse or synapse_format.of(link), storage.index(len(neurons))
     sparse = each if storage.synapse else each + index
-    ways: dict[str, int] = {}
-    if precision.kind in ("auto", "dense"):
-        ways["dense"] = storage.bits(np.array([len(neurons)]), each) * int((counts > 0).sum())
-    if precision.kind in ("auto", "sparse", "shared"):
-        ways["sparse"] = storage.bits(counts, sparse)
-    if precision.kind in ("auto", "shared") and storage.shared:
+    options: dict[str, int] = {}
+    if synapse_format.kind in ("auto", "dense"):
+        options["dense"] = storage.bits(np.array([len(neurons)]), each) * int((counts > 0).sum())
+    if synapse_format.kind in ("auto", "sparse", "shared"):
+        options["sparse"] = storage.bits(counts, sparse)
+    if synapse_format.kind in ("auto", "shared") and storage.shared:
         lists = link.reach.shared(neurons)
         if lists is not None:
-            ways["shared"] = storage.bits(lists, sparse)
-    kind = min(ways, key=ways.__getitem__)
-    return kind, ways[kind]
+            options["shared"] = storage.bits(lists, sparse)
+    kind = min(options, key=options.__getitem__)
+    return kind, options[kind]
 
 
 def _different(settings: np.ndarray | None, neurons: np.ndarray) -> int:

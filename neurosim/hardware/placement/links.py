@@ -1,4 +1,4 @@
-"""Which neuron reaches which: what a placement has to know of synapses, and no more."""
+"""Which neuron reaches which: the connectivity that a placement needs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.synapses import AvgPool2d, BlockLinear, Conv2d, Flatten, Linear, MaxPool2d, Sparse, SumPool2d, Synapse
-from neurosim.synapses.delayed import Delayed
-from neurosim.synapses.shift import Shift
+from neurosim.synapses import Synapse
+from neurosim.synapses.lowering import (
+    Convolution,
+    Dense,
+    Described,
+    Opaque,
+    Pooling,
+    Reshape,
+    Scaling,
+    Shifted,
+    SparseRows,
+)
+from neurosim.synapses.synapse import lowered_chain
 
 
 class Reach(abc.ABC):
-    """The synapses from one population to another, those with weight 0 left out."""
+    """The synapses from one population to another; a weight of 0 is no synapse."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.inputs, self.outputs = inputs, outputs
@@ -43,15 +52,15 @@ class Reach(abc.ABC):
         return int(self.onto(np.array([neuron])).sum())
 
     def shared(self, neurons: np.ndarray) -> np.ndarray | None:
-        """Return the lengths of the synapse lists that are left if those that differ in place alone are kept once.
+        """Return the lengths of the distinct synapse lists, where lists that differ only in place are stored once.
 
-        None where nothing is known to repeat.
+        None where lists are not known to repeat.
         """
         return None
 
 
 class Full(Reach):
-    """Every neuron reaches every other."""
+    """Every neuron before reaches every neuron after."""
 
     def onto(self, neurons: np.ndarray) -> np.ndarray:
         """Count them."""
@@ -83,53 +92,56 @@ class Listed(Reach):
         return np.bincount(chosen, minlength=self.inputs).astype(np.int64)
 
 
-class Mapped(Reach):
-    """Synapses of a chain of linear maps, such as a convolution behind pooling.
+class Chained(Reach):
+    """Synapses of several linear maps one after the other, such as a convolution behind pooling.
 
-    The maps are run once with ``weight != 0`` for their weights; the derivative of chosen outputs by the inputs is
-    then the number of ways from each input to them, which for maps of one convolution or matrix is that of synapses.
+    The maps are applied once with weights of 1; the derivative of chosen outputs by an input is then the number of
+    paths from that input to them, which for maps with one convolution or matrix is the number of synapses.
     """
 
-    def __init__(self, maps: Sequence[Synapse], shape: tuple[int, ...]) -> None:
+    def __init__(self, values: Sequence[Described], shape: tuple[int, ...]) -> None:
         with torch.enable_grad():
             self._x = torch.ones((1, *shape), dtype=torch.float64, requires_grad=True)
             y = self._x
-            for one in maps:
-                y = _existing(one, y)
+            for value in values:
+                y = _existing(value).apply(y)
             self._y = y.flatten()
         super().__init__(math.prod(shape), self._y.numel())
-        kinds = [one for one in maps if not isinstance(one, Flatten)]
-        # All places of a window, where windows do not overlap, reach what their sum reaches.
-        if len(kinds) == 2 and isinstance(kinds[0], (AvgPool2d, SumPool2d)) and kinds[0].kernel == kinds[0].stride:
-            shape = kinds.pop(0).output_shape(shape)
-        self._conv = kinds[0] if len(kinds) == 1 and isinstance(kinds[0], Conv2d) and kinds[0].groups == 1 else None
+        kinds = [value for value in values if not isinstance(value, Reshape)]
+        # All places of a window reach the same neurons as the sum of the window, where windows do not overlap.
+        first = kinds[0] if len(kinds) == 2 else None
+        if isinstance(first, Pooling) and first.kernel == first.stride and first.kind != "max":
+            shape = tuple(kinds.pop(0).apply(torch.zeros(1, *shape)).shape[1:])
+        last = kinds[0] if len(kinds) == 1 else None
+        shareable = isinstance(last, Convolution) and len(last.kernel) == 2 and last.groups == 1
+        self._conv = last if isinstance(last, Convolution) and shareable else None
         self._shape = shape
 
     def onto(self, neurons: np.ndarray) -> np.ndarray:
-        """Count them; no more than there are neurons, where several ways lead to one."""
+        """Count them; at most one for each neuron, where several paths lead to it."""
         chosen = torch.zeros(self.outputs, dtype=torch.float64)
         chosen[torch.from_numpy(neurons)] = 1.0
         if not self._y.requires_grad:
             return np.zeros(self.inputs, np.int64)
-        (ways,) = torch.autograd.grad(self._y, self._x, chosen, retain_graph=True)
-        return ways.flatten().round().long().clamp(max=len(neurons)).numpy()
+        (paths,) = torch.autograd.grad(self._y, self._x, chosen, retain_graph=True)
+        return paths.flatten().round().long().clamp(max=len(neurons)).numpy()
 
     def shared(self, neurons: np.ndarray) -> np.ndarray | None:
-        """Keep the kernel once for each set of its positions that falls on the given neurons.
+        """Store the kernel once for each set of its positions that reaches the given neurons.
 
-        A pixel in the middle uses the whole kernel and shares it with all others there; pixels at a border, or near
-        neurons of another core, use a part of it.
+        Pixels in the middle use the full kernel and share it; pixels at a border, or near neurons of another core, use
+        a part of it.
         """
         if self._conv is None:
             return None
         conv, (_, height, width) = self._conv, self._shape
-        _, rows, columns = conv.output_shape(self._shape)
+        rows, columns = conv.apply(torch.zeros(1, *self._shape)).shape[2:]
         here = np.zeros(self.outputs, bool)
         here[neurons] = True
         channels = here.reshape(conv.c_out, rows * columns).T
         first, kind = _distinct(channels)
         kind = kind.reshape(rows, columns)
-        size = np.append(channels[first].sum(1), 0)  # and of no place at all
+        size = np.append(channels[first].sum(1), 0)  # and 0 for no place at all
         taps = []
         for i in range(conv.kernel[0]):
             for j in range(conv.kernel[1]):
@@ -143,7 +155,7 @@ class Mapped(Reach):
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the index of the first row of each kind, and the kind of each row; numpy's own sorts them for that."""
+    """Return the index of the first row of each kind, and the kind of each row, without sorting."""
     kinds: dict[bytes, int] = {}
     packed = np.packbits(rows, axis=1) if rows.dtype == bool else np.ascontiguousarray(rows, np.int32)
     kind = np.array([kinds.setdefault(row.tobytes(), len(kinds)) for row in packed])
@@ -151,7 +163,7 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Thinned(Reach):
-    """The same synapses with a part of each neuron's pruned away, rounded up: to ask what pruning would bring."""
+    """The same synapses after pruning a share of each neuron's, rounded up: an estimate of what pruning saves."""
 
     def __init__(self, reach: Reach, density: float) -> None:
         super().__init__(reach.inputs, reach.outputs)
@@ -171,7 +183,7 @@ class Link:
     name, source, target : str
     reach : Reach
     delay : int
-        Longest delay in steps beyond the step that a connection takes.
+        Longest delay in steps, beyond the one step of a connection.
     """
 
     name: str
@@ -181,28 +193,31 @@ class Link:
     delay: int = 0
 
 
-def reach_of(maps: Sequence[Synapse], shape: tuple[int, ...]) -> Reach:
-    """Return the synapses of one edge for spikes of `shape`.
+def reach_of(synapses: Sequence[Synapse], shape: tuple[int, ...]) -> Reach:
+    """Return the connectivity of one edge for spikes of `shape`.
 
     Raises
     ------
     InputError
-        For a map without weights that can be counted.
+        For a synapse that is not linear.
     """
-    maps = [one for one in maps if not isinstance(one, Shift)]  # an exponent of the edge takes no memory
-    weighted = [one for one in maps if not isinstance(one, Flatten)]
-    inputs = math.prod(shape)
+    values: list[Described] = []
+    for synapse, value in zip(synapses, lowered_chain(synapses, shape), strict=True):
+        if isinstance(value, Opaque):
+            raise InputError(f"synapses of {type(synapse).__name__} cannot be counted: it {value.reason}.")
+        if not isinstance(value, Shifted):  # an exponent of the edge takes no memory
+            values.append(value)
+    weighted = [value for value in values if not isinstance(value, Reshape)]
     if len(weighted) == 1:
         (one,) = weighted
-        if isinstance(one, (Linear, Delayed)):
-            weight: Tensor = one.weight  # type: ignore[assignment]  # both kinds with delays have one
-            return _matrix(weight.detach() != 0)
-        if isinstance(one, BlockLinear):
-            return _matrix(torch.block_diag(*(one.weight.detach() != 0)))
-        if isinstance(one, Sparse):
-            post, pre = one.connections[:, one.weight.detach() != 0].cpu().numpy()
-            return Listed(inputs, one.n_out, post, pre)
-    return Mapped(maps, shape)
+        if isinstance(one, Dense):
+            return _matrix(one.weight != 0)
+        if isinstance(one, Scaling):
+            one = one.rows(shape)
+        if isinstance(one, SparseRows):
+            exists = one.weight != 0
+            return Listed(one.n_in, one.n_out, one.post[exists].cpu().numpy(), one.pre[exists].cpu().numpy())
+    return Chained(values, shape)
 
 
 def _matrix(exists: Tensor) -> Reach:
@@ -213,28 +228,17 @@ def _matrix(exists: Tensor) -> Reach:
     return Listed(inputs, outputs, post, pre)
 
 
-def _existing(one: Synapse, x: Tensor) -> Tensor:
-    """Apply a map whose weights are 1 where there is a synapse and 0 elsewhere."""
-    if isinstance(one, (AvgPool2d, MaxPool2d)):
-        one = SumPool2d(one.kernel, stride=one.stride)  # type: ignore[arg-type]
-    if isinstance(one, (Flatten, SumPool2d)):
-        return one.apply_step(x)
-    weight = getattr(one, "weight", None)
-    if not isinstance(weight, Tensor) or not isinstance(one, nn.Module):
-        raise InputError(
-            f"synapses of {type(one).__name__} cannot be counted: it has no parameter called 'weight'. Give your "
-            "synapse one, with a zero where there is no connection."
-        )
-    ones = {"weight": (weight.detach() != 0).double().cpu()}
-    bias = getattr(one, "bias", None)
-    if isinstance(bias, Tensor):
-        ones["bias"] = torch.zeros_like(bias, dtype=torch.float64, device="cpu")
-    y: Tensor = functional_call(one, ones, (x.unsqueeze(0),))[0]
-    return y
+def _existing(value: Described) -> Described:
+    """Return a value with weights of 1 for synapses and 0 elsewhere."""
+    if isinstance(value, Pooling):
+        return value.counted()
+    if isinstance(value, (Dense, SparseRows, Convolution, Scaling)):
+        return value.counted(all_positions=False).to(torch.float64)
+    return value
 
 
-def _target(length: int, tap: int, conv: Conv2d, axis: int, places: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each pixel along an axis the place that a tap of the kernel leads to, and whether there is one."""
-    whole, rest = np.divmod(np.arange(length) + conv.padding[axis] - tap * conv.dilation[axis], conv.stride[axis])
-    fits = (rest == 0) & (whole >= 0) & (whole < places)
-    return np.where(fits, whole, 0), fits
+def _target(length: int, tap: int, conv: Convolution, axis: int, places: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each pixel along an axis the place that a tap of the kernel reaches, and whether there is one."""
+    place, rest = np.divmod(np.arange(length) + conv.padding[axis] - tap * conv.dilation[axis], conv.stride[axis])
+    fits = (rest == 0) & (place >= 0) & (place < places)
+    return np.where(fits, place, 0), fits

@@ -1,4 +1,4 @@
-"""Cut populations into stretches, one a core, so that no core is above any limit."""
+"""Cut populations into ranges of neurons, one for each core, so that no core exceeds a limit."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from types import MappingProxyType
 
 import numpy as np
 
-from neurosim.hardware.placement.circuit import Circuit, Layer
-from neurosim.hardware.placement.cores import Core, Load, Precision
+from neurosim.hardware.placement.cores import CoreLimits, Load, SynapseFormat
+from neurosim.hardware.placement.workload import NeuronGroup, Workload
 
 ROUNDS = 30
 
 
 class TooMany(Exception):
-    """More parts than are of use."""
+    """More parts than allowed."""
 
 
 class TooLarge(Exception):
-    """A single neuron takes more than a core offers."""
+    """A single neuron exceeds a limit of a core."""
 
-    def __init__(self, layer: str, neuron: int, limits: list[str]) -> None:
-        super().__init__(layer, neuron, limits)
-        self.layer, self.neuron, self.limits = layer, neuron, limits
+    def __init__(self, group: str, neuron: int, limits: list[str]) -> None:
+        super().__init__(group, neuron, limits)
+        self.group, self.neuron, self.limits = group, neuron, limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,124 +37,128 @@ class Cut:
     load : Load
         The population, with the order of its neurons.
     borders : tuple of int
-        From 0 to the number of neurons; between two of them lies what goes on one core.
+        From 0 to the number of neurons; the neurons between two of them are on one core.
     """
 
     load: Load
     borders: tuple[int, ...]
 
     @property
-    def stretches(self) -> list[tuple[int, int]]:
-        """The parts, one a core."""
+    def ranges(self) -> list[tuple[int, int]]:
+        """The parts, one for each core."""
         return list(itertools.pairwise(self.borders))
 
 
 def partition(
-    circuit: Circuit,
-    core: Core,
-    precision: Precision,
+    workload: Workload,
+    core: CoreLimits,
+    synapse_format: SynapseFormat,
     at_most: float = math.inf,
     like: Mapping[str, Cut] = MappingProxyType({}),
 ) -> tuple[dict[str, Cut], list[TooLarge]]:
     """Cut every population.
 
-    How many cores a neuron sends to depends on how others are cut, and limits in turn how its own population may be
-    cut, so populations are cut again until nothing changes. For populations of `like` the order that was best there is
-    taken without trying others.
+    The number of cores that a neuron sends to depends on how its targets are cut and limits how its own population may
+    be cut, so populations are cut again until nothing changes. Populations in `like` use the order that was best there.
 
     Returns
     -------
     cuts : dict of str to Cut
-        Without those populations of which one neuron alone is too large.
+        Without populations of which a single neuron is too large.
     refused : list of TooLarge
 
     Raises
     ------
     TooMany
-        As soon as it takes more than `at_most` cores.
+        As soon as more than `at_most` cores are needed.
     """
     cuts: dict[str, Cut] = {}
     refused: list[TooLarge] = []
-    for layer in circuit.layers:
+    for group in workload.groups:
         try:
-            tried = [like[layer.name].load.order] if layer.name in like else orders(layer.shape)
-            cuts[layer.name] = _best(core, circuit, layer, precision, at_most, tried)
-            at_most -= len(cuts[layer.name].stretches)
+            tried = [like[group.name].load.order] if group.name in like else orders(group.shape)
+            cuts[group.name] = _best(core, workload, group, synapse_format, at_most, tried)
+            at_most -= len(cuts[group.name].ranges)
         except TooLarge as error:
             refused.append(error)
     if "output_axons_per_core" not in core.limits:
         return cuts, refused
     for _ in range(ROUNDS):
-        above = _above_output(circuit, cuts)
+        above = _above_output(workload, cuts)
         for name in above:
             load = cuts[name].load
             try:
-                before = len(cuts[name].stretches)
+                before = len(cuts[name].ranges)
                 cuts[name] = Cut(load, _cut(load, before + at_most))
-                at_most -= len(cuts[name].stretches) - before
+                at_most -= len(cuts[name].ranges) - before
             except TooLarge as error:
                 refused.append(error)
                 del cuts[name]
         if not above:
             return cuts, refused
-    for name, limits in _above_output(circuit, cuts).items():
+    for name, limits in _above_output(workload, cuts).items():
         refused.append(TooLarge(name, int(cuts.pop(name).load.order[0]), limits))
     return cuts, refused
 
 
-def _above_output(circuit: Circuit, cuts: dict[str, Cut]) -> dict[str, list[str]]:
-    """Tell every population where its spikes go now; return those of which a core is above a limit by that."""
+def _above_output(workload: Workload, cuts: dict[str, Cut]) -> dict[str, list[str]]:
+    """Update the targets of every population; return those of which a core then exceeds a limit."""
     above = {}
     for name, cut in cuts.items():
-        cut.load.reaches(targets(circuit, cuts, name, cut.load.layer.neurons))
-        limits = {limit for stretch in cut.stretches for limit in cut.load.exceeded(*stretch)}
+        cut.load.reaches(targets(workload, cuts, name, cut.load.group.neurons))
+        limits = {limit for part in cut.ranges for limit in cut.load.exceeded(*part)}
         if limits:
             above[name] = sorted(limits)
     return above
 
 
-def targets(circuit: Circuit, cuts: dict[str, Cut], name: str, neurons: int) -> np.ndarray:
+def targets(workload: Workload, cuts: dict[str, Cut], name: str, neurons: int) -> np.ndarray:
     """Count for each neuron of a population, or of an input, the cores that it sends spikes to, link by link."""
-    found = np.zeros(neurons, np.int64)
-    for link in circuit.out_of(name):
+    counts = np.zeros(neurons, np.int64)
+    for link in workload.out_of(name):
         if link.target in cuts:
             cut = cuts[link.target]
-            for start, stop in cut.stretches:
-                found += link.reach.onto(cut.load.order[start:stop]) > 0
-    return found
+            for start, stop in cut.ranges:
+                counts += link.reach.onto(cut.load.order[start:stop]) > 0
+    return counts
 
 
 def orders(shape: tuple[int, ...]) -> list[np.ndarray]:
     """Return the orders to try.
 
-    For images the places are taken in a curve that stays close to itself, or row by row, all channels of a place
-    together, since neurons that hear the same others share input axons; last in the order in which they are stored.
+    For images the places follow a space-filling curve, or go row by row, with all channels of a place together, since
+    neurons with the same inputs share input axons; the last order is that of the flattened population.
     """
     natural = np.arange(math.prod(shape))
     if len(shape) < 2 or shape[0] == 1 or math.prod(shape[1:]) == 1:
         return [natural]
     places = natural.reshape(shape[0], -1).T
-    found = [places.ravel(), natural]
+    tried = [places.ravel(), natural]
     if len(shape) == 3:
-        found.insert(0, places[np.argsort(_morton(*shape[1:]), kind="stable")].ravel())
-    return found
+        tried.insert(0, places[np.argsort(_morton(*shape[1:]), kind="stable")].ravel())
+    return tried
 
 
 def _morton(height: int, width: int) -> np.ndarray:
-    """Return for each place a number whose bits are those of row and column in turn."""
+    """Return for each place a number with the bits of row and column interleaved (Morton order)."""
     y, x = np.divmod(np.arange(height * width), width)
     bits = range(max(height, width).bit_length())
     return np.sum([((y >> k & 1) << 2 * k + 1) | ((x >> k & 1) << 2 * k) for k in bits], axis=0)
 
 
 def _best(
-    core: Core, circuit: Circuit, layer: Layer, precision: Precision, at_most: float, tried: list[np.ndarray]
+    core: CoreLimits,
+    workload: Workload,
+    group: NeuronGroup,
+    synapse_format: SynapseFormat,
+    at_most: float,
+    tried: list[np.ndarray],
 ) -> Cut:
     best: Cut | None = None
     for order in tried:
-        load = Load(core, circuit, layer, precision, order)
+        load = Load(core, workload, group, synapse_format, order)
         try:
-            best = Cut(load, _cut(load, at_most if best is None else len(best.stretches) - 1))
+            best = Cut(load, _cut(load, at_most if best is None else len(best.ranges) - 1))
         except TooMany:
             continue
     if best is None:
@@ -163,8 +167,8 @@ def _best(
 
 
 def _cut(load: Load, at_most: float) -> tuple[int, ...]:
-    """Take as many neurons as fit, again and again; then even the parts out if they fit like that."""
-    neurons = load.layer.neurons
+    """Take as many neurons as fit, repeatedly; then make the parts equal if they still fit."""
+    neurons = load.group.neurons
     borders = [0]
     size = neurons
     while borders[-1] < neurons:
@@ -180,8 +184,8 @@ def _cut(load: Load, at_most: float) -> tuple[int, ...]:
 
 
 def _most(load: Load, start: int, guess: int) -> int:
-    """Return the largest number of neurons from `start` on that fit one core, looking near a guess first."""
-    left = load.layer.neurons - start
+    """Return the largest number of neurons from `start` on that fit one core, searching near a guess first."""
+    left = load.group.neurons - start
     fits = 0
     if not load.exceeded(start, start + guess):
         fits, step = guess, 1
@@ -197,5 +201,5 @@ def _most(load: Load, start: int, guess: int) -> int:
         else:
             fits = middle
     if not fits:
-        raise TooLarge(load.layer.name, int(load.order[start]), load.exceeded(start, start + 1))
+        raise TooLarge(load.group.name, int(load.order[start]), load.exceeded(start, start + 1))
     return fits

@@ -1,4 +1,4 @@
-"""The result of placing a network on a chip: where everything is, what binds, and what does not fit."""
+"""The result of a placement: which neurons are on which core, what is limiting, and what does not fit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Part:
     Attributes
     ----------
     core : int
-        Number of the core, from 0 on; beyond the first chip it goes on counting.
+        Number of the core, from 0, continued over all chips.
     neurons : numpy.ndarray of int64
-        Their indices in the flattened population.
+        Indices in the flattened population.
     use : mapping of str to int
-        What they take, by limit; memory in bits.
+        Resources used, by limit; memory in bits.
     storage : mapping of str to str
         How each edge is stored: ``"dense"``, ``"sparse"`` or ``"shared"``.
     """
@@ -50,15 +50,15 @@ class Placed:
     shape : tuple of int
     parts : tuple of Part
         Empty where a single neuron is too large for a core.
-    whole : mapping of str to float
-        What all of it would take of one core, as a share of each limit: 1.72 of synapse memory takes two cores at
-        least.
+    as_one_core : mapping of str to float
+        Resources of the full population as a share of each limit of one core: 1.72 of synapse memory needs at least
+        two cores.
     """
 
     name: str
     shape: tuple[int, ...]
     parts: tuple[Part, ...]
-    whole: Mapping[str, float]
+    as_one_core: Mapping[str, float]
 
     @property
     def neurons(self) -> int:
@@ -67,13 +67,13 @@ class Placed:
 
     @property
     def binds(self) -> str:
-        """The limit that asks for most cores."""
-        return max(self.whole, key=self.whole.__getitem__)
+        """The limit that requires the most cores."""
+        return max(self.as_one_core, key=self.as_one_core.__getitem__)
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """Something that does not fit.
+    """A limit that a placement exceeds.
 
     Attributes
     ----------
@@ -83,9 +83,9 @@ class Misfit:
         Key of the limit in the target's file.
     needed, allowed : float
     what : str
-        A sentence that says it.
+        A sentence about it.
     remedies : tuple of str
-        What would make it fit, each enough by itself.
+        Changes that would make it fit, each sufficient by itself.
     """
 
     where: str
@@ -105,17 +105,17 @@ class Placement:
     target : Target
     weight_bits : int
     chips : int
-        Chips that were allowed.
+        Number of chips allowed.
     populations : tuple of Placed
     limits : mapping of str to int
-        What a core offers; memory in bits.
+        Limits of a core; memory in bits.
     misfits : tuple of Misfit
         Empty where everything fits.
     notes : tuple of str
-        What to know of the numbers.
+        Remarks on the numbers.
     hops : mapping of str to (float, float, float)
-        For each population, a spike's mean way: tiles east or west, tiles north or south, and other chips it goes to,
-        summed over the cores it is sent to. Empty where the mesh of the chip is not known.
+        For each population, the mean distance of a spike: tiles east or west, tiles north or south, and deliveries to
+        other chips, summed over the cores it is sent to. Empty where the mesh of the chip is not known.
     """
 
     target: Target
@@ -148,7 +148,7 @@ class Placement:
         return -(-self.cores // self.cores_per_chip)
 
     def __getitem__(self, name: str) -> Placed:
-        """Find a population by its name."""
+        """Return the population with this name."""
         for one in self.populations:
             if one.name == name:
                 return one
@@ -159,25 +159,25 @@ class Placement:
         return [(one, part) for one in self.populations for part in one.parts]
 
     def share(self, part: Part, limit: str) -> float:
-        """Return how much of a limit of its core a part takes, from 0 to 1."""
+        """Return the share of a limit of its core that a part uses, from 0 to 1."""
         return part.use[limit] / self.limits[limit]
 
     def heading(self) -> str:
-        """Say in one sentence how it comes out."""
+        """Return the result in one sentence."""
         used = f"{self.cores} of {self.cores_per_chip * self.chips} cores of {self.target.title}"
         if self.fits:
             return f"It fits: {used} at {self.weight_bits}-bit weights."
-        placed = "as far as it could be placed " if any(not one.parts for one in self.populations) else ""
+        placed = "the part that could be placed, " if any(not one.parts for one in self.populations) else ""
         return f"It does not fit: {placed}it takes {used} at {self.weight_bits}-bit weights."
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each population: what it takes, and how full its fullest core is."""
+        """Return one row for each population: its cores, and the shares of its fullest core."""
         rows = []
         for one in self.populations:
             row: dict[str, Any] = {"population": one.name, "size": one.neurons, "cores": len(one.parts) or None}
             row["first core"] = one.parts[0].core if one.parts else None
             row["binds"] = LIMITS[one.binds]
-            row["as one core"] = f"{one.whole[one.binds]:.2f}"
+            row["as one core"] = f"{one.as_one_core[one.binds]:.2f}"
             for key in self.limits:
                 fullest = max((self.share(part, key) for part in one.parts), default=None)
                 row[LIMITS[key]] = None if fullest is None else f"{fullest:.0%}"
@@ -187,7 +187,7 @@ class Placement:
         return rows
 
     def table(self) -> str:
-        """Write it as aligned text: a row for each population, what does not fit, what to know."""
+        """Return aligned text: a row for each population, what does not fit, and the notes."""
         rows = self.rows()
         names = [name for name in rows[0] if name != "first core"]
         cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
@@ -205,7 +205,7 @@ class Placement:
     __str__ = table
 
     def findings(self) -> list[str]:
-        """Say what does not fit and what would make it fit, a line each."""
+        """Return what does not fit and what would make it fit, one line each."""
         lines = []
         for misfit in self.misfits:
             lines.append(f"{misfit.where}: {misfit.what}")
@@ -213,7 +213,7 @@ class Placement:
         return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain values."""
+        """Return everything as plain values."""
         return {
             "target": self.target.name,
             "title": self.target.title,
@@ -230,7 +230,7 @@ class Placement:
                     "shape": list(one.shape),
                     "neurons": one.neurons,
                     "binds": one.binds,
-                    "share_of_one_core": dict(one.whole),
+                    "share_of_one_core": dict(one.as_one_core),
                     "parts": [
                         {
                             "core": part.core,
@@ -266,7 +266,7 @@ class Placement:
         Parameters
         ----------
         path : path-like, optional
-            Also write it there, whole or not at all.
+            Also write the text there, atomically.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Place a network on the cores of a chip."""
+"""Placement of a network on the cores of a chip."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from neurosim.errors import InputError
-from neurosim.hardware.placement.circuit import Circuit
-from neurosim.hardware.placement.cores import KINDS, LIMITS, Core, Kind, Load, Precision
+from neurosim.hardware.placement.cores import KINDS, LIMITS, CoreLimits, Kind, Load, SynapseFormat
 from neurosim.hardware.placement.links import Thinned
 from neurosim.hardware.placement.mesh import hops, most_targets
 from neurosim.hardware.placement.partition import Cut, TooLarge, TooMany, orders, partition
 from neurosim.hardware.placement.placement import MEMORY, Misfit, Part, Placed, Placement
 from neurosim.hardware.placement.storage import in_bits
+from neurosim.hardware.placement.workload import Workload
 from neurosim.hardware.targets import Target, load_target
 from neurosim.network.network import Network
 
-# Most of a link's weights that a remedy proposes to keep; above that pruning saves nothing that matters.
+# Largest share of weights, in percent, that a remedy proposes to keep; above it pruning saves too little.
 _DENSEST = 90
 _BITS = 8
 
 
 def place(
-    net: Network | Circuit,
+    net: Network | Workload,
     target: str | os.PathLike[str] | Target,
     *,
     weight_bits: int | None = None,
@@ -33,28 +33,28 @@ def place(
     storage: Kind = "auto",
     chips: int = 1,
 ) -> Placement:
-    """Place a network on the cores of a chip and say what binds and what does not fit.
+    """Place a network on the cores of a chip and report what is limiting and what does not fit.
 
     A core holds neurons of one population. Each population is cut into as few parts as the limits of a core allow, in
-    the order of its neurons (for images also place by place, if that takes fewer); parts are numbered in the order of
+    the order of its neurons (for images also place by place, if that needs fewer); parts are numbered in the order of
     computation.
 
     Parameters
     ----------
-    net : Network or Circuit
-        What to place. Weights of exactly 0 are no synapses.
+    net : Network or Workload
+        Weights of exactly 0 are no synapses.
     target : name, path or Target
         A chip: a name of `target_names`, a TOML file of your own, or a loaded target. It must state `limits.cores`.
     weight_bits : int, optional
         Bits of a stored weight, one of those the chip offers. If left out: 8, or where the chip has no such weights
-        the fewest above, or else its most.
+        the fewest above 8, or else its most.
     delay_bits : int, optional
-        Bits of the delay that each synapse carries; as many as the longest delay of its edge needs if left out.
+        Bits of the delay of each synapse; those of the longest delay of its edge if left out.
     tag_bits : int
         Bits of a synapse for learning on the chip.
     storage : {"auto", "dense", "sparse", "shared"}
-        How synapses are kept; ``"auto"`` takes the cheapest for each edge and core. ``"shared"`` keeps a
-        convolution's kernel once where the chip can, and is sparse elsewhere.
+        How synapses are stored; ``"auto"`` takes the smallest for each edge and core. ``"shared"`` stores the kernel of
+        a convolution once where the chip can, and is sparse elsewhere.
     chips : int
         Chips that may be used.
 
@@ -66,16 +66,16 @@ def place(
     Raises
     ------
     InputError
-        When the target has no cores, or weights of so many bits are not among those it stores.
+        When the target has no cores, or does not store weights of these bits; for a synapse that is not linear.
     FileError
         For an unknown or faulty target.
     ExportError
-        When batch normalisation does not stand right behind weights; see `neurosim.network.fold`.
+        When batch normalisation is not right behind weights; see `neurosim.network.fold`.
 
     Notes
     -----
-    It is an estimate from the published limits, not the result of the vendor's compiler. Inputs come from outside the
-    chip: they take input axons of the cores they reach.
+    This is an estimate from the published limits, not the result of the vendor's compiler. Inputs are outside the chip:
+    they use input axons of the cores they reach.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def place(
     ...     ns.Linear(784, 256), ns.LIF(dt=1e-3), ns.Linear(256, 10), ns.LIF(dt=1e-3), names=("hidden", "out")
     ... )
     >>> placement = place(net, "loihi1")
-    >>> placement.fits, placement.cores, round(placement["hidden"].whole["synapse_memory_per_core"], 2)
+    >>> placement.fits, placement.cores, round(placement["hidden"].as_one_core["synapse_memory_per_core"], 2)
     (True, 3, 1.72)
     """
     target = target if isinstance(target, Target) else load_target(target)
@@ -94,25 +94,25 @@ def place(
         weight_bits = next((bits for bits in offered if bits >= _BITS), offered[-1])
     _check(target, weight_bits, delay_bits, tag_bits, storage, chips)
     each = int(target.limits["cores"].number)
-    circuit = net if isinstance(net, Circuit) else Circuit.of(net)
-    precision = Precision(weight_bits, tag_bits, delay_bits, storage)
-    core = Core(target)
-    cuts, refused = partition(circuit, core, precision)
-    placed, first = _placed(circuit, core, precision, cuts)
-    misfits = [_too_large(error, circuit, core, target) for error in refused]
-    misfits += [Misfit(text.partition(":")[0], "", 0, 0, text.partition(": ")[2], ()) for text in circuit.unheld]
-    misfits += _delays(circuit, target) + _fan_out(circuit, cuts, target)
+    workload = net if isinstance(net, Workload) else Workload.of(net)
+    synapse_format = SynapseFormat(weight_bits, tag_bits, delay_bits, storage)
+    core = CoreLimits(target)
+    cuts, refused = partition(workload, core, synapse_format)
+    placed, first = _placed(workload, core, synapse_format, cuts)
+    misfits = [_too_large(error, workload, core, target) for error in refused]
+    misfits += [Misfit(text.partition(":")[0], "", 0, 0, text.partition(": ")[2], ()) for text in workload.unheld]
+    misfits += _delays(workload, target) + _fan_out(workload, cuts, target)
 
-    def cores(circuit: Circuit = circuit, bits: int = weight_bits) -> int | None:
-        """Count the cores of a variant; None if it does not fit either."""
+    def cores(workload: Workload = workload, bits: int = weight_bits) -> int | None:
+        """Count the cores of a variant; None if it does not fit."""
         try:
-            variant = dataclasses.replace(precision, weight_bits=bits)
-            cut, bad = partition(circuit, core, variant, chips * each, like=cuts)
+            variant = dataclasses.replace(synapse_format, weight_bits=bits)
+            cut, bad = partition(workload, core, variant, chips * each, like=cuts)
         except TooMany:
             return None
-        return None if bad else sum(len(c.stretches) for c in cut.values())
+        return None if bad else sum(len(c.ranges) for c in cut.values())
 
-    misfits += _too_many(circuit, target, placed, chips, weight_bits, cores)
+    misfits += _too_many(workload, target, placed, chips, weight_bits, cores)
     return Placement(
         target=target,
         weight_bits=weight_bits,
@@ -121,23 +121,23 @@ def place(
         limits=MappingProxyType(core.limits),
         misfits=tuple(misfits),
         notes=_notes(target, core, placed),
-        hops=MappingProxyType(hops(circuit, cuts, first, target)),  # type: ignore[arg-type]
+        hops=MappingProxyType(hops(workload, cuts, first, target)),  # type: ignore[arg-type]
     )
 
 
 def _check(target: Target, weight_bits: int, delay_bits: int | None, tag_bits: int, storage: str, chips: int) -> None:
     if "cores" not in target.limits or not any(key in target.limits for key in LIMITS):
         raise InputError(
-            f"{target.name} states no cores or no limit of a core ({target.path.name}): nothing can be placed on it. "
+            f"{target.name} states no cores or no limit of a core ({target.path.name}); nothing can be placed on it. "
             "Take a chip such as loihi1; to a file of your own add limits.cores and limits such as neurons_per_core."
         )
     if storage not in KINDS:
         raise InputError(f"storage must be one of {', '.join(KINDS)}; got {storage!r}.")
     for name, value, low in (("weight_bits", weight_bits, 1), ("tag_bits", tag_bits, 0), ("chips", chips, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise InputError(f"{name} must be a whole number from {low}; got {value!r}.")
+            raise InputError(f"{name} must be an integer from {low}; got {value!r}.")
     if delay_bits is not None and (not isinstance(delay_bits, int) or delay_bits < 0):
-        raise InputError(f"delay_bits must be a whole number from 0, or None; got {delay_bits!r}.")
+        raise InputError(f"delay_bits must be an integer from 0, or None; got {delay_bits!r}.")
     allowed = _allowed_bits(target)
     if allowed and weight_bits not in allowed:
         more = [bits for bits in allowed if bits > weight_bits]
@@ -145,9 +145,9 @@ def _check(target: Target, weight_bits: int, delay_bits: int | None, tag_bits: i
         raise InputError(
             f"{target.name} stores weights of {', '.join(map(str, allowed))} bits; got {weight_bits}.{hint}"
         )
-    made = int(target.limits["chips"].number) if "chips" in target.limits else None
-    if made is not None and chips > made:
-        raise InputError(f"the largest system of {target.name} has {made} chips; got chips={chips}.")
+    largest = int(target.limits["chips"].number) if "chips" in target.limits else None
+    if largest is not None and chips > largest:
+        raise InputError(f"the largest system of {target.name} has {largest} chips; got chips={chips}.")
 
 
 def _allowed_bits(target: Target) -> list[int]:
@@ -158,59 +158,59 @@ def _allowed_bits(target: Target) -> list[int]:
 
 
 def _placed(
-    circuit: Circuit, core: Core, precision: Precision, cuts: dict[str, Cut]
+    workload: Workload, core: CoreLimits, synapse_format: SynapseFormat, cuts: dict[str, Cut]
 ) -> tuple[list[Placed], dict[str, int]]:
     placed, first, number = [], {}, 0
-    for layer in circuit.layers:
-        first[layer.name] = number
+    for group in workload.groups:
+        first[group.name] = number
         parts = []
-        if layer.name in cuts:
-            load = cuts[layer.name].load
-            for start, stop in cuts[layer.name].stretches:
+        if group.name in cuts:
+            load = cuts[group.name].load
+            for start, stop in cuts[group.name].ranges:
                 use = load.use(start, stop)
                 parts.append(Part(number, load.order[start:stop], use.amounts, use.kinds))
                 number += 1
-            whole = load.use(0, layer.neurons).amounts
+            total = load.use(0, group.neurons).amounts
         else:
-            whole = Load(core, circuit, layer, precision, orders(layer.shape)[0]).use(0, layer.neurons).amounts
-        shares = {key: whole[key] / limit for key, limit in core.limits.items()}
-        placed.append(Placed(layer.name, layer.shape, tuple(parts), MappingProxyType(shares)))
+            total = Load(core, workload, group, synapse_format, orders(group.shape)[0]).use(0, group.neurons).amounts
+        shares = {key: total[key] / limit for key, limit in core.limits.items()}
+        placed.append(Placed(group.name, group.shape, tuple(parts), MappingProxyType(shares)))
     return placed, first
 
 
-def _too_large(error: TooLarge, circuit: Circuit, core: Core, target: Target) -> Misfit:
-    links = circuit.into(error.layer)
+def _too_large(error: TooLarge, workload: Workload, core: CoreLimits, target: Target) -> Misfit:
+    links = workload.into(error.group)
     fan_in = sum(link.reach.fan_in(error.neuron) for link in links)
     limit = error.limits[0]
     allowed = core.limits[limit]
     if limit == "input_axons_per_core":
         percent = 100 * allowed // fan_in
         return Misfit(
-            error.layer,
+            error.group,
             limit,
             fan_in,
             allowed,
-            f"a neuron hears {fan_in:,} others, and a core of {target.title} has {allowed:,} input axons.",
+            f"a fan-in of {fan_in:,} exceeds the {allowed:,} input axons of a core of {target.title}.",
             (
-                f"prune the synapses into {error.layer} to {percent} % or less of each neuron's",
-                f"let relay populations of their own sum the inputs of {error.layer}, {-(-fan_in // allowed)} of them",
+                f"prune the synapses into {error.group} to {percent} % or less of each neuron's",
+                f"add {-(-fan_in // allowed)} relay populations that each sum a part of the inputs of {error.group}",
             ),
         )
     if limit in (*MEMORY, "synapses_per_core"):
         return Misfit(
-            error.layer,
+            error.group,
             limit,
             fan_in,
             allowed,
-            f"the {fan_in:,} synapses of a single neuron take more than the {allowed:,} bits of a core.",
-            (f"prune the synapses into {error.layer}", "store fewer bits a weight"),
+            f"the {fan_in:,} synapses of a single neuron exceed the {allowed:,} bits of a core.",
+            (f"prune the synapses into {error.group}", "store fewer bits per weight"),
         )
     return Misfit(
-        error.layer, limit, 1, allowed, f"a single neuron is above {LIMITS[limit]} ({allowed:,}) of a core.", ()
+        error.group, limit, 1, allowed, f"a single neuron exceeds the {LIMITS[limit]} ({allowed:,}) of a core.", ()
     )
 
 
-def _delays(circuit: Circuit, target: Target) -> list[Misfit]:
+def _delays(workload: Workload, target: Target) -> list[Misfit]:
     if "delay_steps" not in target.limits:
         return []
     most = int(target.limits["delay_steps"].number)
@@ -220,24 +220,24 @@ def _delays(circuit: Circuit, target: Target) -> list[Misfit]:
             "delay_steps",
             link.delay,
             most,
-            f"a delay of {link.delay} steps, and {target.title} has at most {most}.",
+            f"its delay of {link.delay} steps exceeds the {most} of {target.title}.",
             (
-                f"a step dt {link.delay / most:.2g} times as long or more",
-                f"relay neurons on the way, one for every {most + 1} steps",
+                f"a step dt at least {link.delay / most:.2g} times as long",
+                f"relay neurons on the path, one for every {most + 1} steps",
             ),
         )
-        for link in circuit.links
+        for link in workload.links
         if link.delay > most
     ]
 
 
-def _fan_out(circuit: Circuit, cuts: dict[str, Cut], target: Target) -> list[Misfit]:
+def _fan_out(workload: Workload, cuts: dict[str, Cut], target: Target) -> list[Misfit]:
     if "targets_per_neuron" not in target.limits:
         return []
     allowed = int(target.limits["targets_per_neuron"].number)
     found = []
     for name in cuts:
-        most = most_targets(circuit, cuts, name, cuts[name].load.layer.neurons)
+        most = most_targets(workload, cuts, name, cuts[name].load.group.neurons)
         if most > allowed:
             copies = -(-most // allowed)
             found.append(
@@ -246,7 +246,7 @@ def _fan_out(circuit: Circuit, cuts: dict[str, Cut], target: Target) -> list[Mis
                     "targets_per_neuron",
                     most,
                     allowed,
-                    f"a neuron sends to {most} cores, and one of {target.title} can send to {allowed}.",
+                    f"a neuron sends to {most} cores; on {target.title} it can send to {allowed}.",
                     (f"{copies} copies of {name}, each for {allowed} of the cores",),
                 )
             )
@@ -254,7 +254,7 @@ def _fan_out(circuit: Circuit, cuts: dict[str, Cut], target: Target) -> list[Mis
 
 
 def _too_many(
-    circuit: Circuit,
+    workload: Workload,
     target: Target,
     placed: list[Placed],
     chips: int,
@@ -273,7 +273,7 @@ def _too_many(
                 each * chips,
                 f"{used} cores are needed; {_chips(chips)} of {target.title} {'has' if chips == 1 else 'have'} "
                 f"{each * chips}.",
-                _remedies(circuit, target, used, weight_bits, cores),
+                _remedies(workload, target, used, weight_bits, cores),
             )
         )
     totals = {
@@ -291,7 +291,7 @@ def _too_many(
                     key,
                     total,
                     allowed,
-                    f"{what}, and {_chips(chips)} of {target.title} can hold {allowed:,}.",
+                    f"{what} exceed the {allowed:,} of {_chips(chips)} of {target.title}.",
                     (_chips(needed),),
                 )
             )
@@ -299,9 +299,9 @@ def _too_many(
 
 
 def _remedies(
-    circuit: Circuit, target: Target, used: int, weight_bits: int, cores: Callable[..., int | None]
+    workload: Workload, target: Target, used: int, weight_bits: int, cores: Callable[..., int | None]
 ) -> tuple[str, ...]:
-    """Try what would bring the cores down to those allowed."""
+    """Return variants that need no more cores than allowed."""
     remedies = []
     fewer = [bits for bits in _allowed_bits(target) or range(1, weight_bits) if bits < weight_bits]
     for bits in reversed(fewer):
@@ -313,10 +313,10 @@ def _remedies(
     while high - low > 1:
         percent = (low + high) // 2
         thin = dataclasses.replace(
-            circuit,
-            links=tuple(dataclasses.replace(link, reach=Thinned(link.reach, percent / 100)) for link in circuit.links),
+            workload,
+            links=tuple(dataclasses.replace(link, reach=Thinned(link.reach, percent / 100)) for link in workload.links),
         )
-        count = cores(circuit=thin)
+        count = cores(workload=thin)
         if count is not None:
             low, found = percent, count
         else:
@@ -332,12 +332,12 @@ def _chips(number: int) -> str:
     return f"{number} chip{'s' * (number > 1)}"
 
 
-def _notes(target: Target, core: Core, placed: list[Placed]) -> tuple[str, ...]:
+def _notes(target: Target, core: CoreLimits, placed: list[Placed]) -> tuple[str, ...]:
     notes = ["An estimate from published limits, not the result of a compiler; a core holds neurons of one population."]
     guessed = [LIMITS.get(key, key) for key, item in target.limits.items() if item.estimate]
     if guessed:
         notes.append(f"Limits of {target.title} that no public table states: {', '.join(guessed)}.")
     unknown = [LIMITS[key] for key in ("input_axons_per_core", "output_axons_per_core") if key not in core.limits]
     if unknown:
-        notes.append(f"Not checked, since no limit is public: {', '.join(unknown)}.")
+        notes.append(f"Not checked, because no limit is public: {', '.join(unknown)}.")
     return tuple(notes)

@@ -1,18 +1,18 @@
-"""From a trained network in real numbers to one in whole numbers, for Loihi; and training in whole numbers."""
+"""From a trained network to one in integers, for Loihi; and training in integers."""
 
 from __future__ import annotations
 
+from neurosim.hardware.quantise.integer import PopulationScale, fixed
 from neurosim.hardware.quantise.network import Quantised, quantise
 from neurosim.hardware.quantise.search import Choice
 from neurosim.hardware.quantise.sweep import BitsReport, BitsResult, accuracy_against_bits
-from neurosim.hardware.quantise.whole import Scale, fixed
 
 __all__ = [
     "BitsReport",
     "BitsResult",
     "Choice",
+    "PopulationScale",
     "Quantised",
-    "Scale",
     "accuracy_against_bits",
     "fixed",
     "quantise",

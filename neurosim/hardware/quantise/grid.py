@@ -1,4 +1,4 @@
-"""Rounding to what the chip holds, as parametrisations of weights and biases: training sees straight through it."""
+"""Rounding to the chip's integers, as parametrisations of weights and biases; gradients pass straight through."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from neurosim.hardware.loihi.weights import SignMode, weight_range, weight_step
 
 
 class WeightGrid(nn.Module):
-    """Weights in units of the membrane onto the whole numbers that a synapse holds.
+    """Weights in units of the membrane, rounded to the integers of a synapse.
 
-    Rounded to the nearest; gradients pass straight through, and stop where a weight is beyond the range.
+    Rounded to the nearest; gradients pass straight through, and are 0 where a weight exceeds the range.
 
     Parameters
     ----------
     scale : float
-        Steps of 1 that a weight of 1 becomes.
+        Integer that a weight of 1 becomes.
     bits : int
         1 ... 8.
     mode : SignMode
@@ -31,22 +31,22 @@ class WeightGrid(nn.Module):
         self._low, self._high = low / self._step, high / self._step
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the whole weights."""
+        """Return the integer weights."""
         inside = (weight * (self.scale / self._step)).clamp(self._low, self._high)
-        return _straight(inside, inside.round()) * self._step
+        return _straight_through(inside, inside.round()) * self._step
 
     def extra_repr(self) -> str:
-        """Return what the grid is."""
+        """Return the settings."""
         return f"scale={self.scale:.4g}, bits={self.bits}, {self.mode.value}"
 
 
 class BiasGrid(nn.Module):
-    """Biases in units of the membrane onto mantissas times powers of two.
+    """Biases in units of the membrane, rounded to mantissas times powers of two.
 
     Parameters
     ----------
     unit : float
-        Voltage of the chip that a membrane of 1 is.
+        Voltage of the chip for a membrane of 1.
     """
 
     def __init__(self, unit: float) -> None:
@@ -54,35 +54,35 @@ class BiasGrid(nn.Module):
         self.unit = unit
 
     def forward(self, bias: Tensor) -> Tensor:
-        """Return the whole biases."""
-        return _straight(bias * self.unit, held_bias(bias.detach() * self.unit))
+        """Return the integer biases."""
+        return _straight_through(bias * self.unit, chip_bias(bias.detach() * self.unit))
 
     def extra_repr(self) -> str:
-        """Return what the grid is."""
+        """Return the settings."""
         return f"unit={self.unit:.4g}"
 
 
-def held_bias(bias: Tensor) -> Tensor:
-    """Return the biases, whole numbers, that the chip holds nearest to these; beyond its range the last one."""
-    found = torch.zeros_like(bias)
+def chip_bias(bias: Tensor) -> Tensor:
+    """Return the nearest biases of the chip, integers; beyond its range the last one."""
+    nearest = torch.zeros_like(bias)
     open_ = torch.ones_like(bias, dtype=torch.bool)
     for exponent in EXPONENTS:
         mantissa = torch.round(bias * 2.0**-exponent)
         if exponent == EXPONENTS[-1]:
             mantissa = mantissa.clamp(*MANTISSA)
         fits = open_ & (mantissa >= MANTISSA[0]) & (mantissa <= MANTISSA[1])
-        found = torch.where(fits, mantissa * 2.0**exponent, found)
+        nearest = torch.where(fits, mantissa * 2.0**exponent, nearest)
         open_ = open_ & ~fits
-    return found
+    return nearest
 
 
-def _straight(value: Tensor, rounded: Tensor) -> Tensor:
+def _straight_through(value: Tensor, rounded: Tensor) -> Tensor:
     """Return exactly `rounded`, with the gradient of `value`."""
-    out: Tensor = _Straight.apply(value, rounded)
+    out: Tensor = _StraightThrough.apply(value, rounded)
     return out
 
 
-class _Straight(torch.autograd.Function):
+class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(_, value: Tensor, rounded: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         return rounded.clone()

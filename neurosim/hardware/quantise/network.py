@@ -1,4 +1,4 @@
-"""Quantisation of a network, after training or to go on training."""
+"""Quantisation of a network, after training or for further training."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor
 from neurosim.errors import InputError
 from neurosim.hardware.loihi.description import describe
 from neurosim.hardware.loihi.weights import SignMode, weight_step
-from neurosim.hardware.quantise import real, search, whole
+from neurosim.hardware.quantise import integer, real, search
 from neurosim.network.folding import fold
 from neurosim.network.network import Network
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """A network in whole numbers and how it came about.
+    """A network in integers, and the choices made for it.
 
     Attributes
     ----------
     net : Network
-        An integer network as `neurosim.hardware.loihi.describe` reads it; for training, one whose weights are rounded
-        at each use.
+        An integer network, as in `neurosim.hardware.loihi.describe`; for training, one whose weights are rounded at
+        each use.
     bits : int
         Of the weights.
     choices : mapping of str to Choice
-        By population: scale, exponents, and how far its spikes are from those in real numbers on the data given.
+        By population: scale, exponents, and the difference of its spikes from those in floating point.
     """
 
     net: Network
@@ -53,28 +53,27 @@ def quantise(
     scales: Mapping[str, float] | None = None,
     trained: bool = False,
 ) -> Quantised:
-    """Turn a network in real numbers into one in Loihi's whole numbers.
+    """Convert a network to Loihi's integers.
 
-    Decays are rounded to 12 bits. Everything that reaches a population is multiplied by one scale, its gain and bias
-    included, and so is its threshold; where that leaves the weights of an edge beyond their range, the edge gets a
-    weight exponent. The scale is looked for on data: the one with which the population, driven by what reached it in
-    real numbers, spikes most nearly as it did.
+    Decays are rounded to 12 bits. One scale multiplies all weights, the bias and the threshold of a population; an
+    edge whose weights then exceed their range gets a weight exponent. The scale is chosen on data: with the inputs
+    that the population had in floating point, its spikes differ least from those it had.
 
     Parameters
     ----------
     net : Network
-        Of IF, LIF, CubaLIF, and LI as a readout, all with the reset to 0; Linear, Conv1d, Conv2d, Sparse,
-        RoundedDelays, behind Flatten, SumPool2d and AvgPool2d; loops and delays. Normalisation is folded into the
-        weights, see `neurosim.network.fold`. It is left as it is.
+        Of IF, LIF, CubaLIF, and LI as a readout, all with the reset to 0; linear synapses and convolutions, behind
+        Flatten, SumPool2d and AvgPool2d; loops and delays. Normalisation is folded into the weights, see
+        `neurosim.network.fold`. The network is not changed.
     x : Tensor [T, B, ...], or mapping of input name to such
-        Data to look for the scales with: spikes, or whole numbers as graded spikes hold. A few hundred samples do.
+        Data to choose the scales on: spikes, or integers as in graded spikes. A few hundred samples are enough.
     bits : int
         Of the weights, 1 ... 8 with their sign.
     scales : mapping of str to float, optional
-        Scales of populations that are not to be looked for.
+        Scales of populations, which are then not searched.
     trained : bool
-        Return a network to be trained further: weights and biases stay in real numbers and are rounded to what the
-        chip holds at each use, and gradients pass straight through the rounding. `fixed` takes that off afterwards.
+        Return a network for further training: weights and biases stay in floating point and are rounded to the chip's
+        integers at each use, and gradients pass straight through the rounding. `fixed` ends that.
 
     Returns
     -------
@@ -85,7 +84,7 @@ def quantise(
     ExportError
         With all that the chip cannot hold: node or edge, what it is, what to change.
     InputError
-        When x is not whole, or a name or number is unknown or out of range.
+        When x is not integer, or a name or number is unknown or out of range.
 
     Examples
     --------
@@ -94,17 +93,17 @@ def quantise(
     >>> _ = torch.manual_seed(0)
     >>> net = ns.Sequential(ns.Linear(20, 10), ns.LIF(dt=1e-3, r=100.0), names=["out"])
     >>> x = (torch.rand(50, 8, 20) < 0.2).float()
-    >>> whole = quantise(net, x, bits=8)
-    >>> spikes, same = net(x)[0].detach(), whole.net(x)[0]
+    >>> quantised = quantise(net, x, bits=8)
+    >>> spikes, same = net(x)[0].detach(), quantised.net(x)[0]
     >>> int(spikes.sum()) > 200, float((spikes != same).sum() / spikes.sum()) < 0.1
     (True, True)
     """
     weight_step(bits, SignMode.MIXED)
-    found = real.read(fold(net))
+    read = real.read(fold(net))
     given = dict(scales or {})
-    unknown = [name for name in given if name not in found.populations]
+    unknown = [name for name in given if name not in read.populations]
     if unknown:
-        raise InputError(f"scales: no population {unknown}; this network has {list(found.populations)}.")
+        raise InputError(f"scales: no population {unknown}; this network has {list(read.populations)}.")
     wrong = [name for name, scale in given.items() if not 0 < scale < float("inf")]
     if wrong:
         raise InputError(f"scales[{wrong[0]!r}] must be a finite number above 0; got {given[wrong[0]]!r}.")
@@ -112,20 +111,20 @@ def quantise(
     for name, values in inputs.items():
         if isinstance(values, Tensor) and not torch.equal(values, values.trunc()):
             raise InputError(
-                f"x for {name!r} must be spikes or whole numbers, which is what reaches a chip; got "
+                f"x for {name!r} must be spikes or integers, as on a chip; got "
                 f"{values[values != values.trunc()].flatten()[0].item()!r}. Encode it as spikes, or round it."
             )
     was_training = net.training
     net.eval()
     try:
         with torch.no_grad():
-            outputs = net.run(inputs, None, list(found.populations)).recorded
+            outputs = net.run(inputs, None, list(read.populations)).recorded
     finally:
         net.train(was_training)
     recorded = {**inputs, **outputs}
-    choices = {name: search.search(found, name, recorded, bits, given.get(name)) for name in found.populations}
+    choices = {name: search.search(read, name, recorded, bits, given.get(name)) for name in read.populations}
     chosen = {name: choice.scale for name, choice in choices.items()}
-    made = whole.network(found, chosen, bits, trained)
+    quantised = integer.network(read, chosen, bits, trained)
     if not trained:
-        made = made if describe(made).fits_single else made.double()
-    return Quantised(made, bits, MappingProxyType(choices))
+        quantised = quantised if describe(quantised).fits_single else quantised.double()
+    return Quantised(quantised, bits, MappingProxyType(choices))

@@ -1,4 +1,4 @@
-"""Choosing the scale of each population on data: the one whose spikes differ least from those in real numbers."""
+"""The scale of each population, chosen on data: its integer spikes differ least from those in floating point."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.hardware.loihi.weights import weight_range
+from neurosim.hardware.loihi.weights import sign_mode, weight_range
+from neurosim.hardware.quantise.integer import HIGHEST_THRESHOLD, PopulationScale, neurons, scale_of, synapses
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
-from neurosim.hardware.quantise.whole import HIGHEST_THRESHOLD, Scale, modes, neurons, scale_of, synapses
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 
-# Scales tried, as parts of the one at which the largest weight just fits: below, small weights share fewer values;
-# above, either the largest weights are clipped or a weight exponent is used, which leaves thresholds more digits.
+# Candidate scales, in parts of the one at which the largest weight just fits. Below it small weights have fewer values;
+# above it the largest weights are clipped, or a weight exponent is used, which leaves thresholds more digits.
 _PARTS = tuple(2.0 ** (k / 4) for k in range(-3, 8))
 _CLIPS = (1.0, 1.5)
 
@@ -27,15 +27,15 @@ class Choice:
 
     Attributes
     ----------
-    scale : Scale
+    scale : PopulationScale
     mismatch : float
-        Of spikes: of the steps in which one of the two spiked, the share in which one alone did. Of a readout: the
-        root mean square of the difference of the membranes, as a share of that of the membrane.
+        Of spikes: of the neuron-steps with a spike in either network, the share with a spike in only one. Of a
+        readout: the root mean square of the difference of the membranes over that of the membrane.
     tried : int
-        How many scales were looked at.
+        Number of candidate scales.
     """
 
-    scale: Scale
+    scale: PopulationScale
     mismatch: float
     tried: int
 
@@ -45,7 +45,7 @@ def search(
 ) -> Choice:
     """Choose the scale of the population `name`.
 
-    Each candidate runs in whole numbers on what reached the population in real numbers, loops included.
+    Each candidate runs in integers on the spikes that reached the population in floating point, loops included.
 
     Parameters
     ----------
@@ -53,20 +53,20 @@ def search(
     name : str
         A population.
     recorded : mapping of str to Tensor [T, B, ...]
-        Outputs of all nodes, inputs included, in real numbers.
+        Outputs of all nodes, inputs included, in floating point.
     bits : int
         Of the weights.
     given : float, optional
-        The scale, where it is not to be looked for.
+        The scale, where it is not searched.
     """
     population, edges = real.populations[name], real.into(name)
     candidates = [scale_of(population, edges, given, bits)] if given else list(_candidates(population, edges, bits))
-    found = [(mismatch(population, edges, scale, recorded, name, bits), k) for k, scale in enumerate(candidates)]
-    least, best = min(found)
+    mismatches = [(mismatch(population, edges, scale, recorded, name, bits), k) for k, scale in enumerate(candidates)]
+    least, best = min(mismatches)
     return Choice(candidates[best], least, len(candidates))
 
 
-def _candidates(population: RealPopulation, edges: list[RealEdge], bits: int) -> Iterator[Scale]:
+def _candidates(population: RealPopulation, edges: list[RealEdge], bits: int) -> Iterator[PopulationScale]:
     fits = [_largest_fitting(edge, bits) for edge in edges if edge.weight.any()]
     v_th = 0.0 if population.v_th is None else float(torch.as_tensor(population.v_th).max())
     highest = HIGHEST_THRESHOLD / v_th if v_th > 0 else float("inf")
@@ -75,41 +75,41 @@ def _candidates(population: RealPopulation, edges: list[RealEdge], bits: int) ->
         for part in _PARTS:
             scale = min(base * part, highest)
             for clip in _CLIPS:
-                made = scale_of(population, edges, scale, bits, clip)
-                key = (scale, tuple(made.exponents.values()))
+                candidate = scale_of(population, edges, scale, bits, clip)
+                key = (scale, tuple(candidate.exponents.values()))
                 if key not in seen:
                     seen.add(key)
-                    yield made
+                    yield candidate
 
 
 def _largest_fitting(edge: RealEdge, bits: int) -> float:
-    """Return the scale at which no weight of the edge is beyond the range."""
-    low, high = weight_range(bits, modes(edge))
+    """Return the largest scale at which no weight of the edge exceeds the range."""
+    low, high = weight_range(bits, sign_mode(edge.weight))
     return max(abs(low), high) / float(edge.weight.abs().max())
 
 
 def mismatch(
     population: RealPopulation,
     edges: list[RealEdge],
-    scale: Scale,
+    scale: PopulationScale,
     recorded: Mapping[str, Tensor],
     name: str,
     bits: int,
 ) -> float:
-    """Return how far a population in whole numbers is from that in real numbers, as in `Choice`."""
+    """Return the difference of a population in integers from that in floating point, as in `Choice`."""
     nodes: dict[str, Any] = {}
-    made, x = [], {}
+    into, x = [], {}
     for number, edge in enumerate(edges):
         source = f"from{number}"
         x[source] = recorded[edge.source].double()
         nodes[source] = Input(x[source].shape[2:])
-        maps, _ = synapses(edge, scale, bits)
-        made.append(Edge(source, "neurons", maps, edge.delay or None, edge.name))
+        chain, _, _ = synapses(edge, scale, bits)
+        into.append(Edge(source, "neurons", chain, edge.delay or None, edge.name))
     nodes["neurons"] = neurons(population, scale)
     with torch.no_grad():
-        z, _ = Network(nodes, made).double()(x)
-    wanted = recorded[name].double()
+        z, _ = Network(nodes, into).double()(x)
+    expected = recorded[name].double()
     if population.v_th is None:
-        return float((z - wanted).square().mean().sqrt() / wanted.square().mean().sqrt().clamp(min=1e-12))
-    apart, either = (z != wanted).sum(), ((z + wanted) > 0).sum()
-    return float(apart / either.clamp(min=1))
+        return float((z - expected).square().mean().sqrt() / expected.square().mean().sqrt().clamp(min=1e-12))
+    differing, either = (z != expected).sum(), ((z + expected) > 0).sum()
+    return float(differing / either.clamp(min=1))

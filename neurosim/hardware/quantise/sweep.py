@@ -1,4 +1,4 @@
-"""How accurate a network stays as its weights get fewer bits."""
+"""Accuracy of a network against the bits of its weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurosim.hardware.quantise.integer import fixed
 from neurosim.hardware.quantise.network import quantise
-from neurosim.hardware.quantise.whole import fixed
 from neurosim.learning import evaluate
 from neurosim.learning.losses import Loss
 from neurosim.network.network import Network
@@ -25,12 +25,12 @@ class BitsResult:
     Attributes
     ----------
     bits : int or None
-        Of the weights; None for the network in real numbers.
+        Of the weights; None for the network in floating point.
     trained : bool
-        Whether it was trained further in whole numbers.
+        Whether it was trained further in integers.
     accuracy : float
     mismatch : mapping of str to float
-        By population, as in `Choice`; of networks that were not trained further.
+        By population, as in `Choice`; empty for networks that were trained further.
     """
 
     bits: int | None
@@ -46,18 +46,18 @@ class BitsReport:
     Attributes
     ----------
     results : tuple of BitsResult
-        The network in real numbers first.
+        The network in floating point first.
     """
 
     results: tuple[BitsResult, ...]
 
     @property
     def real(self) -> float:
-        """Accuracy in real numbers."""
+        """Accuracy in floating point."""
         return self.results[0].accuracy
 
     def table(self) -> str:
-        """Return the results as text, a line each, with the difference to real numbers in points."""
+        """Return the results as text, a line each, with the difference from floating point in percentage points."""
         lines = [f"{'weights':20} {'accuracy':>9} {'points':>7}"]
         for result in self.results:
             name = "real" if result.bits is None else f"{result.bits} bits" + (", trained" if result.trained else "")
@@ -79,30 +79,30 @@ def accuracy_against_bits(
     train: Callable[[Network], Any] | None = None,
     train_bits: Iterable[int] = (4,),
 ) -> BitsReport:
-    """Quantise a network to different numbers of bits and evaluate each in whole numbers.
+    """Quantise a network to different numbers of bits and evaluate each.
 
     Parameters
     ----------
     net : Network
-        In real numbers, trained.
+        Trained, in floating point.
     x : Tensor [T, B, ...]
-        Data to choose scales with, as `quantise` takes it.
+        Data to choose scales on, as in `quantise`.
     test : iterable of (x, y)
         Data to evaluate with.
     loss : Loss
-        Says how a class is predicted from an output.
+        Predicts a class from an output.
     bits : iterable of int
-        After training.
+        Without further training.
     train : callable, optional
-        Given a network on the grid, trains it in place, for instance by `neurosim.fit`.
+        Trains a network on the grid in place, for instance by `neurosim.fit`.
     train_bits : iterable of int
-        For which it is called.
+        Bits for which `train` is called.
     """
     results = [BitsResult(None, False, evaluate(net, test, loss)["accuracy"], {})]
     for number in bits:
-        made = quantise(net, x, bits=number)
-        mismatch = {name: choice.mismatch for name, choice in made.choices.items()}
-        results.append(BitsResult(number, False, _accuracy(made.net, test, loss), mismatch))
+        quantised = quantise(net, x, bits=number)
+        mismatch = {name: choice.mismatch for name, choice in quantised.choices.items()}
+        results.append(BitsResult(number, False, _accuracy(quantised.net, test, loss), mismatch))
     for number in train_bits if train is not None else ():
         assert train is not None
         on_grid = quantise(net, x, bits=number, trained=True).net

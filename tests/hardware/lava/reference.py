@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurosim.hardware.lava.description import BiasCurrent, Conv, Dense, Graph, Population, Source
+from neurosim.hardware.lava.description import (
+    BiasCurrent,
+    ConvProcess,
+    DenseProcess,
+    LavaGraph,
+    PopulationProcess,
+    SourceProcess,
+)
 from neurosim.hardware.lava.exchange import Request
 
 STEPS, SAMPLES = 40, 2
@@ -16,7 +23,7 @@ STEPS, SAMPLES = 40, 2
 class Case:
     """A graph, its input in Lava's layout, and the expected spikes [T, B, *Lava shape] of each population."""
 
-    graph: Graph
+    graph: LavaGraph
     request: Request
     expected: dict[str, np.ndarray]
 
@@ -86,17 +93,17 @@ def dense_case(seed: int = 0) -> Case:
             expected["lif"][t, b] = lif.step(w1 @ x[t, b] + loop @ lif.z, drive)
             expected["cuba"][t, b] = cuba.step(w2 @ lif.z + skip @ x[t, b] + bias)
     one = np.array(1.0)
-    graph = Graph(
-        sources=(Source("input", (12,)),),
+    graph = LavaGraph(
+        sources=(SourceProcess("input", (12,)),),
         populations=(
             lif_population("lif", (40,), 1, one, 1 - a_mem, v_th, bias_mant=drive, v=-drive / a_mem),
             lif_population("cuba", (30,), 2, np.array(1 - 0.8), np.array(1 - 0.9), one),
         ),
         dense=(
-            Dense("input->lif", "input", "lif", w1),
-            Dense("lif->lif", "lif", "lif", loop),
-            Dense("lif->cuba", "lif", "cuba", w2),
-            Dense("input->cuba", "input", "cuba", skip, delay=np.array(1)),
+            DenseProcess("input->lif", "input", "lif", w1),
+            DenseProcess("lif->lif", "lif", "lif", loop),
+            DenseProcess("lif->cuba", "lif", "cuba", w2),
+            DenseProcess("input->cuba", "input", "cuba", skip, delay=np.array(1)),
         ),
         bias_currents=(BiasCurrent("cuba", bias),),
     )
@@ -123,15 +130,15 @@ def conv_case(seed: int = 0) -> Case:
             expected["out"][t, b] = out.step(w @ vector.z)
     expected["images"] = expected["images"].transpose(0, 1, 4, 3, 2)
     one, none = np.array(1.0), np.array(0.0)
-    graph = Graph(
-        sources=(Source("input", (8, 9, 2)),),
+    graph = LavaGraph(
+        sources=(SourceProcess("input", (8, 9, 2)),),
         populations=(
             lif_population("images", shape[::-1], 1, np.array(0.5), np.array(1 - 0.9), one),
             lif_population("flat", (flat,), 2, one, np.array(1 - 0.95), one),
             lif_population("out", (20,), 3, one, none, one),
         ),
         conv=(conv("input", "images", k1, *first), conv("images", "flat", k2, *second)),
-        dense=(Dense("flat->out", "flat", "out", w),),
+        dense=(DenseProcess("flat->out", "flat", "out", w),),
         bias_currents=(BiasCurrent("images", bias.transpose(2, 1, 0).reshape(-1)),),
     )
     return Case(graph, Request({"input": x.transpose(0, 1, 4, 3, 2)}, ("images", "flat", "out")), expected)
@@ -139,9 +146,9 @@ def conv_case(seed: int = 0) -> Case:
 
 def lif_population(
     name: str, shape: tuple[int, ...], latency: int, du: np.ndarray, dv: np.ndarray, vth: np.ndarray, **more: np.ndarray
-) -> Population:
+) -> PopulationProcess:
     """Describe a population of Lava's ``LIF``."""
-    return Population(name, shape, latency, "LIF", {"du": du, "dv": dv, "vth": vth, **more})
+    return PopulationProcess(name, shape, latency, "LIF", {"du": du, "dv": dv, "vth": vth, **more})
 
 
 def conv(
@@ -152,10 +159,10 @@ def conv(
     padding: tuple[int, int],
     dilation: tuple[int, int],
     groups: int,
-) -> Conv:
+) -> ConvProcess:
     """Describe a cross-correlation given with (height, width) pairs."""
     h, v, d = stride[::-1], padding[::-1], dilation[::-1]
-    return Conv(f"{source}->{target}", source, target, for_lava(kernel), h, v, d, groups)
+    return ConvProcess(f"{source}->{target}", source, target, for_lava(kernel), h, v, d, groups)
 
 
 CASES = {"dense": dense_case, "conv": conv_case}

@@ -47,7 +47,7 @@ def test_a_graph_is_read_as_written(tmp_path: Path) -> None:
 
 def test_another_file_is_not_a_graph(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match="not a neurosim-lava-2 graph"):
+    with pytest.raises(ValueError, match="not a neurosim-lava-3 graph"):
         description.read(tmp_path / "other.npz")
 
 
@@ -86,7 +86,7 @@ def test_a_graph_with_something_missing_or_wrong_is_refused(tmp_path: Path, chan
     change(arrays)
     np.savez(path, **arrays)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"graph\.npz is not a neurosim-lava-\d+ graph .*left as it is"):
+    with pytest.raises(ValueError, match=r"graph\.npz is not a neurosim-lava-\d+ graph .*was not changed"):
         description.read(path)
     assert path.read_bytes() == before
 

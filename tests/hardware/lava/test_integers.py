@@ -16,9 +16,9 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava import Verification, to_lava, verify
-from neurosim.hardware.lava.integers import UNITY, whole_start
+from neurosim.hardware.lava.start_voltage import UNITY, integer_start
 from neurosim.hardware.lava.verification import compare
-from neurosim.hardware.loihi import held_weight, loihi
+from neurosim.hardware.loihi import chip_weight, loihi_neurons
 from neurosim.synapses import RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 from tests.hardware.lava.test_export import DT, LIMIT
@@ -30,7 +30,7 @@ STEPS, SAMPLES = 40, 2
 def whole(synapse: Synapse, size: float = 60.0, bits: int = 8) -> Synapse:
     """Give a map whole weights that the chip can hold."""
     with torch.no_grad():
-        synapse.weight.copy_(held_weight(torch.randn_like(synapse.weight) * size, bits))
+        synapse.weight.copy_(chip_weight(torch.randn_like(synapse.weight) * size, bits))
     return synapse
 
 
@@ -44,9 +44,9 @@ def images(seed: int) -> tuple[ns.Network, torch.Tensor]:
     net = ns.Network(
         {
             "x": ns.Input((1, 6, 5)),
-            "a": loihi(dt=DT, du=1000, dv=300, v_th=200, bias_mant=integers(-20, 20, 2, 6, 5), bias_exp=3),
-            "b": loihi(dt=DT, dv=integers(0, 400, 9), v_th=integers(20, 80, 9), bias_mant=-2000, bias_exp=3),
-            "out": loihi(dt=DT, du=500, dv=100, v_th=None),
+            "a": loihi_neurons(dt=DT, du=1000, dv=300, v_th=200, bias_mant=integers(-20, 20, 2, 6, 5), bias_exp=3),
+            "b": loihi_neurons(dt=DT, dv=integers(0, 400, 9), v_th=integers(20, 80, 9), bias_mant=-2000, bias_exp=3),
+            "out": loihi_neurons(dt=DT, du=500, dv=100, v_th=None),
         },
         [
             ns.Edge("x", "a", whole(ns.Conv2d(1, 2, 3, padding=1))),
@@ -71,8 +71,8 @@ def webs(seed: int) -> tuple[ns.Network, torch.Tensor]:
     net = ns.Network(
         {
             "x": ns.Input(8),
-            "a": loihi(dt=DT, du=200, dv=50, v_th=131071, bias_mant=integers(-4096, 4096, 15), bias_exp=7),
-            "b": loihi(dt=DT, du=integers(0, 4096, 12), dv=4096, v_th=20),
+            "a": loihi_neurons(dt=DT, du=200, dv=50, v_th=131071, bias_mant=integers(-4096, 4096, 15), bias_exp=7),
+            "b": loihi_neurons(dt=DT, du=integers(0, 4096, 12), dv=4096, v_th=20),
         },
         [
             ns.Edge("x", "a", (up, Shift(7))),
@@ -107,7 +107,7 @@ def test_no_bit_differs(make: Callable[[int], tuple[ns.Network, torch.Tensor]]) 
 
 def test_graded_input_of_whole_numbers_is_exact_and_of_parts_refused() -> None:
     torch.manual_seed(0)
-    net = ns.Sequential(whole(ns.Linear(7, 10)), loihi(dt=DT, dv=200, v_th=200), names=["out"])
+    net = ns.Sequential(whole(ns.Linear(7, 10)), loihi_neurons(dt=DT, dv=200, v_th=200), names=["out"])
     x = integers(-3, 4, STEPS, 1, 7)
     result = verify(net, x, timeout=LIMIT)
     assert result.agrees
@@ -143,14 +143,18 @@ def test_the_first_difference_tells_whole_voltages() -> None:
 @pytest.mark.parametrize(
     ("neurons", "message"),
     [
-        (dict(refractory=3), r"node 'out': refractory=3; Lava's fixed-point neurons never rest: use refractory=1"),
+        (dict(refractory=3), r"node 'out': refractory=3; Lava's fixed-point neurons have no refractory period"),
         (dict(du=-1), r"node 'out': du=-1; Lava's neurons have the offset bit on: use du from 0"),
-        (dict(dv=4000, bias_mant=4000, bias_exp=7, v_th=131071), r"node 'out': bias=512000 would fire, or leave 24"),
+        (dict(dv=4000, bias_mant=4000, bias_exp=7, v_th=131071), r"node 'out': bias=512000 would fire, or exceed 24"),
     ],
 )
 def test_what_fixed_point_neurons_cannot_do_is_named(neurons: dict[str, int], message: str) -> None:
     net = ns.Sequential(
-        whole(ns.Linear(3, 3)), loihi(dt=DT), whole(ns.Linear(3, 2)), loihi(dt=DT, **neurons), names=["a", "out"]
+        whole(ns.Linear(3, 3)),
+        loihi_neurons(dt=DT),
+        whole(ns.Linear(3, 2)),
+        loihi_neurons(dt=DT, **neurons),
+        names=["a", "out"],
     )
     with pytest.raises(ExportError, match=message):
         to_lava(net)
@@ -163,7 +167,7 @@ def test_graded_spikes_without_memory_are_exact() -> None:
             "x": ns.Input((1, 4, 5)),
             "all": ns.layer(cores.graded)(dt=DT, v_th=40),
             "up": ns.layer(cores.graded_relu)(dt=DT, v_th=500),
-            "spikes": loihi(dt=DT, dv=400, v_th=9000, bias_mant=30, bias_exp=2),
+            "spikes": loihi_neurons(dt=DT, dv=400, v_th=9000, bias_mant=30, bias_exp=2),
         },
         [
             ns.Edge("x", "all", whole(ns.Conv2d(1, 2, 3, padding=1), 20.0)),
@@ -189,15 +193,15 @@ def test_graded_spikes_without_memory_are_exact() -> None:
     assert (found.node, found.v_th, found.v_lava) == ("up", 500.0, 0.0)
     assert 500 < found.sent_simulator == found.v_simulator <= 700
     each = ns.Sequential(whole(ns.Linear(2, 2)), ns.layer(cores.graded)(dt=DT, v_th=torch.tensor([1.0, 2.0])))
-    with pytest.raises(ExportError, match="v_th=1 to 2; GradedVec holds one for a population"):
+    with pytest.raises(ExportError, match="v_th=1 to 2; GradedVec has one for a population"):
         to_lava(each)
 
 
 def test_odd_weights_of_both_signs_are_refused() -> None:
-    net = ns.Sequential(ns.Linear(2, 1), loihi(dt=DT), names=["out"])
+    net = ns.Sequential(ns.Linear(2, 1), loihi_neurons(dt=DT), names=["out"])
     with torch.no_grad():
         net.edges[0].synapses[0].weight.copy_(torch.tensor([[3.0, -2.0]]))
-    with pytest.raises(ExportError, match=r"edge 'input->out': weights must be whole, .* or even numbers from -256"):
+    with pytest.raises(ExportError, match=r"edge 'input->out': weights must be integers, .* or even from -256"):
         to_lava(net)
 
 
@@ -206,14 +210,14 @@ def test_windows_that_overlap_may_not_add_up_too_much() -> None:
     with torch.no_grad():
         weights.weight.fill_(100.0)
     maps = (ns.SumPool2d(2, stride=1), ns.Flatten(), weights)
-    with pytest.raises(
-        ExportError, match=r"edge 'input->out': its pool and its weights, .* together come to weights up to 400"
-    ):
-        to_lava(ns.Sequential(ns.Input((1, 4, 4)), *maps, loihi(dt=DT), names=["out"]))
+    with pytest.raises(ExportError, match=r"edge 'input->out': its pool and its weights, .* products up to 400"):
+        to_lava(ns.Sequential(ns.Input((1, 4, 4)), *maps, loihi_neurons(dt=DT), names=["out"]))
 
 
 def test_a_delay_that_the_chip_cannot_hold_is_named() -> None:
-    net = ns.Network({"x": ns.Input(3), "a": loihi(dt=DT)}, [ns.Edge("x", "a", whole(ns.Linear(3, 2)), delay=70e-3)])
+    net = ns.Network(
+        {"x": ns.Input(3), "a": loihi_neurons(dt=DT)}, [ns.Edge("x", "a", whole(ns.Linear(3, 2)), delay=70e-3)]
+    )
     with pytest.raises(ExportError, match="edge 'x->a': would have to wait 70 steps on Lava, which holds up to 63"):
         to_lava(net)
 
@@ -225,9 +229,9 @@ def test_a_delay_that_the_chip_cannot_hold_is_named() -> None:
     vth=st.integers(0, 131071),
     steps=st.integers(1, 6),
 )
-def test_from_a_whole_start_the_bias_leads_to_zero(bias: list[int], dv: int, vth: int, steps: int) -> None:
+def test_from_an_integer_start_the_bias_leads_to_zero(bias: list[int], dv: int, vth: int, steps: int) -> None:
     b = np.array(bias)
-    start = whole_start(b, np.full_like(b, dv), np.full_like(b, vth), steps)
+    start = integer_start(b, np.full_like(b, dv), np.full_like(b, vth), steps)
     v, fires = np.zeros_like(b) if start is None else start, False
     for _ in range(steps):
         v = np.array([int(math.copysign((abs(int(n)) * (UNITY - dv)) >> 12, int(n))) for n in v]) + b
@@ -246,11 +250,11 @@ def test_samples_in_one_run_are_samples_apart() -> None:
     net = ns.Sequential(
         ns.Input((1, 6, 5)),
         whole(ns.Conv2d(1, 2, 3, padding=1)),
-        loihi(dt=DT, du=1000, dv=300, v_th=200, bias_mant=integers(-20, 20, 2, 6, 5), bias_exp=3),
+        loihi_neurons(dt=DT, du=1000, dv=300, v_th=200, bias_mant=integers(-20, 20, 2, 6, 5), bias_exp=3),
         ns.SumPool2d(2),
         ns.Flatten(),
         whole(ns.Linear(12, 9)),
-        loihi(dt=DT, dv=100, v_th=100, bias_mant=-2000, bias_exp=1),
+        loihi_neurons(dt=DT, dv=100, v_th=100, bias_mant=-2000, bias_exp=1),
         names=["a", "b"],
     )
     result = verify(net, (torch.rand(20, 7, 1, 6, 5) < 0.3).float(), together=True, timeout=LIMIT)

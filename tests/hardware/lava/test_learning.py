@@ -87,8 +87,8 @@ def test_without_the_way_back_the_weights_are_others() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (TripletSTDP(), r"learns by TripletSTDP, which Lava's learning rules do not hold exactly; use PairSTDP"),
-        (dataclasses.replace(RULE, w_min=0.0), r"w_min=0, w_max=inf, mu=0; Lava keeps to no bounds"),
+        (TripletSTDP(), r"learns by TripletSTDP, which Lava's learning rules do not compute exactly; use PairSTDP"),
+        (dataclasses.replace(RULE, w_min=0.0), r"w_min=0, w_max=inf, mu=0; Lava has no bounds"),
         (dataclasses.replace(RULE, nearest=True), r"nearest=True, coincident=True; on Lava all pairs count"),
         (dataclasses.replace(RULE, coincident=False), r"nearest=False, coincident=False; on Lava all pairs count"),
         (dataclasses.replace(RULE, dendritic_delay=0.0), r"dendritic_delay=0 s; .* use dendritic_delay=0.001"),

@@ -20,7 +20,7 @@ import pytest
 
 from neurosim.errors import InputError, TargetRunError
 from neurosim.hardware.lava import runner
-from neurosim.hardware.lava.description import Dense, Graph, Source
+from neurosim.hardware.lava.description import DenseProcess, LavaGraph, SourceProcess
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.runner import run_graph
 from tests.hardware.lava.reference import lif_population
@@ -29,9 +29,13 @@ pytest.importorskip("lava.magma")
 ONE = np.array(1.0)
 
 
-def graph(du: np.ndarray = ONE) -> Graph:
+def graph(du: np.ndarray = ONE) -> LavaGraph:
     population = lif_population("out", (5,), 1, du, np.array(0.1), ONE)
-    return Graph((Source("input", (3,)),), (population,), (Dense("input->out", "input", "out", np.full((5, 3), 0.3)),))
+    return LavaGraph(
+        (SourceProcess("input", (3,)),),
+        (population,),
+        (DenseProcess("input->out", "input", "out", np.full((5, 3), 0.3)),),
+    )
 
 
 def request(steps: int, samples: int = 1) -> Request:
@@ -164,7 +168,7 @@ def test_an_exception_in_a_process_of_lava_is_told_at_once(started: list[Watched
 
 
 def test_an_exception_while_building_is_told(started: list[Watched]) -> None:
-    wrong = dataclasses.replace(graph(), dense=(Dense("input->out", "input", "out", np.ones((4, 3))),))
+    wrong = dataclasses.replace(graph(), dense=(DenseProcess("input->out", "input", "out", np.ones((4, 3))),))
     with pytest.raises(TargetRunError, match=r"(?s)Lava failed in sample 0.*Shapes"):
         run_graph(wrong, request(20), timeout=300.0)
     assert [w.is_gone() for w in started] == [True]

@@ -15,7 +15,7 @@ import torch
 import neurosim as ns
 from neurosim.errors import FileError
 from neurosim.hardware.lava import to_lava
-from neurosim.hardware.lava.mapping import lava_layout
+from neurosim.hardware.lava.layout import lava_layout
 from tests.hardware.lava import test_export as test_lava_export
 from tests.hardware.lava import test_integers as test_lava_integers
 from tests.hardware.lava import test_neurons as test_lava_neurons

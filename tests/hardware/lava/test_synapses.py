@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 
 import neurosim as ns
 from neurosim.hardware.lava import to_lava, verify
-from neurosim.hardware.lava.edges import Kernel, connections, lower
+from neurosim.hardware.lava.edges import connections, projection_of, values_of
 from neurosim.network.graph import Connection
 from neurosim.synapses import RoundedDelays, Synapse
+from neurosim.synapses.lowering import Convolution
 from tests.hardware.lava.test_export import DT, LIMIT, SAMPLES, STEPS, is_exact, scaled
 
 pytest.importorskip("lava.magma")
@@ -136,17 +136,12 @@ def test_two_kernels_in_a_row_are_one_or_a_matrix(data: st.DataObject) -> None:
     joined = edge(*maps)
     x = torch.randn(3, *shape, dtype=torch.float64)
     wanted = applied(joined.synapses, x)
-    low = lower(joined, shape, tuple(wanted.shape[1:]))
-    bias = 0.0 if low.bias is None else torch.from_numpy(low.bias)
-    if isinstance(low.maps, Kernel):
-        k = low.maps
-        made = torch.nn.functional.conv2d(
-            x, torch.from_numpy(k.weight), None, k.stride, k.padding, k.dilation, k.groups
-        )
-    else:
-        assert any(getattr(joined.synapses[1], "padding", (0,)))  # only what looks beyond the edge is no convolution
-        matrix = low.maps if isinstance(low.maps, np.ndarray) else low.maps.toarray()
-        made = (x.flatten(1) @ torch.from_numpy(matrix).T).reshape(wanted.shape)
-    torch.testing.assert_close(made + bias, wanted, rtol=0, atol=1e-12)
-    matrix = torch.from_numpy(connections(joined, shape).toarray())
-    torch.testing.assert_close((x.flatten(1) @ matrix.T).reshape(wanted.shape) + bias, wanted, rtol=0, atol=1e-12)
+    projection = projection_of(joined, shape, tuple(wanted.shape[1:]))
+    bias = 0.0 if projection.bias is None else torch.from_numpy(projection.bias)
+    connectivity = projection.connectivity
+    if not isinstance(connectivity, Convolution):
+        assert any(getattr(joined.synapses[1], "padding", (0,)))  # only what reads beyond the border is no convolution
+    computed = connectivity.apply(x).reshape(wanted.shape)
+    torch.testing.assert_close(computed + bias, wanted, rtol=0, atol=1e-12)
+    computed = connections(values_of(joined, shape), shape).apply(x).reshape(wanted.shape)
+    torch.testing.assert_close(computed + bias, wanted, rtol=0, atol=1e-12)

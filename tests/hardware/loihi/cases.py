@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import neurosim as ns
-from neurosim.hardware.loihi import held_weight, loihi
+from neurosim.hardware.loihi import chip_weight, loihi_neurons
 from neurosim.synapses import RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
@@ -67,7 +67,7 @@ def network(case: Case) -> ns.Network:
     nodes: dict[str, Any] = {name: ns.Input(x.shape[1:]) for name, x in case.inputs.items()}
     for name, n in case.neurons.items():
         bias = dict(bias_mant=torch.from_numpy(n.bias_mant), bias_exp=torch.from_numpy(n.bias_exp))
-        nodes[name] = loihi(dt=DT, du=n.du, dv=n.dv, v_th=n.v_th, size=n.shape, **bias)
+        nodes[name] = loihi_neurons(dt=DT, du=n.du, dv=n.dv, v_th=n.v_th, size=n.shape, **bias)
     shapes = {name: node.shape if isinstance(node, ns.Input) else node.size for name, node in nodes.items()}
     edges = [
         ns.Edge(link.source, link.target, _synapses(link, shapes), delay=DT, name=f"edge{k}")
@@ -78,7 +78,7 @@ def network(case: Case) -> ns.Network:
 
 def _synapses(link: Link, shapes: dict[str, Any]) -> list[Synapse]:
     raw = torch.from_numpy(link.weight).double()
-    weight = raw.trunc() if link.kind == "conv" else held_weight(raw, link.bits)
+    weight = raw.trunc() if link.kind == "conv" else chip_weight(raw, link.bits)
     chain: list[Synapse] = []
     if link.kind != "conv" and len(shapes[link.source]) == 3:
         chain.append(ns.Flatten())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import neurosim as ns
-from neurosim.hardware.loihi import held_weight, loihi
+from neurosim.hardware.loihi import chip_weight, loihi_neurons
 from neurosim.synapses import RoundedDelays, Synapse
 
 DT = 1e-3
@@ -37,9 +37,11 @@ def ntidigits(folder: Path) -> Compared:
     with h5py.File(folder / "ntidigits.net") as file:
         for k in (2, 3, 4):
             group = file[f"layer/{k}"]
-            weight = held_weight(torch.from_numpy(group["weight"][()]))
+            weight = chip_weight(torch.from_numpy(group["weight"][()]))
             neuron = {key: int(group["neuron"][key][()]) for key in ("iDecay", "vDecay", "vThMant")}
-            nodes[f"layer{k}"] = loihi(dt=DT, du=neuron["iDecay"] - 1, dv=neuron["vDecay"], v_th=neuron["vThMant"])
+            nodes[f"layer{k}"] = loihi_neurons(
+                dt=DT, du=neuron["iDecay"] - 1, dv=neuron["vDecay"], v_th=neuron["vThMant"]
+            )
             synapse: Synapse = ns.Linear(weight.shape[1], weight.shape[0])
             if "delay" in group:  # of the neurons' axons, which is the same on the way to them
                 delay = torch.from_numpy(group["delay"][()]).long()
@@ -69,7 +71,7 @@ def chip(folder: Path) -> tuple[Compared, np.ndarray]:
     """
     x, v, spikes = np.loadtxt(folder / "lif_lava_loihi_fixed.csv", delimiter=",").T
     current = torch.from_numpy(np.concatenate(([0.0], 10 * x[:-1]))).reshape(-1, 1, 1)
-    z, _, values, *_ = loihi(dt=1e-4, du=4095, dv=163, v_th=25).run(current, None, ("v",))
+    z, _, values, *_ = loihi_neurons(dt=1e-4, du=4095, dv=163, v_th=25).run(current, None, ("v",))
     ours, fired = values["v"].flatten().numpy(), z.flatten().numpy()
     (apart,) = np.nonzero(ours != v)
     differing = int((fired != spikes).sum())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import neurosim as ns
 from neurosim.errors import ExportError, FileError
-from neurosim.hardware.loihi import describe, loihi
+from neurosim.hardware.loihi import describe, loihi_neurons
 from neurosim.hardware.netx import read_netx, write_netx
 from neurosim.synapses import RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
@@ -126,7 +126,7 @@ def test_odd_weights_are_kept_as_twice_as_much(tmp_path: Path) -> None:
     linear, shift = net.edges[0].synapses
     assert isinstance(shift, Shift) and shift.exponent == -1
     assert (linear.weight % 4 == 2).all()
-    assert describe(net).connections["input->layer1"].bits == 8
+    assert describe(net).edges["input->layer1"].bits == 8
 
 
 def test_a_layer_without_neurons_never_fires(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def conv_net(bias: torch.Tensor | int = 0) -> ns.Network:
     net = ns.Sequential(
         ns.Input((2, 9, 7)),
         ns.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), groups=2),
-        loihi(dt=1e-3, du=1000, dv=200, v_th=30, bias_mant=bias, bias_exp=6),
+        loihi_neurons(dt=1e-3, du=1000, dv=200, v_th=30, bias_mant=bias, bias_exp=6),
         ns.Flatten(),
         ns.Linear(4 * 5 * 6, 5),
-        loihi(dt=1e-3, du=4095, dv=100, v_th=50),
+        loihi_neurons(dt=1e-3, du=4095, dv=100, v_th=50),
         names=["c", "d"],
     )
     with torch.no_grad():
@@ -175,7 +175,7 @@ def same_registers(net: ns.Network, back: ns.Network) -> None:
         assert p.shape == q.shape
         for key in ("du", "dv", "v_th", "bias_mant"):
             assert np.array_equal(np.broadcast_to(getattr(p, key), p.shape), np.broadcast_to(getattr(q, key), p.shape))
-    for c, d in zip(a.connections.values(), b.connections.values(), strict=True):
+    for c, d in zip(a.edges.values(), b.edges.values(), strict=True):
         assert np.array_equal(c.weight * 2.0**c.exponent, d.weight.reshape(c.weight.shape) * 2.0**d.exponent)
         delays = [np.broadcast_to(e.delay + e.delay_steps, c.weight.shape) for e in (c, d)]
         assert np.array_equal(*delays)
@@ -204,7 +204,7 @@ def test_what_is_written_comes_back(
     edges = []
     names = ["in", *(f"p{k}" for k in range(1, len(sizes)))]
     for k, (n, m) in enumerate(itertools.pairwise(sizes)):
-        nodes[names[k + 1]] = loihi(
+        nodes[names[k + 1]] = loihi_neurons(
             dt=1e-3, du=torch.randint(0, 4000, (m,)), dv=3, v_th=17, bias_mant=bias, bias_exp=6, size=m
         )
         step = 2 * 2 ** max(-exponent, 0)
@@ -261,7 +261,7 @@ def without(name: str) -> Callable[[h5py.File], None]:
         (wrong("layer/1/type", [b"lstm"], "S10"), "/layer/1/type is 'lstm'; input, flatten, dense, dense_rec and conv"),
         (wrong("layer/1/type", 3), "/layer/1/type is of type int64, where text is expected"),
         (wrong("layer/0/shape", [4, 0, 1]), "/layer/0/shape is [4, 0, 1]; one to three numbers from 1"),
-        (wrong("layer/0/shape", [2, 2, 1]), "/layer/1/type is dense, but [2, 2, 1] come in"),
+        (wrong("layer/0/shape", [2, 2, 1]), "/layer/1/type is dense, but its input is [2, 2, 1]"),
         (wrong("layer/1/weight", np.ones((3, 5))), "/layer/1/weight is of shape [3, 5], where [3, 4] is expected"),
         (wrong("layer/1/weight", np.ones((3, 4, 2))), "/layer/1/weight is of shape [3, 4, 2], where 2 axes"),
         (wrong("layer/1/weight", np.full((3, 4), 0.5)), "/layer/1/weight holds 0.5, where whole numbers"),
@@ -273,14 +273,14 @@ def without(name: str) -> Callable[[h5py.File], None]:
         (wrong("layer/1/delay", 63.0), "/layer/1/delay holds 63 steps; 0 to 62"),
         (wrong("layer/1/delay", 1.5), "/layer/1/delay holds 1.5, where whole numbers"),
         (wrong("layer/1/bias", [1, 2]), "/layer/1/bias is of shape [2]; 3 numbers are expected"),
-        (wrong("layer/1/bias", 5000), "/layer/1/neuron is out of range: loihi: bias_mant must be"),
+        (wrong("layer/1/bias", 5000), "/layer/1/neuron is out of range: loihi_neurons: bias_mant must be"),
         (wrong("layer/1/neuron/type", "RF"), "/layer/1/neuron/type is 'RF'; CUBA and LOIHI are read"),
         (wrong("layer/1/neuron/iDecay", 9999), "/layer/1/neuron is out of range: loihi: du must be"),
         (wrong("layer/1/neuron/iDecay", [1, 2]), "/layer/1/neuron/iDecay is of shape [2]; one number, or one for each"),
         (wrong("layer/1/neuron/refDelay", 3), "/layer/1/neuron/refDelay is above 1"),
         (wrong("layer/1/neuron/messageBits", 8), "/layer/1/neuron/messageBits is above 0"),
         (wrong("layer/1/neuron/gradedSpike", True), "/layer/1/neuron/gradedSpike is true"),
-        (wrong("layer/0/neuron/type", "CUBA"), "/layer/0/neuron makes the input neurons"),
+        (wrong("layer/0/neuron/type", "CUBA"), "/layer/0/neuron makes the input a population"),
         (wrong("layer/2/weight", h5py.SoftLink("/layer/1/weight")), "/layer/2/weight is a link"),
     ],
 )
@@ -297,7 +297,7 @@ def test_a_wrong_file_is_refused_by_place_and_left_alone(
 
 def test_a_recurrent_layer_with_delays_is_refused(tmp_path: Path) -> None:
     path = dense_file(tmp_path / "a.net", lambda file: (_loop(file), _delays(file)))
-    with pytest.raises(FileError, match="stands in a recurrent layer, where netx drops"):
+    with pytest.raises(FileError, match="is in a recurrent layer, where netx drops"):
         read_netx(path)
 
 
@@ -312,7 +312,7 @@ def test_only_so_many_layers_are_read(tmp_path: Path) -> None:
 
 
 def small(**changes: object) -> ns.Network:
-    net = ns.Sequential(ns.Linear(3, 2), loihi(dt=1e-3, **changes), names=["a"])
+    net = ns.Sequential(ns.Linear(3, 2), loihi_neurons(dt=1e-3, **changes), names=["a"])
     net.edges[0].synapses[0].weight.data.copy_(torch.tensor([[2.0, -4, 6], [8, 2, 4]]))
     return net
 
@@ -332,20 +332,20 @@ def _two_ways() -> ns.Network:
 
 
 def _pooled() -> ns.Network:
-    net = ns.Sequential(ns.Input((1, 4, 4)), ns.SumPool2d(2), ns.Conv2d(1, 1, 2), loihi(dt=1e-3))
+    net = ns.Sequential(ns.Input((1, 4, 4)), ns.SumPool2d(2), ns.Conv2d(1, 1, 2), loihi_neurons(dt=1e-3))
     net.edges[0].synapses[1].weight.data.fill_(2)
     return net
 
 
 def _rounded() -> ns.Network:
-    net = ns.Sequential(ns.Linear(3, 2), Shift(-2), loihi(dt=1e-3))
+    net = ns.Sequential(ns.Linear(3, 2), Shift(-2), loihi_neurons(dt=1e-3))
     net.edges[0].synapses[0].weight.data.fill_(2)
     return net
 
 
 def _every_synapse() -> ns.Network:
     delays = RoundedDelays(torch.full((2, 2), 2.0), torch.tensor([[0, 1], [2, 3]]), dt=1e-3)
-    return ns.Network({"input": ns.Input(2), "a": loihi(dt=1e-3)}, [ns.Edge("input", "a", delays)])
+    return ns.Network({"input": ns.Input(2), "a": loihi_neurons(dt=1e-3)}, [ns.Edge("input", "a", delays)])
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def _every_synapse() -> ns.Network:
         (_pooled, "netx has no pooling"),
         (_rounded, "Shift(-2) rounds sums of weights that are no multiples of 4"),
         (_every_synapse, "its delays differ from synapse to synapse"),
-        (lambda: ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3)), "Loihi cannot hold this network in whole numbers"),
+        (lambda: ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3)), "Loihi cannot hold this network in integers"),
     ],
 )
 def test_what_netx_cannot_hold_is_refused(tmp_path: Path, make: Callable[[], ns.Network], message: str) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import neurosim as ns
 from neurosim.errors import InputError
 from neurosim.hardware import load_target
-from neurosim.hardware.loihi import loihi
-from neurosim.hardware.placement import Circuit, Full, Layer, Link, Listed, Placement, place
-from neurosim.hardware.placement.links import Mapped, reach_of
+from neurosim.hardware.loihi import loihi_neurons
+from neurosim.hardware.placement import Full, Link, Listed, NeuronGroup, Placement, Workload, place
+from neurosim.hardware.placement.links import Chained, reach_of
 from neurosim.hardware.placement.mesh import Mesh
 from neurosim.hardware.placement.storage import Storage
 from neurosim.synapses import BatchNorm, RoundedDelays
@@ -87,7 +87,7 @@ def test_dense_layers_take_what_the_compiler_of_loihi_takes(sizes: tuple[int, in
     # 9 bits for each 8-bit weight of a full block of 64; figures of nengo-loihi's formula.
     placement = place(row(*sizes), "loihi1")
     sound(placement)
-    assert round(placement["p1"].whole[MEMORY], 2) == share
+    assert round(placement["p1"].as_one_core[MEMORY], 2) == share
     assert placement.cores == cores and placement.fits
     assert placement["p1"].parts[0].storage == {"input->p1": "dense"}
 
@@ -102,16 +102,16 @@ def test_a_layer_that_fills_a_core_to_the_last_bit_fits() -> None:
 def test_a_sparse_layer_takes_a_third_of_a_core() -> None:
     # 26 of 256 neurons from each of 784: 26 (8 + 8) + 10 bits, rounded up to 448.
     post = np.concatenate([np.arange(26) * 9 % 256 for _ in range(784)])
-    circuit = Circuit(
+    workload = Workload(
         {"in": 784},
-        (Layer("p1", (256,)),),
+        (NeuronGroup("p1", (256,)),),
         (Link("in->p1", "in", "p1", Listed(784, 256, post, np.repeat(np.arange(784), 26))),),
     )
-    placement = place(circuit, "loihi1")
+    placement = place(workload, "loihi1")
     assert placement["p1"].parts[0].use[MEMORY] == 784 * 448
-    assert round(placement["p1"].whole[MEMORY], 2) == 0.33
+    assert round(placement["p1"].as_one_core[MEMORY], 2) == 0.33
     assert placement["p1"].parts[0].storage == {"in->p1": "sparse"}
-    assert place(circuit, "loihi1", storage="dense")["p1"].whole[MEMORY] > 1.7
+    assert place(workload, "loihi1", storage="dense")["p1"].as_one_core[MEMORY] > 1.7
 
 
 def test_blocks_are_rounded_up_one_by_one() -> None:
@@ -128,10 +128,10 @@ def test_delays_and_tags_cost_bits() -> None:
     net = ns.Network(
         {"in": ns.Input(64), "a": ns.LIF(dt=1e-3)}, [ns.Edge("in", "a", ns.Linear(64, 64), delay=20e-3, name="e")]
     )
-    plain, delayed = (place(net, "loihi1", delay_bits=b)["a"].whole[MEMORY] for b in (0, None))
+    plain, delayed = (place(net, "loihi1", delay_bits=b)["a"].as_one_core[MEMORY] for b in (0, None))
     assert plain == 64 * 576 / 2**20
     assert delayed == 64 * (-(-(64 * 13 + 10) // 64) * 64) / 2**20  # 20 steps are 5 bits
-    tagged = place(net, "loihi1", delay_bits=0, tag_bits=3)["a"].whole[MEMORY]
+    tagged = place(net, "loihi1", delay_bits=0, tag_bits=3)["a"].as_one_core[MEMORY]
     assert plain < tagged < delayed
 
 
@@ -140,7 +140,7 @@ def test_a_loop_of_one_step_needs_no_delay() -> None:
         {"in": ns.Input(8), "a": ns.LIF(dt=1e-3)},
         [ns.Edge("in", "a", ns.Linear(8, 8)), ns.Edge("a", "a", ns.Linear(8, 8))],
     )
-    assert [link.delay for link in Circuit.of(net).links] == [0, 0]
+    assert [link.delay for link in Workload.of(net).links] == [0, 0]
     sound(place(net, "loihi1"))
 
 
@@ -199,7 +199,7 @@ def test_the_synapses_of_a_convolution_are_counted_exactly(
     except ns.NeurosimError:
         return
     reach = reach_of(maps, shape)
-    assert isinstance(reach, Mapped)
+    assert isinstance(reach, Chained)
     # Each input alone sets off a current in the neurons that it reaches, and in no other.
     eye = torch.eye(reach.inputs).reshape(1, reach.inputs, *shape)
     current = eye
@@ -227,7 +227,7 @@ def test_the_synapses_of_a_convolution_are_counted_exactly(
 
 def test_a_convolution_shares_its_kernel() -> None:
     net = ns.Sequential(ns.Input((2, 16, 16)), ns.Conv2d(2, 8, 3), ns.LIF(dt=1e-3), names=["c"])
-    shared, sparse = (place(net, "loihi1", storage=kind)["c"].whole[MEMORY] for kind in ("auto", "sparse"))
+    shared, sparse = (place(net, "loihi1", storage=kind)["c"].as_one_core[MEMORY] for kind in ("auto", "sparse"))
     assert place(net, "loihi1")["c"].parts[0].storage == {"input->c": "shared"}
     # 25 sets of positions of the kernel (5 by row times 5 by column) instead of 256 pixels.
     assert shared * 8 < sparse
@@ -253,7 +253,7 @@ def test_synapses_of_every_kind_are_read() -> None:
         ns.Edge("a", "b", BlockLinear(2, 4, 2)),
         ns.Edge("b", "c", [ns.Linear(4, 3), BatchNorm(3)]),
     ]
-    links = {link.name: link for link in Circuit.of(ns.Network(nodes, edges)).links}
+    links = {link.name: link for link in Workload.of(ns.Network(nodes, edges)).links}
     assert links["in->a"].delay == 7
     assert links["in->a"].reach.onto(np.array([0, 1])).tolist() == [2, 1]
     assert links["a->b"].reach.onto(np.array([0, 1])).tolist() == [2, 0]
@@ -261,9 +261,9 @@ def test_synapses_of_every_kind_are_read() -> None:
 
 
 def test_a_network_in_whole_numbers_is_placed(tiny) -> None:
-    neurons = loihi(dt=1e-3, du=torch.arange(12) // 2, dv=3, v_th=torch.arange(12) % 2 + 5)
+    neurons = loihi_neurons(dt=1e-3, du=torch.arange(12) // 2, dv=3, v_th=torch.arange(12) % 2 + 5)
     net = ns.Sequential(ns.Linear(4, 12), Shift(-1), neurons, names=["p"])
-    assert [link.reach.onto(np.arange(12)).tolist() for link in Circuit.of(net).links] == [[12] * 4]
+    assert [link.reach.onto(np.arange(12)).tolist() for link in Workload.of(net).links] == [[12] * 4]
     placement = place(net, tiny)
     # Six decays, three on a core.
     assert len(placement["p"].parts) == 2
@@ -272,12 +272,12 @@ def test_a_network_in_whole_numbers_is_placed(tiny) -> None:
 
 def test_output_axons_cut_the_population_before(tiny) -> None:
     # 60 neurons reach 15 cores each: 900 axons, 90 on a core.
-    circuit = Circuit(
+    workload = Workload(
         {},
-        (Layer("a", (60,)), Layer("b", (300,))),
+        (NeuronGroup("a", (60,)), NeuronGroup("b", (300,))),
         (Link("a->b", "a", "b", Listed(60, 300, np.repeat(np.arange(300), 60), np.tile(np.arange(60), 300))),),
     )
-    placement = place(circuit, tiny, weight_bits=1, chips=9)
+    placement = place(workload, tiny, weight_bits=1, chips=9)
     sound(placement)
     assert len(placement["b"].parts) == 15
     assert [len(part.neurons) for part in placement["a"].parts] == [6] * 10
@@ -319,7 +319,7 @@ def test_a_neuron_with_too_many_inputs_is_named() -> None:
     sound(placement)
     (misfit,) = placement.misfits
     assert misfit.where == "p1" and misfit.limit == "input_axons_per_core"
-    assert "hears 5,000 others" in misfit.what and "81 %" in misfit.remedies[0]
+    assert "fan-in of 5,000 exceeds the 4,096 input axons" in misfit.what and "81 %" in misfit.remedies[0]
     assert not placement["p1"].parts and placement["p2"].parts
     assert "does not fit" in placement.table()
 
@@ -342,22 +342,22 @@ def test_delays_pooling_and_fan_out_that_a_chip_cannot_hold_are_named() -> None:
 def test_chip_wide_limits_count_over_all_chips() -> None:
     placement = place(row(10, 300), load_target("odin"), weight_bits=3)
     assert placement.misfits[0].limit == "cores"
-    big = Circuit({"in": 10}, (Layer("a", (1_200_000,)),), (Link("in->a", "in", "a", Full(10, 1_200_000)),))
+    big = Workload({"in": 10}, (NeuronGroup("a", (1_200_000,)),), (Link("in->a", "in", "a", Full(10, 1_200_000)),))
     limits = {m.limit: m for m in place(big, "loihi2").misfits}
     assert limits["neurons"].needed == 1_200_000 and limits["neurons"].remedies == ("2 chips",)
 
 
 def test_hops_are_tiles_between_cores(tiny) -> None:
     # Cores 0 and 1 hold a, cores 2 to 4 hold b: tiles 0, 1, 1, 2 in one row.
-    circuit = Circuit(
+    workload = Workload(
         {"in": 2},
-        (Layer("a", (40,)), Layer("b", (60,))),
+        (NeuronGroup("a", (40,)), NeuronGroup("b", (60,))),
         (Link("in->a", "in", "a", Full(2, 40)), Link("a->b", "a", "b", Full(40, 60))),
     )
-    placement = place(circuit, tiny, weight_bits=1)
+    placement = place(workload, tiny, weight_bits=1)
     assert [len(one.parts) for one in placement.populations] == [2, 3]
     assert placement.hops["a"] == (1 + 1 + 2, 0.0, 0.0) and placement.hops["b"] == (0.0, 0.0, 0.0)
-    assert place(circuit, "loihi2").hops == {}
+    assert place(workload, "loihi2").hops == {}
 
 
 def test_cores_lie_in_rows_of_tiles_every_other_one_backwards(tiny) -> None:
@@ -368,15 +368,15 @@ def test_cores_lie_in_rows_of_tiles_every_other_one_backwards(tiny) -> None:
 
 
 def test_spikes_between_chips_have_no_distance(tiny) -> None:
-    circuit = Circuit(
+    workload = Workload(
         {"in": 2},
-        (Layer("a", (200,)), Layer("b", (140,))),
+        (NeuronGroup("a", (200,)), NeuronGroup("b", (140,))),
         (
             Link("in->a", "in", "a", Full(2, 200)),
             Link("a->b", "a", "b", Listed(200, 140, np.array([0, 139]), np.array([0, 0]))),
         ),
     )
-    placement = place(circuit, tiny, weight_bits=1, chips=2)
+    placement = place(workload, tiny, weight_bits=1, chips=2)
     assert placement.chips_used == 2
     assert placement.hops["a"][2] == 1 / 200
 
@@ -402,11 +402,11 @@ def test_it_is_written_as_text_and_json(tmp_path: Path) -> None:
             "loihi1 stores weights of 1, 2, 3, 4, 5, 6, 8 bits; got 7. 7-bit weights",
         ),
         (dict(target="loihi1", weight_bits=9), "got 9. Quantise the weights first"),
-        (dict(target="loihi1", weight_bits=0), "weight_bits must be a whole number from 1; got 0"),
-        (dict(target="loihi1", tag_bits=-1), "tag_bits must be a whole number from 0"),
-        (dict(target="loihi1", chips=0), "chips must be a whole number from 1"),
+        (dict(target="loihi1", weight_bits=0), "weight_bits must be an integer from 1; got 0"),
+        (dict(target="loihi1", tag_bits=-1), "tag_bits must be an integer from 0"),
+        (dict(target="loihi1", chips=0), "chips must be an integer from 1"),
         (dict(target="loihi1", chips=800), "the largest system of loihi1 has 768 chips; got chips=800"),
-        (dict(target="loihi1", delay_bits=-1), "delay_bits must be a whole number from 0, or None"),
+        (dict(target="loihi1", delay_bits=-1), "delay_bits must be an integer from 0, or None"),
         (dict(target="loihi1", storage="best"), "storage must be one of auto, dense, sparse, shared; got 'best'"),
     ],
 )

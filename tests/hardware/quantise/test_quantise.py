@@ -10,9 +10,9 @@ import neurosim as ns
 from neurosim.errors import ExportError, InputError
 from neurosim.hardware.loihi import SignMode, describe, sign_mode, split_bias, weight_range, weight_step
 from neurosim.hardware.quantise import fixed, quantise
-from neurosim.hardware.quantise.grid import BiasGrid, WeightGrid, held_bias
+from neurosim.hardware.quantise.grid import BiasGrid, WeightGrid, chip_bias
 from neurosim.hardware.quantise.search import mismatch
-from neurosim.synapses import BatchNorm, RoundedDelays
+from neurosim.synapses import BatchNorm, RoundedDelays, Synapse
 
 DT = 1e-3
 NEURONS = dict(dt=DT, tau_mem=10e-3, r=15.0)
@@ -46,7 +46,7 @@ def test_weights_go_to_the_nearest_that_is_held(bits: int, mode: SignMode) -> No
 
 def test_biases_go_to_the_nearest_that_is_held() -> None:
     bias = torch.cat((torch.linspace(-6e5, 6e5, 4001, dtype=torch.float64), torch.linspace(-5000, 5000, 4001).double()))
-    held = held_bias(bias)
+    held = chip_bias(bias)
     split_bias(held)
     step = torch.where(bias.abs() <= 4095, 1.0, 2.0 ** torch.ceil(torch.log2(bias.abs() / 4095)))
     inside = bias.abs() <= 4095 * 128
@@ -147,7 +147,7 @@ def test_networks_of_every_kind(make) -> None:
     assert values["a"].sum() > 300 and values["b"].sum() > 100
     for bits, made in found.items():
         description = describe(made.net, "loihi1")
-        assert all(c.bits <= bits for c in description.connections.values())
+        assert all(c.bits <= bits for c in description.edges.values())
         assert list(made.choices) == list(description.populations)
         assert all(0 <= choice.mismatch < (0.12, 0.6)[bits == 4] for choice in made.choices.values()), made.summary()
     eight, four = (max(choice.mismatch for choice in made.choices.values()) for made in found.values())
@@ -177,7 +177,7 @@ def test_training_sees_what_the_chip_will_do(make) -> None:
     assert torch.equal(made(x)[0], moved) and not torch.equal(moved, wanted)
     assert torch.equal(trained.net(x)[0].detach(), moved), "the network on the grid is as it was"
     assert not any(p.requires_grad for p in made.parameters())
-    assert all(c.bits <= 5 for c in describe(made).connections.values())
+    assert all(c.bits <= 5 for c in describe(made).edges.values())
     wide = made.double()(x.double())[0].float()
     assert torch.equal(wide, moved) if made.nodes[made.output].is_spiking else torch.allclose(wide, moved, rtol=1e-6)
 
@@ -199,7 +199,7 @@ def test_weights_of_one_sign_keep_their_bit() -> None:
     with torch.no_grad():
         net.edges[0].synapses[0].weight.abs_()
     made = quantise(net, spikes(30, 4, 20), bits=8)
-    (connection,) = describe(made.net).connections.values()
+    (connection,) = describe(made.net).edges.values()
     assert connection.sign_mode is SignMode.EXCITATORY and (connection.weight % 2).any()
     assert sign_mode(torch.from_numpy(connection.weight)) is SignMode.EXCITATORY
 
@@ -215,7 +215,7 @@ def test_edges_of_different_sizes_get_exponents() -> None:
     made = quantise(net, spikes(60, 6, 20), bits=6)
     exponents = made.choices["out"].scale.exponents
     assert exponents["large"] > exponents["small"] >= 0
-    assert describe(made.net).connections["large"].exponent == exponents["large"]
+    assert describe(made.net).edges["large"].exponent == exponents["large"]
 
 
 # What is refused.
@@ -227,7 +227,7 @@ def test_edges_of_different_sizes_get_exponents() -> None:
         (lambda: ns.LIF(dt=DT, reset="subtract"), "reset='subtract'; the chip resets to 0"),
         (lambda: ns.LIF(dt=DT, v_reset=-0.5), "v_reset=-0.5; the chip resets to 0"),
         (lambda: ns.ALIF(dt=DT), "its model is 'alif'"),
-        (lambda: ns.LIF(dt=DT, v_th=-1.0), "v_th=-1.0; the chip holds thresholds from 0"),
+        (lambda: ns.LIF(dt=DT, v_th=-1.0), "v_th=-1; the chip holds thresholds from 0"),
         (lambda: ns.CubaLIF(dt=DT), "passes through the synaptic current"),
     ],
 )
@@ -237,24 +237,32 @@ def test_neurons_that_the_chip_does_not_have(neuron, message: str) -> None:
         quantise(net, spikes(5, 1, 4))
 
 
-def test_maps_that_the_chip_does_not_have_are_listed_together() -> None:
+class Squared(Synapse):
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def apply_step(self, x: Tensor) -> Tensor:
+        return x.square()
+
+
+def test_synapses_that_the_chip_does_not_have_are_listed_together() -> None:
     shared = ns.LIF(dt=DT, r=torch.rand(3, 4, 4) + 0.5)
     net = ns.Sequential(
         ns.Input((2, 6, 6)), ns.Conv2d(2, 3, 3), shared, ns.MaxPool2d(2), ns.Flatten(), ns.Linear(12, 3),
-        ns.LIF(dt=DT), ns.BlockLinear(3, 3, 3), ns.LIF(dt=DT), names=["a", "b", "c"],
+        ns.LIF(dt=DT), Squared(), ns.LIF(dt=DT), names=["a", "b", "c"],
     )  # fmt: skip
     with pytest.raises(ExportError) as caught:
         quantise(net, spikes(5, 1, 2, 6, 6))
     for part in ("edge 'input->a': the neurons after it differ in r", "edge 'a->b': holds MaxPool2d",
-                 "edge 'b->c': ends with BlockLinear"):  # fmt: skip
+                 "edge 'b->c': ends with Squared, which is not linear"):  # fmt: skip
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (dict(x=torch.full((5, 1, 4), 0.5)), "x for 'input' must be spikes or whole numbers.* got 0.5"),
-        (dict(bits=9), "bits must be a whole number from 1 to 8; got 9"),
+        (dict(x=torch.full((5, 1, 4), 0.5)), "x for 'input' must be spikes or integers.* got 0.5"),
+        (dict(bits=9), "bits must be an integer from 1 to 8; got 9"),
         (dict(scales={"there": 2.0}), r"no population \['there'\]"),
         (dict(scales={"out": -2.0}), r"scales\['out'\] must be a finite number above 0; got -2.0"),
     ],

@@ -11,7 +11,7 @@ import torch
 import neurosim as ns
 from neurosim.energy import count_operations, energy
 from neurosim.errors import InputError
-from neurosim.hardware.placement import Circuit, Full, Layer, Link, Placement, place
+from neurosim.hardware.placement import Full, Link, NeuronGroup, Placement, Workload, place
 from neurosim.report import Section, chip_map, save_figure, write_report
 from neurosim.report.plots.style import PALETTE
 
@@ -52,8 +52,8 @@ def test_every_core_is_a_square_in_the_colour_of_its_population(tmp_path: Path) 
 
 
 def test_several_chips_and_what_does_not_fit_are_drawn() -> None:
-    circuit = Circuit({"in": 4}, (Layer("big", (700_000,)),), (Link("in->big", "in", "big", Full(4, 700_000)),))
-    figure: Any = chip_map(place(circuit, "loihi1"))
+    workload = Workload({"in": 4}, (NeuronGroup("big", (700_000,)),), (Link("in->big", "in", "big", Full(4, 700_000)),))
+    figure: Any = chip_map(place(workload, "loihi1"))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[:4] == [f"chip {k}: 128 of 128 cores" for k in (1, 2, 3, 4)]
     below = figure.get_supxlabel()
@@ -61,8 +61,8 @@ def test_several_chips_and_what_does_not_fit_are_drawn() -> None:
 
 
 def test_a_chip_of_thousands_of_cores_is_cut_to_those_in_use() -> None:
-    circuit = Circuit({"in": 4}, (Layer("p", (600,)),), (Link("in->p", "in", "p", Full(4, 600)),))
-    cores, filled = squares(chip_map(place(circuit, "truenorth")).axes[0])
+    workload = Workload({"in": 4}, (NeuronGroup("p", (600,)),), (Link("in->p", "in", "p", Full(4, 600)),))
+    cores, filled = squares(chip_map(place(workload, "truenorth")).axes[0])
     assert len(cores.get_paths()) == 128 and len(filled.get_paths()) == 3
 
 
@@ -77,7 +77,7 @@ def test_a_chip_of_absurdly_many_cores_is_drawn_all_the_same(root: Path, tmp_pat
 def test_a_report_holds_a_placement(tmp_path: Path) -> None:
     placement = place(ns.Sequential(ns.Linear(5000, 3), ns.LIF(dt=1e-3), names=("<p>",)), "loihi1")
     text = write_report(tmp_path / "r.html", title="t", sections=[Section("Chip", placement)]).read_text()
-    assert "&lt;p&gt;: a neuron hears 5,000 others" in text and "<p>: a" not in text
+    assert "&lt;p&gt;: a fan-in of 5,000 exceeds" in text and "<p>: a" not in text
     assert "would fit: prune" in text and "data:image/png" in text
 
 

@@ -1,4 +1,4 @@
-"""What a network asks of a chip: populations, their settings, and the links between them."""
+"""What a network needs of a chip: populations, their settings, and the links between them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from neurosim.hardware.placement.links import Link, reach_of
 from neurosim.network.folding import fold
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import MaxPool2d
+from neurosim.synapses.lowering import Pooling
+from neurosim.synapses.synapse import lowered_chain
 
-_DECAY = 4096  # steps of a decay on Loihi; settings that fall on the same one are one group
+_DECAY = 4096  # values of a decay on Loihi; settings with the same one are one group
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
-    """A population as a placement sees it.
+class NeuronGroup:
+    """A population to be placed.
 
     Attributes
     ----------
     name : str
     shape : tuple of int
     decays, thresholds : numpy.ndarray [neurons] of int64, or None
-        A number for each neuron, equal where neurons can share a configuration; None where all share one.
+        A number for each neuron, equal for neurons that can share a configuration; None where all share one.
     """
 
     name: str
@@ -41,54 +42,53 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit:
-    """Everything that is to be placed.
+class Workload:
+    """Everything to be placed.
 
     Attributes
     ----------
     inputs : dict of str to int
         Sources outside the chip, with their sizes: they take input axons and no core.
-    layers : tuple of Layer
+    groups : tuple of NeuronGroup
         In order of computation.
     links : tuple of Link
     unheld : tuple of str
-        What no chip holds as synapses, a sentence each, with what to do.
+        Synapses that no chip holds, a sentence each, with the remedy.
     """
 
     inputs: dict[str, int]
-    layers: tuple[Layer, ...]
+    groups: tuple[NeuronGroup, ...]
     links: tuple[Link, ...]
     unheld: tuple[str, ...] = ()
 
-    def into(self, layer: str) -> tuple[Link, ...]:
+    def into(self, group: str) -> tuple[Link, ...]:
         """Return the links into a population."""
-        return tuple(link for link in self.links if link.target == layer)
+        return tuple(link for link in self.links if link.target == group)
 
-    def out_of(self, layer: str) -> tuple[Link, ...]:
+    def out_of(self, group: str) -> tuple[Link, ...]:
         """Return the links out of a population."""
-        return tuple(link for link in self.links if link.source == layer)
+        return tuple(link for link in self.links if link.source == group)
 
     @classmethod
-    def of(cls, net: Network) -> Circuit:
-        """Read a network; batch normalisation belongs to the weights before it."""
+    def of(cls, net: Network) -> Workload:
+        """Return the workload of a network; normalisation is folded into the weights before it."""
         net = fold(net)
-        layers = tuple(
-            Layer(name, net.shape(name), *_settings(node, net.shape(name)) if isinstance(node, Neuron) else ())
+        groups = tuple(
+            NeuronGroup(name, net.shape(name), *_settings(node, net.shape(name)) if isinstance(node, Neuron) else ())
             for name, node in net.populations().items()
         )
         links, unheld = [], []
         for edge in net.edges:
             # A loop of one step is the step that every connection takes on a chip.
             delay = edge.delay_steps + edge.memory - (edge.source == edge.target)
-            links.append(
-                Link(edge.name, edge.source, edge.target, reach_of(edge.synapses, net.shape(edge.source)), delay)
-            )
-            if any(isinstance(one, MaxPool2d) for one in edge.synapses):
+            shape = net.shape(edge.source)
+            links.append(Link(edge.name, edge.source, edge.target, reach_of(edge.synapses, shape), delay))
+            if any(isinstance(v, Pooling) and v.kind == "max" for v in lowered_chain(edge.synapses, shape)):
                 unheld.append(
-                    f"{edge.name}: MaxPool2d is an or over windows, which synapses cannot form; pool by SumPool2d "
+                    f"{edge.name}: MaxPool2d is an or over windows, which synapses cannot compute; pool by SumPool2d "
                     "or a stride. It is counted as a sum."
                 )
-        return cls({name: math.prod(net.shape(name)) for name in net.inputs}, layers, tuple(links), tuple(unheld))
+        return cls({name: math.prod(net.shape(name)) for name in net.inputs}, groups, tuple(links), tuple(unheld))
 
 
 def _settings(node: Neuron, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -97,7 +97,7 @@ def _settings(node: Neuron, shape: tuple[int, ...]) -> tuple[np.ndarray | None, 
             return None
         return np.broadcast_to(value.detach().double().cpu().numpy(), shape).ravel()
 
-    # Time constants as the decays they give, Loihi's own decays as they are.
+    # Time constants as decays, Loihi's own decays unchanged.
     shares = {name: node.decay(name) for name in node.core.parameters if name.startswith("tau_")}
     steps = [spread(share) for share in shares.values()]
     steps = [None if share is None else np.round((1 - share) * _DECAY) for share in steps]
