@@ -15,7 +15,7 @@ import neurosim as ns
 from neurosim.datasets.spoken import read_shd
 from neurosim.errors import FileError
 from neurosim.exchange.nir import from_nir, write_nir
-from neurosim.hardware.loihi import loihi
+from neurosim.hardware.loihi import loihi_neurons
 from neurosim.hardware.netx import read_netx, write_netx
 
 GUARD = "neurosim/files/untrusted_hdf5.py"
@@ -38,7 +38,7 @@ def a_netx_network(path: Path) -> None:
     synapse = ns.Linear(3, 2)
     with torch.no_grad():
         synapse.weight.fill_(2.0)
-    write_netx(ns.Sequential(synapse, loihi(dt=1e-3, v_th=30), names=["out"]), path)
+    write_netx(ns.Sequential(synapse, loihi_neurons(dt=1e-3, v_th=30), names=["out"]), path)
 
 
 def an_shd_file(path: Path) -> None:

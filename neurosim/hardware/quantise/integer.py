@@ -125,8 +125,8 @@ def network(real: RealNetwork, scales: Mapping[str, PopulationScale], bits: int,
     for edge in real.edges:
         chain, place, grid = synapses(edge, scales[edge.target], bits)
         if trained and (isinstance(edge.connectivity, Convolution) or edge.connectivity.delay is None):
-            trained_weight: Tensor = _chain(edge, edge.weight)[place].weight.detach()  # type: ignore[assignment]
-            _train(chain[place], "weight", trained_weight, grid)  # in the order of the synapse's own weights
+            unrounded = _chain(edge, edge.weight)[place].get_parameter("weight").detach()
+            _train(chain[place], "weight", unrounded, grid)  # in the order of the synapse's own weights
         edges.append(Edge(edge.source, edge.target, chain, edge.delay or None, edge.name))
     return Network(nodes, edges, output=real.output)
 

@@ -300,4 +300,13 @@ def test_a_bias_is_lava_s_own_where_that_is_exact(neuron: ns.Neuron, bias: float
     assert ("bias_mant" in population.arguments) == ("v" in population.arguments) == (not as_current)
 
 
-# FIX DelayedLinear
+def test_several_synapses_of_one_pair_are_one_with_their_sum() -> None:
+    synapse = ns.Sparse(4, 3, torch.tensor([[1, 1, 0, 1], [2, 2, 3, 0]]), torch.tensor([0.5, 0.25, 1.0, 2.0]))
+    net = ns.Network({"x": ns.Input(4), "out": ns.IF(dt=DT)}, [ns.Edge("x", "out", synapse, delay=2e-3)])
+    (item,) = to_lava(net).graph.sparse
+    assert list(zip(item.post.tolist(), item.pre.tolist(), item.weight.tolist(), strict=True)) == [
+        (0, 3, 1.0),
+        (1, 0, 2.0),
+        (1, 2, 0.75),
+    ]
+    assert item.delay.ndim == 0 and int(item.delay) == 2
