@@ -10,6 +10,8 @@ from neurosim.kernels.common.autograd import under_transform
 from neurosim.kernels.sparse import chunked, reference
 from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.kernels.sparse.rows import Rows, sorted_rows
+from neurosim.synapses.connectivity import Bernoulli, Rule, draw_rows, draw_weights, generators
+from neurosim.synapses.distributions import Distribution
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.structure import SparseStructure, check_connections, check_weight
@@ -76,20 +78,51 @@ class Sparse(SparseStructure):
 
     @classmethod
     def random(cls, n_in: int, n_out: int, density: float, *, generator: torch.Generator | None = None) -> Sparse:
-        """Connect each pair with probability `density`.
+        """Connect each pair with the same probability, independently; see `drawn` for other rules.
 
         Parameters
         ----------
         n_in, n_out : int
             Number of presynaptic and of postsynaptic neurons.
         density : float
-            In (0, 1].
+            Probability, in (0, 1].
         generator : torch.Generator, optional
-            Source of chance.
+            Source of the seed; torch's own if left out.
         """
         if not 0 < density <= 1:
             raise InputError(f"Sparse: density must be in (0, 1]; got {density!r}.")
-        return cls(n_in, n_out, (torch.rand(n_out, n_in, generator=generator) < density).nonzero().T.contiguous())
+        seed = int(torch.randint(1 << 62, (), generator=generator))
+        return cls.drawn(n_in, n_out, Bernoulli(density), seed=seed)
+
+    @classmethod
+    def drawn(cls, n_in: int, n_out: int, rule: Rule, *, weight: Distribution | None = None, seed: int) -> Sparse:
+        """Draw synapses by a rule, in time and memory that grow with their number.
+
+        Parameters
+        ----------
+        n_in, n_out : int
+            Number of presynaptic and of postsynaptic neurons.
+        rule : Rule
+            One of `neurosim.synapses.connectivity`, such as ``FixedInDegree(100)``.
+        weight : Distribution, optional
+            One of `neurosim.synapses.distributions`. That of a linear layer with the mean number of inputs if left out.
+        seed : int
+            From 0. The same seed gives the same synapses, and for any distribution of weights the same structure.
+
+        Examples
+        --------
+        >>> import neurosim as ns
+        >>> from neurosim.synapses.connectivity import FixedInDegree
+        >>> from neurosim.synapses.distributions import Normal
+        >>> weight = Normal(0.5, 0.1, low=0.0, outside="redrawn")
+        >>> synapse = ns.Sparse.drawn(1000, 500, FixedInDegree(20), weight=weight, seed=1)
+        >>> synapse.weight.numel(), synapse.connections[0].bincount().tolist() == [20] * 500
+        (10000, True)
+        """
+        structure, weights, _ = generators(seed)
+        n_in, n_out = count("Sparse", "n_in", n_in), count("Sparse", "n_out", n_out)
+        rows = draw_rows(rule, n_in, n_out, structure)
+        return cls(n_in, n_out, rows, draw_weights(weight, rows, weights))
 
     def merged(self) -> Sparse:
         """Return the same synapses with those of one pair made one, whose weight is their sum."""

@@ -1,0 +1,101 @@
+"""Distributions of weights and delays: moments, bounds, refusals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from neurosim.errors import InputError
+from neurosim.synapses import distributions
+from neurosim.synapses.distributions import Constant, Distribution, LogNormal, Normal, Uniform
+
+N = 200_000
+
+
+def numbers(distribution: Distribution, seed: int = 0) -> np.ndarray:
+    return distribution.drawn(N, np.random.default_rng(seed), np.dtype(np.float64))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "mean", "variance"),
+    [
+        (Constant(2.5), 2.5, 0.0),
+        (Uniform(-1.0, 3.0), 1.0, 16 / 12),
+        (Normal(1.0, 0.5), 1.0, 0.25),
+        (LogNormal(-1.0, 0.3), math.exp(-1 + 0.045), (math.exp(0.09) - 1) * math.exp(-2 + 0.09)),
+        # Standard normal from 0 on: redrawn is half-normal; clipped has half of its numbers at 0.
+        (Normal(0.0, 1.0, low=0.0, outside="redrawn"), math.sqrt(2 / math.pi), 1 - 2 / math.pi),
+        (Normal(0.0, 1.0, low=0.0, outside="clipped"), 1 / math.sqrt(2 * math.pi), 0.5 - 1 / (2 * math.pi)),
+        (Normal(0.0, 1.0, low=-1.0, high=1.0, outside="redrawn"), 0.0, 0.291125),
+        (Normal(3.0, 0.0, low=3.0, outside="redrawn"), 3.0, 0.0),
+    ],
+)
+def test_mean_and_variance(distribution, mean, variance):
+    drawn = numbers(distribution)
+    assert drawn.min() >= distribution.lowest
+    assert abs(drawn.mean() - mean) <= 5 * math.sqrt(variance / N)
+    assert abs(drawn.var() - variance) <= 0.02 * variance
+
+
+def test_bounds_hold_and_a_clipped_number_is_the_bound():
+    clipped = numbers(LogNormal(0.0, 1.0, low=0.5, high=2.0, outside="clipped"))
+    redrawn = numbers(LogNormal(0.0, 1.0, low=0.5, high=2.0, outside="redrawn"))
+    beyond = 0.5 * (1 + math.erf(math.log(0.5) / math.sqrt(2)))
+    for drawn in (clipped, redrawn):
+        assert drawn.min() >= 0.5 and drawn.max() <= 2.0
+    assert abs((clipped == 0.5).mean() - beyond) < 0.005 and abs((clipped == 2.0).mean() - beyond) < 0.005
+    assert not ((redrawn == 0.5) | (redrawn == 2.0)).any()
+
+
+def test_the_numbers_are_those_of_the_seed_in_the_type_asked_for():
+    one, same, other = (Normal(0.0, 1.0).drawn(10, np.random.default_rng(s), np.dtype("f4")) for s in (1, 1, 2))
+    assert one.dtype == np.float32 and (one == same).all() and (one != other).all()
+
+
+def test_memory_is_that_of_the_numbers(monkeypatch):
+    monkeypatch.setattr(distributions, "_BLOCK", 1000)
+    seen = []
+    monkeypatch.setattr(Uniform, "draw", lambda self, count, chance: (seen.append(count), chance.random(count))[1])
+    Uniform(0.0, 1.0).drawn(2500, np.random.default_rng(0), np.dtype("f4"))
+    assert seen == [1000, 1000, 500]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Constant(math.nan), "Constant: value must be a finite number; got nan."),
+        (lambda: Constant(True), "Constant: value must be a finite number; got True."),
+        (lambda: Uniform(2.0, 1.0), "Uniform: low must be at most high; got 2.0 and 1.0."),
+        (lambda: Normal(0.0, -1.0), "Normal: std must be at least 0; got -1.0."),
+        (lambda: LogNormal(0.0, -1.0), "LogNormal: sigma must be at least 0; got -1.0."),
+        (
+            lambda: Normal(0.0, 1.0, low=0.0),
+            "Normal: bounds need outside='clipped' (numbers beyond become the bound) or outside='redrawn', and outside "
+            "needs a bound; got low=0.0, high=inf, outside=None.",
+        ),
+        (
+            lambda: Normal(0.0, 1.0, outside="clipped"),
+            "Normal: bounds need outside='clipped' (numbers beyond become the bound) or outside='redrawn', and outside "
+            "needs a bound; got low=-inf, high=inf, outside='clipped'.",
+        ),
+        (
+            lambda: Normal(0.0, 1.0, low=0.0, outside="cut"),
+            "Normal: outside must be 'clipped' or 'redrawn'; got 'cut'.",
+        ),
+        (
+            lambda: Normal(0.0, 1.0, low=1.0, high=1.0, outside="clipped"),
+            "Normal: low must be below high; got 1.0 and 1.0.",
+        ),
+        (
+            lambda: Normal(0.0, 1.0, low=5.0, outside="redrawn"),
+            "Normal: a share of 2.9e-07 lies between low=5.0 and high=inf, too small to draw again until all do; move "
+            "the bounds, or use outside='clipped'.",
+        ),
+    ],
+)
+def test_what_is_no_distribution_is_refused(make, said):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value) == said
