@@ -173,3 +173,6 @@ class _Sum(Loss):
 
     def prediction(self, output: Tensor) -> Tensor:
         return self.loss.prediction(output)
+
+    def __repr__(self) -> str:
+        return repr(self.loss)

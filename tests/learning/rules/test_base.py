@@ -1,10 +1,11 @@
+"""BPTT and SLTT against loops written by hand; what holds for every rule is in tests/rule_battery.py."""
+
 from __future__ import annotations
 
 import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,44 +16,7 @@ from torch.nn import functional as F
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
 from neurosim.learning import BPTT, SLTT, CrossEntropy, CrossEntropyMSE, Loss, MaxMembrane, Rule
-
-DT = 1e-3
-CHUNKS = [1, 3, 8, 100]
-
-
-def network(decay: float = 0.5, *, plain_readout: bool = False, seed: int = 0) -> Any:
-    """Three LIF layers `u = decay v + I` in float64 that spike; a plain readout has no memory and does not spike."""
-    parts: list[Any] = []
-    sizes = (20, 32, 16, 5)
-    generator = torch.Generator().manual_seed(seed)
-    tau = DT / 40 if decay == 0 else -DT / math.log(decay)
-    for n_in, n_out in pairwise(sizes):
-        layer = ns.Linear(n_in, n_out)
-        with torch.no_grad():
-            layer.weight.copy_(torch.randn(n_out, n_in, generator=generator) * (1.5 / math.sqrt(n_in)))
-        parts += [layer, ns.LIF(tau_mem=tau, r=1 / (1 - math.exp(-DT / tau)), dt=DT, spike=ns.atan(2.0))]
-    if plain_readout:
-        parts[-1] = ns.LI(tau_mem=DT / 40, dt=DT)
-    return ns.Sequential(*parts).double()
-
-
-def batch(steps: int, samples: int = 4, n_in: int = 20, classes: int = 5) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    x = (torch.rand(steps, samples, n_in, generator=generator) < 0.4).double()
-    return x, torch.randint(classes, (samples,), generator=generator)
-
-
-def gradients(
-    rule: Rule, net: Any, x: Tensor, y: Tensor, loss: Loss | None = None, generator: torch.Generator | None = None
-) -> list[Tensor]:
-    net.zero_grad()
-    rule.gradients(net, x, y, loss or CrossEntropy(), generator)
-    return [parameter.grad.clone() for parameter in net.parameters()]
-
-
-def atan_spike(x: Tensor) -> Tensor:
-    smooth = torch.atan(math.pi * x) / math.pi
-    return (x > 0).to(x.dtype) + smooth - smooth.detach()
+from tests.learning.rules.small_networks import CHUNKS, DT, atan_spike, batch, close, gradients, network
 
 
 def by_hand(net: Any, x: Tensor, y: Tensor, decay: float, *, cut: bool) -> list[Tensor]:
@@ -74,12 +38,6 @@ def by_hand(net: Any, x: Tensor, y: Tensor, decay: float, *, cut: bool) -> list[
     if not cut:
         whole.backward()
     return [w.grad for w in weights if w.grad is not None]
-
-
-def close(a: list[Tensor], b: list[Tensor], tolerance: float = 1e-12) -> bool:
-    scale = max(float(t.abs().max()) for t in b)
-    assert scale > 1e-6, "the gradients compared are zero: nothing is being tested"
-    return all(float((s - t).abs().max()) <= tolerance * scale for s, t in zip(a, b, strict=True))
 
 
 @contextmanager

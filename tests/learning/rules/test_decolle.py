@@ -12,7 +12,7 @@ import neurosim as ns
 from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.learning import DECOLLE, DecolleLIF, LocalReadouts
-from tests.learning.rules.test_base import close
+from tests.learning.rules.small_networks import close
 
 DT, SIZES, CLASSES, SLOPE = 1e-3, (8, 10, 9, 7), 3, 10.0
 

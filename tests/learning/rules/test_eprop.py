@@ -13,7 +13,7 @@ import neurosim as ns
 from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.learning.rules.eprop import EProp, Feedback
-from tests.learning.rules.test_base import close, gradients
+from tests.learning.rules.small_networks import close, gradients
 
 DT, TAU, ADAPT, OUT = 1e-3, 6e-3, 40e-3, 10e-3
 ALPHA, RHO, KAPPA = (math.exp(-DT / tau) for tau in (TAU, ADAPT, OUT))

@@ -14,7 +14,7 @@ from neurosim.circuit.exact_events import exact_events
 from neurosim.errors import InputError
 from neurosim.learning.rules import eventprop
 from neurosim.learning.rules.eventprop import CubaLI, EventProp
-from tests.learning.rules.test_base import close, gradients
+from tests.learning.rules.small_networks import close, gradients
 
 TAUS = dict(tau_mem=20e-3, tau_syn=5e-3)
 N_IN, N, K, DURATION = 4, 6, 2, 60e-3

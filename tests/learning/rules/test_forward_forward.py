@@ -11,7 +11,7 @@ from torch import Tensor
 import neurosim as ns
 from neurosim.errors import InputError
 from neurosim.learning import ForwardForward, Goodness
-from tests.learning.rules.test_base import close
+from tests.learning.rules.small_networks import close
 
 DT, CLASSES = 1e-3, 3
 

@@ -10,7 +10,7 @@ import neurosim as ns
 from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.learning.rules.fptt import FPTT
-from tests.learning.rules.test_base import atan_spike, batch, network
+from tests.learning.rules.small_networks import atan_spike, batch, network
 
 DECAY = 0.8
 

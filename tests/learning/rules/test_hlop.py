@@ -11,8 +11,7 @@ import neurosim as ns
 from neurosim.errors import InputError, ShapeError
 from neurosim.learning import HLOP, LateralBanks, average_accuracy, backward_transfer
 from neurosim.synapses.lateral import Quantised
-from tests.learning.rules.test_base import DT, batch, close, gradients
-from tests.learning.rules.test_ottt import DECAY, TAU, by_hand, chain
+from tests.learning.rules.small_networks import DECAY, DT, TAU, batch, chain, close, gradients, ottt_by_hand
 
 RULES = [ns.BPTT(), ns.BPTT(recompute=True), ns.SLTT(), ns.SLTT(chunk=3), ns.OTTT(), ns.OTTT(chunk=4)]
 WAYS = ["gradients", "inputs"]
@@ -100,7 +99,7 @@ def test_the_trace_of_what_is_left_of_the_spikes_stands_in_the_update_of_ottt():
     net, (x, y) = chain(sizes=(20, 5)), batch(11)
     banks = frozen_banks(net)
     (_, bank), *_ = banks.each()
-    wanted = by_hand(net, x, y, bias=False)[0]
+    wanted = ottt_by_hand(net, x, y, bias=False)[0]
     h = bank.weight
     trace, found, v = torch.zeros(4, 20).double(), torch.zeros_like(wanted), torch.zeros(4, 5).double()
     weight = next(net.parameters()).detach()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 import neurosim as ns
@@ -15,50 +11,16 @@ from benchmarks.activations import activations
 from neurosim.errors import InputError
 from neurosim.kernels.linear import cpu as layer
 from neurosim.synapses.traced import Traces
-from tests.learning.rules.test_base import CHUNKS, DT, atan_spike, batch, close, gradients
-
-DECAY = 0.6
-TAU = -DT / math.log(DECAY)
-
-
-def chain(sizes=(20, 24, 16, 5), bias=False, seed=0, plain_readout=False):
-    torch.manual_seed(seed)
-    parts = []
-    for n_in, n_out in itertools.pairwise(sizes):
-        linear = ns.Linear(n_in, n_out, bias=bias)
-        with torch.no_grad():
-            linear.weight.copy_(torch.randn(n_out, n_in) * (1.5 / math.sqrt(n_in)))
-        parts += [linear, ns.LIF(tau_mem=TAU, r=1 / (1 - DECAY), dt=DT, reset="subtract")]
-    if plain_readout:
-        parts[-1] = ns.LI(tau_mem=DT / 40, dt=DT)
-    return ns.Sequential(*parts).double()
-
-
-def by_hand(net, x: Tensor, y: Tensor, bias: bool) -> list[Tensor]:
-    """Gradients by the equations: each step stands alone, weights take the outer product with the trace."""
-    held = [p.detach() for p in net.parameters()]
-    weights, biases = (held[::2], held[1::2]) if bias else (held, [])
-    v = [torch.zeros(x.shape[1], len(w), dtype=x.dtype) for w in weights]
-    traces = [torch.zeros(x.shape[1], w.shape[1], dtype=x.dtype) for w in weights]
-    found = [torch.zeros_like(p) for p in held]
-    for x_t in x:
-        z, currents = x_t, []
-        for k, w in enumerate(weights):
-            traces[k] = DECAY * traces[k] + z.detach()
-            current = z @ w.T + (biases[k] if bias else 0.0)
-            if not current.requires_grad:
-                current.requires_grad_()
-            current.retain_grad()
-            currents.append(current)
-            u = DECAY * v[k].detach() + current
-            z = atan_spike(u - 1)
-            v[k] = u - z.detach()
-        (F.cross_entropy(z, y) / len(x)).backward()
-        for k, current in enumerate(currents):
-            found[2 * k if bias else k] += current.grad.T @ traces[k]
-            if bias:
-                found[2 * k + 1] += current.grad.sum(0)
-    return found
+from tests.learning.rules.small_networks import (
+    CHUNKS,
+    DT,
+    TAU,
+    batch,
+    chain,
+    close,
+    gradients,
+    ottt_by_hand,
+)
 
 
 @pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
@@ -67,7 +29,7 @@ def by_hand(net, x: Tensor, y: Tensor, bias: bool) -> list[Tensor]:
 def test_the_gradients_are_those_of_the_definition(bias, chunk, crossover, monkeypatch):
     monkeypatch.setattr(layer, "CROSSOVER", crossover)
     net, (x, y) = chain(bias=bias), batch(19)
-    assert close(gradients(ns.OTTT(chunk=chunk), net, x, y), by_hand(net, x, y, bias), 1e-12)
+    assert close(gradients(ns.OTTT(chunk=chunk), net, x, y), ottt_by_hand(net, x, y, bias), 1e-12)
 
 
 def test_a_readout_without_memory_and_the_layer_before_it_have_the_exact_gradient():

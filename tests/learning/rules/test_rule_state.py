@@ -1,9 +1,8 @@
-"""What a rule holds from batch to batch goes into checkpoints: a resumed run is the uninterrupted one."""
+"""State of rules, plasticity and FPTT in checkpoints; that every rule resumes is in tests/rule_battery.py."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,12 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError
-from neurosim.learning import FPTT, HLOP, EProp, Feedback, LateralBanks
+from neurosim.learning import FPTT, HLOP, LateralBanks
 from neurosim.plasticity import Plasticity, RewardModulated
 from neurosim.plasticity.stdp import PairSTDP
+from tests.rule_battery import flat
 
 DT = 1e-3
-FEEDBACK = "feedback_for_the_optimizer"  # where a test leaves what the optimiser is to move beside the weights
 
 
 def network() -> ns.Network:
@@ -41,55 +40,13 @@ def hlop(net: ns.Network) -> HLOP:
     return HLOP(ns.BPTT(), banks)
 
 
-def eprop(net: ns.Network) -> EProp:
-    feedback = Feedback(net, adaptive=True, generator=torch.Generator().manual_seed(3))
-    setattr(net, FEEDBACK, [feedback.matrices[name] for name in feedback.matrices])
-    return EProp(feedback=feedback)
-
-
-@pytest.mark.parametrize("make", [hlop, eprop])
-def test_a_resumed_run_is_the_uninterrupted_one(make: Callable[[ns.Network], ns.Rule], tmp_path: Path) -> None:
-    def run(epochs: int, folder: Path, resume: bool) -> tuple[ns.Network, ns.Rule]:
-        net = network()
-        rule = make(net)
-        learned = [*net.parameters(), *getattr(net, FEEDBACK, [])]
-        optimizer = torch.optim.SGD(learned, 0.1)
-        ns.fit(
-            net,
-            batches(),
-            rule=rule,
-            optimizer=optimizer,
-            epochs=epochs,
-            checkpoint=folder,
-            resume=resume,
-            progress=False,
-        )
-        return net, rule
-
-    whole, rule = run(3, tmp_path / "whole", False)
-    run(1, tmp_path / "parts", False)
-    parts, other = run(3, tmp_path / "parts", True)
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
-    held, again, fresh = (flat(each.state_dict()) for each in (rule, other, make(network())))
-    assert held and held.keys() == again.keys()
-    assert all(torch.equal(held[name], again[name]) for name in held)
-    assert any(not torch.equal(held[name], fresh[name]) for name in held)
-
-
-def flat(state: dict[str, object], place: str = "") -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for name, value in state.items():
-        found |= flat(value, f"{place}{name}/") if isinstance(value, dict) else {place + name: value}  # type: ignore[dict-item]
-    return found
-
-
-def test_what_belongs_to_another_network_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+def test_state_of_another_network_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     ns.fit(net, batches(), rule=hlop(net), optimizer=optimizer, epochs=1, checkpoint=tmp_path, progress=False)
     rule = hlop(ns.Sequential(ns.Linear(5, 4), ns.LIF(dt=DT), ns.Linear(4, 3), ns.LI(dt=DT)))
     before = {name: value.clone() for name, value in flat(rule.state_dict()).items()}
-    with pytest.raises(InputError, match="the lateral neurons are beside other layers"):
+    with pytest.raises(InputError, match="the lateral neurons belong to other layers"):
         ns.fit(
             net, batches(), rule=rule, optimizer=optimizer, epochs=2, checkpoint=tmp_path, resume=True, progress=False
         )
@@ -98,7 +55,7 @@ def test_what_belongs_to_another_network_is_refused_and_nothing_changes(tmp_path
         ns.BPTT().load_state_dict({"more": 1})
 
 
-def test_plasticity_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_plasticity_resumes(tmp_path: Path) -> None:
     x = (torch.rand(40, 2, 8, generator=torch.Generator().manual_seed(2)) < 0.4).float() * 3
 
     def begun() -> tuple[ns.Network, Plasticity]:
@@ -124,7 +81,7 @@ def test_plasticity_goes_on_where_it_was(tmp_path: Path) -> None:
         resumed.load_state_dict({"expected": {"other": 0.0}, "traces": {}, "eligible": {}})
 
 
-def test_fptt_goes_on_where_it_was() -> None:
+def test_fptt_resumes() -> None:
     def begun() -> tuple[ns.Network, FPTT]:
         net = network()
         return net, FPTT(torch.optim.Adamax(net.parameters(), 1e-2))
