@@ -59,7 +59,7 @@ def operations(program: Program) -> OperationCount:
     A value that depends on parameters alone costs nothing per step. Factors that the author wrote as
     ``(1 - alpha) * r * i`` count as one multiplication, since the parameters' product is known beforehand.
     """
-    level = Levels(program.per_neuron)
+    level = Levels(program.per_neuron, program.per_trial)
     count = dict.fromkeys((f.name for f in dataclasses.fields(OperationCount)), 0)
     for node in topological([program.output, *program.state.values()]):
         if level(node) == "step" and node.op not in LEAVES and node.op != "detach":

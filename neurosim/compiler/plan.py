@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from neurosim.compiler.adjoint import Adjoint, adjoint
-from neurosim.compiler.program import Levels, Program
+from neurosim.compiler.program import Level, Levels, Program
 from neurosim.compiler.saving import values_to_keep
 from neurosim.language.expression import Expression, topological
 
@@ -65,7 +65,7 @@ class Plan:
     @functools.cached_property
     def level(self) -> Levels:
         """How often each value changes."""
-        return Levels(self.program.per_neuron)
+        return Levels(self.program.per_neuron, self.program.per_trial)
 
     @functools.cached_property
     def adjoint(self) -> Adjoint:
@@ -112,20 +112,33 @@ class Plan:
     @functools.cached_property
     def forward_uniforms(self) -> tuple[Expression, ...]:
         """Numbers that the forward kernel takes, worked out beforehand in double precision."""
-        return self._frontier([self.program.output, *self.program.state.values(), *self.stored], ())
+        return self._frontier(self._forward_outputs, (), "host")
 
     @functools.cached_property
     def backward_uniforms(self) -> tuple[Expression, ...]:
         """Numbers that the backward kernel takes."""
-        return self._frontier(self.backward_outputs, self.saved)
+        return self._frontier(self.backward_outputs, self.saved, "host")
 
-    def _frontier(self, outputs: Sequence[Expression], given: Sequence[Expression]) -> tuple[Expression, ...]:
-        """Return the host values that later ones use, apart from literal constants."""
+    @functools.cached_property
+    def per_trial(self) -> tuple[Expression, ...]:
+        """Numbers of each trial that both kernels take, computed beforehand in double precision as the others are."""
+        forward = self._frontier(self._forward_outputs, (), "trial")
+        backward = self._frontier(self.backward_outputs, self.saved, "trial") if self.train else ()
+        return tuple(dict.fromkeys((*forward, *backward)))
+
+    @property
+    def _forward_outputs(self) -> tuple[Expression, ...]:
+        return (self.program.output, *self.program.state.values(), *self.stored)
+
+    def _frontier(
+        self, outputs: Sequence[Expression], given: Sequence[Expression], level: Level
+    ) -> tuple[Expression, ...]:
+        """Return the values of `level` that a kernel uses, apart from literal constants."""
         found: dict[Expression, None] = {}
         for node in needed_from(outputs, given):
-            if self.level(node) != "host" or node in outputs:
-                operands = node.args if self.level(node) != "host" else (node,)
-                found.update(dict.fromkeys(a for a in operands if self.level(a) == "host" and a.op != "constant"))
+            in_kernel = self.level(node) in ("neuron", "step")
+            operands = node.args if in_kernel else (node,) if node in outputs else ()
+            found.update(dict.fromkeys(a for a in operands if self.level(a) == level and a.op != "constant"))
         return tuple(found)
 
     def host_values(self, uniforms: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:
@@ -143,9 +156,7 @@ class Plan:
     @functools.cached_property
     def key(self) -> str:
         """Name that is the same for equal plans in every process."""
-        outputs = [self.program.output, *self.program.state.values(), *self.stored]
-        if self.train:
-            outputs += self.backward_outputs
+        outputs = [*self._forward_outputs, *(self.backward_outputs if self.train else ())]
         order = topological(outputs)
         number = {id(node): n for n, node in enumerate(order)}
         lines = [
@@ -155,7 +166,7 @@ class Plan:
         ]
         ends = [number[id(n)] for n in outputs]
         program = self.program
-        arrays = f"{program.inputs} {list(program.state)} {program.per_neuron} {self.recorded}"
+        arrays = f"{program.inputs} {list(program.state)} {program.per_neuron} {program.per_trial} {self.recorded}"
         text = "\n".join((*lines, str(ends), f"{arrays} {self.train} {self.through_time}"))
         return f"{self.program.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -50,7 +50,8 @@ class Kernel:
 
     def order(self) -> list[Expression]:
         """Return what has to be worked out at a step, operands first."""
-        given = (*self.reads.values(), *(before for before, _ in self.carried.values()), *self.uniforms)
+        carried = (before for before, _ in self.carried.values())
+        given = (*self.reads.values(), *carried, *self.coefficients.values(), *self.uniforms)
         after = [after for _, after in (*self.carried.values(), *self.sums.values())]
         return needed_from([*self.writes.values(), *after], given)
 
@@ -59,7 +60,7 @@ def forward_kernel(plan: Plan) -> Kernel:
     """Return the forward kernel: inputs to output, stored values and final state."""
     program, trace = plan.program, plan.program.trace
     kept = {f"kept{number}": node for number, node in enumerate(plan.stored)}
-    coefficients = {name: trace.leaf("parameter", name) for name in program.per_neuron}
+    coefficients = _coefficients(plan)
     return Kernel(
         plan=plan,
         backwards=False,
@@ -78,13 +79,13 @@ def backward_kernel(plan: Plan) -> Kernel:
     """Return the backward kernel: gradients of output and final state to those of inputs, state and coefficients."""
     program, trace = plan.program, plan.program.trace
     saved = {f"kept{number}": node for number, node in enumerate(plan.saved)}
-    coefficients = {name: trace.leaf("parameter", name) for name in program.per_neuron}
+    coefficients = _coefficients(plan)
     carried = {f"g_{name}": (trace.leaf("cotangent", f"g_{name}"), g) for name, g in plan.adjoint.state.items()}
     inputs = {f"g_{name}": gradient for name, gradient in plan.adjoint.inputs.items()}
     sums = {}
-    for name, share in plan.adjoint.per_neuron.items():
-        so_far = trace.leaf("cotangent", f"share_{name}")
-        sums[f"share_{name}"] = (so_far, so_far + share)
+    for name in coefficients:
+        so_far, share = trace.leaf("cotangent", f"share_{name}"), plan.adjoint.per_neuron.get(name)
+        sums[f"share_{name}"] = (so_far, so_far if share is None else so_far + share)
     return Kernel(
         plan=plan,
         backwards=True,
@@ -97,6 +98,12 @@ def backward_kernel(plan: Plan) -> Kernel:
         coefficients=coefficients,
         uniforms=plan.backward_uniforms,
     )
+
+
+def _coefficients(plan: Plan) -> dict[str, Expression]:
+    """Return the arrays of tensor coefficients, then those of the numbers of each trial, which have no gradient."""
+    per_neuron = {name: plan.program.trace.leaf("parameter", name) for name in plan.program.per_neuron}
+    return {**per_neuron, **{f"trial{number}": node for number, node in enumerate(plan.per_trial)}}
 
 
 class Body(abc.ABC):

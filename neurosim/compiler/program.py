@@ -7,14 +7,15 @@ import sys
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from neurosim.errors import InputError
 from neurosim.language import Core, Reset, Surrogate
 from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.expression import LEAVES, Expression, Trace, topological
 
-Level = Literal["host", "neuron", "step"]
+Level = Literal["host", "trial", "neuron", "step"]
+_LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class Program:
         New state by name.
     per_neuron : tuple of str
         Coefficients that arrive as tensors; the others are plain numbers.
+    per_trial : tuple of str
+        Coefficients among the plain numbers that differ from trial to trial of a batch.
     named : mapping of str to Expression
         Local variables of the step function, for recording and for reading.
     trace : Trace
@@ -44,6 +47,7 @@ class Program:
     output: Expression
     state: Mapping[str, Expression]
     per_neuron: tuple[str, ...]
+    per_trial: tuple[str, ...]
     named: Mapping[str, Expression]
     trace: Trace
 
@@ -59,6 +63,7 @@ def record(
     reset: Reset,
     per_neuron: tuple[str, ...] = (),
     *,
+    per_trial: tuple[str, ...] = (),
     own_amount: bool = False,
     fed: Collection[str] | None = None,
 ) -> Program:
@@ -74,6 +79,8 @@ def record(
         Handed to the step as ``reset``.
     per_neuron : tuple of str
         Names among ``core.coefficients``, or ``reset_amount``, that will be tensors.
+    per_trial : tuple of str
+        Other such names, that will be a plain number for each trial.
     own_amount : bool
         Whether the reset takes off a coefficient of the layer, ``reset_amount``.
     fed : collection of str, optional
@@ -104,7 +111,8 @@ def record(
         if isinstance(value, Expression) and value.op not in LEAVES and not name.startswith("_"):
             named[name] = value
             value.label = value.label or name
-    return Program(core.name, inputs, output, dict(zip(core.state, states, strict=True)), per_neuron, named, trace)
+    after = dict(zip(core.state, states, strict=True))
+    return Program(core.name, inputs, output, after, per_neuron, per_trial, named, trace)
 
 
 def _rest(trace: Trace, core: Core, port: str) -> Expression:
@@ -133,10 +141,10 @@ def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], loca
 
 
 class Levels:
-    """How often a value changes: never in a run (host), by neuron, or at every step."""
+    """How often a value changes: never in a run (host), by trial, by neuron, or at every step."""
 
-    def __init__(self, per_neuron: tuple[str, ...]) -> None:
-        self._per_neuron = per_neuron
+    def __init__(self, per_neuron: tuple[str, ...], per_trial: tuple[str, ...] = ()) -> None:
+        self._parameters: dict[str, Level] = {**dict.fromkeys(per_trial, "trial"), **dict.fromkeys(per_neuron, "neuron")}
         self._known: dict[int, Level] = {}
 
     def __call__(self, node: Expression) -> Level:
@@ -151,8 +159,7 @@ class Levels:
         if node.op == "constant":
             return "host"
         if node.op == "parameter":
-            return "neuron" if node.payload in self._per_neuron else "host"
+            return self._parameters.get(node.payload, "host")
         if node.op in LEAVES:
             return "step"
-        operands = {self._known[id(arg)] for arg in node.args}
-        return "step" if "step" in operands else "neuron" if "neuron" in operands else "host"
+        return max((self._known[id(arg)] for arg in node.args), key=_LEVELS.index)

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import math
 import numbers
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -300,8 +301,8 @@ def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coeff
     over_time = [*inputs, *state]
     forward = ["out", *over_time, *coefficients]
     backward = [*(f"g_{name}" for name in ("out", *over_time)), *coefficients, *(f"share_{c}" for c in coefficients)]
-    kept = {name for name in forward if name.startswith("kept") and name[4:].isdigit()}
-    taken = sorted(kept.union(*({name for name in names if names.count(name) > 1} for names in (forward, backward))))
+    numbered = {name for name in forward if re.fullmatch(r"(kept|trial)\d+", name)}
+    taken = sorted(numbered.union(*({name for name in names if names.count(name) > 1} for names in (forward, backward))))
     if taken:
         raise InputError(
             f"core {owner}: kernels use the names {taken} for arrays of their own, such as 'out', 'kept0' and, for "

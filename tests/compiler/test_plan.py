@@ -108,3 +108,21 @@ def test_a_kernel_has_an_array_for_each_port():
     forward, backward = forward_kernel(plan), backward_kernel(plan)
     assert forward.inputs == ("ge", "gi") == forward.arrays[:2] and set(forward.reads) == {"ge", "gi"}
     assert backward.inputs == ("g_ge", "g_gi") == backward.arrays[1:3] and set(backward.writes) == {"g_ge", "g_gi"}
+
+
+def test_numbers_of_each_trial_reach_the_kernel_as_the_products_that_it_reads():
+    program = record(ns.cores.lif, ns.atan(), Reset(), ("v_th",), per_trial=("alpha_mem", "r"))
+    plan = Plan(program, train=True)
+    assert [repr(node) for node in plan.per_trial] == ["alpha_mem", "mul(sub(1.0, alpha_mem), r)"]
+    forward, backward = forward_kernel(plan), backward_kernel(plan)
+    assert list(forward.coefficients) == list(backward.coefficients) == ["v_th", "trial0", "trial1"]
+    assert [repr(node) for node in forward.uniforms] == ["v_reset"]
+    assert plan.key != Plan(record(ns.cores.lif, ns.atan(), Reset(), ("v_th",)), train=True).key
+
+
+def test_what_differs_between_trials_has_no_gradient_and_is_a_number_to_the_step():
+    program = record(ns.cores.lif, ns.atan(), Reset(), per_trial=("alpha_mem",))
+    plan = Plan(program, train=True)
+    assert plan.adjoint.per_neuron == {} and program.trace.leaf("parameter", "alpha_mem").is_number
+    (so_far, after) = backward_kernel(plan).sums["share_trial0"]
+    assert so_far is after
