@@ -30,6 +30,22 @@ def decay_of(tau: float | Tensor, dt: float) -> float | Tensor:
     return torch.exp(-dt / tau.double()) if isinstance(tau, Tensor) else math.exp(-dt / tau)
 
 
+@overload
+def turn_of(f: float, dt: float) -> tuple[float, float]: ...
+
+
+@overload
+def turn_of(f: Tensor, dt: float) -> tuple[Tensor, Tensor]: ...
+
+
+def turn_of(f: float | Tensor, dt: float) -> tuple[float, float] | tuple[Tensor, Tensor]:
+    """Return ``cos(2 pi f dt)`` and ``sin(2 pi f dt)`` of a frequency in Hz, in double precision."""
+    if isinstance(f, Tensor):
+        angle = 2.0 * math.pi * dt * f.double()
+        return torch.cos(angle), torch.sin(angle)
+    return math.cos(2.0 * math.pi * dt * f), math.sin(2.0 * math.pi * dt * f)
+
+
 def time_constant(decay: float | Tensor, dt: float) -> float | Tensor:
     """Return tau with ``exp(-dt / tau) = decay``.
 

@@ -77,7 +77,7 @@ def forward_kernel(plan: Plan) -> Kernel:
 
 def backward_kernel(plan: Plan) -> Kernel:
     """Return the backward kernel: gradients of output and final state to those of inputs, state and coefficients."""
-    program, trace = plan.program, plan.program.trace
+    trace = plan.program.trace
     saved = {f"kept{number}": node for number, node in enumerate(plan.saved)}
     coefficients = _coefficients(plan)
     carried = {f"g_{name}": (trace.leaf("cotangent", f"g_{name}"), g) for name, g in plan.adjoint.state.items()}

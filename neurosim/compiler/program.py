@@ -144,7 +144,8 @@ class Levels:
     """How often a value changes: never in a run (host), by trial, by neuron, or at every step."""
 
     def __init__(self, per_neuron: tuple[str, ...], per_trial: tuple[str, ...] = ()) -> None:
-        self._parameters: dict[str, Level] = {**dict.fromkeys(per_trial, "trial"), **dict.fromkeys(per_neuron, "neuron")}
+        self._parameters: dict[str, Level] = dict.fromkeys(per_trial, "trial")
+        self._parameters.update(dict.fromkeys(per_neuron, "neuron"))
         self._known: dict[int, Level] = {}
 
     def __call__(self, node: Expression) -> Level:

@@ -3,6 +3,7 @@
 from neurosim.cores.alif import alif
 from neurosim.cores.atrlif import atrlif
 from neurosim.cores.calcium_gain import calcium_gain
+from neurosim.cores.conductance_lif import conductance_lif
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.decolle import decolle
@@ -28,6 +29,7 @@ __all__ = [
     "alif",
     "atrlif",
     "calcium_gain",
+    "conductance_lif",
     "cuba_integrator",
     "cuba_integrator_resting",
     "cubalif",

@@ -301,8 +301,9 @@ def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coeff
     over_time = [*inputs, *state]
     forward = ["out", *over_time, *coefficients]
     backward = [*(f"g_{name}" for name in ("out", *over_time)), *coefficients, *(f"share_{c}" for c in coefficients)]
-    numbered = {name for name in forward if re.fullmatch(r"(kept|trial)\d+", name)}
-    taken = sorted(numbered.union(*({name for name in names if names.count(name) > 1} for names in (forward, backward))))
+    numbered = [name for name in forward if re.fullmatch(r"(kept|trial)\d+", name)]
+    twice = [name for names in (forward, backward) for name in names if names.count(name) > 1]
+    taken = sorted({*numbered, *twice})
     if taken:
         raise InputError(
             f"core {owner}: kernels use the names {taken} for arrays of their own, such as 'out', 'kept0' and, for "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -22,10 +23,10 @@ from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.neurons import reference
 from neurosim.language import Core, Parameter, Reset, Surrogate, atan
-from neurosim.language.definition import RESET_AMOUNT
+from neurosim.language.definition import RESET_AMOUNT, made_of
 from neurosim.language.reset import ResetMode
 from neurosim.network.parameters import CoreParameters
-from neurosim.network.population import State
+from neurosim.network.population import Inputs, State
 
 
 class Neuron(CoreParameters):
@@ -52,8 +53,8 @@ class Neuron(CoreParameters):
         Parameters that are trained: one value for each neuron where `size` or a tensor gives the shape, else one
         for all. A time constant is kept as its logarithm, so that it stays positive.
     **parameters : float or Tensor
-        Values of the core's parameters in SI units; a tensor gives each neuron its own and must broadcast
-        against the population.
+        Values of the core's parameters in SI units. A tensor must broadcast against the population or against
+        [B, *population]*: one value for each neuron ([N]), each trial of a batch ([B, 1]) or both ([B, N]).
 
     Raises
     ------
@@ -61,6 +62,11 @@ class Neuron(CoreParameters):
         For a value out of range, with a question where it smells of milliseconds.
     InputError
         For an unknown name or choice.
+
+    Notes
+    -----
+    A trial of a run with values for each trial has the bits of the run with its values alone: of [B, N] the values
+    [N], of [B, 1] the number, unless it is trained.
 
     Examples
     --------
@@ -118,24 +124,39 @@ class Neuron(CoreParameters):
         """Return the arithmetic of one neuron's update, counted on the step function."""
         return operations(self._program())
 
-    def _program(self) -> Program:
+    @property
+    def ports(self) -> Mapping[str, float | None]:
+        """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
+        return self.core.inputs
+
+    def _program(self, fed: tuple[str, ...] | None = None, per_trial: tuple[str, ...] = ()) -> Program:
+        """Return the step with the choices of this layer, for the ports that are fed, all of them if left out."""
         # Surrogates may share a name; the derivative itself tells them apart.
-        choice = (self.spike.derivative, self.spike.primitive, Reset(self.reset, self.detach_reset))
+        reset = Reset(self.reset, self.detach_reset)
+        choice = (self.spike.derivative, self.spike.primitive, reset, fed, per_trial)
         if choice not in self._recorded:
+            per_neuron = tuple(name for name in self._varying_names if name not in per_trial)
             own = self.takes_own_amount
-            self._recorded[choice] = record(self.core, self.spike, choice[-1], self._varying_names, own_amount=own)
+            self._recorded[choice] = record(
+                self.core, self.spike, reset, per_neuron, per_trial=per_trial, own_amount=own, fed=fed
+            )
         program: Program = self._recorded[choice]
         return program
 
     @constant_in_graph
     def _prepared(
-        self, train: bool, through_time: bool, names: tuple[str, ...]
+        self,
+        train: bool,
+        through_time: bool,
+        names: tuple[str, ...],
+        fed: tuple[str, ...] | None = None,
+        per_trial: tuple[str, ...] = (),
     ) -> tuple[str, list[float], list[float]]:
         """Return the key of the plan and the plain numbers that its two kernels take."""
         spike = (self.spike.derivative, self.spike.primitive)
-        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names)
+        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names, fed, per_trial)
         if choice not in self._recorded:
-            plan = Plan(self._program(), train, through_time, names)
+            plan = Plan(self._program(fed, per_trial), train, through_time, names)
             numbers = self._shared_coefficients()
             backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
             self._recorded[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
@@ -146,13 +167,14 @@ class Neuron(CoreParameters):
         """Leave out what is derived from the core."""
         return {**self.__dict__, "_recorded": {}}
 
-    def initial_state(self, i: Tensor) -> Any:
+    def initial_state(self, i: Inputs) -> Any:
         """Return the state before the first step for an input like `i` [T, B, ...]."""
+        i = i if isinstance(i, Tensor) else next(iter(i.values()))
         shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
         return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
 
     def run(
-        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+        self, i: Inputs, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
     ) -> LayerOutput:
         """Run as `forward` does, and record values at every step.
 
@@ -170,22 +192,25 @@ class Neuron(CoreParameters):
             With a mask where the surrogate has compact support and its argument is stored for the backward pass.
         """
         self._check_names(record)
-        is_fused = isinstance(i, Tensor) and fused(i.device)
+        inputs = self._by_port(i)
+        device = next(iter(inputs.values())).device
+        is_fused = fused(device)
         # The CUDA kernels read and write half precision themselves, and compute in single.
-        half = is_fused and i.device.type == "cuda"
-        i, state, dtype = self._checked(i, state, half)
-        check_currents(self.core, i, dtype)
+        half = is_fused and device.type == "cuda"
+        inputs, state, dtype = self._checked(inputs, state, half)
+        check_currents(self.core, inputs, dtype)
         if not is_fused:
-            return self._stepped(i, state, tuple(record), through_time, dtype)
+            return self._stepped(inputs, state, tuple(record), through_time, dtype)
         from neurosim.kernels.neurons import call
 
-        per_neuron = self._coefficients(i)
-        train = self._trains((i, *state, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, tuple(record))
-        out, *rest = call.run(key, (i,), state, per_neuron, forward, backward)
+        given = tuple(inputs.values())
+        plan = self._plan(inputs, given[0], (*given, *state), through_time, tuple(record))
+        key, per_neuron, forward, backward = plan
+        out, *rest = call.run(key, given, state, per_neuron, forward, backward)
         after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
-        limited = train and self.spike.support < math.inf and can_call_directly((i,)) and not under_transform()
-        mask = call.active(key, stored) if limited and i.device.type == "cpu" else None
+        direct = can_call_directly(given) and not under_transform()
+        limited = find(key).train and self.spike.support < math.inf and direct
+        mask = call.active(key, stored) if limited and device.type == "cpu" else None
         return LayerOutput(out.to(dtype), after, recorded_values(find(key), stored), None, mask)
 
     def run_linear(
@@ -200,6 +225,7 @@ class Neuron(CoreParameters):
         chunk: int = 0,
         packed_bits: Tensor | None = None,
         mask: Tensor | None = None,
+        port: str | None = None,
     ) -> LayerOutput:
         """Run the neurons on the current ``x W^T + b`` in one pass that does not store the current.
 
@@ -216,6 +242,8 @@ class Neuron(CoreParameters):
             chunk again. With 0 the values of each step are kept.
         packed_bits, mask : Tensor [T B, ceil(n / 64)] of int64, optional
             Bits of x, and where its gradient is needed: those of the `LayerOutput` that x comes from.
+        port : str, optional
+            Port that the current feeds, the only one that is fed; of a core with one port that one.
 
         Returns
         -------
@@ -225,16 +253,17 @@ class Neuron(CoreParameters):
         from neurosim.kernels.linear import operator, single_step
 
         self._check_names(record)
-        like, state, _ = self._checked(x.new_empty(1).expand(*x.shape[:2], weight.shape[0]), state)
+        like = x.new_empty(1).expand(*x.shape[:2], weight.shape[0])
+        inputs = self._by_port(like if port is None else {port: like})
+        _, state, _ = self._checked(inputs, state)
         check_product(self.core, x if packed_bits is None else None, weight, bias)
-        per_neuron = self._coefficients(like)
-        train = self._trains((x, weight, bias, *state, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, tuple(record))
+        plan = self._plan(inputs, like, (x, weight, bias, *state), through_time, tuple(record))
+        key, per_neuron, forward, backward = plan
         arguments = (key, x, weight, bias, state, per_neuron, forward, backward)
         if single_step.serves(x, weight, bias, *state, *per_neuron):
             result = single_step.run(*arguments)
         else:
-            result = operator.run(*arguments, chunk if train and not record else 0, packed_bits, mask)
+            result = operator.run(*arguments, chunk if find(key).train and not record else 0, packed_bits, mask)
         return result._replace(state=self.core.state_type(*result.state))
 
     def run_recurrent(
@@ -271,11 +300,12 @@ class Neuron(CoreParameters):
         from neurosim.kernels.recurrent import operator
 
         self._check_names(record)
-        i, state, dtype = self._checked(i, state)
-        per_neuron, weight, z = self._coefficients(i), weight.to(i.dtype), z.to(i.dtype)
+        inputs, state, dtype = self._checked(self._by_port(i), state)
+        (i,) = inputs.values()
+        weight, z = weight.to(i.dtype), z.to(i.dtype)
         check_product(self.core, None, weight, None, i)
-        train = self._trains((i, weight, z, *state, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, tuple(record))
+        plan = self._plan(inputs, i, (i, weight, z, *state), through_time, tuple(record))
+        key, per_neuron, forward, backward = plan
         chunk = 0 if record else chunk
         out, last, *rest = operator.run(key, i, weight, z, state, per_neuron, forward, backward, chunk)
         after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
@@ -295,34 +325,107 @@ class Neuron(CoreParameters):
             State variables.
         """
         self._check_names(record)
-        i, state, dtype = self._checked(i, state)
-        check_currents(self.core, i, dtype)
-        return self._stepped(i, state, tuple(record), through_time, dtype)
+        inputs, state, dtype = self._checked(self._by_port(i), state)
+        check_currents(self.core, inputs, dtype)
+        return self._stepped(inputs, state, tuple(record), through_time, dtype)
 
     def _stepped(
-        self, i: Tensor, state: State, record: tuple[str, ...], through_time: bool, dtype: torch.dtype
+        self,
+        inputs: Mapping[str, Tensor],
+        state: State,
+        record: tuple[str, ...],
+        through_time: bool,
+        dtype: torch.dtype,
     ) -> LayerOutput:
         local = [name for name in record if name not in self.core.state]
         if local:
             raise InputError(f"{self.core.name}: the reference records state only; {local} need the fused kernel.")
-        varying = {name: value.to(i.dtype) for name, value in self._varying_coefficients().items()}
-        arguments: dict[str, Any] = {**self._shared_coefficients(), **varying}
-        reset = Reset(self.reset, self.detach_reset, arguments.pop(RESET_AMOUNT, None))
+        like = next(iter(inputs.values()))
+        per_trial = self._per_trial(like)
+        per_neuron = {name: value.to(like.dtype) for name, value in self._varying_coefficients(per_trial).items()}
+        if not per_trial:
+            coefficients = {**self._shared_coefficients(), **per_neuron}
+            result = self._step_by_step(inputs, state, coefficients, record, through_time)
+            return result._replace(out=result.out.to(dtype))
+        # A number of a trial is a plain number: each trial runs on its own.
+        per_neuron = {name: value.expand(like.shape[1:]) for name, value in per_neuron.items()}
+        results = []
+        for b, numbers in zip(range(like.shape[1]), itertools.cycle(self._numbers_of_trials(per_trial)), strict=False):
+            one = slice(b, b + 1)
+            coefficients = {**numbers, **{name: value[one] for name, value in per_neuron.items()}}
+            part = {port: x[:, one] for port, x in inputs.items()}
+            results.append(self._step_by_step(part, [s[one] for s in state], coefficients, record, through_time))
+        out = torch.cat([result.out for result in results], 1).to(dtype)
+        after = self.core.state_type(*map(torch.cat, zip(*(result.state for result in results), strict=True)))
+        recorded = {name: torch.cat([result.recorded[name] for result in results], 1) for name in record}
+        return LayerOutput(out, after, recorded)
+
+    def _step_by_step(
+        self,
+        inputs: Mapping[str, Tensor],
+        state: Sequence[Tensor],
+        coefficients: dict[str, Any],
+        record: tuple[str, ...],
+        through_time: bool,
+    ) -> LayerOutput:
+        reset = Reset(self.reset, self.detach_reset, coefficients.pop(RESET_AMOUNT, None))
         choices = {"spike": self.spike, "reset": reset}
-        arguments.update({name: choice for name, choice in choices.items() if name in self.core.wants})
+        coefficients.update({name: choice for name, choice in choices.items() if name in self.core.wants})
         traces: dict[str, list[Tensor]] = {name: [] for name in record}
-        out, after = reference.run(self.core, (i,), state, arguments, through_time=through_time, watch=traces)
+        # A port without a value is fed.
+        each: list[Any] = [inputs.get(port, value) for port, value in self.core.inputs.items()]
+        out, after = reference.run(self.core, each, state, coefficients, through_time=through_time, watch=traces)
         recorded = {name: torch.stack(trace).detach() for name, trace in traces.items()}
-        return LayerOutput(out.to(dtype), self.core.state_type(*after), recorded)
+        return LayerOutput(out, self.core.state_type(*after), recorded)
 
-    def _coefficients(self, i: Tensor) -> list[Tensor]:
-        """Return the tensor coefficients for currents like `i` [T, B, ...]."""
-        real = i.dtype if i.dtype in DTYPES else torch.float32
-        return [t.to(real).expand(i.shape[1:]) for t in self._varying_coefficients().values()]
+    def _plan(
+        self,
+        fed: Collection[str],
+        like: Tensor,
+        others: Iterable[Tensor | None],
+        through_time: bool,
+        record: tuple[str, ...],
+    ) -> tuple[str, list[Tensor], list[float], list[float]]:
+        """Return the key of the plan of a run, its tensor coefficients and the plain numbers of its two kernels.
 
-    @staticmethod
-    def _trains(tensors: Iterable[Tensor | None]) -> bool:
-        return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        Parameters
+        ----------
+        fed : collection of str
+            The ports that are fed.
+        like : Tensor [T, B, ...]
+            Of the shape of the input.
+        others : iterable of Tensor
+            What else may have a gradient.
+        """
+        per_trial = self._per_trial(like)
+        real = like.dtype if like.dtype in DTYPES else torch.float32
+        per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
+        train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*others, *per_neuron))
+        some = None if len(fed) == len(self.core.inputs) else tuple(fed)
+        key, forward, backward = self._prepared(train, through_time, record, some, per_trial)
+        if per_trial:
+            numbers = self._prepared_trials(key, per_trial, real, like.device)
+            per_neuron += [t.view(-1, *[1] * (like.dim() - 2)).expand(like.shape[1:]) for t in numbers]
+        return key, per_neuron, forward, backward
+
+    def _prepared_trials(
+        self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device
+    ) -> list[Tensor]:
+        """Return the numbers of each trial [B] that the plan of this key takes, computed again when a value changes."""
+        values = [getattr(self, self._stored_names[made_of(name)]) for name in per_trial]
+        choice = (key, per_trial, real, device, self.dt)
+        held, of = self._recorded.get(choice, (None, ()))
+        # A comparison waits for the device, which cannot be captured in a graph.
+        is_captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        if held is None or not (is_captured or all(map(torch.equal, of, values))):
+            plan = find(key)
+            trials = [plan.host_values(plan.per_trial, numbers) for numbers in self._numbers_of_trials(per_trial)]
+            with torch.inference_mode(False):  # the backward pass of a later run saves them
+                table = torch.tensor(trials, dtype=torch.float64).view(len(trials), len(plan.per_trial))
+                held = list(table.to(device, real).unbind(1))
+            self._recorded[choice] = (held, [value.clone() for value in values])
+        found: list[Tensor] = held
+        return found
 
     def _check_names(self, names: Sequence[str]) -> None:
         if not names:
@@ -336,16 +439,42 @@ class Neuron(CoreParameters):
         if wrong:
             raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
 
-    def _checked(self, i: Tensor, state: State | None, half: bool = False) -> tuple[Tensor, State, torch.dtype]:
-        self._check_current(i)
+    def _by_port(self, i: Inputs) -> dict[str, Tensor]:
+        """Return the input of each port that is fed, in the order of the core's ports."""
+        ports, name = self.core.inputs, self.core.name
+        if len(ports) == 1:
+            self._check_current(i)
+            return {port: i for port in ports}  # type: ignore[misc]
+        if not isinstance(i, Mapping):
+            raise InputError(
+                f"{name}: the input must be a mapping from the input ports {list(ports)} to tensors [T, B, ...]; got "
+                f"{type(i).__name__}."
+            )
+        unknown = [port for port in i if port not in ports]
+        missing = [port for port, value in ports.items() if value is None and port not in i]
+        if unknown or missing or not i:
+            wrong = f"no port {unknown}" if unknown else f"{missing} must be fed" if missing else "no port is fed"
+            raise InputError(f"{name}: {wrong}; this core has the input ports {list(ports)}.")
+        inputs = {port: i[port] for port in ports if port in i}
+        first, like = next(iter(inputs.items()))
+        for port, x in inputs.items():
+            self._check_current(x, port)
+            if (x.shape, x.dtype, x.device) != (like.shape, like.dtype, like.device):
+                shown = [f"{list(each.shape)} of {each.dtype} on {each.device}" for each in (like, x)]
+                raise ShapeError(f"{name}: {first} and {port} must be alike; got {shown[0]} and {shown[1]}.")
+        return inputs
+
+    def _checked(
+        self, inputs: dict[str, Tensor], state: State | None, half: bool = False
+    ) -> tuple[dict[str, Tensor], State, torch.dtype]:
+        i, name = next(iter(inputs.values())), self.core.name
         self._check_parameters(i)
-        name = self.core.name
         dtype = i.dtype
         real = dtype if dtype in DTYPES else torch.float32
-        if not half:
-            i = i.to(real)
+        if not half and dtype != real:
+            inputs = {port: x.to(real) for port, x in inputs.items()}
         if state is None:
-            return i, self.initial_state(i), dtype
+            return inputs, self.initial_state(i), dtype
         if len(state) != len(self.core.state):
             raise ShapeError(f"{name}: state must hold {list(self.core.state)}; got {len(state)} tensor(s).")
         for variable, value in zip(self.core.state, state, strict=True):
@@ -354,7 +483,7 @@ class Neuron(CoreParameters):
                     f"{name}: state.{variable} must be {list(i.shape[1:])} as i[0] is; got {list(value.shape)}."
                 )
             self._check_device(f"state.{variable}", value, i)
-        return i, tuple(value.to(real) for value in state), dtype
+        return inputs, tuple(value.to(real) for value in state), dtype
 
     def extra_repr(self) -> str:
         """Return what distinguishes this layer, in the words used to make it."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core, Parameter
 from neurosim.language.definition import RESET_AMOUNT, made_of
 from neurosim.network.population import Population
-from neurosim.units import decay_of
+from neurosim.units import decay_of, turn_of
 
 Value = float | Tensor
 
@@ -101,22 +102,19 @@ class CoreParameters(Population):
 
     def turn(self, name: str) -> tuple[Value, Value]:
         """Return ``cos(2 pi f dt)`` and ``sin(2 pi f dt)`` of frequency `name`, computed in double precision."""
-        f = self.value(name)
-        if isinstance(f, Tensor):
-            angle = 2.0 * math.pi * self.dt * f.double()
-            return torch.cos(angle), torch.sin(angle)
-        return math.cos(2.0 * math.pi * self.dt * f), math.sin(2.0 * math.pi * self.dt * f)
+        return turn_of(self.value(name), self.dt)
 
     def coefficient(self, name: str) -> Value:
         """Return a coefficient of the step, e.g. ``"alpha_mem"``: a float if its parameter is shared, else a tensor."""
-        if name == "dt":
-            return self.dt
-        parameter = made_of(name)
-        if parameter == name:
-            return self.value(name)
+        return self.dt if name == "dt" else self._coefficient_of(name, self.value(made_of(name)))
+
+    def _coefficient_of(self, name: str, value: Value) -> Value:
+        """Return the coefficient `name` of the step, given the value of the parameter that it is computed from."""
+        if made_of(name) == name:
+            return value
         if name.startswith("alpha_"):
-            return self.decay(parameter)
-        return self.turn(parameter)[name.startswith("sin_")]
+            return decay_of(value, self.dt)
+        return turn_of(value, self.dt)[name.startswith("sin_")]
 
     def _is_shared(self, coefficient: str) -> bool:
         return coefficient == "dt" or made_of(coefficient) in self._shared
@@ -124,8 +122,38 @@ class CoreParameters(Population):
     def _shared_coefficients(self) -> dict[str, float]:
         return {name: self.coefficient(name) for name in self._shared_names}  # type: ignore[misc]
 
-    def _varying_coefficients(self) -> dict[str, Tensor]:
-        return {name: self.coefficient(name) for name in self._varying_names}  # type: ignore[misc]
+    def _varying_coefficients(self, per_trial: Collection[str] = ()) -> dict[str, Tensor]:
+        """Return the coefficients that are tensors, but for those `per_trial`."""
+        names = [name for name in self._varying_names if name not in per_trial] if per_trial else self._varying_names
+        return {name: self.coefficient(name) for name in names}  # type: ignore[misc]
+
+    def _per_trial(self, i: Tensor) -> tuple[str, ...]:
+        """Return the coefficients that are one number for each trial of a current like `i` [T, B, ...].
+
+        These are computed from a tensor [B, 1, ...] that is not trained. Under a compiler or a function transform there
+        are none: the values of such a tensor are then not known.
+        """
+        if not self._varying_names or torch.compiler.is_compiling() or under_transform():
+            return ()
+        return tuple(name for name in self._varying_names if self._is_per_trial(made_of(name), i))
+
+    def _is_per_trial(self, parameter: str, i: Tensor) -> bool:
+        if parameter in self.learned:
+            return False
+        value: Tensor = getattr(self, self._stored_names[parameter])
+        return value.dim() == i.dim() - 1 and value.numel() == value.shape[0]
+
+    def _numbers_of_trials(self, per_trial: Sequence[str]) -> list[dict[str, float]]:
+        """Return for each trial its plain numbers: of `per_trial` its own, then those that all share."""
+        shared: dict[str, Any] = self._shared_coefficients()
+        tensors = {name: getattr(self, self._stored_names[made_of(name)]) for name in per_trial}
+        trials = max(map(len, tensors.values()))
+        values = {name: tensor.flatten().expand(trials).tolist() for name, tensor in tensors.items()}
+
+        def own(b: int) -> dict[str, Any]:
+            return {name: self._coefficient_of(name, numbers[b]) for name, numbers in values.items()}
+
+        return [{**shared, **own(b)} for b in range(trials)]
 
     def _set(self, name: str, value: Value) -> None:
         """Check a value and store it as a float, a buffer or a trained parameter."""
@@ -156,13 +184,20 @@ class CoreParameters(Population):
 
     def _check_parameters(self, i: Tensor) -> None:
         """Check that the parameters that are tensors fit a current `i` [T, B, ...]."""
-        population = tuple(i.shape[2:])
         for name, attribute in self._stored_names.items():
             stored: Tensor = getattr(self, attribute)
-            if not _broadcasts(stored.shape, population):
-                shapes = f"of shape {list(stored.shape)} does not fit neurons of shape {list(population)}"
-                raise ShapeError(f"{self.core.name}: {name} {shapes}.")
+            self._check_shape(name, stored.shape, i)
             self._check_device(name, stored, i)
+
+    def _check_shape(self, name: str, shape: tuple[int, ...], i: Tensor) -> None:
+        batch, *population = i.shape[1:]
+        if _broadcasts(shape, (batch, *population)):
+            return
+        message = f"{self.core.name}: {name} of shape {list(shape)} does not fit neurons of shape {population}"
+        if len(shape) == 1 + len(population) and _broadcasts(shape[1:], population):
+            held = f"holds values for {shape[0]} trials, the input has a batch of {batch}"
+            message = f"{self.core.name}: {name} of shape {list(shape)} {held}; give an input [T, {shape[0]}, ...]"
+        raise ShapeError(f"{message}.")
 
     def _parameter_texts(self) -> list[str]:
         """Return each parameter as ``"name=value"``, a tensor by its shape alone."""
@@ -174,7 +209,7 @@ class CoreParameters(Population):
         return texts
 
 
-def _broadcasts(shape: Sequence[int], population: tuple[int, ...]) -> bool:
-    if len(shape) > len(population):
+def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:
+    if len(shape) > len(target):
         return False
-    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(population), strict=False))
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(target), strict=False))

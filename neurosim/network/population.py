@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.units import check_dt
 
 State = tuple[Tensor, ...]
+Inputs = Tensor | Mapping[str, Tensor]
 
 
 class Population(nn.Module, ABC):
@@ -41,23 +42,28 @@ class Population(nn.Module, ABC):
     def is_spiking(self) -> bool:
         """Whether the output is spikes (else it is a membrane)."""
 
+    @property
+    def ports(self) -> Mapping[str, float | None]:
+        """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
+        return {"i": None}
+
     @abstractmethod
-    def initial_state(self, i: Tensor) -> Any:
+    def initial_state(self, i: Any) -> Any:
         """Return the state before the first step for an input like `i` [T, B, ...]."""
 
     @abstractmethod
     def run(
-        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+        self, i: Any, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
     ) -> LayerOutput:
         """Run as `forward` does, and record the values named in `record` at every step, without gradient."""
 
-    def forward(self, i: Tensor, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
+    def forward(self, i: Any, state: State | None = None, *, through_time: bool = True) -> tuple[Tensor, Any]:
         """Run the neurons over time.
 
         Parameters
         ----------
-        i : Tensor [T, B, ...]
-            Input current at each step.
+        i : Tensor [T, B, ...], or mapping of str to Tensor [T, B, ...]
+            Input at each step: a tensor if there is one input port, else a mapping from ports to tensors.
         state : NamedTuple of Tensor, optional
             State to start from; None is the initial state.
         through_time : bool
@@ -78,16 +84,19 @@ class Population(nn.Module, ABC):
         result = self.run(i, state, (), through_time=through_time)
         return result.out, result.state
 
-    def _check_current(self, i: Tensor) -> None:
+    def _check_current(self, i: Any, port: str = "i") -> None:
+        """Check the input of a port."""
         if not isinstance(i, Tensor) or i.dim() < 2:
             got = f"shape {list(i.shape)}" if isinstance(i, Tensor) else type(i).__name__
             raise ShapeError(
-                f"{self.kind}: i must be a tensor [T, B, ...]; got {got}. Time comes first, then the batch."
+                f"{self.kind}: {port} must be a tensor [T, B, ...]; got {got}. Time comes first, then the batch."
             )
         if not i.is_floating_point():
-            raise InputError(f"{self.kind}: i must be a current in floating point; got {i.dtype}. Use i.float().")
+            got = f"got {i.dtype}. Use {port}.float()"
+            raise InputError(f"{self.kind}: {port} must be a current in floating point; {got}.")
         if self.size is not None and tuple(i.shape[2:]) != self.size:
-            raise ShapeError(f"{self.kind}: i must be [T, B, {', '.join(map(str, self.size))}]; got {list(i.shape)}.")
+            shape = f"[T, B, {', '.join(map(str, self.size))}]"
+            raise ShapeError(f"{self.kind}: {port} must be {shape}; got {list(i.shape)}.")
 
     def _check_device(self, name: str, value: Tensor, i: Tensor) -> None:
         if value.device != i.device:

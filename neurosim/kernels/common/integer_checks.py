@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core
 
 
-def check_currents(core: Core, i: Tensor, made_in: torch.dtype) -> None:
-    """Look at currents ``i``, which were worked out in the precision `made_in`, where `core` asks for whole ones.
+def check_currents(core: Core, inputs: Mapping[str, Tensor], made_in: torch.dtype) -> None:
+    """Look at the inputs of each port, which were computed in the precision `made_in`, where `core` asks for integers.
 
     Raises
     ------
@@ -21,8 +22,9 @@ def check_currents(core: Core, i: Tensor, made_in: torch.dtype) -> None:
         When one is not whole or too large for its precision.
     """
     if _is_looked_at(core):
-        _check_parts(core, "i", i)
-        _check_size(core, _largest(i), made_in)
+        for name, i in inputs.items():
+            _check_parts(core, name, i)
+        _check_size(core, sum(map(_largest, inputs.values())), made_in)
 
 
 def check_product(
