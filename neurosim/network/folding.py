@@ -58,7 +58,7 @@ def fold(net: Network) -> Network:
     edges = []
     for edge in net.edges:
         synapses = _folded(edge.name, edge.synapses, net.shape(edge.source), net.dt)
-        edges.append(Edge(edge.source, edge.target, synapses, edge.delay if edge.delay_steps else None, edge.name))
+        edges.append(Edge(edge.source, edge.target, synapses, edge.delay, edge.name, edge.port))
     return Network(nodes, edges, output=net.output).train(net.training)  # type: ignore[arg-type]
 
 

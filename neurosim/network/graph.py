@@ -49,7 +49,10 @@ class Edge:
         node to itself. Any other cycle must have a delay somewhere. Delays of the synapses come on top; where the
         shortest of them is a step or more, a loop may have a delay of 0 here.
     name : str, optional
-        ``"source->target"`` if left out.
+        ``"source->target"`` if left out, ``"source->target:port"`` if the target has several input ports.
+    port : str, optional
+        Input port of the target that the current feeds; needed if the target has several. Currents into one port add
+        up.
     """
 
     source: str
@@ -57,6 +60,7 @@ class Edge:
     synapse: Synapse | Sequence[Synapse]
     delay: float | None = None
     name: str = ""
+    port: str = ""
 
     @property
     def synapses(self) -> tuple[Synapse, ...]:
@@ -75,6 +79,8 @@ class Connection:
     delay_steps : int
     delay : float
         In s.
+    port : str
+        Input port of the target.
     """
 
     name: str
@@ -83,6 +89,7 @@ class Connection:
     synapses: tuple[Synapse, ...]
     delay_steps: int
     delay: float
+    port: str
 
     @property
     def memory(self) -> int:

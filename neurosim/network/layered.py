@@ -14,7 +14,7 @@ from neurosim.kernels.common.availability import fused
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.graph import Connection, Input, NetworkState
 from neurosim.network.neuron import Neuron
-from neurosim.network.population import Population, State
+from neurosim.network.population import Inputs, Population, State
 from neurosim.network.recompute import Work, chunk_length, recomputed
 from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
 from neurosim.synapses.shift import Shift
@@ -84,14 +84,12 @@ class Run:
         )
         if looped and self._loop_with_less_memory(inner[0]):
             return
-        drive = {name: self._outer_current(name, component) for name in component}
+        drive = {name: self._outer_currents(name, component) for name in component}
         if not inner:
             (name,) = component
-            current = drive[name]
-            assert current is not None  # a node without edges is refused when the network is made
-            self._neurons(name, current)
+            self._neurons(name, drive[name])
         elif looped:
-            self._in_one_call(inner[0], drive[component[0]])
+            self._in_one_call(inner[0], drive[component[0]].get(inner[0].port))
         else:
             self._cycle(component, inner, drive)
 
@@ -131,6 +129,7 @@ class Run:
             chunk=chunk_length(self.steps) if self.recompute else 0,
             packed_bits=packed_bits,
             mask=mask,
+            port=edge.port if len(node.ports) > 1 else None,
         )
         self._keep(name, result)
         return True
@@ -153,7 +152,8 @@ class Run:
         start = self.nodes[name]
 
         def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, State]:
-            out, after = node(_sum(edges, xs), type(start)(*state), through_time=self.through_time)
+            i = _as_input(node, _currents(edges, xs))
+            out, after = node(i, type(start)(*state), through_time=self.through_time)
             return out, tuple(after)
 
         out, after = self._again(edges, work, start, node.parameters())
@@ -175,7 +175,7 @@ class Run:
 
         def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, State]:
             sent, *before = state
-            drive, weight = _with_loop(_sum(edges, xs), synapse)
+            drive, weight = _with_loop(_currents(edges, xs)[loop.port], synapse)
             result = node.run_recurrent(
                 drive,
                 weight,
@@ -213,13 +213,13 @@ class Run:
         spikes = [isinstance(sender, Population) and sender.is_spiking for sender in senders]
         return recomputed(work, [self._arriving(edge) for edge in edges], state, weights, spikes, chunk)
 
-    def _outer_current(self, name: str, component: tuple[str, ...]) -> Tensor | None:
-        total: Tensor | None = None
+    def _outer_currents(self, name: str, component: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return the current into each port from outside a component."""
+        currents: dict[str, Tensor] = {}
         for edge in self.net.edges:
             if edge.target == name and edge.source not in component:
-                current = self._current(edge, self._arriving(edge))
-                total = current if total is None else total + current
-        return total
+                _add(currents, edge.port, self._current(edge, self._arriving(edge)))
+        return currents
 
     def _current(self, edge: Connection, z: Tensor) -> Tensor:
         """Return the current that spikes `z` cause, from weights that learn from traces where there are any."""
@@ -231,11 +231,13 @@ class Run:
                 "another rule, such as BPTT."
             )
         target = self.net.nodes[edge.target]
-        decay = target.decay("tau_mem") if isinstance(target, Neuron) and "tau_mem" in target.core.parameters else None
+        decay = None
+        if isinstance(target, Neuron) and "tau_mem" in target.core.parameters and len(target.ports) == 1:
+            decay = target.decay("tau_mem")
         if not isinstance(decay, float):
             raise InputError(
-                f"edge {edge.name!r}: traces decay as the membranes of {edge.target!r} do, which need one shared "
-                "tau_mem; use LIF, CubaLIF, ALIF or LI with a plain number for it, or another rule."
+                f"edge {edge.name!r}: traces decay as the membranes of {edge.target!r} do, which need one input port "
+                "and one shared tau_mem; use LIF, CubaLIF, ALIF or LI with a plain number for it, or another rule."
             )
         for number, synapse in enumerate(edge.synapses):
             z = self.traces.through(f"{edge.name}/{number}", synapse, z, decay)
@@ -253,7 +255,7 @@ class Run:
         self.edges[edge.name] = left if self.through_time else left.detach()
         return line[: edge.delay_span + self.steps]
 
-    def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, Tensor | None]) -> None:
+    def _cycle(self, component: tuple[str, ...], inner: list[Connection], drive: dict[str, dict[str, Tensor]]) -> None:
         _check_unmixed(inner, "a network without that loop")
         _check_late(component, inner)
         stretch = min(edge.min_delay for edge in inner if edge.min_delay)
@@ -262,17 +264,14 @@ class Run:
         for start in range(0, max(self.steps, 1), stretch):
             length = min(stretch, self.steps - start)
             for name in component:
-                outer = drive[name]
-                total = None if outer is None else outer[start : start + length]
+                currents = {port: current[start : start + length] for port, current in drive[name].items()}
                 for edge in (e for e in inner if e.target == name):
                     z = pieces[edge.source][-1] if not edge.min_delay else self.edges[edge.name]
                     if edge.memory and not edge.min_delay:
                         z = torch.cat((self.edges[edge.name], z))
                     z = z[: edge.delay_span + length]
-                    current = self._current(edge, z)
-                    total = current if total is None else total + current
-                assert total is not None
-                pieces[name].append(self._neurons(name, total))
+                    _add(currents, edge.port, self._current(edge, z))
+                pieces[name].append(self._neurons(name, currents))
             for edge in (e for e in inner if e.name in self.edges):
                 sent = pieces[edge.source][-1]
                 sent = sent if self.through_time else sent.detach()
@@ -300,10 +299,11 @@ class Run:
         self.edges[edge.name] = (result.last if self.through_time else result.last.detach())[None]
         self._keep(name, result)
 
-    def _neurons(self, name: str, current: Tensor) -> Tensor:
+    def _neurons(self, name: str, currents: dict[str, Tensor]) -> Tensor:
         node = self.net.nodes[name]
         assert isinstance(node, Population)
-        result = node.run(current, self.nodes[name], self.record.get(name, ()), through_time=self.through_time)
+        i = _as_input(node, currents)
+        result = node.run(i, self.nodes[name], self.record.get(name, ()), through_time=self.through_time)
         self._keep(name, result)
         return result.out
 
@@ -353,9 +353,22 @@ def _check_unmixed(edges: Sequence[Connection], instead: str) -> None:
                 )
 
 
-def _sum(edges: Sequence[Connection], xs: Sequence[Tensor]) -> Tensor:
-    """Return the current that `xs` cause through `edges`."""
-    return sum((edge(x) for edge, x in zip(edges[1:], xs[1:], strict=True)), start=edges[0](xs[0]))
+def _currents(edges: Sequence[Connection], xs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the current into each port that `xs` cause through `edges`."""
+    currents: dict[str, Tensor] = {}
+    for edge, x in zip(edges, xs, strict=True):
+        _add(currents, edge.port, edge(x))
+    return currents
+
+
+def _add(currents: dict[str, Tensor], port: str, current: Tensor) -> None:
+    currents[port] = current if port not in currents else currents[port] + current
+
+
+def _as_input(node: Population, currents: dict[str, Tensor]) -> Inputs:
+    """Return the current into each port as a population takes them."""
+    (only, *others) = node.ports
+    return currents if others else currents[only]
 
 
 def _with_loop(drive: Tensor, synapse: Linear | BlockLinear) -> tuple[Tensor, Tensor]:
@@ -390,4 +403,4 @@ def _is_plain_loop(inner: list[Connection], node: nn.Module) -> bool:
     """Whether a cycle is one population of a core with one all-to-all loop of one step, which runs in one call."""
     if len(inner) > 1 or inner[0].delay_steps != 1 or len(inner[0].synapses) > 1:
         return False
-    return type(node) is Neuron and _is_plain(inner[0].synapses[0])
+    return type(node) is Neuron and len(node.ports) == 1 and _is_plain(inner[0].synapses[0])

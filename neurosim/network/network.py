@@ -67,6 +67,7 @@ class Network(nn.Module):
         self.dt = _common_dt(nodes)
         self.edges = [_connect(edge, nodes, self.dt) for edge in given]
         _check_names(self.edges)
+        _check_ports(nodes, self.edges)
         order, self.components = _order(list(nodes), self.edges)
         self.nodes = nn.ModuleDict({name: nodes[name] for name in order})
         self.synapses = nn.ModuleDict({edge.name: nn.ModuleList(edge.synapses) for edge in self.edges})
@@ -260,7 +261,7 @@ def _common_dt(nodes: Mapping[str, Input | Population]) -> float:
 
 
 def _connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> Connection:
-    name = edge.name or f"{edge.source}->{edge.target}"
+    name = _name(edge, nodes.get(edge.target))
     for end in (edge.source, edge.target):
         if end not in nodes:
             raise NetworkError(f"edge {name!r}: no node {end!r}; this network has {list(nodes)}.")
@@ -290,7 +291,36 @@ def _connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> 
             raise NetworkError(
                 f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out."
             )
-    return Connection(name, edge.source, edge.target, edge.synapses, steps, steps * dt)
+    return Connection(name, edge.source, edge.target, edge.synapses, steps, steps * dt, _port(name, edge, nodes))
+
+
+def _name(edge: Edge, target: Input | Population | None) -> str:
+    several = isinstance(target, Population) and len(target.ports) > 1
+    return edge.name or f"{edge.source}->{edge.target}" + (f":{edge.port}" if several and edge.port else "")
+
+
+def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Population]) -> str:
+    """Return the input port that an edge feeds."""
+    target = nodes[edge.target]
+    assert isinstance(target, Population)  # an Input as target has been refused
+    ports = list(target.ports)
+    if not edge.port and len(ports) > 1:
+        raise NetworkError(
+            f"edge {name!r}: {edge.target!r} has the input ports {ports}; name the one to feed, as in "
+            f"Edge({edge.source!r}, {edge.target!r}, ..., port={ports[0]!r})."
+        )
+    if edge.port and edge.port not in ports:
+        raise NetworkError(f"edge {name!r}: {edge.target!r} has no input port {edge.port!r}; it has {ports}.")
+    return edge.port or ports[0]
+
+
+def _check_ports(nodes: Mapping[str, Input | Population], edges: Sequence[Connection]) -> None:
+    for name, node in nodes.items():
+        if isinstance(node, Population):
+            fed = {edge.port for edge in edges if edge.target == name}
+            missing = [port for port, value in node.ports.items() if value is None and port not in fed]
+            if fed and missing:
+                raise NetworkError(f"node {name!r}: no edge feeds its input ports {missing}; add one with port=.")
 
 
 def _check_names(edges: list[Connection]) -> None:

@@ -183,5 +183,5 @@ def test_nothing_is_known_behind_a_map_of_the_users_or_a_hook():
     x = torch.ones(3, 2, 1, 4, 4)
     pools = [ns.SumPool2d(2), Doubled(2), ns.SumPool2d(2)]
     pools[2].register_forward_hook(lambda module, given, out: out * 2)
-    known = [Connection("e", "a", "b", (pool,), 0, 0.0).carry((pool,), x, None, active)[2] for pool in pools]
+    known = [Connection("e", "a", "b", (pool,), 0, 0.0, "i").carry((pool,), x, None, active)[2] for pool in pools]
     assert [k is not None for k in known] == [True, False, False]
