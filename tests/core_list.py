@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import neurosim as ns
@@ -14,6 +15,15 @@ from neurosim.language.reset import ResetMode
 from tests.user_cores import izhikevich
 
 Physics = tuple[float, Mapping[str, float]]
+
+
+class OneTensor(ns.Neuron):
+    """Neurons with the ports ge, gi and i on one tensor: what is positive excites, what is negative inhibits."""
+
+    ports = MappingProxyType({"i": None})  # type: ignore[assignment]
+
+    def _by_port(self, i: Any) -> dict[str, Any]:
+        return super()._by_port({"ge": i.clamp(min=0.0), "gi": (-i).clamp(min=0.0), "i": 0.125 * i})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +48,8 @@ class Model:
     sends : tuple of float
         Values that a spiking core may send.
     rounding : float
-        By how much of the largest value kernel and reference may differ: a logarithm of the C library and one of torch
-        differ in the last bit. 0 asks for the same bits.
+        By how much of the largest value kernel and reference may differ: a logarithm or exponential of the C library
+        and one of torch differ in the last bit. 0 asks for the same bits.
     without_gradient : mapping of str to str
         Parameters and states (as ``state.x``) that no gradient reaches, with the reason.
     nir : bool
@@ -82,8 +92,9 @@ class Model:
         return tuple(name for name, parameter in self.core.parameters.items() if not parameter.whole)
 
     def make(self, **choices: Any) -> ns.Neuron:
-        """Make a layer, at a step of 1 ms by default."""
-        return ns.layer(self.core)(**{"dt": 1e-3, **self.parameters, **choices})
+        """Make a layer that takes a tensor, at a step of 1 ms by default."""
+        kind = ns.Neuron if len(self.core.inputs) == 1 else OneTensor
+        return kind(self.core, **{"dt": 1e-3, **self.parameters, **choices})
 
 
 def _constant(current: float) -> Callable[[float], Physics]:
@@ -130,6 +141,11 @@ def _loihi_joined(dt: float) -> Physics:
     return 64.0 * current, {name: value for name, value in parameters.items() if name != "du"}
 
 
+def _conductance(dt: float) -> Physics:
+    # A conductance that is held constant, and no current beside it.
+    return _held(0.4)(dt)[0], {"r": 0.0}
+
+
 NO_TIME = "the core has no time: what it sends in a step is the change of that step"
 NO_MEMORY = "without state every input above the threshold gives a spike: there is no interval"
 CHOICE = "the choice to send passes no gradient"
@@ -145,6 +161,7 @@ MODELS = (
     Model(cores.cuba_integrator, 1.0, _held(1.5), last_digits=0.02, nir=True),
     Model(cores.cuba_integrator_resting, 1.0, _held(1.2), parameters=dict(v_leak=0.3), last_digits=0.02, nir=True),
     Model(cores.alif, 4.0, _constant(1.5), steps_late=1.5),
+    Model(cores.conductance_lif, 0.15, _conductance, steps_late=1.5, rounding=4e-6),
     # Small and slow: it takes 15 times as long to fill as the currents of a membrane.
     Model(cores.slow_lif, 50.0, _constant(30.0), parameters=dict(tau_mem=0.4), nir=True),
     Model(cores.refractory_lif, 3.0, _constant(1.5), steps_late=1.5),

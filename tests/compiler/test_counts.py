@@ -15,6 +15,8 @@ BY_HAND = {
     "lif": OperationCount(add=2, mul=2, compare=1, select=1, state=1),
     "cubalif": OperationCount(add=3, mul=3, compare=1, select=1, state=2),
     "alif": OperationCount(add=4, mul=4, compare=1, select=1, state=2),
+    # Two conductances; their sum with the leak; the target; the way to it and its decay; u - v_th.
+    "conductance_lif": OperationCount(add=10, mul=7, div=1, compare=1, select=1, function=1, state=3),
     "slow_lif": OperationCount(add=2, mul=2, compare=1, select=1, state=1),
     # wait > dt / 2; as lif; the membrane held, the spike held back, the wait counted down, both set anew by a spike.
     "refractory_lif": OperationCount(add=3, mul=2, compare=2, select=5, state=2),
