@@ -34,6 +34,8 @@ from neurosim.synapses import (
     SumPool2d,
     Synapse,
 )
+from neurosim.synapses.building import synapses_of
+from neurosim.synapses.lowering import Convolution, Dense
 from neurosim.units import check_dt, decay_of, time_constant
 
 Discretisation = Literal["euler", "exponential"]
@@ -234,7 +236,7 @@ class _Builder:
         """Return the synapses that a map becomes."""
         if node.kind in ("Linear", "Affine"):
             weight, bias = self.matrix(name, node)
-            return _filled(Linear(weight.shape[1], weight.shape[0], bias=bias is not None), weight, bias)
+            return _synapse(Dense(weight, bias), (weight.shape[1],), self.dt)
         if node.kind in ("Conv1d", "Conv2d"):
             return self.conv(name, node)
         if node.kind in ("SumPool2d", "AvgPool2d"):
@@ -244,8 +246,8 @@ class _Builder:
                     "Pad in the convolution before it."
                 )
             kernel, stride = (_ints(name, node, field, 2, 1) for field in ("kernel_size", "stride"))
-            kind = SumPool2d if node.kind == "SumPool2d" else AvgPool2d
-            return kind((kernel[0], kernel[1]), stride=(stride[0], stride[1]))
+            pool = SumPool2d if node.kind == "SumPool2d" else AvgPool2d
+            return pool((kernel[0], kernel[1]), stride=(stride[0], stride[1]))
         if node.kind == "Scale":
             return Scale(self.tensor(node.numbers("scale")))
         assert node.kind == "Flatten", node.kind  # the kinds are those of FIELDS, checked when the graph was read
@@ -265,21 +267,11 @@ class _Builder:
         kernel = tuple(weight.shape[2:])
         padding = _padding(name, node, kernel, stride, dilation)
         bias = self.bias(name, node, weight.shape[0])
-        kind = Conv1d if axes == 1 else Conv2d
+        value = Convolution(weight, stride, padding, dilation, groups, bias)
         try:
-            made = kind(
-                weight.shape[1] * groups,
-                weight.shape[0],
-                kernel,
-                stride=stride,
-                padding=padding,
-                dilation=dilation,
-                groups=groups,
-                bias=bias is not None,
-            )
+            return _synapse(value, (value.c_in,), self.dt)
         except NeurosimError as error:
             raise InputError(f"node {name!r}: {error}") from error
-        return _filled(made, weight, bias)
 
     def population(self, name: str, node: Node) -> tuple[Neuron, Tensor | None]:
         """Return the neurons of a node, and the constant current that its leak to a potential is."""
@@ -354,15 +346,12 @@ class _Builder:
         return self.tensor(held["v_leak"] / held["r"])
 
     def add_bias(self, link: _Link, bias: Tensor) -> None:
-        """Add a constant current to an edge: to the bias of its last map, or behind it."""
+        """Add a constant current to an edge: to the bias of its last synapse, or behind it."""
         last = link.synapses[-1] if link.synapses else None
-        if isinstance(last, Linear):
-            held = torch.zeros(last.n_out, dtype=self.dtype) if last.bias is None else last.bias.detach()
-            last.bias = nn.Parameter(held + bias)
-            return
-        if isinstance(last, (Conv1d, Conv2d)) and not bias.dim():
-            held = torch.zeros(last.c_out, dtype=self.dtype) if last.bias is None else last.bias.detach()
-            last.bias = nn.Parameter(held + bias)
+        takes_it = isinstance(last, Linear) or (isinstance(last, (Conv1d, Conv2d)) and not bias.dim())
+        if isinstance(last, (Linear, Conv1d, Conv2d)) and takes_it:
+            before = last.weight.new_zeros(len(last.weight)) if last.bias is None else last.bias
+            last.bias = nn.Parameter(before.detach() + bias)
             return
         link.synapses.append(Scale(torch.ones((), dtype=self.dtype), bias))
 
@@ -487,10 +476,8 @@ def _flatten(name: str, node: Node) -> Synapse:
     return Flatten()
 
 
-def _filled(synapse: Linear | Conv1d | Conv2d, weight: Tensor, bias: Tensor | None) -> Synapse:
-    synapse.weight = nn.Parameter(weight.clone())
-    if bias is not None:
-        synapse.bias = nn.Parameter(bias.clone())
+def _synapse(value: Dense | Convolution, shape: tuple[int, ...], dt: float) -> Synapse:
+    (synapse,) = synapses_of(value, shape, dt=dt)
     return synapse
 
 

@@ -1,4 +1,4 @@
-"""From and to other libraries of spiking networks: exactly, or not at all. None of them is imported before its use."""
+"""Exact conversion from and to other libraries of spiking networks; each is imported only when it is used."""
 
 from neurosim.exchange.peers.conversion import ConversionError
 from neurosim.exchange.peers.norse import from_norse, to_norse

@@ -1,4 +1,4 @@
-"""What all conversions share: a neuron by the numbers of its step, torch's layers as synapses, parts in a row."""
+"""Shared parts of all conversions: a neuron by the numbers of its step, layers of torch as synapses, a sequence."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from neurosim.network.population import Population
 from neurosim.synapses import (
     AvgPool2d,
     BatchNorm,
-    Conv1d,
-    Conv2d,
     Flatten,
     Identity,
     Linear,
     MaxPool2d,
     Synapse,
 )
+from neurosim.synapses.building import synapses_of
+from neurosim.synapses.lowering import Convolution, Dense
 from neurosim.units import resistance, time_constant
 
 Number = float | Tensor
@@ -33,7 +33,7 @@ Part = Synapse | Neuron | Recurrent
 
 
 class ConversionError(NeurosimError, ValueError):
-    """A module of another library has no exact equivalent."""
+    """A part of another library, or of a network, has no exact equivalent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Step:
     decay, gain : float or Tensor
         Of the membrane. A decay of 1 is an integrator without leak.
     v_th : float or Tensor, optional
-        None for a membrane that never fires.
+        None for a membrane without spikes.
     reset : {"value", "subtract", None}
     v_reset, amount : float or Tensor
-        What a reset sets the membrane to, or takes off.
+        Value after a reset to a value, and amount of a reset by subtraction.
     current : float or Tensor, optional
-        Decay of a synaptic current in front: ``j = current j + i`` then takes the place of i.
+        Decay of a synaptic current: ``j = current j + i`` then replaces i.
     """
 
     decay: Number
@@ -62,13 +62,13 @@ class Step:
     current: Number | None = None
 
     def neuron(self, where: str, dt: float, dtype: torch.dtype, choices: dict[str, Any]) -> Neuron:
-        """Return the neurons of this step; `where` names their origin in messages."""
-        made: dict[str, Any] = {}
+        """Return the neurons of this step; `where` is their name in messages."""
+        values: dict[str, Any] = {}
         decay, gain = tidy(self.decay), tidy(self.gain)
         ones = decay == 1.0
         perfect = bool(ones.all()) if isinstance(ones, Tensor) else ones
         if perfect and self.current is None:
-            core, made["r"] = (cores.integrator if self.v_th is None else cores.integrate_and_fire), gain
+            core, values["r"] = (cores.integrator if self.v_th is None else cores.integrate_and_fire), gain
         else:
             if (isinstance(ones, Tensor) and ones.any()) or perfect:
                 raise ConversionError(
@@ -79,16 +79,16 @@ class Step:
                 core = cores.leaky_integrator if self.v_th is None else cores.lif
             else:
                 core = cores.cuba_integrator if self.v_th is None else cores.cubalif
-                made["tau_syn"] = _time(where, self.current, dt)
-            made["tau_mem"], made["r"] = _time(where, decay, dt), resistance(decay, gain, dtype)
+                values["tau_syn"] = _time(where, self.current, dt)
+            values["tau_mem"], values["r"] = _time(where, decay, dt), resistance(decay, gain, dtype)
         if self.v_th is not None:
-            made |= {"v_th": tidy(self.v_th), "reset": self.reset, **choices}
+            values |= {"v_th": tidy(self.v_th), "reset": self.reset, **choices}
             if self.reset == "value":
-                made["v_reset"] = tidy(self.v_reset)
+                values["v_reset"] = tidy(self.v_reset)
             elif self.amount is not None:
-                made["reset_amount"] = tidy(self.amount)
+                values["reset_amount"] = tidy(self.amount)
         try:
-            return Neuron(core, dt=dt, **made)
+            return Neuron(core, dt=dt, **values)
         except NeurosimError as error:
             raise ConversionError(f"{where}: {error}") from error
 
@@ -101,7 +101,7 @@ def _time(where: str, decay: Number, dt: float) -> Number:
 
 
 def tidy(value: Any) -> Number:
-    """Return a number that all neurons share as a float, numbers for each as a tensor in double precision."""
+    """Return a number that all neurons share as a float, other numbers as a tensor in double precision."""
     if not isinstance(value, Tensor):
         return float(value)
     flat = value.detach().double()
@@ -114,15 +114,15 @@ def doubled(value: Any) -> Tensor:
 
 
 def precision(module: Any, dtype: torch.dtype | None) -> torch.dtype:
-    """Return the type that layers run in: that of their first parameter or buffer, unless `dtype` is given."""
+    """Return the precision of layers: `dtype`, or that of their first parameter or buffer."""
     if dtype is not None:
         return dtype
-    held = (t for _, layer in layers(module) for t in (*layer.parameters(), *layer.buffers()))
-    return next((t.dtype for t in held if t.is_floating_point()), torch.get_default_dtype())
+    numbers = (t for _, layer in layers(module) for t in (*layer.parameters(), *layer.buffers()))
+    return next((t.dtype for t in numbers if t.is_floating_point()), torch.get_default_dtype())
 
 
 def layers(module: Any, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of a row, containers laid open: name for messages, layer."""
+    """Yield the layers of a sequence with their names for messages; containers are flattened."""
     if isinstance(module, (nn.Sequential, nn.ModuleList)):
         for name, inner in module.named_children():
             yield from layers(inner, f"{path}{name}.")
@@ -136,57 +136,44 @@ def layers(module: Any, path: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 def parts_of(where: str, module: nn.Module, dtype: torch.dtype) -> list[Part] | None:
-    """Return what a layer of torch itself becomes; None if it is no such layer.
+    """Return the equivalent of a layer of torch; None for other modules.
 
-    Subclasses that other libraries make of torch's layers count as these.
+    Subclasses of torch's layers in other libraries are converted as these layers.
 
     Raises
     ------
     ConversionError
-        For settings that a synapse here has not.
+        For settings without an equivalent.
     """
     if isinstance(module, nn.Linear):
-        return [_weights(Linear(module.in_features, module.out_features, bias=module.bias is not None), module, dtype)]
+        return _synapses(Dense(module.weight, module.bias), (module.in_features,), dtype)
     if isinstance(module, (nn.Conv1d, nn.Conv2d)) and not getattr(module, "transposed", False):
         if module.padding_mode != "zeros" or isinstance(module.padding, str):
             raise ConversionError(
-                f"{where}: padding_mode={module.padding_mode!r}, padding={module.padding!r}; padding here is with "
-                "zeros and in numbers."
+                f"{where}: padding_mode={module.padding_mode!r}, padding={module.padding!r}; only padding with "
+                "zeros, given in numbers, is converted."
             )
-        kind = Conv1d if isinstance(module, nn.Conv1d) else Conv2d
-        made = kind(
-            module.in_channels,
-            module.out_channels,
-            tuple(module.kernel_size),
-            stride=tuple(module.stride),
-            padding=tuple(int(p) for p in module.padding),
-            dilation=tuple(module.dilation),
-            groups=module.groups,
-            bias=module.bias is not None,
-        )
-        return [_weights(made, module, dtype)]
+        padding = tuple(int(p) for p in module.padding)
+        settings = (tuple(module.stride), padding, tuple(module.dilation), module.groups)
+        return _synapses(Convolution(module.weight, *settings, module.bias), (module.in_channels,), dtype)
     if isinstance(module, (nn.AvgPool2d, nn.MaxPool2d)):
         return [_pool(where, module)]
     if isinstance(module, nn.Flatten):
         if module.start_dim != 1 or module.end_dim != -1:
             raise ConversionError(
-                f"{where}: flattens axes {module.start_dim} to {module.end_dim}; here all but the batch."
+                f"{where}: flattens axes {module.start_dim} to {module.end_dim}; a conversion exists only for all axes "
+                "but the batch."
             )
         return [Flatten()]
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         return [_norm(where, module, dtype)]
     if isinstance(module, (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)):
-        return []  # in evaluation a dropout changes nothing
+        return []  # dropout changes nothing in evaluation
     return None
 
 
-def _weights(made: Linear | Conv1d | Conv2d, module: Any, dtype: torch.dtype) -> Synapse:
-    made.to(dtype)
-    with torch.no_grad():
-        made.weight.copy_(module.weight)
-        if made.bias is not None:
-            made.bias.copy_(module.bias)
-    return made
+def _synapses(value: Dense | Convolution, shape: tuple[int, ...], dtype: torch.dtype) -> list[Part]:
+    return [synapse.to(dtype) for synapse in synapses_of(value, shape, dt=0.0)]  # without delays dt has no effect
 
 
 def _pool(where: str, module: nn.AvgPool2d | nn.MaxPool2d) -> Synapse:
@@ -199,7 +186,9 @@ def _pool(where: str, module: nn.AvgPool2d | nn.MaxPool2d) -> Synapse:
     strange["dilation"] = pair(getattr(module, "dilation", 1)) != (1, 1)
     wrong = [name for name, is_set in strange.items() if is_set]
     if wrong:
-        raise ConversionError(f"{where}: {wrong[0]}={getattr(module, wrong[0])!r}; pooling here has no such thing.")
+        raise ConversionError(
+            f"{where}: {wrong[0]}={getattr(module, wrong[0])!r}; pooling of neurosim has no such setting."
+        )
     kind = AvgPool2d if isinstance(module, nn.AvgPool2d) else MaxPool2d
     return kind(pair(module.kernel_size), stride=pair(module.stride))
 
@@ -207,43 +196,43 @@ def _pool(where: str, module: nn.AvgPool2d | nn.MaxPool2d) -> Synapse:
 def _norm(where: str, module: nn.BatchNorm1d | nn.BatchNorm2d, dtype: torch.dtype) -> Synapse:
     if module.training or module.running_mean is None or module.running_var is None:
         raise ConversionError(
-            f"{where}: is in training, or keeps no running statistics, so that it mixes the samples of a batch; call "
-            ".eval() on the module."
+            f"{where}: is in training, or has no running statistics, so it mixes the samples of a batch; call .eval() "
+            "on the module."
         )
-    made = BatchNorm(module.num_features, eps=module.eps, affine=module.affine).to(dtype)
+    norm = BatchNorm(module.num_features, eps=module.eps, affine=module.affine).to(dtype)
     with torch.no_grad():
-        made.running_mean.copy_(module.running_mean)
-        made.running_var.copy_(module.running_var)
-        if made.weight is not None and made.bias is not None:
-            made.weight.copy_(module.weight)
-            made.bias.copy_(module.bias)
-    return made.eval()
+        norm.running_mean.copy_(module.running_mean)
+        norm.running_var.copy_(module.running_var)
+        if norm.weight is not None and norm.bias is not None:
+            norm.weight.copy_(module.weight)
+            norm.bias.copy_(module.bias)
+    return norm.eval()
 
 
 def converted(
     module: Any, of_library: Callable[[str, nn.Module], list[Part] | None], library: str, dtype: torch.dtype
 ) -> list[Part]:
-    """Return the parts that all layers of a row become."""
+    """Return the equivalents of all layers of a sequence."""
     parts: list[Part] = []
     for where, layer in layers(module):
-        made = of_library(where, layer)
-        made = parts_of(where, layer, dtype) if made is None else made
-        if made is None:
+        equivalent = of_library(where, layer)
+        equivalent = parts_of(where, layer, dtype) if equivalent is None else equivalent
+        if equivalent is None:
             raise ConversionError(
-                f"{where}: neither a layer of torch that is known here nor of {library}. Pass the layers in the order "
-                "in which they are called, as a list or nn.Sequential; what a module's own forward does cannot be seen."
+                f"{where}: is no layer of torch or {library} that is converted. Pass the layers in the order in which "
+                "they are called, as a list or nn.Sequential; the forward method of another module cannot be read."
             )
-        parts += made
+        parts += equivalent
     return parts
 
 
 def assembled(parts: Sequence[Part], input_shape: int | Sequence[int] | None, dt: float) -> Network:
-    """Return the network of parts in a row: currents at the end are sent on as they are."""
+    """Return the network of a sequence of parts; currents at its end are passed on by a relay."""
     row: list[Any] = []
     if input_shape is not None:
         row.append(Input(input_shape))
     elif not parts or not isinstance(parts[0], Linear):
-        raise ConversionError("the shape of the input is not known, as no Linear stands first; pass input_shape=.")
+        raise ConversionError("the shape of the input is not known, because no Linear is first; pass input_shape=.")
     for part in parts:
         lone = isinstance(part, (Population, Recurrent)) and (not row or not isinstance(row[-1], Synapse))
         row += [Identity(), part] if lone else [part]

@@ -1,4 +1,4 @@
-"""Norse's neurons as ours."""
+"""Conversion from and to Norse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from neurosim.exchange.peers.conversion import (
     precision,
     tidy,
 )
-from neurosim.exchange.peers.to_torch import Stage, gain_of, scale, stages, torch_layer, torch_layers
+from neurosim.exchange.peers.to_torch import RowStage, gain_of, scaled, stages, torch_layers
 from neurosim.language import Surrogate
 from neurosim.network.network import Network, Recurrent
 from neurosim.synapses import Linear
@@ -37,16 +37,16 @@ def from_norse(
     spike: Surrogate | None = None,
     dtype: torch.dtype | None = None,
 ) -> Network:
-    """Convert layers of Norse, with their weights, exactly but for the order in which a step is summed.
+    """Convert layers of Norse, with their weights, exactly up to the order of the sums in a step.
 
-    Norse writes ``v + dt/tau (v_leak - v + i)``, a step here ``a v + (1 - a) i``: the same number but for rounding. A
-    membrane that leaks to `v_leak` and starts there is measured from it.
+    Norse computes ``v + dt/tau (v_leak - v + i)``, neurosim ``a v + (1 - a) i``: equal up to rounding. A membrane that
+    leaks to `v_leak` and starts there is measured from it.
 
     Parameters
     ----------
     module : SequentialState, nn.Sequential or list of nn.Module
         In the order in which they are called: LIFBoxCell, LIFCell, LIFRecurrentCell, LIBoxCell, LICell, IAFCell of
-        Norse, the same over time (LIF, LIFRecurrent, LI, IAF), Lift, and torch's own layers.
+        Norse, their versions over time (LIF, LIFRecurrent, LI, IAF), Lift, and layers of torch.
     input_shape, spike, dtype
         As in `from_snntorch`.
 
@@ -58,7 +58,7 @@ def from_norse(
     Raises
     ------
     ConversionError
-        For what has no exact equivalent, by layer and what to change.
+        For layers without an exact equivalent, with what to change.
     """
     kind = precision(module, dtype)
     choices = {} if spike is None else {"spike": spike}
@@ -88,11 +88,11 @@ def from_norse(
 def _step(where: str, layer: Any, name: str) -> Step:
     p, dt = layer.p, float(layer.dt)
     if getattr(p, "method", "super") == "adjoint":
-        raise ConversionError(f"{where}: method='adjoint' is another gradient; take one of the surrogates.")
-    rest: Number = tidy(p.v_leak) if hasattr(p, "v_leak") else tidy(p.v_reset)  # where the membrane starts
+        raise ConversionError(f"{where}: method='adjoint' is another gradient; use one of the surrogates.")
+    rest: Number = tidy(p.v_leak) if hasattr(p, "v_leak") else tidy(p.v_reset)  # initial membrane
     if name == "IAFCell":
         return Step(1.0, v_th=tidy(p.v_th) - rest)
-    # As Norse multiplies them, in the precision of its parameters.
+    # In the order and precision of Norse.
     share = tidy(doubled(dt * p.tau_mem_inv))
     decay: Number = 1.0 - share
     current = None
@@ -100,14 +100,14 @@ def _step(where: str, layer: Any, name: str) -> Step:
         current = 1.0 - tidy(doubled(dt * p.tau_syn_inv))
     if name in ("LIBoxCell", "LICell"):
         if bool(doubled(rest).ne(0).any()):
-            raise ConversionError(f"{where}: v_leak={rest}; what is read out would be off by it. Use v_leak=0.")
+            raise ConversionError(f"{where}: v_leak={rest}; the output would be shifted by it. Use v_leak=0.")
         return Step(decay, share, current=current)
     threshold = tidy(p.v_th)
     method = getattr(getattr(p, "reset_method", None), "__name__", "reset_value")
     if method == "reset_subtract":
         return Step(decay, share, threshold - rest, "subtract", amount=threshold, current=current)
     if method != "reset_value":
-        raise ConversionError(f"{where}: reset_method={method}; only reset_value and reset_subtract are known here.")
+        raise ConversionError(f"{where}: reset_method={method}; only reset_value and reset_subtract are converted.")
     return Step(decay, share, threshold - rest, v_reset=tidy(p.v_reset) - rest, current=current)
 
 
@@ -128,27 +128,27 @@ _CELLS = {
 
 
 def to_norse(net: Network) -> nn.Module:
-    """Return a network as a `norse.torch.SequentialState` that gives the same spikes but for rounding.
+    """Return a network as a `norse.torch.SequentialState` with the same spikes up to rounding.
 
-    Norse sums a step in another order (see `from_norse`), so a spike may differ where a membrane stands within rounding
+    Norse computes a step in another order (see `from_norse`), so a spike may differ where a membrane is within rounding
     of its threshold.
 
     Parameters
     ----------
     net : Network
-        A row of populations: IF, LIF and CubaLIF with a reset to a value (IF: to 0), LIF also with a reset by
-        subtraction of `v_th`; LI and its current-based kind; a loop of a Linear without bias on a CubaLIF behind a
-        Linear without bias.
+        A sequence of populations: IF, LIF and CubaLIF with a reset to a value (IF: to 0), LIF also with a reset by
+        subtraction of `v_th`; LI and its current-based kind; on a CubaLIF behind a matrix without bias a loop of a
+        matrix without bias.
 
     Returns
     -------
     SequentialState
-        To be called once for each step with its state. What is left of the gain of a current goes into the weights.
+        To be called once per step with its state. The rest of the gain of a current is in the weights.
 
     Raises
     ------
     ConversionError
-        For what Norse has no equivalent of, by node, value and what to change.
+        For parts without an equivalent in Norse: node, value, what to change.
     TargetRunError
         If Norse is not installed.
     """
@@ -157,25 +157,23 @@ def to_norse(net: Network) -> nn.Module:
         import norse.torch
     except ImportError as error:
         raise TargetRunError("norse is not installed. Install it with: pip install 'neurosim[peers]'") from error
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for stage in row:
-        made += _layers(stage, norse.torch, net.dt)
-    sequence: nn.Module = norse.torch.SequentialState(*made).eval()
+        layers += _layers(stage, norse.torch, net.dt)
+    sequence: nn.Module = norse.torch.SequentialState(*layers).eval()
     return sequence
 
 
-def _layers(stage: Stage, norse: Any, dt: float) -> list[nn.Module]:
+def _layers(stage: RowStage, norse: Any, dt: float) -> list[nn.Module]:
     neuron, where, core = stage.neuron, stage.where, stage.neuron.core
     if core not in _CELLS:
         raise ConversionError(f"{where}: its core is {core.name!r}, which Norse has no equivalent of.")
     name = _CELLS[core]
-    # Norse's membranes have the gain dt/tau = 1 - a already, its IAF a gain of 1.
+    # Norse's membranes include the gain dt/tau = 1 - a; its IAF has a gain of 1.
     gain = gain_of(neuron) if name == "IAFCell" else tidy(neuron.value("r"))
-    kinds = [p.dtype for synapse in stage.synapses for p in synapse.parameters()]
-    dtype = kinds[0] if kinds else torch.get_default_dtype()
 
     def tensor(value: Number) -> Tensor:
-        return torch.as_tensor(value, dtype=torch.float64).to(dtype)
+        return torch.as_tensor(value, dtype=torch.float64).to(stage.dtype)
 
     given: dict[str, Any] = {}
     if name != "IAFCell":
@@ -188,36 +186,33 @@ def _layers(stage: Stage, norse: Any, dt: float) -> list[nn.Module]:
     parameters = getattr(norse, name.removesuffix("Cell") + "Parameters")(**given)
     if stage.loop is None:
         return [*torch_layers(stage, gain), getattr(norse, name)(parameters, dt=dt)]
-    outer = stage.synapses
-    plain = len(outer) == 1 and isinstance(outer[0], Linear) and outer[0].bias is None
-    if name != "LIFCell" or not plain or not isinstance(stage.loop, Linear) or stage.loop.bias is not None:
+    matrices = [scaled(s, gain, where).matrix for s in (*stage.synapses, stage.loop) if s.matrix is not None]
+    plain = len(stage.synapses) == 1 and len(matrices) == 2 and all(m is not None and m.bias is None for m in matrices)
+    if name != "LIFCell" or not plain:
         raise ConversionError(
             f"{where}: a loop; Norse has one only on a current-based neuron, of a Linear without bias, behind a Linear "
             "without bias."
         )
-    weights = [torch_layer(synapse, where) for synapse in (outer[0], stage.loop)]
-    for layer in weights:
-        scale(layer, gain, where)
-    matrices = [layer.weight.detach() for layer in weights]
+    outer, loop = (matrix.weight for matrix in matrices if matrix is not None)
     return [
         norse.LIFRecurrentCell(
-            weights[0].in_features,
-            stage.loop.n_out,
+            outer.shape[1],
+            loop.shape[0],
             p=parameters,
-            input_weights=matrices[0],
-            recurrent_weights=matrices[1],
+            input_weights=outer,
+            recurrent_weights=loop,
             autapses=True,
             dt=dt,
         )
     ]
 
 
-def _reset(stage: Stage, name: str, norse: Any, tensor: Any) -> dict[str, Any]:
+def _reset(stage: RowStage, name: str, norse: Any, tensor: Any) -> dict[str, Any]:
     neuron, where = stage.neuron, stage.where
     if neuron.reset == "value":
         v_reset = tidy(neuron.value("v_reset"))
         if name == "IAFCell" and bool(doubled(v_reset).ne(0).any()):
-            raise ConversionError(f"{where}: v_reset={v_reset}; Norse's IAF starts from there. Use v_reset=0.")
+            raise ConversionError(f"{where}: v_reset={v_reset}; Norse's IAF starts at v_reset. Use v_reset=0.")
         return {"v_reset": tensor(v_reset)}
     if neuron.reset == "subtract" and name == "LIFBoxCell" and not neuron.takes_own_amount:
         from norse.torch.functional.reset import reset_subtract

@@ -1,4 +1,4 @@
-"""snnTorch's neurons as ours."""
+"""Conversion from and to snnTorch."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from neurosim.exchange.peers.conversion import (
     precision,
     tidy,
 )
-from neurosim.exchange.peers.to_torch import Stage, gain_of, scale, stages, torch_layer, torch_layers
+from neurosim.exchange.peers.to_torch import RowStage, gain_of, scaled, stages, torch_layer, torch_layers
 from neurosim.language import Surrogate
 from neurosim.network.network import Network, Recurrent
-from neurosim.synapses import Linear, Scale, Synapse
+from neurosim.synapses import Scale, Synapse
 from neurosim.units import check_dt
 
 _SUBTRACT_AT_ONCE = (
-    "subtracts at once (reset_delay=False), where a neuron still above its threshold after the reset must reach twice "
-    "that to fire again; a reset by subtraction here is not that. Use reset_delay=True"
+    "subtracts at once (reset_delay=False): a neuron still above its threshold after the reset must reach twice the "
+    "threshold to fire again, which no reset of neurosim does. Use reset_delay=True"
 )
 _INPUT_LOST = (
-    "loses the input of the step after a spike (reset to zero with reset_delay=True); no reset here does. Use "
-    "reset_delay=False"
+    "loses the input of the step after a spike (reset to zero with reset_delay=True), which no reset of neurosim does. "
+    "Use reset_delay=False"
 )
 
 
 _SPIKE_BEFORE = (
-    "resets to zero, for which snnTorch 1.0 takes the spike handed in, that of the step before, also with "
-    "reset_delay=False; no reset here does. Use reset_mechanism='subtract' with reset_delay=True"
+    "resets to zero, for which snnTorch 1.0 uses the spike of the step before, also with reset_delay=False; no reset "
+    "of neurosim does. Use reset_mechanism='subtract' with reset_delay=True"
 )
 
 
@@ -60,9 +60,9 @@ def from_snntorch(
         In the order in which they are called: `Leaky`, `RLeaky`, `Synaptic`, `RSynaptic` of snnTorch, and torch's
         Linear, Conv, pooling, Flatten, BatchNorm (in eval mode) and Dropout.
     dt : float
-        Length of a step, s; snnTorch has none, so it decides nothing but how time constants are told.
+        Length of a step, s; snnTorch has none, so it affects only how time constants are expressed.
     input_shape : int or sequence of int, optional
-        Shape of one step of one sample; needed unless a Linear stands first.
+        Shape of one step of one sample; needed unless a Linear is first.
     spike : Surrogate, optional
         For training; surrogates are not converted.
     dtype : torch.dtype, optional
@@ -71,12 +71,12 @@ def from_snntorch(
     Returns
     -------
     Network
-        In eval mode. `module` stays as it was; weights are copied.
+        In eval mode. `module` is not changed; weights are copied.
 
     Raises
     ------
     ConversionError
-        For what has no exact equivalent, by layer and what to change.
+        For layers without an exact equivalent, with what to change.
 
     Examples
     --------
@@ -108,11 +108,11 @@ def from_snntorch(
 def _step(where: str, layer: Any, name: str) -> Step:
     for option in ("inhibition", "state_quant", "surrogate_disable"):
         if getattr(layer, option, False):
-            raise ConversionError(f"{where}: {option} is set, which neurons here do not have. Leave it out.")
+            raise ConversionError(f"{where}: {option} is set, which neurons of neurosim do not have. Leave it out.")
     factor = tidy(layer.graded_spikes_factor)
     if factor != 1.0:
         raise ConversionError(
-            f"{where}: graded_spikes_factor={factor}; spikes here are 0 or 1. Multiply the weights behind by it."
+            f"{where}: graded_spikes_factor={factor}; spikes of neurosim are 0 or 1. Multiply the weights after it."
         )
     decay, threshold = _clamped(layer.beta), tidy(layer.threshold)
     current = _clamped(layer.alpha) if name.endswith("Synaptic") else None
@@ -120,9 +120,11 @@ def _step(where: str, layer: Any, name: str) -> Step:
     if mechanism == "none":
         return Step(decay, v_th=threshold, reset=None, current=current)
     if mechanism == "zero":
-        # The flag is taken from the membrane as it stands: a neuron at rest must not be above its threshold.
+        # The reset is decided on the membrane before the step: a neuron at rest must not be above its threshold.
         if bool(doubled(threshold).lt(0).any()):
-            raise ConversionError(f"{where}: a threshold below 0 with a reset to zero fires for ever; use one from 0.")
+            raise ConversionError(
+                f"{where}: a threshold below 0 with a reset to zero fires at every step; use one from 0."
+            )
         if name == "RSynaptic":
             raise ConversionError(f"{where}: {_SPIKE_BEFORE}.")
         if delay and name != "Leaky":
@@ -132,7 +134,7 @@ def _step(where: str, layer: Any, name: str) -> Step:
         raise ConversionError(f"{where}: {_SUBTRACT_AT_ONCE}.")
     if bool((doubled(decay) == 0).any()):
         raise ConversionError(f"{where}: beta=0 with a reset by subtraction has no equivalent; use beta above 0.")
-    # The threshold comes off one step late, when the membrane has decayed once more than it.
+    # The threshold is subtracted one step late, after the membrane has decayed once more.
     return Step(decay, v_th=threshold, reset="subtract", amount=threshold / decay, current=current)
 
 
@@ -146,7 +148,9 @@ def _recurrent(where: str, layer: Any, dtype: torch.dtype) -> Synapse:
         return Scale(inner.V.detach().to(dtype))
     made = parts_of(where, inner, dtype)
     if not made or not isinstance(made[0], Synapse):
-        raise ConversionError(f"{where}: recurrent is a {type(inner).__name__}, which is not known here.")
+        raise ConversionError(
+            f"{where}: recurrent is a {type(inner).__name__}, which has no equivalent; use Linear or Conv."
+        )
     return made[0]
 
 
@@ -160,19 +164,19 @@ def to_snntorch(net: Network) -> nn.Sequential:
     Parameters
     ----------
     net : Network
-        A row of populations: IF, LIF and CubaLIF with a reset to 0, without reset, or by subtraction of what snnTorch
-        takes off, ``v_th / decay``; a loop of a Linear on them, but for a CubaLIF with a reset to 0; LI at the end.
+        A sequence of populations: IF, LIF and CubaLIF with a reset to 0, without reset, or by subtraction of snnTorch's
+        amount, ``v_th / decay``; a loop of a matrix on them, except on a CubaLIF with a reset to 0; LI at the end.
 
     Returns
     -------
     nn.Sequential
-        Of neurons with ``init_hidden=True``; call it once for each step, after `reset_mem` of each neuron. The gain of
-        a current goes into the weights. The last neuron returns its spikes and its membrane.
+        Of neurons with ``init_hidden=True``; call it once per step, after `reset_mem` of each neuron. The gain of a
+        current is in the weights. The last neuron returns its spikes and its membrane.
 
     Raises
     ------
     ConversionError
-        For what snnTorch has no exact equivalent of, by node, value and what to change.
+        For parts without an exact equivalent in snnTorch: node, value, what to change.
     TargetRunError
         If snnTorch is not installed.
     """
@@ -181,14 +185,14 @@ def to_snntorch(net: Network) -> nn.Sequential:
         import snntorch
     except ImportError as error:
         raise TargetRunError("snntorch is not installed. Install it with: pip install 'neurosim[peers]'") from error
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for stage in row:
         gain = gain_of(stage.neuron) if stage.neuron.core in (*_FIRES, *_READS_OUT) else 1.0
-        made += [*torch_layers(stage, gain), _neuron(stage, gain, snntorch, last=stage is row[-1])]
-    return nn.Sequential(*made).eval()
+        layers += [*torch_layers(stage, gain), _neuron(stage, gain, snntorch, last=stage is row[-1])]
+    return nn.Sequential(*layers).eval()
 
 
-def _neuron(stage: Stage, gain: Number, snntorch: Any, last: bool) -> Any:
+def _neuron(stage: RowStage, gain: Number, snntorch: Any, last: bool) -> Any:
     neuron, where, core = stage.neuron, stage.where, stage.neuron.core
     if core not in (*_FIRES, *_READS_OUT):
         raise ConversionError(f"{where}: its core is {core.name!r}, which snnTorch has no exact equivalent of.")
@@ -197,7 +201,9 @@ def _neuron(stage: Stage, gain: Number, snntorch: Any, last: bool) -> Any:
     given: dict[str, Any] = {"beta": _tensor(stage, decay), "init_hidden": True, "output": last}
     if core in _READS_OUT:
         if stage.loop is not None or not last:
-            raise ConversionError(f"{where}: {core.name} can only be read out at the end of the row, without a loop.")
+            raise ConversionError(
+                f"{where}: {core.name} can only be read out at the end of the sequence, without a loop."
+            )
         return snntorch.Leaky(**given, reset_mechanism="none")
     given["threshold"] = _tensor(stage, tidy(neuron.value("v_th")))
     given |= _reset(stage, decay)
@@ -206,20 +212,19 @@ def _neuron(stage: Stage, gain: Number, snntorch: Any, last: bool) -> Any:
         name, given["alpha"] = "Synaptic", _tensor(stage, tidy(neuron.decay("tau_syn")))
     if stage.loop is None:
         return getattr(snntorch, name)(**given)
-    if not isinstance(stage.loop, Linear):
-        raise ConversionError(f"{where}: a loop of {type(stage.loop).__name__}; snnTorch's is a Linear.")
+    if stage.loop.matrix is None:
+        raise ConversionError(f"{where}: a loop of {stage.loop.kind}; snnTorch has loops of a Linear only.")
     if name == "Synaptic" and neuron.reset == "value":
         raise ConversionError(
             f"{where}: a loop on a current-based neuron that resets to 0; snnTorch 1.0 resets RSynaptic by the spike "
             'of the step before. Use reset="subtract" with reset_amount = v_th / decay.'
         )
-    made = getattr(snntorch, f"R{name}")(**given, linear_features=stage.loop.n_in)
-    made.recurrent = torch_layer(stage.loop, where)
-    scale(made.recurrent, gain, where)
-    return made
+    neurons = getattr(snntorch, f"R{name}")(**given, linear_features=stage.loop.shape[0])
+    neurons.recurrent = torch_layer(scaled(stage.loop, gain, where), where)
+    return neurons
 
 
-def _reset(stage: Stage, decay: Number) -> dict[str, Any]:
+def _reset(stage: RowStage, decay: Number) -> dict[str, Any]:
     neuron, where = stage.neuron, stage.where
     if neuron.reset is None:
         return {"reset_mechanism": "none"}
@@ -231,12 +236,11 @@ def _reset(stage: Stage, decay: Number) -> dict[str, Any]:
     theirs = doubled(neuron.value("v_th")) / doubled(decay)
     if not torch.allclose(amount, theirs, rtol=1e-12, atol=0.0):
         raise ConversionError(
-            f"{where}: its reset takes {amount.tolist()} off; snnTorch's takes v_th / decay = {theirs.tolist()}. Set "
-            "reset_amount to that and train again."
+            f"{where}: its reset subtracts {amount.tolist()}; snnTorch's subtracts v_th / decay = {theirs.tolist()}. "
+            "Set reset_amount to that and train again."
         )
     return {"reset_mechanism": "subtract", "reset_delay": True}
 
 
-def _tensor(stage: Stage, value: Number) -> Tensor:
-    weights = [p.dtype for synapse in stage.synapses for p in synapse.parameters()]
-    return torch.as_tensor(value, dtype=torch.float64).to(weights[0] if weights else torch.get_default_dtype())
+def _tensor(stage: RowStage, value: Number) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64).to(stage.dtype)

@@ -1,4 +1,4 @@
-"""SpikingJelly's neurons as ours."""
+"""Conversion from SpikingJelly."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def from_spikingjelly(
     spike: Surrogate | None = None,
     dtype: torch.dtype | None = None,
 ) -> Network:
-    """Convert layers of SpikingJelly, with their weights, exactly but for the order in which a step is summed.
+    """Convert layers of SpikingJelly, with their weights, exactly up to the order of the sums in a step.
 
-    SpikingJelly spikes at ``v >= v_threshold``: the threshold here is the next smaller number of `dtype`, in which the
-    network must be run. With a decayed input it writes ``v + (i - v)/tau``, a step here ``a v + i/tau``: the same
-    number but for rounding. A membrane that leaks to `v_reset` and starts there is measured from it.
+    SpikingJelly spikes at ``v >= v_threshold``: the threshold of the network is the next smaller number of `dtype`, in
+    which it must be run. With a decayed input SpikingJelly computes ``v + (i - v)/tau``, neurosim ``a v + i/tau``:
+    equal up to rounding. A membrane that leaks to `v_reset` and starts there is measured from it.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def from_spikingjelly(
     Raises
     ------
     ConversionError
-        For what has no exact equivalent, by layer and what to change.
+        For layers without an exact equivalent, with what to change.
     """
     check_dt("from_spikingjelly", dt)
     kind = precision(module, dtype)
@@ -110,13 +110,15 @@ def _recurrent(where: str, layer: Any, name: str, neuron: Any, dtype: torch.dtyp
     if name == "ElementWiseRecurrentContainer":
         if layer.element_wise_function not in (operator.add, torch.add):
             raise ConversionError(
-                f"{where}: element_wise_function={layer.element_wise_function!r}; what it does cannot be seen "
-                "unless it is operator.add or torch.add."
+                f"{where}: element_wise_function={layer.element_wise_function!r}; only "
+                "operator.add and torch.add are converted."
             )
         return [Recurrent(made, Identity())]
     n_in, n_out = layer.rc.out_features, layer.sub_module_out_features
     if n_in != n_out:
-        raise ConversionError(f"{where}: its neurons are {n_in} and {n_out}; as many must send as receive.")
+        raise ConversionError(
+            f"{where}: its numbers of input and output neurons are {n_in} and {n_out}; they must be equal."
+        )
     outer, loop = Linear(n_in, n_in, bias=layer.rc.bias is not None).to(dtype), Linear(n_out, n_in).to(dtype)
     with torch.no_grad():
         outer.weight.copy_(layer.rc.weight[:, :n_in])

@@ -1,75 +1,131 @@
-"""What the ways out share: a network as a row of layers, and synapses as layers of torch."""
+"""Parts that all exporters to torch share: a network as a sequence of layers, and synapses as layers of torch."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurosim import cores
 from neurosim.exchange.peers.conversion import ConversionError, Number, doubled, tidy
+from neurosim.network.folding import fold
+from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.synapses import (
-    AvgPool2d,
-    BatchNorm,
-    Conv1d,
-    Conv2d,
-    Flatten,
-    Identity,
-    Linear,
-    MaxPool2d,
-    SumPool2d,
-    Synapse,
+from neurosim.quantities import value_range
+from neurosim.synapses.building import LARGEST_MATRIX
+from neurosim.synapses.lowering import (
+    Convolution,
+    Dense,
+    Lowered,
+    Opaque,
+    Pooling,
+    Reshape,
+    Scaling,
+    SparseRows,
+    Weighted,
 )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stage:
-    """A population in a row: its name, what leads to it, its neurons, and a loop one step late."""
+class Described:
+    """What one synapse computes: the name of its class, its description, and the shapes of its input and current."""
+
+    kind: str
+    value: Lowered
+    shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    @property
+    def matrix(self) -> Dense | None:
+        """The synapse as a matrix between two rows of neurons, if it is one."""
+        value = self.value
+        if len(self.shape) != 1 or len(self.out_shape) != 1:
+            return None
+        if isinstance(value, Scaling):
+            value = value.rows(self.shape)
+        if isinstance(value, SparseRows) and value.delay is None and value.n_in * value.n_out <= LARGEST_MATRIX:
+            return Dense(value.matrix(), value.bias)
+        return value if isinstance(value, Dense) and value.delay is None else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowStage:
+    """A population in a sequence.
+
+    Attributes
+    ----------
+    name : str
+    synapses : tuple of Described
+        From the population before.
+    neuron : Neuron
+    loop : Described or None
+        Synapses of the population onto itself, one step late.
+    dtype : torch.dtype
+        Of the synapses' numbers.
+    """
 
     name: str
-    synapses: tuple[Synapse, ...]
+    synapses: tuple[Described, ...]
     neuron: Neuron
-    loop: Synapse | None
+    loop: Described | None
+    dtype: torch.dtype
 
     @property
     def where(self) -> str:
-        """How messages name it."""
+        """Name in messages."""
         return f"node {self.name!r}"
 
 
-def stages(net: Network, library: str) -> list[Stage]:
-    """Return a network as a row of populations.
+def stages(net: Network, library: str) -> list[RowStage]:
+    """Return a network as a sequence of populations; normalisation is folded into weights.
 
     Raises
     ------
     ConversionError
-        When it is none: several inputs or ways, delays, or loops over more than one population.
+        When it is none: several inputs or paths, delays, or loops over several populations.
     """
-    before, found = net.inputs[0], []
+    if any(synapse.folds for edge in net.edges for synapse in edge.synapses):
+        net = fold(net)
+    before, row = net.inputs[0], []
     if len(net.inputs) > 1:
-        raise ConversionError(f"{library} takes a row of layers; this network has the inputs {list(net.inputs)}.")
+        raise ConversionError(f"{library} takes a sequence of layers; this network has the inputs {list(net.inputs)}.")
     for name, node in net.populations().items():
-        coming = [edge for edge in net.edges if edge.target == name]
-        loops = [edge for edge in coming if edge.source == name]
-        outer = [edge for edge in coming if edge.source != name]
+        into = [edge for edge in net.edges if edge.target == name]
+        loops = [edge for edge in into if edge.source == name]
+        outer = [edge for edge in into if edge.source != name]
         late = [edge for edge in outer if edge.delay_steps] + [edge for edge in loops if edge.delay_steps != 1]
         if late:
-            raise ConversionError(f"edge {late[0].name!r}: a delay of {late[0].delay:g} s, which {library} has not.")
+            raise ConversionError(
+                f"edge {late[0].name!r}: a delay of {late[0].delay:g} s; {library} has no delays. Leave it out."
+            )
         if len(outer) != 1 or outer[0].source != before or len(loops) > 1 or any(len(e.synapses) > 1 for e in loops):
             raise ConversionError(
-                f"node {name!r}: {library} takes a row of layers, each with at most one loop of one map; this one "
-                f"hears from {[edge.source for edge in coming]}."
+                f"node {name!r}: {library} takes a sequence of layers, each with at most one loop of one synapse; the "
+                f"inputs of this one are {[edge.source for edge in into]}."
             )
         if not isinstance(node, Neuron) or type(node) is not Neuron:
             raise ConversionError(f"node {name!r}: a {type(node).__name__} has no equivalent in {library}.")
-        found.append(Stage(name, outer[0].synapses, node, loops[0].synapses[0] if loops else None))
+        numbers = [p.dtype for synapse in outer[0].synapses for p in synapse.parameters()]
+        dtype = numbers[0] if numbers else torch.get_default_dtype()
+        loop = _described(loops[0], net.shape(name), dtype)[0] if loops else None
+        synapses = _described(outer[0], net.shape(before), dtype)
+        row.append(RowStage(name, tuple(synapses), node, loop, dtype))
         before = name
-    return found
+    return row
+
+
+def _described(edge: Connection, shape: tuple[int, ...], dtype: torch.dtype) -> list[Described]:
+    described = []
+    for synapse in edge.synapses:
+        value, out_shape = synapse.lowered(shape), synapse.output_shape(shape)
+        if not isinstance(value, Opaque):
+            value = value.to(dtype)
+        described.append(Described(type(synapse).__name__, value, shape, out_shape))
+        shape = out_shape
+    return described
 
 
 def gain_of(neuron: Population) -> Number:
@@ -81,7 +137,7 @@ def gain_of(neuron: Population) -> Number:
     return tidy((1.0 - doubled(neuron.decay("tau_mem"))) * doubled(r))
 
 
-def torch_layers(stage: Stage, gain: Number) -> list[nn.Module]:
+def torch_layers(stage: RowStage, gain: Number) -> list[nn.Module]:
     """Return the layers of torch before a population, the last weights and biases times `gain`.
 
     Raises
@@ -89,63 +145,71 @@ def torch_layers(stage: Stage, gain: Number) -> list[nn.Module]:
     ConversionError
         For synapses that torch has no layer for, and a gain that no weights can take.
     """
-    synapses = [synapse for synapse in stage.synapses if not isinstance(synapse, Identity)]
-    made = [torch_layer(synapse, stage.where) for synapse in synapses]
-    if not isinstance(gain, Tensor) and gain == 1.0:
-        return made
-    weighted = [layer for layer in made if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))]
-    if not weighted or (weighted[-1] is not made[-1] and isinstance(gain, Tensor)):
-        raise ConversionError(f"{stage.where}: no weights right before can take the gain of {_shown(gain)}.")
-    if any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in made[made.index(weighted[-1]) :]):
-        raise ConversionError(f"{stage.where}: fold the batch normalisation behind the weights into them first.")
-    scale(weighted[-1], gain, stage.where)
-    return made
+    synapses = [s for s in stage.synapses if not (isinstance(s.value, Scaling) and s.value.is_identity)]
+    for synapse in synapses:
+        if isinstance(synapse.value, Opaque):
+            raise _no_layer(synapse, stage.where)
+    if isinstance(gain, Tensor) or gain != 1.0:
+        weighted = [k for k, s in enumerate(synapses) if _weights(s) is not None]
+        if not weighted or (weighted[-1] != len(synapses) - 1 and isinstance(gain, Tensor)):
+            raise ConversionError(
+                f"{stage.where}: no weights right before it can take its gain of {value_range(gain)}."
+            )
+        synapses[weighted[-1]] = scaled(synapses[weighted[-1]], gain, stage.where)
+    return [torch_layer(synapse, stage.where) for synapse in synapses]
 
 
-def scale(layer: Any, gain: Number, where: str) -> None:
-    """Multiply weights and bias, worked out in double precision and rounded once."""
-    each = torch.as_tensor(gain, dtype=torch.float64)
-    if each.dim() and not isinstance(layer, nn.Linear):
-        raise ConversionError(f"{where}: a gain of its own for each neuron, which a shared kernel cannot take.")
-    with torch.no_grad():
-        column = each.reshape(-1, 1) if each.dim() else each
-        layer.weight.copy_(layer.weight.double() * column)
-        if layer.bias is not None:
-            layer.bias.copy_(layer.bias.double() * each)
+def scaled(synapse: Described, gain: Number, where: str) -> Described:
+    """Return a synapse with its weights and bias times `gain`, computed in double precision and rounded once."""
+    weights = _weights(synapse)
+    if weights is None:
+        raise _no_layer(synapse, where)
+    factors = weights.row_factors(torch.as_tensor(gain, dtype=torch.float64), synapse.out_shape)
+    if factors is None:
+        raise ConversionError(f"{where}: a gain that differs within a channel, which a shared kernel cannot take.")
+    return dataclasses.replace(synapse, value=weights.times(factors))
 
 
-def torch_layer(synapse: Synapse, where: str) -> Any:
-    """Return the layer of torch that a synapse is."""
-    if isinstance(synapse, Linear):
-        made: Any = nn.Linear(synapse.n_in, synapse.n_out, bias=synapse.bias is not None)
-    elif isinstance(synapse, (Conv1d, Conv2d)):
-        kind: Any = nn.Conv1d if isinstance(synapse, Conv1d) else nn.Conv2d
-        shape = {name: getattr(synapse, name) for name in ("stride", "padding", "dilation", "groups")}
-        made = kind(synapse.c_in, synapse.c_out, synapse.kernel, bias=synapse.bias is not None, **shape)
-    elif isinstance(synapse, AvgPool2d):
-        return nn.AvgPool2d(*_pairs(synapse))
-    elif isinstance(synapse, SumPool2d):
-        return nn.AvgPool2d(*_pairs(synapse), divisor_override=1)
-    elif isinstance(synapse, MaxPool2d):
-        return nn.MaxPool2d(synapse.kernel, synapse.stride)
-    elif isinstance(synapse, Flatten):
+def torch_layer(synapse: Described, where: str) -> nn.Module:
+    """Return a synapse as a layer of torch."""
+    value, weights = synapse.value, _weights(synapse)
+    if weights is not None:
+        return _filled(weights)
+    if isinstance(value, Pooling):
+        (height, width), (down, right) = value.kernel, value.stride
+        if value.kind == "max":
+            return nn.MaxPool2d((height, width), (down, right))
+        divisor = 1 if value.kind == "sum" else None
+        return nn.AvgPool2d((height, width), (down, right), divisor_override=divisor)
+    if isinstance(value, Reshape) and len(value.shape) == 1:
         return nn.Flatten()
-    elif isinstance(synapse, BatchNorm):
-        raise ConversionError(f"{where}: batch normalisation; neurosim.network.fold puts it into weights.")
+    raise _no_layer(synapse, where)
+
+
+def _weights(synapse: Described) -> Dense | Convolution | None:
+    return synapse.value if isinstance(synapse.value, Convolution) else synapse.matrix
+
+
+def _filled(value: Weighted) -> nn.Module:
+    bias = value.bias is not None
+    if isinstance(value, Convolution):
+        kind = nn.Conv1d if len(value.kernel) == 1 else nn.Conv2d
+        shape = dict(stride=value.stride, padding=value.padding, dilation=value.dilation)
+        layer: nn.Module = kind(value.c_in, value.c_out, value.kernel, groups=value.groups, bias=bias, **shape)  # type: ignore[arg-type]
     else:
-        raise ConversionError(f"{where}: {type(synapse).__name__} has no layer in torch; use Linear, Conv or pooling.")
-    made.to(synapse.weight.dtype)
+        n_out, n_in = value.weight.shape
+        layer = nn.Linear(n_in, n_out, bias=bias)
+    layer.to(value.weight.dtype)
     with torch.no_grad():
-        made.weight.copy_(synapse.weight)
-        if synapse.bias is not None:
-            made.bias.copy_(synapse.bias)
-    return made
+        layer.get_parameter("weight").copy_(value.weight)
+        if value.bias is not None:
+            layer.get_parameter("bias").copy_(value.bias)
+    return layer
 
 
-def _pairs(pool: AvgPool2d | SumPool2d) -> tuple[tuple[int, int], tuple[int, int]]:
-    (height, width), (down, right) = pool.kernel, pool.stride
-    return (height, width), (down, right)
-
-
-def _shown(value: Number) -> str:
-    return f"{value:g}" if not isinstance(value, Tensor) else f"{value.min().item():g} to {value.max().item():g}"
+def _no_layer(synapse: Described, where: str) -> ConversionError:
+    why = f": it {synapse.value.reason}" if isinstance(synapse.value, Opaque) else ""
+    return ConversionError(
+        f"{where}: {synapse.kind} has no layer in torch{why}; use Linear, Conv, pooling, or a linear synapse of your "
+        "own between rows of neurons."
+    )

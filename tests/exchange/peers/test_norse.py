@@ -131,7 +131,7 @@ def test_readouts_and_a_whole_net():
     [
         (
             lambda: [norse.LICell(norse.LIParameters(v_leak=torch.tensor(0.5)))],
-            r"v_leak=0.5; what is read out would be off",
+            r"v_leak=0.5; the output would be shifted",
         ),
         (lambda: [norse.LIFAdExCell()], r"layer '0' \(LIFAdExCell\): of Norse only"),
         (lambda: [norse.LIFBoxCell(dt=1e-3), norse.LIFBoxCell(dt=2e-3)], r"all neurons must share one dt"),
@@ -180,7 +180,7 @@ def test_out_loops_and_readout():
     [
         ((ns.CubaLIF(dt=DT, reset="subtract"),), r"node 'n': reset='subtract'; Norse's LIFCell does not have that"),
         ((ns.LIF(dt=DT, reset="subtract", reset_amount=0.5),), r"node 'n': reset='subtract' of an amount of its own"),
-        ((ns.IF(dt=DT, v_reset=0.5),), r"node 'n': v_reset=0.5; Norse's IAF starts from there"),
+        ((ns.IF(dt=DT, v_reset=0.5),), r"node 'n': v_reset=0.5; Norse's IAF starts at v_reset"),
         ((ns.ALIF(dt=DT),), r"node 'n': its core is 'alif', which Norse has no equivalent of"),
         ((ns.Recurrent(ns.LIF(dt=DT), ns.Linear(3, 3)),), r"node 'n': a loop; Norse has one only on a current-based"),
     ],

@@ -121,7 +121,7 @@ def test_recurrent(name, mechanism, delay, loop):
     ).double()
     x = grid(low=-5, high=8)
     if name == "RSynaptic" and mechanism == "zero":
-        with pytest.raises(ConversionError, match="takes the spike handed in, that of the step before"):
+        with pytest.raises(ConversionError, match="uses the spike of the step before"):
             from_snntorch([layer], dt=DT, input_shape=N)
         return
     if loop in ("linear", "convolution"):
@@ -172,19 +172,22 @@ REFUSED = {
     ),
     "Synaptic, subtract at once": (lambda: snn.Synaptic(0.5, 0.9, reset_delay=False), r"subtracts at once"),
     "RLeaky, zero late": (lambda: snn.RLeaky(0.9, linear_features=3, reset_mechanism="zero"), r"loses the input"),
-    "graded": (lambda: snn.Leaky(0.9, graded_spikes_factor=2.0), r"graded_spikes_factor=2.0; spikes here are 0 or 1"),
+    "graded": (
+        lambda: snn.Leaky(0.9, graded_spikes_factor=2.0),
+        r"graded_spikes_factor=2.0; spikes of neurosim are 0 or 1",
+    ),
     "quantised": (lambda: snn.Leaky(0.9, state_quant=lambda x: x), r"state_quant is set"),
     "Lapicque": (lambda: snn.Lapicque(beta=0.9), r"layer '0' \(Lapicque\): only Leaky, RLeaky, Synaptic and RSynaptic"),
     "no leak behind a current": (lambda: snn.Synaptic(0.5, 1.0), r"a decay of 1 \(no leak\) beside a synaptic current"),
     "beta 0": (lambda: snn.Leaky(0.0), r"beta=0 with a reset by subtraction"),
     "a module of one's own": (
         lambda: nn.GRUCell(3, 3),
-        r"layer '0' \(GRUCell\): neither a layer of torch that is known",
+        r"layer '0' \(GRUCell\): is no layer of torch or snnTorch that is converted",
     ),
     "normalisation in training": (lambda: nn.BatchNorm1d(3), r"BatchNorm1d\): is in training"),
     "padding of pooling": (
         lambda: nn.AvgPool2d(2, padding=1),
-        r"AvgPool2d\): padding=1; pooling here has no such thing",
+        r"AvgPool2d\): padding=1; pooling of neurosim has no such setting",
     ),
     "reflected padding": (lambda: nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), r"padding_mode='reflect'"),
     "flatten from 2": (lambda: nn.Flatten(2), r"flattens axes 2 to -1"),
@@ -215,7 +218,7 @@ def test_what_is_refused_or_corrected_would_differ(late, once):
 
 
 def test_the_shape_of_the_input_must_be_known():
-    with pytest.raises(ConversionError, match="the shape of the input is not known, as no Linear stands first"):
+    with pytest.raises(ConversionError, match="the shape of the input is not known, because no Linear is first"):
         from_snntorch([snn.Leaky(0.5)], dt=DT)
 
 
@@ -277,7 +280,10 @@ def test_out_loops_and_readout():
     ("make", "message"),
     [
         (lambda: ns.LIF(dt=DT, v_reset=0.3), r"node 'n': v_reset=0.3; snnTorch resets to 0"),
-        (lambda: ns.LIF(dt=DT, reset="subtract"), r"node 'n': its reset takes 1.0 off; snnTorch's takes v_th / decay"),
+        (
+            lambda: ns.LIF(dt=DT, reset="subtract"),
+            r"node 'n': its reset subtracts 1.0; snnTorch's subtracts v_th / decay",
+        ),
         (lambda: ns.ALIF(dt=DT), r"node 'n': its core is 'alif', which snnTorch has no exact equivalent of"),
     ],
 )
@@ -291,7 +297,7 @@ def test_out_a_network_that_is_no_row():
         {"i": ns.Input(3), "a": ns.LIF(dt=DT), "b": ns.LIF(dt=DT)},
         [ns.Edge("i", "a", ns.Linear(3, 3)), ns.Edge("a", "b", ns.Linear(3, 3)), ns.Edge("i", "b", ns.Linear(3, 3))],
     )
-    with pytest.raises(ConversionError, match=r"node 'b': snnTorch takes a row of layers"):
+    with pytest.raises(ConversionError, match=r"node 'b': snnTorch takes a sequence of layers"):
         to_snntorch(net)
     late = ns.Network({"i": ns.Input(3), "a": ns.LIF(dt=DT)}, [ns.Edge("i", "a", ns.Linear(3, 3), delay=2e-3)])
     with pytest.raises(ConversionError, match=r"edge 'i->a': a delay of 0.002 s"):

@@ -112,7 +112,7 @@ def test_a_whole_net():
         ),
         (
             lambda: layer.ElementWiseRecurrentContainer(neuron.IFNode(), lambda a, b: a * b),
-            r"element_wise_function=<function .* what it does cannot be seen",
+            r"element_wise_function=<function .* only operator.add and torch.add are converted",
         ),
         (
             lambda: layer.LinearRecurrentContainer(
