@@ -412,7 +412,7 @@ class Neuron(CoreParameters):
         self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device
     ) -> list[Tensor]:
         """Return the numbers of each trial [B] that the plan of this key takes, computed again when a value changes."""
-        values = [getattr(self, self._stored_names[made_of(name)]) for name in per_trial]
+        values = [self.tensor(made_of(name)) for name in per_trial]
         choice = (key, per_trial, real, device, self.dt)
         held, of = self._recorded.get(choice, (None, ()))
         # A comparison waits for the device, which cannot be captured in a graph.

@@ -92,9 +92,8 @@ class CoreParameters(Population):
             return self._shared[name]
         if name not in self.declared:
             raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
-        attribute = self._stored_names[name]
-        stored: Tensor = getattr(self, attribute)
-        return stored.exp() if attribute != name else stored
+        stored = self.tensor(name)
+        return stored.exp() if self._stored_names[name] != name else stored
 
     def decay(self, name: str) -> Value:
         """Return ``exp(-dt / tau)`` of time constant `name`, computed in double precision."""
@@ -127,6 +126,15 @@ class CoreParameters(Population):
         names = [name for name in self._varying_names if name not in per_trial] if per_trial else self._varying_names
         return {name: self.coefficient(name) for name in names}  # type: ignore[misc]
 
+    def tensor(self, name: str) -> Tensor:
+        """Return the stored tensor of a parameter that is not shared; the logarithm of a learned time constant."""
+        stored: Tensor = getattr(self, self._stored_names[name])
+        return stored
+
+    def per_trial_parameters(self, population: tuple[int, ...]) -> tuple[str, ...]:
+        """Return the parameters that have a value for each trial of a batch, given the shape of the population."""
+        return tuple(name for name in self._stored_names if self.tensor(name).dim() > len(population))
+
     def _per_trial(self, i: Tensor) -> tuple[str, ...]:
         """Return the coefficients that are one number for each trial of a current like `i` [T, B, ...].
 
@@ -140,13 +148,13 @@ class CoreParameters(Population):
     def _is_per_trial(self, parameter: str, i: Tensor) -> bool:
         if parameter in self.learned:
             return False
-        value: Tensor = getattr(self, self._stored_names[parameter])
+        value = self.tensor(parameter)
         return value.dim() == i.dim() - 1 and value.numel() == value.shape[0]
 
     def _numbers_of_trials(self, per_trial: Sequence[str]) -> list[dict[str, float]]:
         """Return for each trial its plain numbers: of `per_trial` its own, then those that all share."""
         shared: dict[str, Any] = self._shared_coefficients()
-        tensors = {name: getattr(self, self._stored_names[made_of(name)]) for name in per_trial}
+        tensors = {name: self.tensor(made_of(name)) for name in per_trial}
         trials = max(map(len, tensors.values()))
         values = {name: tensor.flatten().expand(trials).tolist() for name, tensor in tensors.items()}
 
@@ -184,8 +192,8 @@ class CoreParameters(Population):
 
     def _check_parameters(self, i: Tensor) -> None:
         """Check that the parameters that are tensors fit a current `i` [T, B, ...]."""
-        for name, attribute in self._stored_names.items():
-            stored: Tensor = getattr(self, attribute)
+        for name in self._stored_names:
+            stored = self.tensor(name)
             self._check_shape(name, stored.shape, i)
             self._check_device(name, stored, i)
 

@@ -331,6 +331,22 @@ class TestNetwork:
             net(x, through_time=False, traces=Traces())
 
 
+def test_rules_of_one_current_refuse_several_ports_by_name():
+    from neurosim.learning import CrossEntropy, EProp, Goodness
+
+    edges = [
+        ns.Edge("x", "cells", ns.Linear(6, 4), port="ge"),
+        ns.Edge("cells", "out", ns.Linear(4, 2)),
+    ]
+    net = ns.Network({"x": ns.Input(6), "cells": make(dt=1e-3), "out": ns.LI(dt=1e-3)}, edges)
+    x, target = spikes(10, 2, 6), torch.tensor([0, 1])
+    with pytest.raises(InputError, match=r"EProp: 'cells' has the input ports \['ge', 'gi'\]; eligibilities are"):
+        EProp().gradients(net, x, target, CrossEntropy())
+    row = ns.Network({"x": ns.Input(6), "cells": make(dt=1e-3)}, edges[:1])
+    with pytest.raises(InputError, match=r"Goodness: 'cells' has the input ports \['ge', 'gi'\]"):
+        Goodness(row, 2)
+
+
 def test_the_equation_has_every_port():
     text = ns.latex(cores.conductance_lif)
     for symbol in (r"\mathrm{ge}[t]", r"\mathrm{gi}[t]", "i[t]"):

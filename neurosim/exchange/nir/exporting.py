@@ -22,6 +22,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
+from neurosim.network.portability import refuse_unportable
 from neurosim.quantities import value_range
 from neurosim.synapses.lowering import (
     Convolution,
@@ -187,6 +188,7 @@ class _Exporter:
         self.leaving: dict[str, str] = {}  # the node that sends what a population sends
 
     def graph(self) -> Any:
+        refuse_unportable(self.net, self.problems)
         written = {name: self.population(name, node) for name, node in self.net.populations().items()}
         if not self.problems:
             self.put_nodes({name: p for name, p in written.items() if p is not None})

@@ -23,6 +23,7 @@ from neurosim.hardware.loihi.neurons import CORES
 from neurosim.hardware.loihi.weights import storage
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
+from neurosim.network.portability import refuse_unportable
 from neurosim.quantities import value_range
 from neurosim.synapses.lowering import Convolution, Dense
 
@@ -37,7 +38,9 @@ def map_integers(net: Network) -> LavaMapping:
     ExportError
         With all that Lava's fixed-point models cannot hold, or, of `describe`, what is no integer network.
     """
-    described, problems = describe(_as_loihi(net)), Problems(SUMMARY)
+    problems = Problems(SUMMARY)
+    refuse_unportable(net, problems)
+    described = describe(_as_loihi(net))
     projections = {edge.name: _projection(net, edge, problems) for edge in net.edges}
     latency = find_latency(net, list(projections.values()), problems)
     check_connected(net, problems)

@@ -26,6 +26,7 @@ from neurosim.hardware.lava.populations import FORMS, number
 from neurosim.hardware.lava.start_voltage import float_start
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
+from neurosim.network.portability import refuse_unportable
 from neurosim.quantities import value_range
 from neurosim.synapses.lowering import Convolution, Dense
 
@@ -55,6 +56,7 @@ def map_network(net: Network, rules: Mapping[str, PlasticityRule] | None = None)
         With all that Lava cannot hold: node or edge, field, value, what to change.
     """
     problems = Problems(SUMMARY)
+    refuse_unportable(net, problems)
     for name, node in net.populations().items():
         check_population(name, node, problems)
     good = [edge for edge in net.edges if check_edge(net, edge, problems)]

@@ -26,6 +26,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
+from neurosim.network.portability import refuse_unportable
 from neurosim.synapses.lowering import (
     Convolution,
     Dense,
@@ -175,6 +176,7 @@ def describe(net: Network, target: str | Target | None = None) -> Description:
     ('mixed', 8, 528)
     """
     problems = Problems("Loihi cannot hold this network in integers")
+    refuse_unportable(net, problems)
     populations = {name: _registers(name, node, net, problems) for name, node in net.populations().items()}
     edges = {edge.name: _edge(edge, net.shape(edge.source), problems) for edge in net.edges}
     if target is not None and not problems:

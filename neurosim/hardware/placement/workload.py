@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from neurosim.files.problems import Problems
 from neurosim.hardware.placement.links import Link, reach_of
 from neurosim.network.folding import fold
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
+from neurosim.network.portability import values_per_trial
 from neurosim.synapses.lowering import Pooling
 from neurosim.synapses.synapse import lowered_chain
 
@@ -72,6 +74,10 @@ class Workload:
     @classmethod
     def of(cls, net: Network) -> Workload:
         """Return the workload of a network; normalisation is folded into the weights before it."""
+        problems = Problems("a chip holds one network, not the trials of a batch")
+        for where, what in values_per_trial(net):
+            problems.add(where, what)
+        problems.raise_if_any()
         net = fold(net)
         groups = tuple(
             NeuronGroup(name, net.shape(name), *_settings(node, net.shape(name)) if isinstance(node, Neuron) else ())

@@ -15,6 +15,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
+from neurosim.network.portability import refuse_unportable
 from neurosim.quantities import value_range
 from neurosim.synapses.lowering import (
     Convolution,
@@ -112,6 +113,7 @@ def read(net: Network) -> RealNetwork:
         With all that the chip cannot hold: node or edge, what it is, what to change.
     """
     problems = Problems("Loihi cannot hold this network")
+    refuse_unportable(net, problems)
     gains = {name: _gain(name, node, problems) for name, node in net.populations().items()}
     edges: list[RealEdge] = []
     biases: dict[str, Tensor] = {}

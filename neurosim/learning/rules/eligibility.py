@@ -41,13 +41,19 @@ class Eligibility:
     Raises
     ------
     InputError
-        When the population has no core or an edge to it is anything but one `Linear`.
+        When the population has no core or several input ports, or an edge to it is anything but one
+        `Linear`.
     """
 
     def __init__(self, owner: str, net: Network, name: str, kappa: float | None = None) -> None:
         node = net.nodes[name]
         if not isinstance(node, Neuron):
             raise InputError(f"{owner}: {name!r} is a {type(node).__name__}, which has no core; use LIF, ALIF, LI, ...")
+        if len(node.ports) > 1:
+            raise InputError(
+                f"{owner}: {name!r} has the input ports {list(node.ports)}; eligibilities are those of one current. "
+                "Use a core with one input, or BPTT."
+            )
         self.node, self.kappa, self.inputs = node, kappa, tuple(net.inputs)
         self.edges = [edge for edge in net.edges if edge.target == name]
         self.maps = [linear(owner, edge) for edge in self.edges]

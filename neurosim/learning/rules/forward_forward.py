@@ -56,6 +56,8 @@ class Goodness(nn.Module):
                 raise InputError(f"Goodness: populations must stand in a row without delays; see edge {edge.name!r}.")
             if not isinstance(node, Population) or not node.is_spiking:
                 raise InputError(f"Goodness: {name!r} never fires; goodness is made of spikes. Use LIF, CubaLIF, ALIF.")
+            if len(node.ports) > 1:
+                raise InputError(f"Goodness: {name!r} has the input ports {list(node.ports)}; use a core with one.")
         if not isinstance(classes, int) or not 2 <= classes <= math.prod(net.shape(net.inputs[0])):
             raise InputError(f"Goodness: classes must be from 2 to the number of inputs; got {classes!r}.")
         if not (math.isfinite(strength) and strength):
