@@ -21,8 +21,8 @@ from neurosim.errors import FileError, InputError
 from neurosim.files.atomic import replaced
 from neurosim.language import triangle
 from neurosim.learning import History, Loss, Rule, evaluate, fit, load_checkpoint
+from neurosim.network import Network, Sequential
 from neurosim.network.graph import Input
-from neurosim.network.network import Network, Sequential
 from neurosim.network.neuron import LIF
 from neurosim.synapses import Flatten, Linear
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.folding import fold
 from neurosim.network.graph import Edge, Input, NetworkState
-from neurosim.network.network import Network, Recurrent, Sequential
+from neurosim.network.network import Network
 from neurosim.network.neuron import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
 from neurosim.network.population import Population
+from neurosim.network.sequential import Recurrent, Sequential
+from neurosim.network.strategies import Strategy
 
 __all__ = [
     "ALIF",
@@ -24,6 +26,7 @@ __all__ = [
     "Population",
     "Recurrent",
     "Sequential",
+    "Strategy",
     "fold",
     "layer",
 ]

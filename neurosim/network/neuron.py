@@ -205,13 +205,13 @@ class Neuron(CoreParameters):
 
         given = tuple(inputs.values())
         plan = self._plan(inputs, given[0], (*given, *state), through_time, tuple(record))
-        key, per_neuron, forward, backward = plan
+        train, key, per_neuron, forward, backward = plan
         out, *rest = call.run(key, given, state, per_neuron, forward, backward)
         after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
         direct = can_call_directly(given) and not under_transform()
-        limited = find(key).train and self.spike.support < math.inf and direct
+        limited = train and self.spike.support < math.inf and direct
         mask = call.active(key, stored) if limited and device.type == "cpu" else None
-        return LayerOutput(out.to(dtype), after, recorded_values(find(key), stored), None, mask)
+        return LayerOutput(out.to(dtype), after, recorded_values(key, stored), None, mask)
 
     def run_linear(
         self,
@@ -258,12 +258,12 @@ class Neuron(CoreParameters):
         _, state, _ = self._checked(inputs, state)
         check_product(self.core, x if packed_bits is None else None, weight, bias)
         plan = self._plan(inputs, like, (x, weight, bias, *state), through_time, tuple(record))
-        key, per_neuron, forward, backward = plan
+        train, key, per_neuron, forward, backward = plan
         arguments = (key, x, weight, bias, state, per_neuron, forward, backward)
         if single_step.serves(x, weight, bias, *state, *per_neuron):
             result = single_step.run(*arguments)
         else:
-            result = operator.run(*arguments, chunk if find(key).train and not record else 0, packed_bits, mask)
+            result = operator.run(*arguments, chunk if train and not record else 0, packed_bits, mask)
         return result._replace(state=self.core.state_type(*result.state))
 
     def run_recurrent(
@@ -305,12 +305,12 @@ class Neuron(CoreParameters):
         weight, z = weight.to(i.dtype), z.to(i.dtype)
         check_product(self.core, None, weight, None, i)
         plan = self._plan(inputs, i, (i, weight, z, *state), through_time, tuple(record))
-        key, per_neuron, forward, backward = plan
+        _, key, per_neuron, forward, backward = plan
         chunk = 0 if record else chunk
         out, last, *rest = operator.run(key, i, weight, z, state, per_neuron, forward, backward, chunk)
         after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
         packed_bits = operator.bits_of(key, weight, stored)
-        return LayerOutput(out.to(dtype), after, recorded_values(find(key), stored), packed_bits, None, last.to(dtype))
+        return LayerOutput(out.to(dtype), after, recorded_values(key, stored), packed_bits, None, last.to(dtype))
 
     def run_reference(
         self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
@@ -385,8 +385,8 @@ class Neuron(CoreParameters):
         others: Iterable[Tensor | None],
         through_time: bool,
         record: tuple[str, ...],
-    ) -> tuple[str, list[Tensor], list[float], list[float]]:
-        """Return the key of the plan of a run, its tensor coefficients and the plain numbers of its two kernels.
+    ) -> tuple[bool, str, list[Tensor], list[float], list[float]]:
+        """Return whether a run is trained, the key of its plan, tensor coefficients and the numbers of its two kernels.
 
         Parameters
         ----------
@@ -406,7 +406,7 @@ class Neuron(CoreParameters):
         if per_trial:
             numbers = self._prepared_trials(key, per_trial, real, like.device)
             per_neuron += [t.view(-1, *[1] * (like.dim() - 2)).expand(like.shape[1:]) for t in numbers]
-        return key, per_neuron, forward, backward
+        return train, key, per_neuron, forward, backward
 
     def _prepared_trials(
         self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device

@@ -1,4 +1,4 @@
-"""Less memory for the backward pass: keep the input and the state at a few steps, and run the steps between again."""
+"""Less memory for the backward pass: keep inputs and the states at a few steps, and compute the steps between again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Work = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, Sequence[Ten
 
 
 def chunk_length(steps: int) -> int:
-    """Return how many steps lie between two borders: as many as there are borders, which needs the least memory.
+    """Return the number of steps of a chunk: about sqrt(T), which minimises peak memory.
 
-    A chunk's values and the states at the borders are held at the same time; with c steps in a chunk that is
-    c + T / c times a value of the layer.
+    The values of one chunk and the states at all chunk borders are in memory at the same time: with c steps a chunk,
+    c + T / c values of each neuron.
     """
     return max(math.isqrt(max(steps, 1)), 1)
 
@@ -33,7 +33,7 @@ def recomputed(
     spikes: Sequence[bool] | None = None,
     chunk: int | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Do `work` chunk by chunk in time, and in the backward pass that of each chunk again before going back through it.
+    """Run `work` chunk by chunk in time, and again for each chunk in the backward pass.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def recomputed(
     state : sequence of Tensor [B, ...]
         State before the first step.
     weights : sequence of Tensor
-        What else `work` reads and gradients are wanted for.
+        Other tensors that `work` reads and that need gradients.
     spikes : sequence of bool, optional
-        Whether each input is known to be zeros and ones: a bit each is then kept. On the CPU the values are looked at
-        where that is not known.
+        Whether each input is known to be zeros and ones, of which one bit each is kept. On the CPU inputs that are not
+        known to be are examined.
     chunk : int, optional
-        Steps of a chunk; `chunk_length` of them if left out.
+        Steps of a chunk; `chunk_length` if left out.
 
     Returns
     -------
@@ -130,7 +130,7 @@ class _Recomputed(torch.autograd.Function):
 
 
 def _keep(x: Tensor, is_spikes: bool) -> Tensor:
-    """Return `x`, or its bits where every value is known to be 0 or 1."""
+    """Return `x`, or its packed bits if every value is known to be 0 or 1."""
     if x.device.type == "cpu" and x.dtype in cpu_spikes.REAL:
         packed = cpu_spikes.pack(x.contiguous().flatten(0, 1).flatten(1))
         return packed.bits.view(*x.shape[:2], -1) if packed.ones else x
@@ -142,7 +142,7 @@ def _keep(x: Tensor, is_spikes: bool) -> Tensor:
 
 
 def _bring_back(kept: Tensor, shape: torch.Size, dtype: torch.dtype, span: slice) -> Tensor:
-    """Return the steps of `span` of what `_keep` was given."""
+    """Return the steps of `span` of the tensor that `_keep` packed."""
     part = kept[span]
     if kept.dtype == dtype:
         return part.detach()

@@ -81,7 +81,7 @@ def test_recomputing_gives_the_same_gradients(loop):
 
 
 def test_traces_are_refused_by_name():
-    with pytest.raises(InputError, match="edge 'in->a': weights cannot learn from traces where synapses have delays"):
+    with pytest.raises(InputError, match="edge 'in->a': weights cannot learn from traces where synapses have"):
         network(False)(spikes(4), through_time=False, traces=Traces())
 
 

@@ -8,8 +8,8 @@ import torch
 import neurosim as ns
 from neurosim.kernels.common.bits import pack
 from neurosim.kernels.linear import masked_product
+from neurosim.network.context import RunContext
 from neurosim.network.graph import Connection
-from neurosim.network.layered import Run
 from neurosim.synapses import Synapse
 
 DT = 1e-3
@@ -52,14 +52,14 @@ def test_leaving_out_what_is_not_wanted_changes_no_gradient(spike, monkeypatch):
     monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: True)
     net = convolutional(spike)
     x = (torch.rand(25, 3, 2, 8, 8) < 0.3).double().requires_grad_()
-    told, known = [], Run._known
+    told, known = [], RunContext.bits_and_mask
 
     def watched(run, edge):
         found = known(run, edge)
         told.append((edge.name, *(f is not None for f in found)))
         return found
 
-    monkeypatch.setattr(Run, "_known", watched)
+    monkeypatch.setattr(RunContext, "bits_and_mask", watched)
     masked = gradients(net, x)
     assert {name: (bits, mask) for name, bits, mask in told} == {
         "input->a": (False, False),
@@ -69,7 +69,7 @@ def test_leaving_out_what_is_not_wanted_changes_no_gradient(spike, monkeypatch):
         "d->out": (False, True),
         "c->out": (False, False),
     }
-    monkeypatch.setattr(Run, "_known", lambda run, edge: (None, None))
+    monkeypatch.setattr(RunContext, "bits_and_mask", lambda run, edge: (None, None))
     whole = gradients(net, x)
     assert all(g.any() for g in whole)
     assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(masked, whole, strict=True))
@@ -109,14 +109,14 @@ def test_a_map_that_knows_nothing_of_masks_is_called_as_ever():
 
 
 def test_outputs_that_nobody_reads_any_more_are_let_go():
-    held, release = [], Run.release
+    held, release = [], RunContext.release
     with pytest.MonkeyPatch.context() as patch:
 
         def watched(run, component, keep):
             release(run, component, keep)
             held.append(sorted(run.outputs))
 
-        patch.setattr(Run, "release", watched)
+        patch.setattr(RunContext, "release", watched)
         net = convolutional(ns.triangle())
         net.run(torch.rand(4, 1, 2, 8, 8).double(), None, ["b"])
     assert held == [["input"], ["a"], ["b"], ["b", "c"], ["b", "c", "d"], ["b", "out"]]
@@ -168,7 +168,7 @@ def test_a_mask_goes_through_pooling(pool, monkeypatch):
         (pool.__name__, False, True),
         ("Flatten", False, True),
     ]
-    monkeypatch.setattr(Run, "_known", lambda run, edge: (None, None))
+    monkeypatch.setattr(RunContext, "bits_and_mask", lambda run, edge: (None, None))
     whole = gradients(net, x)
     assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(masked, whole, strict=True))
     assert all(g.any() for g in masked)

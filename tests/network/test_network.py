@@ -377,15 +377,15 @@ REFUSED = {
     ),
     "a delay between steps": (
         build({}, [ROW[0], ("a", "b", L(), 1.5e-3)]),
-        "edge 'a->b': delay must be a whole number of steps of 0.001 s; got 0.0015 s.",
+        "edge 'a->b': delay must be an integer number of steps of 0.001 s; got 0.0015 s.",
     ),
     "a delay backwards": (
         build({}, [ROW[0], ("a", "b", L(), -1e-3)]),
-        "edge 'a->b': delay must be a whole number of steps of 0.001 s; got -0.001 s.",
+        "edge 'a->b': delay must be an integer number of steps of 0.001 s; got -0.001 s.",
     ),
     "a delay that is no number": (
         build({}, [ROW[0], ("a", "b", L(), float("nan"))]),
-        "edge 'a->b': delay must be a whole number of steps of 0.001 s; got nan s.",
+        "edge 'a->b': delay must be an integer number of steps of 0.001 s; got nan s.",
     ),
     "milliseconds": (
         build({}, [ROW[0], ("a", "b", L(), 20)]),
@@ -422,7 +422,7 @@ REFUSED = {
     "a node without input": (build({}, ROW[:1]), "node 'b' receives nothing; give it an edge or take it out."),
     "a shape that nothing tells": (
         build({}, [("input", "a", L()), ("b", "b", ns.Flatten())]),
-        "the shape of 'b' cannot be worked out; pass size= when making its neurons.",
+        "the shape of 'b' cannot be computed; pass size= when making its neurons.",
     ),
 }
 

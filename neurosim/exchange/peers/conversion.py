@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from neurosim import cores
 from neurosim.errors import InputError, NeurosimError
+from neurosim.network import Network, Recurrent, Sequential
 from neurosim.network.graph import Input
-from neurosim.network.network import Network, Recurrent, Sequential
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.synapses import (

@@ -23,7 +23,7 @@ from neurosim.exchange.peers.conversion import (
 )
 from neurosim.exchange.peers.to_torch import RowStage, gain_of, scaled, stages, torch_layers
 from neurosim.language import Surrogate
-from neurosim.network.network import Network, Recurrent
+from neurosim.network import Network, Recurrent
 from neurosim.synapses import Linear
 
 _ONE_STEP = {"LIFBoxCell", "LIFCell", "LIBoxCell", "LICell", "IAFCell", "LIFRecurrentCell"}

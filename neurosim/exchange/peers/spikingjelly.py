@@ -21,7 +21,7 @@ from neurosim.exchange.peers.conversion import (
     tidy,
 )
 from neurosim.language import Surrogate
-from neurosim.network.network import Network, Recurrent
+from neurosim.network import Network, Recurrent
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import Identity, Linear
 from neurosim.units import check_dt, just_below

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from neurosim.compiler.plan import Plan
+from neurosim.compiler.plan import find
+from neurosim.kernels.common.under_compile import constant_in_graph
 
 
 class LayerOutput(NamedTuple):
@@ -38,6 +39,12 @@ class LayerOutput(NamedTuple):
     last: Tensor | None = None
 
 
-def recorded_values(plan: Plan, stored: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the values to record among those that `plan` stores at each step, by name and without gradient."""
-    return {name: stored[plan.recording(name)].detach() for name in plan.recorded}
+def recorded_values(plan: str, stored: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the values to record among those that the plan with this key stores, by name and without gradient."""
+    return {name: stored[place].detach() for name, place in _places(plan)}
+
+
+@constant_in_graph
+def _places(key: str) -> tuple[tuple[str, int], ...]:
+    plan = find(key)
+    return tuple((name, plan.recording(name)) for name in plan.recorded)

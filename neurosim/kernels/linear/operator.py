@@ -71,7 +71,7 @@ def run(
         output = _listed(_functions(x).forward(made, x, packed_bits, state))
     out, *rest = output
     states, (_, _, bits, active), stored = rest[: len(state)], rest[len(state) : len(state) + 4], rest[len(state) + 4 :]
-    recorded = recorded_values(find(plan), stored)
+    recorded = recorded_values(plan, stored)
     return LayerOutput(out, states, recorded, bits if bits.shape[0] else None, active if active.shape[0] else None)
 
 

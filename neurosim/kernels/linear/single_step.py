@@ -49,7 +49,7 @@ def run(
     else:
         found = cpu.forward(find(plan), [_current(x, weight, bias)], state, per_neuron, forward_uniforms)
     out, *rest = found
-    return LayerOutput(out, rest[: len(state)], recorded_values(find(plan), rest[len(state) :]))
+    return LayerOutput(out, rest[: len(state)], recorded_values(plan, rest[len(state) :]))
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -208,7 +208,7 @@ class _Back:
         fired = {name: self.tape.chunk(name, start, stop, self.size[name]) for name in hidden}
         found: dict[str, Tensor] = {}
         for component in reversed(self.net.components):
-            names = [name for name in reversed(component) if name in self.size]
+            names = [name for name in reversed(component.nodes) if name in self.size]
             if names:
                 found.update(self._component(names, fired, start, stop))
         for edge in self.net.edges:

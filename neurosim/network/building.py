@@ -1,0 +1,183 @@
+"""Checks and derived facts of a network's description: names, delays, order of computation, shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from neurosim.errors import NetworkError, ShapeError
+from neurosim.network.graph import Connection, Edge, Input
+from neurosim.network.population import Population
+from neurosim.synapses import Synapse
+
+
+def check_nodes(nodes: Mapping[str, Input | Population]) -> None:
+    """Check names and types of the nodes."""
+    for name, node in nodes.items():
+        if not _usable(name) or "->" in name:
+            raise NetworkError(
+                f"a node's name must be text without '.', '/' and '->', and not that of a dict method; got {name!r}."
+            )
+        if not isinstance(node, (Input, Population)):
+            raise NetworkError(f"node {name!r} must be an Input or a layer of neurons; got {type(node).__name__}.")
+    if not any(isinstance(node, Input) for node in nodes.values()):
+        raise NetworkError("a network needs an Input node; got only " + str(list(nodes)) + ".")
+
+
+def _usable(name: object) -> bool:
+    """Return whether `name` can stand in a state_dict, in an HDF5 file and in ``"node.variable"``."""
+    return isinstance(name, str) and name != "" and not {".", "/"} & set(name) and not hasattr(nn.ModuleDict(), name)
+
+
+def common_dt(nodes: Mapping[str, Input | Population]) -> float:
+    """Return the step, s, that all populations share."""
+    steps = {name: node.dt for name, node in nodes.items() if isinstance(node, Population)}
+    if not steps:
+        raise NetworkError("a network needs at least one population of neurons.")
+    if len(set(steps.values())) > 1:
+        raise NetworkError(f"all populations must share one dt; got {steps} (s).")
+    return next(iter(steps.values()))
+
+
+def connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> Connection:
+    """Return an edge with its name and its delay on the grid."""
+    name = _name(edge, nodes.get(edge.target))
+    for end in (edge.source, edge.target):
+        if end not in nodes:
+            raise NetworkError(f"edge {name!r}: no node {end!r}; this network has {list(nodes)}.")
+    if isinstance(nodes[edge.target], Input):
+        raise NetworkError(f"edge {name!r}: {edge.target!r} is an Input and takes no synapses.")
+    for synapse in edge.synapses:
+        if not isinstance(synapse, Synapse):
+            kind = f"{type(synapse).__module__}.{type(synapse).__qualname__}"
+            raise NetworkError(f"edge {name!r}: {kind} is not a synapse; use neurosim's Linear, Conv2d, Flatten, ...")
+    if edge.delay is None:
+        steps = 1 if edge.source == edge.target else 0
+    else:
+        if not math.isfinite(edge.delay):
+            raise NetworkError(
+                f"edge {name!r}: delay must be an integer number of steps of {dt:g} s; got {edge.delay!r} s."
+            )
+        steps = round(edge.delay / dt)
+        if edge.delay < 0 or abs(edge.delay / dt - steps) > 1e-6 * max(steps, 1):
+            raise NetworkError(
+                f"edge {name!r}: delay must be an integer number of steps of {dt:g} s; got {edge.delay!r} s."
+            )
+        if edge.delay >= 10:
+            raise NetworkError(
+                f"edge {name!r}: delay must be in [0, 10) s; got {edge.delay!r}. Did you pass milliseconds?"
+            )
+        if edge.source == edge.target and steps + sum(synapse.min_delay for synapse in edge.synapses) == 0:
+            raise NetworkError(
+                f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out."
+            )
+    return Connection(name, edge.source, edge.target, edge.synapses, steps, steps * dt, _port(name, edge, nodes))
+
+
+def _name(edge: Edge, target: Input | Population | None) -> str:
+    several = isinstance(target, Population) and len(target.ports) > 1
+    return edge.name or f"{edge.source}->{edge.target}" + (f":{edge.port}" if several and edge.port else "")
+
+
+def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Population]) -> str:
+    """Return the input port that an edge feeds."""
+    target = nodes[edge.target]
+    assert isinstance(target, Population)  # an Input as target has been refused
+    ports = list(target.ports)
+    if not edge.port and len(ports) > 1:
+        raise NetworkError(
+            f"edge {name!r}: {edge.target!r} has the input ports {ports}; name the one to feed, as in "
+            f"Edge({edge.source!r}, {edge.target!r}, ..., port={ports[0]!r})."
+        )
+    if edge.port and edge.port not in ports:
+        raise NetworkError(f"edge {name!r}: {edge.target!r} has no input port {edge.port!r}; it has {ports}.")
+    return edge.port or ports[0]
+
+
+def check_ports(nodes: Mapping[str, Input | Population], edges: Sequence[Connection]) -> None:
+    """Check that every input port that must be fed has an edge."""
+    for name, node in nodes.items():
+        if isinstance(node, Population):
+            fed = {edge.port for edge in edges if edge.target == name}
+            missing = [port for port, value in node.ports.items() if value is None and port not in fed]
+            if fed and missing:
+                raise NetworkError(f"node {name!r}: no edge feeds its input ports {missing}; add one with port=.")
+
+
+def check_names(edges: list[Connection]) -> None:
+    """Check the names of the edges."""
+    names = [edge.name for edge in edges]
+    wrong = [name for name in names if not _usable(name)]
+    if wrong:
+        raise NetworkError(
+            f"an edge's name must be text without '.' and '/', and not that of a dict method; got {wrong}."
+        )
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise NetworkError(f"edges must have different names; {sorted(twice)} stand more than once. Pass name=.")
+
+
+def order_of(nodes: list[str], edges: list[Connection]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the nodes in order of computation, and the same grouped into cycles."""
+    import networkx
+
+    at_once = networkx.DiGraph()
+    at_once.add_nodes_from(nodes)
+    at_once.add_edges_from((e.source, e.target) for e in edges if not e.min_delay)
+    try:
+        cycle = networkx.find_cycle(at_once)
+    except networkx.NetworkXNoCycle:
+        cycle = []
+    if cycle:
+        way = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
+        raise NetworkError(f"the cycle {way} has no delay; give one of its edges a delay of at least one step.")
+    every = networkx.DiGraph()
+    every.add_nodes_from(nodes)
+    every.add_edges_from((e.source, e.target) for e in edges)
+    place = {name: n for n, name in enumerate(networkx.lexicographical_topological_sort(at_once, key=nodes.index))}
+    condensed = networkx.condensation(every)
+    groups = networkx.lexicographical_topological_sort(
+        condensed, key=lambda c: min(nodes.index(n) for n in condensed.nodes[c]["members"])
+    )
+    components = [tuple(sorted(condensed.nodes[c]["members"], key=place.__getitem__)) for c in groups]
+    return [name for group in components for name in group], components
+
+
+def shapes_of(nodes: nn.ModuleDict, edges: list[Connection]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each node, from the shapes of the inputs through the synapses."""
+    shapes: dict[str, tuple[int, ...]] = {n: m.shape for n, m in nodes.items() if isinstance(m, Input)}
+    given_by: dict[str, str] = {}
+
+    def follow(edge: Connection) -> None:
+        shape = shapes[edge.source]
+        try:
+            for synapse in edge.synapses:
+                shape = synapse.output_shape(shape)
+        except ShapeError as error:
+            raise ShapeError(f"edge {edge.name!r}: {error}") from None
+        if shapes.setdefault(edge.target, shape) != shape:
+            raise ShapeError(
+                f"edge {edge.name!r} gives currents of shape {list(shape)} to {edge.target!r}, "
+                f"but {given_by.get(edge.target, 'its size')} says {list(shapes[edge.target])}."
+            )
+        given_by.setdefault(edge.target, f"edge {edge.name!r}")
+
+    for name, node in nodes.items():
+        if isinstance(node, Population) and node.size is not None:
+            shapes[name] = node.size
+    remaining = list(edges)
+    while remaining:
+        ready = [edge for edge in remaining if edge.source in shapes]
+        if not ready:
+            break
+        for edge in ready:
+            follow(edge)
+            remaining.remove(edge)
+    for name, node in nodes.items():
+        if not isinstance(node, Input) and not any(edge.target == name for edge in edges):
+            raise NetworkError(f"node {name!r} receives nothing; give it an edge or take it out.")
+        if name not in shapes:
+            raise NetworkError(f"the shape of {name!r} cannot be computed; pass size= when making its neurons.")
+    return shapes

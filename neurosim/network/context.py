@@ -1,0 +1,167 @@
+"""The values of one run of a network: outputs so far, states, spikes in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from neurosim.errors import InputError
+from neurosim.kernels.common.layer_output import LayerOutput
+from neurosim.network.component import Component
+from neurosim.network.graph import Connection, NetworkState
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Inputs, Population, State
+from neurosim.synapses.traced import Traces
+
+
+class RunContext:
+    """The values of one run of a network, which strategies read and extend.
+
+    Parameters
+    ----------
+    nodes : ModuleDict
+        The nodes by name.
+    inputs : mapping of str to Tensor [T, B, ...]
+        Data of each input node.
+    start : NetworkState
+        State before the first step.
+    record : mapping of str to tuple of str
+        Variables to record of each node.
+    through_time, recompute, traces
+        As in `Network.forward`.
+
+    Attributes
+    ----------
+    steps : int
+        T.
+    device : torch.device
+    outputs : dict of str to LayerOutput
+        Of each node that has run and that a later one reads, or that the run returns.
+    states : dict of str to NamedTuple of Tensor [B, ...]
+        State of each population; after the last step once it has run.
+    in_flight : dict of str to Tensor [steps, B, ...]
+        Spikes on their way, of each edge with a delay.
+    finished : set of str
+        Nodes that need not run any more. A strategy that runs further components adds their nodes.
+    """
+
+    def __init__(
+        self,
+        nodes: nn.ModuleDict,
+        inputs: Mapping[str, Tensor],
+        start: NetworkState,
+        record: Mapping[str, tuple[str, ...]],
+        *,
+        through_time: bool,
+        recompute: bool,
+        traces: Traces | None,
+    ) -> None:
+        first = next(iter(inputs.values()))
+        self.nodes, self.record, self.traces = nodes, record, traces
+        self.through_time, self.recompute = through_time, recompute
+        self.steps, self.device = first.shape[0], first.device
+        self.outputs = {name: LayerOutput(x, (), {}) for name, x in inputs.items()}
+        self.finished = set(inputs)
+        self.states: dict[str, State] = dict(start.nodes)
+        self.in_flight = dict(start.edges)
+        if not through_time:
+            self.in_flight = {name: line.detach() for name, line in self.in_flight.items()}
+        self._recorded: dict[str, list[Tensor]] = {}
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether the backward pass is to compute again what this run does not keep."""
+        return self.recompute and torch.is_grad_enabled()
+
+    def population(self, name: str) -> Population:
+        """Return a node that is a population."""
+        node = self.nodes[name]
+        assert isinstance(node, Population)
+        return node
+
+    def store(self, name: str, result: LayerOutput) -> None:
+        """Take over output, state and recorded values of a population for these steps."""
+        self.outputs[name], self.states[name] = result, result.state
+        for variable, trace in result.recorded.items():
+            self._recorded.setdefault(f"{name}.{variable}", []).append(trace)
+
+    def run_neurons(self, name: str, currents: dict[str, Tensor]) -> LayerOutput:
+        """Run a population on the current [t, B, ...] into each port, over any number of steps."""
+        node, variables = self.population(name), self.record.get(name, ())
+        i = as_input(node, currents)
+        result = node.run(i, self.states[name], variables, through_time=self.through_time)
+        self.store(name, result)
+        return result
+
+    def recorded(self, name: str) -> Tensor:
+        """Return what was recorded under ``"node"`` or ``"node.variable"``."""
+        return torch.cat(self._recorded[name]) if "." in name else self.outputs[name].out.detach()
+
+    def release(self, component: Component, keep: set[str]) -> None:
+        """Free outputs that no later component reads, except those of the nodes in `keep`."""
+        for name in component.last_read:
+            if name not in keep:
+                self.outputs.pop(name, None)
+
+    def arriving(self, edge: Connection) -> Tensor:
+        """Return the spikes [delay_span + T, B, ...] that reach the synapses of an edge from another component."""
+        z = self.outputs[edge.source].out
+        if edge.name not in self.in_flight:
+            return z
+        if edge.delay_steps and not self.through_time:
+            z = z.detach()
+        line = torch.cat((self.in_flight[edge.name], z))
+        rest = line[self.steps :]
+        self.in_flight[edge.name] = rest if self.through_time else rest.detach()
+        return line[: edge.delay_span + self.steps]
+
+    def bits_and_mask(self, edge: Connection) -> tuple[Tensor | None, Tensor | None]:
+        """Return packed bits and gradient mask of what an edge carries; None for both if the edge is delayed."""
+        result = self.outputs.get(edge.source)
+        return (None, None) if result is None or edge.name in self.in_flight else (result.packed_bits, result.mask)
+
+    def current(self, edge: Connection, z: Tensor) -> Tensor:
+        """Return the current that spikes `z` cause through an edge; its weights learn from `traces`, if given."""
+        if self.traces is None:
+            return edge(z, *self.bits_and_mask(edge), through_time=self.through_time)
+        decay = self._trace_decay(edge)
+        for number, synapse in enumerate(edge.synapses):
+            z = self.traces.through(f"{edge.name}/{number}", synapse, z, decay)
+        return z
+
+    def _trace_decay(self, edge: Connection) -> float:
+        if edge.memory:
+            raise InputError(
+                f"edge {edge.name!r}: weights cannot learn from traces where synapses have their own delays; use "
+                "another rule, such as BPTT."
+            )
+        target = self.nodes[edge.target]
+        decay = None
+        if isinstance(target, Neuron) and "tau_mem" in target.core.parameters and len(target.ports) == 1:
+            decay = target.decay("tau_mem")
+        if not isinstance(decay, float):
+            raise InputError(
+                f"edge {edge.name!r}: traces decay as the membranes of {edge.target!r} do, which need one input port "
+                "and one shared tau_mem; use LIF, CubaLIF, ALIF or LI with one number for it, or another rule."
+            )
+        return decay
+
+    def outer_currents(self, component: Component, name: str) -> dict[str, Tensor]:
+        """Return the current [T, B, ...] into each port of a node from other components."""
+        currents: dict[str, Tensor] = {}
+        for edge in component.outer:
+            if edge.target == name:
+                add_current(currents, edge.port, self.current(edge, self.arriving(edge)))
+        return currents
+
+
+def add_current(currents: dict[str, Tensor], port: str, current: Tensor) -> None:
+    """Add a current to the sum of a port."""
+    currents[port] = current if port not in currents else currents[port] + current
+
+
+def as_input(node: Population, currents: dict[str, Tensor]) -> Inputs:
+    """Return the current into each port as `Population.run` takes it: a tensor if there is one port."""
+    return currents if len(node.ports) > 1 else currents[next(iter(node.ports))]

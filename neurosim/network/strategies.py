@@ -1,0 +1,394 @@
+"""How a component of a network is run: an ordered tuple of strategies, of which the first that applies runs it.
+
+To add a way of running, for instance an engine for circuits, derive from `Strategy` and place a value in
+``net.strategies`` before those that it goes before.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError
+from neurosim.kernels.common.availability import fused
+from neurosim.kernels.common.layer_output import LayerOutput
+from neurosim.network.component import Component
+from neurosim.network.context import RunContext, add_current, as_input
+from neurosim.network.graph import Connection
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population
+from neurosim.network.recompute import Work, chunk_length, recomputed
+from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
+from neurosim.synapses.shift import Shift
+
+
+class Strategy(abc.ABC):
+    """A way to run a component of a network over the steps of one call.
+
+    Attributes
+    ----------
+    name : str
+        In the table of `Network.explain`.
+    """
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return whether the strategy is meant for such a component in such a run."""
+
+    def obstacle(self, context: RunContext, component: Component) -> str | None:
+        """Return why the strategy cannot run a component that it concerns, or None if it can."""
+        return None
+
+    @final
+    def applies(self, context: RunContext, component: Component) -> bool:
+        """Return whether the strategy can run a component."""
+        return self.concerns(context, component) and self.obstacle(context, component) is None
+
+    @abc.abstractmethod
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run a component over all steps.
+
+        The output of each of its nodes goes to `RunContext.store`, spikes still on their way to
+        `RunContext.in_flight`. A strategy that runs later components too adds their nodes to `RunContext.finished`.
+        """
+
+    def __repr__(self) -> str:
+        return f"<strategy {self.name}>"
+
+
+class FusedLinear(Strategy):
+    """Product and neurons in one call that does not store the current.
+
+    For a population of one core that one edge drives, whose last synapse is `Linear`, with or without a left shift
+    after it.
+    """
+
+    name = "fused linear"
+
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return whether the population is on no cycle and no weights learn from traces."""
+        return not component.is_cycle and context.traces is None
+
+    def obstacle(self, context: RunContext, component: Component) -> str | None:
+        """Return why product and neurons cannot be one call."""
+        if len(component.outer) > 1:
+            return "several edges drive it"
+        if not isinstance(context.nodes[component.nodes[0]], Neuron):
+            return "its population has no core"
+        edge = component.outer[0]
+        leading, linear, _ = split_linear(edge.synapses)
+        if not isinstance(linear, Linear):
+            return "its last synapse is not Linear"
+        if not is_plain(linear):
+            return "a subclass or a hook changes its product"
+        if context.steps == 0:
+            return "the run has no steps"
+        if not linear.takes_events(context.outputs[edge.source].out):
+            return "no kernel takes its input on this device, in this precision or under autocast"
+        if context.saves_memory and any(type(synapse) is not Flatten for synapse in leading):
+            return "recompute=True keeps less without the synapses before Linear"
+        return None
+
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run the population in one call."""
+        (name,), (edge,) = component.nodes, component.outer
+        leading, linear, factor = split_linear(edge.synapses)
+        node = context.nodes[name]
+        assert isinstance(node, Neuron) and isinstance(linear, Linear)
+        x, (packed_bits, mask) = context.arriving(edge), context.bits_and_mask(edge)
+        if leading:
+            x, packed_bits, mask = edge.carry(leading, x, packed_bits, mask, through_time=context.through_time)
+        linear.output_shape(tuple(x.shape[2:]))
+        result = node.run_linear(
+            x,
+            linear.weight if factor == 1.0 else linear.weight * factor,
+            linear.bias if factor == 1.0 or linear.bias is None else linear.bias * factor,
+            context.states[name],
+            context.record.get(name, ()),
+            through_time=context.through_time,
+            chunk=chunk_length(context.steps) if context.recompute else 0,
+            packed_bits=packed_bits,
+            mask=mask,
+            port=edge.port if len(node.ports) > 1 else None,
+        )
+        context.store(name, result)
+
+
+class Recomputed(Strategy):
+    """Synapses, then neurons; the backward pass computes currents and states again, chunk by chunk."""
+
+    name = "recomputed"
+
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return whether memory is to be saved on a population that is on no cycle."""
+        return not component.is_cycle and context.saves_memory and context.traces is None
+
+    def obstacle(self, context: RunContext, component: Component) -> str | None:
+        """Return why the population cannot be computed again."""
+        return recompute_obstacle(context, component)
+
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run the population chunk by chunk."""
+        (name,), edges = component.nodes, component.outer
+        node, start = context.population(name), context.states[name]
+
+        def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+            i = as_input(node, sum_currents(edges, xs))
+            return node(i, type(start)(*state), through_time=context.through_time)
+
+        out, after = run_recomputed(context, edges, work, start, node.parameters())
+        context.store(name, LayerOutput(out, type(start)(*after), {}))
+
+
+class RecomputedLoop(Strategy):
+    """A population with one loop of one step; the backward pass computes its current from outside again.
+
+    That is done for all steps at once, since the gradients of the synapses from outside then have the same bits as if
+    all were kept. The neurons' own values are computed again chunk by chunk.
+    """
+
+    name = "recomputed loop"
+
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return whether memory is to be saved on a cycle."""
+        return component.is_cycle and context.saves_memory and context.traces is None
+
+    def obstacle(self, context: RunContext, component: Component) -> str | None:
+        """Return why the loop cannot be computed again."""
+        reason = loop_obstacle(context, component)
+        if reason is None and len(component.outer) == 0:
+            reason = "no edge from outside drives it"
+        return reason or recompute_obstacle(context, component)
+
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run the population, with its current from outside computed again in the backward pass."""
+        (name,), (loop,), edges = component.nodes, component.inner, component.outer
+        node, (synapse,), start = context.nodes[name], loop.synapses, context.states[name]
+        assert isinstance(node, Neuron) and isinstance(synapse, (Linear, BlockLinear))
+
+        def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+            z, *before = state
+            current, weight = with_loop(sum_currents(edges, xs)[loop.port], synapse)
+            result = node.run_recurrent(
+                current,
+                weight,
+                z,
+                type(start)(*before),
+                through_time=context.through_time,
+                chunk=chunk_length(context.steps),
+            )
+            assert result.last is not None
+            return result.out, (result.last, *result.state)
+
+        parameters = [*synapse.parameters(), *node.parameters()]
+        begin = (context.in_flight[loop.name][0], *start)
+        out, (last, *after) = run_recomputed(context, edges, work, begin, parameters, context.steps)
+        context.store(name, LayerOutput(out, type(start)(*after), {}))
+        context.in_flight[loop.name] = (last if context.through_time else last.detach())[None]
+
+
+class FusedLoop(Strategy):
+    """A population with one loop of one step over all steps in one call."""
+
+    name = "fused loop"
+
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return whether the component is a cycle and no weights learn from traces."""
+        return component.is_cycle and context.traces is None
+
+    def obstacle(self, context: RunContext, component: Component) -> str | None:
+        """Return why the loop cannot be one call."""
+        return loop_obstacle(context, component)
+
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run the population in one call."""
+        (name,), (loop,) = component.nodes, component.inner
+        node, (synapse,) = context.nodes[name], loop.synapses
+        assert isinstance(node, Neuron) and isinstance(synapse, (Linear, BlockLinear))
+        z = context.in_flight[loop.name][0]
+        current = context.outer_currents(component, name).get(loop.port)
+        if current is None:
+            current = z.new_zeros((context.steps, *z.shape))
+        current, weight = with_loop(current, synapse)
+        variables = context.record.get(name, ())
+        result = node.run_recurrent(
+            current, weight, z, context.states[name], variables, through_time=context.through_time
+        )
+        assert result.last is not None
+        context.in_flight[loop.name] = (result.last if context.through_time else result.last.detach())[None]
+        context.store(name, result)
+
+
+class LayerByLayer(Strategy):
+    """Synapses over all steps, then the population over all steps."""
+
+    name = "layer by layer"
+
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return whether the population is on no cycle."""
+        return not component.is_cycle
+
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run synapses, then the population."""
+        (name,) = component.nodes
+        context.run_neurons(name, context.outer_currents(component, name))
+
+
+class Stepwise(Strategy):
+    """The populations of a cycle together, as many steps at once as its shortest delay allows."""
+
+    name = "stepwise"
+
+    def concerns(self, context: RunContext, component: Component) -> bool:
+        """Return True: any component can be run so."""
+        return True
+
+    def run(self, context: RunContext, component: Component) -> None:
+        """Run the cycle chunk by chunk."""
+        inner = component.inner
+        check_steps_at_once(inner, "a network without that loop")
+        check_late(component)
+        outer = {name: context.outer_currents(component, name) for name in component.nodes}
+        chunk = min(edge.min_delay for edge in inner if edge.min_delay)
+        outputs: dict[str, list[Tensor]] = {name: [] for name in component.nodes}
+        # A run of no steps makes one empty chunk, so that every output and trace has its shape.
+        for start in range(0, max(context.steps, 1), chunk):
+            length = min(chunk, context.steps - start)
+            for name in component.nodes:
+                currents = {port: current[start : start + length] for port, current in outer[name].items()}
+                for edge in (e for e in inner if e.target == name):
+                    z = context.in_flight[edge.name] if edge.min_delay else outputs[edge.source][-1]
+                    if edge.memory and not edge.min_delay:
+                        z = torch.cat((context.in_flight[edge.name], z))
+                    add_current(currents, edge.port, context.current(edge, z[: edge.delay_span + length]))
+                outputs[name].append(context.run_neurons(name, currents).out)
+            for edge in (e for e in inner if e.name in context.in_flight):
+                z = outputs[edge.source][-1]
+                z = z if context.through_time else z.detach()
+                context.in_flight[edge.name] = torch.cat((context.in_flight[edge.name][length:], z))
+        for name, parts in outputs.items():
+            # Bits and mask are those of the last chunk alone.
+            context.outputs[name] = LayerOutput(torch.cat(parts), context.states[name], {})
+
+
+STRATEGIES: tuple[Strategy, ...] = (
+    FusedLinear(),
+    Recomputed(),
+    RecomputedLoop(),
+    FusedLoop(),
+    LayerByLayer(),
+    Stepwise(),
+)
+
+
+def recompute_obstacle(context: RunContext, component: Component) -> str | None:
+    """Return why the backward pass cannot compute a population and its synapses again, or None if it can."""
+    (name,) = component.nodes
+    if not context.steps:
+        return "the run has no steps"
+    if name in context.record:
+        return "its variables are recorded"
+    if not isinstance(context.nodes[name], Neuron):
+        return "its population has no core"
+    if any(edge.memory for edge in component.outer):
+        return "its synapses have their own delays"
+    return None
+
+
+def loop_obstacle(context: RunContext, component: Component) -> str | None:
+    """Return why a cycle is not one population with one all-to-all loop of one step, or None if it is."""
+    loop = component.inner[0]
+    if len(component.inner) > 1:
+        return "the cycle has several edges"
+    if loop.delay_steps != 1:
+        return "the delay of the loop is not one step"
+    if len(loop.synapses) > 1:
+        return "the loop has several synapses"
+    node = context.nodes[component.nodes[0]]
+    if type(node) is not Neuron:
+        return "the population is not a plain layer of a core"
+    if len(node.ports) > 1:
+        return "the population has several input ports"
+    if not is_plain(loop.synapses[0]):
+        return "the synapse of the loop is not a plain Linear or BlockLinear"
+    if not fused(context.device):
+        return "no fused kernel runs on this device"
+    return None
+
+
+def is_plain(synapse: Synapse) -> bool:
+    """Return whether a synapse is a product with a matrix that no subclass and no hook changes."""
+    kind = type(synapse)
+    own = kind.apply_step in (Linear.apply_step, BlockLinear.apply_step) and kind.forward is Synapse.forward
+    return own and not _has_hooks(synapse)
+
+
+def split_linear(synapses: tuple[Synapse, ...]) -> tuple[tuple[Synapse, ...], Synapse, float]:
+    """Return the synapses before the last, the last, and the power of two by which a left shift multiplies it."""
+    *leading, last = synapses
+    if type(last) is Shift and last.exponent >= 0 and leading and not _has_hooks(last):
+        return tuple(leading[:-1]), leading[-1], 2.0**last.exponent
+    return tuple(leading), last, 1.0
+
+
+def _has_hooks(synapse: Synapse) -> bool:
+    return any(
+        (synapse._forward_hooks, synapse._forward_pre_hooks, synapse._backward_hooks, synapse._backward_pre_hooks)
+    )
+
+
+def sum_currents(edges: Sequence[Connection], xs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the current into each port that spikes `xs`, one tensor for each edge, cause together."""
+    currents: dict[str, Tensor] = {}
+    for edge, x in zip(edges, xs, strict=True):
+        add_current(currents, edge.port, edge(x))
+    return currents
+
+
+def with_loop(current: Tensor, synapse: Linear | BlockLinear) -> tuple[Tensor, Tensor]:
+    """Return the current from outside plus the bias of a loop, and the loop's weight [H, n, n]."""
+    weight = synapse.weight if isinstance(synapse, BlockLinear) else synapse.weight[None]
+    return current if synapse.bias is None else current + synapse.bias, weight
+
+
+def run_recomputed(
+    context: RunContext,
+    edges: Sequence[Connection],
+    work: Work,
+    state: Sequence[Tensor],
+    others: Iterable[Tensor],
+    chunk: int | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run `work` on what arrives through `edges`, and again in the backward pass; see `recomputed`."""
+    weights = [p for edge in edges for synapse in edge.synapses for p in synapse.parameters()] + list(others)
+    sources = (context.nodes[edge.source] for edge in edges)
+    spikes = [isinstance(source, Population) and source.is_spiking for source in sources]
+    return recomputed(work, [context.arriving(edge) for edge in edges], state, weights, spikes, chunk)
+
+
+def check_steps_at_once(edges: Iterable[Connection], instead: str) -> None:
+    """Refuse synapses whose steps depend on each other where not all steps are run at once."""
+    for edge in edges:
+        for synapse in edge.synapses:
+            if synapse.mixes_steps:
+                raise InputError(
+                    f"edge {edge.name!r}: {synapse} takes its statistics over all steps of a call, which are not run "
+                    f'at once here. Use over="step", or {instead}.'
+                )
+
+
+def check_late(component: Component) -> None:
+    """Refuse a cycle whose synapses have lost the delay that it had when the network was made."""
+    nodes = component.nodes
+    for edge in component.inner:
+        if not edge.min_delay and nodes.index(edge.source) >= nodes.index(edge.target):
+            raise InputError(
+                f"edge {edge.name!r}: the shortest delay of its synapses is now 0 steps, and the cycle "
+                f"{' -> '.join(nodes)} has no other; load delays from 1 step, or give the edge a delay."
+            )
