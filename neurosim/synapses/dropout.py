@@ -52,8 +52,8 @@ class Dropout(Synapse):
     def forward(self, x: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Drop inputs of x [T, B, ...] with one mask for all steps."""
         if not self.training or not self.p:
-            return x
-        return x * nn.functional.dropout(torch.ones_like(x[:1]), self.p)
+            return super().forward(x)
+        return x * super().forward(torch.ones_like(x[:1]))
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         if self.training and self.p:

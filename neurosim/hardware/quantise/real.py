@@ -20,7 +20,6 @@ from neurosim.quantities import value_range
 from neurosim.synapses.lowering import (
     Convolution,
     Dense,
-    Lowered,
     Opaque,
     Pooling,
     Reshape,
@@ -199,6 +198,14 @@ def _weighted(
     where = f"edge {edge.name!r}"
     kinds = [type(synapse).__name__ for synapse in edge.synapses]
     values = lowered_chain(edge.synapses, shape)
+    if not isinstance(values[-1], (Scaling, Dense, SparseRows, Convolution)):
+        why = f", which {values[-1].reason}" if isinstance(values[-1], Opaque) else ""
+        problems.add(
+            where,
+            f"ends with {kinds[-1]}{why}; the chip holds weights: Linear, Sparse, BlockLinear, Conv1d, Conv2d, "
+            "RoundedDelays, or a linear synapse of your own",
+        )
+        return None
     before: list[Reshape | Pooling] = []
     factor = 1.0
     for synapse, kind, value in zip(edge.synapses[:-1], kinds, values, strict=False):
@@ -212,15 +219,8 @@ def _weighted(
             problems.add(where, f"holds {kind}{why}; before the weights it can hold Flatten, SumPool2d and AvgPool2d")
             return None
         shape = synapse.output_shape(shape)
-    connectivity = _connectivity(values[-1], shape)
-    if connectivity is None:
-        why = f", which {values[-1].reason}" if isinstance(values[-1], Opaque) else ""
-        problems.add(
-            where,
-            f"ends with {kinds[-1]}{why}; the chip holds weights: Linear, Sparse, BlockLinear, Conv1d, Conv2d, "
-            "RoundedDelays, or a linear synapse of your own",
-        )
-        return None
+    last = values[-1]
+    connectivity = last.rows(shape) if isinstance(last, Scaling) else last
     if not torch.isfinite(connectivity.weight).all():
         problems.add(where, "weights hold NaN or infinity; train again")
         return None
@@ -236,13 +236,6 @@ def _weighted(
             problems.add(where, f"{kinds[-1]}: its delays are not in whole steps; round them with rounded()")
             return None
     return tuple(before), connectivity, factor
-
-
-def _connectivity(value: Lowered, shape: tuple[int, ...]) -> Weighted | None:
-    """Return a value with weights; factors of each neuron are connections one to one."""
-    if isinstance(value, Scaling):
-        return value.rows(shape)
-    return value if isinstance(value, (Dense, SparseRows, Convolution)) else None
 
 
 def _with_gain(
