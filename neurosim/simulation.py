@@ -1,4 +1,4 @@
-"""Running a network over data: batched, in stretches, with recordings and progress."""
+"""Running a network over data: batched, chunk by chunk, with recordings and progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
 from neurosim.recording.writer import Writer
 
-_STRETCH_BYTES = 64 << 20
+_CHUNK_BYTES = 64 << 20
 _LONG_RUN = 50_000_000  # neuron-steps; from here on a progress bar is shown unless told otherwise
 
 
@@ -34,7 +34,7 @@ def simulate(
     path: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
-    stretch: int | None = None,
+    chunk: int | None = None,
 ) -> Recording:
     """Run `net` over `x` without gradient and record what it does.
 
@@ -43,7 +43,7 @@ def simulate(
     net : Network
         The network; it is not changed.
     x : Tensor, array or HDF5 dataset [T, B, ...], or mapping of input name to such
-        Input. Only one stretch of it is read at a time.
+        Input. It is read chunk by chunk.
     record : sequence of str, optional
         ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
         of a state or local variable of its core (``"u"`` is the membrane before reset). All populations' outputs
@@ -57,9 +57,9 @@ def simulate(
         Whether to show a progress bar; on long runs if left out.
     device : torch.device or str, optional
         Where to run (a copy of the network, if it lies elsewhere); where the network lies if left out.
-    stretch : int, optional
-        Steps computed at a time. Chosen from the size if left out. The result depends on it as far as a matrix
-        product depends on its number of rows: in the last bit of a current, if at all.
+    chunk : int, optional
+        Steps of a chunk, which one call computes. Chosen from the size if left out. The result depends on it as far
+        as a dense product depends on its number of rows: in the last bit of a current, if at all.
 
     Returns
     -------
@@ -90,10 +90,10 @@ def simulate(
         raise InputError(f"record must be a sequence of names; got the text {record!r}. Write record=[{record!r}].")
     names = list(net.populations()) if record is None else list(dict.fromkeys(record))
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
-    if stretch is None:
-        stretch = max(1, min(steps, _STRETCH_BYTES // (4 * max(batch * width, 1))))
-    elif not isinstance(stretch, int) or stretch < 1:
-        raise InputError(f"stretch must be a whole number of steps from 1; got {stretch!r}.")
+    if chunk is None:
+        chunk = max(1, min(steps, _CHUNK_BYTES // (4 * max(batch * width, 1))))
+    elif not isinstance(chunk, int) or chunk < 1:
+        raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
     where = torch.device(device) if device is not None else _place(net)
     run = net if where == _place(net) else copy.deepcopy(net).to(where)
     bar = steps * batch * width >= _LONG_RUN if progress is None else progress
@@ -106,12 +106,12 @@ def simulate(
             keep = _OnDisk(stack.enter_context(Writer(part, net.dt)), net.dt)
         now = None if state is None else _moved(state, where)
         with torch.no_grad(), _bar(steps, bar) as ticks:
-            for start in range(0, max(steps, 1), stretch):
-                data = _stretch(given, start, min(start + stretch, steps), net, where)
+            for start in range(0, max(steps, 1), chunk):
+                data = _steps_of(given, start, min(start + chunk, steps), net, where)
                 _, now, values, *_ = run.run(data, now, names)
                 for name in names:
                     keep.add(name, values[name], start, _spiking(net, name))
-                ticks.update(min(stretch, steps - start))
+                ticks.update(min(chunk, steps - start))
         assert now is not None
         if isinstance(keep, _InMemory):
             return keep.finish(steps, batch, now)
@@ -187,7 +187,7 @@ def _called(name: str) -> str:
     return f"x[{name!r}]" if name else "x"
 
 
-def _stretch(x: Any, start: int, stop: int, net: Network, where: torch.device) -> Any:
+def _steps_of(x: Any, start: int, stop: int, net: Network, where: torch.device) -> Any:
     """Return steps `start` to `stop` of `x` as `net` takes them."""
     if isinstance(x, dict):
         return {name: _finite(data[start:stop], start, _called(name), net, where) for name, data in x.items()}

@@ -60,10 +60,10 @@ def same(one, other):
             assert all(torch.equal(a, b) for a, b in pairs), name
 
 
-@pytest.mark.parametrize("stretch", [None, 1, 7, 50, 1000])
-def test_it_records_what_the_network_does(net, x, stretch):
+@pytest.mark.parametrize("chunk", [None, 1, 7, 50, 1000])
+def test_it_records_what_the_network_does(net, x, chunk):
     z, state, values, *_ = net.run(x, None, NAMES)
-    run = ns.simulate(net, x, record=NAMES, stretch=stretch)
+    run = ns.simulate(net, x, record=NAMES, chunk=chunk)
     assert sorted(run.spikes) == ["hidden"]
     assert sorted(run.traces) == ["hidden.u", "hidden.v", "input", "out", "out.v"]
     assert 0 < len(run.spikes["hidden"]) < run.spikes["hidden"].to_grid().numel()
@@ -77,9 +77,9 @@ def test_it_records_what_the_network_does(net, x, stretch):
     assert not any(v.requires_grad for v in run.state.edges.values())
 
 
-@pytest.mark.parametrize("stretch", [1, 13, None])
-def test_on_disk_is_what_is_in_memory(net, x, stretch, tmp_path):
-    with ns.simulate(net, x, record=NAMES, path=tmp_path / "run.h5", stretch=stretch) as disk:
+@pytest.mark.parametrize("chunk", [1, 13, None])
+def test_on_disk_is_what_is_in_memory(net, x, chunk, tmp_path):
+    with ns.simulate(net, x, record=NAMES, path=tmp_path / "run.h5", chunk=chunk) as disk:
         assert isinstance(disk.traces["out"], h5py.Dataset)
         same(ns.simulate(net, x, record=NAMES), disk)
     assert [p.name for p in tmp_path.iterdir()] == ["run.h5"]
@@ -117,13 +117,13 @@ def test_input_may_come_in_other_forms(net, x, form):
 
 def test_input_may_lie_in_a_file(net, x, tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        same(ns.simulate(net, x), ns.simulate(net, file.create_dataset("x", data=x.numpy()), stretch=9))
+        same(ns.simulate(net, x), ns.simulate(net, file.create_dataset("x", data=x.numpy()), chunk=9))
 
 
 def test_several_inputs_are_given_by_name(x):
     nodes = {"left": ns.Input(4), "right": ns.Input(4), "out": ns.LI(dt=DT)}
     net = ns.Network(nodes, [ns.Edge(name, "out", ns.Linear(4, 2)) for name in ("left", "right")])
-    run = ns.simulate(net, {"left": x, "right": 1 - x}, stretch=11)
+    run = ns.simulate(net, {"left": x, "right": 1 - x}, chunk=11)
     wanted = net({"left": x, "right": 1 - x})[0].detach().numpy()
     np.testing.assert_allclose(run.traces["out"], wanted, atol=1e-6)
 
@@ -169,7 +169,7 @@ class Steps:
 def peak(net, steps, path):
     data = Steps(steps, 4, 64)
     tracemalloc.start()
-    with ns.simulate(net, data, record=["out", "out.v"], path=path, stretch=25) as run:
+    with ns.simulate(net, data, record=["out", "out.v"], path=path, chunk=25) as run:
         held = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert data.longest == 25
@@ -192,16 +192,16 @@ def test_memory_does_not_grow_with_the_run_on_disk(tmp_path):
 )
 def test_the_bar_stands_on_long_runs(net, x, progress, limit, shown, monkeypatch, capsys):
     monkeypatch.setattr(sys.modules["neurosim.simulation"], "_LONG_RUN", limit)
-    ns.simulate(net, x, progress=progress, stretch=10)
+    ns.simulate(net, x, progress=progress, chunk=10)
     assert ("simulate" in capsys.readouterr().err) == shown
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("stretch", [None, 4])
-def test_what_is_no_number_is_found_with_its_step(net, x, value, stretch, tmp_path):
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_what_is_no_number_is_found_with_its_step(net, x, value, chunk, tmp_path):
     x[17, 2, 1] = x[31, 0, 0] = value
     with pytest.raises(InputError) as caught:
-        ns.simulate(net, x, stretch=stretch, path=tmp_path / "run.h5")
+        ns.simulate(net, x, chunk=chunk, path=tmp_path / "run.h5")
     assert str(caught.value) == (
         "x holds NaN or infinity, first at step 17; clean the data (torch.nan_to_num) and look where it came from."
     )
@@ -237,8 +237,8 @@ def test_data_that_do_not_fit_are_refused(net, data, kind, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"stretch": 0}, "stretch must be a whole number of steps from 1; got 0."),
-        ({"stretch": 2.5}, "stretch must be a whole number of steps from 1; got 2.5."),
+        ({"chunk": 0}, "chunk must be an integer number of steps from 1; got 0."),
+        ({"chunk": 2.5}, "chunk must be an integer number of steps from 1; got 2.5."),
         ({"record": "hidden"}, "record must be a sequence of names; got the text 'hidden'. Write record=['hidden']."),
         (
             {"record": ["nobody"]},
@@ -269,7 +269,7 @@ def test_an_interrupt_leaves_the_earlier_file(net, x, tmp_path, monkeypatch):
 
     monkeypatch.setattr(writer_module.Writer, "trace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ns.simulate(net, x, path=path, stretch=5)
+        ns.simulate(net, x, path=path, chunk=5)
     assert (path.read_bytes(), left(tmp_path)) == (b"old", ["run.h5"])
 
 
@@ -278,7 +278,7 @@ def full(*_):
 
 
 def write_by_simulating(net, x, path):
-    ns.simulate(net, x, record=NAMES, path=path, stretch=10).close()
+    ns.simulate(net, x, record=NAMES, path=path, chunk=10).close()
 
 
 def write_by_saving(net, x, path):
@@ -350,7 +350,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 net = ns.Sequential(ns.Linear(20, 200), ns.LIF(dt=1e-3, v_th=0.05), names=["out"])
 try:
-    ns.simulate(net, torch.rand(200, 4, 20), record=["out", "out.v"], path=sys.argv[1], stretch=20)
+    ns.simulate(net, torch.rand(200, 4, 20), record=["out", "out.v"], path=sys.argv[1], chunk=20)
 except ns.NeurosimError as error:
     print(error)
 """

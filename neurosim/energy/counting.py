@@ -16,7 +16,7 @@ from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import Synapse
 
-# Values held at once for one stretch of time: 64 MiB in single precision.
+# Values in memory at once, for one chunk of time: 64 MiB in single precision.
 _VALUES_AT_ONCE = 2**24
 
 
@@ -25,13 +25,13 @@ def count_operations(
     x: Tensor | Mapping[str, Tensor],
     state: NetworkState | None = None,
     *,
-    steps_at_once: int | None = None,
+    chunk: int | None = None,
 ) -> Operations:
     """Run a network and count its operations on the spikes that really occurred.
 
     An effective synaptic operation is a pair of an input that is not zero and a weight that is not zero, as in
     NeuroBench; the synapses of each event are counted exactly, at the borders of convolutions too. The run goes through
-    time in stretches, so a long input needs no more memory than a short one.
+    time in chunks, so a long input needs no more memory than a short one.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def count_operations(
         The samples to count on, finite.
     state : NetworkState, optional
         Where to start; the initial state by default.
-    steps_at_once : int, optional
-        Steps in one stretch; chosen from the network's size by default. The counts do not depend on it.
+    chunk : int, optional
+        Steps of a chunk; chosen from the network's size by default. The counts do not depend on it.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def count_operations(
     Raises
     ------
     InputError
-        When x is empty or not finite, `steps_at_once` is below 1, or a node or synapse cannot be counted.
+        When x is empty or not finite, `chunk` is below 1, or a node or synapse cannot be counted.
     ShapeError
         When x does not fit the network.
 
@@ -68,16 +68,16 @@ def count_operations(
     _check_nodes(net)
     data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
     steps, samples = _extent(data)
-    if steps_at_once is None:
+    if chunk is None:
         width = sum(math.prod(net.shape(name)) for name in net.nodes)
-        steps_at_once = max(1, _VALUES_AT_ONCE // (samples * width))
-    if steps_at_once < 1:
-        raise InputError(f"steps_at_once must be at least 1; got {steps_at_once}.")
+        chunk = max(1, _VALUES_AT_ONCE // (samples * width))
+    if chunk < 1:
+        raise InputError(f"chunk must be at least 1; got {chunk}.")
     counters = _counters(net)
     spikes = dict.fromkeys(net.neurons(), 0)
     with torch.no_grad():
-        for start in range(0, steps, steps_at_once):
-            part = {name: values[start : start + steps_at_once] for name, values in data.items()}
+        for start in range(0, steps, chunk):
+            part = {name: values[start : start + chunk] for name, values in data.items()}
             before = net.initial_state(part) if state is None else state
             _, state, outputs, *_ = net.run(part, before, tuple(spikes))
             outputs = {**outputs, **part}

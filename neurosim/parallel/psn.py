@@ -112,7 +112,7 @@ class PSN(ParallelNeurons):
         if i.shape[0] != self.steps:
             raise ShapeError(
                 f"{self.kind}: made for runs of {self.steps} steps, which it sees all at once; got {i.shape[0]}. "
-                f"It stands in no loop, and simulate needs stretch={self.steps}; SlidingPSN takes any number of steps."
+                f"It stands in no loop, and simulate needs chunk={self.steps}; SlidingPSN takes any number of steps."
             )
         if state.seen.shape[0]:
             raise InputError(

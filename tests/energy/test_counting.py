@@ -139,7 +139,7 @@ def test_one_graded_input_turns_the_layer_into_multiply_accumulates(value: float
     for step in (0, 8):
         one = x.clone()
         one[step, 1, 2] = value
-        counts = count_operations(net, one, steps_at_once=2)
+        counts = count_operations(net, one, chunk=2)
         assert counts.synapses[0].multiplies is multiplies
         assert not counts.synapses[1].multiplies
         plain = count_operations(net, x)
@@ -210,10 +210,10 @@ def test_without_a_reset_nothing_is_reset() -> None:
     assert node.spikes == 20 and node.resets == 0
 
 
-@pytest.mark.parametrize("steps_at_once", [1, 2, 4, 100])
-def test_counts_do_not_depend_on_the_stretches(steps_at_once: int) -> None:
+@pytest.mark.parametrize("chunk", [1, 2, 4, 100])
+def test_counts_do_not_depend_on_the_chunk(chunk: int) -> None:
     net, x = busy(), spikes(9, 2, 6)
-    assert count_operations(net, x, steps_at_once=steps_at_once) == count_operations(net, x)
+    assert count_operations(net, x, chunk=chunk) == count_operations(net, x)
 
 
 def test_counts_add_up_over_the_batch() -> None:
@@ -258,7 +258,7 @@ def test_two_inputs_are_given_by_name() -> None:
         edges=[ns.Edge("left", "out", ns.Linear(2, 4)), ns.Edge("right", "out", ns.Linear(3, 4))],
     )
     left, right = spikes(4, 2, 2), spikes(4, 2, 3)
-    counts = count_operations(net, {"left": left, "right": right}, steps_at_once=3)
+    counts = count_operations(net, {"left": left, "right": right}, chunk=3)
     assert [item.effective for item in counts.synapses] == [4 * left.sum(), 4 * right.sum()]
 
 
@@ -288,8 +288,8 @@ def test_bad_input_is_refused() -> None:
         count_operations(net, torch.zeros(0, 1, 6))
     with pytest.raises(InputError, match="got list"):
         count_operations(net, [1.0])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="steps_at_once must be at least 1; got 0"):
-        count_operations(net, torch.zeros(3, 1, 6), steps_at_once=0)
+    with pytest.raises(InputError, match="chunk must be at least 1; got 0"):
+        count_operations(net, torch.zeros(3, 1, 6), chunk=0)
     with pytest.raises(ShapeError, match=r"\[T, B, 6\]"):
         count_operations(net, torch.zeros(3, 1, 5))
     with pytest.raises(InputError, match="at least one step and one sample, found 0 and 1"):

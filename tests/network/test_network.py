@@ -70,7 +70,7 @@ WIRINGS = {
     "cycle of two": two_cycle,
     "cycle of two, delayed both ways": lambda: two_cycle(2e-3, 3e-3),
     "cycle of two, delayed the other way": lambda: two_cycle(4e-3, 0.0),
-    "loops in cycles in stretches of 2": everything,
+    "loops in cycles in chunks of 2": everything,
 }
 
 

@@ -39,7 +39,7 @@ def test_a_population_of_ones_own_is_a_node():
     _, state = net(x)
     assert [*net.populations()] == ["accumulator1", "lif2"] and net.dt == 1e-3
     assert torch.allclose(state.nodes["accumulator1"].total, net.edges[0](x).sum(0), atol=1e-5)
-    kept = ns.simulate(net, x, record=["accumulator1", "accumulator1.total", "lif2"], stretch=3)
+    kept = ns.simulate(net, x, record=["accumulator1", "accumulator1.total", "lif2"], chunk=3)
     assert kept.traces["accumulator1"].shape == (8, 4, 2)
     assert torch.allclose(torch.from_numpy(kept.traces["accumulator1"]), net.edges[0](x).cumsum(0), atol=1e-5)
     assert isinstance(state.detach().nodes["accumulator1"], Count)

@@ -84,13 +84,11 @@ def _membrane(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["ResetFreeLeaky", "SlidingPSN"])
-def test_a_simulation_goes_on_from_stretch_to_stretch(kind):
+def test_a_simulation_continues_from_chunk_to_chunk(kind):
     net, x = network(kind).double(), 3 * torch.rand(STEPS, 5, 4, dtype=torch.float64)
-    whole = ns.simulate(net, x, stretch=STEPS)
-    for stretch in (1, 5):
-        assert (
-            ns.simulate(net, x, stretch=stretch).spikes["hidden"].to_grid() == whole.spikes["hidden"].to_grid()
-        ).all()
+    whole = ns.simulate(net, x, chunk=STEPS)
+    for chunk in (1, 5):
+        assert (ns.simulate(net, x, chunk=chunk).spikes["hidden"].to_grid() == whole.spikes["hidden"].to_grid()).all()
     first = ns.simulate(net, x[:5])
     rest = ns.simulate(net, x[5:], state=first.state)
     assert (
@@ -101,10 +99,10 @@ def test_a_simulation_goes_on_from_stretch_to_stretch(kind):
 
 
 @WHOLE_RUN
-def test_a_simulation_in_stretches_or_in_parts_is_refused(kind):
+def test_a_simulation_in_chunks_or_in_parts_is_refused(kind):
     net, x = network(kind), torch.rand(STEPS, 2, 4)
-    with pytest.raises(ShapeError, match=rf"{kind}: made for runs of 12 steps.* got 5\. .* simulate needs stretch=12"):
-        ns.simulate(net, x, stretch=5)
+    with pytest.raises(ShapeError, match=rf"{kind}: made for runs of 12 steps.* got 5\. .* simulate needs chunk=12"):
+        ns.simulate(net, x, chunk=5)
     with pytest.raises(InputError, match=rf"{kind}: state is that of an earlier run of 12 steps"):
         ns.simulate(net, x, state=ns.simulate(net, x).state)
     with pytest.raises(InputError, match=rf"{kind}: state is that of an earlier run of 12 steps"):
