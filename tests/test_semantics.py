@@ -15,6 +15,7 @@ import neurosim as ns
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels.common import availability
 from tests.battery import gradients
+from tests.user_cores import coba
 
 
 def one_to_one(weight: float, n: int = 1) -> ns.Linear:
@@ -238,6 +239,54 @@ def test_half_precision_is_computed_in_single():
     assert state.v.dtype is torch.float32 and torch.equal(state.v, after.v) and torch.equal(z.float(), expected)
 
 
+def test_several_ports_take_a_mapping():
+    layer = ns.layer(coba)(dt=1e-3)
+    ge, gi = torch.rand(20, 2, 3), torch.rand(20, 2, 3)
+    assert torch.equal(layer({"ge": ge, "gi": gi})[0], layer({"gi": gi, "ge": ge})[0])
+    with pytest.raises(InputError, match="must be a mapping from the input ports"):
+        layer(ge)
+    with pytest.raises(ShapeError, match="ge and gi must be alike"):
+        layer({"ge": ge, "gi": gi[:, :, :2]})
+
+
+def test_a_port_that_nothing_feeds():
+    layer, ge = ns.layer(coba)(dt=1e-3), torch.rand(20, 2, 3)
+    assert coba.inputs == {"ge": None, "gi": 0.0}
+    assert torch.equal(layer({"ge": ge})[1].v, layer({"ge": ge, "gi": torch.zeros(20, 2, 3)})[1].v)
+    with pytest.raises(InputError, match=r"\['ge'\] must be fed"):
+        layer({"gi": ge})
+
+
+def test_shapes_of_a_parameter():
+    i = torch.full((1, 2, 3), 10.0)
+    for shape in ((), (3,), (2, 1), (2, 3)):
+        r = torch.arange(1.0, 1.0 + math.prod(shape)).view(shape)
+        v = ns.LI(dt=1e-3, tau_mem=5e-3, r=r if shape else 1.0)(i)[0][0]
+        expected = 10.0 * -math.expm1(-0.2) * r.expand(2, 3)
+        torch.testing.assert_close(v, expected)
+
+
+def test_a_trial_has_the_bits_of_a_run_alone():
+    i = torch.rand(100, 3, 5) * 3
+    taus = torch.tensor([[3e-3], [11e-3], [42e-3]])
+    together = ns.LIF(dt=1e-3, tau_mem=taus)(i)
+    each = torch.rand(3, 5) * 30e-3 + 2e-3
+    apart = ns.LIF(dt=1e-3, tau_mem=each)(i)
+    for b in range(3):
+        trial = slice(b, b + 1)
+        z, state = ns.LIF(dt=1e-3, tau_mem=taus[b].item())(i[:, trial])
+        assert torch.equal(together[0][:, trial], z) and torch.equal(together[1].v[trial], state.v)
+        z, state = ns.LIF(dt=1e-3, tau_mem=each[b])(i[:, trial])
+        assert torch.equal(apart[0][:, trial], z) and torch.equal(apart[1].v[trial], state.v)
+
+
+def test_values_for_each_trial_need_as_many_trials():
+    layer = ns.LIF(dt=1e-3, tau_mem=torch.full((3, 1), 0.01))
+    message = r"tau_mem of shape \[3, 1\] holds values for 3 trials, the input has a batch of 2"
+    with pytest.raises(ShapeError, match=message):
+        layer(torch.zeros(5, 2, 4))
+
+
 def test_feedforward_input_arrives_in_the_same_step():
     z, _ = chain()(impulse(4))
     assert times(z) == [4]
@@ -277,6 +326,17 @@ def test_currents_add_up():
     )
     x = torch.ones(5, 1, 1)
     assert torch.equal(net(x)[0], ns.LI(dt=1e-3)(0.75 * x)[0])
+
+
+def test_an_edge_names_the_port_that_it_feeds():
+    def net(port: str = "") -> ns.Network:
+        edges = [ns.Edge("x", "n", one_to_one(0.1), port="ge"), ns.Edge("x", "n", one_to_one(0.1), port=port)]
+        return ns.Network({"x": ns.Input(1), "n": ns.layer(coba)(dt=1e-3)}, edges)
+
+    v = net("gi")(impulse(0, steps=1))[1].nodes["n"].v
+    assert v.item() == pytest.approx(0.05 * (0.1 * 6.0 - 0.1 * 2.0))
+    with pytest.raises(NetworkError, match="name the one to feed"):
+        net()
 
 
 def test_no_gradient_through_time():
