@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import neurosim as ns
-from neurosim.datasets import Labelled, delta
+from neurosim.datasets import Labelled, delta_modulation
 from neurosim.datasets.spoken import DIGITS, read_words
 from neurosim.learning import Loss
 from neurosim.synapses import DelayedLinear
@@ -193,7 +193,7 @@ def spikes(waves: list[np.ndarray]) -> Tensor:
     power = torch.stft(sound, window, hop, window=torch.hann_window(window), center=False, return_complex=True).abs()
     level = torch.log10(torch.einsum("nft,bf->tnb", power.square(), mel_bands(window)) + 1e-4)
     silence = torch.full_like(level[:1], -4.0)
-    coded = delta(0.5)(torch.cat((silence, level)))[1:]
+    coded = delta_modulation(0.5)(torch.cat((silence, level)))[1:]
     return functional.pad(coded.flatten(2).movedim(1, 0), (0, 0, 0, REACH))
 
 

@@ -28,7 +28,7 @@ import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
 from neurosim.files.atomic import replaced
 from neurosim.learning import HLOP, LateralBanks, average_accuracy, backward_transfer
-from neurosim.synapses.lateral import Quantised
+from neurosim.synapses.lateral import RoundedResponses
 
 DT = 1e-3
 RULES = {"bptt": ns.BPTT(), "sltt": ns.SLTT(), "ottt": ns.OTTT()}
@@ -80,7 +80,7 @@ def learn(train: Labelled, test: Labelled, method: str, seed: int, args: argpars
     loss = ns.MeanMembrane() if args.rule == "bptt" else ns.CrossEntropy()
     first, *others = (edge.name for edge in net.edges)
     rates = {first: args.input_rate} | dict.fromkeys(others, args.rate)
-    spiking = Quantised(steps=args.spiking) if args.spiking else None
+    spiking = RoundedResponses(steps=args.spiking) if args.spiking else None
     banks = LateralBanks(net, rate=rates, spiking=spiking)
     table: list[list[float]] = []
     seconds = 0.0

@@ -85,11 +85,11 @@ class Model:
 
     @property
     def integer(self) -> bool:
-        return self.core.whole_up_to is not None
+        return self.core.integers_up_to is not None
 
     @property
     def learnable(self) -> tuple[str, ...]:
-        return tuple(name for name, parameter in self.core.parameters.items() if not parameter.whole)
+        return tuple(name for name, parameter in self.core.parameters.items() if not parameter.integer)
 
     def make(self, **choices: Any) -> ns.Neuron:
         """Make a layer that takes a tensor, at a step of 1 ms by default."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from pathlib import Path
+
+import pytest
 
 import neurosim
 
@@ -34,3 +38,27 @@ def test_a_class_describes_itself_and_not_its_base() -> None:
 
 def test_version_is_that_of_the_metadata(root: Path) -> None:
     assert f"\nversion = {neurosim.__version__}\n" in (root / "setup.cfg").read_text(encoding="utf-8")
+
+
+def shared_names() -> dict[str, list[str]]:
+    """List the names that the packages give to several objects, each with the packages."""
+    packages = [neurosim] + [
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(neurosim.__path__, "neurosim.")
+        if module.ispkg
+    ]
+    objects: dict[str, dict[int, str]] = {}
+    for package in packages:
+        for name in getattr(package, "__all__", ()):
+            objects.setdefault(name, {}).setdefault(id(getattr(package, name)), package.__name__)
+    return {name: sorted(found.values()) for name, found in objects.items() if len(found) > 1}
+
+
+def test_no_two_objects_have_one_public_name() -> None:
+    assert shared_names() == {}
+
+
+def test_a_name_of_two_objects_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurosim.energy.__all__", ["Linear"])
+    monkeypatch.setattr("neurosim.energy.Linear", object(), raising=False)
+    assert shared_names() == {"Linear": ["neurosim", "neurosim.energy"]}

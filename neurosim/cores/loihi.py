@@ -1,4 +1,4 @@
-"""The neuron of Intel's Loihi in its own whole numbers, bit for bit.
+"""The neuron of Intel's Loihi in its own integers, bit for bit.
 
 The arithmetic is that of the model ``LIF``, tag ``bit_accurate_loihi``, of lava-nc 0.10.0 (BSD-3-Clause), which
 recordings of the chip agree with; see docs/loihi.md. All numbers are whole and held in floating point. In double
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurosim.language.definition import Parameter, core, whole
+from neurosim.language.definition import Parameter, core, integer
 from neurosim.language.functions import detach, floor, maximum, minimum, trunc, where
 
 TOP = 2.0**23
@@ -22,9 +22,9 @@ SINGLE = 2.0**17
 """Largest current with which single precision gives the same bits."""
 
 _STATE = {"u": 0.0, "v": 0.0}
-_DECAYS: dict[str, Parameter] = dict(du=whole(4095, -1, 4095), dv=whole(0, 0, 4096))
-_BIAS = whole(0, -(4096 << 7), 4095 << 7)
-_THRESHOLD = whole(64, 0, 131071)
+_DECAYS: dict[str, Parameter] = dict(du=integer(4095, -1, 4095), dv=integer(0, 0, 4096))
+_BIAS = integer(0, -(4096 << 7), 4095 << 7)
+_THRESHOLD = integer(64, 0, 131071)
 
 
 def _decayed(x: Any, kept: Any) -> Any:
@@ -48,11 +48,11 @@ def _integrated(i: Any, u: Any, v: Any, du: Any, dv: Any, bias: Any) -> tuple[An
     return current, minimum(maximum(voltage, 1.0 - TOP), TOP - 1.0)
 
 
-@core(parameters=dict(**_DECAYS, v_th=_THRESHOLD, bias=_BIAS, unit=4096.0), state=_STATE, whole_up_to=SINGLE)
+@core(parameters=dict(**_DECAYS, v_th=_THRESHOLD, bias=_BIAS, unit=4096.0), state=_STATE, integers_up_to=SINGLE)
 def loihi(
     i: Any, u: Any, v: Any, *, du: Any, dv: Any, v_th: Any, bias: Any, unit: Any, spike: Any, reset: Any
 ) -> tuple[Any, ...]:
-    """Leaky integrate-and-fire behind a synaptic current, in whole numbers as on Loihi (Davies et al. 2018).
+    """Leaky integrate-and-fire behind a synaptic current, in integers as on Loihi (Davies et al. 2018).
 
     ``u = wrap(trunc(u (4095 - du) / 4096) + 64 i)``; ``v = clip(trunc(v (4096 - dv) / 4096) + u + bias)``; a spike
     where ``v > 64 v_th``, and v is 0 there. `bias` is mantissa times two to its exponent. `unit` is the voltage that
@@ -64,9 +64,9 @@ def loihi(
 
 
 @core(
-    parameters=dict(**_DECAYS, v_th=_THRESHOLD, bias=_BIAS, unit=4096.0, refractory=whole(2, 1, 64)),
+    parameters=dict(**_DECAYS, v_th=_THRESHOLD, bias=_BIAS, unit=4096.0, refractory=integer(2, 1, 64)),
     state={**_STATE, "wait": 0.0},
-    whole_up_to=SINGLE,
+    integers_up_to=SINGLE,
 )
 def loihi_refractory(
     i: Any,
@@ -95,7 +95,7 @@ def loihi_refractory(
     return z, current, reset(voltage, z, to=0.0, by=v_th * 64.0), left
 
 
-@core(parameters=dict(**_DECAYS, bias=_BIAS, unit=4096.0), state=_STATE, whole_up_to=SINGLE)
+@core(parameters=dict(**_DECAYS, bias=_BIAS, unit=4096.0), state=_STATE, integers_up_to=SINGLE)
 def loihi_integrator(i: Any, u: Any, v: Any, *, du: Any, dv: Any, bias: Any, unit: Any) -> tuple[Any, ...]:
     """`loihi` that never fires; the output is its voltage in units of `unit`, read out from the chip as v."""
     current, voltage = _integrated(i, u, v, du, dv, bias)

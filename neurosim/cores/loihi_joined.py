@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from neurosim.cores.loihi import TOP, loihi
-from neurosim.language.definition import core, whole
+from neurosim.language.definition import core, integer
 
 
-@core(parameters=dict(dv=whole(0, 0, 4096), v_th=whole(64, 0, 131071), unit=4096.0), state=("v",), whole_up_to=TOP)
+@core(
+    parameters=dict(dv=integer(0, 0, 4096), v_th=integer(64, 0, 131071), unit=4096.0), state=("v",), integers_up_to=TOP
+)
 def loihi_joined(i: Any, v: Any, *, dv: Any, v_th: Any, unit: Any, spike: Any, reset: Any) -> tuple[Any, ...]:
     """`loihi` without synapses: what reaches it is the voltage of its child compartment, joined by addition.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neurosim.datasets.cards import Card, CardFile, card
-from neurosim.datasets.encoders import Encoder, delta, direct, latency, rate
+from neurosim.datasets.encoders import Encoder, delta_modulation, direct, latency, rate
 from neurosim.datasets.idx import read_idx
 from neurosim.datasets.images import fashion_mnist, load_idx, mnist
 from neurosim.datasets.labelled import Batches, Labelled, Split
@@ -19,7 +19,7 @@ __all__ = [
     "Split",
     "card",
     "dataset_names",
-    "delta",
+    "delta_modulation",
     "digits",
     "direct",
     "fashion_mnist",

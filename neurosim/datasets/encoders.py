@@ -172,7 +172,7 @@ class latency(Encoder):
 
 
 @dataclass(frozen=True)
-class delta(Encoder):
+class delta_modulation(Encoder):
     """Encode a signal by its changes: a spike on one channel when it rose by `threshold`, on another when it fell.
 
     A level follows the signal, starting at its first value. In each step where the signal stands at least `threshold`
@@ -198,7 +198,7 @@ class delta(Encoder):
     Examples
     --------
     >>> ramp = torch.tensor([0.0, 0.5, 1.0, 0.5])[:, None]
-    >>> delta(0.5)(ramp)[:, 0].tolist()
+    >>> delta_modulation(0.5)(ramp)[:, 0].tolist()
     [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     """
 
@@ -214,7 +214,9 @@ class delta(Encoder):
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Encode a signal [T, B, ...] as spikes [T, B, 2, ...]: on at index 0, off at index 1. No generator is used."""
         if x.ndim < 2:
-            raise ShapeError(f"the signal has shape {tuple(x.shape)}; delta needs time and batch first: [T, B, ...].")
+            raise ShapeError(
+                f"the signal has shape {tuple(x.shape)}; delta_modulation needs time and batch first: [T, B, ...]."
+            )
         signal = checked_values(x, unit_range=False)
         spikes = torch.zeros((*x.shape[:2], 2, *x.shape[2:]), device=x.device)
         # Counted in whole thresholds and in double precision: adding up the threshold itself would drift.

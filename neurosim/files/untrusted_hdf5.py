@@ -226,13 +226,13 @@ class Group:
         whole = values.astype(np.float64)
         if values.dtype.kind == "f" and (whole != np.round(whole)).any():
             odd = whole[whole != np.round(whole)].flat[0]
-            raise self.refusal(name, f"holds {odd:g}, where whole numbers are expected.")
+            raise self.refusal(name, f"holds {odd:g}, where integers are expected.")
         if values.size and np.abs(whole).max() >= 2**62:
             raise self.refusal(name, f"holds {np.abs(whole).max():g}, which is out of range.")
         return values.astype(np.int64)
 
     def integer(self, name: str, *, low: int | None = None, high: int | None = None) -> int:
-        """Return a member that is one whole number in ``low ... high``; an array of one element counts as one."""
+        """Return a member that is one integer in ``low ... high``; an array of one element counts as one."""
         values = self.integers(name)
         if values.size != 1:
             raise self.refusal(name, f"is of shape {list(values.shape)}, where one number is expected.")

@@ -350,12 +350,12 @@ def _check_keys(
 
 
 def _check_count(path: Path, key: str, quantity: Quantity) -> None:
-    """Check that a limit is a whole number from 1, or the pair of the fewest and most bits of an index."""
+    """Check that a limit is an integer from 1, or the pair of the fewest and most bits of an index."""
     values = quantity.value if isinstance(quantity.value, tuple) else (quantity.value,)
     pair = key == "storage.index_bits"
     whole = all(v == int(v) and (0 if pair else 1) <= v <= 2**53 for v in values)
     if not whole or len(values) != (2 if pair else 1) or list(values) != sorted(values):
-        wanted = "the fewest and the most bits, such as [6, 12]" if pair else "one whole number from 1 to 2**53"
+        wanted = "the fewest and the most bits, such as [6, 12]" if pair else "one integer from 1 to 2**53"
         raise FileError(f"{path}: {key}.value must be {wanted}, found {quantity.value}.")
 
 

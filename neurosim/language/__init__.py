@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurosim.language.definition import Core, Parameter, core, hertz, seconds, whole
+from neurosim.language.definition import Core, Parameter, core, hertz, integer, seconds
 from neurosim.language.functions import (
     absolute,
     detach,
@@ -45,6 +45,7 @@ __all__ = [
     "fast_sigmoid",
     "floor",
     "hertz",
+    "integer",
     "log",
     "logistic",
     "maximum",
@@ -60,5 +61,4 @@ __all__ = [
     "triangle",
     "trunc",
     "where",
-    "whole",
 ]

@@ -29,20 +29,20 @@ class Parameter:
     unit : str
         SI unit, or "1" for a plain number in units of the threshold.
     low, high : float
-        Exclusive bounds; of a whole number those it may be.
-    whole : bool
-        Whether the value must be a whole number. It cannot be learned then.
+        Exclusive bounds; of an integer those it may be.
+    integer : bool
+        Whether the value must be an integer. It cannot be learned then.
     """
 
     default: float
     unit: str = "1"
     low: float = -math.inf
     high: float = math.inf
-    whole: bool = False
+    integer: bool = False
 
     def holds(self, value: Any) -> Any:
         """Say of a number, or of each in a tensor, whether it lies in the range."""
-        if self.whole:
+        if self.integer:
             return (value >= self.low) & (value <= self.high) & (value % 1 == 0)
         return (value > self.low) & (value < self.high)
 
@@ -65,8 +65,8 @@ class Parameter:
 
     @property
     def _allowed(self) -> str:
-        if self.whole:
-            return f"a whole number from {self.low:.0f} to {self.high:.0f}"
+        if self.integer:
+            return f"an integer from {self.low:.0f} to {self.high:.0f}"
         return f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
 
 
@@ -79,9 +79,9 @@ def seconds(default: float, high: float = 1.0) -> Parameter:
     return Parameter(default, unit="s", low=0.0, high=high)
 
 
-def whole(default: int, low: int, high: int) -> Parameter:
-    """Declare a whole number from `low` to `high`, such as the content of a register of a chip."""
-    return Parameter(float(default), low=float(low), high=float(high), whole=True)
+def integer(default: int, low: int, high: int) -> Parameter:
+    """Declare an integer from `low` to `high`, such as the content of a register of a chip."""
+    return Parameter(float(default), low=float(low), high=float(high), integer=True)
 
 
 def hertz(default: float, high: float = 1e4) -> Parameter:
@@ -123,8 +123,8 @@ class Core:
     wants : tuple of str
         Keyword-only arguments of the step: parameters, decays ``alpha_x``, turns ``cos_x`` and ``sin_x``, ``dt``,
         ``spike``, ``reset``.
-    whole_up_to : float or None
-        For a core of whole numbers, how large a current may be so that single precision holds all exactly; double
+    integers_up_to : float or None
+        For a core of integers, how large a current may be so that single precision holds all exactly; double
         precision does up to 2**29 times as much. None for a core of real numbers.
     state_type : type
         NamedTuple that holds the state, one field for each variable.
@@ -136,7 +136,7 @@ class Core:
     inputs: Mapping[str, float | None]
     state: Mapping[str, float]
     wants: tuple[str, ...]
-    whole_up_to: float | None = None
+    integers_up_to: float | None = None
     state_type: Any = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -194,7 +194,7 @@ def core(
     parameters: Mapping[str, Parameter | float] | None = None,
     inputs: Iterable[str] | Mapping[str, float | None] = ("i",),
     state: Iterable[str] | Mapping[str, float] = ("v",),
-    whole_up_to: float | None = None,
+    integers_up_to: float | None = None,
 ) -> Callable[[Callable[..., tuple[Any, ...]]], Core]:
     """Turn a step function into a core.
 
@@ -208,8 +208,8 @@ def core(
         a port without a value (None, or listed by name alone) must be fed.
     state : iterable of str, or mapping of str to float
         State variables in the order of the step's arguments; a mapping gives initial values (else 0).
-    whole_up_to : float, optional
-        For a step of whole numbers, as in `Core`; its layers then refuse currents that are not whole or too large.
+    integers_up_to : float, optional
+        For a step of integers, as in `Core`; its layers then refuse currents that are not whole or too large.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def core(
         if unknown:
             raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")
         _check_arrays(step.__name__, ports, initial, [name for name in wants if name not in CHOICES])
-        made = Core(step.__name__, step, declared, ports, initial, wants, whole_up_to)
+        made = Core(step.__name__, step, declared, ports, initial, wants, integers_up_to)
         object.__setattr__(made, "__doc__", step.__doc__)
         object.__setattr__(made, "__module__", step.__module__)
         return made

@@ -92,7 +92,7 @@ class Expression:
     def __pow__(self, exponent: int) -> Expression:
         if not isinstance(exponent, int) or exponent < 1:
             raise InputError(
-                f"a power in a step function must be a whole number from 1; got {exponent!r}. Write exp(p * log(x))."
+                f"a power in a step function must be an integer from 1; got {exponent!r}. Write exp(p * log(x))."
             )
         result = self
         for _ in range(exponent - 1):

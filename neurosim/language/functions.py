@@ -71,7 +71,7 @@ def trunc(x: Value) -> Value:
 
 
 def floor(x: Value) -> Value:
-    """Return the largest whole number that is not above `x`; its derivative is taken as 1."""
+    """Return the largest integer that is not above `x`; its derivative is taken as 1."""
     return _unary("floor", x)
 
 

@@ -567,8 +567,8 @@ def _docstring(core: Core) -> str:
 
 
 def _describe(parameter: language.Parameter) -> str:
-    if parameter.whole:
-        return f"A whole number from {parameter.low:.0f} to {parameter.high:.0f}."
+    if parameter.integer:
+        return f"An integer from {parameter.low:.0f} to {parameter.high:.0f}."
     if parameter.unit == "1":
         return "A plain number, in units of the membrane."
     return f"In {parameter.unit}, in ({parameter.low:g}, {parameter.high:g})."

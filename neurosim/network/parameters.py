@@ -175,7 +175,7 @@ class CoreParameters(Population):
         else:
             value = declared.check(owner, name, value)
         if name in self.learned:
-            if declared.whole:
+            if declared.integer:
                 raise InputError(f"{owner}: {name} is an integer and cannot be learned; leave it out of learn.")
             start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
             if start.dim() == 0 and self.size is not None:

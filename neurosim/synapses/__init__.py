@@ -5,7 +5,7 @@ from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.delayed_linear import DelayedLinear
 from neurosim.synapses.dropout import Dropout
-from neurosim.synapses.lateral import LateralBank, Quantised
+from neurosim.synapses.lateral import LateralBank, RoundedResponses
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.norm import BatchNorm, Standardised
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
@@ -28,8 +28,8 @@ __all__ = [
     "LateralBank",
     "Linear",
     "MaxPool2d",
-    "Quantised",
     "RoundedDelays",
+    "RoundedResponses",
     "Scale",
     "Shift",
     "Sparse",

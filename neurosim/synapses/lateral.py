@@ -15,7 +15,7 @@ from neurosim.synapses.synapse import count
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantised:
+class RoundedResponses:
     r"""Lateral neurons that answer with a number of spikes: their response is cut off and rounded.
 
     .. math:: y \leftarrow \frac{S}{N} \, \mathrm{round}\!\left(N \, \mathrm{clip}(y, -S, S) / S\right)
@@ -38,8 +38,8 @@ class Quantised:
     def __post_init__(self) -> None:
         """Check the two numbers."""
         if not 0 < self.scale < math.inf:
-            raise InputError(f"Quantised: scale is the largest response, above 0; got {self.scale!r}.")
-        count("Quantised", "steps", self.steps)
+            raise InputError(f"RoundedResponses: scale is the largest response, above 0; got {self.scale!r}.")
+        count("RoundedResponses", "steps", self.steps)
 
     def __call__(self, y: Tensor) -> Tensor:
         """Return the responses as they are sent."""
@@ -69,7 +69,7 @@ class LateralBank(nn.Module):
         Updates from each batch of samples, from 1.
     limit : float
         Bound of each element of :math:`\Delta`, above 0.
-    spiking : Quantised, optional
+    spiking : RoundedResponses, optional
         Rounds the responses y; None leaves them real.
 
     Attributes
@@ -121,7 +121,7 @@ class LateralBank(nn.Module):
         momentum: float = 0.9,
         iterations: int = 5,
         limit: float = 10.0,
-        spiking: Quantised | None = None,
+        spiking: RoundedResponses | None = None,
     ) -> None:
         super().__init__()
         self.inputs = count("LateralBank", "inputs", inputs)

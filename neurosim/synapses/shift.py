@@ -1,4 +1,4 @@
-"""The weight exponent of a chip: what the synapses of an edge add up to, times a power of two, as whole numbers."""
+"""The weight exponent of a chip: what the synapses of an edge add up to, times a power of two, as integers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neurosim.synapses.synapse import Synapse
 
 
 class Shift(Synapse):
-    """Sums times two to a power, rounded down: shifts of whole numbers, as a Loihi core makes them.
+    """Sums times two to a power, rounded down: shifts of integers, as a Loihi core makes them.
 
     It stands after the synapses with weights. Rounding passes gradients straight through.
 
@@ -31,7 +31,7 @@ class Shift(Synapse):
     def __init__(self, exponent: int) -> None:
         super().__init__()
         if not isinstance(exponent, int) or isinstance(exponent, bool) or abs(exponent) > 7:
-            raise InputError(f"Shift: exponent must be a whole number from -7 to 7; got {exponent!r}.")
+            raise InputError(f"Shift: exponent must be an integer from -7 to 7; got {exponent!r}.")
         self.exponent = exponent
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def in_32_bits(x: int) -> int:
 def by_hand(
     i: list[int], *, du: int, dv: int, v_th: int, bias: int, refractory: int = 1
 ) -> tuple[list[int], list[int], list[int]]:
-    """Return spikes, currents and voltages in Python's whole numbers, which have no end."""
+    """Return spikes, currents and voltages in Python's integers, which have no end."""
     u = v = wait = 0
     found: tuple[list[int], list[int], list[int]] = ([], [], [])
     for current in i:
@@ -109,9 +109,9 @@ def test_single_precision_at_its_limit() -> None:
     [
         (torch.full((2, 1, 1), 131073.0), "up to 131072 torch.float32 holds all exactly: use net.double"),
         (torch.full((2, 1, 1), 2.0**50, dtype=torch.float64), "use smaller weights"),
-        (torch.full((2, 1, 1), 0.5), "must hold whole numbers; got 0.5"),
-        (torch.full((2, 1, 1), float("nan")), "must hold whole numbers; got nan"),
-        (torch.full((2, 1, 1), 1.0, dtype=torch.float16), "cannot hold its whole numbers"),
+        (torch.full((2, 1, 1), 0.5), "must hold integers; got 0.5"),
+        (torch.full((2, 1, 1), float("nan")), "must hold integers; got nan"),
+        (torch.full((2, 1, 1), 1.0, dtype=torch.float16), "cannot hold its integers"),
     ],
 )
 def test_currents_are_looked_at(i: Tensor, message: str) -> None:
@@ -123,7 +123,7 @@ def test_weights_are_looked_at_where_the_current_is_not_written_down() -> None:
     net = ns.Sequential(ns.Linear(600, 3), loihi_neurons(dt=DT, v_th=1), names=["out"])
     weight = net.edges[0].synapses[0].weight
     x = torch.zeros(4, 1, 600)
-    with pytest.raises(InputError, match="weight must hold whole numbers"):
+    with pytest.raises(InputError, match="weight must hold integers"):
         net(x)
     with torch.no_grad():
         weight.fill_(256.0)
@@ -133,7 +133,7 @@ def test_weights_are_looked_at_where_the_current_is_not_written_down() -> None:
     assert net.double()(x.double())[0].shape == (4, 1, 3)
     with torch.no_grad():
         weight.fill_(2.0)
-    with pytest.raises(InputError, match="x must hold whole numbers"):
+    with pytest.raises(InputError, match="x must hold integers"):
         net(x.double() / 2)
     assert net.float()(x)[0].sum() == 3
 
@@ -152,12 +152,12 @@ def test_loops_are_looked_at() -> None:
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (dict(du=4096), "du must be a whole number from -1 to 4095; got 4096"),
-        (dict(dv=-1), "dv must be a whole number from 0 to 4096; got -1"),
-        (dict(dv=0.5), "dv must be a whole number"),
-        (dict(v_th=131072), "v_th must be a whole number from 0 to 131071"),
-        (dict(v_th=torch.tensor([3.0, 3.5])), "v_th must be a whole number from 0 to 131071; got 3.5"),
-        (dict(refractory=65), "refractory must be a whole number from 1 to 64"),
+        (dict(du=4096), "du must be an integer from -1 to 4095; got 4096"),
+        (dict(dv=-1), "dv must be an integer from 0 to 4096; got -1"),
+        (dict(dv=0.5), "dv must be an integer"),
+        (dict(v_th=131072), "v_th must be an integer from 0 to 131071"),
+        (dict(v_th=torch.tensor([3.0, 3.5])), "v_th must be an integer from 0 to 131071; got 3.5"),
+        (dict(refractory=65), "refractory must be an integer from 1 to 64"),
         (dict(bias_mant=4096), "bias_mant must be an integer from -4096 to 4095"),
         (dict(bias_exp=8), "bias_exp must be an integer from -12 to 7"),
         (dict(v_th=None, refractory=3), "refractory must be left out"),

@@ -10,14 +10,14 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from neurosim.datasets import delta, direct, latency, rate
+from neurosim.datasets import delta_modulation, direct, latency, rate
 from neurosim.errors import InputError, ShapeError, UnitError
 
 EVERY = {
     "rate": rate(10, max_rate=200.0, dt=1e-3),
     "latency": latency(10),
     "membrane": latency(10, tau=20e-3, threshold=0.1, dt=1e-3),
-    "delta": delta(0.1),
+    "delta": delta_modulation(0.1),
     "direct": direct(10),
 }
 unit = st.floats(0, 1, width=32)
@@ -176,7 +176,7 @@ signals = st.lists(st.lists(st.floats(-5, 5, width=32), min_size=3, max_size=3),
 @given(signal=signals, threshold=st.floats(0.01, 2))
 def test_graded_delta_is_never_a_threshold_away(signal, threshold):
     x = torch.tensor(signal)[:, None]
-    encode = delta(threshold, graded=True)
+    encode = delta_modulation(threshold, graded=True)
     spikes = encode(x)
     assert (encode.decode(spikes, x[0]) - x).abs().max() <= threshold * (1 + 1e-5) + 1e-5
     assert torch.equal(spikes, spikes.round()) and spikes.min() >= 0
@@ -188,7 +188,7 @@ def test_graded_delta_is_never_a_threshold_away(signal, threshold):
 def test_delta_is_never_a_threshold_away_from_slow_signals(signal, threshold):
     # Made slow: no step changes by more than the threshold.
     x = torch.tensor(signal)[:, None].clamp(-1, 1).cumsum(0) * (threshold * 0.999)
-    encode = delta(threshold)
+    encode = delta_modulation(threshold)
     spikes = encode(x)
     assert (encode.decode(spikes, x[0]) - x).abs().max() <= threshold * (1 + 1e-5) + 1e-5
     assert set(spikes.unique().tolist()) <= {0.0, 1.0}
@@ -196,35 +196,35 @@ def test_delta_is_never_a_threshold_away_from_slow_signals(signal, threshold):
 
 def test_delta_lags_behind_a_jump_and_catches_up():
     x = torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0])[:, None]
-    spikes = delta(0.5)(x)
+    spikes = delta_modulation(0.5)(x)
     assert spikes[:, 0].tolist() == [[0, 0], [1, 0], [1, 0], [0, 0], [0, 0]]
-    assert delta(0.5).decode(spikes, x[0]).flatten().tolist() == [0, 0.5, 1, 1, 1]
-    assert delta(0.5, graded=True)(x)[1, 0].tolist() == [2, 0]
+    assert delta_modulation(0.5).decode(spikes, x[0]).flatten().tolist() == [0, 0.5, 1, 1, 1]
+    assert delta_modulation(0.5, graded=True)(x)[1, 0].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("graded", [False, True])
 def test_delta_waits_for_a_whole_threshold(graded):
     x = torch.tensor([0.0, 0.9, 1.0, 0.1, 0.0])[:, None]
-    assert delta(1.0, graded=graded)(x)[:, 0].tolist() == [[0, 0], [0, 0], [1, 0], [0, 0], [0, 1]]
+    assert delta_modulation(1.0, graded=graded)(x)[:, 0].tolist() == [[0, 0], [0, 0], [1, 0], [0, 0], [0, 1]]
 
 
 def test_delta_puts_its_channels_after_the_batch():
-    assert delta(0.1)(torch.rand(7, 2, 3, 4)).shape == (7, 2, 2, 3, 4)
-    assert delta(0.1)(torch.rand(7, 2)).shape == (7, 2, 2)
-    with pytest.raises(ShapeError, match=r"shape \(7,\); delta needs time and batch first"):
-        delta(0.1)(torch.rand(7))
+    assert delta_modulation(0.1)(torch.rand(7, 2, 3, 4)).shape == (7, 2, 2, 3, 4)
+    assert delta_modulation(0.1)(torch.rand(7, 2)).shape == (7, 2, 2)
+    with pytest.raises(ShapeError, match=r"shape \(7,\); delta_modulation needs time and batch first"):
+        delta_modulation(0.1)(torch.rand(7))
     with pytest.raises(
         ShapeError, match=r"spikes have shape \(7, 2, 3\) .*expected \[T, B, 2, \.\.\.\] and \[B, \.\.\.\]"
     ):
-        delta(0.1).decode(torch.zeros(7, 2, 3), torch.zeros(2))
+        delta_modulation(0.1).decode(torch.zeros(7, 2, 3), torch.zeros(2))
     with pytest.raises(ShapeError, match=r"first value \(1,\)"):
-        delta(0.1).decode(torch.zeros(7, 2, 2), torch.zeros(1))
+        delta_modulation(0.1).decode(torch.zeros(7, 2, 2), torch.zeros(1))
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan, math.inf])
 def test_delta_needs_a_positive_threshold(threshold):
     with pytest.raises(InputError, match=r"threshold = .*must be positive and finite"):
-        delta(threshold)
+        delta_modulation(threshold)
 
 
 # direct

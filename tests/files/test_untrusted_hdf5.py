@@ -313,7 +313,7 @@ def test_a_member_that_does_not_fit_is_refused(tmp_path: Path, ask: Callable[[Gr
     [
         (np.nan, Group.array, "/x holds NaN or infinity"),
         (np.inf, Group.integers, "/x holds NaN or infinity"),
-        (0.5, Group.integers, "/x holds 0.5, where whole numbers are expected"),
+        (0.5, Group.integers, "/x holds 0.5, where integers are expected"),
         (1e30, Group.integers, "/x holds 1e+30, which is out of range"),
         (b"\xff\xfe", Group.texts, "truncated, damaged or of another kind"),
     ],

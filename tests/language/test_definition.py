@@ -162,7 +162,7 @@ def test_equality_is_refused_instead_of_being_false_for_every_neuron():
 
 @pytest.mark.parametrize("power", [0, -1, 0.5, 2.0])
 def test_only_whole_powers(power):
-    with pytest.raises(InputError, match=r"a power in a step function must be a whole number from 1; got"):
+    with pytest.raises(InputError, match=r"a power in a step function must be an integer from 1; got"):
 
         def powerful(i, v):
             return v**power, v

@@ -97,7 +97,7 @@ def test_exporters_and_readers_of_cores_refuse_it_by_name():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(InputError, match="domains must be a whole number from 1"):
+    with pytest.raises(InputError, match="domains must be an integer from 1"):
         GainAstrocyte(0, dt=1e-3)
     with pytest.raises(ShapeError, match="8 neurons cannot be divided into 3 equal domains"):
         GainAstrocyte(3, dt=1e-3)(spikes())

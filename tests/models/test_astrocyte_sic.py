@@ -23,7 +23,7 @@ def poisson(hertz: float, seconds: int, inputs: int = 20) -> np.ndarray:
 
 
 def emulated(spikes: np.ndarray) -> dict[str, list[int]]:
-    """Step the four compartments with Python's whole numbers, which round as the chip does while all are positive."""
+    """Step the four compartments with Python's integers, which round as the chip does while all are positive."""
     fired: dict[str, list[int]] = {"receiver": [], "ip3": [], "burst": []}
     u1 = v1 = v2 = u3 = v3 = v4 = 0
     for t, arriving in enumerate(spikes.sum((1, 2)).astype(int).tolist()):
@@ -187,5 +187,5 @@ def test_choices_are_checked():
         SlowInwardCurrent(arithmetic="loihi", dt=5e-4)
     with pytest.raises(InputError, match="stages 4 or 3; got 'float' and 2"):
         SlowInwardCurrent(stages=2)
-    with pytest.raises(InputError, match="size must be a whole number from 1"):
+    with pytest.raises(InputError, match="size must be an integer from 1"):
         SlowInwardCurrent(size=0)

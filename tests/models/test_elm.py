@@ -269,7 +269,7 @@ def test_released_weights_that_do_not_fit_are_refused():
         ({"routing": "near"}, InputError, "routing must be one of"),
         ({"branches": 3}, InputError, "both branches and synapses"),
         ({"branches": 3, "synapses": 2}, InputError, "n_in must be even; got 5"),
-        ({"d_m": 0}, InputError, "d_m must be a whole number from 1"),
+        ({"d_m": 0}, InputError, "d_m must be an integer from 1"),
         ({"dt": 1.0}, UnitError, "milliseconds"),
     ],
 )

@@ -130,13 +130,13 @@ class TestLayer:
         half = {port: x.bfloat16() for port, x in i.items()}
         assert torch.equal(layer(half)[0].float(), layer({port: x.float() for port, x in half.items()})[0])
 
-        @ns.core(inputs=("a", "b"), whole_up_to=100.0)
+        @ns.core(inputs=("a", "b"), integers_up_to=100.0)
         def counter(a, b, v):
             return v + a + b, v + a + b
 
         counts = ns.layer(counter)(dt=1e-3)
         assert counts({"a": torch.full((2, 1, 1), 50.0), "b": torch.full((2, 1, 1), 50.0)})[1].v.item() == 200.0
-        for b, message in ((51.0, "a current could be 101; up to 100"), (0.5, "b must hold whole numbers; got 0.5")):
+        for b, message in ((51.0, "a current could be 101; up to 100"), (0.5, "b must hold integers; got 0.5")):
             with pytest.raises(InputError, match=message):
                 counts({"a": torch.full((2, 1, 1), 50.0), "b": torch.full((2, 1, 1), b)})
 

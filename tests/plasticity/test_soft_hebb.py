@@ -212,8 +212,8 @@ def test_checkpoints_hold_the_weights(tmp_path):
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (lambda: SoftHebb(0, 2), InputError, "inputs must be a whole number from 1; got 0"),
-        (lambda: SoftHebb(2, True), InputError, "neurons must be a whole number from 1; got True"),
+        (lambda: SoftHebb(0, 2), InputError, "inputs must be an integer from 1; got 0"),
+        (lambda: SoftHebb(2, True), InputError, "neurons must be an integer from 1; got True"),
         (lambda: SoftHebb(2, 2, inverse_temperature=0.0), InputError, "inverse_temperature must be a number above 0"),
         (lambda: SoftHebb(2, 2, scale=-1.0), InputError, "scale must be a number above 0; got -1.0"),
         (lambda: SoftHebb(2, 2, prior_rate=1.0), InputError, r"prior_rate must be a number in \[0, 1\); got 1.0"),

@@ -61,7 +61,7 @@ def test_its_fan_out_counts_the_synapses_that_exist():
     [
         ((6, 4, 3), "BlockLinear: n_out must be a multiple of blocks = 3; got 4."),
         ((5, 4, 2), "BlockLinear: n_in must be a multiple of blocks = 2; got 5."),
-        ((6, 4, 0), "BlockLinear: blocks must be a whole number from 1; got 0."),
+        ((6, 4, 0), "BlockLinear: blocks must be an integer from 1; got 0."),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):

@@ -93,11 +93,11 @@ def test_wrong_shapes_are_refused(synapse, x, said):
     ("arguments", "options", "said"),
     [
         ((2, 3, 3), {"groups": 2}, "Conv2d: groups must divide c_in=2 and c_out=3; got 2."),
-        ((2, 3, (3, 3, 3)), {}, "Conv2d: kernel must be a whole number or 2 of them; got (3, 3, 3)."),
-        ((2, 3, 3), {"padding": "same"}, "Conv2d: padding must be a whole number or 2 of them; got 'same'."),
-        ((2, 3, 3), {"stride": 0}, "Conv2d: stride must be a whole number from 1; got 0."),
-        ((2, 3, 3), {"padding": (0, -1)}, "Conv2d: padding must be a whole number from 0; got -1."),
-        ((0, 3, 3), {}, "Conv2d: c_in must be a whole number from 1; got 0."),
+        ((2, 3, (3, 3, 3)), {}, "Conv2d: kernel must be an integer or 2 of them; got (3, 3, 3)."),
+        ((2, 3, 3), {"padding": "same"}, "Conv2d: padding must be an integer or 2 of them; got 'same'."),
+        ((2, 3, 3), {"stride": 0}, "Conv2d: stride must be an integer from 1; got 0."),
+        ((2, 3, 3), {"padding": (0, -1)}, "Conv2d: padding must be an integer from 0; got -1."),
+        ((0, 3, 3), {}, "Conv2d: c_in must be an integer from 1; got 0."),
     ],
 )
 def test_wrong_settings_are_refused(arguments, options, said):

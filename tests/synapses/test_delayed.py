@@ -16,7 +16,7 @@ from tests.synapses.delays import DT, layer
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DelayedLinear(0, 2, 5e-3, dt=DT), "n_in must be a whole number from 1; got 0"),
+        (lambda: DelayedLinear(0, 2, 5e-3, dt=DT), "n_in must be an integer from 1; got 0"),
         (
             lambda: DelayedLinear(3, 2, 5.5e-3, dt=DT),
             "must be an integer number of steps of 0.001 s; got 0.0055",
@@ -26,7 +26,7 @@ from tests.synapses.delays import DT, layer
         (lambda: DelayedLinear(3, 2, 0.0, dt=DT), "max_delay must be at least one step"),
         (lambda: DelayedLinear(3, 2, 5e-3, dt=DT, variant="book"), 'variant must be "code" or "paper"; got \'book\''),
         (lambda: layer(3, 2).narrow(0.0), "width must be above 0 steps; got 0.0"),
-        (lambda: decreasing_width(24, -1, 10), "epoch must be a whole number from 0; got -1"),
+        (lambda: decreasing_width(24, -1, 10), "epoch must be an integer from 0; got -1"),
         (
             lambda: RoundedDelays(torch.ones(2, 3), torch.full((2, 3), -1), max_delay=0.0, dt=DT),
             "lie in 0 to 0 steps; got -1",

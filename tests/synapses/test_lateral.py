@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.synapses.lateral import LateralBank, Quantised
+from neurosim.synapses.lateral import LateralBank, RoundedResponses
 
 N, K = 100, 12
 
@@ -132,7 +132,7 @@ def test_what_frozen_rows_explain_is_projected_away_and_nothing_else():
 
 
 def test_spiking_responses_are_cut_off_and_rounded():
-    spiking = Quantised(scale=2.0, steps=4)
+    spiking = RoundedResponses(scale=2.0, steps=4)
     y = torch.tensor([-5.0, -0.6, -0.2, 0.26, 0.9, 1.3, 7.0])
     assert spiking(y).tolist() == [-2.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0]
     bank = LateralBank(3, spiking=spiking)
@@ -143,7 +143,7 @@ def test_spiking_responses_are_cut_off_and_rounded():
 def test_spiking_neurons_find_the_subspace_too():
     torch.manual_seed(0)
     inside = basis(K)
-    bank = LateralBank(N, spiking=Quantised(steps=40))
+    bank = LateralBank(N, spiking=RoundedResponses(steps=40))
     bank.grow(K)
     teach(bank, inside, seed=1)
     assert cosines(bank.weight, inside).min() > 0.99
@@ -179,16 +179,16 @@ def test_nothing_is_learnt_by_no_rows_and_from_no_samples():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LateralBank(0), "inputs must be a whole number from 1; got 0"),
-        (lambda: LateralBank(3, iterations=0), "iterations must be a whole number from 1; got 0"),
+        (lambda: LateralBank(0), "inputs must be an integer from 1; got 0"),
+        (lambda: LateralBank(3, iterations=0), "iterations must be an integer from 1; got 0"),
         (lambda: LateralBank(3, rate=0.0), "rate must be a number above 0; got 0.0"),
         (lambda: LateralBank(3, limit=float("inf")), "limit must be a number above 0; got inf"),
         (lambda: LateralBank(3, momentum=1.0), r"momentum must be in \[0, 1\); got 1.0"),
-        (lambda: LateralBank(3).grow(-1), "rows must be a whole number from 0; got -1"),
-        (lambda: Quantised(scale=0.0), "scale is the largest response, above 0; got 0.0"),
-        (lambda: Quantised(steps=0), "steps must be a whole number from 1; got 0"),
+        (lambda: LateralBank(3).grow(-1), "rows must be an integer from 0; got -1"),
+        (lambda: RoundedResponses(scale=0.0), "scale is the largest response, above 0; got 0.0"),
+        (lambda: RoundedResponses(steps=0), "steps must be an integer from 1; got 0"),
         (
-            lambda: LateralBank(3, spiking=Quantised()).learn_moment(torch.eye(3)),
+            lambda: LateralBank(3, spiking=RoundedResponses()).learn_moment(torch.eye(3)),
             r"rounded responses do not follow from a second moment; use learn\(x\)",
         ),
     ],

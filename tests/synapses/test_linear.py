@@ -68,7 +68,7 @@ def test_a_missing_axis_is_refused_with_the_order_of_axes():
 def test_sizes_must_be_whole_numbers(sizes, name, shown):
     with pytest.raises(InputError) as caught:
         ns.Linear(*sizes)
-    assert str(caught.value) == f"Linear: {name} must be a whole number from 1; got {shown}."
+    assert str(caught.value) == f"Linear: {name} must be an integer from 1; got {shown}."
 
 
 def test_it_says_what_it_is():

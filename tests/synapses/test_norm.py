@@ -181,7 +181,7 @@ def test_standardised_synapses_are_those_synapses_with_these_weights() -> None:
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (lambda: BatchNorm(0), InputError, "channels must be a whole number from 1; got 0"),
+        (lambda: BatchNorm(0), InputError, "channels must be an integer from 1; got 0"),
         (lambda: BatchNorm(2, over="all"), InputError, 'over must be "step" or "time"; got'),
         (lambda: BatchNorm(2, momentum=2.0), InputError, r"momentum must be in \[0, 1\]; got 2.0"),
         (lambda: BatchNorm(2, eps=0.0), InputError, "eps must be a number above 0; got 0.0"),

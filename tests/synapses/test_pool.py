@@ -52,9 +52,9 @@ def test_a_population_below_the_window_is_refused(pool):
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(InputError, match=r"^SumPool2d: kernel must be a whole number from 1; got 0\.$"):
+    with pytest.raises(InputError, match=r"^SumPool2d: kernel must be an integer from 1; got 0\.$"):
         ns.SumPool2d(0)
-    with pytest.raises(InputError, match=r"^AvgPool2d: stride must be a whole number or 2 of them; got \(1,\)\.$"):
+    with pytest.raises(InputError, match=r"^AvgPool2d: stride must be an integer or 2 of them; got \(1,\)\.$"):
         ns.AvgPool2d(2, stride=(1,))
 
 

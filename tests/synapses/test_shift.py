@@ -23,7 +23,7 @@ def test_shifts_of_whole_numbers(exponent: int) -> None:
 
 @pytest.mark.parametrize("exponent", [8, -8, 0.5, True])
 def test_exponents_have_a_range(exponent) -> None:
-    with pytest.raises(InputError, match="whole number from -7 to 7"):
+    with pytest.raises(InputError, match="integer from -7 to 7"):
         Shift(exponent)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import FileError
-from neurosim.exchange.nir.graph import Graph, Node, node
+from neurosim.exchange.nir.graph import NirGraph, Node, node
 from neurosim.files import untrusted_hdf5 as hdf5
 from neurosim.files.atomic import replaced
 
 
-def read_graph(path: str | os.PathLike[str], limit: int = hdf5.LIMIT) -> Graph:
+def read_graph(path: str | os.PathLike[str], limit: int = hdf5.LIMIT) -> NirGraph:
     """Read a NIR file as the `nir` package writes it, without that package.
 
     Parameters
@@ -25,7 +25,7 @@ def read_graph(path: str | os.PathLike[str], limit: int = hdf5.LIMIT) -> Graph:
 
     Returns
     -------
-    Graph
+    NirGraph
 
     Raises
     ------
@@ -46,12 +46,12 @@ def write_graph(path: str | os.PathLike[str], graph: Any) -> None:
         nir.write(part, graph)
 
 
-def _graph(group: hdf5.Group, where: str) -> Graph:
+def _graph(group: hdf5.Group, where: str) -> NirGraph:
     kind = group.text("type")
     if kind != "NIRGraph":
         raise group.refusal("type", f"is {kind!r}, where 'NIRGraph' is expected.")
     members = group.group("nodes")
-    nodes: dict[str, Node | Graph] = {}
+    nodes: dict[str, Node | NirGraph] = {}
     for name in members.names:
         inner = members.group(name)
         kind = inner.text("type")
@@ -60,7 +60,7 @@ def _graph(group: hdf5.Group, where: str) -> Graph:
         else:
             fields = {key: _value(inner, key) for key in inner.names if key not in ("type", "metadata")}
             nodes[name] = node(f"{where}{name}", kind, fields)
-    return Graph(nodes, _edges(group), _metadata(group))
+    return NirGraph(nodes, _edges(group), _metadata(group))
 
 
 def _edges(group: hdf5.Group) -> tuple[tuple[str, str], ...]:

@@ -59,18 +59,18 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Graph:
+class NirGraph:
     """Nodes by name, or graphs inside this one, and the edges between them in order.
 
     Attributes
     ----------
-    nodes : mapping of str to Node or Graph
+    nodes : mapping of str to Node or NirGraph
     edges : tuple of (str, str)
     metadata : mapping of str to Any
         A hint of whoever wrote it; nothing is done with it.
     """
 
-    nodes: Mapping[str, Node | Graph]
+    nodes: Mapping[str, Node | NirGraph]
     edges: tuple[tuple[str, str], ...]
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -124,7 +124,7 @@ def _value(where: str, value: Any) -> np.ndarray | str:
     return array
 
 
-def from_nir_object(graph: Any) -> Graph:
+def from_nir_object(graph: Any) -> NirGraph:
     """Return a graph of the `nir` package as plain data.
 
     Parameters
@@ -134,10 +134,10 @@ def from_nir_object(graph: Any) -> Graph:
     return _from_object(graph, "", 0)
 
 
-def _from_object(graph: Any, where: str, depth: int) -> Graph:
+def _from_object(graph: Any, where: str, depth: int) -> NirGraph:
     if depth > DEEPEST:
         raise InputError(f"graph {where!r}: graphs lie inside one another more than {DEEPEST} deep.")
-    nodes: dict[str, Node | Graph] = {}
+    nodes: dict[str, Node | NirGraph] = {}
     for name, inner in graph.nodes.items():
         path = f"{where}{name}"
         kind = type(inner).__name__
@@ -152,7 +152,7 @@ def _from_object(graph: Any, where: str, depth: int) -> Graph:
             given["input_type"] = (inner.input_type or {}).get("input")
         nodes[name] = node(path, kind, given)
     edges = tuple((str(source), str(target)) for source, target in graph.edges)
-    return Graph(nodes, edges, dict(graph.metadata) if isinstance(graph.metadata, Mapping) else {})
+    return NirGraph(nodes, edges, dict(graph.metadata) if isinstance(graph.metadata, Mapping) else {})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,7 +169,7 @@ class Flat:
 JOINT = "joint"
 
 
-def flattened(graph: Graph) -> Flat:
+def flattened(graph: NirGraph) -> Flat:
     """Lay open the graphs inside `graph`.
 
     An edge to a graph inside goes to its input, an edge from it comes from its output; ``"graph.node"`` names a node
@@ -188,7 +188,7 @@ def flattened(graph: Graph) -> Flat:
         ports[path] = {"Input": [], "Output": []}
         for name, member in inner.nodes.items():
             full = f"{path}{name}"
-            if isinstance(member, Graph):
+            if isinstance(member, NirGraph):
                 continue
             if full in nodes or len(nodes) >= MOST_NODES:
                 why = "stands twice" if full in nodes else f"is one of more than {MOST_NODES}"
@@ -207,10 +207,10 @@ def flattened(graph: Graph) -> Flat:
     return Flat(nodes, edges)
 
 
-def _graphs(path: str, graph: Graph) -> Iterator[tuple[str, Graph]]:
+def _graphs(path: str, graph: NirGraph) -> Iterator[tuple[str, NirGraph]]:
     yield path, graph
     for name, member in graph.nodes.items():
-        if isinstance(member, Graph):
+        if isinstance(member, NirGraph):
             yield from _graphs(f"{path}{name}.", member)
 
 

@@ -427,7 +427,7 @@ def _common_shape(name: str, kind: str, held: dict[str, np.ndarray]) -> tuple[in
 def _shape(name: str, node: Node) -> tuple[int, ...]:
     values = node.numbers("shape")
     if values.ndim != 1 or not values.size or np.any(values < 1) or np.any(values != np.rint(values)):
-        raise InputError(f"node {name!r}: Input.shape must be whole numbers from 1; got {values.tolist()}.")
+        raise InputError(f"node {name!r}: Input.shape must be integers from 1; got {values.tolist()}.")
     shape = tuple(int(n) for n in values)
     if math.prod(shape) > MOST_VALUES:
         raise InputError(f"node {name!r}: Input.shape {list(shape)} has more than {MOST_VALUES} values.")
@@ -439,7 +439,7 @@ def _ints(name: str, node: Node, field: str, length: int, low: int) -> tuple[int
     values = np.repeat(values, length) if values.size == 1 else values
     if values.size != length or np.any(values != np.rint(values)) or np.any(values < low):
         raise InputError(
-            f"node {name!r}: {node.kind}.{field} must be {length} whole number(s) from {low}; got {values.tolist()}."
+            f"node {name!r}: {node.kind}.{field} must be {length} integer(s) from {low}; got {values.tolist()}."
         )
     return tuple(int(n) for n in values)
 

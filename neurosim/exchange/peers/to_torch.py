@@ -31,8 +31,8 @@ from neurosim.synapses.lowering import (
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Described:
-    """What one synapse computes: the name of its class, its description, and the shapes of its input and current."""
+class RowSynapse:
+    """A synapse in a sequence: the name of its class, what it computes, and the shapes of its input and current."""
 
     kind: str
     value: Lowered
@@ -59,19 +59,19 @@ class RowStage:
     Attributes
     ----------
     name : str
-    synapses : tuple of Described
+    synapses : tuple of RowSynapse
         From the population before.
     neuron : Neuron
-    loop : Described or None
+    loop : RowSynapse or None
         Synapses of the population onto itself, one step late.
     dtype : torch.dtype
         Of the synapses' numbers.
     """
 
     name: str
-    synapses: tuple[Described, ...]
+    synapses: tuple[RowSynapse, ...]
     neuron: Neuron
-    loop: Described | None
+    loop: RowSynapse | None
     dtype: torch.dtype
 
     @property
@@ -120,13 +120,13 @@ def stages(net: Network, library: str) -> list[RowStage]:
     return row
 
 
-def _described(edge: Connection, shape: tuple[int, ...], dtype: torch.dtype) -> list[Described]:
+def _described(edge: Connection, shape: tuple[int, ...], dtype: torch.dtype) -> list[RowSynapse]:
     described = []
     for synapse in edge.synapses:
         value, out_shape = synapse.lowered(shape), synapse.output_shape(shape)
         if not isinstance(value, Opaque):
             value = value.to(dtype)
-        described.append(Described(type(synapse).__name__, value, shape, out_shape))
+        described.append(RowSynapse(type(synapse).__name__, value, shape, out_shape))
         shape = out_shape
     return described
 
@@ -162,7 +162,7 @@ def torch_layers(stage: RowStage, gain: Number) -> list[nn.Module]:
     return [torch_layer(synapse, stage.where) for synapse in synapses]
 
 
-def scaled(synapse: Described, gain: Number, where: str) -> Described:
+def scaled(synapse: RowSynapse, gain: Number, where: str) -> RowSynapse:
     """Return a synapse with its weights and bias times `gain`, computed in double precision and rounded once."""
     weights = _weights(synapse)
     if weights is None:
@@ -173,7 +173,7 @@ def scaled(synapse: Described, gain: Number, where: str) -> Described:
     return dataclasses.replace(synapse, value=weights.times(factors))
 
 
-def torch_layer(synapse: Described, where: str) -> nn.Module:
+def torch_layer(synapse: RowSynapse, where: str) -> nn.Module:
     """Return a synapse as a layer of torch."""
     value, weights = synapse.value, _weights(synapse)
     if weights is not None:
@@ -189,7 +189,7 @@ def torch_layer(synapse: Described, where: str) -> nn.Module:
     raise _no_layer(synapse, where)
 
 
-def _weights(synapse: Described) -> Dense | Convolution | None:
+def _weights(synapse: RowSynapse) -> Dense | Convolution | None:
     return synapse.value if isinstance(synapse.value, Convolution) else synapse.matrix
 
 
@@ -210,7 +210,7 @@ def _filled(value: Weighted) -> nn.Module:
     return layer
 
 
-def _no_layer(synapse: Described, where: str) -> ConversionError:
+def _no_layer(synapse: RowSynapse, where: str) -> ConversionError:
     why = f": it {synapse.value.reason}" if isinstance(synapse.value, Opaque) else ""
     return ConversionError(
         f"{where}: {synapse.kind} has no layer in torch{why}; use Linear, Conv, pooling, or a linear synapse of your "

@@ -41,7 +41,7 @@ class LavaRun:
         removed.
     traces : dict of str to numpy.ndarray
         float64 [T, B, *shape] by ``"population.v"`` and ``"population.u"``: the membrane after reset and the current
-        that acts on it; of fixed-point neurons the whole numbers themselves.
+        that acts on it; of fixed-point neurons the integers themselves.
     python : str
         Version of the Python that ran Lava.
     seconds : float
@@ -327,7 +327,7 @@ class LavaExport:
         if self.graph.model == "fixed_pt":
             broken = [name for name, values in data.items() if np.any(values % 1)]
             if broken:
-                raise InputError(f"x for {broken} holds parts of a whole; fixed-point models take whole numbers.")
+                raise InputError(f"x for {broken} holds parts of a whole; fixed-point models take integers.")
         return {source.name: lava_layout(data[source.name], len(source.shape)) for source in self.graph.sources}
 
 

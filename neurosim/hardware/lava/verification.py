@@ -70,7 +70,7 @@ class Difference:
     v_simulator, v_lava : float
         Membrane before reset, or what else the core compares with its threshold.
     v_th : float or None
-        Threshold; None where there is none. Of a fixed-point neuron all three are whole numbers, the threshold 64
+        Threshold; None where there is none. Of a fixed-point neuron all three are integers, the threshold 64
         times its mantissa.
     distance : float
         The smaller of the two distances from the threshold, or between the two. About 1e-16 speaks of rounding: the

@@ -35,7 +35,7 @@ TAIL = 3000  # characters of a traceback; a line must stay under PIPE_BUF (4096 
 GRACE = 0.2  # s for the group to end before its shared memory is removed
 
 
-class Events:
+class EventLine:
     """The line to the starter. Forks may write to it: one line is one write, short enough to be atomic."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     """Run what the folder asks for; return the exit status."""
     folder, prefix = Path(arguments[0]), arguments[1]
     sys.path.extend(path for path in arguments[2:] if path not in sys.path)
-    events = Events()
+    events = EventLine()
     _name_shared_memory(prefix)
     try:
         parts = _load_parts()
@@ -96,7 +96,7 @@ def _load_parts() -> Any:
     return types.SimpleNamespace(**{name: importlib.import_module(f"_neurosim_lava.{name}") for name in names})
 
 
-def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path, events: Events) -> None:
+def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path, events: EventLine) -> None:
     try:
         data = {name: values[:, sample] for name, values in request.inputs.items()}
         processes = parts.graph.build(graph, data, request.record, request.monitor, request.rewards)
@@ -111,7 +111,7 @@ def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path,
     os._exit(0)
 
 
-def _report_exceptions_of_models(events: Events) -> None:
+def _report_exceptions_of_models(events: EventLine) -> None:
     """Send an exception in a process model at once: Lava itself waits for other processes, which wait for this one."""
     runtime: Any = importlib.import_module("lava.magma.runtime.runtime")
     start_process = runtime.target_fn

@@ -1,4 +1,4 @@
-"""Cores of whole numbers take currents that are whole, and no larger than their precision holds exactly."""
+"""Cores of integers take currents that are whole, and no larger than their precision holds exactly."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_product(
 
 def _is_looked_at(core: Core) -> bool:
     # A compiler or a transform has no values to look at.
-    return core.whole_up_to is not None and not torch.compiler.is_compiling() and not under_transform()
+    return core.integers_up_to is not None and not torch.compiler.is_compiling() and not under_transform()
 
 
 def _largest(x: Tensor) -> float:
@@ -67,17 +67,17 @@ def _check_parts(core: Core, name: str, value: Tensor) -> None:
     if not torch.equal(value, value.trunc()):
         found = value[value != value.trunc()].flatten()[0].item()
         raise InputError(
-            f"{core.name}: {name} must hold whole numbers; got {found!r}. Currents are sums of whole weights over "
+            f"{core.name}: {name} must hold integers; got {found!r}. Currents are sums of whole weights over "
             "spikes: quantise the network, or round what goes in."
         )
 
 
 def _check_size(core: Core, size: float, dtype: torch.dtype) -> None:
-    limit = core.whole_up_to or math.inf
+    limit = core.integers_up_to or math.inf
     if dtype is torch.float64:
         limit *= 2.0**29
     elif dtype is not torch.float32:
-        raise InputError(f"{core.name}: {dtype} cannot hold its whole numbers; use .float() or .double().")
+        raise InputError(f"{core.name}: {dtype} cannot hold its integers; use .float() or .double().")
     if not size <= limit:
         instead = "use net.double() and x.double()" if dtype is torch.float32 else "use smaller weights or inputs"
         raise InputError(

@@ -11,7 +11,7 @@ from neurosim.errors import InputError
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import Conv1d, Conv2d, Linear
-from neurosim.synapses.lateral import LateralBank, Quantised
+from neurosim.synapses.lateral import LateralBank, RoundedResponses
 
 
 class Place(NamedTuple):
@@ -63,7 +63,7 @@ class LateralBanks(nn.Module):
         Learning rate of the lateral neurons: one for all banks, or one for each by name.
     momentum, iterations, limit
         As in `LateralBank`.
-    spiking : Quantised, optional
+    spiking : RoundedResponses, optional
         Makes the lateral neurons spiking.
 
     Attributes
@@ -90,7 +90,7 @@ class LateralBanks(nn.Module):
         momentum: float = 0.9,
         iterations: int = 5,
         limit: float = 10.0,
-        spiking: Quantised | None = None,
+        spiking: RoundedResponses | None = None,
     ) -> None:
         super().__init__()
         self.spiking = spiking

@@ -504,7 +504,7 @@ EDITS = {
     ),
     "an input of no size": (
         lambda f: edit(f, "node/nodes/input/shape", np.array([0])),
-        r"node 'input': Input.shape must be whole numbers from 1",
+        r"node 'input': Input.shape must be integers from 1",
     ),
     "an input of huge size": (
         lambda f: edit(f, "node/nodes/input/shape", np.array([10**6] * 3)),
@@ -654,7 +654,7 @@ class TestRefused:
             ),
             (
                 nir.Conv2d(None, np.ones((1, 1, 2, 2)), 0, 0, 1, 1, np.zeros(1)),
-                r"Conv2d.stride must be 2 whole number\(s\) from 1; got",
+                r"Conv2d.stride must be 2 integer\(s\) from 1; got",
             ),
             (nir.Conv2d(None, np.ones((1, 1, 2, 2)), 1, 0, 1, 3, np.zeros(1)), r"groups must divide"),
         ],

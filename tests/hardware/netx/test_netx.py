@@ -41,7 +41,7 @@ def dense_file(path: Path, change: Callable[[h5py.File], object] = lambda file: 
 
 
 def as_netx_runs_it(file: Path, x: np.ndarray) -> list[np.ndarray]:
-    """Run a file of dense layers in whole numbers, as netx sets up Lava's fixed-point LIF and Dense.
+    """Run a file of dense layers in integers, as netx sets up Lava's fixed-point LIF and Dense.
 
     Returns the spikes [T, N] of each layer on the layer's own steps.
     """
@@ -264,14 +264,14 @@ def without(name: str) -> Callable[[h5py.File], None]:
         (wrong("layer/0/shape", [2, 2, 1]), "/layer/1/type is dense, but its input is [2, 2, 1]"),
         (wrong("layer/1/weight", np.ones((3, 5))), "/layer/1/weight is of shape [3, 5], where [3, 4] is expected"),
         (wrong("layer/1/weight", np.ones((3, 4, 2))), "/layer/1/weight is of shape [3, 4, 2], where 2 axes"),
-        (wrong("layer/1/weight", np.full((3, 4), 0.5)), "/layer/1/weight holds 0.5, where whole numbers"),
+        (wrong("layer/1/weight", np.full((3, 4), 0.5)), "/layer/1/weight holds 0.5, where integers"),
         (wrong("layer/1/weight", np.full((3, 4), np.nan)), "/layer/1/weight holds NaN"),
         (wrong("layer/1/weight", np.full((3, 4), 256)), "/layer/1/weight holds weights from 256 to 256; at most 255"),
         (wrong("layer/1/weight", np.eye(3, 4) * 201 - 1), "/layer/1/weight holds weights from -1 to 200"),
         (wrong("layer/1/inFeatures", 5), "/layer/1/inFeatures is 5, where 4 is expected"),
         (wrong("layer/1/delay", [1.0, 2.0]), "/layer/1/delay is of shape [2]; one number, 3 or 4"),
         (wrong("layer/1/delay", 63.0), "/layer/1/delay holds 63 steps; 0 to 62"),
-        (wrong("layer/1/delay", 1.5), "/layer/1/delay holds 1.5, where whole numbers"),
+        (wrong("layer/1/delay", 1.5), "/layer/1/delay holds 1.5, where integers"),
         (wrong("layer/1/bias", [1, 2]), "/layer/1/bias is of shape [2]; 3 numbers are expected"),
         (wrong("layer/1/bias", 5000), "/layer/1/neuron is out of range: loihi_neurons: bias_mant must be"),
         (wrong("layer/1/neuron/type", "RF"), "/layer/1/neuron/type is 'RF'; CUBA and LOIHI are read"),

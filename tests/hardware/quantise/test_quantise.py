@@ -1,4 +1,4 @@
-"""From real to whole numbers: grids, scales, what is refused, exact cases, training on the grid."""
+"""From real to integers: grids, scales, what is refused, exact cases, training on the grid."""
 
 from __future__ import annotations
 
