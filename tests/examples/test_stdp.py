@@ -19,7 +19,7 @@ def test_stdp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
     curves = result["curves"]
     assert curves["triplet, post before pre by 10 ms"][0] < -0.3 < 0.7 < curves["triplet, post before pre by 10 ms"][-1]
     assert curves["pair, post after pre by 10 ms"][0] > 0 > curves["pair, post after pre by 10 ms"][-1]
-    assert "digits read off the neurons:" in capsys.readouterr().out
+    assert "accuracy:" in capsys.readouterr().out
 
 
 def test_stdp_says_which_data_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
