@@ -1,1 +1,1 @@
-"""Measurements of neurosim against its peers and against the machine: ``python -m benchmarks``."""
+"""Benchmarks of neurosim against its peers and the limits of the machine: ``python -m benchmarks``."""

@@ -1,6 +1,6 @@
-"""Run benchmarks, print their tables and keep their figures.
+"""Run benchmarks, print their tables and write their results.
 
-``python -m benchmarks`` runs all; name some to run those only.
+``python -m benchmarks`` runs all, ``python -m benchmarks NAME ...`` some.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ BENCHMARKS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; return its exit status."""
+    """Run the benchmarks given on the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure neurosim.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}; all if left out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--quick", action="store_true", help="small sizes: to see that all runs, not to measure")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}; all if omitted")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to check that everything runs")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with N-MNIST recordings, for conv-step")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the picture of crossover into this file")
-    parser.add_argument("--case", type=int, metavar="N", help="only the case of this number (rate, size), from 1 on")
-    parser.add_argument("--no-peaks", action="store_true", help="leave out the memory of the contenders: half the time")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the result of crossover to this file")
+    parser.add_argument("--case", type=int, metavar="N", help="run only the case with this number (rate, size), from 1")
+    parser.add_argument("--no-peaks", action="store_true", help="omit the memory of the contenders: half the time")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    os.environ.setdefault("NEUROSIM_REQUIRE_KERNELS", "1")  # never the slow reference in place of a kernel
+    os.environ.setdefault("NEUROSIM_REQUIRE_KERNELS", "1")  # never the slow reference instead of a kernel
     facts = machine.facts()
     results: dict[str, object] = {"machine": facts, "quick": chosen.quick}
     print(", ".join(f"{key} {value}" for key, value in facts.items()), "\n")
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         print(BENCHMARKS[name].table(results[name]), "\n", flush=True)
         if chosen.json:
-            # After each, so that a run that is stopped keeps what it has found.
+            # After each benchmark, so that an interrupted run keeps its results.
             with replaced(chosen.json) as part:
                 part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -1,4 +1,4 @@
-"""Memory that a call needs: what autograd holds for the backward pass, and all tensors that are alive."""
+"""Memory of a call: tensors saved for the backward pass, and all live tensors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Kept:
-    """A tensor in the hands of autograd."""
+    """A tensor saved by autograd."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 
 
 class Activations:
-    """Bytes that autograd keeps for the backward pass: now and at the most.
+    """Bytes that autograd saves for the backward pass: current and maximum.
 
-    Memory is counted once however many tensors share it.
+    Memory shared by several tensors is counted once.
     """
 
     def __init__(self, apart: Iterable[Tensor]) -> None:
@@ -52,19 +52,19 @@ class Activations:
 
 @contextmanager
 def activations(*apart: Tensor) -> Iterator[Activations]:
-    """Count what is kept for the backward pass, but for `apart`: parameters and data are there anyway."""
+    """Count the tensors saved for the backward pass, except `apart`: parameters and data exist anyway."""
     count = Activations(apart)
     with torch.autograd.graph.saved_tensors_hooks(count.pack, lambda kept: kept.tensor):
         yield count
 
 
 class Alive(TorchDispatchMode):
-    """Bytes of tensors that were made inside a ``with`` and are still there: at the most.
+    """Maximum of the bytes of live tensors that were created inside a ``with`` block.
 
     Parameters
     ----------
     counts : callable
-        Whether a tensor counts; memory is counted once, by the first tensor that shows it.
+        Whether a tensor counts. Shared memory is counted once, for the first tensor that uses it.
     """
 
     def __init__(self, counts: Callable[[Tensor], bool] = lambda tensor: True) -> None:

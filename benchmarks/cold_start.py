@@ -1,4 +1,4 @@
-"""From import to the end of the first training step in a fresh process, and a step of another batch size after it."""
+"""From import to the end of the first training step in a fresh process, and a step with another batch size."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def measure(options: Options) -> dict[str, Any]:
     quick = options.quick
     small: dict[str, Any] = {"steps": 10, "sizes": (70, 32, 32, 20)} if quick else {}
     runs = 1 if quick else 3
-    left_out = {"neurosim, triangle": "as neurosim"}
+    omitted = {"neurosim, triangle": "as neurosim"}
     if quick:
-        left_out |= {name: "not in a quick run" for name in CONTENDERS if name not in ("neurosim", "plain loop")}
+        omitted |= {name: "not in a quick run" for name in CONTENDERS if name not in ("neurosim", "plain loop")}
     contenders = {}
     layers = feedforward(steps=1, batch=1).layers
     for name in CONTENDERS:
-        if name in left_out:
+        if name in omitted:
             continue
         try:
             build(name, layers)
         except UnavailableError as error:
-            left_out[name] = str(error)
+            omitted[name] = str(error)
             continue
         first, second = {"batch": 8 if quick else 64, **small}, {"batch": 5 if quick else 37, **small}
         found = [measured("cold", contender=name, options=first, second=second) for _ in range(runs)]
@@ -44,7 +44,7 @@ def measure(options: Options) -> dict[str, Any]:
         "second_batch": 5 if quick else 37,
         "runs": runs,
         "contenders": contenders,
-        "left_out": left_out,
+        "omitted": omitted,
     }
 
 
@@ -56,5 +56,5 @@ def table(result: dict[str, Any]) -> str:
         taken = f"{each['import_and_build_s']:10.2f} s{each['first_step_s']:10.2f} s{each['second_size_s']:12.3f} s"
         first, second = each["compiled_first"], each["compiled_second"]
         lines.append(f"{name:20}{taken}" + ("" if first is None else f"{first:10}{second:6}"))
-    lines += [f"{name} left out: {why}" for name, why in result["left_out"].items()]
+    lines += [f"{name} omitted: {why}" for name, why in result["omitted"].items()]
     return "\n".join(lines)

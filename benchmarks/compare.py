@@ -1,4 +1,4 @@
-"""One task, all contenders: do they agree, how long do they take, what do they hold, what is the least possible."""
+"""One task, all contenders: agreement, time, memory, and the floors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRODUCTS = "products only"
 SILENT, BUSY = 0.001, 0.5
 AGREEMENT = 0.999
 WARMS_UP_S = 5.0
-SLOW_START = {"torch.compile": "not in a quick run: it compiles for half a minute"}
+SLOW_START = {"torch.compile": "not in a quick run: compilation takes half a minute"}
 
 
 def compare(
@@ -27,7 +27,7 @@ def compare(
     *,
     rounds: int,
     calls: int,
-    left_out: Mapping[str, str] | None = None,
+    omitted: Mapping[str, str] | None = None,
     limit_s: float = 60.0,
     budget_s: float = 20.0,
     peaks: bool = True,
@@ -38,25 +38,25 @@ def compare(
     Parameters
     ----------
     task_name, options
-        Key of `benchmarks.nets.TASKS` and what to call it with.
+        Key of `benchmarks.nets.TASKS` and its arguments.
     rounds, calls
         As in `benchmarks.timing.interleaved`.
-    left_out
-        Contenders that are not wanted, and why. Those that cannot run here, or take longer than `limit_s`, join them.
+    omitted
+        Excluded contenders, and why. Those that cannot run here, or take longer than `limit_s`, are added.
     limit_s, budget_s
-        Most that one call of a contender may take, and that all of them may: a slow one is called less often.
+        Limits of one call, and of all calls of a contender: a slow one is called less often.
     peaks
-        Measure the memory of each as well, in a process of its own.
+        Also measure the memory of each, in a separate process.
     quick
-        Leave out what takes long whatever the size: that memory, and compilation.
+        Omit what takes long at any size: memory, and compilation.
 
     Raises
     ------
     ImplausibleError
-        When a contender computes something else, or takes less than its spikes need.
+        When a contender computes something else, or takes less time than its spikes need.
     """
     task = TASKS[task_name](**options)
-    missing = {**(left_out or {}), **(SLOW_START if quick else {})}
+    missing = {**(omitted or {}), **(SLOW_START if quick else {})}
     with torch.no_grad():
         wanted = ours.reference(task.layers, task.x)
     rates = _rates(wanted)
@@ -82,7 +82,7 @@ def compare(
             continue
         turns = warm_up + rounds * (1 + calls)
         if taken * turns > budget_s and taken < WARMS_UP_S:
-            taken = min(taken, seconds(run))  # the first call may have been slow for what it had to load
+            taken = min(taken, seconds(run))  # the first call may have been slow because it loads code
         if taken * turns > budget_s:
             slow[name] = min(max(int(budget_s / taken), 1), rounds)
         facts[name] = {
@@ -121,7 +121,7 @@ def compare(
         "floor": {**needs.as_json(), **at.as_json()},
         "best_peer": best,
         "contenders": contenders,
-        "left_out": missing,
+        "omitted": missing,
     }
 
 
@@ -129,7 +129,9 @@ def _rates(spikes: Sequence[Tensor]) -> list[float]:
     rates = [z.mean().item() for z in spikes]
     for number, rate in enumerate(rates, 1):
         if not SILENT < rate < BUSY:
-            raise ImplausibleError(f"layer {number} fires at {rate:.4f} spikes a step; the work is not a network's.")
+            raise ImplausibleError(
+                f"layer {number} fires at {rate:.4f} spikes per step, which is not realistic for a network."
+            )
     return rates
 
 
@@ -139,10 +141,10 @@ def _gradient(net: Any, task: Task) -> Tensor:
 
 
 def _agreement(name: str, net: Any, task: Task, wanted: Sequence[Tensor]) -> float:
-    """Return the share of neuron-steps, over all layers, at which a contender does what the reference does.
+    """Return the fraction of neuron-steps, over all layers, at which a contender equals the reference.
 
-    Sums over spikes are exact in any order, so ours must agree everywhere but behind an input that is not spikes. Other
-    libraries round the membrane in another order, and a spike moved by a step also moves what follows it.
+    Sums over spikes are exact in any order, so neurosim must agree everywhere unless the input is not spikes. Other
+    libraries round the membrane in another order, and a spike that moves by a step also moves later ones.
     """
     with torch.no_grad():
         found = net.spikes(net.prepare(task.x))
@@ -150,7 +152,7 @@ def _agreement(name: str, net: Any, task: Task, wanted: Sequence[Tensor]) -> flo
     share = same / sum(w.numel() for w in wanted)
     spiking = bool(((task.x == 0) | (task.x == 1)).all())
     if share < (1.0 if CONTENDERS[name].ours and spiking else AGREEMENT):
-        raise ImplausibleError(f"{name} agrees with the reference at {share:.5f} of the neuron-steps only.")
+        raise ImplausibleError(f"{name} agrees with the reference at only {share:.5f} of the neuron-steps.")
     return share
 
 
@@ -175,14 +177,14 @@ def _lines(case: Mapping[str, Any]) -> list[str]:
         if each["calls"] < most:
             lines.append(f"{name} is slow: {each['calls']} calls, {most} of the others")
         if each.get("compile_s"):
-            lines.append(f"{name} compiled for {each['compile_s']:.1f} s before")
+            lines.append(f"{name} compiled in {each['compile_s']:.1f} s, not included")
     lines += [f"{name} differs: {each['differs']}" for name, each in case["contenders"].items() if each.get("differs")]
-    lines += [f"{name} left out: {why}" for name, why in case["left_out"].items()]
+    lines += [f"{name} omitted: {why}" for name, why in case["omitted"].items()]
     return lines
 
 
 def _floors(case: Mapping[str, Any]) -> list[str]:
-    """Return a line for each floor: with dense input gradients, and without where a contender may leave them out."""
+    """Return a line for each floor: with dense input gradients, and without where a contender may omit them."""
     floor = case["floor"]
     found = {}
     for name, each in case["contenders"].items():

@@ -1,6 +1,6 @@
 """A training step of the N-MNIST network of the NIR paper, T = 300 steps of 1 ms, batch 16, against every peer.
 
-`--data` names the folder with the recordings; without it a stand-in of the same shape and rate is used, and said to be.
+`--data` is the folder with the recordings; without it a stand-in of the same shape and rate is used and reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Event-driven against dense, product by product and rate by rate: where the one becomes cheaper than the other.
+"""Event-driven and dense products over the rate: where their times are equal.
 
-Forward and backward in float32 of a linear map alone, the gradient of the input included in the dense way; then that
-gradient alone, only where a mask asks for it. ``--plot FILE`` draws it.
+Forward and backward in float32 of a linear layer without neurons, the gradient of the input computed densely; then that
+gradient alone, restricted to a mask. ``--plot FILE`` plots the result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROWS = 6400
 
 @contextmanager
 def chosen(crossover: float) -> Iterator[None]:
-    """Take the event-driven way below a rate of `crossover`."""
+    """Use the event-driven method below a rate of `crossover`."""
     before, layer.CROSSOVER = layer.CROSSOVER, crossover
     try:
         yield
@@ -72,14 +72,14 @@ def _ratios(
         a, b = (way() for way in both.values())
         reached = a != 0 if ways is _masked else torch.ones_like(a, dtype=torch.bool)
         if not torch.allclose(a[reached], b[reached], rtol=1e-3, atol=1e-2):
-            raise ImplausibleError(f"the two ways differ for {n_in} to {n_out} at a rate of {rate}.")
+            raise ImplausibleError(f"the two methods differ for {n_in} to {n_out} at a rate of {rate}.")
         times = interleaved(both, rounds, calls=2)
         found.append({"rate": rate, **{name: each.median for name, each in times.items()}})
     return found
 
 
 def crossing(points: list[dict[str, float]]) -> float | None:
-    """Return the rate at which both take the same time, on the line between two points; None if they never do."""
+    """Return the rate of equal times, interpolated linearly between two points; None if there is none."""
     last = None
     for point in points:
         here = math.log(point["rate"]), math.log(point["event-driven"] / point["dense"])
@@ -93,7 +93,7 @@ def crossing(points: list[dict[str, float]]) -> float | None:
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Return the times of both ways by work and rate, and the rate at which they cross."""
+    """Return the times of both methods by work and rate, and the rate at which they cross."""
     torch.manual_seed(0)
     rows, rounds = (128, 1) if options.quick else (ROWS, 3)
     sizes = [(70, 32), (40, 20)] if options.quick else [(700, 256), (256, 256), (256, 20), (512, 512), (1024, 1024)]
@@ -107,7 +107,7 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw time of the event-driven way over that of the dense one against the rate."""
+    """Plot the time of the event-driven method over that of the dense one against the rate."""
     from matplotlib.figure import Figure
 
     from neurosim.files.atomic import replaced
@@ -119,7 +119,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         ratios = [point["event-driven"] / point["dense"] for point in points]
         axes.plot([100 * point["rate"] for point in points], ratios, style, marker=".", label=name)
     axes.axhline(1.0, color="0.3", linewidth=0.8)
-    axes.set(xscale="log", yscale="log", xlabel="inputs that are not zero, or gradients wanted (%)")
+    axes.set(xscale="log", yscale="log", xlabel="nonzero inputs, or requested gradients (%)")
     axes.set_ylabel("time of event-driven / time of dense")
     axes.legend(fontsize="small")
     with replaced(path) as part:
@@ -129,7 +129,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
-    lines = [f"Time of the event-driven way over that of the dense one, {result['rows']} rows, forward and backward"]
+    lines = [f"Time of the event-driven method over that of the dense one, {result['rows']} rows, forward and backward"]
     lines.append(f"{'rate':32}" + "".join(f"{100 * rate:7.1f} %" for rate in RATES) + f"{'equal at':>12}")
     for name, points in result["work"].items():
         ratios = "".join(f"{point['event-driven'] / point['dense']:9.2f}" for point in points)

@@ -1,8 +1,8 @@
-"""A training step of an ELM neuron: its machine code against the definition as a loop of torch's own operations.
+"""A training step of an ELM neuron: its machine code against the definition as a loop of torch operations.
 
-Both run forward and backward in float32 and agree in output and gradients. Beside them stands what torch takes for the
-products of the perceptron alone, each in one call for all steps, which no loop can do: where that is a tenth of the
-plain loop or more, ten times as fast would mean faster than torch's own products.
+Both run forward and backward in float32 and agree in output and gradients. The time of torch for the products of the
+perceptron alone, each in one call for all steps, is measured too; no loop can do that. Where it is a tenth of the plain
+loop or more, a factor of ten would mean to be faster than torch's products.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ QUICK = (
 
 
 def one(case: dict[str, Any], rounds: int, calls: int) -> dict[str, Any]:
-    """Time both ways at one size, once they are known to agree."""
+    """Time both methods at one size, after checking that they agree."""
     sizes = dict(case)
     steps, batch = sizes.pop("steps"), sizes.pop("batch")
     torch.manual_seed(0)

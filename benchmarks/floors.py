@@ -1,4 +1,4 @@
-"""The least time that a training step can take on this machine, from what it must compute and move."""
+"""The minimum time of a training step on this machine, from its operations and memory traffic."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.nets import Conv, Linear, Task
 from benchmarks.timing import ImplausibleError, Times, seconds
 from neurosim.kernels.common import matmul as dense
 
-# The rates below are measured, on a machine that may be busy at that moment and idle a moment later.
+# The rates below are measured on a machine whose load may change.
 MARGIN = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """The fastest product (operations a second, a multiplication and an addition counting as two) and copy seen."""
+    """The fastest product (operations per second, a multiply-add counting as two) and the fastest copy measured."""
 
     flops_per_s: float
     bytes_per_s: float
@@ -38,12 +38,11 @@ def machine(x: Tensor, calls: int = 20, width: int = 1024) -> Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """Operations and bytes of one step that no method can leave out.
+    """Operations and bytes of one step that every method needs.
 
-    A spike costs one addition per weight it meets in the forward pass and one in the weight gradient; an input that is
-    not a spike costs a multiplication as well. `input_flops` are those of the input gradients, dense unless the
-    surrogate is zero beyond some distance. The input is read once; spikes between layers are written and read again
-    as bits.
+    A spike costs one addition per weight in the forward pass and one in the weight gradient; an input that is not a
+    spike also costs a multiplication. `input_flops` are those of the input gradients, dense unless the surrogate has
+    compact support. The input is read once; spikes between layers are written and read as bits.
     """
 
     flops: float
@@ -59,12 +58,12 @@ class Needs:
 
 
 def needs(task: Task, spikes: Sequence[Tensor]) -> Needs:
-    """Return what a step of `task` with these spikes of its layers needs."""
+    """Return the needs of a step of `task` with these spikes of its layers."""
     flops = input_flops = 0.0
     moved = float(task.x.numel() * task.x.element_size() * (2 if task.input_gradient else 1))
     for number, (layer, source, z) in enumerate(zip(task.layers, (task.x, *spikes), spikes, strict=False)):
         x = source.flatten(0, 1)
-        for each in layer.maps:
+        for each in layer.synapses:
             if isinstance(each, (Linear, Conv)):
                 spiking = bool(((x == 0) | (x == 1)).all())
                 flops += 2 * each.taps(x) * (1 if spiking else 2)
@@ -81,8 +80,8 @@ def needs(task: Task, spikes: Sequence[Tensor]) -> Needs:
 
 
 def check(name: str, times: Times, floor: float) -> None:
-    """Stop when the fastest call took less than can be."""
+    """Raise an error when the fastest call took less than the floor."""
     if times.seconds[0] < MARGIN * floor:
         raise ImplausibleError(
-            f"{name} took {times.seconds[0]:.2e} s; what its spikes need takes {floor:.2e} s at least on this machine."
+            f"{name} took {times.seconds[0]:.2e} s; its spikes need at least {floor:.2e} s on this machine."
         )

@@ -1,6 +1,6 @@
-"""Measurements that need a process of their own: ``python -m benchmarks.fresh '{"measure": ...}'`` prints JSON.
+"""Measurements in a separate process: ``python -m benchmarks.fresh '{"measure": ...}'`` prints JSON.
 
-Nothing is imported here before a measurement starts: the first one is the time that imports take.
+Nothing is imported before a measurement starts, since import time is measured too.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class FreshError(Exception):
-    """The process failed; the text is the end of what it wrote."""
+    """The process failed; the message is the end of its output."""
 
 
 def measured(measure: str, **what: Any) -> dict[str, Any]:
-    """Run one of the functions below in a fresh process and return what it found."""
+    """Run one of the functions below in a fresh process and return its result."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.fresh", json.dumps({"measure": measure, **what})],
         cwd=ROOT,
@@ -42,18 +42,18 @@ def measured(measure: str, **what: Any) -> dict[str, Any]:
 
 
 def peak(contender: str, task: str, options: dict[str, Any], calls: int = 1) -> dict[str, Any]:
-    """Return how much memory a step takes on top of what the process holds before it, and its seconds.
+    """Return the additional memory of a step, and its seconds.
 
-    `contender` is one of `libraries.CONTENDERS` or of `RULES`. Before the step the process has made the network and
-    the input and run a step of T = 2. What a rule hands back, the output over all steps, is left out as the input is.
-    The memory is that of the first of `calls` steps, the seconds are their median.
+    `contender` is one of `libraries.CONTENDERS` or of `RULES`. Before the step the process has created the network and
+    the input and run a step of T = 2. The result of a rule, the output over all steps, is not counted, nor is the
+    input. The memory is that of the first of `calls` steps, the seconds are their median.
     """
     import gc
 
     from benchmarks.nets import TASKS
 
-    whole, short = TASKS[task](**options), TASKS[task](**{**options, "steps": 2})
-    warm, run = (_rule_steps if contender in RULES else _library_steps)(contender, short, whole)
+    full, short = TASKS[task](**options), TASKS[task](**{**options, "steps": 2})
+    warm, run = (_rule_steps if contender in RULES else _library_steps)(contender, short, full)
     warm()
     gc.collect()
     before = _reset_peak()
@@ -68,7 +68,7 @@ def peak(contender: str, task: str, options: dict[str, Any], calls: int = 1) -> 
 
 
 def peaks(processes: int = 3, **what: Any) -> dict[str, Any]:
-    """Return the medians of `peak` over fresh processes: one in five takes up again what it has just given back."""
+    """Return the medians of `peak` over fresh processes: about one in five reuses memory that it has just freed."""
     found = [measured("peak", **what) for _ in range(processes)]
     return {
         **{key: statistics.median(each[key] for each in found) for key in ("peak_bytes", "median_s")},
@@ -90,7 +90,7 @@ def _library_steps(contender: str, *tasks: Task) -> list[Callable[[], int | None
     return [training_step(net, task) for task in tasks]
 
 
-# neurosim's rules by the name of their contender: which rule, made how.
+# neurosim's rules by the name of their contender: class and arguments.
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "neurosim, BPTT": ("BPTT", {}),
     "neurosim, BPTT recompute": ("BPTT", {"recompute": True}),
@@ -115,21 +115,21 @@ def _rule_steps(contender: str, *tasks: Task) -> list[Callable[[], int | None]]:
 
 
 def _status(field: str) -> int:
-    """Return a size in bytes from the kernel's account of this process."""
+    """Return a size in bytes from the kernel's statistics of this process."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status says nothing about {field}.")
+    raise RuntimeError(f"/proc/self/status has no entry {field}.")
 
 
 def _reset_peak() -> int:
-    """Forget the highest memory so far and return the present memory, in bytes."""
+    """Reset the peak memory and return the current memory, in bytes."""
     if sys.platform != "linux":
         import resource
 
-        # Elsewhere the peak since the start stands in for the present: it is the larger of the two.
+        # Elsewhere the peak since the start is used for the current memory: it is the larger of the two.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    # What the imports have freed would otherwise be taken again and not be seen. Not every C library can give it back.
+    # Memory freed by the imports would otherwise be reused and not be counted. Not every C library can return it.
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)
@@ -144,8 +144,8 @@ def _peak() -> int:
 def cold(contender: str, options: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return the seconds from the first import to the end of the first step, and those of a step of another size.
 
-    `compiled` counts what was compiled in each: engines of llvmlite, whoever asks for them, or graphs of
-    torch.compile; None where nothing compiles.
+    `compiled` counts what was compiled in each: engines of llvmlite, or graphs of torch.compile; None where nothing is
+    compiled.
     """
     from benchmarks.libraries import build
     from benchmarks.nets import feedforward
@@ -199,7 +199,7 @@ def _counter(contender: str) -> Any:
 
 
 def main() -> None:
-    """Answer one question."""
+    """Run the measurement given as JSON."""
     what = json.loads(sys.argv[1])
     measure = what.pop("measure")
     print(json.dumps(peak(**what) if measure == "peak" else cold(**what)))

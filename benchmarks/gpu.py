@@ -1,8 +1,8 @@
 """Parity and speed of the CUDA kernels on one GPU, in less than 8 minutes.
 
-``python -m benchmarks.gpu --json FILE``. Every time stands beside what the device itself was measured to do: a copy in
+``python -m benchmarks.gpu --json FILE``. Every time is compared with the measured rates of the device: a copy in
 memory, a product of matrices. Without a GPU, ``TRITON_INTERPRET=1 python -m benchmarks.gpu --quick`` runs everything
-through once in Triton's interpreter at tiny sizes; its times say nothing and are not kept.
+once in Triton's interpreter at tiny sizes, without times.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from benchmarks.timing import ImplausibleError, Times
 from neurosim.files.atomic import replaced
 
 Run = Callable[[], object]
-MARGIN = 1.1  # a share of the device's own rate above this is a wrong measurement
+MARGIN = 1.1  # a fraction of the device's rate above this is a wrong measurement
 
 
 class Clock:
-    """Times of calls on a device, each with caches that hold something else.
+    """Times of calls on a device, each with cold caches.
 
     Parameters
     ----------
     device : torch.device
-        A GPU; on the CPU, with the interpreter, every run is called once and no time is kept.
+        A GPU; on the CPU, with the interpreter, every run is called once and not timed.
     calls : int
-        Calls that are timed.
+        Number of timed calls.
     """
 
     def __init__(self, device: torch.device, calls: int = 20) -> None:
         self.device, self.calls = device, calls
         self.keeps_time = device.type == "cuda"
-        # Filling it drives all else out of the second-level cache, and gives the host time to queue the call behind it.
+        # Filling it evicts everything else from the second-level cache, and gives the host time to queue the call.
         self._other = torch.empty(512 << 20 if self.keeps_time else 0, dtype=torch.uint8, device=device)
 
     def __call__(self, run: Run) -> Times | None:
-        """Return the times of `run` on the device, without what the host needs to launch it."""
+        """Return the times of `run` on the device, without the launch on the host."""
         if not self.keeps_time:
             run()
             return None
@@ -62,8 +62,8 @@ class Clock:
         torch.cuda.synchronize()
         return Times(tuple(sorted(begin.elapsed_time(end) * 1e-3 for begin, end in found)))
 
-    def whole(self, run: Run) -> Times | None:
-        """Return the times of `run` as a user sees them: from the call to the end of the work."""
+    def elapsed(self, run: Run) -> Times | None:
+        """Return the times of `run` from the call to the end of the work."""
         if not self.keeps_time:
             run()
             return None
@@ -80,23 +80,23 @@ class Clock:
 
 
 def figure(times: Times | None, **known: Any) -> dict[str, Any]:
-    """Return what is kept of a measurement."""
+    """Return the record of a measurement."""
     return {**known, **({} if times is None else times.as_json())}
 
 
 def share(times: Times | None, amount: float, rate: float | None) -> dict[str, float]:
-    """Return what share of `rate` doing `amount` in the median time is.
+    """Return `amount` over the median time, as a fraction of `rate`.
 
     Raises
     ------
     ImplausibleError
-        When it is more than all.
+        When the fraction exceeds 1 by more than the tolerance.
     """
     if times is None or rate is None:
         return {}
     found = amount / times.median / rate
     if found > MARGIN:
-        raise ImplausibleError(f"{found:.2f} of the device's own rate: the clock or the count is wrong.")
+        raise ImplausibleError(f"{found:.2f} of the device's rate: the clock or the count is wrong.")
     return {"share": found}
 
 
@@ -123,7 +123,7 @@ PRECISIONS = (
 
 
 class Matmul:
-    """Torch's precision of single-precision products, set for a while."""
+    """Torch's precision of single-precision products, set inside a ``with`` block."""
 
     def __init__(self, precision: str) -> None:
         self.precision = precision
@@ -137,9 +137,9 @@ class Matmul:
 
 
 def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[str, Any]]:
-    """Time the fused LIF forward and backward as shares of the copy bandwidth.
+    """Time the fused LIF forward and backward as fractions of the copy bandwidth.
 
-    Beside the tiling that is used, marked so, others: how many steps are under way, how many neurons a thread owns.
+    Other tilings are timed too, the one in use being marked: steps in flight, neurons per thread.
     """
     from benchmarks import gpu_parity
     from neurosim.compiler.triton import source as triton_source
@@ -177,7 +177,7 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
 
 
 def products(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[str, Any]]:
-    """Time dense and event-driven products over the input rate; dense ones as shares of the matrix rate."""
+    """Time dense and event-driven products over the input rate; dense ones as fractions of the matrix rate."""
     from neurosim.kernels.linear import cuda_events
 
     found: list[dict[str, Any]] = []
@@ -219,7 +219,7 @@ def products(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[di
 
 
 def recurrent(clock: Clock, quick: bool) -> list[dict[str, Any]]:
-    """Time recurrent LIF layers; what counts is a step."""
+    """Time recurrent LIF layers, per step."""
     from benchmarks import gpu_parity
     from neurosim.cores import lif as core
     from neurosim.kernels.recurrent import cuda as cuda_recurrent
@@ -240,7 +240,7 @@ def recurrent(clock: Clock, quick: bool) -> list[dict[str, Any]]:
             )
             way = "one kernel" if cuda_recurrent.fits(width, dtype) else "captured graph"
             for direction, run in (("forward", forward), ("backward", backward)):
-                times = clock.whole(run)
+                times = clock.elapsed(run)
                 case = {"width": width, "batch": batch, "steps": steps, "dtype": str(dtype)[6:], "way": way}
                 step = {} if times is None else {"us_per_step": 1e6 * times.median / steps}
                 found.append(figure(times, **case, direction=direction, **step))
@@ -261,10 +261,10 @@ def train_step(clock: Clock, quick: bool) -> list[dict[str, Any]]:
         for name, net in contenders.items():
             agree = (spikes[name] == spikes["neurosim"]).float().mean().item()
             if agree < 0.99:
-                raise ImplausibleError(f"{name} agrees with neurosim at {agree:.3f} of the neuron-steps only.")
+                raise ImplausibleError(f"{name} agrees with neurosim at only {agree:.3f} of the neuron-steps.")
 
             case = {"contender": name, "rate": rate, "work": task.work, "spikes_that_agree": agree}
-            found.append(figure(clock.whole(partial(_step, net, x, loss)), **case))
+            found.append(figure(clock.elapsed(partial(_step, net, x, loss)), **case))
         found += [{"contender": name, "rate": rate, "missing": why} for name, why in missing.items()]
     return found
 
@@ -276,9 +276,9 @@ def _step(net: Any, x: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
 
 
 def _networks(task: nets.Task, device: torch.device) -> tuple[dict[str, Any], dict[str, str]]:
-    """Build the contenders that run here, and say of the others why they do not.
+    """Build the contenders that run here, and return why the others do not.
 
-    SpikingJelly 2 chooses its kernels itself: its own CUDA code where it was built with it, Triton under torch.compile.
+    SpikingJelly 2 selects its kernels: its CUDA code if built with it, Triton under torch.compile.
     """
     from benchmarks.libraries import ours
 
@@ -291,7 +291,7 @@ def _networks(task: nets.Task, device: torch.device) -> tuple[dict[str, Any], di
             net = prepare(spikingjelly.network(task.layers).to(device))
             if device.type == "cuda":
                 net(task.x[:2].to(device)).sum().backward()
-        except Exception as error:  # whatever keeps a peer from running is a fact about this machine
+        except Exception as error:  # a peer may fail for any reason, which is reported
             missing[name] = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
         else:
             made[name] = net
@@ -311,7 +311,7 @@ _SPIKINGJELLY: dict[str, Callable[[torch.nn.Module], Any]] = {
 
 
 def measure(device: torch.device, quick: bool) -> dict[str, Any]:
-    """Return parity and all figures."""
+    """Return parity and all measurements."""
     from benchmarks import gpu_parity
 
     start, clock = time.perf_counter(), Clock(device)
@@ -365,8 +365,8 @@ def _line(each: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="Check and time the CUDA kernels.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: to see that all runs, not to measure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to check that everything runs")
     options = parser.parse_args(arguments)
     device = _device(options.quick)
     if device is None:

@@ -1,4 +1,4 @@
-"""Every CUDA operator against the CPU kernels or the definition; a difference beyond what is stated is reported."""
+"""Every CUDA operator against the CPU kernels or the definition; differences beyond the tolerance are reported."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
 from neurosim.language import Core, Reset
 
 CORES = (lif, cubalif, alif, integrate_and_fire, leaky_integrator)
-# One rounding to the precision; twice that for a bfloat16, which Triton's interpreter cuts off.
+# One rounding of the precision; twice that for bfloat16, which Triton's interpreter truncates.
 LAST_PLACE = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7, torch.float32: 2.0**-22, torch.float64: 2.0**-50}
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How far an operator is from what it is compared with, as a share of the largest value; 0 is bit for bit."""
+    """Difference between an operator and its reference, relative to the largest value; 0 is bit for bit."""
 
     operator: str
     case: str
@@ -42,7 +42,7 @@ class Parity:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Work:
-    """A plan with plain numbers for its coefficients."""
+    """A plan whose coefficients are plain numbers."""
 
     plan: Plan
     forward: list[float]
@@ -59,7 +59,7 @@ def work(core: Core, through_time: bool = True) -> Work:
 
 
 def away(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference as a share of the largest value; what is not a number counts as infinitely far."""
+    """Return the largest difference relative to the largest value; NaN counts as infinite."""
     if not b.numel():
         return 0.0
     a, b = a.detach().cpu().double(), b.detach().cpu().double()
@@ -73,7 +73,7 @@ def saved(plan: Plan, states: int, result: list[Tensor]) -> list[Tensor]:
 
 
 def cores(device: torch.device, quick: bool) -> Iterator[Parity]:
-    """Compare with the CPU kernels: bit for bit, but for one rounding where arrays are in half precision."""
+    """Compare with the CPU kernels: bit for bit, except for one rounding where arrays are in half precision."""
     steps, shape = (5, (2, 9)) if quick else (100, (16, 250))
     for core in CORES:
         given, states = work(core), len(core.state)
@@ -156,7 +156,7 @@ def loop(core: Core, leaves: dict[str, Tensor], numbers: dict[str, Any]) -> tupl
 def recurrent(device: torch.device, quick: bool) -> Iterator[Parity]:
     """Compare with the loop over steps in single precision; weights and currents are multiples of 1/64.
 
-    The sum over spikes is then exact in any order, and so are the spikes, whatever way the product is taken.
+    The sum over spikes is then exact in any order, and so are the spikes, for any method of the product.
     """
     sizes = [(1, 16), (2, 17)] if quick else [(1, 128), (4, 50), (1, 256), (1, 700)]
     steps, batch = (4, 3) if quick else (50, 20)
@@ -180,7 +180,7 @@ def _recurrent(
     z0, g = (torch.rand(batch, width) < 0.2).double(), torch.randn(steps, batch, width).to(dtype).double()
     leaves = {"drive": drive, "weight": weight, "z0": z0}
     leaves |= {k: torch.zeros(batch, width, dtype=torch.float64) for k in core.state}
-    # As the kernel: in single precision, so that a spike is decided by the same bits.
+    # In single precision as the kernel, so that the same bits decide a spike.
     leaves = {k: v.float().requires_grad_() for k, v in leaves.items()}
     wanted = loop(core, leaves, numbers)
     g_wanted = torch.autograd.grad(wanted[0], [leaves["drive"], leaves["z0"]], g.float())
@@ -191,7 +191,7 @@ def _recurrent(
     found = cuda_recurrent.backward(plan, g.to(device, dtype), zeros, None, kept, [], given.backward, there["weight"])
     case = f"{core.name} {_name(dtype)} {heads} x {n}"
     one_kernel = cuda_recurrent.fits(n, dtype)
-    # Step by step a current in half precision is rounded before it is used; then spikes may differ.
+    # In single steps a current in half precision is rounded before use, so spikes may differ.
     if one_kernel or dtype == torch.float32:
         apart = (got[0].cpu().float() != wanted[0]).double().mean().item()
         yield Parity("recurrent", f"{case}: spikes", apart, 1e-4)
@@ -201,7 +201,7 @@ def _recurrent(
 
 
 def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
-    """Compare what a captured graph gives with what the same calls gave outside of one."""
+    """Compare the results of a captured graph with those of the same calls outside of one."""
     given = work(lif)
     i = torch.randn(20, 16, 100, device=device) * 20.0
     start = [torch.zeros(16, 100, device=device)]

@@ -1,8 +1,8 @@
-"""One NIR file run by several simulators: who reads it as it is written, and where not, by which rule instead.
+"""One NIR file in several simulators: which of them read it as written, and which rule the others follow.
 
-``python -m benchmarks.interop`` writes each network as a NIR file, once in each form of the gain, runs the file by
-neurosim and by every simulator that is installed, and prints how many output spikes agree. Where they do not, the file
-is run once more by the rule that the simulator was found to follow: that this agrees is the proof of the explanation.
+``python -m benchmarks.interop`` writes each network as a NIR file, once in each form of the gain, runs the file with
+neurosim and with every installed simulator, and prints the fraction of equal outputs. Where they differ, the file is
+run again by the rule that the simulator was found to follow; agreement then proves the explanation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from neurosim.errors import NeurosimError
 from neurosim.exchange.nir import from_nir, write_nir
 from neurosim.files.atomic import replaced
 
-DT = 1e-4  # snnTorch has no other
+DT = 1e-4  # snnTorch has no other time step
 GAINS = ("weights", "tau/dt")
 
 
@@ -62,7 +62,7 @@ def conv(neuron: Callable[[float], ns.Neuron], pool: ns.Neuron | Any, gains: tup
 
 
 def driven(net: ns.Network) -> ns.Network:
-    """Return `net` with weights raised, so that neurons without leak do not drift away downwards."""
+    """Return `net` with increased weights, so that neurons without leak do not drift to negative values."""
     with torch.no_grad():
         for weight in net.synapses.parameters():
             weight.add_(0.05)
@@ -70,7 +70,7 @@ def driven(net: ns.Network) -> ns.Network:
 
 
 def looped(neuron: Callable[[float], ns.Neuron], gain: float, bias: bool = True) -> ns.Network:
-    """Return a network whose hidden neurons hear each other."""
+    """Return a network with recurrent hidden neurons."""
     return ns.Sequential(
         ns.Linear(20, 30, bias=True),
         ns.Recurrent(neuron(gain), ns.Linear(30, 30, bias=bias)),
@@ -102,7 +102,7 @@ def data(shape: tuple[int, ...], steps: int, samples: int) -> Tensor:
 
 
 def stepwise(module: Any, x: Tensor) -> Tensor:
-    """Step a module whose call takes and gives its state."""
+    """Step a module whose call takes and returns its state."""
     state, sent = None, []
     for i in x:
         z, state = module(i, state)
@@ -111,7 +111,7 @@ def stepwise(module: Any, x: Tensor) -> Tensor:
 
 
 def one_by_one(make: Callable[[], Any], x: Tensor) -> Tensor:
-    """Run each sample by itself and without an axis of its own, since NIR's Flatten counts no batch."""
+    """Run each sample separately and without a batch axis, since NIR's Flatten has none."""
     return torch.stack([stepwise(make(), x[:, k]) for k in range(x.shape[1])], 1)
 
 
@@ -154,7 +154,7 @@ TOOLS: dict[str, Callable[[nir.NIRGraph, Tensor], Tensor]] = {
 
 
 def without_r(graph: nir.NIRGraph, x: Tensor) -> Tensor:
-    """Follow Norse's rule: r of LIF is not looked at, as if it were 1."""
+    """Follow Norse's rule: r of LIF is ignored, as if it were 1."""
     return from_nir(_with_r_one(graph), dt=DT)(x)[0]
 
 
@@ -167,9 +167,9 @@ def _with_r_one(graph: nir.NIRGraph) -> nir.NIRGraph:
 
 
 def through_the_loop(graph: nir.NIRGraph, x: Tensor) -> Tensor:
-    """Follow snnTorch's rule for a loop: what comes from outside goes through the matrix of the loop as well.
+    """Follow snnTorch's rule for a loop: external input also passes through the matrix of the loop.
 
-    The matrix then adds up the outer current and the spikes of the step before, bias once.
+    The matrix is applied to the sum of the external current and the previous spikes, with the bias once.
     """
     changed = copy.deepcopy(graph)
     for neuron, matrix in _loops(changed):
@@ -178,9 +178,9 @@ def through_the_loop(graph: nir.NIRGraph, x: Tensor) -> Tensor:
 
 
 def in_steps(graph: nir.NIRGraph, x: Tensor) -> Tensor:
-    """Follow sinabs' rule: tau counts steps, r and dt are not looked at, n = trunc(v / v_threshold) spikes at once.
+    """Follow sinabs' rule: tau is in steps, r and dt are ignored, n = trunc(v / v_threshold) spikes per step.
 
-    They are subtracted, and a loop is not run. IF neurons do not go below ``-v_threshold``; LIF neurons may.
+    They are subtracted, and a loop is not run. IF neurons are bounded by ``-v_threshold`` from below, LIF are not.
     """
     back = {matrix for _, matrix in _loops(graph)}
     after = {a: b for a, b in graph.edges if b not in back}
@@ -227,7 +227,7 @@ def _t(values: Any) -> Tensor:
 
 
 def late_loop(graph: nir.NIRGraph, x: Tensor) -> Tensor:
-    """Follow nirtorch's rule for a loop: what its matrix gives is late, so its bias is not in the first step."""
+    """Follow nirtorch's rule for a loop: the output of its matrix is late, so its bias is missing in the first step."""
     changed = copy.deepcopy(graph)
     for neuron, matrix in _loops(changed):
         size = len(changed.nodes[matrix].weight)
@@ -238,12 +238,12 @@ def late_loop(graph: nir.NIRGraph, x: Tensor) -> Tensor:
 
 
 def _loops(graph: nir.NIRGraph) -> list[tuple[str, str]]:
-    """Return each neuron with the matrix through which it hears itself."""
+    """Return each neuron with the matrix of its loop."""
     return [(a, b) for a, b in graph.edges if (b, a) in graph.edges and hasattr(graph.nodes[b], "weight")]
 
 
 def in_double(graph: nir.NIRGraph, x: Tensor) -> Tensor:
-    """Run neurosim in double precision: what agrees with that parts from single precision by rounding alone."""
+    """Run neurosim in double precision: agreement with it means that only rounding differs in single precision."""
     return from_nir(graph, dt=DT, dtype=torch.float64)(x.double())[0].float()
 
 
@@ -260,7 +260,7 @@ RULES: dict[str, dict[str, Callable[[nir.NIRGraph, Tensor], Tensor]]] = {
 
 
 def agreement(ours: Tensor, theirs: Tensor) -> float:
-    """Return the share of equal values, of neurons, steps and samples."""
+    """Return the fraction of equal values over neurons, steps and samples."""
     return float((ours == theirs).double().mean())
 
 
@@ -284,13 +284,13 @@ def measure(steps: int, samples: int, nets: list[str]) -> list[dict[str, Any]]:
 
 
 def compared(tool: str, run: Callable[..., Tensor], graph: nir.NIRGraph, x: Tensor, ours: Tensor) -> dict[str, Any]:
-    """Return what one tool makes of one graph."""
+    """Return the comparison of one tool and one graph."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             theirs = run(graph, x)
     except ModuleNotFoundError as error:
         return {"error": f"not installed: {error.name}"}
-    except Exception as error:  # whatever another program raises on a file is a figure here
+    except Exception as error:  # any error of another program is a result here
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:90]}"}
     if theirs.shape != ours.shape:
         return {"error": f"gives the output {list(theirs.shape[2:])}, not {list(ours.shape[2:])}"}
@@ -314,10 +314,10 @@ def line(row: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; return its exit status."""
+    """Run the networks given on the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interop", description=__doc__.split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--quick", action="store_true", help="one network for a few steps: to see that it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
+    parser.add_argument("--quick", action="store_true", help="one network for a few steps, to check that it runs")
     chosen = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")

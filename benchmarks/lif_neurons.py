@@ -1,4 +1,4 @@
-"""The neurons of a LIF layer alone on float32 [100, 64x256], both ways, against the eager loop and other libraries."""
+"""The neurons of a LIF layer on float32 [100, 64x256], forward and backward, against a loop and other libraries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
 
 NAME = "lif-neurons"
-# Whatever the method: forward reads the current and writes the spikes; backward reads the gradient of the spikes,
-# writes that of the current, and has to know the membrane, for which it reads the current or something as large.
+# In any method, forward reads the current and writes the spikes; backward reads the gradient of the spikes, writes
+# that of the current, and needs the membrane, for which it reads the current or an array of that size.
 ARRAYS = 5
 PEERS = ("SpikingJelly", "snnTorch", "Norse", "sinabs")
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Return times in s, spikes that agree, and the floor set by the memory."""
+    """Return times in s, agreement of spikes, and the floor set by memory."""
     steps, batch, width, rounds = (10, 4, 32, 2) if options.quick else (100, 64, 256, 10)
     torch.manual_seed(0)
     x = torch.rand(steps, batch, width) * 6.0
@@ -54,17 +54,17 @@ def measure(options: Options) -> dict[str, Any]:
             name: {**each.as_json(), "times_ours": each.median / ours, "spikes_that_agree": agreement[name]}
             for name, each in times.items()
         },
-        "left_out": missing,
+        "omitted": missing,
     }
 
 
 def _peers() -> tuple[dict[str, Callable[[Tensor], Tensor]], dict[str, str]]:
-    """Return the neurons of each peer, from currents to spikes, and why there are none of the others."""
+    """Return the neurons of each peer, from currents to spikes, and why others are missing."""
     layers: dict[str, Callable[[Tensor], Tensor]] = {}
     missing = {}
     for name in PEERS:
         try:
-            layers[name] = build(name, [Layer(maps=())])
+            layers[name] = build(name, [Layer(synapses=())])
         except UnavailableError as error:
             missing[name] = str(error)
     return layers, missing
@@ -85,21 +85,21 @@ def _prepared(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def _agreement(layers: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> dict[str, float]:
-    """Return the share of neuron-steps at which each does what the eager loop does; all must do nearly the same.
+    """Return the fraction of neuron-steps at which each equals the eager loop; all must be nearly equal.
 
-    Other libraries round in another order, and a spike moved by a step also moves what follows it.
+    Other libraries round in another order, and a spike that moves by a step also moves later ones.
     """
     with torch.no_grad():
         spikes = {name: layer(_prepared(layer, x)) for name, layer in layers.items()}
     wanted = spikes["eager loop"]
     if not 0.01 < wanted.mean() < 0.5:
         raise ImplausibleError(
-            f"the layer fires at {wanted.mean():.3f} spikes a step; the work is not that of a network."
+            f"the layer fires at {wanted.mean():.3f} spikes per step, which is not realistic for a network."
         )
     shares = {name: (z == wanted).float().mean().item() for name, z in spikes.items()}
     for name, share in shares.items():
         if share < (1.0 if name == "neurosim" else 0.999):
-            raise ImplausibleError(f"{name} agrees with the eager loop at {share:.5f} of the neuron-steps only.")
+            raise ImplausibleError(f"{name} agrees with the eager loop at only {share:.5f} of the neuron-steps.")
     return shares
 
 
@@ -114,5 +114,5 @@ def table(result: dict[str, Any]) -> str:
         f"{'memory floor':14}{1e3 * floor['seconds']:7.2f} ms   ({floor['bytes'] / 1e6:.1f} MB at "
         f"{floor['copy_bytes_per_s'] / 1e9:.0f} GB/s, the fastest copy)"
     )
-    lines += [f"{name:14}left out: {why}" for name, why in result["left_out"].items()]
+    lines += [f"{name:14}omitted: {why}" for name, why in result["omitted"].items()]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine that the measurements were made on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PEERS = ("spikingjelly", "snntorch", "norse", "sinabs")
 
 
 def facts() -> dict[str, object]:
-    """Return processor, cores, threads, versions (None: not installed), load and the present time."""
+    """Return processor, cores, threads, versions (None: not installed), load and the current time."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "processor": _processor(),

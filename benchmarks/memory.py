@@ -1,7 +1,7 @@
-"""Peak memory of a training step against the number of steps, with its time; each point in a process of its own.
+"""Peak memory of a training step against the number of steps, with its time; each point in a separate process.
 
 The network of `train-step` at 5 % input, cross-entropy at every step, which SLTT needs. The peak is that of the whole
-process during one step, less what the process held when the network and the input existed and a step of T = 2 had run.
+process during one step, minus its memory after the network and the input were created and a step of T = 2 had run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def measure(options: Options) -> dict[str, Any]:
     lengths, calls = ([4, 8], 1) if options.quick else ([100, 250, 500, 1000], 5)
     lengths = list(options.chosen(lengths))
     small: dict[str, Any] = {"batch": 4, "sizes": (70, 32, 32, 20)} if options.quick else {}
-    left_out: dict[str, str] = {}
-    # Processes for each point take seconds; this one will do to see that all runs.
+    omitted: dict[str, str] = {}
+    # A process per point takes seconds; one is enough to check that everything runs.
     point = peak if options.quick else peaks
     points: dict[str, dict[str, Any]] = {}
     for name in (*RULES, *PEERS):
@@ -31,7 +31,7 @@ def measure(options: Options) -> dict[str, Any]:
             try:
                 build(name, feedforward(steps=1, batch=1).layers)
             except UnavailableError as error:
-                left_out[name] = str(error)
+                omitted[name] = str(error)
                 continue
         points[name] = {
             str(steps): point(
@@ -49,7 +49,7 @@ def measure(options: Options) -> dict[str, Any]:
         "longest_over_shortest": {
             name: each[longest]["peak_bytes"] / max(each[first]["peak_bytes"], 1) for name, each in points.items()
         },
-        "left_out": left_out,
+        "omitted": omitted,
     }
 
 
@@ -62,5 +62,5 @@ def table(result: dict[str, Any]) -> str:
     for name, found in points.items():
         each = "".join(f"{found[t]['peak_bytes'] / 1e6:10.1f} MB{1e3 * found[t]['median_s']:8.1f} ms" for t in lengths)
         lines.append(f"{name:26}{each}{result['longest_over_shortest'][name]:12.2f}")
-    lines += [f"{name} left out: {why}" for name, why in result["left_out"].items()]
+    lines += [f"{name} omitted: {why}" for name, why in result["omitted"].items()]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""The models and rules that have no benchmark of their own, each against the loop one would write in plain PyTorch.
+"""Models and rules without a separate benchmark, each against the loop one would write in plain PyTorch.
 
-Delayed synapses, HLOP, a delta layer, active dendrites and astrocytes: forward, backward and (HLOP) what is learnt
-beside it, in float32. Both do the same work: outputs and gradients agree before anything is timed.
+Delayed synapses, HLOP, a delta layer, active dendrites and astrocytes: forward, backward and, for HLOP, lateral
+learning, in float32. Both do the same work: outputs and gradients are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def delta_layer(small: bool) -> tuple[str, Way, Way]:
 
 
 def dendrites(small: bool) -> tuple[str, Way, Way]:
-    """Return forward and backward of `ActiveDendrites`, and of a loop over samples, as each may have its context."""
+    """Return forward and backward of `ActiveDendrites`, and of a loop over samples, each with its context."""
     n_in, n_out, segments, batch = (10, 8, 3, 4) if small else (784, 512, 5, 64)
     layer = ActiveDendrites(n_in, n_out, context=n_in, segments=segments, winners=n_out // 8)
     x, context, g = torch.randn(batch, n_in), torch.randn(batch, n_in), torch.randn(batch, n_out)
@@ -185,7 +185,7 @@ def dendrites(small: bool) -> tuple[str, Way, Way]:
             rows.append(torch.zeros_like(gated).index_put((kept,), gated[kept]))
         return torch.stack(rows)
 
-    what = f"active dendrites {n_in}-{n_out}, {segments} segments, a context for each of {batch} samples"
+    what = f"active dendrites {n_in}-{n_out}, {segments} segments, one context for each of {batch} samples"
     return what, lambda: step(layer(x, context)), lambda: step(loop())
 
 
@@ -238,7 +238,7 @@ MODELS: tuple[Callable[[bool], tuple[str, Way, Way]], ...] = (
 
 
 def one(make: Callable[[bool], tuple[str, Way, Way]], rounds: int, calls: int, small: bool) -> dict[str, Any]:
-    """Time a model and its loop, once they are known to agree."""
+    """Time a model and its loop, after checking that they agree."""
     torch.manual_seed(0)
     what, ours, loop = make(small)
     for a, b in zip(ours(), loop(), strict=True):

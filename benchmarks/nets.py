@@ -1,8 +1,7 @@
-"""What the contenders compute: layers of synapses and neurons as plain values, and the tasks made of them.
+"""The computation of the contenders: layers of synapses and neurons as plain values, and tasks built from them.
 
-Every weight is a multiple of 2**-12, so that sums over spikes are exact in float32 in whatever order they are taken:
-two libraries that disagree about a spike do so because of their neurons, not of their matrix products. This module
-knows torch only; what imports it does not load a library it does not ask for.
+Every weight is a multiple of 2**-12, so that sums over spikes are exact in float32 in any order: two libraries that
+disagree about a spike do so because of their neurons, not of their matrix products. This module imports torch only.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ DT = 1e-3
 TAU = 20e-3
 ALPHA = math.exp(-DT / TAU)
 GRID = 2.0**-12
-# N-MNIST holds 4040 spikes a sample of 300 steps of 1 ms (the first 100 training samples).
+# N-MNIST has 4040 spikes per sample of 300 steps of 1 ms (the first 100 training samples).
 NMNIST_SHAPE, NMNIST_STEPS, NMNIST_RATE = (2, 34, 34), 300, 0.0058
 
 
@@ -35,7 +34,7 @@ class Linear:
         return module
 
     def taps(self, x: Tensor) -> float:
-        """Return how many pairs of a non-zero input and a weight that it meets there are in ``x`` [n, ...]."""
+        """Return the number of pairs of a nonzero input in ``x`` [n, ...] and one of its weights."""
         return float(x.count_nonzero()) * self.weight.shape[0]
 
 
@@ -52,7 +51,7 @@ class Conv:
         return module
 
     def taps(self, x: Tensor) -> float:
-        """Return how many pairs of a non-zero input and a weight that it meets there are in ``x`` [n, ...]."""
+        """Return the number of pairs of a nonzero input in ``x`` [n, ...] and one of its weights."""
         spikes = (x != 0).sum(1, keepdim=True, dtype=x.dtype)
         ones = torch.ones(1, 1, *self.weight.shape[2:])
         return F.conv2d(spikes, ones, None, self.stride, self.padding).double().sum().item() * self.weight.shape[0]
@@ -86,13 +85,13 @@ Map = Linear | Conv | SumPool | Flatten
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layer:
-    """Maps, then neurons ``u = alpha v + gain i``; spike where ``u > 1``; ``v = 0`` there, else ``u``.
+    """Synapses, then neurons ``u = alpha v + gain i``; spike where ``u > 1``; ``v = 0`` there, else ``u``.
 
-    `alpha` 1 is a neuron without leak, whose gain is 1; all others have the gain ``1 - alpha``. `recurrent` is the
+    `alpha` 1 is a neuron without leak, with a gain of 1; all others have the gain ``1 - alpha``. `recurrent` is the
     weight from the layer to itself, one step late.
     """
 
-    maps: tuple[Map, ...]
+    synapses: tuple[Map, ...]
     alpha: float = ALPHA
     recurrent: Tensor | None = None
 
@@ -103,7 +102,7 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """One training step: the network, its input [T, B, ...], classes [B] and what is made small."""
+    """One training step: the network, its input [T, B, ...], classes [B] and the loss."""
 
     layers: tuple[Layer, ...]
     x: Tensor
@@ -147,7 +146,7 @@ def feedforward(
     sizes: Sequence[int] = (700, 256, 256, 20),
     per_step: bool = False,
 ) -> Task:
-    """Return a chain of linear LIF layers under Bernoulli spikes."""
+    """Return a chain of linear LIF layers with Bernoulli input spikes."""
     generator = torch.Generator().manual_seed(0)
     pairs = zip(sizes[1:], sizes, _SCALES, strict=False)
     layers = tuple(Layer((Linear(_normal(generator, scale, out, n_in)),)) for out, n_in, scale in pairs)
@@ -159,7 +158,7 @@ def feedforward(
 
 
 def recurrent(rate: float = 0.05, steps: int = 100, batch: int = 64, sizes: Sequence[int] = (700, 256, 20)) -> Task:
-    """Return a recurrent LIF layer and a readout layer under Bernoulli spikes."""
+    """Return a recurrent LIF layer and a readout layer with Bernoulli input spikes."""
     generator = torch.Generator().manual_seed(0)
     n_in, hidden, out = sizes
     first = Layer((Linear(_normal(generator, 65.0, hidden, n_in)),), recurrent=_normal(generator, 4.0, hidden, hidden))
@@ -171,11 +170,11 @@ def recurrent(rate: float = 0.05, steps: int = 100, batch: int = 64, sizes: Sequ
 
 
 def dense(width: int = 512, steps: int = 500, batch: int = 16) -> Task:
-    """Return one LIF layer behind a square matrix under normally distributed input that wants its gradient."""
+    """Return one LIF layer behind a square matrix with normally distributed input that requires a gradient."""
     generator = torch.Generator().manual_seed(0)
     layer = Layer((Linear(_normal(generator, 16.0, width, width)),))
     x = torch.randn((steps, batch, width), generator=generator)
-    work = f"Linear({width}, {width}) and LIF, T = {steps}, batch {batch}, normal input, gradient of the input on"
+    work = f"Linear({width}, {width}) and LIF, T = {steps}, batch {batch}, normal input, with the gradient of the input"
     return Task((layer,), x, None, torch.Tensor.sum, work, input_gradient=True)
 
 
@@ -183,13 +182,13 @@ def conv(steps: int = NMNIST_STEPS, batch: int = 16, data: str | None = None) ->
     """Return the N-MNIST network of the NIR paper on recordings of the folder `data`, or on a stand-in.
 
     Pedersen et al., "Neuromorphic intermediate representation", Nature Communications 15, 2024,
-    doi:10.1038/s41467-024-52259-9: three convolutions, two sum pools, two linear maps, all with IF neurons. Its lower
-    bound on the membrane is left out: no other library has one.
+    doi:10.1038/s41467-024-52259-9: three convolutions, two sum pools, two linear layers, all with IF neurons. Its lower
+    bound on the membrane is omitted: no other library has one.
     """
     from benchmarks import nmnist
 
     generator = torch.Generator().manual_seed(0)
-    maps: tuple[tuple[Map, ...], ...] = (
+    synapses: tuple[tuple[Map, ...], ...] = (
         (Conv(_normal(generator, 5.0, 16, 2, 5, 5), stride=2, padding=1),),
         (Conv(_normal(generator, 3.5, 16, 16, 3, 3), stride=1, padding=1),),
         (SumPool(2), Conv(_normal(generator, 1.8, 8, 16, 3, 3), stride=1, padding=1)),
@@ -203,10 +202,10 @@ def conv(steps: int = NMNIST_STEPS, batch: int = 16, data: str | None = None) ->
         x, source = nmnist.batch(Path(data), steps, batch), "N-MNIST recordings"
     target = _classes(batch, 10)
     work = f"N-MNIST network of the NIR paper, IF, T = {steps}, batch {batch}; {source}"
-    return Task(tuple(Layer(each, alpha=1.0) for each in maps), x, target, cross_entropy_of_rates(target), work)
+    return Task(tuple(Layer(each, alpha=1.0) for each in synapses), x, target, cross_entropy_of_rates(target), work)
 
 
-# By these names a fresh process makes the same task again.
+# Names by which a fresh process creates the same task.
 TASKS: dict[str, Callable[..., Task]] = {
     "feedforward": feedforward,
     "recurrent": recurrent,

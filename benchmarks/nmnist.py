@@ -1,4 +1,4 @@
-"""N-MNIST recordings as its authors publish them: 5 bytes an event, in ``.bin`` or ``.bs2`` files or a tar of those.
+"""N-MNIST recordings as published by its authors: 5 bytes per event, in ``.bin`` or ``.bs2`` files or a tar of those.
 
 Orchard et al., "Converting static image datasets to spiking neuromorphic datasets using saccades", Frontiers in
 Neuroscience 9, 2015, doi:10.3389/fnins.2015.00437: x, y, then the polarity in one bit and the time in 23, in µs.

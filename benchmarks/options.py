@@ -1,4 +1,4 @@
-"""What the command line asks of a benchmark."""
+"""The options of a benchmark."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Case = TypeVar("Case")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """`quick`: small sizes, to see that all runs and not to measure. `data`: folder of N-MNIST recordings.
+    """`quick`: small sizes, to check that everything runs. `data`: folder of N-MNIST recordings.
 
-    `plot`: file for the picture, of those that draw one. `case`: number of the one case that is wanted, from 1 on.
-    `peaks`: whether comparisons measure memory as well, in processes of their own.
+    `plot`: file for the plot, where there is one. `case`: number of the only case to run, from 1. `peaks`: whether
+    comparisons also measure memory, in separate processes.
     """
 
     quick: bool = False
@@ -27,7 +27,7 @@ class Options:
     peaks: bool = True
 
     def chosen(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Return `cases`, or the one that is wanted."""
+        """Return `cases`, or the selected one."""
         if self.case is None:
             return cases
         if not 1 <= self.case <= len(cases):

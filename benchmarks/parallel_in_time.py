@@ -1,6 +1,6 @@
-"""Ways to run the layers of `neurosim.parallel`: scans against the loop, a filter over time, a threshold.
+"""Methods for the layers of `neurosim.parallel`: scans against the loop, a filter over time, a threshold.
 
-Forward and backward in float32, the gradient of the input included.
+Forward and backward in float32, including the gradient of the input.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def doubling_scan(x: Tensor, start: Tensor, alpha: float) -> Tensor:
 
 
 def shifted_sums(line: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
-    """Return what `filtered` does, as one shifted multiply-add for each tap."""
+    """Return the result of `filtered`, as one shifted multiply-add per tap."""
     taps = weight.flip(0)
     steps = line.shape[0] - len(taps) + 1
     out = offset + taps[0] * line[:steps]
@@ -62,14 +62,14 @@ def shifted_sums(line: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
 
 
 def convolved(line: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
-    """Return what `filtered` does, by torch's convolution along time."""
+    """Return the result of `filtered`, by torch's convolution along time."""
     return F.conv2d(line[None, None], weight.flip(0)[None, None, :, None])[0, 0] + offset
 
 
 def _timed(
     ways: Mapping[str, Callable[[], Tensor]], leaves: list[Tensor], rounds: int, agree: float
 ) -> dict[str, dict[str, float | int]]:
-    """Time each way forward and backward, once all are known to agree."""
+    """Time each method forward and backward, after checking that they agree."""
     first = next(iter(ways.values()))().detach()
     for name, way in ways.items():
         off = float((way().detach() - first).abs().max())
@@ -117,7 +117,7 @@ def _thresholds(steps: int, width: int, rounds: int) -> dict[str, Any]:
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Return the times of each way, by piece of work."""
+    """Return the times of each method, by work."""
     torch.manual_seed(0)
     rounds = 2 if options.quick else 15
     sizes = [(40, 32), (70, 3)] if options.quick else [(100, 16384), (1000, 1024), (10000, 64), (100000, 1)]

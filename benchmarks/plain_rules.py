@@ -1,7 +1,7 @@
-"""Each learning rule beside the loop over time that one would write for it in PyTorch, at the same work.
+"""Each learning rule and the loop over time that one would write for it in PyTorch, for the same work.
 
-A pair is two calls that take a batch and return what they found, gradients or how weights moved; both begin from the
-same weights every time.
+A pair is two calls that take a batch and return their result, gradients or weight changes; both start from the same
+weights every time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Pair:
 
 
 class _Spike(torch.autograd.Function):
-    """A spike with the triangle for its derivative."""
+    """A spike with the triangle surrogate."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class _Spike(torch.autograd.Function):
 
 
 class _LIF:
-    """One step of LIF after another: decays, gain, state."""
+    """LIF neurons, step by step: decays, gain, state."""
 
     def __init__(self, node: ns.Neuron) -> None:
         decay, gain = node.decay("tau_mem"), node.value("r")
@@ -114,7 +114,7 @@ def _bptt(sizes: Sizes, rule: Rule) -> Pair:
     def plain(x: Tensor, y: Tensor) -> list[Tensor]:
         hidden, out = _layers(net)
         total = torch.zeros(())
-        for i in F.linear(x, w):  # the first product knows no time
+        for i in F.linear(x, w):  # the first product is independent of time
             total = total + F.cross_entropy(out.leak(F.linear(hidden.step(i), w_out)), y)
         (total / len(x)).backward()
         return _found(weights)
@@ -146,7 +146,7 @@ def _ottt(sizes: Sizes) -> Pair:
     w, w_out = weights = _copies(net)
 
     def traced(s: Tensor, trace: Tensor, weight: Tensor) -> Tensor:
-        # The value and the way back to the spikes are those of the spikes; the weights see the trace.
+        # Value and input gradient are those of the spikes; the weight gradient uses the trace.
         seen = F.linear(trace, weight)
         return F.linear(s, weight.detach()) + seen - seen.detach()
 
@@ -170,7 +170,7 @@ def _eprop(sizes: Sizes) -> Pair:
     node = net.neurons()["hidden"]
 
     def plain(x: Tensor, y: Tensor) -> list[Tensor]:
-        # The traces of the method: one for each synapse and sample, and another that the readout's leak smooths.
+        # The traces of the method: one per synapse and sample, and another filtered by the readout's leak.
         hidden, out = _LIF(node), _LIF(net.neurons()["out"])
         with torch.no_grad():
             z, y_out = x.new_zeros((x.shape[1], sizes[1])), x.new_zeros((x.shape[1], CLASSES))
@@ -377,10 +377,10 @@ RULES: dict[str, Callable[[Sizes], Pair]] = {
     "OTTT": _ottt,
     "e-prop": _eprop,
     "EventProp": _eventprop,
-    "FPTT, a move a step": lambda sizes: _fptt(sizes, 1),
-    "FPTT, 10 steps a move": lambda sizes: _fptt(sizes, 10),
+    "FPTT, an update per step": lambda sizes: _fptt(sizes, 1),
+    "FPTT, an update per 10 steps": lambda sizes: _fptt(sizes, 10),
     "DECOLLE": lambda sizes: _decolle(sizes, 32, moves=False),
-    "DECOLLE, a move a step": lambda sizes: _decolle(sizes, 1, moves=True),
+    "DECOLLE, an update per step": lambda sizes: _decolle(sizes, 1, moves=True),
     "forward-forward": _forward_forward,
 }
 

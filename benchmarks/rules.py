@@ -1,4 +1,4 @@
-"""Learning rules: the memory of each against the length of the run, and its time beside that of a plain loop."""
+"""Learning rules: memory against the length of the run, and time against a plain loop."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def batch(steps: int, sizes: Sizes) -> tuple[Tensor, Tensor]:
 
 
 def peak(name: str, steps: int, sizes: Sizes) -> int:
-    """Return the most bytes alive at once of what a rule makes while it works on one batch.
+    """Return the peak of the bytes that a rule allocates for one batch.
 
-    What belongs to the ten outputs is left out: every rule returns the output of the whole run.
+    The ten outputs are not counted: every rule returns the output of the whole run.
     """
     x, y = batch(steps, sizes)
     call = pair(name, sizes).ours
-    call(*batch(4, sizes))  # what is made once, such as kernels
+    call(*batch(4, sizes))  # for objects created once, such as kernels
     with Alive(lambda tensor: tensor.shape[-1:] != (CLASSES,)) as alive:
         call(x, y)
     return alive.peak
 
 
 def agreement(name: str, steps: int, sizes: Sizes) -> float:
-    """Return the cosine between what a rule and its plain loop find."""
+    """Return the cosine between the results of a rule and its plain loop."""
     both = pair(name, sizes)
     x, y = batch(steps, sizes)
     found, wanted = (torch.cat([part.flatten() for part in call(x, y)]) for call in (both.ours, both.plain))
@@ -46,7 +46,7 @@ def agreement(name: str, steps: int, sizes: Sizes) -> float:
 
 
 def compared(name: str, steps: int, sizes: Sizes, rounds: int, calls: int) -> dict[str, Times]:
-    """Take a rule and its plain loop in turns, in one thread each; seconds of the processor."""
+    """Time a rule and its plain loop in turns, in one thread each; processor time in s."""
     both, given = pair(name, sizes), batch(steps, sizes)
     contenders = {"neurosim": lambda: both.ours(*given), "plain loop": lambda: both.plain(*given)}
     slow = {"plain loop": rounds} if name == "e-prop" else None
@@ -66,7 +66,7 @@ def measure(options: Options) -> dict[str, Any]:
     for name in options.chosen(list(RULES)):
         same = agreement(name, steps, sizes)
         if same < 0.999:
-            raise ImplausibleError(f"{name} and its plain loop find different things: their cosine is {same:.4f}.")
+            raise ImplausibleError(f"{name} and its plain loop have different results: their cosine is {same:.4f}.")
         peaks = {str(t): peak(name, t, sizes) for t in lengths}
         times = compared(name, steps, sizes, rounds, calls)
         found[name] = {
@@ -83,7 +83,7 @@ def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
     rules = result["rules"]
     lengths = list(next(iter(rules.values()))["peak_bytes"])
-    lines = [f"Most memory alive for one batch, and processor time at T = {result['steps']}: {result['work']}"]
+    lines = [f"Peak memory for one batch, and processor time at T = {result['steps']}: {result['work']}"]
     heads = "".join(f"{'T = ' + t:>13}" for t in lengths)
     lines.append(f"{'':24}{heads}{'last/first':>12}{'neurosim':>12}{'plain loop':>12}{'plain/ours':>12}")
     for name, each in rules.items():

@@ -28,21 +28,21 @@ def training_step(net: Any, task: Task) -> Step:
 
 
 def products(task: Task, spikes: Sequence[Tensor]) -> Step:
-    """Return the dense products of a step without its neurons, at the same spikes: the floor of dense libraries.
+    """Return the dense products of a step without its neurons, for the same spikes: the floor of dense libraries.
 
-    ``z W^T`` forward; ``g^T z``, and ``g W`` wherever a gradient goes on from there, backward. A recurrent product is
-    taken step by step in both directions, its weight gradient at once.
+    ``z W^T`` forward; ``g^T z``, and ``g W`` where an input gradient is needed, backward. A recurrent product is
+    computed step by step in both directions, its weight gradient in one product.
     """
     generator = torch.Generator().manual_seed(1)
     steps: list[Step] = []
     for number, (layer, x, z) in enumerate(zip(task.layers, (task.x, *spikes), spikes, strict=False)):
         g = torch.randn(z.shape, generator=generator)
         wants_input = number > 0 or task.input_gradient
-        if all(isinstance(each, Linear) for each in layer.maps):
-            (weight,) = (each.weight for each in layer.maps if isinstance(each, Linear))
+        if all(isinstance(each, Linear) for each in layer.synapses):
+            (weight,) = (each.weight for each in layer.synapses if isinstance(each, Linear))
             steps.append(_linear(weight, x.flatten(0, 1), g.flatten(0, 1), wants_input))
         else:
-            steps.append(_maps(layer, x.flatten(0, 1), g.flatten(0, 1), wants_input))
+            steps.append(_synapses(layer, x.flatten(0, 1), g.flatten(0, 1), wants_input))
         if layer.recurrent is not None:
             steps.append(_loop(layer.recurrent, z, g))
 
@@ -63,13 +63,13 @@ def _linear(weight: Tensor, x: Tensor, g: Tensor, wants_input: bool) -> Step:
     return run
 
 
-def _maps(layer: Layer, x: Tensor, g: Tensor, wants_input: bool) -> Step:
-    maps = nn.Sequential(*(each.module() for each in layer.maps))
+def _synapses(layer: Layer, x: Tensor, g: Tensor, wants_input: bool) -> Step:
+    synapses = nn.Sequential(*(each.module() for each in layer.synapses))
     x = x.clone().requires_grad_(wants_input)
-    wanted = [*maps.parameters(), *([x] if wants_input else [])]
+    wanted = [*synapses.parameters(), *([x] if wants_input else [])]
 
     def run() -> None:
-        torch.autograd.grad(maps(x), wanted, g)
+        torch.autograd.grad(synapses(x), wanted, g)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Times of several contenders at the same work, taken in turns in one process."""
+"""Times of several contenders for the same work, measured in turns in one process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 
 class ImplausibleError(Exception):
-    """A measurement that cannot be: the benchmark is wrong, not the machine fast."""
+    """An impossible measurement: the benchmark is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Times:
 
 
 def seconds(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return what one call takes."""
+    """Return the time of one call."""
     start = clock()
     run()
     return clock() - start
@@ -46,12 +46,12 @@ def interleaved(
     slow: Mapping[str, int] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
-    """Time all contenders in rounds, in another order each round.
+    """Time all contenders in rounds, in a new order each round.
 
-    A turn is one call that is not timed, so that each finds the caches as its own last call left them, and `calls`
-    that are. Before the first round each is called `warm_up` times. What is named in `slow` is called that many times
-    in all, once a round, every call timed: what takes seconds does not feel the caches. With ``time.process_time`` for
-    the clock a call in one thread counts what it computes, and not what others on the machine do meanwhile.
+    A turn is one untimed call, so that each contender finds its own data in the caches, and `calls` timed ones. Before
+    the first round each is called `warm_up` times. Contenders in `slow` are called that many times in total, once per
+    round, every call timed: caches do not matter for calls of seconds. With ``time.process_time`` as the clock, a call
+    in one thread is not affected by other load on the machine.
     """
     slow = slow or {}
     found: dict[str, list[float]] = {name: [] for name in contenders}

@@ -1,7 +1,7 @@
 """The contenders: the same layers in neurosim, in other libraries and in plain PyTorch.
 
-Each module has a function `network(layers)` that returns a `chain.Chain` or what looks like one. A library is
-imported when it is asked for and not before.
+Each module has a function `network(layers)` that returns a `chain.Chain` or an object with its interface. A library is
+imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from benchmarks.nets import Layer
 
 
 class UnavailableError(Exception):
-    """A contender cannot run on this machine; the text says why."""
+    """A contender cannot run on this machine; the message states why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """Where a contender is built, and what differs from the definition in `benchmarks.nets.Layer`.
+    """A contender: its module, and its differences from the definition in `benchmarks.nets.Layer`.
 
-    `compact`: its surrogate is zero beyond some distance to the threshold, so it may leave out input gradients there.
+    `compact`: its surrogate has compact support, so it may omit input gradients where that is zero.
     """
 
     module: str
@@ -40,11 +40,13 @@ CONTENDERS: dict[str, Contender] = {
     "SpikingJelly": Contender("spikingjelly", "multi-step torch backend; spikes at >= the next float above 1"),
     "snnTorch": Contender("snntorch", "input gain in the weights; in `RLeaky` the gradient flows through the reset"),
     "Norse": Contender(
-        "norse", "SuperSpike surrogate, it has no arctan; in its IF the gradient flows through the reset"
+        "norse", "SuperSpike surrogate instead of arctan; in its IF the gradient flows through the reset"
     ),
-    "sinabs": Contender("sinabs", "batch first, input so prepared; spikes at >= the next float above 1"),
+    "sinabs": Contender("sinabs", "batch first, with the input prepared; spikes at >= the next float above 1"),
     "plain loop": Contender("plain", "input gain in the weights"),
-    "torch.compile": Contender("plain", "the neurons' step of the plain loop compiled", choices=(("compiled", True),)),
+    "torch.compile": Contender(
+        "plain", "the plain loop with its neurons' step compiled", choices=(("compiled", True),)
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Layers in a row for libraries whose neurons are PyTorch modules."""
+"""Sequential layers for libraries whose neurons are PyTorch modules."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from benchmarks.nets import Layer, Linear
 
-# The libraries that spike at v >= v_th spike where the others do, at v > 1, with the next float32 as threshold.
+# Libraries that spike at v >= v_th get the next float32 above 1 as threshold, which is equivalent to v > 1.
 ABOVE_ONE = float(np.nextafter(np.float32(1), np.float32(2)))
 
 
 class Chain(nn.Module):
     """The product of a layer over all steps in one call, then its neurons step by step.
 
-    That is the faster way in every library. `folded` puts the neurons' input gain into the weights, for libraries whose
-    neurons have none. `batch_first` is for libraries that want [B, T, ...]; `prepare` brings the input there once.
+    That is the faster method in every library. `folded` multiplies the neurons' input gain into the weights, for
+    libraries whose neurons have none. `batch_first` is for libraries with [B, T, ...]; `prepare` converts the input.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Chain(nn.Module):
         batch_first: bool = False,
     ) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(_maps(layer, layer.gain if folded else 1.0) for layer in layers)
+        self.synapses = nn.ModuleList(_synapses(layer, layer.gain if folded else 1.0) for layer in layers)
         self.neurons = nn.ModuleList(neurons(layer) for layer in layers)
         self.batch_first = batch_first
 
@@ -43,8 +43,8 @@ class Chain(nn.Module):
     def spikes(self, x: Tensor) -> list[Tensor]:
         """Return the spikes of every layer, [T, B, ...]."""
         found = []
-        for maps, neurons in zip(self.maps, self.neurons, strict=True):
-            current = maps(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        for synapses, neurons in zip(self.synapses, self.neurons, strict=True):
+            current = synapses(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             x = neurons(current)
             found.append(x.transpose(0, 1) if self.batch_first else x)
         return found
@@ -65,15 +65,15 @@ class _Scale(nn.Module):
         return self.gain * x
 
 
-def _maps(layer: Layer, gain: float) -> nn.Module:
-    """Return the maps of a layer; a gain that finds no weights is a product of its own."""
-    if not layer.maps and gain != 1.0:
+def _synapses(layer: Layer, gain: float) -> nn.Module:
+    """Return the synapses of a layer; a gain without weights becomes a separate product."""
+    if not layer.synapses and gain != 1.0:
         return _Scale(gain)
-    return nn.Sequential(*(each.module(gain) for each in layer.maps))
+    return nn.Sequential(*(each.module(gain) for each in layer.synapses))
 
 
 def loop_weight(layer: Layer, gain: float = 1.0) -> nn.Module | None:
-    """Return the map of a layer to itself."""
+    """Return the synapse of a layer onto itself."""
     return None if layer.recurrent is None else Linear(layer.recurrent).module(gain)
 
 

@@ -1,4 +1,4 @@
-"""Norse: the steps of its LIF without synaptic filter (box) and of its integrator."""
+"""Norse: the steps of its LIF without a synaptic filter (box) and of its integrator."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from benchmarks.libraries.chain import Chain, loop_weight, stepwise
 from benchmarks.nets import DT, Layer
 
-# SuperSpike falls to half its peak where the arctan surrogate of slope 2 does, at a distance of 1 / pi.
+# SuperSpike is scaled to half its peak where the arctan surrogate of slope 2 is, at a distance of 1 / pi.
 SLOPE = torch.as_tensor((math.sqrt(2.0) - 1.0) * math.pi)
 
 
 def reset(z: Tensor, v: Tensor, v_reset: Tensor, v_th: Tensor) -> Tensor:
-    """Return the membrane after a reset without gradient: Norse's own lets the gradient of the spike through."""
+    """Return the membrane after a detached reset; Norse's reset is not detached."""
     return torch.where(z.detach() > 0, v_reset, v)
 
 
 class Neurons(nn.Module):
-    """A recurrent layer loops around the box step: Norse's own recurrent LIF has a synaptic filter."""
+    """A recurrent layer loops around the box step, since Norse's recurrent LIF has a synaptic filter."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

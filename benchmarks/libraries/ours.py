@@ -1,4 +1,4 @@
-"""neurosim, through what a user calls; and the same network run by the definition of its neurons, in eager torch."""
+"""neurosim through its public interface; and the same network by the definition of its neurons, in eager torch."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Ours(nn.Module):
 
 def network(layers: Sequence[Layer], compact: bool = False) -> Ours:
     spike = ns.triangle(1.0) if compact else ns.atan(2.0)
-    parts: list = [ns.Input(NMNIST_SHAPE)] if isinstance(layers[0].maps[0], Conv) else []
+    parts: list = [ns.Input(NMNIST_SHAPE)] if isinstance(layers[0].synapses[0], Conv) else []
     for layer in layers:
-        parts += [_synapse(each) for each in layer.maps]
+        parts += [_synapse(each) for each in layer.synapses]
         neuron = _neurons(layer, spike)
         parts.append(neuron if layer.recurrent is None else ns.Recurrent(neuron, _synapse(Linear(layer.recurrent))))
     return Ours(ns.Sequential(*parts))
@@ -72,7 +72,7 @@ def reference(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
     """Return the spikes of every layer by torch products and `Neuron.run_reference`, the definition in eager torch."""
     found = []
     for layer in layers:
-        current = nn.Sequential(*(each.module() for each in layer.maps))(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        current = nn.Sequential(*(each.module() for each in layer.synapses))(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         neuron = _neurons(layer, ns.atan(2.0))
         loop = loop_weight(layer)
         if loop is None:

@@ -1,4 +1,4 @@
-"""The loop that one writes by hand in PyTorch, and the same with its step compiled."""
+"""A loop written by hand in PyTorch, and the same with its step compiled."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Neurons(nn.Module):
 
 
 class Compiled(Chain):
-    """The chain with a compiled step; `ready` compiles for an input and says what that took."""
+    """The chain with a compiled step; `ready` compiles for an input and returns the time."""
 
     compile_s = 0.0
 
@@ -66,7 +66,7 @@ def network(layers: Sequence[Layer], compiled: bool = False) -> Chain:
     if not compiled:
         return Chain(layers, lambda layer: Neurons(layer, lif_step), folded=True)
     _check_compiler()
-    # One graph for every width, with and without gradients; those of an earlier network would count as well.
+    # One graph for every width, with and without gradients; those of an earlier network would be counted too.
     torch._dynamo.reset()
     torch._dynamo.config.recompile_limit = 64
     step = torch.compile(lif_step, fullgraph=True, dynamic=False)

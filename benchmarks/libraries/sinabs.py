@@ -1,4 +1,4 @@
-"""sinabs: `LIF`, `LIFRecurrent` and `IAF`, one spike a step, reset to zero."""
+"""sinabs: `LIF`, `LIFRecurrent` and `IAF`, one spike per step, reset to zero."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.nets import Layer
 
 
 def arctan(v: Tensor, v_th: Tensor) -> Tensor:
-    """Return the arctan surrogate of slope 2: sinabs takes any function."""
+    """Return the arctan surrogate of slope 2; sinabs accepts any function."""
     return 1.0 / (1.0 + (math.pi * (v - v_th)) ** 2)
 
 

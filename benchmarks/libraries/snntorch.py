@@ -14,7 +14,7 @@ from benchmarks.nets import Layer
 
 
 class Neurons(nn.Module):
-    """Reset to zero at the beginning of the next step, which is its default: detached, and the spikes are the same."""
+    """Reset to zero at the beginning of the next step, the default: detached, with the same spikes."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Neurons(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Reset at once: with the default, `RLeaky` would lose the input of the step after a spike."""
+    """Reset in the same step: with the default, `RLeaky` would lose the input of the step after a spike."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from benchmarks.nets import Layer
 
 
 class Neurons(nn.Module):
-    """A recurrent layer steps through one of its neurons: its own container would multiply by an identity as well."""
+    """A recurrent layer steps through one of its neurons, since its container would also multiply by an identity."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

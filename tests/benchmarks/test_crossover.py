@@ -37,5 +37,5 @@ def test_the_crossing_lies_on_the_line_between_two_rates(ratios, rate):
 
 def test_ways_that_differ_are_not_timed(monkeypatch):
     monkeypatch.setattr(layer, "untiled", lambda weight, width: weight.new_zeros(width, weight.shape[1]))
-    with pytest.raises(ImplausibleError, match="the two ways differ"):
+    with pytest.raises(ImplausibleError, match="the two methods differ"):
         crossover.measure(Options(quick=True))

@@ -51,7 +51,7 @@ def test_the_loop_of_a_layer_counts():
     task = recurrent(steps=5, batch=2, sizes=(20, 8, 3))
     spikes = ours.reference(task.layers, task.x)
     whole = floors.needs(task, spikes)
-    cut = Task((Layer(task.layers[0].maps), task.layers[1]), task.x, task.target, task.loss, "")
+    cut = Task((Layer(task.layers[0].synapses), task.layers[1]), task.x, task.target, task.loss, "")
     assert whole.flops - floors.needs(cut, spikes).flops == 2 * spikes[0][:-1].sum() * 8
     assert whole.input_flops - floors.needs(cut, spikes).input_flops == 2 * 4 * 2 * 8 * 8
 
@@ -65,7 +65,7 @@ def test_a_compact_surrogate_may_leave_out_input_gradients():
 
 def test_a_time_under_the_floor_is_refused():
     floors.check("fine", Times((0.81, 2.0)), 1.0)
-    with pytest.raises(ImplausibleError, match=r"quick took 7\.90e-01 s; what its spikes need takes 1\.00e\+00 s"):
+    with pytest.raises(ImplausibleError, match=r"quick took 7\.90e-01 s; its spikes need at least 1\.00e\+00 s"):
         floors.check("quick", Times((0.79, 2.0)), 1.0)
 
 

@@ -89,7 +89,7 @@ def test_more_than_the_device_can_do_is_an_error() -> None:
     times = Times((0.5, 1.0, 2.0))
     assert gpu.share(times, 8.0, 10.0) == {"share": 0.8}
     assert gpu.share(None, 8.0, 10.0) == gpu.share(times, 8.0, None) == {}
-    with pytest.raises(ImplausibleError, match=r"2.00 of the device's own rate"):
+    with pytest.raises(ImplausibleError, match=r"2.00 of the device's rate"):
         gpu.share(times, 20.0, 10.0)
 
 

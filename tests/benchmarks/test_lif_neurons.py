@@ -18,7 +18,7 @@ def found():
 
 def test_a_lif_layer_is_timed_against_the_eager_loop(found):
     assert {"neurosim", "eager loop"} <= set(found["contenders"])
-    assert set(found["contenders"]) | set(found["left_out"]) == {"neurosim", "eager loop", *lif_neurons.PEERS}
+    assert set(found["contenders"]) | set(found["omitted"]) == {"neurosim", "eager loop", *lif_neurons.PEERS}
     assert found["floor"]["bytes"] == 5 * 10 * 4 * 32 * 4
     for each in found["contenders"].values():
         assert 0 < each["fastest_s"] <= each["p10_s"] <= each["median_s"] <= each["p90_s"]
@@ -45,7 +45,7 @@ def test_a_time_below_the_floor_stops_the_benchmark(monkeypatch, capsys):
 def test_contenders_that_do_something_else_stop_the_benchmark(monkeypatch, capsys):
     monkeypatch.setattr(lif_neurons, "build", lambda name, layers: torch.zeros_like)
     assert main(["lif-neurons", "--quick"]) == 1
-    assert "lif-neurons is wrong: SpikingJelly agrees with the eager loop at 0." in capsys.readouterr().err
+    assert "lif-neurons is wrong: SpikingJelly agrees with the eager loop at only 0." in capsys.readouterr().err
 
 
 def test_a_missing_library_is_named(monkeypatch):
@@ -55,4 +55,4 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(lif_neurons, "build", build)
     alone = lif_neurons.measure(Options(quick=True))
     assert set(alone["contenders"]) == {"neurosim", "eager loop"}
-    assert "Norse         left out: not installed: Norse" in lif_neurons.table(alone)
+    assert "Norse         omitted: not installed: Norse" in lif_neurons.table(alone)

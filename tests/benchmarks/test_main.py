@@ -33,10 +33,10 @@ def test_a_comparison_holds_all_that_is_asked_for(benchmark, tmp_path, capsys):
     found = quick(tmp_path, benchmark.NAME)
     shown = capsys.readouterr().out
     for case in found["cases"]:
-        contenders, left_out = case["contenders"], case["left_out"]
+        contenders, omitted = case["contenders"], case["omitted"]
         assert {"neurosim", "plain loop", PRODUCTS} <= set(contenders)
-        assert set(contenders) | set(left_out) == {*CONTENDERS, PRODUCTS}
-        assert not set(contenders) & set(left_out)
+        assert set(contenders) | set(omitted) == {*CONTENDERS, PRODUCTS}
+        assert not set(contenders) & set(omitted)
         assert case["best_peer"] in set(contenders) - {"neurosim", "neurosim, triangle", PRODUCTS}
         assert contenders[case["best_peer"]]["times_as_fast_as_best_peer"] == 1.0
         assert all(0.001 < rate < 0.5 for rate in case["layer_rates"])
@@ -54,13 +54,13 @@ def test_a_comparison_holds_all_that_is_asked_for(benchmark, tmp_path, capsys):
         for name in {"neurosim", "SpikingJelly", "sinabs"} & set(contenders):
             assert contenders[name]["gradient_cosine"] == pytest.approx(1, abs=1e-4), name
         assert ("synthetic stand-in" in case["work"]) == (benchmark is conv_step)
-        assert all(why in shown for why in left_out.values())
+        assert all(why in shown for why in omitted.values())
 
 
 def test_memory_is_measured_for_every_rule(tmp_path, capsys):
     found = quick(tmp_path, "memory")
     assert set(fresh.RULES) <= set(found["contenders"])
-    assert set(found["contenders"]) | set(found["left_out"]) == {*fresh.RULES, *memory.PEERS}
+    assert set(found["contenders"]) | set(found["omitted"]) == {*fresh.RULES, *memory.PEERS}
     for each in found["contenders"].values():
         assert list(each) == ["4", "8"]
         for point in each.values():
@@ -77,7 +77,7 @@ def test_a_second_batch_size_compiles_nothing(tmp_path, capsys):
     assert 0 < ours["import_and_build_s"] < ours["first_step_s"]
     assert ours["second_size_s"] > 0
     assert found["contenders"]["plain loop"]["compiled_second"] is None
-    assert set(found["contenders"]) | set(found["left_out"]) == set(CONTENDERS)
+    assert set(found["contenders"]) | set(found["omitted"]) == set(CONTENDERS)
     assert "plain loop" in capsys.readouterr().out
 
 

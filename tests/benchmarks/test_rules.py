@@ -22,7 +22,7 @@ def test_a_rule_and_its_plain_loop_find_the_same(name: str) -> None:
 
 def test_the_memory_of_online_rules_does_not_grow_and_that_of_bptt_does() -> None:
     flat = {"SLTT", "SLTT-K, K = 4", "OTTT", "e-prop"}
-    flat |= {"FPTT, a move a step", "FPTT, 10 steps a move", "DECOLLE", "DECOLLE, a move a step"}
+    flat |= {"FPTT, an update per step", "FPTT, an update per 10 steps", "DECOLLE", "DECOLLE, an update per step"}
     for name in RULES:
         ratio = rules.peak(name, 400, SIZES) / rules.peak(name, 200, SIZES)
         assert (ratio < 1.1) == (name in flat), (name, ratio)
@@ -40,7 +40,7 @@ def test_the_benchmark_says_all() -> None:
 
 def test_a_loop_that_does_something_else_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "agreement", lambda *_: 0.5)
-    with pytest.raises(ImplausibleError, match="BPTT and its plain loop find different things: their cosine is 0"):
+    with pytest.raises(ImplausibleError, match="BPTT and its plain loop have different results: their cosine is 0"):
         rules.measure(Options(quick=True))
 
 
