@@ -21,7 +21,7 @@ from neurosim.errors import NeurosimError, ShapeError
 from neurosim.kernels.common.bits import pack
 from neurosim.synapses import Identity, Synapse
 from neurosim.synapses.delayed import Delayed
-from neurosim.synapses.lowering import Dense, Opaque, Pooling, Shifted
+from neurosim.synapses.lowering import Dense, Opaque, Pooling, Shifted, SparseRows
 from tests.synapse_list import DT, SynapseCase
 
 STEPS, BATCH = 9, 3
@@ -178,7 +178,8 @@ def check_description(case: SynapseCase, folder: Path) -> None:
     assert not isinstance(value, Opaque), value.reason
     x = spikes(case, steps=synapse.memory + 1)
     if synapse.memory:
-        assert isinstance(value, Dense) and value.delay is not None and value.delay.max() <= synapse.memory
+        assert isinstance(value, (Dense, SparseRows)) and value.delay is not None
+        assert value.delay.max() <= synapse.memory
         x = x[:1].expand_as(x)  # constant spikes: every delay has passed
     assert value.apply(x[-1]).shape == (BATCH, *synapse.output_shape(case.shape))
     torch.testing.assert_close(value.apply(x[-1]), run(synapse, x)[-1], rtol=1e-12, atol=1e-12)

@@ -12,6 +12,7 @@ import neurosim as ns
 from neurosim.synapses import (
     BatchNorm,
     DelayedLinear,
+    DelayedSparse,
     Dropout,
     Identity,
     RoundedDelays,
@@ -84,6 +85,11 @@ def _rounded_delays(bias: bool) -> RoundedDelays:
     return RoundedDelays(torch.randn(5, 7), torch.randint(0, 4, (5, 7)), torch.randn(5) if bias else None, dt=DT)
 
 
+def _delayed_sparse(bias: bool) -> DelayedSparse:
+    pairs = torch.tensor([[0, 0, 1, 2, 3, 4, 4, 1], [0, 1, 2, 3, 4, 5, 6, 0]])
+    return DelayedSparse(7, 5, pairs, torch.tensor([3, 0, 1, 2, 1, 0, 3, 2]), torch.randn(8), dt=DT)
+
+
 def _flat_linear(n_in: int) -> Edge:
     return lambda synapse: (synapse, ns.Flatten(), ns.Linear(n_in, 5))
 
@@ -91,7 +97,7 @@ def _flat_linear(n_in: int) -> Edge:
 NOT_WHOLE = "its delays are not"
 FOLDED = "counted once it is part of the weights"
 OWN_STATE = "it carries spikes from step to step in a state of its own"
-DATA = "its shortest delay is read from the delays, on which a compiled graph cannot depend"
+DATA = "its delays are verified to be finite, which a compiled graph cannot do"
 NO_NIR = "NIR has no primitive for it"
 
 SYNAPSES = (
@@ -184,7 +190,15 @@ SYNAPSES = (
         (7,),
         wrong=(8,),
         refused={"netx": "its delays differ from synapse to synapse"},
-        leaves_out={"each_step_is_its_own": OWN_STATE, "packed_bits": OWN_STATE, "compile": DATA},
+        leaves_out={"each_step_is_its_own": OWN_STATE, "packed_bits": OWN_STATE},
+    ),
+    SynapseCase(
+        DelayedSparse,
+        _delayed_sparse,
+        (7,),
+        wrong=(8,),
+        refused={"netx": "its delays differ from synapse to synapse"},
+        leaves_out={"each_step_is_its_own": OWN_STATE, "packed_bits": OWN_STATE},
     ),
     SynapseCase(
         DelayedLinear,

@@ -4,6 +4,7 @@ from neurosim.synapses.batch_norm_folding import absorb_batch_norm
 from neurosim.synapses.block import BlockLinear
 from neurosim.synapses.conv import Conv1d, Conv2d
 from neurosim.synapses.delayed_linear import DelayedLinear
+from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.dropout import Dropout
 from neurosim.synapses.lateral import LateralBank, RoundedResponses
 from neurosim.synapses.linear import Linear
@@ -22,6 +23,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "DelayedLinear",
+    "DelayedSparse",
     "Dropout",
     "Flatten",
     "Identity",

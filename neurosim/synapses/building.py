@@ -9,6 +9,7 @@ from torch import nn
 
 from neurosim.errors import InputError
 from neurosim.synapses.conv import Conv1d, Conv2d
+from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.lowering import (
     Convolution,
@@ -49,8 +50,8 @@ def synapses_of(value: Described, shape: tuple[int, ...], *, dt: float) -> list[
     Raises
     ------
     InputError
-        For a current of several axes from a matrix, delays between two steps, or listed connections with a bias whose
-        matrix has more than 2^27 values.
+        For a current of several axes from a matrix, delays between two steps, listed connections with a bias and with
+        delays, or with a bias and a matrix of more than 2^27 values.
     """
     if isinstance(value, (Dense, SparseRows)):
         flatten: list[Synapse] = [Flatten()] if len(shape) > 1 else []
@@ -80,8 +81,13 @@ def _matrix(value: Dense | SparseRows, dt: float) -> Synapse:
             "population one row of neurons."
         )
     if isinstance(value, SparseRows):
+        if value.delay is not None and value.delay.is_floating_point():
+            raise InputError("delays are not integer numbers of steps; round them.")
+        if value.delay is not None and value.bias is not None:
+            raise InputError("listed connections with delays have no bias; give the constant current its own edge.")
         if value.delay is not None:
-            raise InputError("no synapse of neurosim has listed connections with delays of their own.")
+            pairs = torch.stack((value.post, value.pre))
+            return DelayedSparse(value.n_in, value.n_out, pairs, value.delay, value.weight, dt=dt)
         if value.bias is None:
             return Sparse(value.n_in, value.n_out, torch.stack((value.post, value.pre)), value.weight)
         if value.n_in * value.n_out > LARGEST_MATRIX:

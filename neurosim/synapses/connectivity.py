@@ -18,7 +18,8 @@ import torch
 
 from neurosim.errors import InputError
 from neurosim.kernels.sparse.rows import MOST_NEURONS, Rows, index_type
-from neurosim.synapses.distributions import Distribution, Uniform
+from neurosim.synapses.delayed import in_steps
+from neurosim.synapses.distributions import Constant, Distribution, Uniform
 
 Word = Literal["allowed", "excluded"]
 
@@ -217,6 +218,34 @@ def draw_weights(distribution: Distribution | None, rows: Rows, chance: np.rando
         raise InputError(f"weight must be a Distribution such as Constant(1.0); got {distribution!r}.")
     dtype = np.dtype(np.float64 if torch.get_default_dtype() is torch.float64 else np.float32)
     return torch.from_numpy(distribution.drawn(count, chance, dtype)).to(torch.get_default_dtype())
+
+
+def draw_delays(distribution: Distribution, count: int, dt: float, chance: np.random.Generator) -> torch.Tensor:
+    """Return delays [count] in steps of `dt` seconds, int32: what is drawn, in s, rounded to the nearest step.
+
+    Raises
+    ------
+    InputError
+        When delays below 0 or from 10 s may be drawn, or a constant is not an integer number of steps.
+    """
+    if not isinstance(distribution, Distribution):
+        raise InputError(f"delay must be a Distribution such as Constant(1.5e-3); got {distribution!r}.")
+    if isinstance(distribution, Constant):
+        in_steps("Constant", torch.tensor([distribution.value], dtype=torch.float64), dt)
+    if distribution.lowest < 0:
+        raise InputError(
+            f"delay must be at least 0 s; got {distribution!r}. Give it low=0.0 and outside='clipped' or 'redrawn'."
+        )
+    steps = torch.empty(count, dtype=torch.int32)
+    for first in range(0, count, _BLOCK):
+        part = steps[first : first + _BLOCK]
+        seconds = distribution.draw(len(part), chance)
+        if seconds.max() >= 10:
+            raise InputError(
+                f"delay must be in [0, 10) s; {distribution!r} gave {seconds.max():g} s. Did you pass milliseconds?"
+            )
+        part.copy_(torch.from_numpy(np.rint(seconds / dt)))
+    return steps
 
 
 def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator, np.random.Generator]:

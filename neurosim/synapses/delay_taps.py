@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.kernels.common.bits import pack
-from neurosim.kernels.sparse.delayed import DelayLists, deliver
+from neurosim.kernels.delayed.cpu import by_spike
+from neurosim.kernels.delayed.rows import DelayedRows
 from neurosim.synapses.delayed import Delayed
 from neurosim.synapses.synapse import event_driven
 
@@ -49,17 +50,19 @@ def by_step(line: Tensor, kernel: Tensor) -> Tensor:
     return functional.conv2d(image, kernel.flip(2).unsqueeze(3)).squeeze(0).permute(1, 2, 0)
 
 
-def by_event(line: Tensor, weight: Tensor, lists: Callable[[], DelayLists], share: float) -> Tensor | None:
+def by_event(
+    line: Tensor, weight: Tensor, synapses: Callable[[], tuple[Tensor, DelayedRows]], share: float
+) -> Tensor | None:
     """Return the currents of spikes 0/1 through synapses with a delay each, spike by spike.
 
     Parameters
     ----------
     line : Tensor [span + T, B, n_in]
-        Spikes; `span` is the largest delay of the lists.
+        Spikes; `span` is the largest delay of the synapses.
     weight : Tensor
-        Of the precision of the lists.
-    lists : callable
-        Returns the synapses; called only if they are needed.
+        The weights, for their type and device.
+    synapses : callable
+        Returns weights and rows of the synapses; called only if they are needed.
     share : float
         Largest share of the inputs that may spike.
 
@@ -72,7 +75,7 @@ def by_event(line: Tensor, weight: Tensor, lists: Callable[[], DelayLists], shar
         return None
     packed = pack(line.detach().flatten(0, 1).contiguous())
     pays = packed.ones and packed.count <= share * line.numel()
-    return deliver(packed, line.shape[1], lists()) if pays else None
+    return by_spike(packed, line.shape[1], *synapses()) if pays else None
 
 
 def single_taps(weight: Tensor, delay: Tensor, memory: int) -> Tensor:

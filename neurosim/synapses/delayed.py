@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +127,62 @@ class Delayed(Synapse):
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"{self.n_in}, {self.n_out}, max_delay={self.max_delay:g}, dt={self.dt:g}"
+
+
+class FixedDelays(Delayed):
+    """Synapses whose delays are a buffer: fixed, and replaced by loading alone."""
+
+    _least: tuple[Tensor, int, int]
+
+    @abc.abstractmethod
+    def _delay_buffer(self) -> Tensor:
+        """Return the buffer on which the shortest delay depends."""
+
+    @abc.abstractmethod
+    def _shortest_in(self, buffer: Tensor) -> int:
+        """Return the shortest delay in steps."""
+
+    @property
+    def min_delay(self) -> int:
+        """Shortest delay of these synapses, steps; that of a synapse of weight 0 counts too."""
+        if not torch.compiler.is_compiling():  # a graph is compiled for the delays of the last call or loading
+            self._update_shortest()
+        return self._least[2]
+
+    def _update_shortest(self) -> None:
+        """Compute the shortest delay again if the buffer is another one or has changed."""
+        least = self.__dict__.get("_least")
+        buffer = self._delay_buffer()
+        if least is None or least[0] is not buffer or least[1] != buffer._version:
+            self._least = buffer, buffer._version, self._shortest_in(buffer)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._update_shortest()
+
+
+def in_steps(owner: str, delay: object, dt: float) -> Tensor:
+    """Return delays in steps, int64, given in steps if of an integer type and else in s.
+
+    Raises
+    ------
+    InputError
+        When one is not an integer number of steps, or 10 s and more.
+    """
+    if not isinstance(delay, Tensor) or not (delay.is_floating_point() or delay.dtype == torch.int64):
+        kind = delay.dtype if isinstance(delay, Tensor) else type(delay).__name__
+        raise InputError(f"{owner}: delay must be a tensor of int64 in steps or of floating point in s; got {kind}.")
+    if delay.dtype == torch.int64:
+        return delay
+    exact = delay.detach().double() / dt
+    steps = exact.round()
+    off_grid = ~torch.isfinite(exact) | ((exact - steps).abs() > 1e-6 * steps.abs().clamp_min(1.0))
+    if off_grid.any():
+        first = delay[off_grid][0].item()
+        raise InputError(f"{owner}: delay must be an integer number of steps of {dt:g} s; got {first:g} s.")
+    if delay.numel() and float(delay.max()) >= 10:
+        raise InputError(f"{owner}: delay must be in [0, 10) s; got {float(delay.max())!r}. Did you pass milliseconds?")
+    return steps.long()
 
 
 def whole_steps(owner: str, delay: float, dt: float) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError
-from neurosim.kernels.sparse.delayed import DelayLists, delay_lists
+from neurosim.kernels.delayed.rows import DelayedRows, all_to_all
 from neurosim.synapses.delay_schedule import Variant, checked_variant, decreasing_width
 from neurosim.synapses.delay_taps import TapDelays, by_event, single_taps
 from neurosim.synapses.lowering import Dense, Lowered
@@ -169,10 +169,11 @@ class DelayedLinear(TapDelays):
     def _by_event(self, line: Tensor) -> Tensor | None:
         if self.training or (torch.is_grad_enabled() and any(t.requires_grad for t in (line, *self.parameters()))):
             return None
-        return by_event(line, self.weight, self._lists, share=_TAP * (self.memory + 1))
+        return by_event(line, self.weight, self._synapses, share=_TAP * (self.memory + 1))
 
-    def _lists(self) -> DelayLists:
-        return delay_lists(self.weight.detach(), self.delay_steps(), self.memory)
+    def _synapses(self) -> tuple[Tensor, DelayedRows]:
+        rows, order = all_to_all(self.delay_steps(), self.memory)
+        return self.weight.detach().T.flatten()[order], rows
 
     def extra_repr(self) -> str:
         """Return the sizes."""

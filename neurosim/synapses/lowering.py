@@ -178,14 +178,25 @@ class SparseRows(_Weighted):
         Raises
         ------
         InputError
-            When the synapses have delays of their own.
+            When synapses of one pair have different delays.
         """
-        if self.delay is not None:
-            raise InputError("synapses of one pair with delays of their own cannot be merged.")
         pairs, place = torch.unique(self.post * self.n_in + self.pre, return_inverse=True)
         weight = self.weight.new_zeros(len(pairs)).index_add(0, place, self.weight)
         post = torch.div(pairs, self.n_in, rounding_mode="floor")
-        return replace(self, post=post, pre=pairs - post * self.n_in, weight=weight)
+        pre = pairs - post * self.n_in
+        delay = None
+        if self.delay is not None:
+            delay = self.delay.new_zeros(len(pairs))
+            delay[place] = self.delay
+            if (differing := delay[place] != self.delay).any():
+                first = int(place[differing][0])
+                steps = self.delay[place == first].unique().tolist()
+                raise InputError(
+                    f"the synapses from neuron {int(pre[first])} to {int(post[first])} have different delays "
+                    f"({', '.join(map(str, steps))} steps) and cannot be merged; give each delay an edge of its own, "
+                    "see DelayedSparse.by_delay."
+                )
+        return replace(self, post=post, pre=pre, weight=weight, delay=delay)
 
     def _by_weight(self, factor: Tensor) -> Tensor:
         return factor[self.post] if factor.dim() else factor

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.sparse.delayed import DelayLists, delay_lists
+from neurosim.kernels.delayed.rows import DelayedRows, all_to_all
 from neurosim.synapses.delay_taps import TapDelays, by_event, single_taps
+from neurosim.synapses.delayed import FixedDelays
 from neurosim.synapses.linear import Linear
 from neurosim.synapses.lowering import Dense, Lowered
 
 
-class RoundedDelays(TapDelays):
+class RoundedDelays(FixedDelays, TapDelays):
     r"""All-to-all synapses with fixed delays: ``i[t, o] = sum_j w[o, j] z[t - d[o, j], j] + b[o]``.
 
     On the CPU a spike is delivered once to each postsynaptic neuron, after the delay of the synapse; the cost grows
@@ -87,17 +88,14 @@ class RoundedDelays(TapDelays):
         self.register_buffer("weight", weight.detach().clone())
         self.register_buffer("delay", delay.clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self._held: tuple[int, int, DelayLists] | None = None
-        self._shortest: tuple[Tensor, int, int] | None = None
+        self._listed: tuple[tuple[int, int], tuple[Tensor, DelayedRows]] | None = None
+        self._update_shortest()
 
-    @property
-    def min_delay(self) -> int:
-        """Shortest delay, steps; that of an absent synapse of weight 0 counts too."""
-        known = self._shortest
-        if known is None or known[0] is not self.delay or known[1] != self.delay._version:
-            shortest = int(self.delay.min()) if self.delay.numel() else self.memory
-            known = self._shortest = self.delay, self.delay._version, shortest
-        return known[2]
+    def _delay_buffer(self) -> Tensor:
+        return self.delay
+
+    def _shortest_in(self, buffer: Tensor) -> int:
+        return int(buffer.min()) if buffer.numel() else self.memory
 
     def kernel(self) -> Tensor:
         """Return the kernels [n_out, n_in, delay_span + 1], a single tap each."""
@@ -105,7 +103,7 @@ class RoundedDelays(TapDelays):
 
     def _by_event(self, line: Tensor) -> Tensor | None:
         learns = torch.is_grad_enabled() and line.requires_grad
-        return None if learns else by_event(line, self.weight, self._lists, share=1.0)
+        return None if learns else by_event(line, self.weight, self._synapses, share=1.0)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         return Dense(self.weight, self.bias, self.delay)
@@ -138,12 +136,16 @@ class RoundedDelays(TapDelays):
             parts.append((steps * self.dt, synapse))
         return parts
 
-    def _lists(self) -> DelayLists:
+    def _synapses(self) -> tuple[Tensor, DelayedRows]:
         version = self.weight._version, self.delay._version
-        if self._held is None or self._held[:2] != version:
-            self._held = *version, delay_lists(self.weight, self.delay - self.min_delay, self.delay_span)
-        return self._held[2]
+        if self._listed is None or self._listed[0] != version:
+            rows, order = all_to_all(self.delay - self.min_delay, self.delay_span)
+            self._listed = version, (self.weight.T.flatten()[order], rows)
+        return self._listed[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_listed": None}  # pickle cannot restore 16-bit integers
 
     def _apply(self, *arguments: Any, **named: Any) -> RoundedDelays:
-        self._held = None  # of another place or precision
+        self._listed = None  # on another device or in another precision
         return super()._apply(*arguments, **named)

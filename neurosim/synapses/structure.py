@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -78,14 +80,16 @@ class SparseStructure(Synapse):
         return (self.n_out,)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        problem = self._problem(state_dict.get(f"{prefix}starts"), state_dict.get(f"{prefix}post_bytes"))
+        tensors = {name: state_dict[prefix + name] for name, _ in self.named_buffers() if prefix + name in state_dict}
+        problem = self._problem(tensors)
         if problem:  # before anything is copied: kernels do not look at indices again
             arguments[-1].append(f"{prefix.rstrip('.')}: {problem}")
             return
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
-    def _problem(self, starts: Tensor | None, post: Tensor | None) -> str | None:
-        """Return what is wrong with buffers of a state_dict; missing ones and wrong sizes are reported by torch."""
+    def _problem(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """Return what is wrong with buffers of a state_dict; torch reports missing ones and wrong sizes."""
+        starts, post = tensors.get("starts"), tensors.get("post_bytes")
         if starts is None or post is None or starts.shape != self.starts.shape or post.shape != self.post_bytes.shape:
             return None
         if starts.dtype != torch.int64 or post.dtype != torch.uint8:
@@ -93,11 +97,16 @@ class SparseStructure(Synapse):
         synapses = self.rows.post.numel()
         if int(starts[0]) != 0 or int(starts[-1]) != synapses or bool((starts.diff() < 0).any()):
             return f"starts must ascend from 0 to {synapses}."
-        neurons = post.cpu().contiguous().view(index_type(self.n_out)).numpy()
-        low, high = (int(neurons.min()), int(neurons.max())) if synapses else (0, 0)
-        if low < 0 or high >= self.n_out:
-            return f"postsynaptic neurons must lie in 0..{self.n_out - 1}; got {low} to {high}."
-        return None
+        largest = largest_index(post, self.n_out)
+        return f"post must be below {self.n_out}; got {largest}." if largest >= self.n_out else None
+
+
+def largest_index(stored: Tensor, count: int) -> int:
+    """Return the largest of indices below `count` stored as bytes; a negative one counts as 2^32 more."""
+    if not stored.numel():
+        return 0
+    unsigned = {torch.uint16: np.uint16, torch.int32: np.uint32}[index_type(count)]
+    return int(stored.cpu().contiguous().numpy().view(unsigned).max())
 
 
 def check_connections(owner: str, connections: object, n_in: int, n_out: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import neurosim as ns
 from neurosim.kernels.common.bits import pack
 from neurosim.kernels.conv import operator as event_conv
+from neurosim.kernels.delayed import operator as delayed_sparse
 from neurosim.kernels.linear import operator as layer_operator
 from neurosim.kernels.neurons import operator
 from neurosim.kernels.recurrent import operator as recurrent
@@ -25,6 +26,8 @@ CHECKED = {
     event_conv.convolve_backward: "test_opcheck",
     event_sparse.multiply: "test_event_sparse",
     event_sparse.multiply_backward: "test_opcheck",
+    delayed_sparse.multiply: "delayed/test_cpu",
+    delayed_sparse.multiply_backward: "delayed/test_cpu",
 }
 
 

@@ -171,5 +171,12 @@ def test_lava_refuses_delays_between_steps_by_name_and_says_what_to_do():
     from neurosim.hardware.lava import to_lava
 
     net = ns.Network({"in": ns.Input(3), "a": ns.LIF(dt=DT)}, [ns.Edge("in", "a", layer(3, 2))])
-    with pytest.raises(ExportError, match=r"edge 'in->a': holds DelayedLinear; .*round them with rounded\(\)"):
+    with pytest.raises(ExportError, match=r"edge 'in->a': holds DelayedLinear, .*round them with rounded\(\)"):
         to_lava(net)
+
+
+def test_compiled_in_one_graph():
+    rounded, x = layer(4, 3).rounded(), spikes(40, 2, 4)
+    net = ns.Network({"in": ns.Input(4), "a": ns.LIF(dt=DT)}, [ns.Edge("in", "a", rounded)])
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x)[0], net(x)[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from neurosim.errors import InputError
 from neurosim.network.graph import Connection
 from neurosim.synapses.lowering import (
     Convolution,
@@ -79,6 +80,11 @@ def refusal(value: Described | Opaque) -> str | None:
         return "but Lava adds spikes up and has no maximum; use SumPool2d or a stride and train again"
     if isinstance(value, Dense) and value.delay is not None and value.delay.is_floating_point():
         return "but its delays are not in whole steps; round them with rounded()"
+    if isinstance(value, SparseRows) and value.delay is not None:
+        try:
+            value.merged()
+        except InputError as error:
+            return f"but {str(error).rstrip('.')}"
     return None
 
 

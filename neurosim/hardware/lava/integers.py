@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from neurosim import cores
+from neurosim.errors import ExportError, InputError
 from neurosim.files.problems import Problems
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.checks import SUMMARY, check_connected, find_latency, hop_of
@@ -116,7 +117,10 @@ def _projection(net: Network, edge: Connection, problems: Problems) -> Projectio
         source = net.neurons()[edge.source]
         if source.core is cores.loihi_integrator:
             problems.add(f"edge {edge.name!r}", f"sends the membrane of {edge.source!r}; on Lava it is only read out")
-    return projection_of(edge, net.shape(edge.source), net.shape(edge.target))
+    try:
+        return projection_of(edge, net.shape(edge.source), net.shape(edge.target))
+    except InputError as error:
+        raise ExportError(f"edge {edge.name!r}: {error}") from None
 
 
 def _synapses(net: Network, projection: Projection, edge: IntegerEdge, waits: int, problems: Problems) -> Synapses:

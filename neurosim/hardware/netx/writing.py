@@ -192,16 +192,31 @@ def _delay(edge: IntegerEdge, problems: Problems) -> np.ndarray | None:
         problems.add(where, f"a delay of {delay.max()} steps; netx clips beyond {LONGEST_DELAY}")
     if delay.ndim == 0:
         return np.asarray(delay, np.float32)
-    if (delay == delay[:, :1]).all():
-        return delay[:, 0].astype(np.float32)
-    if (delay == delay[:1]).all() and delay.shape[0] != delay.shape[1]:
-        return delay[0].astype(np.float32)
+    by_post, by_pre = _by_neuron(edge, delay)
+    if by_post is not None:
+        return by_post.astype(np.float32)
+    if by_pre is not None and len(by_pre) != len(_as_matrix(edge)):
+        return by_pre.astype(np.float32)
     problems.add(
         where,
         "its delays differ from synapse to synapse; a file has one for each neuron after, or, where the two "
         "populations differ in size, before",
     )
     return None
+
+
+def _by_neuron(edge: IntegerEdge, delay: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the delays of the neurons after, and of those before; None where synapses of one neuron differ."""
+    if isinstance(edge.connectivity, SparseRows):
+        post, pre = edge.connectivity.post.numpy(), edge.connectivity.pre.numpy()
+    else:
+        post, pre = (axis.ravel() for axis in np.indices(delay.shape))
+    found: list[np.ndarray | None] = []
+    for neurons, size in zip((post, pre), _as_matrix(edge).shape, strict=True):
+        each = np.zeros(size, np.int64)
+        each[neurons] = delay.ravel()
+        found.append(each if (each[neurons] == delay.ravel()).all() else None)
+    return found[0], found[1]
 
 
 def _neuron(registers: Registers, problems: Problems) -> dict[str, Any]:

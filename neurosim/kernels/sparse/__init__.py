@@ -1,1 +1,1 @@
-"""Sparse and delayed synapses."""
+"""Sparse products of spikes."""

@@ -1,0 +1,1 @@
+"""Sparse products of spikes with a delay for each synapse."""
