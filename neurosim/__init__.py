@@ -42,8 +42,9 @@ from neurosim.learning import (
     save_checkpoint,
 )
 from neurosim.network.graph import Edge, Input, NetworkState
+from neurosim.network.layers import ALIF, IF, LI, LIF, CubaLIF, layer
 from neurosim.network.network import Network
-from neurosim.network.neuron import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
+from neurosim.network.neuron import Neuron
 from neurosim.network.sequential import Recurrent, Sequential
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording

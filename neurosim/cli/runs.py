@@ -23,7 +23,7 @@ from neurosim.language import triangle
 from neurosim.learning import History, Loss, Rule, evaluate, fit, load_checkpoint
 from neurosim.network import Network, Sequential
 from neurosim.network.graph import Input
-from neurosim.network.neuron import LIF
+from neurosim.network.layers import LIF
 from neurosim.synapses import Flatten, Linear
 
 

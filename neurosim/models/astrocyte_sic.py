@@ -15,7 +15,7 @@ from neurosim.cores.loihi_joined import loihi_joined
 from neurosim.cores.slow_lif import slow_lif
 from neurosim.errors import InputError
 from neurosim.network.graph import Edge
-from neurosim.network.neuron import LIF, CubaLIF, layer
+from neurosim.network.layers import LIF, CubaLIF, layer
 from neurosim.network.population import Population
 from neurosim.synapses import Linear
 from neurosim.synapses.synapse import count

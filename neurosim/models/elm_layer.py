@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.models.elm import ELM, ELMState
-from neurosim.network.neuron import LI
+from neurosim.network.layers import LI
 from neurosim.synapses.synapse import count
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.folding import fold
 from neurosim.network.graph import Edge, Input, NetworkState
+from neurosim.network.layers import ALIF, IF, LI, LIF, CubaLIF, layer
 from neurosim.network.network import Network
-from neurosim.network.neuron import ALIF, IF, LI, LIF, CubaLIF, Neuron, layer
+from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.network.sequential import Recurrent, Sequential
 from neurosim.network.strategies import Strategy

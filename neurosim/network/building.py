@@ -116,7 +116,7 @@ def check_names(edges: list[Connection]) -> None:
         )
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise NetworkError(f"edges must have different names; {sorted(twice)} stand more than once. Pass name=.")
+        raise NetworkError(f"edges must have different names; {sorted(twice)} are used more than once. Pass name=.")
 
 
 def order_of(nodes: list[str], edges: list[Connection]) -> tuple[list[str], list[tuple[str, ...]]]:

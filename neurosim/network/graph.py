@@ -1,4 +1,4 @@
-"""The parts of a network: where data enters, synapses between populations, the state of all."""
+"""The parts of a network: inputs, edges between populations, and its state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurosim.synapses.delayed import Delayed
 
 
 class Input(nn.Module):
-    """Where data enters a network.
+    """A node whose output is data given to each call of the network.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Input(nn.Module):
         super().__init__()
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if not self.shape or any(not isinstance(n, int) or n < 1 for n in self.shape):
-            raise InputError(f"Input: shape must hold whole numbers from 1; got {shape!r}.")
+            raise InputError(f"Input: shape must hold integers from 1; got {shape!r}.")
 
     def extra_repr(self) -> str:
         """Return the shape."""
@@ -43,10 +43,10 @@ class Edge:
     source, target : str
         Names of nodes.
     synapse : Synapse or sequence of Synapse
-        Maps applied one after the other (convolution, pooling, flattening ...).
+        Applied one after the other (convolution, pooling, flattening ...).
     delay : float, optional
-        Time from spike to current in s, a whole number of steps. Left out: none, or one step for a loop from a
-        node to itself. Any other cycle must have a delay somewhere. Delays of the synapses come on top; where the
+        Time from spike to current in s, an integer number of steps. Default: 0, or one step for a loop from a node
+        to itself. Every other cycle needs a delay on one of its edges. Delays of the synapses add to it; if the
         shortest of them is a step or more, a loop may have a delay of 0 here.
     name : str, optional
         ``"source->target"`` if left out, ``"source->target:port"`` if the target has several input ports.
@@ -64,13 +64,13 @@ class Edge:
 
     @property
     def synapses(self) -> tuple[Synapse, ...]:
-        """The maps in order."""
+        """The synapses in order."""
         return tuple(self.synapse) if isinstance(self.synapse, (tuple, list)) else (cast(Synapse, self.synapse),)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Connection:
-    """An edge as the network holds it: named, with its delay on the grid.
+    """An edge of a network, with its name, its port and its delay in steps.
 
     Attributes
     ----------
@@ -93,12 +93,12 @@ class Connection:
 
     @property
     def memory(self) -> int:
-        """Steps of spikes before those of a call that the synapses need."""
+        """Number of steps before those of a call whose spikes the synapses need."""
         return sum(synapse.memory for synapse in self.synapses)
 
     @property
     def min_delay(self) -> int:
-        """Steps from a spike to the first current that it causes: the delay of the edge and that of its synapses."""
+        """Steps from a spike to the first current that it causes: delay of the edge plus that of its synapses."""
         return self.delay_steps + sum(synapse.min_delay for synapse in self.synapses)
 
     @property
@@ -107,42 +107,50 @@ class Connection:
         return sum(synapse.memory - synapse.min_delay for synapse in self.synapses)
 
     def __call__(
-        self, z: Tensor, bits: Tensor | None = None, active: Tensor | None = None, through_time: bool = True
+        self, z: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None, through_time: bool = True
     ) -> Tensor:
         """Return the current that spikes `z` [delay_span + T, B, ...] cause `min_delay` steps later; see `carry`."""
-        return self.carry(self.synapses, z, bits, active, through_time)[0]
+        return self.carry(self.synapses, z, packed_bits, mask, through_time)[0]
 
     def carry(
         self,
         synapses: tuple[Synapse, ...],
         z: Tensor,
-        bits: Tensor | None = None,
-        active: Tensor | None = None,
+        packed_bits: Tensor | None = None,
+        mask: Tensor | None = None,
         through_time: bool = True,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Take spikes `z` through some of the maps, each of which is told what is known, and return both.
+        """Apply some of the synapses to spikes `z`, passing packed bits and mask along.
 
         Parameters
         ----------
         synapses : tuple of Synapse
-            The first maps of this edge, or all.
+            The first synapses of this edge, or all.
         z : Tensor [delay_span + T, B, ...]
-        bits, active : Tensor [T B, ceil(n / 64)] of int64, optional
+        packed_bits, mask : Tensor [T B, ceil(n / 64)] of int64, optional
             As in `Synapse.forward`.
         through_time : bool
             Whether gradients pass from a step to earlier ones.
+
+        Returns
+        -------
+        current : Tensor [T, B, ...]
+        packed_bits, mask : Tensor or None
+            Those of the current, if known.
         """
-        if any(isinstance(synapse, Delayed) for synapse in synapses):  # also where its longest delay is none
+        if any(isinstance(synapse, Delayed) for synapse in synapses):  # even if its longest delay is 0
             for synapse in synapses:
                 z = synapse.over(z, through_time=through_time) if isinstance(synapse, Delayed) else synapse(z)
             return z, None, None
         for synapse in synapses:
             shape = tuple(z.shape[2:])
-            told = (bits is not None or active is not None) and type(synapse).forward is Synapse.forward
-            z = synapse(z, bits, active) if told else synapse(z)
-            hooked = synapse._forward_hooks or synapse._forward_pre_hooks or synapse._backward_hooks
-            bits, active = synapse.passed_on(shape, bits, active) if told and not hooked else (None, None)
-        return z, bits, active
+            is_known = packed_bits is not None or mask is not None
+            passes_on = is_known and type(synapse).forward is Synapse.forward
+            z = synapse(z, packed_bits, mask) if passes_on else synapse(z)
+            if synapse._forward_hooks or synapse._forward_pre_hooks or synapse._backward_hooks:
+                passes_on = False
+            packed_bits, mask = synapse.passed_on(shape, packed_bits, mask) if passes_on else (None, None)
+        return z, packed_bits, mask
 
 
 class NetworkState(NamedTuple):
@@ -153,7 +161,7 @@ class NetworkState(NamedTuple):
     nodes : dict of str to NamedTuple of Tensor [B, ...]
         State of each population.
     edges : dict of str to Tensor [delay steps + memory, B, ...]
-        Spikes under way on each edge with a delay, or with synapses that have delays of their own; the oldest first.
+        Spikes in flight on each edge with a delay, or with synapses that have delays; the oldest first.
     """
 
     nodes: dict[str, State]

@@ -1,4 +1,4 @@
-"""A network: named populations joined by named synapses, with its state going in and coming out."""
+"""A network: named populations joined by named edges, with explicit state."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ class Network(nn.Module):
         Raises
         ------
         NetworkError
-            When a population has no core, so that nothing that reads cores passes it over; see `populations`.
+            When a population has no core, so that code that reads cores does not skip it; see `populations`.
         """
         found = {}
         for name, node in self.populations().items():
             if not isinstance(node, Neuron):
                 raise NetworkError(
-                    f"node {name!r} is of type {type(node).__name__}, which has no core that steps through time; "
-                    "what was asked for needs one, as LIF has."
+                    f"node {name!r} is of type {type(node).__name__}, which has no core; this needs populations of a "
+                    "core, such as LIF."
                 )
             found[name] = node
         return found
@@ -147,11 +147,11 @@ class Network(nn.Module):
         through_time : bool
             Without it no gradient crosses from a step to another: not through membranes, loops or delays.
         recompute : bool
-            Keep for the backward pass only spikes, a bit each, and the state at some steps, and work out the
+            Keep for the backward pass only spikes, one bit each, and the state at some steps, and compute the
             steps between again: far less memory for somewhat more time, and the same gradients. Populations on
-            a cycle, those without a core and those being recorded keep all.
+            a cycle other than one loop of one step, those without a core and those being recorded keep all.
         traces : Traces, optional
-            Let weights learn from traces of the spikes before them, which the object carries from call to call; for
+            Let weights learn from traces of presynaptic spikes, which this object carries from call to call; for
             runs without `through_time` and without `recompute`.
 
         Returns

@@ -1,17 +1,15 @@
-"""A core as a layer: parameters, explicit state, one call over time."""
+"""A population of neurons of one core: explicit state, one call over time."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neurosim import cores, language
 from neurosim.compiler.counts import OperationCount, operations
 from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.program import Program, record
@@ -39,19 +37,19 @@ class Neuron(CoreParameters):
     dt : float
         Length of a step, s, in (0, 0.1).
     size : int or tuple of int, optional
-        Shape of the population. Needed only to learn a parameter for each neuron that is given as one number.
+        Shape of the population. Only needed to train a parameter for each neuron that starts from one number.
     spike : Surrogate
         Spike with the derivative used in training.
     reset : {"value", "subtract", None}
         After a spike the membrane is set to ``v_reset``, lowered by ``v_th``, or left.
     reset_amount : float or Tensor, optional
-        What ``reset="subtract"`` takes off instead of ``v_th``. It is a parameter of the layer as those of its core
-        are: it may be learned, and a tensor gives each neuron its own.
+        Amount that ``reset="subtract"`` subtracts instead of ``v_th``. It is a parameter of the layer like those of
+        its core: it may be trained, and may be a tensor.
     detach_reset : bool
         Whether the gradient through the reset is cut.
     learn : iterable of str
-        Parameters that are trained: one value for each neuron where `size` or a tensor gives the shape, else one
-        for all. A time constant is kept as its logarithm, so that it stays positive.
+        Parameters that are trained: one value for each neuron if `size` or a tensor gives the shape, else one
+        for all. A time constant is stored as its logarithm, so that it stays positive.
     **parameters : float or Tensor
         Values of the core's parameters in SI units. A tensor must broadcast against the population or against
         [B, *population]*: one value for each neuron ([N]), each trial of a batch ([B, 1]) or both ([B, N]).
@@ -59,7 +57,7 @@ class Neuron(CoreParameters):
     Raises
     ------
     UnitError
-        For a value out of range, with a question where it smells of milliseconds.
+        For a value out of range; a value that may be in milliseconds gets that question.
     InputError
         For an unknown name or choice.
 
@@ -131,7 +129,7 @@ class Neuron(CoreParameters):
 
     def _program(self, fed: tuple[str, ...] | None = None, per_trial: tuple[str, ...] = ()) -> Program:
         """Return the step with the choices of this layer, for the ports that are fed, all of them if left out."""
-        # Surrogates may share a name; the derivative itself tells them apart.
+        # Two surrogates may have one name; their derivatives differ.
         reset = Reset(self.reset, self.detach_reset)
         choice = (self.spike.derivative, self.spike.primitive, reset, fed, per_trial)
         if choice not in self._recorded:
@@ -164,7 +162,7 @@ class Neuron(CoreParameters):
         return prepared
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is derived from the core."""
+        """Return the state without what is derived from the core."""
         return {**self.__dict__, "_recorded": {}}
 
     def initial_state(self, i: Inputs) -> Any:
@@ -486,96 +484,9 @@ class Neuron(CoreParameters):
         return inputs, tuple(value.to(real) for value in state), dtype
 
     def extra_repr(self) -> str:
-        """Return what distinguishes this layer, in the words used to make it."""
+        """Return the core, the parameters and the choices of this layer."""
         parts = [self.core.name, *self._parameter_texts()]
         parts.append(f"dt={self.dt:g}")
         if self.is_spiking:
             parts += [f"spike={self.spike}", f"reset={self.reset!r}", f"detach_reset={self.detach_reset}"]
         return ", ".join(parts)
-
-
-class LayerMaker(Protocol):
-    """A function that builds layers of one core; made by `layer`."""
-
-    core: Core
-
-    def __call__(self, *, dt: float, **choices: Any) -> Neuron:
-        """Return a layer; `choices` are those of `Neuron`."""
-
-
-def layer(core: Core) -> LayerMaker:
-    """Make the function that builds a layer of `core`, as `LIF` does of the core ``lif``.
-
-    Parameters
-    ----------
-    core : Core
-        A core, for instance the user's own.
-
-    Returns
-    -------
-    callable
-        ``make(*, dt, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
-        **parameters) -> Neuron``.
-
-    Examples
-    --------
-    >>> import torch, neurosim as ns
-    >>> @ns.core(state=("v",))
-    ... def counter(i, v):
-    ...     return v + i, v + i
-    >>> ns.layer(counter)(dt=1e-3)(torch.ones(3, 1, 1))[0].flatten()
-    tensor([1., 2., 3.])
-    """
-
-    def make(*, dt: float, **choices: Any) -> Neuron:
-        return Neuron(core, dt=dt, **choices)
-
-    make.__doc__ = _docstring(core)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    general = [p for p in inspect.signature(Neuron.__init__).parameters.values() if p.kind is keyword]
-    own = [
-        inspect.Parameter(n, keyword, default=p.default, annotation="float | Tensor")
-        for n, p in core.parameters.items()
-    ]
-    make.__signature__ = inspect.Signature([*general[:1], *own, *general[1:]], return_annotation=Neuron)  # type: ignore[attr-defined]
-    make.__qualname__ = make.__name__ = core.name
-    made = cast(LayerMaker, make)
-    made.core = core
-    return made
-
-
-def _docstring(core: Core) -> str:
-    lines = [
-        (core.__doc__ or core.name).strip(),
-        "",
-        "Parameters",
-        "----------",
-        "dt : float",
-        "    Length of a step, s.",
-    ]
-    for name, parameter in core.parameters.items():
-        lines += [f"{name} : float or Tensor, default {parameter.default:g}", f"    {_describe(parameter)}"]
-    lines += [
-        "size, spike, reset, reset_amount, detach_reset, learn",
-        "    As in `Neuron`.",
-        "",
-        "Returns",
-        "-------",
-        "Neuron",
-    ]
-    return "\n    ".join([*lines, f"    State: {', '.join(core.state)}.", ""])
-
-
-def _describe(parameter: language.Parameter) -> str:
-    if parameter.integer:
-        return f"An integer from {parameter.low:.0f} to {parameter.high:.0f}."
-    if parameter.unit == "1":
-        return "A plain number, in units of the membrane."
-    return f"In {parameter.unit}, in ({parameter.low:g}, {parameter.high:g})."
-
-
-IF = layer(cores.integrate_and_fire)
-LI = layer(cores.leaky_integrator)
-LIF = layer(cores.lif)
-CubaLIF = layer(cores.cubalif)
-ALIF = layer(cores.alif)

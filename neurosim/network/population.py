@@ -1,4 +1,4 @@
-"""What a network asks of a node that is made of neurons."""
+"""The interface of a node that is a population of neurons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Inputs = Tensor | Mapping[str, Tensor]
 
 
 class Population(nn.Module, ABC):
-    """A population of neurons: current in, spikes or a membrane out, its state going in and coming out.
+    """A population of neurons: current and state in, spikes (or a membrane) and the next state out.
 
     `Neuron` steps through time; the layers of `neurosim.parallel` work on all steps at once.
 
@@ -28,7 +28,7 @@ class Population(nn.Module, ABC):
     dt : float
         Length of a step, s, in (0, 0.1).
     size : int or tuple of int, optional
-        Shape of the population, where it is to be held to one.
+        Shape of the population, if it is fixed.
     """
 
     def __init__(self, kind: str, dt: float, size: int | Sequence[int] | None = None) -> None:
@@ -72,7 +72,7 @@ class Population(nn.Module, ABC):
         Returns
         -------
         out : Tensor [T, B, ...]
-            Spikes 0/1, or the membrane of a model that never fires.
+            Spikes 0/1, or the membrane of a model that does not spike.
         state : NamedTuple of Tensor
             State after the last step.
 

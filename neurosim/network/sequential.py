@@ -32,13 +32,13 @@ class Recurrent:
 
 
 def Sequential(*parts: Input | Synapse | Population | Recurrent, names: Sequence[str] | None = None) -> Network:
-    """Build a network whose populations stand in a row.
+    """Build a network whose populations form a chain.
 
     Parameters
     ----------
     *parts : Input, Synapse, Population or Recurrent
-        In order. Synapses between two populations are applied one after the other. An `Input` may stand first;
-        it is needed unless the first synapse is linear.
+        In order. Synapses between two populations are applied one after the other. The first part may be an
+        `Input`; it is needed unless the first synapse is linear.
     names : sequence of str, optional
         One for each population of neurons; the core's name and a number if left out.
 
@@ -79,10 +79,10 @@ def Sequential(*parts: Input | Synapse | Population | Recurrent, names: Sequence
         if not isinstance(neuron, Population):
             raise NetworkError(f"Sequential takes Input, synapses, neurons and Recurrent; got {type(part).__name__}.")
         if not between:
-            raise NetworkError(f"no synapse stands before {neuron.kind}; put Linear, Conv2d, ... between populations.")
+            raise NetworkError(f"no synapse before {neuron.kind}; put Linear, Conv2d, ... between populations.")
         name = given.pop(0) if given is not None else f"{neuron.kind}{len(nodes)}"
         if name in nodes:
-            raise NetworkError(f"names must differ; {name!r} stands twice.")
+            raise NetworkError(f"names must differ; {name!r} is used twice.")
         nodes[name] = neuron
         edges.append(Edge(before, name, tuple(between)))
         if isinstance(part, Recurrent):
@@ -90,7 +90,5 @@ def Sequential(*parts: Input | Synapse | Population | Recurrent, names: Sequence
         between, before = [], name
     if between:
         kinds = ", ".join(type(s).__name__ for s in between)
-        raise NetworkError(
-            f"Sequential must end with neurons; {kinds} stands last. Add LI(dt=...) to read out currents."
-        )
+        raise NetworkError(f"Sequential must end with neurons; {kinds} is last. Add LI(dt=...) to read out currents.")
     return Network(nodes, edges)

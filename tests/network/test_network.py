@@ -401,7 +401,7 @@ REFUSED = {
     ),
     "an edge twice": (
         build({}, [*ROW, ("a", "b", L())]),
-        "edges must have different names; ['a->b'] stand more than once. Pass name=.",
+        "edges must have different names; ['a->b'] are used more than once. Pass name=.",
     ),
     "a wrong name of an edge": (
         build({}, [ROW[0], ("a", "b", L(), None, "a.b")]),
@@ -458,7 +458,7 @@ def test_shapes_that_do_not_fit_are_refused(make, said):
 def test_an_input_needs_a_shape(shape):
     with pytest.raises(InputError) as caught:
         ns.Input(shape)
-    assert str(caught.value) == f"Input: shape must hold whole numbers from 1; got {shape!r}."
+    assert str(caught.value) == f"Input: shape must hold integers from 1; got {shape!r}."
 
 
 @pytest.mark.parametrize(
@@ -480,12 +480,12 @@ def test_an_input_needs_a_shape(shape):
             "names must give one name for each of the 1 populations; got ['a', 'b'].",
         ),
         ((L(), torch.nn.ReLU()), {}, "Sequential takes Input, synapses, neurons and Recurrent; got ReLU."),
-        ((L(), lif(), lif()), {}, "no synapse stands before lif; put Linear, Conv2d, ... between populations."),
-        ((L(), lif(), L(), lif()), {"names": ("a", "a")}, "names must differ; 'a' stands twice."),
+        ((L(), lif(), lif()), {}, "no synapse before lif; put Linear, Conv2d, ... between populations."),
+        ((L(), lif(), L(), lif()), {"names": ("a", "a")}, "names must differ; 'a' is used twice."),
         (
             (L(), lif(), ns.Flatten(), L()),
             {},
-            "Sequential must end with neurons; Flatten, Linear stands last. Add LI(dt=...) to read out currents.",
+            "Sequential must end with neurons; Flatten, Linear is last. Add LI(dt=...) to read out currents.",
         ),
     ],
 )

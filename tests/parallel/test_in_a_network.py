@@ -174,7 +174,7 @@ def test_sizes_and_steps_are_checked_when_the_network_is_made():
         ns.Sequential(ns.Linear(4, 3), PSN(STEPS, dt=DT, size=5), names=["out"])
     with pytest.raises(NetworkError, match=r"all populations must share one dt; got \{'a': 0.001, 'b': 0.0005\}"):
         ns.Sequential(ns.Linear(4, 3), PSN(STEPS, dt=DT), ns.Linear(3, 2), SlidingPSN(2, dt=5e-4), names=["a", "b"])
-    with pytest.raises(NetworkError, match="no synapse stands before PSN; put Linear"):
+    with pytest.raises(NetworkError, match="no synapse before PSN; put Linear"):
         ns.Sequential(ns.Input(3), PSN(STEPS, dt=DT))
     with pytest.raises(InputError, match=r"PSN: cannot record \['v'\]; this layer has \['h'\]"):
         ns.simulate(network("PSN"), torch.rand(STEPS, 2, 4), record=["hidden.v"])

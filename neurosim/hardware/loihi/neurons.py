@@ -10,7 +10,8 @@ from torch import Tensor
 from neurosim import cores
 from neurosim.errors import InputError
 from neurosim.language import Surrogate
-from neurosim.network.neuron import Neuron, layer
+from neurosim.network.layers import layer
+from neurosim.network.neuron import Neuron
 
 CORES = (cores.loihi, cores.loihi_refractory, cores.loihi_integrator)
 MANTISSA = (-4096, 4095)

@@ -17,8 +17,9 @@ from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
 from neurosim.learning.rules.eligibility import accumulate, linear, whole
 from neurosim.network.graph import Connection, NetworkState
+from neurosim.network.layers import layer
 from neurosim.network.network import Network
-from neurosim.network.neuron import Neuron, layer
+from neurosim.network.neuron import Neuron
 
 CubaLI = layer(cuba_integrator)
 

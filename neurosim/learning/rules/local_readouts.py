@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from neurosim.cores import decolle
 from neurosim.errors import InputError
 from neurosim.network.graph import NetworkState
+from neurosim.network.layers import layer
 from neurosim.network.network import Network
-from neurosim.network.neuron import layer
 from neurosim.synapses import MaxPool2d
 
 DecolleLIF = layer(decolle)
