@@ -1,4 +1,4 @@
-"""Operations and energy of a run."""
+"""Operation counts of a run and their energy on chips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count what a network does on real input: run it and look at every synapse module's input."""
+"""Operations of a network on real input, counted at the input of every synapse module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def count_operations(
     *,
     chunk: int | None = None,
 ) -> Operations:
-    """Run a network and count its operations on the spikes that really occurred.
+    """Run a network and count its operations on the spikes of this run.
 
     An effective synaptic operation is a pair of an input that is not zero and a weight that is not zero, as in
     NeuroBench; the synapses of each event are counted exactly, at the borders of convolutions too. The run goes through
@@ -36,11 +36,11 @@ def count_operations(
     Parameters
     ----------
     net : Network
-        Any network; its parameters stay as they are.
+        Any network; its parameters are not changed.
     x : Tensor [T, B, *input shape], or mapping of input node to such
-        The samples to count on, finite.
+        The samples, finite.
     state : NetworkState, optional
-        Where to start; the initial state by default.
+        State at the start; the initial state by default.
     chunk : int, optional
         Steps of a chunk; chosen from the network's size by default. The counts do not depend on it.
 
@@ -90,7 +90,7 @@ def count_operations(
 
 
 class _Counter:
-    """Events at each input of one synapse module, added up over the run."""
+    """Events at each input of one synapse module, summed over the run."""
 
     def __init__(self, name: str, layer: str, synapse: Synapse, shape: tuple[int, ...], fan: FanOutCounts) -> None:
         self.name, self.layer, self.kind = name, layer, type(synapse).__name__
@@ -98,7 +98,7 @@ class _Counter:
         self.events = torch.zeros(math.prod(shape), dtype=torch.int64)
         self.graded = False
 
-    def see(self, x: Tensor) -> None:
+    def add(self, x: Tensor) -> None:
         flat = x.reshape(-1, self.events.numel())
         self.events += torch.count_nonzero(flat, dim=0).cpu()
         self.graded = self.graded or bool(((flat != 0) & (flat.abs() != 1)).any())
@@ -127,8 +127,8 @@ def _check_nodes(net: Network) -> None:
     for name, population in net.populations().items():
         if not isinstance(population, Neuron):
             raise InputError(
-                f"node {name!r} is a {type(population).__name__}, which has no core whose operations can be counted: "
-                "no energy model here has a price for it. Count a network of IF, LIF and the like."
+                f"node {name!r} is a {type(population).__name__}, which has no core whose operations can be counted. "
+                "Count a network of IF, LIF and the like."
             )
 
 
@@ -171,7 +171,7 @@ def _count_edges(
         last = max((k for name, k in counters if name == edge.name), default=-1)
         for k, synapse in enumerate(edge.synapses[: last + 1]):
             if (edge.name, k) in counters:
-                counters[edge.name, k].see(z)
+                counters[edge.name, k].add(z)
             if k < last:
                 z = synapse(z)
 

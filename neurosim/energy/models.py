@@ -1,16 +1,19 @@
-"""Energy models: from operation counts and a target's numbers to joules, layer by layer and by what spends them.
+"""Energy models: from operation counts and the numbers of a target to joules, by layer and component.
 
-Each model is a function of the counts and the target that gives joules **of the whole run**, as
-``{layer: {component: joules}}``. `ann` functions give the joules of one pass of the equal dense network.
+A model computes the joules **of the whole run** from the counts and a target, as ``{layer: {component: joules}}``, and
+may compute those of one pass of the equal dense network. It declares the keys of a target's file that it needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from neurosim.energy.operations import NodeOperations, Operations, SynapseOperations
+from neurosim.errors import FileError
 from neurosim.hardware.placement import Placement
-from neurosim.hardware.targets import Target
+from neurosim.hardware.targets import Target, check_keys
 
 Joules = dict[str, dict[str, float]]
 HOPS = ("hop_east_west", "hop_north_south")
@@ -34,7 +37,7 @@ def per_operation(operations: Operations, target: Target) -> Joules:
 
 
 def mesh_hops(operations: Operations, target: Target, placement: Placement) -> Joules:
-    """Price the way of spikes from tile to tile of a chip, as a placement says it for each population."""
+    """Price the hops of spikes from tile to tile of a chip, with the distances of a placement."""
     east_west, north_south = (target.energy[key].number for key in HOPS)
     result: Joules = {}
     for node in operations.nodes:
@@ -44,10 +47,10 @@ def mesh_hops(operations: Operations, target: Target, placement: Placement) -> J
 
 
 def arithmetic(operations: Operations, target: Target) -> Joules:
-    """Price additions and multiplications only: the 4.6 / 0.9 pJ convention, with the neurons' arithmetic beside it.
+    """Price additions and multiplications only: the 4.6 / 0.9 pJ convention, and the arithmetic of the neurons.
 
-    An accumulate is charged for events in {-1, 0, 1}, a multiply-accumulate for graded ones. The convention of the
-    literature has the component ``synapses`` alone.
+    An event in {-1, 0, 1} costs an accumulate, a graded one a multiply-accumulate. The convention of the literature has
+    only the component ``synapses``.
     """
     price = _prices(target)
     result = _empty(operations)
@@ -95,10 +98,10 @@ def memory(operations: Operations, target: Target) -> Joules:
 
     The equations of Lemaire et al. 2022 (arXiv:2210.13107) with the corrections of their code, qualia_plugin_snn
     2.6.0. Where they estimate the synapses that events reach (``theta_in Co K^2``, ``theta_in ceil(K/s)^2 Co``), the
-    exact number is used, so a convolution's borders and strides are right; for fully connected layers both are equal.
-    The addressing of a fully connected layer takes the number of events, which the equation says, where that code
-    takes their rate. The addition of a bias is charged only where there is one. A layer with graded input is computed
-    densely at every step. A neuron with several state variables reads and writes each of them at every step.
+    exact number is used, which includes the borders and strides of a convolution; for fully connected layers both are
+    equal. The addressing of a fully connected layer uses the number of events, as in the equation; that code uses their
+    rate. The addition of a bias is priced only where there is one. A layer with graded input is computed densely at
+    every step. A neuron with several state variables reads and writes each of them at every step.
     """
     memories = _Memory(target)
     result = _empty(operations)
@@ -193,14 +196,62 @@ def _add(result: Joules, layer: str, component: str, joules: float) -> None:
     parts[component] = parts.get(component, 0.0) + joules
 
 
-MODELS: Mapping[str, Callable[[Operations, Target], Joules]] = {
-    "per_operation": per_operation,
-    "arithmetic": arithmetic,
-    "memory": memory,
-    "dense": dense,
-}
-ANN_MODELS: Mapping[str, Callable[[Operations, Target], float]] = {
-    "arithmetic": arithmetic_ann,
-    "memory": memory_ann,
-    "dense": dense_ann,
-}
+@dataclass(frozen=True)
+class EnergyModel:
+    """A way to price counted operations, with the keys of a target's file that it reads.
+
+    Attributes
+    ----------
+    price : callable
+        From counts and target to joules of the run.
+    ann : callable or None
+        From counts and target to joules of one pass of the equal dense network.
+    needs, uses : frozenset of str
+        Keys of the section ``energy`` that it needs, and that it can use or the report keeps.
+    parameters : frozenset of str
+        Keys of the section ``parameters`` that it needs.
+    """
+
+    price: Callable[[Operations, Target], Joules]
+    ann: Callable[[Operations, Target], float] | None
+    needs: frozenset[str]
+    uses: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+
+
+MODELS: Mapping[str, EnergyModel] = MappingProxyType(
+    {
+        "per_operation": EnergyModel(
+            per_operation,
+            None,
+            frozenset({"synaptic_operation"}),
+            frozenset({"neuron_update", "neuron_update_inactive", "spike", "message", *HOPS}),
+        ),
+        "arithmetic": EnergyModel(
+            arithmetic, arithmetic_ann, frozenset({"accumulate", "multiply_accumulate", "add", "multiply"})
+        ),
+        "memory": EnergyModel(
+            memory,
+            memory_ann,
+            frozenset({"add", "multiply", "memory_access", "memory_access_per_bit"}),
+            parameters=frozenset({"word_bits", "queue_words"}),
+        ),
+        "dense": EnergyModel(dense, dense_ann, frozenset({"multiply_accumulate"})),
+    }
+)
+
+
+def model_of(target: Target) -> EnergyModel:
+    """Return the energy model of a target whose energies are public.
+
+    Raises
+    ------
+    FileError
+        When the file names no such model, or lacks or misspells a key that the model reads.
+    """
+    model = MODELS.get(target.model or "")
+    if model is None:
+        raise FileError(f"{target.path}: key 'model' is {target.model!r}. Allowed: {', '.join(MODELS)}.")
+    check_keys(target.path, "energy", target.energy, needed=model.needs, optional=model.uses)
+    check_keys(target.path, "parameters", target.parameters, needed=model.parameters)
+    return model

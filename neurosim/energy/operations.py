@@ -1,4 +1,4 @@
-"""What a run did, counted: synaptic operations, neuron updates, spikes. Totals are exact integers."""
+"""Operation counts of a run: synaptic operations, neuron updates, spikes. Totals are exact integers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from neurosim.errors import InputError
 
 @dataclass(frozen=True)
 class SynapseOperations:
-    """What one synapse module did in a run, summed over steps and samples.
+    """Counts of one synapse module, summed over steps and samples.
 
     Attributes
     ----------
     name : str
-        The edge's name; with ``[k]`` behind it where the edge applies several modules in order.
+        Name of the edge; followed by ``[k]`` where the edge has several modules.
     layer : str
-        The node that the edge drives.
+        Target of the edge.
     kind : str
         Class of the module, such as ``"Conv2d"``.
     input_shape, output_shape : tuple of int
@@ -30,17 +30,17 @@ class SynapseOperations:
     kernel : int
         Positions of a convolution's kernel; 0 for a full matrix.
     connections : int
-        Existing (input, output) pairs: what one dense pass multiplies. Padding is not counted.
+        Existing (input, output) pairs: the multiplications of one dense pass, without padding.
     passes : int
         Steps times samples.
     events : int
-        Inputs that were not zero.
+        Nonzero inputs.
     addressed : int
-        (event, connection) pairs, whatever the weight.
+        (event, connection) pairs, for any weight.
     effective : int
-        (event, connection) pairs with a weight that is not zero.
+        (event, connection) pairs with a nonzero weight.
     graded : bool
-        Whether an input was outside {-1, 0, 1} at any time of the run.
+        Whether any input of the run was outside {-1, 0, 1}.
     """
 
     name: str
@@ -65,7 +65,7 @@ class SynapseOperations:
 
     @property
     def multiplies(self) -> bool:
-        """Whether an operation needs a product: weights met a graded input (the rule of NeuroBench, per run)."""
+        """Whether an operation needs a product: the input of weights was graded (the rule of NeuroBench, per run)."""
         return self.graded and self.weights > 0
 
     @property
@@ -86,7 +86,7 @@ class SynapseOperations:
 
 @dataclass(frozen=True)
 class NodeOperations:
-    """What the neurons of one node did in a run, summed over steps and samples.
+    """Counts of the neurons of one node, summed over steps and samples.
 
     Attributes
     ----------
@@ -99,19 +99,19 @@ class NodeOperations:
     passes : int
         Steps times samples.
     spikes : int
-        Outputs that were not zero; 0 for a node that does not spike.
+        Nonzero outputs; 0 for a node that does not spike.
     spiking : bool
         False for a leaky integrator, whose output is its membrane.
     resets : int
-        Resets of the membrane: one for each spike where there is a reset.
+        Resets of the membrane: one for each spike of neurons with a reset.
     states : int
         State variables of one neuron.
     additions, multiplications : int
         Of one update of one neuron, from the core's traced expression.
     unpriced : int
-        Divisions and functions of one update, for which the arithmetic models have no price.
+        Divisions and functions of one update, which the arithmetic models do not price.
     out_edges : int
-        Edges that carry the node's spikes on.
+        Edges that start at the node.
     """
 
     name: str
@@ -190,7 +190,7 @@ class Operations:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the nodes of neurons, which the report takes as layers."""
+        """Names of the nodes of neurons, the layers of a report."""
         return tuple(node.name for node in self.nodes)
 
     @property
@@ -205,7 +205,7 @@ class Operations:
 
     @property
     def dense(self) -> int:
-        """Synaptic operations if every input were an event and no weight zero."""
+        """Synaptic operations of a dense run: every input an event and every weight nonzero."""
         return sum(item.dense for item in self.synapses)
 
     @property
@@ -221,20 +221,20 @@ class Operations:
 
     @property
     def events_per_connection(self) -> float:
-        """Effective operations per connection and inference: ``T r`` weighted by where the spikes go."""
+        """Effective operations per connection and inference: ``T r`` weighted by the fan-out of the spikes."""
         connections = sum(item.connections for item in self.synapses)
         effective = self.accumulates + self.multiply_accumulates
         return effective / (connections * self.samples) if connections else 0.0
 
     def neurobench(self) -> dict[str, float]:
-        """Give the synaptic operations as NeuroBench counts them, per inference.
+        """Return the synaptic operations as NeuroBench counts them, per inference.
 
         Returns
         -------
         dict of str to float
             ``effective_acs``, ``effective_macs`` and ``dense`` of the modules with weights (pooling is not counted).
-            NeuroBench applies its rule of accumulates and multiply-accumulates per layer and call, this per layer and
-            run. Source: NeuroBench, arXiv:2304.04640.
+            NeuroBench applies its rule of accumulates and multiply-accumulates per layer and call, this method per
+            layer and run. Source: NeuroBench, arXiv:2304.04640.
         """
         weighted = [item for item in self.synapses if item.weights]
         return {
@@ -244,7 +244,7 @@ class Operations:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all counts as plain values, totals over the run; divide by ``samples`` for one inference."""
+        """Return all counts as plain values, totals over the run; divide by ``samples`` for one inference."""
         return {
             "steps": self.steps,
             "samples": self.samples,

@@ -1,4 +1,4 @@
-"""What one run costs in energy on several targets, and what the figures leave out."""
+"""Energy of one run on several targets, and what the figures leave out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurosim.energy.models import ANN_MODELS, HOPS, MODELS, mesh_hops
+from neurosim.energy.models import HOPS, mesh_hops, model_of
 from neurosim.energy.operations import Operations
 from neurosim.errors import InputError
 from neurosim.files.atomic import json_text
@@ -34,20 +34,20 @@ DEFAULT_TARGETS = (
 
 @dataclass(frozen=True)
 class EnergyColumn:
-    """One target's share of the report, per inference.
+    """The report of one target, per inference.
 
     Attributes
     ----------
     target : Target
-        The chip or model.
+        The chip or arithmetic.
     layers : mapping of str to mapping of str to float
-        Joules by layer and by what spends them; empty where refused.
+        Joules by layer and component; empty where refused.
     ann : float or None
         Joules of one pass of the equal dense network on the same target; None where the target has no such price.
     refused : str
-        Why there is no figure; empty where there is one.
+        Reason why there is no figure; empty where there is one.
     notes : tuple of str
-        What limits the figure for this network.
+        Restrictions of the figure for this network.
     """
 
     target: Target
@@ -74,7 +74,7 @@ class EnergyColumn:
         return sum(self.layers[name].values())
 
     def components(self) -> dict[str, float]:
-        """Joules per inference by what spends them, over all layers."""
+        """Joules per inference by component, over all layers."""
         result: dict[str, float] = {}
         for parts in self.layers.values():
             for key, value in parts.items():
@@ -89,16 +89,16 @@ class EnergyReport:
     Attributes
     ----------
     operations : Operations
-        The counts that were priced.
+        The counts.
     columns : tuple of EnergyColumn
-        One for each target, in the order asked.
+        One for each target, in the order given.
     """
 
     operations: Operations
     columns: tuple[EnergyColumn, ...]
 
     def __getitem__(self, name: str) -> EnergyColumn:
-        """Find a target's column by its name."""
+        """Return the column of a target by its name."""
         for column in self.columns:
             if column.target.name == name:
                 return column
@@ -106,7 +106,7 @@ class EnergyReport:
         raise InputError(f"no column {name!r} in this report. There are: {names}.")
 
     def table(self) -> str:
-        """Write the report as aligned text: joules per inference by layer and target, then what they mean."""
+        """Return aligned text: joules per inference by layer and target, the verdict, and what is left out."""
         layers = self.operations.layers
         rows = [["target", *layers, "total", "dense ANN, 1 pass"]]
         for column in self.columns:
@@ -128,7 +128,7 @@ class EnergyReport:
     __str__ = table
 
     def verdict(self) -> tuple[str, ...]:
-        """Say how sparse the run was and which side wins, by arithmetic alone and with memory.
+        """Return the sparsity of the run, and the comparison with a dense network by arithmetic and with memory.
 
         Returns
         -------
@@ -159,7 +159,7 @@ class EnergyReport:
         return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain values; joules per inference."""
+        """Return everything as plain values; joules per inference."""
         return {
             "unit": "J per inference",
             "targets": {
@@ -190,7 +190,7 @@ class EnergyReport:
         Parameters
         ----------
         path : path-like, optional
-            Also write it there, whole or not at all.
+            Also write the text there, atomically.
 
         Returns
         -------
@@ -205,7 +205,7 @@ class EnergyReport:
         return json_text(self.to_dict(), path)
 
     def heading(self) -> str:
-        """Say in one sentence what was counted."""
+        """Return the counts in one sentence."""
         ops = self.operations
         return (
             f"Energy per inference, estimated from operations counted over {ops.samples} sample(s) of {ops.steps} "
@@ -235,22 +235,21 @@ def energy(
     targets : name, path, Target, or several of them
         Names of `neurosim.hardware.target_names`, TOML files of your own, or loaded targets.
     placements : iterable of Placement
-        Of the same network, by `neurosim.hardware.placement.place`. Where a target states the energy of a hop from
-        tile to tile and a placement on it is given, the way of its spikes is priced too.
+        Of the same network, by `neurosim.hardware.placement.place`. Where a target states the energy of a hop from tile
+        to tile and a placement on it is given, the hops of its spikes are priced too.
 
     Returns
     -------
     EnergyReport
-        ``print(report)`` gives the table, `to_json` the rest and `neurosim.report.energy_figure` the
-        picture. A target without public energies has
-        a column that says why instead of a figure.
+        ``print(report)`` prints the table, `to_json` returns the rest and `neurosim.report.energy_figure` draws the
+        picture. The column of a target without public energies has the reason instead of a figure.
 
     Raises
     ------
     FileError
-        For an unknown or faulty target.
+        For an unknown or faulty target, or one without the numbers that its energy model needs.
     InputError
-        When no target is given or one twice, or a placement is of another network.
+        Without a target, with one twice, or with a placement of another network.
     """
     if isinstance(targets, (str, os.PathLike, Target)):
         targets = (targets,)
@@ -269,16 +268,16 @@ def energy(
 def _column(operations: Operations, target: Target, placement: Placement | None) -> EnergyColumn:
     if target.model is None:
         return EnergyColumn(target, {}, None, target.energy_not_public, ())
-    joules = MODELS[target.model](operations, target)
-    price = ANN_MODELS.get(target.model)
-    ann = None if price is None else price(operations, target)
+    model = model_of(target)
+    joules = model.price(operations, target)
+    ann = None if model.ann is None else model.ann(operations, target)
     notes = list(_notes(operations, target))
     if placement is not None and placement.hops and set(HOPS) <= set(target.energy):
         for layer, parts in mesh_hops(operations, target, placement).items():
             joules[layer].update(parts)
         left = tuple(text for text in target.excluded if not text.startswith("mesh hops"))
         target = dataclasses.replace(target, excluded=left)
-        notes.append(f"hops of the placement on {placement.cores} cores; inputs and other chips are at no distance.")
+        notes.append(f"hops of the placement on {placement.cores} cores; inputs and other chips have distance 0.")
     layers = {
         layer: {key: value / operations.samples for key, value in parts.items()} for layer, parts in joules.items()
     }
@@ -290,11 +289,11 @@ def _notes(operations: Operations, target: Target) -> tuple[str, ...]:
     graded = [item.name for item in operations.synapses if item.multiplies]
     if graded and target.spikes == "binary":
         notes.append(
-            f"{', '.join(graded)}: inputs are graded, which this target's spikes cannot carry; "
-            "they are priced as if one spike could. Encode them as spikes for an honest figure."
+            f"{', '.join(graded)}: inputs are graded, which the spikes of this target cannot be; "
+            "each is priced as one spike. Encode them as spikes for a valid figure."
         )
     if target.model == "per_operation" and "neuron_update" not in target.energy:
-        notes.append("neuron updates have no price of their own.")
+        notes.append("neuron updates have no separate price.")
     unpriced = [node.name for node in operations.nodes if node.unpriced]
     if unpriced and target.model == "arithmetic":
         notes.append(f"{', '.join(unpriced)}: divisions and functions of the neuron have no price.")

@@ -1,4 +1,4 @@
-"""A target is a TOML file: limits, precision and energy per operation of one chip, every number with its source."""
+"""Targets: TOML files with limits, precision and energy per operation of one chip, every number with its source."""
 
 from __future__ import annotations
 
@@ -13,33 +13,11 @@ from typing import Any
 from neurosim.errors import FileError, InputError
 from neurosim.files.bundled import data_file, data_files, read_toml
 
-# How many of the unit make one SI unit: dividing 13.2 by 1e12 is rounded once, multiplying by 1e-12 twice.
+# Units in one SI unit: dividing 13.2 by 1e12 rounds once, multiplying by 1e-12 twice.
 _ENERGY = {"J": 1.0, "mJ": 1e3, "uJ": 1e6, "nJ": 1e9, "pJ": 1e12, "fJ": 1e15}
 _ENERGY_PER_BIT = {f"{unit}/bit": parts for unit, parts in _ENERGY.items()}
 _COUNT = {"1": 1.0, "bit": 1.0, "byte": 1.0}
 
-# What each energy model needs, and what it can also use or merely keep.
-_NEEDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxyType(
-    {
-        "per_operation": (
-            frozenset({"synaptic_operation"}),
-            frozenset(
-                {
-                    "neuron_update",
-                    "neuron_update_inactive",
-                    "spike",
-                    "message",
-                    "hop_east_west",
-                    "hop_north_south",
-                }
-            ),
-        ),
-        "arithmetic": (frozenset({"accumulate", "multiply_accumulate", "add", "multiply"}), frozenset()),
-        "memory": (frozenset({"add", "multiply", "memory_access", "memory_access_per_bit"}), frozenset()),
-        "dense": (frozenset({"multiply_accumulate"}), frozenset()),
-    }
-)
-_PARAMETERS: Mapping[str, frozenset[str]] = MappingProxyType({"memory": frozenset({"word_bits", "queue_words"})})
 _KINDS = ("chip", "arithmetic", "processor")
 _SPIKES = ("binary", "graded")
 _TOP = {
@@ -58,30 +36,6 @@ _TOP = {
     "parameters",
     "energy",
 }
-_LIMITS = frozenset(
-    {
-        "cores",
-        "chips",
-        "neurons",
-        "synapses",
-        "synapse_memory",
-        "neurons_per_core",
-        "synapses_per_core",
-        "input_axons_per_core",
-        "output_axons_per_core",
-        "synapse_memory_per_core",
-        "memory_per_core",
-        "compartment_configurations_per_core",
-        "threshold_configurations_per_core",
-        "targets_per_neuron",
-        "delay_steps",
-    }
-)
-# How a core keeps synapses and neurons, and how its cores lie: what a placement reads.
-_STORAGE = frozenset(
-    {"block_synapses", "block_header", "memory_word", "index_bits", "synapse", "neuron", "shared_kernels"}
-)
-_MESH = frozenset({"columns", "cores_per_tile"})
 _PRECISION = frozenset(
     {"weight_bits", "weight_exponent", "decay", "threshold_mantissa", "bias_mantissa", "state_bits", "spike_bits"}
 )
@@ -89,20 +43,20 @@ _PRECISION = frozenset(
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number of a target file, in SI units, with where it comes from.
+    """One number of a target file, in SI units, with its source.
 
     Attributes
     ----------
     value : float or tuple of float
-        J for energies, J per bit for memory slopes, otherwise the plain count (bits, bytes, pieces).
+        J for energies, J per bit for memory slopes, otherwise a count (bits, bytes, pieces).
     unit : str
         The unit of `value`: ``"J"``, ``"J/bit"``, ``"bit"``, ``"byte"`` or ``"1"``.
     source : str
         Publication or file that states the number.
     note : str
-        What to know before using it; may be empty.
+        Remark on its use; may be empty.
     estimate : bool
-        True where no public table states the number.
+        Whether no public table states the number.
     """
 
     value: float | tuple[float, ...]
@@ -127,7 +81,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Target:
-    """A chip, processor or arithmetic model that a network can be weighed against.
+    """A chip, processor or arithmetic model for which a network can be placed or priced.
 
     Attributes
     ----------
@@ -136,17 +90,17 @@ class Target:
     kind : str
         ``"chip"``, ``"arithmetic"`` or ``"processor"``.
     model : str or None
-        The energy model that the numbers are for: ``"per_operation"``, ``"arithmetic"``, ``"memory"``, ``"dense"``;
-        None where no energy is public.
+        The energy model of the numbers, a name of `neurosim.energy.models.MODELS`, such as ``"per_operation"``; None
+        where no energy is public.
     spikes : str
-        ``"binary"`` or ``"graded"``: what an event on it can carry.
+        ``"binary"`` or ``"graded"``: the values that an event can have.
     excluded : tuple of str
-        What the energies leave out.
+        Contributions that the energies leave out.
     energy_not_public : str
-        Why there is no energy; empty where there is.
+        Reason why there is no energy; empty where there is.
     limits, storage, mesh, precision, parameters, energy : mapping of str to Quantity
-        The sourced numbers: what a core or chip offers at most, how it keeps synapses, how its cores lie, which
-        numbers it computes with, of its energy model, and joules.
+        Limits of a core or chip, storage of its synapses, positions of its cores, its number formats, parameters of
+        its energy model, and joules, each with its source.
     path : pathlib.Path
         The file.
     """
@@ -169,7 +123,7 @@ class Target:
 
 
 def target_names() -> tuple[str, ...]:
-    """Name the targets that come with neurosim.
+    """Return the names of the targets that are part of neurosim.
 
     Returns
     -------
@@ -185,7 +139,7 @@ def target_names() -> tuple[str, ...]:
 
 
 def load_target(name_or_path: str | os.PathLike[str]) -> Target:
-    """Read one target.
+    """Read a target.
 
     Parameters
     ----------
@@ -200,8 +154,9 @@ def load_target(name_or_path: str | os.PathLike[str]) -> Target:
     Raises
     ------
     FileError
-        No such target or file; text that is not TOML; an unknown or missing key; a number without source;
-        a wrong unit; a negative or non-finite energy. The message names the file and the key.
+        No such target or file; text that is not TOML; an unknown or missing key; a number without source; a wrong unit;
+        a negative or non-finite energy. The message names the file and the key. The keys that an energy model needs are
+        checked by `neurosim.energy`.
 
     Examples
     --------
@@ -236,24 +191,24 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
             f"{path}: give either the table 'energy' or the reason 'energy_not_public', "
             f"{'not both' if reason else 'one of them is missing'}."
         )
-    model = None if reason else _choice(path, table, "model", tuple(_NEEDS))
+    model = None if reason else _text(path, table, "model")
     if reason and "model" in table:
         raise FileError(f"{path}: key 'model' names an energy model, but 'energy_not_public' says there is no energy.")
     energy = _quantities(path, table, "energy", {**_ENERGY, **_ENERGY_PER_BIT})
     parameters = _quantities(path, table, "parameters", _COUNT)
-    if model is not None:
-        needed, optional = _NEEDS[model]
-        _check_keys(path, "energy", energy, needed, optional)
-        _check_keys(path, "parameters", parameters, _PARAMETERS.get(model, frozenset()), frozenset())
-        for key, quantity in energy.items():
-            _check_energy(path, key, quantity)
-        for key, quantity in parameters.items():
-            if isinstance(quantity.value, tuple) or quantity.value <= 0:
-                raise FileError(f"{path}: parameters.{key}.value must be one positive number, found {quantity.value}.")
-    sections = {"limits": _LIMITS, "storage": _STORAGE, "mesh": _MESH, "precision": _PRECISION}
+    for key, quantity in energy.items():
+        _check_energy(path, key, quantity)
+    for key, quantity in parameters.items():
+        if isinstance(quantity.value, tuple) or quantity.value <= 0:
+            raise FileError(f"{path}: parameters.{key}.value must be one positive number, found {quantity.value}.")
+    # Imported here: the placement reads targets, and this module only its keys.
+    from neurosim.hardware.placement.keys import LIMITS, MESH, STORAGE, SYSTEM_LIMITS
+
+    limits = frozenset(LIMITS) | SYSTEM_LIMITS
+    sections = {"limits": limits, "storage": STORAGE, "mesh": MESH, "precision": _PRECISION}
     read = {section: _quantities(path, table, section, _COUNT) for section in sections}
     for section, allowed in sections.items():
-        _check_keys(path, section, read[section], frozenset(), allowed)
+        check_keys(path, section, read[section], optional=allowed)
     for section in ("limits", "storage", "mesh"):
         for key, quantity in read[section].items():
             _check_count(path, f"{section}.{key}", quantity)
@@ -292,7 +247,9 @@ def _excluded(path: Path, table: dict[str, Any], *, needed: bool) -> tuple[str, 
     if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
         raise FileError(f"{path}: key 'excluded' must be a list of texts, found {value!r}.")
     if needed and not value:
-        raise FileError(f"{path}: key 'excluded' is missing: say what the energies leave out (static power, I/O, ...).")
+        raise FileError(
+            f"{path}: key 'excluded' is missing: list what the energies leave out (static power, I/O, ...)."
+        )
     return tuple(value)
 
 
@@ -316,7 +273,7 @@ def _quantity(path: Path, key: str, entry: Any, units: Mapping[str, float]) -> Q
         )
     source = entry.get("source")
     if not isinstance(source, str) or not source.strip():
-        raise FileError(f"{path}: {key} has no source. Say which publication or file states the number.")
+        raise FileError(f"{path}: {key} has no source. Name the publication or file that states the number.")
     unit = entry.get("unit")
     if not isinstance(unit, str) or unit not in units:
         raise FileError(f"{path}: {key} has the unit {unit!r}. Allowed here: {', '.join(units)}.")
@@ -339,12 +296,24 @@ def _finite(path: Path, key: str, value: Any) -> float:
     return value
 
 
-def _check_keys(
-    path: Path, section: str, found: Mapping[str, Quantity], needed: frozenset[str], optional: frozenset[str]
+def check_keys(
+    path: Path,
+    section: str,
+    quantities: Mapping[str, Quantity],
+    *,
+    needed: frozenset[str] = frozenset(),
+    optional: frozenset[str] = frozenset(),
 ) -> None:
-    for key in sorted(needed - set(found)):
+    """Check that a section of a target's file has the keys of its reader.
+
+    Raises
+    ------
+    FileError
+        For a missing or an unknown key.
+    """
+    for key in sorted(needed - set(quantities)):
         raise FileError(f"{path}: {section}.{key} is missing; this model needs {', '.join(sorted(needed))}.")
-    for key in sorted(set(found) - needed - optional):
+    for key in sorted(set(quantities) - needed - optional):
         allowed = ", ".join(sorted(needed | optional)) or "none"
         raise FileError(f"{path}: unknown key {section}.{key}. Allowed: {allowed}.")
 
@@ -353,8 +322,8 @@ def _check_count(path: Path, key: str, quantity: Quantity) -> None:
     """Check that a limit is an integer from 1, or the pair of the fewest and most bits of an index."""
     values = quantity.value if isinstance(quantity.value, tuple) else (quantity.value,)
     pair = key == "storage.index_bits"
-    whole = all(v == int(v) and (0 if pair else 1) <= v <= 2**53 for v in values)
-    if not whole or len(values) != (2 if pair else 1) or list(values) != sorted(values):
+    integer = all(v == int(v) and (0 if pair else 1) <= v <= 2**53 for v in values)
+    if not integer or len(values) != (2 if pair else 1) or list(values) != sorted(values):
         wanted = "the fewest and the most bits, such as [6, 12]" if pair else "one integer from 1 to 2**53"
         raise FileError(f"{path}: {key}.value must be {wanted}, found {quantity.value}.")
 

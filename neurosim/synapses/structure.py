@@ -37,7 +37,10 @@ class SparseStructure(Synapse):
     def _hold(self, rows: Rows) -> None:
         """Register the buffers."""
         self.register_buffer("starts", rows.starts)
-        self.register_buffer("post_bytes", rows.post.contiguous().view(torch.uint8))
+        post = rows.post.contiguous()
+        if post.stride(-1) != 1:  # a single element counts as contiguous with any stride, but cannot be viewed as bytes
+            post = post.clone(memory_format=torch.contiguous_format)
+        self.register_buffer("post_bytes", post.view(torch.uint8))
 
     @property
     def rows(self) -> Rows:

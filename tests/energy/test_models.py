@@ -1,16 +1,27 @@
-"""Each model against its formula, worked out by hand on counts of a few operations."""
+"""Each model against its formula, computed by hand on counts of a few operations."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 import neurosim as ns
-from neurosim.energy import NodeOperations, Operations, SynapseOperations, count_operations
-from neurosim.energy.models import arithmetic, arithmetic_ann, dense, dense_ann, memory, memory_ann, per_operation
-from neurosim.hardware import load_target
+from neurosim.energy import NodeOperations, Operations, SynapseOperations, count_operations, energy
+from neurosim.energy.models import (
+    arithmetic,
+    arithmetic_ann,
+    dense,
+    dense_ann,
+    memory,
+    memory_ann,
+    model_of,
+    per_operation,
+)
+from neurosim.errors import FileError
+from neurosim.hardware import load_target, target_names
 
 LINEAR = SynapseOperations(
     name="input->out",
@@ -181,3 +192,32 @@ def test_a_silent_run_on_a_chip_costs_its_neuron_updates_and_nothing_else(name: 
         joules = per_operation(count_operations(net, torch.zeros(steps, 2, 5)), target)
         total = sum(sum(parts.values()) for parts in joules.values())
         assert total == pytest.approx(steps * 2 * 7 * update)
+
+
+@pytest.mark.parametrize("name", target_names())
+def test_every_bundled_target_has_the_numbers_of_its_model(name: str) -> None:
+    target = load_target(name)
+    if target.model is not None:
+        assert model_of(target).needs <= set(target.energy)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("loihi1", "[energy.synaptic_operation]", "[energy.synapse]", "energy.synaptic_operation is missing"),
+        ("loihi1", "[energy.message]", "[energy.mesage]", "unknown key energy.mesage. Allowed: hop_east_west"),
+        ("lemaire2022", "[parameters.queue_words]", "[parameters.queue]", "parameters.queue_words is missing"),
+        ("loihi1", 'model = "per_operation"', 'model = "guess"', "key 'model' is 'guess'. Allowed: per_operation"),
+    ],
+)
+def test_a_file_without_the_numbers_of_its_model_is_refused(
+    root: Path, tmp_path: Path, name: str, old: str, new: str, message: str
+) -> None:
+    text = (root / "hardware_targets" / f"{name}.toml").read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    counts = Operations((LINEAR,), (NEURONS,), steps=10, samples=1, dt=1e-3)
+    with pytest.raises(FileError) as caught:
+        energy(counts, path)
+    assert message in str(caught.value) and str(path) in str(caught.value)

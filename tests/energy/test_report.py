@@ -91,7 +91,7 @@ def test_what_is_left_out_is_said(counts: Operations) -> None:
 def test_graded_input_on_a_chip_of_binary_spikes_is_noted() -> None:
     net = ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3), names=("out",))
     report = energy(count_operations(net, torch.rand(5, 1, 4)), ("loihi1", "gpu"))
-    assert "input->out: inputs are graded, which this target's spikes cannot carry" in report["loihi1"].notes[0]
+    assert "input->out: inputs are graded, which the spikes of this target cannot be" in report["loihi1"].notes[0]
     assert report["gpu"].notes == ()
     assert "loihi1: input->out: inputs are graded" in report.table()
 

@@ -197,3 +197,10 @@ def test_distributed_training_sends_its_buffers(tmp_path):
             nn.parallel.DistributedDataParallel(narrow)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_one_neuron_and_one_neuron_can_be_joined():
+    for density in (0.05, 1.0):
+        synapse = ns.Sparse.random(1, 1, density, generator=torch.Generator().manual_seed(0))
+        assert synapse.rows.post.numel() == synapse.weight.numel() <= 1
+    assert synapse.weight.numel() == 1

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from neurosim.hardware.placement.keys import LIMITS
 from neurosim.hardware.placement.links import Link
 from neurosim.hardware.placement.storage import Storage, in_bits
 from neurosim.hardware.placement.workload import NeuronGroup, Workload
@@ -16,20 +17,6 @@ from neurosim.hardware.targets import Target
 
 Kind = Literal["auto", "dense", "sparse", "shared"]
 KINDS: tuple[Kind, ...] = ("auto", "dense", "sparse", "shared")
-
-# The limits of a core with their names in a report. Memory is in bits.
-LIMITS: Mapping[str, str] = MappingProxyType(
-    {
-        "neurons_per_core": "neurons",
-        "synapse_memory_per_core": "synapse memory",
-        "memory_per_core": "memory",
-        "input_axons_per_core": "input axons",
-        "output_axons_per_core": "output axons",
-        "synapses_per_core": "synapses",
-        "compartment_configurations_per_core": "neuron settings",
-        "threshold_configurations_per_core": "threshold settings",
-    }
-)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurosim.errors import InputError
 from neurosim.files.atomic import json_text
-from neurosim.hardware.placement.cores import LIMITS
+from neurosim.hardware.placement.keys import LIMITS
 from neurosim.hardware.targets import Target
 
 MEMORY = {"synapse_memory_per_core", "memory_per_core"}

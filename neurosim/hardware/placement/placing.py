@@ -8,7 +8,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from neurosim.errors import InputError
-from neurosim.hardware.placement.cores import KINDS, LIMITS, CoreLimits, Kind, Load, SynapseFormat
+from neurosim.hardware.placement.cores import KINDS, CoreLimits, Kind, Load, SynapseFormat
+from neurosim.hardware.placement.keys import LIMITS
 from neurosim.hardware.placement.links import Thinned
 from neurosim.hardware.placement.mesh import hops, most_targets
 from neurosim.hardware.placement.partition import Cut, TooLarge, TooMany, orders, partition

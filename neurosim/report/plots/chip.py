@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurosim.hardware.placement import Placement
-from neurosim.hardware.placement.cores import LIMITS
+from neurosim.hardware.placement.keys import LIMITS
 from neurosim.hardware.placement.mesh import Mesh
 from neurosim.report.plots.style import FAINT, INK, MUTED, colour, new_figure
 
