@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from neurosim.datasets import Batches, Labelled, delta, direct, rate
+from neurosim.datasets import Batches, Labelled, delta_modulation, direct, rate
 from neurosim.errors import InputError, ShapeError
 
 
@@ -95,7 +95,7 @@ def test_timed_samples_come_time_first():
     batch, _ = next(iter(timed.batches(4, shuffle=False)))
     assert batch.shape == (7, 4, 2) and batch.is_contiguous()
     assert torch.equal(batch[:, 1], x[1])
-    spikes, _ = next(iter(timed.batches(4, shuffle=False, encoder=delta(1.0))))
+    spikes, _ = next(iter(timed.batches(4, shuffle=False, encoder=delta_modulation(1.0))))
     assert spikes.shape == (7, 4, 2, 2)
     assert timed.flat().x.shape == (6, 7, 2)
 
@@ -104,7 +104,7 @@ def test_encoders_that_do_not_suit_the_data_are_refused(data):
     with pytest.raises(
         InputError, match=r"delta\(.*\) does take samples that run over time, but the data is not timed"
     ):
-        data.batches(5, encoder=delta(0.1))
+        data.batches(5, encoder=delta_modulation(0.1))
     timed = Labelled(torch.zeros(2, 3, 4), torch.zeros(2, dtype=torch.int64), ("a",), timed=True)
     with pytest.raises(InputError, match=r"direct\(steps=3\) does not take samples that run over time"):
         timed.batches(1, encoder=direct(3))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
 from neurosim.learning import HLOP, LateralBanks, average_accuracy, backward_transfer
-from neurosim.synapses.lateral import Quantised
+from neurosim.synapses.lateral import RoundedResponses
 from tests.learning.rules.small_networks import DECAY, DT, TAU, batch, chain, close, gradients, ottt_by_hand
 
 RULES = [ns.BPTT(), ns.BPTT(recompute=True), ns.SLTT(), ns.SLTT(chunk=3), ns.OTTT(), ns.OTTT(chunk=4)]
@@ -212,7 +212,7 @@ def test_a_bank_of_a_convolution_learns_from_the_patches():
 
 def test_spiking_lateral_neurons_project_with_their_rounded_responses():
     net, (x, y) = chain(sizes=(20, 5)), batch(11)
-    spiking = Quantised(scale=2.0, steps=3)
+    spiking = RoundedResponses(scale=2.0, steps=3)
     banks, exact = frozen_banks(net, spiking=spiking), frozen_banks(net)
     (_, bank), *_ = banks.each()
     found = gradients(HLOP(ns.BPTT(), banks), net, x, y)
@@ -227,7 +227,7 @@ def test_spiking_lateral_neurons_project_with_their_rounded_responses():
 
 def test_spiking_lateral_neurons_learn_from_the_samples_themselves():
     net, (x, y) = chain(), batch(13)
-    choices = dict(rate=0.3, spiking=Quantised(scale=2.0, steps=3))
+    choices = dict(rate=0.3, spiking=RoundedResponses(scale=2.0, steps=3))
     banks, byhand = frozen_banks(net, 4, 3, **choices), frozen_banks(net, 4, 3, **choices)
     (_, bank), *_ = byhand.each()
     bank.learn(x.flatten(0, 1))
@@ -345,7 +345,7 @@ def twice() -> ns.Network:
         (lambda: LateralBanks(chain()).begin_task([1, 2]), r"a number for each of the banks .*; got \[1, 2\]"),
         (lambda: HLOP(ns.BPTT(), LateralBanks(chain()), "weights"), 'project must be "gradients", "inputs" or None'),
         (
-            lambda: HLOP(ns.BPTT(), LateralBanks(chain(), spiking=Quantised()), "gradients"),
+            lambda: HLOP(ns.BPTT(), LateralBanks(chain(), spiking=RoundedResponses()), "gradients"),
             "would round gradients to 0",
         ),
     ],
