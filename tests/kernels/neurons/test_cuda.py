@@ -441,6 +441,24 @@ def test_a_layer_learns_its_parameters(make: Any, learn: tuple[str, ...]) -> Non
 
 
 @pytest.mark.usefixtures("layers_run_triton")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("fed", [("ge", "gi"), ("ge",)], ids=str)
+@pytest.mark.parametrize("trials", [False, True], ids=["numbers", "a number for each trial"])
+def test_ports_and_values_of_trials(dtype: torch.dtype, fed: tuple[str, ...], trials: bool) -> None:
+    values: dict[str, Any] = {"tau_exc": torch.tensor([[3e-3], [6e-3], [9e-3]]), "e_inh": torch.full((3, 1), -1.5)}
+    layer = ns.layer(coba)(dt=1e-3, detach_reset=False, **(values if trials else {})).to(DEVICE)
+    given = {port: (torch.rand(40, 3, 17, dtype=dtype) ** 4 * 0.5).to(DEVICE) for port in fed}
+    results = []
+    for run in (layer, layer.run_reference):
+        leaves = {port: x.clone().requires_grad_() for port, x in given.items()}
+        z, state, *_ = run(leaves)
+        loss = (z * torch.linspace(0.0, 1.0, 40, dtype=dtype, device=DEVICE)[:, None, None]).sum()
+        found = torch.autograd.grad(loss + sum((s * s).sum() for s in state), list(leaves.values()))
+        results.append([z, *state, *found])
+    assert all(map(torch.equal, *results)) and 0 < results[0][0].mean() < 0.5
+
+
+@pytest.mark.usefixtures("layers_run_triton")
 def test_a_run_in_two_parts_equals_the_run_in_one() -> None:
     layer = ns.ALIF(dt=1e-3).to(DEVICE)
     i = (torch.randn(20, 2, 9) * 10.0).to(DEVICE)
