@@ -31,7 +31,7 @@ class Adjoint:
 def adjoint(program: Program) -> Adjoint:
     """Derive the adjoint of `program` by reverse accumulation."""
     trace = program.trace
-    # In the order in which the step made them: autograd adds cotangents up from the last made to the first.
+    # In the order in which the step made them: autograd adds cotangents from the last to the first.
     order = sorted(topological([program.output, *program.state.values()]), key=lambda node: node.number)
     wanted = _reaching(order, program.per_neuron)
     cotangent: dict[int, Expression] = {}
@@ -58,7 +58,7 @@ def adjoint(program: Program) -> Adjoint:
 
 
 def _reaching(order: list[Expression], per_neuron: tuple[str, ...]) -> set[int]:
-    """Return the values that depend on something with a gradient."""
+    """Return the values that depend on an input, a state or a tensor coefficient, which have gradients."""
     reaching: set[int] = set()
     for node in order:
         leaf = node.op in ("input", "state") or (node.op == "parameter" and node.payload in per_neuron)

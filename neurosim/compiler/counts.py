@@ -10,7 +10,7 @@ from neurosim.language.expression import LEAVES, topological
 
 @dataclasses.dataclass(frozen=True)
 class OperationCount:
-    """Operations of one neuron in one step; what can be worked out before the run does not count.
+    """Operations of one neuron in one step; values that are computed before the run do not count.
 
     Attributes
     ----------
@@ -56,8 +56,8 @@ def operations(program: Program) -> OperationCount:
 
     Notes
     -----
-    A value that depends on parameters alone costs nothing per step. Factors that the author wrote as
-    ``(1 - alpha) * r * i`` count as one multiplication, since the parameters' product is known beforehand.
+    A value that depends on parameters alone costs nothing per step. ``(1 - alpha) * r * i`` counts as one
+    multiplication, since the product of the parameters is computed before the run.
     """
     level = Levels(program.per_neuron, program.per_trial)
     count = dict.fromkeys((f.name for f in dataclasses.fields(OperationCount)), 0)

@@ -24,7 +24,7 @@ def latex(core: Core, reset: ResetMode = "value", *, reset_amount: bool = False)
     reset : {"value", "subtract", None}
         The reset to show.
     reset_amount : bool
-        Whether a reset by subtraction takes off an amount of its own.
+        Whether a reset by subtraction subtracts its own amount.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def _number(value: float) -> str:
 
 
 def _text(node: Expression, named: dict[int, str]) -> tuple[str, int]:
-    """Return `node` in LaTeX and how tightly it binds."""
+    """Return `node` in LaTeX and its precedence."""
     if id(node) in named:
         return _named(node, named), _ATOM
     op = node.op

@@ -1,4 +1,4 @@
-"""What a kernel computes and in which order its arguments stand; the same for every device."""
+"""What a kernel computes and the order of its arguments; the same for every device."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Plan:
     program : Program
         The step.
     train : bool
-        Whether what the backward pass needs is stored.
+        Whether the values that the backward pass needs are stored.
     through_time : bool
-        Whether gradients flow from a step to the one before; without, each step stands alone (SLTT).
+        Whether gradients pass from a step to the one before; if not, each step is on its own (SLTT).
     recorded : tuple of str
         Names of states or local variables to store for the user.
     """
@@ -69,7 +69,7 @@ class Plan:
 
     @functools.cached_property
     def adjoint(self) -> Adjoint:
-        """The adjoint of the step; without time, no gradient reaches the state before."""
+        """The adjoint of the step; without `through_time` the state before the step gets no gradient."""
         full = adjoint(self.program)
         if self.through_time:
             return full
@@ -102,16 +102,16 @@ class Plan:
         return self.program.state[name] if name in self.program.state else self.program.named[name]
 
     def position(self, node: Expression) -> int:
-        """Return where `node` lies among the stored values."""
+        """Return the position of `node` among the stored values."""
         return self.stored.index(node)
 
     def recording(self, name: str) -> int:
-        """Return where the value called `name` lies among the stored values."""
+        """Return the position of the value called `name` among the stored values."""
         return self.position(self._named(name))
 
     @functools.cached_property
     def forward_uniforms(self) -> tuple[Expression, ...]:
-        """Numbers that the forward kernel takes, worked out beforehand in double precision."""
+        """Numbers that the forward kernel takes, computed before the run in double precision."""
         return self._frontier(self._forward_outputs, (), "host")
 
     @functools.cached_property
@@ -121,7 +121,7 @@ class Plan:
 
     @functools.cached_property
     def per_trial(self) -> tuple[Expression, ...]:
-        """Numbers of each trial that both kernels take, computed beforehand in double precision as the others are."""
+        """Numbers of each trial that both kernels take, computed before the run in double precision as the others."""
         forward = self._frontier(self._forward_outputs, (), "trial")
         backward = self._frontier(self.backward_outputs, self.saved, "trial") if self.train else ()
         return tuple(dict.fromkeys((*forward, *backward)))
@@ -142,7 +142,7 @@ class Plan:
         return tuple(found)
 
     def host_values(self, uniforms: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:
-        """Work out `uniforms` from the plain-number coefficients, in double precision."""
+        """Return the values of `uniforms`, computed in double precision from the coefficients that are numbers."""
         value: dict[int, Any] = {}
         for node in topological(uniforms):
             if node.op == "constant":
@@ -155,7 +155,7 @@ class Plan:
 
     @functools.cached_property
     def key(self) -> str:
-        """Name that is the same for equal plans in every process."""
+        """Name of the plan, the same for equal plans in every process."""
         outputs = [*self._forward_outputs, *(self.backward_outputs if self.train else ())]
         order = topological(outputs)
         number = {id(node): n for n, node in enumerate(order)}
@@ -172,7 +172,7 @@ class Plan:
 
 
 def needed_from(outputs: Sequence[Expression], given: Sequence[Expression]) -> list[Expression]:
-    """Return what `outputs` need, operands first, stopping at `given` (which are included)."""
+    """Return what `outputs` depend on, operands first, down to `given`, which is included."""
     stop = {id(node) for node in given}
     return topological(outputs, stop)
 
@@ -182,8 +182,8 @@ _one_at_a_time = threading.Lock()
 
 
 def known(plan: Plan) -> str:
-    """Make `plan` findable by its key, and return the key."""
-    # Working out the key makes expressions; two threads that did so at once would each hold half of them.
+    """Register `plan` under its key, and return the key."""
+    # Computing the key makes expressions; two threads at once would each hold half of them.
     with _one_at_a_time:
         _PLANS.setdefault(plan.key, plan)
         return plan.key

@@ -1,4 +1,4 @@
-"""What a kernel reads, works out and writes, and the walk that prints it; a language gives only its words."""
+"""What a kernel reads, computes and writes, and the walk that prints it; a target language adds its syntax."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from neurosim.language.expression import BOOLEAN, Expression
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kernel:
-    """One direction of a plan: its arrays by name, and the values that stand in them.
+    """One direction of a plan: its arrays by name, and the values that they hold.
 
     Attributes
     ----------
     plan : Plan
-        What is run.
+        The plan.
     backwards : bool
         Whether time is walked from the last step to the first.
     arrays : tuple of str
@@ -30,9 +30,9 @@ class Kernel:
     carried : mapping of str to (Expression, Expression)
         Arrays of one step, [M]: the value before a step and the value after it.
     sums : mapping of str to (Expression, Expression)
-        The same for what starts at zero and grows by a share of every step.
+        The same for sums over time, which start at zero.
     coefficients : mapping of str to Expression
-        Arrays of one step that stay as they are.
+        Arrays of one step that are only read.
     uniforms : tuple of Expression
         Plain numbers.
     """
@@ -49,7 +49,7 @@ class Kernel:
     uniforms: tuple[Expression, ...]
 
     def order(self) -> list[Expression]:
-        """Return what has to be worked out at a step, operands first."""
+        """Return the values to compute at a step, operands first."""
         carried = (before for before, _ in self.carried.values())
         given = (*self.reads.values(), *carried, *self.coefficients.values(), *self.uniforms)
         after = [after for _, after in (*self.carried.values(), *self.sums.values())]
@@ -109,7 +109,7 @@ def _coefficients(plan: Plan) -> dict[str, Expression]:
 class Body(abc.ABC):
     """The lines of one neuron's step in one language.
 
-    Values and truth values are kept apart: a comparison is a truth value, a spike is both.
+    Numbers and truth values are stored separately: a comparison is a truth value, a spike is both.
     """
 
     prefix = "x"
@@ -127,36 +127,36 @@ class Body(abc.ABC):
 
     @abc.abstractmethod
     def compare(self, op: str, a: str, b: str) -> str:
-        """Return the comparison `op`, one of gt, ge, lt, le, eq, ne; only ne holds for what is not a number."""
+        """Return the comparison `op`, one of gt, ge, lt, le, eq, ne; only ne is true for NaN."""
 
     @abc.abstractmethod
     def choice(self, condition: str, a: str, b: str) -> str:
-        """Return `a` where the truth value `condition` holds, else `b`."""
+        """Return `a` where the truth value `condition` is true, else `b`."""
 
     @abc.abstractmethod
     def operation(self, op: str, operands: Sequence[str]) -> str:
         """Return arithmetic (add, sub, mul, div, neg, max, min) or a function (exp, log, tanh, abs, trunc ...)."""
 
     def fresh(self, text: str) -> str:
-        """Add a line that gives `text` a name, and return the name."""
+        """Add a line that assigns `text` to a new name, and return the name."""
         name = f"{self.prefix}{self._count}"
         self._count += 1
         self.lines.append(f"{self.indent}{name} = {text}")
         return name
 
     def bind(self, node: Expression, value: str) -> None:
-        """Say that `node` is at hand as `value`."""
+        """Bind `node` to `value`."""
         self._values[id(node)] = value
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Forget afterwards what is bound and worked out inside: a loop's values do not outlive a turn of it."""
+        """Drop at the end what is bound and computed inside: values of a loop exist in one iteration."""
         values, truths = self._values.copy(), self._truths.copy()
         yield
         self._values, self._truths = values, truths
 
     def emit(self, order: Sequence[Expression]) -> None:
-        """Add the lines for all of `order` that are not at hand yet."""
+        """Add the lines for the values of `order` that are not bound yet."""
         for node in order:
             if id(node) not in self._values and id(node) not in self._truths:
                 self._emit(node)
@@ -168,7 +168,7 @@ class Body(abc.ABC):
         return self._values[id(node)]
 
     def truth(self, node: Expression) -> str:
-        """Return `node` as a truth value: a comparison's own, a spike's, or whether the value is not zero."""
+        """Return `node` as a truth value: that of a comparison or spike, else whether the value is not zero."""
         if id(node) not in self._truths:
             self._truths[id(node)] = self.fresh(self.compare("ne", self.value(node), self.literal(0.0)))
         return self._truths[id(node)]

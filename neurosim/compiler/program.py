@@ -1,4 +1,4 @@
-"""A core with its choices made, recorded as expressions: the one source of every kernel."""
+"""A core with its spike and reset, recorded as expressions: the source of every kernel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Program:
     inputs : tuple of str
         Input ports that are fed, in the order of the core's.
     output : Expression
-        What the neuron sends on: spikes, or the membrane of a core that never fires.
+        Output of the neuron: spikes, or the membrane of a core that never fires.
     state : mapping of str to Expression
         New state by name.
     per_neuron : tuple of str
@@ -39,7 +39,7 @@ class Program:
     named : mapping of str to Expression
         Local variables of the step function, for recording and for reading.
     trace : Trace
-        Where the expressions live.
+        The trace of the expressions.
     """
 
     name: str
@@ -67,7 +67,7 @@ def record(
     own_amount: bool = False,
     fed: Collection[str] | None = None,
 ) -> Program:
-    """Run the step function of `core` on symbols and keep what it did.
+    """Run the step function of `core` on symbols and record it.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _rest(trace: Trace, core: Core, port: str) -> Expression:
 
 
 def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:
-    """Call the step and copy its local variables on return, so that values keep the author's names."""
+    """Call the step and copy its local variables on return: they name the values."""
     code = getattr(core.step, "__code__", None)
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
@@ -135,13 +135,13 @@ def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], loca
         sys.setprofile(watch)
         return core.step(*args, **given)
 
-    # A thread has a profile function of its own: that of a profiler at work in this one stays where it is.
+    # Each thread has its own profile function: that of a profiler in this thread is not replaced.
     with ThreadPoolExecutor(1) as alone:
         return alone.submit(call).result()
 
 
 class Levels:
-    """How often a value changes: never in a run (host), by trial, by neuron, or at every step."""
+    """How often a value changes: never (host), from trial to trial, from neuron to neuron, or at every step."""
 
     def __init__(self, per_neuron: tuple[str, ...], per_trial: tuple[str, ...] = ()) -> None:
         self._parameters: dict[str, Level] = dict.fromkeys(per_trial, "trial")

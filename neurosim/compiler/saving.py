@@ -9,7 +9,7 @@ from neurosim.language.expression import Expression, topological
 
 
 def values_to_keep(needed: Sequence[Expression], level: Levels) -> tuple[Expression, ...]:
-    """Return the fewest values of a step from which all of `needed` can be computed again.
+    """Return the smallest set of values of a step from which all of `needed` can be computed.
 
     A minimum vertex cut between the leaves that change at every step (input and state) and `needed`; each value
     costs one array over time. For the LIF neuron with fixed parameters it is the membrane before reset alone.
@@ -19,7 +19,7 @@ def values_to_keep(needed: Sequence[Expression], level: Levels) -> tuple[Express
     needed : sequence of Expression
         Values of the forward step that the adjoint reads.
     level : Levels
-        Says which values change at every step; the others are at hand anyway.
+        How often each value changes; only values of a step need to be stored.
 
     Returns
     -------
@@ -33,8 +33,8 @@ def values_to_keep(needed: Sequence[Expression], level: Levels) -> tuple[Express
         return ()
     graph = networkx.DiGraph()
     for number, node in enumerate(per_step):
-        # A hair dearer towards the inputs, so that of equal cuts the one nearest the adjoint is taken; a truth
-        # value is never kept.
+        # Slightly more expensive towards the inputs, so that of equal cuts the one nearest the adjoint is chosen; a
+        # truth value is never stored.
         cost = float("inf") if node.is_boolean else 1.0 - 1e-6 * number
         graph.add_edge((id(node), "in"), (id(node), "out"), capacity=cost)
         for arg in node.args:

@@ -30,8 +30,8 @@ def alif(
 ) -> tuple[Any, ...]:
     """Each spike raises the threshold ``v_th + beta a`` by `beta`; ``tau_adapt da/dt = -a`` brings it back.
 
-    The adaptive neuron of Bellec et al. 2020 (doi:10.1038/s41467-020-17236-y) with a default `beta` of our own; the
-    spike meets the threshold that earlier spikes have set. A reset by subtraction takes off ``v_th``.
+    The adaptive neuron of Bellec et al. 2020 (doi:10.1038/s41467-020-17236-y) with our own default of `beta`. A spike
+    is compared with the threshold that earlier spikes have raised. A reset by subtraction subtracts ``v_th``.
     """
     u, _ = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)
     z = spike(u - (v_th + beta * a))

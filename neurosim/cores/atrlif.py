@@ -38,7 +38,7 @@ def atrlif(
     spike: Any,
     reset: Any,
 ) -> tuple[Any, ...]:
-    r"""Adaptive threshold and refractoriness: the membrane is never reset, a spike holds the neuron down (``ATRLIF``).
+    r"""Adaptive threshold and refractoriness: the membrane is not reset, a spike lowers it by `q` (``ATRLIF``).
 
     Threshold ``theta = v_th + a`` and refractory potential `q` decay to `v_th` and 0; the neuron fires where
     ``v - q > theta``, and a spike then adds ``2 theta`` to `q` and `step` to `a`. The float model of Lava's ``ATRLIF``

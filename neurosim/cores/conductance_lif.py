@@ -47,7 +47,7 @@ def conductance_lif(
     """Leaky integrate-and-fire with exponential synaptic conductances (Brette et al. 2007, benchmark COBA).
 
     ``tau_mem dv/dt = (v_leak - v) + g_exc (e_exc - v) + g_inh (e_inh - v) + r i``, doi:10.1007/s10827-007-0038-6. The
-    ports ``ge`` and ``gi`` add to the conductances, in units of that of the leak; ``i`` is a current. A port that
+    ports ``ge`` and ``gi`` add to the conductances, in units of the leak conductance; ``i`` is a current. A port that
     nothing feeds is 0. The membrane is integrated exactly for the conductances after the input of the step, which are
     not negative. By default v is in units of the distance from rest to threshold, 10 mV in the benchmark.
     """

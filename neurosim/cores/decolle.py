@@ -1,4 +1,4 @@
-"""The neuron of DECOLLE: two filters, and a trace of its own spikes in place of a reset."""
+"""The neuron of DECOLLE: two filters, and a trace of its spikes instead of a reset."""
 
 from __future__ import annotations
 

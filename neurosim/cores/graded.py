@@ -1,4 +1,4 @@
-"""Graded spikes without memory, in integers: what arrives is sent on where it is large enough."""
+"""Graded spikes without memory, in integers: an input is sent if it is large enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perfect integrator: a membrane without leak that never fires, read out as it is."""
+"""Perfect integrator: a membrane without leak that never fires; the membrane is read out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaky integrator: a membrane that never fires, read out as it is."""
+"""Leaky integrator: a membrane that never fires; the membrane is read out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calcium of an astrocyte, from the messenger IP3 to the slow inward current of the neurons beside it."""
+"""Calcium of an astrocyte, from the messenger IP3 to the slow inward current of neighbouring neurons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MICRO = 1e-3  # one micromolar in mol/m^3
 
 
 def concentration(default: float, high: float = 20.0) -> Parameter:
-    """Declare a concentration by its value in micromolar; the user gives mol/m^3, 1 uM being 1e-3 of them."""
+    """Declare a concentration by its value in micromolar; users give it in mol/m^3, 1 uM = 1e-3 mol/m^3."""
     return Parameter(default * _MICRO, unit="mol/m^3", low=0.0, high=high * _MICRO)
 
 
@@ -67,8 +67,8 @@ def li_rinzel(
 ) -> tuple[Any, ...]:
     r"""Astrocyte whose calcium oscillates over the middle of the range of IP3; the output is its slow inward current.
 
-    Weighted spikes i each set ``delta_ip3`` of IP3 free at the start of their step. Then, with the share
-    ``rho = volume`` of the endoplasmic reticulum in that of the cytosol and the calcium in it
+    Weighted spikes i each release ``delta_ip3`` of IP3 at the start of their step. Then, with the volume ratio
+    ``rho = volume`` of endoplasmic reticulum to cytosol and the calcium in the former
     ``Ca_ER = ca_total + (ca_total - Ca) / rho``:
 
     ``dIP3/dt = (ip3_rest - IP3) / tau_ip3``;
@@ -80,7 +80,7 @@ def li_rinzel(
     The equations, constants and start of NEST's ``astrocyte_lr_1994`` (De Young and Keizer 1992; Li and Rinzel 1994,
     doi:10.1006/jtbi.1994.1041; the current after Nadkarni and Jung 2003) without its noise, in SI units:
     concentrations in mol/m^3, of which 1 uM is 1e-3. IP3 follows its own equation exactly; Ca and h take one explicit
-    midpoint step, second order in dt, where NEST adapts its steps. Calcium stays between 0 and all there is,
+    midpoint step, second order in dt, where NEST adapts its steps. Calcium stays between 0 and the total,
     ``ca_total (1 + rho)``, and IP3 does not fall below 0 under negative weights.
     """
 

@@ -1,11 +1,11 @@
-"""The neuron of Intel's Loihi in its own integers, bit for bit.
+"""The neuron of Intel's Loihi in the chip's integers, bit for bit.
 
 The arithmetic is that of the model ``LIF``, tag ``bit_accurate_loihi``, of lava-nc 0.10.0 (BSD-3-Clause), which
-recordings of the chip agree with; see docs/loihi.md. All numbers are whole and held in floating point. In double
-precision all is exact for any current a network can make. In single precision it is while no current is larger than
-`SINGLE`, which a layer checks: a decay, 24 bits times 12, is worked out in two parts of 24 bits each.
+agrees with recordings of the chip; see docs/loihi.md. All numbers are integers in floating point. Double precision is
+exact for any current of a network. Single precision is exact while no current is larger than `SINGLE`, which a layer
+checks: a decay, 24 bits times 12, is computed in two parts of 24 bits each.
 
-Rounding passes gradients as if it were not there, wrapping too; clipping passes none where it clips.
+Rounding and wrapping have the gradient of the identity; clipping has none where it clips.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _decayed(x: Any, kept: Any) -> Any:
 
 
 def _in_32_bits(x: Any) -> Any:
-    """Return what a register of 32 bits holds of `x`."""
+    """Return `x` wrapped to a register of 32 bits."""
     turns = floor((x + 2.0**31) * 2.0**-32)
     return x - detach(turns) * 2.0**32
 
@@ -85,8 +85,8 @@ def loihi_refractory(
 ) -> tuple[Any, ...]:
     """`loihi` with the refractory delay of Loihi 1: v is held at 0 for `refractory` - 1 steps after a spike.
 
-    The current goes on meanwhile. The rule is that of nengo-loihi's emulator (emulator/interface.py, commit 11e64d53);
-    the fixed-point models of lava-nc have none. With `refractory` 1 it is `loihi`.
+    The current is updated meanwhile. The rule is that of the emulator of nengo-loihi (emulator/interface.py, commit
+    11e64d53); the fixed-point models of lava-nc have none. With `refractory` 1 it is `loihi`.
     """
     current, integrated = _integrated(i, u, v, du, dv, bias)
     voltage = where(wait > 0.0, 0.0, integrated)

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire that rests after a spike."""
+"""Leaky integrate-and-fire with a refractory time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def refractory_lif(
     spike: Any,
     reset: Any,
 ) -> tuple[Any, ...]:
-    """`lif` whose membrane stands still for `t_ref` after a spike: input in that time is lost (Lava ``LIFRefractory``).
+    """`lif` whose membrane is frozen for `t_ref` after a spike: input in that time is lost (Lava ``LIFRefractory``).
 
-    `wait` is the time still to rest, s; `t_ref` counts in whole steps, rounded. A resting neuron does not fire,
+    `wait` is the remaining refractory time, s; `t_ref` is rounded to steps. A refractory neuron does not fire,
     whatever its membrane. The float model of lava-nc 0.10 (BSD-3) without a synaptic current.
     """
     resting = wait > 0.5 * dt

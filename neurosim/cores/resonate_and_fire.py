@@ -14,7 +14,7 @@ BELOW = 1e-5  # how far under the threshold a neuron starts again, as in Lava's 
 def resonate_and_fire(
     i: Any, x: Any, y: Any, *, cos_osc: Any, sin_osc: Any, alpha_mem: Any, v_th: Any, r: Any, spike: Any
 ) -> tuple[Any, ...]:
-    """Complex membrane ``x + i y`` turning at `f_osc`; input adds to x; fires as y comes up through 0 (Lava ``RF``).
+    """Complex membrane ``x + i y`` rotating at `f_osc`; input adds to x; fires as y rises through 0 (Lava ``RF``).
 
     ``(x + i y) <- exp(-dt/tau_mem) exp(2 pi i f_osc dt) (x + i y) + r i``; a spike where ``x > v_th`` at the step at
     which y changes from below 0 to 0 or above; there is no reset. The float model of Lava's ``RF`` (lava-nc 0.10,

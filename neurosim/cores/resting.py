@@ -15,7 +15,7 @@ def cuba_integrator_resting(
 ) -> tuple[Any, ...]:
     """`cuba_integrator` with a resting potential: ``tau_mem dv/dt = (v_leak - v) + r j`` (NIR ``CubaLI``).
 
-    No input of the synapses is the same as `v_leak`, since what arrives there decays into the membrane. v starts at 0.
+    An input of the synapses is not the same as `v_leak`: it passes through the synaptic decay. v starts at 0.
     """
     _, current, _ = cuba_integrator(i, j, v, alpha_syn=alpha_syn, alpha_mem=alpha_mem, r=r)
     u, _ = leaky_integrator(v_leak + r * current, v, alpha_mem=alpha_mem, r=1.0)

@@ -1,4 +1,4 @@
-"""Sigma-delta neurons: what is sent is the change of an activation since it was last sent, when large enough."""
+"""Sigma-delta neurons: they send the change of an activation since the last one sent, if it is large enough."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from neurosim.language.functions import absolute, maximum, where
 
 @core(state=("total",))
 def sigma(i: Any, total: Any) -> tuple[Any, ...]:
-    """Add up what arrives and give the sum: the decoder of a stream of changes, ``total += i`` (Lava ``Sigma``)."""
+    """Return the sum of the input over time: the decoder of a stream of changes, ``total += i`` (Lava ``Sigma``)."""
     held = total + i
     return held, held
 
 
 @core(parameters=dict(v_th=0.1), state=("act", "residue"))
 def delta(i: Any, act: Any, residue: Any, *, v_th: Any) -> tuple[Any, ...]:
-    """Send the change of the input where it reaches the threshold and keep the rest (Lava ``Delta``).
+    """Send the change of the input if it reaches the threshold, and keep the rest (Lava ``Delta``).
 
-    ``d = i - act + residue``; ``s = d if |d| >= v_th else 0``; ``residue = d - s``; ``act = i``. The residue is what
-    the receiver still lacks, so the sum of all that was sent is never further from the input than `v_th`. With
+    ``d = i - act + residue``; ``s = d if |d| >= v_th else 0``; ``residue = d - s``; ``act = i``. The residue is
+    missing at the receiver, so the sum of all spikes sent is never further from the input than `v_th`. With
     ``v_th = 0`` every change is sent. The spikes are graded; the choice to send passes no gradient, so none reaches
     `v_th`.
     """
@@ -51,9 +51,9 @@ def sigma_delta_cumulative(
 ) -> tuple[Any, ...]:
     """`sigma_delta` that sends when the changes not sent *add up* to the threshold (Lava's ``cum_error``).
 
-    ``error += d``; ``s = d if |error| >= v_th else 0``; the error goes to 0 where something is sent. As d holds the
-    residue, an error that persists counts again at each step, so also a small one is sent in the end; the sum of what
-    was sent is within ``2 v_th`` of the activation.
+    ``error += d``; ``s = d if |error| >= v_th else 0``; the error is set to 0 where a spike is sent. As d includes
+    the residue, a persistent error is added at each step, so that a small one is sent in the end; the sum of the
+    spikes sent is within ``2 v_th`` of the activation.
     """
     held = total + i
     active = maximum(held + bias, 0.0)

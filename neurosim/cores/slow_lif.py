@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire of seconds and minutes."""
+"""Leaky integrate-and-fire with time constants of seconds and minutes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from neurosim.language.definition import core, seconds
 def slow_lif(
     i: Any, v: Any, *, alpha_mem: Any, v_th: Any, v_reset: Any, r: Any, spike: Any, reset: Any
 ) -> tuple[Any, ...]:
-    """`lif` for what is slower than a membrane: the bound that catches milliseconds there would forbid it here.
+    """`lif` for processes slower than a membrane, with a higher bound of the time constant.
 
-    Such as the messenger IP3 in an astrocyte, which fills for seconds and then sets calcium free.
+    An example is the messenger IP3 in an astrocyte, which rises for seconds and then releases calcium.
     """
     return lif(i, v, alpha_mem=alpha_mem, v_th=v_th, v_reset=v_reset, r=r, spike=spike, reset=reset)

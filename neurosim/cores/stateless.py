@@ -1,4 +1,4 @@
-"""Nodes without memory: a threshold, and a place where currents meet."""
+"""Nodes without memory: a threshold, and a relay that adds currents."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def threshold(i: Any, *, v_th: Any, spike: Any) -> tuple[Any, ...]:
 
 @core(state=())
 def relay(i: Any) -> tuple[Any, ...]:
-    """Send on what arrives, in the same step: where currents meet or part, or are read out; no state."""
+    """Return the input of the same step: a node that adds, splits or reads out currents; no state."""
     return (i,)

@@ -14,7 +14,7 @@ def ternary_lif(
 ) -> tuple[Any, ...]:
     """`lif` that sends 1 above `v_th`, -1 below `v_low` and is reset by either (Lava ``TernaryLIF``).
 
-    `v_low` lies below `v_th`. A reset by subtraction takes off the threshold that was crossed. The float model of
+    `v_low` is below `v_th`. A reset by subtraction subtracts the threshold that was crossed. The float model of
     lava-nc 0.10 (BSD-3) without a synaptic current.
     """
     u, _ = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)

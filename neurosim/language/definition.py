@@ -14,24 +14,24 @@ from typing import Any
 from neurosim.errors import InputError, UnitError
 
 CHOICES = ("spike", "reset")
-RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset takes off an amount of its own
-_MADE_OF = {"alpha": "tau", "cos": "f", "sin": "f"}
+RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset subtracts its own amount
+_PARAMETER_KIND = {"alpha": "tau", "cos": "f", "sin": "f"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """A declared parameter: default, unit and the open range it must lie in.
+    """A declared parameter: default, unit and range.
 
     Parameters
     ----------
     default : float
-        Value when the user gives none.
+        Value if the user gives none.
     unit : str
         SI unit, or "1" for a plain number in units of the threshold.
     low, high : float
-        Exclusive bounds; of an integer those it may be.
+        Bounds: exclusive, but for an integer inclusive.
     integer : bool
-        Whether the value must be an integer. It cannot be learned then.
+        Whether the value must be an integer, which cannot be learned.
     """
 
     default: float
@@ -41,7 +41,7 @@ class Parameter:
     integer: bool = False
 
     def holds(self, value: Any) -> Any:
-        """Say of a number, or of each in a tensor, whether it lies in the range."""
+        """Return whether a number, or each element of a tensor, is in the range."""
         if self.integer:
             return (value >= self.low) & (value <= self.high) & (value % 1 == 0)
         return (value > self.low) & (value < self.high)
@@ -52,7 +52,7 @@ class Parameter:
         Raises
         ------
         UnitError
-            When it is not; a time that looks like milliseconds gets that question.
+            When it is not. The message for a time that may be in milliseconds asks for that.
         """
         number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if number and math.isfinite(value) and self.holds(value):
@@ -73,7 +73,7 @@ class Parameter:
 def seconds(default: float, high: float = 1.0) -> Parameter:
     """Declare a time in seconds, in (0, `high`).
 
-    A time constant ``tau_x`` gives the step its decay ``alpha_x = exp(-dt/tau_x)``. The bound is there to catch
+    The step may use the decay ``alpha_x = exp(-dt/tau_x)`` of a time constant ``tau_x``. The bound catches values in
     milliseconds: membranes and synapses are faster than a second.
     """
     return Parameter(default, unit="s", low=0.0, high=high)
@@ -87,25 +87,25 @@ def integer(default: int, low: int, high: int) -> Parameter:
 def hertz(default: float, high: float = 1e4) -> Parameter:
     """Declare a frequency in Hz, in (0, `high`).
 
-    A frequency ``f_x`` gives the step its turn ``cos_x = cos(2 pi f_x dt)`` and ``sin_x``, the same of the sine.
+    The step may use ``cos_x = cos(2 pi f_x dt)`` and ``sin_x = sin(2 pi f_x dt)`` of a frequency ``f_x``.
     """
     return Parameter(default, unit="Hz", low=0.0, high=high)
 
 
-def made_of(coefficient: str) -> str:
-    """Return the parameter that a number of the step is made of: ``alpha_x`` of ``tau_x``, ``cos_x`` of ``f_x``.
+def parameter_of(coefficient: str) -> str:
+    """Return the parameter that a coefficient is computed from: ``tau_x`` for ``alpha_x``, ``f_x`` for ``cos_x``.
 
-    Any other number is a parameter itself.
+    Any other coefficient is a parameter itself.
     """
     kind, _, rest = coefficient.partition("_")
-    return f"{_MADE_OF[kind]}_{rest}" if kind in _MADE_OF else coefficient
+    return f"{_PARAMETER_KIND[kind]}_{rest}" if kind in _PARAMETER_KIND else coefficient
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Core:
     """A neuron model written as one time step.
 
-    Made with the `core` decorator. Calling it runs the step function itself, on tensors or on numbers.
+    The decorator `core` makes it. A call runs the step function itself, on tensors or on numbers.
 
     Attributes
     ----------
@@ -124,8 +124,8 @@ class Core:
         Keyword-only arguments of the step: parameters, decays ``alpha_x``, turns ``cos_x`` and ``sin_x``, ``dt``,
         ``spike``, ``reset``.
     integers_up_to : float or None
-        For a core of integers, how large a current may be so that single precision holds all exactly; double
-        precision does up to 2**29 times as much. None for a core of real numbers.
+        For a core of integers, the largest current for which single precision is exact; double precision is exact up
+        to 2**29 times as much. None for a core of real numbers.
     state_type : type
         NamedTuple that holds the state, one field for each variable.
     """
@@ -140,11 +140,11 @@ class Core:
     state_type: Any = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Not a class that inherits from the named tuple: torch.compile cannot make one of those.
+        # Not a subclass of the named tuple: torch.compile cannot construct a subclass.
         named_tuple: Any = collections.namedtuple
-        made = named_tuple(f"{self.name}_state", tuple(self.state))
-        made.__reduce__ = lambda values: (_state, (self, *values))
-        object.__setattr__(self, "state_type", made)
+        state_type = named_tuple(f"{self.name}_state", tuple(self.state))
+        state_type.__reduce__ = lambda values: (_state, (self, *values))
+        object.__setattr__(self, "state_type", state_type)
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Run one step."""
@@ -152,24 +152,24 @@ class Core:
 
     @property
     def coefficients(self) -> tuple[str, ...]:
-        """Names of the numbers that the step asks for: parameters, what is made of them, and dt."""
+        """Names of the numbers that the step takes: parameters, values computed from them, and dt."""
         return tuple(name for name in self.wants if name not in CHOICES)
 
     def __repr__(self) -> str:
         return f"<core {self.name}({', '.join((*self.inputs, *self.state))})>"
 
     def __deepcopy__(self, memo: Any) -> Core:
-        """Return the core itself, as copying a function does."""
+        """Return the core itself: a core is copied as a function is."""
         return self
 
     def __reduce__(self) -> Any:
-        """Pickle by name: a core is a module-level object, as a function is."""
+        """Pickle by name: a core is an object of its module, as a function is."""
         import importlib
 
         home = importlib.import_module(self.step.__module__)
         if getattr(home, self.name, None) is not self:
             place = f"at the top level of module {self.step.__module__!r}"
-            raise InputError(f"core {self.name!r} cannot be pickled: it must stand {place}.")
+            raise InputError(f"core {self.name!r} cannot be pickled: it must be defined {place}.")
         return (_by_name, (self.step.__module__, self.name))
 
 
@@ -180,13 +180,13 @@ def _is(parameter: str, kind: str) -> bool:
 def _by_name(module: str, name: str) -> Core:
     import importlib
 
-    found: Core = getattr(importlib.import_module(module), name)
-    return found
+    core_of_module: Core = getattr(importlib.import_module(module), name)
+    return core_of_module
 
 
 def _state(core: Core, *values: Any) -> tuple[Any, ...]:
-    made: tuple[Any, ...] = core.state_type(*values)
-    return made
+    state: tuple[Any, ...] = core.state_type(*values)
+    return state
 
 
 def core(
@@ -201,29 +201,29 @@ def core(
     Parameters
     ----------
     parameters : mapping of str to Parameter or float, optional
-        What a user may set, with defaults. A float is a plain number without range.
+        Parameters that a user may set. A float is the default of a plain number without a range.
     inputs : iterable of str, or mapping of str to float or None
-        Input ports in the order of the step's arguments. Each port is an array over time of its own, and an edge of a
-        network names the port that it feeds. A mapping gives the value of a port that nothing feeds, such as 0.0;
+        Input ports in the order of the step's arguments. Each port is its own array over time; an edge of a network
+        names the port that it feeds. A mapping gives the value of a port that nothing feeds, such as 0.0;
         a port without a value (None, or listed by name alone) must be fed.
     state : iterable of str, or mapping of str to float
         State variables in the order of the step's arguments; a mapping gives initial values (else 0).
     integers_up_to : float, optional
-        For a step of integers, as in `Core`; its layers then refuse currents that are not whole or too large.
+        For a step of integers, as in `Core`; its layers refuse currents that are not integers or are too large.
 
     Returns
     -------
     callable
-        The decorator. The function takes its inputs and then the state by position, and by keyword whatever
-        it needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, made in
-        double precision); ``dt`` (s); ``spike`` (the surrogate: call it on the distance to threshold); ``reset``
-        (a `Reset`). It returns the output and the new state. It may use arithmetic, comparisons and the
-        functions of `neurosim.language.functions`, no branches.
+        The decorator. The step function takes its inputs and then the state by position. By keyword it takes what it
+        needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, computed in
+        double precision), ``cos_x`` and ``sin_x`` for each frequency ``f_x``; ``dt`` (s); ``spike`` (the surrogate,
+        called on the distance to threshold); ``reset`` (a `Reset`). It returns the output and the new state. It may
+        use arithmetic, comparisons and the functions of `neurosim.language.functions`, but no branches.
 
     Raises
     ------
     InputError
-        When the signature and the declaration disagree.
+        When the signature does not match the declaration.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def core(
     >>> leaky
     <core leaky(i, v)>
 
-    A membrane between two conductances, of which the inhibitory one may be left out:
+    A membrane with two conductances; the inhibitory one is 0 if nothing feeds it:
 
     >>> @ns.core(parameters=dict(e_inh=-0.5), inputs={"ge": None, "gi": 0.0}, state=("v",))
     ... def membrane(ge, gi, v, *, e_inh):
@@ -249,11 +249,11 @@ def core(
         name: value if isinstance(value, Parameter) else Parameter(float(value))
         for name, value in (parameters or {}).items()
     }
-    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or made_of(name) != name]
+    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or parameter_of(name) != name]
     if reserved:
         raise InputError(
-            f"a parameter cannot be called {reserved}: the step gets these from the layer; alpha_x comes from tau_x, "
-            "cos_x and sin_x from f_x."
+            f"a parameter cannot be called {reserved}: the layer computes these; alpha_x comes from tau_x, cos_x and "
+            "sin_x from f_x."
         )
     initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
     ports = _ports(inputs)
@@ -267,16 +267,19 @@ def core(
                 f"core {step.__name__}: the step must take the inputs {tuple(ports)} and then the state "
                 f"{tuple(initial)} by position; it takes {tuple(by_position)}."
             )
-        made_here = [f"{kind}_{n.partition('_')[2]}" for kind, of in _MADE_OF.items() for n in declared if _is(n, of)]
-        offered = {*declared, *CHOICES, "dt", *made_here}
+        kinds = _PARAMETER_KIND.items()
+        computed = [f"{kind}_{n.partition('_')[2]}" for kind, of in kinds for n in declared if _is(n, of)]
+        offered = {*declared, *CHOICES, "dt", *computed}
         unknown = [name for name in wants if name not in offered]
         if unknown:
-            raise InputError(f"core {step.__name__}: the step asks for {unknown}; it may ask for {sorted(offered)}.")
+            raise InputError(
+                f"core {step.__name__}: the step takes {unknown} by keyword; it may take {sorted(offered)}."
+            )
         _check_arrays(step.__name__, ports, initial, [name for name in wants if name not in CHOICES])
-        made = Core(step.__name__, step, declared, ports, initial, wants, integers_up_to)
-        object.__setattr__(made, "__doc__", step.__doc__)
-        object.__setattr__(made, "__module__", step.__module__)
-        return made
+        decorated = Core(step.__name__, step, declared, ports, initial, wants, integers_up_to)
+        object.__setattr__(decorated, "__doc__", step.__doc__)
+        object.__setattr__(decorated, "__module__", step.__module__)
+        return decorated
 
     return decorate
 
@@ -297,7 +300,7 @@ def _ports(inputs: Iterable[str] | Mapping[str, float | None]) -> dict[str, floa
 
 
 def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coefficients: Iterable[str]) -> None:
-    """Refuse names under which two arrays of a kernel would have one name."""
+    """Refuse names that would give two arrays of a kernel one name."""
     over_time = [*inputs, *state]
     forward = ["out", *over_time, *coefficients]
     backward = [*(f"g_{name}" for name in ("out", *over_time)), *coefficients, *(f"share_{c}" for c in coefficients)]
@@ -306,6 +309,6 @@ def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coeff
     taken = sorted({*numbered, *twice})
     if taken:
         raise InputError(
-            f"core {owner}: kernels use the names {taken} for arrays of their own, such as 'out', 'kept0' and, for "
+            f"core {owner}: kernels use the names {taken} for their own arrays, such as 'out', 'kept0' and, for "
             "the gradient of x, 'g_x'; rename the input, state variable or parameter."
         )

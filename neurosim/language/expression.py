@@ -12,7 +12,7 @@ LEAVES = frozenset({"input", "state", "parameter", "cotangent", "constant"})
 
 
 class SpikeDerivative(Protocol):
-    """What a recorded spike has to say of its derivative: a `Surrogate`."""
+    """The surrogate of a recorded spike; `Surrogate` is one."""
 
     @property
     def derivative(self) -> Any:
@@ -26,8 +26,8 @@ class SpikeDerivative(Protocol):
 class Expression:
     """One value in a recorded step: an operation on other values, or a leaf.
 
-    Made by running a step function on symbols, never by hand. The usual operators work; equal
-    expressions of one `Trace` are the same object.
+    Expressions are made by running a step function on symbols. The usual operators work; equal expressions of one
+    `Trace` are the same object.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Expression:
     payload : str, float, Surrogate or None
         Name of a leaf, value of a constant, surrogate of a spike.
     number : int
-        How many expressions the trace made before this one.
+        Number of expressions that the trace made before this one.
     is_number : bool
-        Whether the step function sees a plain number here when it runs on tensors.
+        Whether this value is a plain number when the step function runs on tensors.
     label : str or None
         Name of the local variable that held this value in the step function.
     """
@@ -133,12 +133,12 @@ class Expression:
 
 
 class Trace:
-    """The expressions of one recording; equal ones are made once.
+    """The expressions of one recording; equal ones are one object.
 
     Parameters
     ----------
     per_neuron : tuple of str
-        Parameters that stand for tensors; the others stand for plain numbers.
+        Parameters that are tensors; the others are plain numbers.
     """
 
     def __init__(self, per_neuron: tuple[str, ...] = ()) -> None:
@@ -167,7 +167,7 @@ class Trace:
         )
 
     def divide(self, a: Expression, b: Expression) -> Expression:
-        """Return ``a / b`` as torch works it out: a number over a tensor is the reciprocal times the number."""
+        """Return ``a / b`` as torch computes it: a number over a tensor is the reciprocal times the number."""
         if not a.is_number or b.is_number:
             return self.make("div", a, b)
         reciprocal = self.make("div", self.lift(1.0), b)
@@ -183,14 +183,14 @@ class Trace:
 
 
 def topological(outputs: Iterable[Expression], given: Container[int] = ()) -> list[Expression]:
-    """Return every expression that `outputs` need, operands first, each once.
+    """Return every expression that `outputs` depend on, operands first, each once.
 
     Parameters
     ----------
     outputs : iterable of Expression
-        What is asked for.
+        Values to compute.
     given : container of int
-        ``id`` of each value that is at hand: returned, but not what it needs.
+        ``id`` of each value that is available: returned, but not its operands.
     """
     order: list[Expression] = []
     seen: set[int] = set()

@@ -76,17 +76,17 @@ def floor(x: Value) -> Value:
 
 
 def logistic(x: Value) -> Value:
-    """Return ``1 / (1 + exp(-x))``, through tanh: no large |x| overflows and the slope is right at 0 too."""
+    """Return ``1 / (1 + exp(-x))``, computed by tanh: it does not overflow, and its slope at 0 is exact."""
     return 0.5 + 0.5 * tanh(0.5 * x)
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """Return the larger of `a` and `b`; where they are equal each takes half of the gradient."""
+    """Return the larger of `a` and `b`; where they are equal each gets half of the gradient."""
     return _extreme("max", torch.maximum, max, a, b)
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """Return the smaller of `a` and `b`; where they are equal each takes half of the gradient."""
+    """Return the smaller of `a` and `b`; where they are equal each gets half of the gradient."""
     return _extreme("min", torch.minimum, min, a, b)
 
 
@@ -105,8 +105,8 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     Parameters
     ----------
     condition : bool, comparison or spike
-        A comparison picks and passes no gradient. A spike (0 or 1) picks too and receives the gradient
-        ``(a - b)``; a value between (the smooth twin of a spike) gives the mean ``z a + (1 - z) b``.
+        A comparison chooses and gets no gradient. A spike (0 or 1) chooses too and gets the gradient ``(a - b)``; a
+        value between (the smooth version of a spike) gives the mean ``z a + (1 - z) b``.
     a, b : value
         The two choices.
     """
@@ -122,7 +122,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def detach(x: Value) -> Value:
-    """Return `x`, cut off from the gradient."""
+    """Return `x` without its gradient."""
     if isinstance(x, Expression):
         return x.trace.make("detach", x)
     return x.detach() if isinstance(x, Tensor) else x
@@ -132,7 +132,8 @@ def _where_symbol(condition: Any, a: Any, b: Any) -> Expression:
     if not isinstance(condition, Expression):
         raise InputError(
             f"where() must be given a comparison or a spike; got the plain {condition!r}. "
-            "Neurons' values compare with > >= < <=, not with == or !=; for a choice made once use Python's `if`."
+            "Neurons' values compare with > >= < <=, not with == or !=; for a choice that does not depend on them use "
+            "Python's `if`."
         )
     if condition.is_boolean or condition.is_binary:
         return condition.trace.select(condition, a, b)
@@ -144,11 +145,11 @@ def _like(x: Any, tensor: Tensor) -> Tensor:
 
 
 class _Rounded(torch.autograd.Function):
-    """Rounding through which gradients pass as if it were not there."""
+    """Rounding whose gradient is that of the identity."""
 
     @staticmethod
-    def forward(_: Any, x: Tensor, to_whole: Callable[[Tensor], Tensor]) -> Tensor:
-        return to_whole(x)
+    def forward(_: Any, x: Tensor, rounding: Callable[[Tensor], Tensor]) -> Tensor:
+        return rounding(x)
 
     @staticmethod
     def backward(_: Any, g: Tensor) -> tuple[Tensor, None]:
@@ -156,7 +157,7 @@ class _Rounded(torch.autograd.Function):
 
 
 class _Pick(torch.autograd.Function):
-    """Choice by a 0/1 value that takes part in the gradient."""
+    """Choice by a value of 0 or 1 that gets a gradient."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, a: Tensor, b: Tensor) -> Tensor:

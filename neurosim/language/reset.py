@@ -1,4 +1,4 @@
-"""What happens to the membrane after a spike, as a value handed to the step function."""
+"""The reset of the membrane after a spike, as a value that the step function receives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ResetMode = Literal["value", "subtract"] | None
 
 @dataclasses.dataclass(frozen=True)
 class Reset:
-    """The reset of a step; a step function calls it on the membrane before the spike is taken off.
+    """The reset of a step; a step function calls it on the membrane before the reset.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Reset:
     detached : bool
         Whether the gradient through the reset is cut.
     amount : number, Tensor or Expression, optional
-        What a reset by subtraction takes off instead of what the step function says.
+        Amount that a reset by subtraction subtracts instead of that of the step function.
     """
 
     mode: ResetMode = "value"
@@ -29,7 +29,7 @@ class Reset:
     amount: Any = None
 
     def gate(self, z: Any) -> Any:
-        """Return the spike as the reset sees it: without gradient where the reset is detached."""
+        """Return the spike that the reset uses: without gradient if the reset is detached."""
         return detach(z) if self.detached else z
 
     def __call__(self, u: Any, z: Any, *, to: Any, by: Any) -> Any:

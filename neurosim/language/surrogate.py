@@ -1,8 +1,8 @@
-"""Spikes and the smooth functions that stand in for their derivative when training.
+"""Spikes and the smooth functions that replace their derivative in training.
 
 A spike is ``z = 1 where x > 0`` (strictly), x being the distance to threshold. Its derivative is zero almost
-everywhere, so training puts a surrogate ``g(x)`` in its place (Neftci, Mostafa & Zenke 2019,
-doi:10.1109/MSP.2019.2931595). Names of surrogates do not carry across libraries: compare the formulas.
+everywhere, so training uses a surrogate ``g(x)`` instead (Neftci, Mostafa & Zenke 2019,
+doi:10.1109/MSP.2019.2931595). The same name means different functions in different libraries: compare the formulas.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Surrogate:
     Parameters
     ----------
     name : str
-        Text that says which function and width this is, as typed to make it.
+        The expression that makes it, with function and width.
     derivative : callable
         ``g(x)``, written with the functions of `neurosim.language.functions`.
     support : float
-        ``g(x)`` is zero for ``|x| >= support``; infinite where the tails never end.
+        ``g(x)`` is zero for ``|x| >= support``; infinite if it has no end.
     primitive : callable, optional
         A smooth function used *instead of* the step in the forward pass as well (see `smooth`).
 

@@ -21,7 +21,7 @@ from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.neurons import reference
 from neurosim.language import Core, Parameter, Reset, Surrogate, atan
-from neurosim.language.definition import RESET_AMOUNT, made_of
+from neurosim.language.definition import RESET_AMOUNT, parameter_of
 from neurosim.language.reset import ResetMode
 from neurosim.network.parameters import CoreParameters
 from neurosim.network.population import Inputs, State
@@ -410,7 +410,7 @@ class Neuron(CoreParameters):
         self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device
     ) -> list[Tensor]:
         """Return the numbers of each trial [B] that the plan of this key takes, computed again when a value changes."""
-        values = [self.tensor(made_of(name)) for name in per_trial]
+        values = [self.tensor(parameter_of(name)) for name in per_trial]
         choice = (key, per_trial, real, device, self.dt)
         held, of = self._recorded.get(choice, (None, ()))
         # A comparison waits for the device, which cannot be captured in a graph.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core, Parameter
-from neurosim.language.definition import RESET_AMOUNT, made_of
+from neurosim.language.definition import RESET_AMOUNT, parameter_of
 from neurosim.network.population import Population
 from neurosim.units import decay_of, turn_of
 
@@ -105,18 +105,18 @@ class CoreParameters(Population):
 
     def coefficient(self, name: str) -> Value:
         """Return a coefficient of the step, e.g. ``"alpha_mem"``: a float if its parameter is shared, else a tensor."""
-        return self.dt if name == "dt" else self._coefficient_of(name, self.value(made_of(name)))
+        return self.dt if name == "dt" else self._coefficient_of(name, self.value(parameter_of(name)))
 
     def _coefficient_of(self, name: str, value: Value) -> Value:
         """Return the coefficient `name` of the step, given the value of the parameter that it is computed from."""
-        if made_of(name) == name:
+        if parameter_of(name) == name:
             return value
         if name.startswith("alpha_"):
             return decay_of(value, self.dt)
         return turn_of(value, self.dt)[name.startswith("sin_")]
 
     def _is_shared(self, coefficient: str) -> bool:
-        return coefficient == "dt" or made_of(coefficient) in self._shared
+        return coefficient == "dt" or parameter_of(coefficient) in self._shared
 
     def _shared_coefficients(self) -> dict[str, float]:
         return {name: self.coefficient(name) for name in self._shared_names}  # type: ignore[misc]
@@ -143,7 +143,7 @@ class CoreParameters(Population):
         """
         if not self._varying_names or torch.compiler.is_compiling() or under_transform():
             return ()
-        return tuple(name for name in self._varying_names if self._is_per_trial(made_of(name), i))
+        return tuple(name for name in self._varying_names if self._is_per_trial(parameter_of(name), i))
 
     def _is_per_trial(self, parameter: str, i: Tensor) -> bool:
         if parameter in self.learned:
@@ -154,7 +154,7 @@ class CoreParameters(Population):
     def _numbers_of_trials(self, per_trial: Sequence[str]) -> list[dict[str, float]]:
         """Return for each trial its plain numbers: of `per_trial` its own, then those that all share."""
         shared: dict[str, Any] = self._shared_coefficients()
-        tensors = {name: self.tensor(made_of(name)) for name in per_trial}
+        tensors = {name: self.tensor(parameter_of(name)) for name in per_trial}
         trials = max(map(len, tensors.values()))
         values = {name: tensor.flatten().expand(trials).tolist() for name, tensor in tensors.items()}
 

@@ -46,7 +46,7 @@ def test_a_core_inside_a_function_copies_but_does_not_pickle():
     layer = ns.layer(hidden)(dt=1e-3)
     z, _ = copy.deepcopy(layer)(torch.ones(3, 1, 1))
     assert z.flatten().tolist() == [1.0, 2.0, 3.0]
-    with pytest.raises(InputError, match="'hidden' cannot be pickled: it must stand at the top level of module"):
+    with pytest.raises(InputError, match="'hidden' cannot be pickled: it must be defined at the top level of module"):
         pickle.dumps(hidden)
 
 
@@ -96,7 +96,7 @@ def test_ports_that_are_refused(inputs, message):
 
 def test_names_that_kernels_use_themselves_are_refused():
     def refused(step, **declared):
-        with pytest.raises(InputError, match=r"kernels use the names \[.*\] for arrays of their own"):
+        with pytest.raises(InputError, match=r"kernels use the names \[.*\] for their own arrays"):
             ns.core(**declared)(step)
 
     refused(lambda out, v: (out, v), inputs=("out",))
@@ -106,7 +106,7 @@ def test_names_that_kernels_use_themselves_are_refused():
 
 
 def test_the_step_may_ask_only_for_what_there_is():
-    message = r"core wrong: the step asks for \['alpha_adapt'\]; it may ask for \['alpha_mem'"
+    message = r"core wrong: the step takes \['alpha_adapt'\] by keyword; it may take \['alpha_mem'"
     with pytest.raises(InputError, match=message):
 
         @ns.core(parameters=dict(tau_mem=ns.seconds(0.02)))

@@ -1,4 +1,4 @@
-"""Where generated Python files lie: a cache folder, written whole or not at all."""
+"""The cache folder of generated Python files, which are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from neurosim.files.atomic import replaced
 
 
 def folder() -> Path:
-    """Return the cache folder: NEUROSIM_CACHE_DIR, or the place that the system keeps for caches."""
+    """Return the cache folder: NEUROSIM_CACHE_DIR, or the user's cache folder of the system."""
     import platformdirs
 
     return Path(os.environ.get("NEUROSIM_CACHE_DIR") or platformdirs.user_cache_dir("neurosim"))
 
 
 def module(name: str, text: str) -> ModuleType:
-    """Return the Python file `text` as a module, from a file that stays: Triton and debuggers read it again.
+    """Return the Python source `text` as a module from a file in the cache, which Triton and debuggers read.
 
     Parameters
     ----------
     name : str
-        Start of the file's name; a hash of `text` follows.
+        Start of the file name; a hash of `text` follows.
     text : str
         The source.
     """

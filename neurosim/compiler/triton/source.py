@@ -1,13 +1,12 @@
 """Triton source of a plan's kernels for CUDA: the time loop and the arithmetic as a Python file.
 
 A program of 128 threads owns 128 neurons, one each: their state stays in registers while the loop walks the time,
-and neighbouring threads read neighbouring neurons. Loads of the next steps are on their way while a step is worked
-out. Numbers come in a small tensor, since Triton would take a Python float as single precision.
+and neighbouring threads read neighbouring neurons. Loads of the next steps are in flight while a step is
+computed. Numbers are passed in a small tensor, since Triton takes a Python float as single precision.
 
-Arrays over time may be in half precision: they are widened as they are read and rounded as they are written, and all
-between is in single precision. A thread then owns two neurons where their number is even, since a copy that runs
-ahead moves four bytes at least. In a layer wide enough to keep the device busy all the same a thread owns four, so
-that what a step costs besides the core's arithmetic is shared by them.
+Arrays over time may be in half precision: they are widened when read and rounded when written, and the arithmetic is
+in single precision. A thread then owns two neurons if their number is even, since an asynchronous copy moves at least
+four bytes. In a layer wide enough to fill the device a thread owns four, which share the overhead of a step.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from neurosim.language.expression import Expression
 
 WARPS = 4
 THREADS = 32 * WARPS
-AHEAD = 8  # steps under way at once
+AHEAD = 8  # steps that are loaded in advance
 _COMPARE = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 _INFIX = {"add": "+", "sub": "-", "mul": "*"}
 HALF = ("float16", "bfloat16")
 
 
 def arithmetic(real: str) -> str:
-    """Return the precision in which arrays of precision `real` are worked with."""
+    """Return the precision of the arithmetic for arrays of precision `real`."""
     return "float32" if real in HALF else real
 
 
@@ -66,7 +65,7 @@ class Statements(Body):
         """Return arithmetic that rounds as IEEE 754 says, or a function."""
         if op in _INFIX:
             return f" {_INFIX[op]} ".join(operands)
-        if op == "neg":  # Triton's own minus is 0 - x, which loses the sign of zero
+        if op == "neg":  # Triton's unary minus is 0 - x, which loses the sign of zero
             return f"{operands[0]} * {self.literal(-1.0)}"
         if op in ("max", "min"):
             return f"tl.{op}imum({', '.join(operands)}, propagate_nan=tl.PropagateNan.ALL)"
@@ -86,7 +85,7 @@ class Statements(Body):
         return f"tl.{op}({x})" if op != "tanh" else self._tanh(x)
 
     def _tanh(self, x: str) -> str:
-        """Return tanh by exp, for the interpreter, which has no other."""
+        """Return tanh computed by exp, for the interpreter, which has no tanh."""
         one = self.literal(1.0)
         decayed = self.fresh(f"tl.exp(tl.abs({x}) * {self.literal(-2.0)})")
         size = self.fresh(f"({one} - {decayed}) / ({one} + {decayed})")
@@ -97,26 +96,26 @@ class Statements(Body):
         self.bind(node, self.fresh(f"tl.load(ptr_{array} + at, mask=inside).to(tl.{self.real})"))
 
     def store(self, array: str, node: Expression) -> None:
-        """Write `node` to an array over time; the store rounds to what the array holds."""
+        """Write `node` to an array over time; the store rounds to the precision of the array."""
         self.lines.append(f"{self.indent}tl.store(ptr_{array} + at, {self.value(node)}, mask=inside)")
 
     def carry(self, kernel: Kernel, shape: str) -> None:
-        """Work out what the next step is given, as ``next_<name>``; `shape` is that of the tile."""
+        """Compute the values that the next step starts from, as ``next_<name>``; `shape` is that of the tile."""
         for name, (_, after) in {**kernel.carried, **kernel.sums}.items():
-            # A number that all neurons share is spread out: what a loop carries keeps its shape.
+            # A number that all neurons share is broadcast: a value that a loop carries keeps its shape.
             shared = kernel.plan.level(after) == "host"
             value = self.value(after)
             self.lines.append(f"{self.indent}next_{name} = {f'tl.broadcast_to({value}, {shape})' if shared else value}")
 
     def numbers(self, kernel: Kernel) -> list[str]:
-        """Return the lines that make literals and plain numbers, to stand before the loop."""
+        """Return the lines that define literals and plain numbers, for before the loop."""
         return [
             *(f"{name} = tl.full((), {text}, tl.{self.real})" for text, name in self.literals.items()),
             *(f"u{n} = tl.load(numbers + {n})" for n in range(len(kernel.uniforms))),
         ]
 
     def bind_what_stays(self, kernel: Kernel) -> None:
-        """Name what the loop carries and what it leaves as it is."""
+        """Bind the values that the loop carries and those that it only reads."""
         for name, (before, _) in {**kernel.carried, **kernel.sums}.items():
             self.bind(before, f"now_{name}")
         for name, node in kernel.coefficients.items():
@@ -131,17 +130,17 @@ def source(kernel: Kernel, real: str, interpreted: bool) -> str:
     Parameters
     ----------
     kernel : Kernel
-        What to print.
+        The kernel.
     real : {"float32", "float64", "float16", "bfloat16"}
-        Precision of the arrays over time; see `arithmetic` for that of everything else.
+        Precision of the arrays over time; `arithmetic` gives that of everything else.
     interpreted : bool
         Whether Triton's interpreter will run it, on the CPU; it has none of the device's functions.
 
     Notes
     -----
     Arguments: the arrays in the order of ``kernel.arrays``; for each carried one ``after_<name>``, which receives
-    the last value; ``numbers``, the uniforms; ``steps`` and ``width`` (T and M); and the constants BLOCK, AHEAD and
-    EACH, a divisor of ``width``: the neurons of a thread.
+    the last value; ``numbers``, the plain numbers; ``steps`` and ``width`` (T and M); and the constants BLOCK, AHEAD
+    and EACH, a divisor of ``width``: the neurons of a thread.
     """
     body = Statements(arithmetic(real), interpreted)
     for name, node in kernel.reads.items():

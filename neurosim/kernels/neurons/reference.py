@@ -1,4 +1,4 @@
-"""The definition: the step function of a core, run step by step on tensors with plain autograd."""
+"""The definition: the step function of a core, run step by step on tensors with autograd."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def run(
     state : sequence of Tensor [...]
         State before the first step.
     given : mapping
-        What the step asks for by keyword.
+        The keyword arguments of the step.
     through_time : bool
-        Without it the state is cut off from the gradient before every step.
+        Without it the state before every step is detached.
     watch : mapping of state name to list, optional
         Lists that receive the new value of that state after each step.
 
