@@ -136,7 +136,7 @@ def test_frequencies_and_turns_are_declared() -> None:
         ns.layer(cores.resonate_and_fire)(dt=DT, f_osc=-1)
     with pytest.raises(InputError, match="cos_x and sin_x from f_x"):
         ns.core(parameters={"cos_gain": 1.0})
-    with pytest.raises(InputError, match=r"asks for \['cos_x'\]; it may ask for"):
+    with pytest.raises(InputError, match=r"takes \['cos_x'\] by keyword; it may take"):
 
         @ns.core(parameters={"tau_x": ns.seconds(1e-3)})
         def wrong(i, v, *, cos_x):
