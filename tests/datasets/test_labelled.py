@@ -102,7 +102,7 @@ def test_timed_samples_come_time_first():
 
 def test_encoders_that_do_not_suit_the_data_are_refused(data):
     with pytest.raises(
-        InputError, match=r"delta\(.*\) does take samples that run over time, but the data is not timed"
+        InputError, match=r"delta_modulation\(.*\) does take samples that run over time, but the data is not timed"
     ):
         data.batches(5, encoder=delta_modulation(0.1))
     timed = Labelled(torch.zeros(2, 3, 4), torch.zeros(2, dtype=torch.int64), ("a",), timed=True)
