@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import inspect
 import re
 from typing import Any
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 
 project = "neurosim"
 author = "the neurosim authors"
@@ -31,6 +36,9 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # torch's Module describes its own methods; ours are the ones of interest.
 autodoc_inherit_docstrings = False
 
+# A word of a docstring may be the name of several attributes: which of them a link leads to does not matter.
+suppress_warnings = ["ref.python"]
+
 html_theme = "furo"
 html_title = f"neurosim {release}"
 
@@ -43,6 +51,25 @@ def keep_stars_of_shapes(*arguments: Any) -> None:
     lines[:] = [LITERAL_OR_STAR.sub(lambda found: found[1] or r"\*", line) for line in lines]
 
 
+class Names(SphinxDirective):
+    """Describe the public names of a package, except those that are names of neurosim itself."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the descriptions of classes and functions, in the order of ``__all__``."""
+        package = self.arguments[0]
+        above = {*importlib.import_module("neurosim").__all__}
+        module = importlib.import_module(package)
+        lines = []
+        for name in (each for each in module.__all__ if each not in above):
+            value = getattr(module, name)
+            kind = "autoclass" if inspect.isclass(value) else "autofunction" if inspect.isfunction(value) else None
+            lines.append(f".. {kind}:: {package}.{name}" if kind else f"``{name}``: {type(value).__name__}.\n")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def setup(app: Any) -> None:
-    """Connect the hook: Sphinx calls this."""
+    """Connect the hook and the directive: Sphinx calls this."""
     app.connect("autodoc-process-docstring", keep_stars_of_shapes)
+    app.add_directive("names-of", Names)
