@@ -100,7 +100,8 @@ class Delayed(Synapse):
         """
         line = self._line(x, state if through_time or state is None else state.detach())
         after = line[x.shape[0] :]
-        current = self.over(line[: self.delay_span + x.shape[0]], through_time=through_time)
+        late = self.min_delay
+        current = self.over(line[:-late] if late else line, through_time=through_time)
         return current, after if through_time else after.detach()
 
     def over(self, line: Tensor, *, through_time: bool = True) -> Tensor:
@@ -132,11 +133,8 @@ class Delayed(Synapse):
 class FixedDelays(Delayed):
     """Synapses whose delays are a buffer: fixed, and replaced by loading alone."""
 
-    _least: tuple[Tensor, int, int]
-
-    @abc.abstractmethod
-    def _delay_buffer(self) -> Tensor:
-        """Return the buffer on which the shortest delay depends."""
+    _delay_buffer: str  # name of the buffer on which the shortest delay depends
+    _least: tuple[Tensor | None, int, int] = (None, 0, 0)
 
     @abc.abstractmethod
     def _shortest_in(self, buffer: Tensor) -> int:
@@ -151,9 +149,9 @@ class FixedDelays(Delayed):
 
     def _update_shortest(self) -> None:
         """Compute the shortest delay again if the buffer is another one or has changed."""
-        least = self.__dict__.get("_least")
-        buffer = self._delay_buffer()
-        if least is None or least[0] is not buffer or least[1] != buffer._version:
+        buffer = self._buffers[self._delay_buffer]  # faster than an attribute of a module
+        known, version, _ = self._least
+        if buffer is not None and (known is not buffer or version != buffer._version):
             self._least = buffer, buffer._version, self._shortest_in(buffer)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

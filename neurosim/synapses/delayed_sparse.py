@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,9 @@ class DelayedSparse(SparseStructure, FixedDelays):
     Notes
     -----
     Where there are at most 65,536 postsynaptic neurons and steps of delay, a synapse takes 2 bytes for its neuron, 2
-    for its delay and 4 for its weight in single precision; a presynaptic neuron takes 8. See `bytes_per_synapse`.
+    for its delay and 4 for its weight in single precision; a presynaptic neuron takes 8. See `bytes_per_synapse`. Runs
+    of fewer steps at once than the delays span keep in memory where each delay begins in each row of synapses, at most
+    4 bytes a synapse more.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
     [[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]]
     """
 
+    _delay_buffer = "least_delay"
     bias: Tensor | nn.Parameter | None = None
     delay_bytes: Tensor
     least_delay: Tensor
@@ -166,6 +170,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
         self.register_buffer("least_delay", torch.tensor(shortest))
         self._update_shortest()
         self.weight = nn.Parameter(weight)
+        self._bounds: tuple[Tensor, int, int, Tensor | None] | None = None
 
     @property
     def delayed_rows(self) -> DelayedRows:
@@ -196,12 +201,24 @@ class DelayedSparse(SparseStructure, FixedDelays):
         ]
 
     def _currents(self, line: Tensor, through_time: bool) -> Tensor:
-        rows = self.delayed_rows
+        rows = self._bounded_rows() if line.shape[0] < 2 * self.delay_span else self.delayed_rows
         current = self._product(line if through_time else line.detach(), rows)
         if not through_time and line.requires_grad and not self.min_delay:
             own = line[self.delay_span :]  # adds 0, and the gradient of the step itself
             current = current + self._without_delay()(own - own.detach())
         return current
+
+    def _bounded_rows(self) -> DelayedRows:
+        """Return the rows with bounds, which are kept until the delays change."""
+        if torch.compiler.is_compiling() or self.delay_bytes.device.type != "cpu":
+            return self.delayed_rows
+        key = self.delay_bytes, self.delay_bytes._version, self.min_delay
+        if self._bounds is None or self._bounds[0] is not key[0] or self._bounds[1:3] != key[1:]:
+            self._bounds = *key, self.delayed_rows.with_bounds().bounds
+        return self.delayed_rows._replace(bounds=self._bounds[3])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bounds": None}
 
     def _product(self, line: Tensor, rows: DelayedRows) -> Tensor:
         if event_driven(line, self.weight):
@@ -215,9 +232,6 @@ class DelayedSparse(SparseStructure, FixedDelays):
         is_prompt = self.delay == 0
         made = Sparse(self.n_in, self.n_out, self.connections[:, is_prompt], self.weight[is_prompt])
         return made.requires_grad_(False)
-
-    def _delay_buffer(self) -> Tensor:
-        return self.least_delay
 
     def _shortest_in(self, buffer: Tensor) -> int:
         return int(buffer)

@@ -63,6 +63,7 @@ class RoundedDelays(FixedDelays, TapDelays):
     [[1.0, 0.0], [0.0, 0.0], [0.0, 2.0], [0.0, 0.0]]
     """
 
+    _delay_buffer = "delay"
     weight: Tensor
     delay: Tensor
     bias: Tensor | None
@@ -90,9 +91,6 @@ class RoundedDelays(FixedDelays, TapDelays):
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self._listed: tuple[tuple[int, int], tuple[Tensor, DelayedRows]] | None = None
         self._update_shortest()
-
-    def _delay_buffer(self) -> Tensor:
-        return self.delay
 
     def _shortest_in(self, buffer: Tensor) -> int:
         return int(buffer.min()) if buffer.numel() else self.memory
@@ -140,7 +138,7 @@ class RoundedDelays(FixedDelays, TapDelays):
         version = self.weight._version, self.delay._version
         if self._listed is None or self._listed[0] != version:
             rows, order = all_to_all(self.delay - self.min_delay, self.delay_span)
-            self._listed = version, (self.weight.T.flatten()[order], rows)
+            self._listed = version, (self.weight.T.flatten()[order], rows.with_bounds())
         return self._listed[1]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -62,8 +62,9 @@ def by_spike(packed: Packed, batch: int, weight: Tensor, rows: DelayedRows) -> T
     out = weight.new_zeros((steps, batch, rows.n_out))
     if not packed.count:
         return out
-    kernel = forward_kernel(*_types(weight, rows))
-    arrays = [*rows[:3], weight.contiguous(), *events(packed.bits, packed.count), out]
+    bounds = [] if rows.bounds is None else [rows.bounds]
+    kernel = forward_kernel(*_types(weight, rows), bool(bounds))
+    arrays = [*rows[:3], *bounds, weight.contiguous(), *events(packed.bits, packed.count), out]
     work = packed.count * rows.post.numel() / (rows.n_in * batch)  # of a sample
     grain = int(_WORTH_A_THREAD / max(work, 1)) + 1
     kernel.run_parallel(batch, arrays, batch, steps, rows.span, rows.n_out, grain=grain)
@@ -128,8 +129,9 @@ def weight_by_spike(g: Tensor, bits: Tensor, values: Tensor | None, rows: Delaye
     """Return the gradient of the weights, one part of a row of synapses for each spike; `g` is contiguous."""
     steps, batch, _ = g.shape
     g_weight = g.new_zeros(rows.post.shape)
-    kernel = weight_kernel(*_types(g, rows), values is not None)
-    arrays = [*rows[:3], bits, *([] if values is None else [values]), g, g_weight]
+    bounds = [] if rows.bounds is None else [rows.bounds]
+    kernel = weight_kernel(*_types(g, rows), bool(bounds), values is not None)
+    arrays = [*rows[:3], *bounds, bits, *([] if values is None else [values]), g, g_weight]
     kernel.run_parallel(words(rows.n_in), arrays, batch, steps, rows.span, rows.n_in, rows.n_out)
     return g_weight
 

@@ -3,7 +3,7 @@
 Synapses are listed by presynaptic neuron, then by delay: those of neuron j are from ``starts[j]`` up to
 ``starts[j + 1]``. Currents belong to T steps; the spikes to these and the ``span`` steps before them. The synapses
 through which a spike acts within the T steps are therefore one part of its row, found by bisection where it is not the
-whole row.
+whole row, or read where there are `bounds`: the first synapse of each delay in each row.
 
 Spike by spike, arrays have time first. Where steps go together, time is the last axis: neighbouring steps of a neuron
 are adjacent, so that a delay is a shift of the address.
@@ -26,10 +26,11 @@ LANES = {"float": 16, "double": 8}  # steps that go together
 class _Product:
     """What all have: the synapses, and how to walk those of a neuron."""
 
-    def __init__(self, real: str, post: str, delay: str, lanes: int = 1) -> None:
+    def __init__(self, real: str, post: str, delay: str, bounded: bool = False, lanes: int = 1) -> None:
         self.code = IRBuilder(real, lanes)
         self.real, self._post_type, self._delay_type = real, post, delay
         self.starts, self._post, self._delay = map(self.code.pointer_argument, ("starts", "post", "delay"))
+        self._bounds = self.code.pointer_argument("bounds") if bounded else None
         self._place, self._left = self.code.variable("i64"), self.code.variable("i64")
         self._first, self._end = self.code.variable("i64"), self.code.variable("i64")
 
@@ -56,10 +57,17 @@ class _Product:
     def synapses_in_time(self, j: str, s: str, span: str, end: str) -> Iterator[str]:
         """Walk the synapses of neuron `j` through which a spike of step `s` of `end` acts within the last steps."""
         code = self.code
+        least = code.integer("sub", span, code.minimum(span, s))
+        if self._bounds is not None:
+            beyond = code.minimum(code.integer("add", span, "1"), code.integer("sub", end, s))
+            own = code.integer("mul", j, code.integer("add", span, "1"))
+            begin, stop = (code.load_index(self._bounds, code.integer("add", own, d)) for d in (least, beyond))
+            with code.loop(begin, stop) as k:
+                yield k
+            return
         first, last = self.row(j)
         code.store_variable(self._first, first, "i64")
         code.store_variable(self._end, last, "i64")
-        least = code.integer("sub", span, code.minimum(span, s))
         with code.branch_if(code.fresh(f"icmp sgt i64 {least}, 0")):
             code.store_variable(self._first, self._from_delay(first, last, least), "i64")
         most = code.integer("sub", end, s)  # the first delay that is too long
@@ -98,13 +106,13 @@ class _Product:
 
 
 @functools.cache
-def forward_kernel(real: str, post: str, delay: str) -> CompiledKernel:
+def forward_kernel(real: str, post: str, delay: str, bounded: bool) -> CompiledKernel:
     """Return the code that adds the weights of each spike to the currents, in order of step and neuron.
 
-    Arguments: starts, post, delay, weight, starts and index of the events, out; first and last sample, samples, steps,
-    span, postsynaptic neurons.
+    Arguments: starts, post, delay, [bounds], weight, starts and index of the events, out; first and last sample,
+    samples, steps, span, postsynaptic neurons.
     """
-    this = _Product(real, post, delay)
+    this = _Product(real, post, delay, bounded)
     code = this.code
     weight = code.pointer_argument("weight")
     events = code.pointer_argument("events"), code.pointer_argument("index")
@@ -122,13 +130,13 @@ def forward_kernel(real: str, post: str, delay: str) -> CompiledKernel:
 
 
 @functools.cache
-def weight_kernel(real: str, post: str, delay: str, graded: bool) -> CompiledKernel:
+def weight_kernel(real: str, post: str, delay: str, bounded: bool, graded: bool) -> CompiledKernel:
     """Return the code that adds the gradient of the currents to that of the weights, spike by spike.
 
-    Arguments: starts, post, delay, bits, [line], g, gradient of the weights; first and last word of bits, samples,
-    steps, span, presynaptic and postsynaptic neurons.
+    Arguments: starts, post, delay, [bounds], bits, [line], g, gradient of the weights; first and last word of bits,
+    samples, steps, span, presynaptic and postsynaptic neurons.
     """
-    this = _Product(real, post, delay)
+    this = _Product(real, post, delay, bounded)
     code = this.code
     bits = code.pointer_argument("bits")
     line = code.pointer_argument("line") if graded else ""
@@ -172,7 +180,7 @@ def forward_together_kernel(real: str, post: str, delay: str) -> CompiledKernel:
     of sample and block, blocks, length, span, presynaptic and postsynaptic neurons.
     """
     lanes = LANES[real]
-    this = _Product(real, post, delay, lanes)
+    this = _Product(real, post, delay, lanes=lanes)
     code = this.code
     weight, line, out = map(code.pointer_argument, ("weight", "line", "out"))
     names = ("first", "last", "blocks", "length", "span", "n_in", "n_out")
@@ -202,7 +210,7 @@ def weight_together_kernel(real: str, post: str, delay: str) -> CompiledKernel:
     presynaptic neuron, samples, blocks, length, width, span, presynaptic and postsynaptic neurons.
     """
     lanes = LANES[real]
-    this = _Product(real, post, delay, lanes)
+    this = _Product(real, post, delay, lanes=lanes)
     code = this.code
     line, g, g_weight = map(code.pointer_argument, ("line", "g", "g.weight"))
     names = ("first", "last", "batch", "blocks", "length", "width", "span", "n_in", "n_out")
@@ -234,7 +242,7 @@ def inward_kernel(real: str, post: str, delay: str) -> CompiledKernel:
     first step, `g` has zeros for as many steps as the span, and zeros behind the last.
     """
     lanes = LANES[real]
-    this = _Product(real, post, delay, lanes)
+    this = _Product(real, post, delay, lanes=lanes)
     code = this.code
     weight, g, g_line = map(code.pointer_argument, ("weight", "g", "g.line"))
     names = ("first", "last", "blocks", "width", "n_in", "n_out")

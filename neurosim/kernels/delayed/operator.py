@@ -64,18 +64,32 @@ class _Direct(torch.autograd.Function):
 
 @torch.library.custom_op("neurosim::delayed_sparse", mutates_args=(), device_types="cpu")
 def multiply(
-    line: Tensor, weight: Tensor, starts: Tensor, post: Tensor, delay: Tensor, n_out: int, span: int
+    line: Tensor,
+    weight: Tensor,
+    starts: Tensor,
+    post: Tensor,
+    delay: Tensor,
+    n_out: int,
+    span: int,
+    bounds: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the currents, the packed input, and its values if some are neither 0 nor 1."""
     line = line.contiguous()
     packed = _packed(line)
-    out = delayed_cpu.forward(line, weight, DelayedRows(starts, post, delay, n_out, span), packed)
+    out = delayed_cpu.forward(line, weight, DelayedRows(starts, post, delay, n_out, span, bounds), packed)
     return out.contiguous(), packed.bits, line.new_empty(0) if packed.ones else line.flatten().clone()
 
 
 @multiply.register_fake
 def _(
-    line: Tensor, weight: Tensor, starts: Tensor, post: Tensor, delay: Tensor, n_out: int, span: int
+    line: Tensor,
+    weight: Tensor,
+    starts: Tensor,
+    post: Tensor,
+    delay: Tensor,
+    n_out: int,
+    span: int,
+    bounds: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     steps, batch, n_in = line.shape
     bits = line.new_empty((steps * batch, words(n_in)), dtype=torch.int64)
@@ -94,10 +108,11 @@ def multiply_backward(
     delay: Tensor,
     n_out: int,
     span: int,
+    bounds: Tensor | None,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """Return the gradients of line and weight that are needed."""
-    rows = DelayedRows(starts, post, delay, n_out, span)
+    rows = DelayedRows(starts, post, delay, n_out, span, bounds)
     line = values.view(-1, g.shape[1], rows.n_in) if values.numel() else None
     gradients = delayed_cpu.backward(g, bits, line, weight, rows, needs)
     return [each.contiguous() for each in gradients if each is not None]
@@ -114,6 +129,7 @@ def _(
     delay: Tensor,
     n_out: int,
     span: int,
+    bounds: Tensor | None,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     shapes = ((g.shape[0] + span, g.shape[1], starts.shape[0] - 1), weight.shape)
@@ -121,15 +137,16 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, weight, starts, post, delay, ctx.n_out, ctx.span = inputs
+    _, weight, starts, post, delay, ctx.n_out, ctx.span, bounds = inputs
     _, bits, values = output
-    ctx.save_for_backward(bits, values, weight, starts, post, delay)
+    ctx.save_for_backward(bits, values, weight, starts, post, delay, bounds)
 
 
 def _backward(ctx: Any, g: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:2])
-    gradients = iter(multiply_backward(g, *ctx.saved_tensors, ctx.n_out, ctx.span, needs))
-    return *(next(gradients) if need else None for need in needs), None, None, None, None, None
+    *saved, bounds = ctx.saved_tensors
+    gradients = iter(multiply_backward(g, *saved, ctx.n_out, ctx.span, bounds, needs))
+    return *(next(gradients) if need else None for need in needs), None, None, None, None, None, None
 
 
 multiply.register_autograd(_backward, setup_context=_setup_context)

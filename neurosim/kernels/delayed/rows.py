@@ -27,6 +27,9 @@ class DelayedRows(NamedTuple):
         Postsynaptic neurons.
     span : int
         Largest delay that there is room for, steps.
+    bounds : Tensor [n_in (span + 1) + 1] of int32, optional
+        The synapses of neuron j with delay d are those from ``bounds[j (span + 1) + d]`` up to the next bound. With
+        it runs of few steps at once take less time: where a delay begins in a row is read and not searched.
     """
 
     starts: Tensor
@@ -34,6 +37,7 @@ class DelayedRows(NamedTuple):
     delay: Tensor
     n_out: int
     span: int
+    bounds: Tensor | None = None
 
     @property
     def n_in(self) -> int:
@@ -44,6 +48,15 @@ class DelayedRows(NamedTuple):
     def pre(self) -> Tensor:
         """Presynaptic neuron of each synapse [n], int64; computed at each call."""
         return Rows(self.starts, self.post, self.n_out).pre
+
+    def with_bounds(self) -> DelayedRows:
+        """Return the same with `bounds`, unless these would take more than 4 bytes a synapse."""
+        places = self.n_in * (self.span + 1)
+        if places > self.post.numel() or self.post.numel() >= 1 << 31:
+            return self
+        bounds = torch.zeros(places + 1, dtype=torch.int32, device=self.starts.device)
+        bounds[1:] = torch.bincount(self.pre * (self.span + 1) + self.delay.long(), minlength=places).cumsum(0)
+        return self._replace(bounds=bounds)
 
 
 def delayed_rows(

@@ -13,6 +13,8 @@ from neurosim.kernels.delayed import chunked, cpu, operator, reference
 from neurosim.kernels.delayed.rows import DelayedRows, all_to_all, delayed_rows
 from tests.watching import dirty, kept_for_backward, noting
 
+delayed_rows_of = delayed_rows
+
 # steps, samples, presynaptic and postsynaptic neurons, synapses, span
 CASES = {
     "plain": (21, 3, 30, 20, 240, 7),
@@ -82,10 +84,21 @@ def summed_in_order(line, weight, rows):
     return out
 
 
-@pytest.fixture(params=["by spike", "together"])
+@pytest.fixture(params=["by spike", "by spike with bounds", "together"])
 def way(request, monkeypatch):
-    """Compute the gradient of the weights in one of the two ways."""
-    monkeypatch.setattr(cpu, "_TOGETHER", 1e9 if request.param == "by spike" else -1.0)
+    """Compute the gradient of the weights in one of the ways, and currents with bounds or by search."""
+    monkeypatch.setattr(cpu, "_TOGETHER", -1.0 if request.param == "together" else 1e9)
+    if "bounds" in request.param:
+        monkeypatch.setitem(globals(), "delayed_rows", bounded_rows)
+
+
+def bounded_rows(*arguments):
+    """Return rows with bounds, also where these take more memory than the package would take."""
+    rows, order = delayed_rows_of(*arguments)
+    bounds = torch.zeros(rows.n_in * (rows.span + 1) + 1, dtype=torch.int32)
+    key = rows.pre * (rows.span + 1) + rows.delay.long()
+    bounds[1:] = torch.bincount(key, minlength=len(bounds) - 1).cumsum(0)
+    return rows._replace(bounds=bounds), order
 
 
 @pytest.mark.usefixtures("way")
@@ -244,6 +257,20 @@ def test_chunks_of_synapses_give_the_reference(name, dtype, monkeypatch):
             scale = max(float(b.abs().max()), 1.0) if b.numel() else 1.0
             tolerance = {torch.float16: 4e-3, torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
             assert ((a.double() - b).abs() <= tolerance * scale).all()
+
+
+def test_bounds_are_where_each_delay_begins():
+    _, _, rows = made("words", 0.0)
+    assert rows.with_bounds().bounds is None  # 200 neurons with 13 delays and 1400 synapses
+    few = DelayedRows(rows.starts, rows.post, (rows.delay.long() // 4).to(torch.uint16), rows.n_out, 3).with_bounds()
+    assert few.bounds.dtype is torch.int32 and few.bounds.shape == (801,)
+    for j in range(200):
+        for d in range(4):
+            first, last = few.bounds[4 * j + d : 4 * j + d + 2].tolist()
+            assert (few.delay[first:last].long() == d).all() and (few.pre[first:last] == j).all()
+    line, weight, _ = made("words", 0.3)
+    expected = operator.delayed_sparse(line[:20], weight, few._replace(bounds=None))
+    assert torch.equal(operator.delayed_sparse(line[:20], weight, few), expected)
 
 
 def test_all_to_all_holds_each_pair_once():
