@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neurosim.kernels.common.layer_output import LayerOutput
+from neurosim.network.explanation import ComponentExplanation, Explanation, KernelCalls
 from neurosim.network.folding import fold
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layers import ALIF, IF, LI, LIF, CubaLIF, layer
@@ -17,9 +18,12 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "ComponentExplanation",
     "CubaLIF",
     "Edge",
+    "Explanation",
     "Input",
+    "KernelCalls",
     "LayerOutput",
     "Network",
     "NetworkState",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
@@ -11,11 +13,13 @@ from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.building import check_names, check_nodes, check_ports, common_dt, connect, order_of, shapes_of
 from neurosim.network.component import components
 from neurosim.network.context import RunContext
+from neurosim.network.explanation import ComponentExplanation, Explanation, observe
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
+from neurosim.synapses.norm import repeating
 from neurosim.synapses.traced import Traces
 
 
@@ -199,6 +203,50 @@ class Network(nn.Module):
         return self._run(
             self.strategies, x, state, record, through_time=through_time, recompute=recompute, traces=traces
         )
+
+    def explain(
+        self,
+        x: Tensor | Mapping[str, Tensor],
+        state: NetworkState | None = None,
+        record: Sequence[str] = (),
+        *,
+        through_time: bool = True,
+        recompute: bool = False,
+        traces: Traces | None = None,
+    ) -> Explanation:
+        """Run the network as `run` does, and return which strategy and which kernels ran each component, and why.
+
+        The parameters are those of `run`. The network, `traces`, the running statistics of normalisation and torch's
+        random numbers on the CPU are not changed.
+
+        Returns
+        -------
+        Explanation
+            As text a table. Each of its `rows` has the populations, the strategy, the strategies that could not run
+            them, the kernels with the reason for each, and the measured input rate of each edge.
+
+        Examples
+        --------
+        >>> import torch, neurosim as ns
+        >>> net = ns.Sequential(ns.Linear(64, 32), ns.LIF(dt=1e-3), names=["out"])
+        >>> x = torch.zeros(20, 5, 64)
+        >>> x[:, :, 3] = 1.0
+        >>> print(net.explain(x))
+        populations  strategy      kernels                      input rate          why
+        out          fused linear  linear: event-driven on cpu  input->out: 1.56 %  linear: rate 1.56 %, at most 30 %
+        """
+        rows: list[ComponentExplanation] = []
+        with torch.random.fork_rng(devices=[]), repeating():
+            self._run(
+                observe(self.strategies, rows),
+                x,
+                state,
+                record,
+                through_time=through_time,
+                recompute=recompute,
+                traces=copy.deepcopy(traces),
+            )
+        return Explanation(tuple(rows))
 
     def _run(
         self,

@@ -14,6 +14,7 @@ from neurosim.compiler.counts import OperationCount, operations
 from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.program import Program, record
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common import availability, decisions
 from neurosim.kernels.common.autograd import can_call_directly, under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.kernels.common.integer_checks import check_currents, check_product
@@ -197,6 +198,9 @@ class Neuron(CoreParameters):
         half = is_fused and device.type == "cuda"
         inputs, state, dtype = self._checked(inputs, state, half)
         check_currents(self.core, inputs, dtype)
+        if decisions.observers:
+            reason = availability.obstacle(device.type) or ""
+            decisions.note("neurons", device.type, "fused" if is_fused else "reference", reason)
         if not is_fused:
             return self._stepped(inputs, state, tuple(record), through_time, dtype)
         from neurosim.kernels.neurons import call

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import pack
 from neurosim.kernels.delayed.cpu import by_spike
 from neurosim.kernels.delayed.rows import DelayedRows
@@ -75,6 +76,10 @@ def by_event(
         return None
     packed = pack(line.detach().flatten(0, 1).contiguous())
     pays = packed.ones and packed.count <= share * line.numel()
+    if decisions.observers:
+        decisions.note_product(
+            "delayed", "cpu", pays, packed.count, line.numel(), limit=share, needs_binary=not packed.ones
+        )
     return by_spike(packed, line.shape[1], *synapses()) if pays else None
 
 

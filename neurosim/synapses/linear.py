@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.synapses.lowering import Dense, Lowered
 from neurosim.synapses.synapse import Synapse, count
@@ -70,6 +71,9 @@ class Linear(Synapse):
             from neurosim.kernels.linear import product
 
             return product.linear(x, weight, self.bias, packed_bits, mask)
+        if decisions.observers:
+            reason = "no kernel on this device, in this precision or under autocast"
+            decisions.note("linear", x.device.type, "torch", reason)
         return functional.linear(x, weight, self.bias)
 
     def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:

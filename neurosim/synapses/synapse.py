@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.autograd import under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.synapses.lowering import Lowered, Opaque
@@ -214,7 +215,10 @@ def event_driven(x: Tensor, weight: Tensor) -> bool:
     """Whether the event-driven kernels can run a product of spikes and weights; torch's own serves torch.func."""
     if not torch.compiler.is_compiling() and under_transform():
         return False
-    return x.device.type == "cpu" and x.dtype == weight.dtype and x.dtype in DTYPES and fused(x.device)
+    applies = x.device.type == "cpu" and x.dtype == weight.dtype and x.dtype in DTYPES and fused(x.device)
+    if decisions.observers and not applies:
+        decisions.note("product", x.device.type, "torch", "no event-driven kernel on this device or in this precision")
+    return applies
 
 
 def count(owner: str, name: str, value: object, low: int = 1) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import MOST, REAL, Packed, count, events, unpack
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.conv.cpu_code import Backward, compiled_backward, compiled_forward
@@ -70,7 +71,10 @@ def layout_of(size: Sequence[int], weight: Tensor, settings: Settings) -> Layout
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings, packed: Packed) -> Tensor:
     """Return the convolution of ``x`` [R, c_in, H, W], contiguous, of which `packed` is what is not 0."""
     rows, layout = x.shape[0], layout_of(x.shape[1:], weight, settings)
-    if not pays(layout, rows, packed.count, layout.own):
+    is_dense = not pays(layout, rows, packed.count, layout.own)
+    if decisions.observers:
+        decisions.note_product("conv", "cpu", not is_dense, packed.count, x.numel())
+    if is_dense:
         with torch.autocast("cpu", enabled=False):
             return functional.conv2d(x, weight, bias, *settings).contiguous()
     return by_spike(x, weight, bias, layout, packed)

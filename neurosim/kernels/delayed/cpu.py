@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.delayed.cpu_code import (
@@ -35,7 +36,10 @@ def forward(line: Tensor, weight: Tensor, rows: DelayedRows, packed: Packed) -> 
     """Return the currents [T, B, n_out] of ``line`` [span + T, B, n_in], whose nonzero values are those of `packed`."""
     if not line.shape[1]:
         return line.new_zeros((line.shape[0] - rows.span, 0, rows.n_out))
-    if packed.ones and packed.count < MOST:
+    is_event_driven = packed.ones and packed.count < MOST
+    if decisions.observers:
+        decisions.note("delayed", "cpu", "event-driven" if is_event_driven else "dense", "event-driven for spikes 0/1")
+    if is_event_driven:
         return by_spike(packed, line.shape[1], weight, rows)
     return together(line, weight, rows)
 

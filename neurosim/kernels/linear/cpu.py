@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import Plan
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common import matmul as dense
 from neurosim.kernels.common.bits import REAL, count, events, given, pack, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
@@ -102,7 +103,10 @@ def forward(layer: Layer, x: Tensor, input_bits: Tensor | None, state: Sequence[
     x = x.contiguous()
     rows = x.flatten(0, 1)
     found = given(rows, input_bits)
-    if found.count > CROSSOVER * rows.numel():
+    is_dense = found.count > CROSSOVER * rows.numel()
+    if decisions.observers:
+        decisions.note_product("linear", "cpu", not is_dense, found.count, rows.numel(), limit=CROSSOVER)
+    if is_dense:
         return _dense_forward(layer, x, found.bits, found.ones, state)
     return _event_forward(layer, x, found.bits, found.ones, *events(found.bits, found.count), state)
 

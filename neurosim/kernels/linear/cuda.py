@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from neurosim.kernels.common import decisions
 from neurosim.kernels.linear import cuda_events
 from neurosim.kernels.linear.cpu import Gradients, Layer, Result, chunks, has_active, has_bits
 from neurosim.kernels.neurons import cuda
@@ -110,6 +111,10 @@ class _Product:
     def __init__(self, weight: Tensor, bits: Tensor, graded: bool) -> None:
         self.weight, self.graded = weight, graded
         self.sparse = _pays(bits, weight)
+        if decisions.observers:
+            kernel = "event-driven" if self.sparse else "dense"
+            reason = "the measured rate is low enough" if self.sparse else "the product is small or the rate too high"
+            decisions.note("linear", "cuda", kernel, reason)
 
     def forward(self, x: Tensor, bits: Tensor, bias: Tensor | None) -> Tensor:
         """Return the current [t, B, N] for ``x`` [t, B, n]."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import find
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common import matmul as dense
 from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward, under_transform
 from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
@@ -43,6 +44,8 @@ def run(
 ) -> LayerOutput:
     """Run the step; see `layer_operator.run`. Nothing is known of the output's bits."""
     found: Sequence[Tensor]
+    if decisions.observers:
+        decisions.note("linear", "cpu", "dense", f"one step of at most {SMALL >> 20} million multiplications")
     if torch.is_grad_enabled():
         numbers = (forward_uniforms, backward_uniforms)
         found = _OneStep.apply(plan, len(state), *numbers, x, weight, bias, *state, *per_neuron)

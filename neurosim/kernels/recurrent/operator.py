@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import Plan, find
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.autograd import (
     DirectFunction,
     call_under_transform,
@@ -99,6 +100,8 @@ def _forward(
 ) -> list[Tensor]:
     """See `run`."""
     heads, n, _ = weight.shape
+    if decisions.observers:
+        decisions.note("recurrent", drive.device.type, "fused")
     if not drive.is_cuda:
         values, bits = recurrent_cpu.forward(plan, drive, weight, z0, state, per_neuron, uniforms)
     else:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
+from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.sparse.cpu_code import (
@@ -28,7 +29,10 @@ _FORWARD, _INWARD, _WEIGHT = 1.3, 1.2, 2.4  # time of a synapse in a group of ro
 
 def forward(x: Tensor, weight: Tensor, rows: Rows, packed: Packed) -> Tensor:
     """Return the currents of ``x`` [R, n_in], contiguous, whose nonzero values are those of `packed`."""
-    if pays(rows, x.shape[0], packed.count, _lanes(x), _FORWARD):
+    is_event_driven = pays(rows, x.shape[0], packed.count, _lanes(x), _FORWARD)
+    if decisions.observers:
+        decisions.note_product("sparse", "cpu", is_event_driven, packed.count, x.numel())
+    if is_event_driven:
         return by_spike(x, weight, rows, packed)
     return together(x, weight, rows, inward=False)
 
