@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.autograd import under_transform
+from neurosim.kernels.common.availability import warn_of_missing
 from neurosim.kernels.delayed import chunked, reference
 from neurosim.kernels.delayed.operator import delayed_sparse
 from neurosim.kernels.delayed.rows import DelayedRows, delayed_rows, sort_by_delay
@@ -225,6 +226,8 @@ class DelayedSparse(SparseStructure, FixedDelays):
             return delayed_sparse(line, self.weight, rows)
         if under_transform():
             return reference.multiply(line, self.weight, rows)
+        if line.device.type != "cpu":
+            warn_of_missing("sparse synapses with delays", line.device)
         return chunked.multiply(line, self.weight, rows)
 
     def _without_delay(self) -> Sparse:

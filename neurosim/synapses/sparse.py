@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError
 from neurosim.kernels.common.autograd import under_transform
+from neurosim.kernels.common.availability import warn_of_missing
 from neurosim.kernels.sparse import chunked, reference
 from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.kernels.sparse.rows import Rows, sorted_rows
@@ -143,6 +144,8 @@ class Sparse(SparseStructure):
             return event_sparse(x, self.weight, rows, packed_bits=packed_bits, mask=mask)
         if under_transform():
             return reference.multiply(x, self.weight, rows)
+        if x.device.type != "cpu":
+            warn_of_missing("sparse synapses", x.device)
         return chunked.multiply(x, self.weight, rows)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import neurosim as ns
-from neurosim.errors import InputError, ShapeError
+from neurosim.errors import InputError, KernelError, ShapeError
+from neurosim.kernels.common import availability
+from neurosim.kernels.delayed import chunked as delayed_chunked
+from neurosim.kernels.sparse import chunked
+from neurosim.synapses import DelayedSparse
 
 
 @settings(deadline=None, max_examples=40)
@@ -204,3 +210,23 @@ def test_one_neuron_and_one_neuron_can_be_joined():
         synapse = ns.Sparse.random(1, 1, density, generator=torch.Generator().manual_seed(0))
         assert synapse.rows.post.numel() == synapse.weight.numel() <= 1
     assert synapse.weight.numel() == 1
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+def test_a_device_without_a_kernel_is_warned_of_once_or_refused(delayed, monkeypatch):
+    pairs, x = torch.tensor([[0, 1], [0, 2]]), torch.ones(2, 1, 3, device="meta")
+    synapse = (DelayedSparse(3, 2, pairs, torch.tensor([1, 1]), dt=1e-3) if delayed else ns.Sparse(3, 2, pairs)).to(
+        "meta"
+    )
+    monkeypatch.setattr(type(synapse), "min_delay", 1, raising=False)
+    monkeypatch.setattr(chunked if not delayed else delayed_chunked, "multiply", lambda x, weight, rows: x)
+    availability._warn.cache_clear()
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    with pytest.warns(RuntimeWarning, match=r"runs, slowly: sparse synapses.* have no kernel on 'meta' devices"):
+        synapse(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        synapse(x)
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "1")
+    with pytest.raises(KernelError, match=r"have no kernel on 'meta' devices\. Unset NEUROSIM_REQUIRE_KERNELS"):
+        synapse(x)

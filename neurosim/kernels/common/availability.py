@@ -48,7 +48,7 @@ def kernel_status() -> dict[tuple[str, str], str]:
     both = ("run_core", "run_layer", "run_recurrent")
     found = {(op, device): obstacle(device) or "fused" for op in both for device in ("cpu", "cuda")}
     # On CUDA torch's own convolution and sparse product run.
-    found.update({(op, "cpu"): obstacle("cpu") or "fused" for op in ("event_conv", "event_sparse")})
+    found.update({(op, "cpu"): obstacle("cpu") or "fused" for op in ("event_conv", "event_sparse", "delayed_sparse")})
     return {(op + way, device): status for (op, device), status in found.items() for way in ("", "_backward")}
 
 
@@ -79,3 +79,18 @@ def fused(device: torch.device) -> bool:
         raise KernelError(f"no fused kernel on {device}: {reason}. {instead}")
     _warn(reason)
     return False
+
+
+@constant_in_graph
+def warn_of_missing(operation: str, device: torch.device) -> None:
+    """Warn once, or fail where kernels are required, that an operation has no kernel on `device`.
+
+    Raises
+    ------
+    KernelError
+        When NEUROSIM_REQUIRE_KERNELS is 1.
+    """
+    reason = f"{operation} have no kernel on {device.type!r} devices"
+    if required():
+        raise KernelError(f"{reason}. Unset NEUROSIM_REQUIRE_KERNELS to run torch's operations.")
+    _warn(reason)
