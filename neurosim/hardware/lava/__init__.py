@@ -1,4 +1,4 @@
-"""Lava process graphs for Loihi: export, run in a process group of its own, and verification against the simulator."""
+"""Lava process graphs for Loihi: export, isolated run, and verification against the simulator."""
 
 from neurosim.hardware.lava.export import LavaExport, LavaRun, to_lava
 from neurosim.hardware.lava.learning_verification import EdgeVerification, LearningVerification, verify_learning

@@ -11,7 +11,7 @@ from neurosim import cores
 from neurosim.files.problems import Problems
 from neurosim.hardware.lava.edges import Projection, refusal
 from neurosim.hardware.lava.latency import Cycle, Hop, latencies
-from neurosim.hardware.lava.populations import FORMS, KNOWN, READ_OUT, number, steps_of_rest
+from neurosim.hardware.lava.populations import KNOWN, PROCESSES, READ_OUT, number, steps_of_rest
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
@@ -44,7 +44,7 @@ def check_population(name: str, neuron: Population, problems: Problems) -> None:
         problems.add(
             where, f"is a {type(neuron).__name__}, whose step may differ from its core's; use ns.LIF and the like"
         )
-    if neuron.core not in FORMS:
+    if neuron.core not in PROCESSES:
         problems.add(where, f"its core is {neuron.core.name!r}, for which Lava has no process; use {KNOWN}")
         return
     if "reset" in neuron.core.wants and neuron.reset != "value":
@@ -56,13 +56,13 @@ def check_population(name: str, neuron: Population, problems: Problems) -> None:
             value = number(neuron.value(field_name))
             if np.any(wrong(value, neuron.core)):
                 problems.add(where, f"{field_name}={value_range(value)}; {why}")
-    form = FORMS[neuron.core]
-    for argument, parameter in form.single:
-        values = form.arguments(neuron)[argument]
+    process = PROCESSES[neuron.core]
+    for argument, parameter in process.single:
+        values = process.arguments(neuron)[argument]
         if np.any(values != values.flat[0]):
             shown = value_range(number(neuron.value(parameter)))
             problems.add(
-                where, f"{parameter}={shown}; {form.process} has one for a population: give all its neurons the same"
+                where, f"{parameter}={shown}; {process.process} has one for a population: give all its neurons the same"
             )
     if "t_ref" in neuron.core.parameters and np.any(steps_of_rest(neuron) < 1):
         shown = value_range(number(neuron.value("t_ref")))

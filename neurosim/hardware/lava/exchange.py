@@ -1,4 +1,4 @@
-"""What the starter asks of the worker and what it gets back, as npz without pickle; standard library and numpy only."""
+"""Requests to the worker and its results, as npz without pickle; needs the standard library and numpy only."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Request:
-    """Samples to run and what to keep of them.
+    """Samples to run, and the variables to record.
 
     Attributes
     ----------
     inputs : dict of str to numpy.ndarray
         For each source, [T, B, *Lava shape].
     record : tuple of str
-        Populations whose output is kept.
+        Populations whose output is recorded.
     monitor : tuple of (str, str)
         Populations and variables (such as "u", "v"), or edges and "weights", to monitor at every Lava step.
     rewards : dict of str to numpy.ndarray
-        For edges that learn with a reward, [Lava steps], the same for each sample.
+        [Lava steps], for edges that learn with a reward; the same for each sample.
     """
 
     inputs: dict[str, np.ndarray]
@@ -34,7 +34,7 @@ class Request:
 
     @property
     def samples(self) -> int:
-        """Return the number of samples B."""
+        """Number of samples B."""
         return int(next(iter(self.inputs.values())).shape[1])
 
 

@@ -1,4 +1,4 @@
-"""A network as a Lava process graph: to have in hand, to run in a process group of its own, to keep as a file."""
+"""A network as a Lava process graph: build in process, run isolated, or save."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neurosim.hardware.lava.integers import is_integer, map_integers
 from neurosim.hardware.lava.layout import lava_layout
 from neurosim.hardware.lava.learning import PlasticityRule, surprises
 from neurosim.hardware.lava.mapping import map_network
-from neurosim.hardware.lava.populations import FORMS, READ_OUT
+from neurosim.hardware.lava.populations import PROCESSES, READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, GraphRun, run_graph
 from neurosim.network.network import Network
 from neurosim.plasticity.engine import RewardModulated
@@ -31,23 +31,22 @@ from neurosim.plasticity.engine import RewardModulated
 
 @dataclass(frozen=True)
 class LavaRun:
-    """What a run on Lava gave, on the network's steps and in its shapes.
+    """Result of a run on Lava, on the network's steps and in its shapes.
 
     Attributes
     ----------
     outputs : dict of str to numpy.ndarray
         [T, B, *shape] by population: uint8 for spikes of 0 and 1, float64 for graded ones and for the membrane of a
-        population that is only read out. Step t is that of the simulator: the steps that Lava's connections take are
-        removed.
+        population that is only read out. Step t is that of the simulator: the steps of Lava's connections are removed.
     traces : dict of str to numpy.ndarray
         float64 [T, B, *shape] by ``"population.v"`` and ``"population.u"``: the membrane after reset and the current
-        that acts on it; of fixed-point neurons the integers themselves.
+        that acts on it; integers for fixed-point neurons.
     python : str
         Version of the Python that ran Lava.
     seconds : float
-        Wall time, start of the processes included.
+        Wall time, with the start of the processes.
     weights : dict of str to numpy.ndarray
-        float64 [T, B, out, in] by edge that learns: the weights after each step.
+        float64 [T, B, out, in] by edge that learns: weights after each step.
     """
 
     outputs: dict[str, np.ndarray]
@@ -59,17 +58,17 @@ class LavaRun:
 
 @dataclass(frozen=True, eq=False)
 class LavaExport:
-    """A network that Lava's processes can hold exactly. Made by `to_lava`.
+    """A network as Lava processes, exactly. Made by `to_lava`.
 
     Attributes
     ----------
     network : Network
-        Copy of the network in double precision, as it was exported.
+        Copy of the exported network, in double precision.
     graph : Graph
-        The processes, as plain data in Lava's layout.
+        The processes as plain data, in Lava's layout.
     scale : dict of str to numpy.ndarray
-        For each population, its membrane over Lava's voltage, in Lava's layout; 1 unless neurons that share a kernel
-        have different gains.
+        Membrane over Lava's voltage for each population, in Lava's layout; 1 unless neurons that share a kernel have
+        different gains.
     rules : dict of str to rule
         Of the edges that learn.
     """
@@ -85,11 +84,11 @@ class LavaExport:
         Parameters
         ----------
         x : Tensor or array [T, B, ...], or mapping of input name to such
-            Input; spikes (0 and 1) are sent as spikes, other values as graded ones.
+            Input; 0 and 1 are sent as spikes, other values as graded spikes.
         sample : int
-            Which of the B samples the sources send.
+            Index of the sample that the sources send.
         record : sequence of str, optional
-            Populations that get a sink for their spikes; all if left out.
+            Populations with a sink for their spikes; all if left out.
 
         Returns
         -------
@@ -99,13 +98,13 @@ class LavaExport:
         Raises
         ------
         TargetRunError
-            If lava-nc is not installed, or another start method than ``fork`` is in force.
+            If lava-nc is not installed, or the start method is not ``fork``.
 
         Notes
         -----
-        This imports Lava here. Lava sets the start method of `multiprocessing` to ``fork`` for the whole interpreter,
-        which harms programs with threads or CUDA; an exception in a process of Lava makes its `run` wait for ever; a
-        graph cannot be run again once stopped. `run` has none of this.
+        This imports Lava in this interpreter. Lava sets the start method of `multiprocessing` to ``fork``, which is
+        unsafe with threads or CUDA; an exception in a process of Lava makes its `run` wait forever; a stopped graph
+        cannot run again. `run` avoids all of this.
         """
         data = self._data(x)
         batch = next(iter(data.values())).shape[1]
@@ -125,7 +124,7 @@ class LavaExport:
         timeout: float = 300.0,
         python: str | os.PathLike[str] | None = None,
     ) -> LavaRun:
-        """Run on Lava in a process group of its own, sample after sample.
+        """Run on Lava in a separate process group, sample after sample.
 
         Parameters
         ----------
@@ -135,8 +134,8 @@ class LavaExport:
             Populations whose output is returned, and ``"population.v"`` and ``"population.u"`` for states; all outputs
             if left out.
         rewards : sequence of float, optional
-            For edges that learn with a reward: what is given after each of the T steps, NaN where none is. Each sample
-            begins with the weights of the network.
+            For edges that learn with a reward: the reward after each of the T steps, NaN for none. Each sample starts
+            with the weights of the network.
         together : bool
             Whether all samples follow each other in one run, with populations that Lava puts to rest as each sample
             reaches them (``LIFReset``), instead of one run for each: several times as fast, and the same. For networks
@@ -190,25 +189,25 @@ class LavaExport:
         return LavaRun(outputs, traces, done.python, done.seconds, weights)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the graph as one npz file, whole or not at all; `neurosim.hardware.lava.description.read` reads it."""
+        """Write the graph as one npz file, atomically; `neurosim.hardware.lava.description.read` reads it."""
         with replaced(path) as part, open(part, "wb") as stream:
             description.write(self.graph, stream)
 
     def save_script(self, folder: str | os.PathLike[str], x: Data | None = None) -> Path:
-        """Write the graph as a plain Python script with its numbers beside it, for whoever has Lava but not neurosim.
+        """Write the graph as a plain Python script and a file of its numbers, for users of Lava without neurosim.
 
         Parameters
         ----------
         folder : path
-            Where to; made if it is not there. ``network.py`` and ``network.npz`` in it are replaced.
+            Created if it does not exist. ``network.py`` and ``network.npz`` in it are replaced.
         x : Tensor or array [T, B, ...], or mapping of input name to such, optional
-            Input, written as ``input.npz``, which the script runs when it is given no other file.
+            Input, written as ``input.npz``, the default input of the script.
 
         Returns
         -------
         Path
-            The script. It needs Python 3.10, lava-nc and what that needs; its first lines say how it is called. It has
-            the input and the outputs in Lava's layout, images as width, height, channels.
+            The script. It needs Python 3.10 and lava-nc with its dependencies; its first lines describe its use. Its
+            input and outputs have Lava's layout, images as width, height, channels.
 
         Raises
         ------
@@ -220,7 +219,7 @@ class LavaExport:
         if self.graph.learning:
             names = [item.name for item in self.graph.learning]
             raise ExportError(
-                f"edges {names} learn; scripts are written of networks that do not: export without rules."
+                f"edges {names} learn; scripts exist only for networks that do not: export without rules."
             )
         place = Path(folder)
         read_out = [name for name, neuron in self.network.neurons().items() if neuron.core in READ_OUT]
@@ -231,9 +230,9 @@ class LavaExport:
             raise FileError(f"cannot make the folder {str(place)!r}: {error.strerror}.") from error
         files = {script.NUMBERS: numbers} | ({} if x is None else {script.INPUT: self._data(x)})
         for name, arrays in files.items():
-            held: dict[str, Any] = dict(arrays)
+            contents: dict[str, Any] = dict(arrays)
             with replaced(place / name) as part, open(part, "wb") as stream:
-                np.savez(stream, **held)
+                np.savez(stream, **contents)
         with replaced(place / script.SCRIPT) as part:
             Path(part).write_text(text, encoding="utf-8")
         return place / script.SCRIPT
@@ -241,14 +240,14 @@ class LavaExport:
     def _run_together(
         self, request: Request, steps: int, timeout: float, python: str | os.PathLike[str] | None
     ) -> GraphRun:
-        """Run all samples one after the other, and give back what `run_graph` would."""
+        """Run all samples in one run, with the result of `run_graph`."""
         late = [edge.name for edge in self.network.edges if edge.delay_steps or edge.memory]
         others = [p.name for p in self.graph.populations if p.process not in ("LIF", "LIFReset")]
         if late or others or self.rules:
             raise InputError(
-                "samples can run together where no spike of one reaches the next and all populations can be put to "
-                f"rest: edges with delays {late}, other populations {others}, edges that learn {list(self.rules)}. "
-                "Leave out together=True."
+                "samples can run together only where no spike of one reaches the next and all populations reset: "
+                f"edges with delays {late}, other populations {others}, edges that learn {list(self.rules)}. Leave out "
+                "together=True."
             )
         samples = request.samples
         populations = []
@@ -260,19 +259,19 @@ class LavaExport:
         graph = replace(self.graph, populations=tuple(populations))
         done = run_graph(graph, replace(request, inputs=inputs), timeout=timeout, python=python)
 
-        def apart(values: np.ndarray) -> np.ndarray:
+        def split(values: np.ndarray) -> np.ndarray:
             return values.reshape(samples, steps, *values.shape[2:]).swapaxes(0, 1)
 
-        sent = {name: apart(values) for name, values in done.sent.items()}
+        sent = {name: split(values) for name, values in done.sent.items()}
         traces = {}
         for (name, variable), values in done.traces.items():
             first = self.graph.population(name).latency
             lead = np.repeat(values[:first], samples, axis=1)
-            traces[name, variable] = np.concatenate((lead, apart(values[first : first + steps * samples])))
+            traces[name, variable] = np.concatenate((lead, split(values[first : first + steps * samples])))
         return replace(done, sent=sent, traces=traces)
 
     def _first(self, item: description.LearningProcess) -> int:
-        """Return the Lava step at which the synapses of an edge see what arrives at the network's step 0."""
+        """Return the Lava step at which the spikes of the network's step 0 reach the synapses of an edge."""
         ahead = {population.name: population.latency for population in self.graph.populations}
         edge = next(edge for edge in self.network.edges if edge.name == item.name)
         return ahead.get(item.source, 0) - edge.delay_steps
@@ -284,20 +283,20 @@ class LavaExport:
         return values
 
     def _gain(self, item: description.LearningProcess) -> float:
-        """Return what the weights of an edge are larger by on Lava."""
+        """Return the factor of the weights of an edge on Lava."""
         neuron = self.network.neurons()[item.target]
-        gain = FORMS[neuron.core].gain(neuron)
+        gain = PROCESSES[neuron.core].gain(neuron)
         return float(gain) if gain.ndim == 0 else 1.0
 
     def _rewards(
         self, rewards: Sequence[float] | None, data: Mapping[str, np.ndarray], steps: int
     ) -> dict[str, np.ndarray]:
-        """Return for each edge with a reward what Lava is told, on Lava's steps."""
+        """Return the reward of each edge that learns with one, on Lava's steps."""
         learning = {item.name: item for item in self.graph.learning}
         for item in learning.values():
             if item.source in data and not np.isin(data[item.source], (0, 1)).all():
                 raise InputError(f"edge {item.name!r} learns: x for {item.source!r} must hold spikes, 0 and 1 only.")
-        told = {}
+        given = {}
         for name, rule in self.rules.items():
             if not isinstance(rule, RewardModulated):
                 continue
@@ -307,9 +306,9 @@ class LavaExport:
                     f"edge {name!r} learns with a reward: rewards must hold one for each of {steps} steps; got {got}."
                 )
             first = self._first(learning[name])
-            told[name] = np.zeros(steps + self.graph.latency)
-            told[name][max(first, 0) : first + steps] = surprises(rule, rewards)[max(-first, 0) :]
-        return told
+            given[name] = np.zeros(steps + self.graph.latency)
+            given[name][max(first, 0) : first + steps] = surprises(rule, rewards)[max(-first, 0) :]
+        return given
 
     def _back(self, name: str, values: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(lava_layout(values, len(self.network.shape(name))))
@@ -327,23 +326,23 @@ class LavaExport:
         if self.graph.model == "fixed_pt":
             broken = [name for name, values in data.items() if np.any(values % 1)]
             if broken:
-                raise InputError(f"x for {broken} holds parts of a whole; fixed-point models take integers.")
+                raise InputError(f"x for {broken} holds fractions; fixed-point models take integers.")
         return {source.name: lava_layout(data[source.name], len(source.shape)) for source in self.graph.sources}
 
 
 def to_lava(net: Network, rules: Mapping[str, PlasticityRule] | None = None) -> LavaExport:
     """Export a network to the processes of lava-nc, exactly.
 
-    An integer network, all of Loihi's neuron (`neurosim.hardware.loihi`), becomes a graph of fixed-point models, bit
-    for bit; any other becomes one of floating-point models.
+    An integer network, of Loihi's neurons only (`neurosim.hardware.loihi`), becomes a graph of fixed-point models, bit
+    for bit; any other network becomes one of floating-point models.
 
     Parameters
     ----------
     net : Network
-        Of the neurons and synapses in the tables of the page on Lava, with biases, loops and delays. It is copied; the
-        copy is in double precision.
+        Of the neurons and synapses in the tables of the page on Lava, with biases, loops and delays; a linear synapse
+        of your own is exported as the matrix that it computes. The network is copied; the copy is in double precision.
     rules : mapping of str to PairSTDP or RewardModulated, optional
-        For each edge that learns, by its name, as `Plasticity` takes them; floating-point models only.
+        For each edge that learns, by its name, as in `Plasticity`; floating-point models only.
 
     Returns
     -------
@@ -352,7 +351,7 @@ def to_lava(net: Network, rules: Mapping[str, PlasticityRule] | None = None) -> 
     Raises
     ------
     ExportError
-        With everything that Lava cannot hold, by name, value and what to change.
+        With all that Lava cannot hold: node or edge, value, what to change.
 
     Examples
     --------
@@ -365,7 +364,7 @@ def to_lava(net: Network, rules: Mapping[str, PlasticityRule] | None = None) -> 
     Traceback (most recent call last):
         ...
     neurosim.errors.ExportError: Lava cannot hold this network:
-      - node 'lif1': reset='subtract'; Lava knows only the reset to a value; use reset="value"
+      - node 'lif1': reset='subtract'; Lava has only the reset to a value; use reset="value"
     """
     if not isinstance(net, Network):
         raise InputError(
@@ -373,7 +372,7 @@ def to_lava(net: Network, rules: Mapping[str, PlasticityRule] | None = None) -> 
         )
     double = copy.deepcopy(net).double().cpu()
     if is_integer(double) and rules:
-        raise ExportError("Lava's fixed-point learning rounds by chance and is not exact: give no rules.")
+        raise ExportError("Lava's fixed-point learning rounds randomly and is not exact: give no rules.")
     mapped = map_integers(double) if is_integer(double) else map_network(double, rules)
     return LavaExport(double, mapped.graph, mapped.scale, dict(rules or {}))
 
@@ -387,6 +386,6 @@ def _import_lava(graph: description.LavaGraph) -> None:
         raise TargetRunError(f"lava-nc cannot be used: {error}. Install it with: {INSTALL}") from error
     except RuntimeError as error:
         raise TargetRunError(
-            f"Lava cannot be imported here ({error}): it needs to set the start method of multiprocessing to 'fork', "
-            "and another is in force. Use run(), which has a process group of its own."
+            f"Lava cannot be imported here ({error}): it must set the start method of multiprocessing to 'fork', but "
+            "another is set. Use run(), which has a separate process group."
         ) from error

@@ -1,7 +1,7 @@
-"""Build the connected lava-nc processes of a graph: the one definition, used by the worker and by the export's `build`.
+"""Builds the connected lava-nc processes of a graph, for the worker and for the `build` of an export.
 
-Only processes that come with lava-nc are used: Lava looks for a process's models by executing every Python file in the
-folder where the process is defined. This file needs numpy and lava-nc.
+Only processes of lava-nc are used: to find the models of a process, Lava executes every Python file in the folder that
+defines the process. This file needs only numpy and lava-nc.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import description, shim
 
 GRADED_BITS = 24
 
-# Where lava-nc keeps a neuron process: ``lava.proc.<place>.process`` and its models beside it.
+# Folders of the neuron processes in lava-nc: ``lava.proc.<folder>.process``, with the models in the same folder.
 PLACES = {
     **dict.fromkeys(("LIF", "LIFReset", "LIFRefractory", "TernaryLIF"), "lif"),
     "ATRLIF": "atrlif",
@@ -26,8 +26,8 @@ PLACES = {
     **dict.fromkeys(("Delta", "Sigma", "SigmaDelta"), "sdn"),
     **dict.fromkeys(("GradedVec", "GradedReluVec"), "graded"),
 }
-# Send values, not spikes of 0 and 1.
-GRADED = frozenset(("TernaryLIF", "Delta", "Sigma", "SigmaDelta", "GradedVec", "GradedReluVec"))
+# Processes that send values other than 0 and 1.
+GRADED_PROCESSES = frozenset(("TernaryLIF", "Delta", "Sigma", "SigmaDelta", "GradedVec", "GradedReluVec"))
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class Processes:
     Attributes
     ----------
     sources, neurons, connections, biases, sinks : dict of str to lava process
-        Ring buffers that send, neuron populations, ``Dense``, ``Sparse``, ``Conv`` and the like by edge, ``Dense``
-        that carry a bias as a current, ring buffers that receive by population.
+        Ring buffers that send; neuron populations; ``Dense``, ``Sparse``, ``Conv`` and the like by edge; ``Dense`` for
+        a bias as a current; ring buffers that receive, by population.
     monitors : dict of (str, str) to lava ``Monitor``
-        Those asked for, by population and variable.
+        By population and variable.
     latency : dict of str to int
         For each population, the Lava step that is the network's step 0.
     steps : int
-        Steps to run so that the last population has seen the whole input.
+        Steps after which the input has reached the last population.
     helpers : tuple of lava process
-        What learning with a reward needs besides: traces of the spikes after, constants, the reward.
+        Processes of learning with a reward: traces of postsynaptic spikes, constants, the reward.
     model : str
-        Which of Lava's models run.
+        Which of Lava's process models run.
     """
 
     sources: dict[str, Any]
@@ -71,29 +71,29 @@ class Processes:
         first.run(condition=RunSteps(num_steps=self.steps), run_cfg=Loihi2SimCfg(select_tag=self.model))
 
     def stop(self) -> None:
-        """End the processes. They cannot be run again: build anew."""
+        """End the processes. They cannot run again: build new ones."""
         next(iter(self.neurons.values())).stop()
 
     def sent(self, name: str) -> np.ndarray:
-        """Return what a population sends, [T, *Lava shape] on the network's steps; between `run` and `stop`.
+        """Return the output of a population, [T, *Lava shape] on the network's steps; between `run` and `stop`.
 
         uint8 for spikes of 0 and 1, float64 for graded ones.
         """
         first = self.latency[name]
         steps = self.steps - max(self.latency.values())
         received = np.moveaxis(self.sinks[name].data.get(), -1, 0)[first : first + steps]
-        graded = type(self.neurons[name]).__name__ in GRADED
+        graded = type(self.neurons[name]).__name__ in GRADED_PROCESSES
         return received.astype(np.float64) if graded else (received != 0).astype(np.uint8)
 
     def trace(self, name: str, variable: str) -> np.ndarray:
-        """Return what a monitor saw, float64 [Lava steps, *Lava shape], fill-in included; between `run` and `stop`."""
+        """Return a monitored variable, float64 [Lava steps, *Lava shape], all steps; between `run` and `stop`."""
         (by_variable,) = self.monitors[name, variable].get_data().values()
         (values,) = by_variable.values()
         return np.asarray(values, dtype=np.float64)
 
 
 def prepare(graph: description.LavaGraph) -> None:
-    """Import and mend what building, compiling and running `graph` needs.
+    """Import and repair what is needed to build, compile and run `graph`.
 
     Raises
     ------
@@ -120,20 +120,19 @@ def build(
     monitor: Sequence[tuple[str, str]] = (),
     reward: Mapping[str, np.ndarray] | None = None,
 ) -> Processes:
-    """Make and connect the processes for one sample; `prepare` must have run.
+    """Build and connect the processes for one sample, after `prepare`.
 
     Parameters
     ----------
     graph : Graph
-        What to build.
     data : mapping of str to numpy.ndarray
-        For each source the data [T, *Lava shape]. Sources of 0 and 1 are sent as spikes, others as graded values.
+        The data [T, *Lava shape] of each source. Values 0 and 1 are sent as spikes, others as graded values.
     record : sequence of str
-        Populations whose spikes are received in sinks.
+        Populations with a sink for their spikes.
     monitor : sequence of (str, str)
-        Populations and variables (such as "v") to monitor; edges that learn, and "weights".
+        Populations and variables (such as "v") to monitor; or edges that learn, and "weights".
     reward : mapping of str to numpy.ndarray [Lava steps], optional
-        For each edge that learns with a reward, the reward at each step of Lava.
+        The reward at each step of Lava, for each edge that learns with one.
     """
     from lava.proc.dense.process import Dense
     from lava.proc.io.sink import RingBuffer as Sink
@@ -146,7 +145,7 @@ def build(
     neurons = {p.name: _neurons(p) for p in graph.populations}
     outputs = {name: process.s_out for name, process in (*sources.items(), *neurons.items())}
     graded = {name: GRADED_BITS for name, values in data.items() if not _is_binary(values)}
-    graded |= {p.name: GRADED_BITS for p in graph.populations if p.process in GRADED}
+    graded |= {p.name: GRADED_BITS for p in graph.populations if p.process in GRADED_PROCESSES}
     shapes = {s.name: s.shape for s in graph.sources} | {p.name: p.shape for p in graph.populations}
 
     connections: dict[str, Any] = {}
@@ -185,10 +184,11 @@ def build(
         neurons[name].s_out.connect(sink.a_in)
     monitors = {pair: Monitor() for pair in monitor}
     for (name, variable), process in monitors.items():
-        held = connections[name] if variable == "weights" else neurons[name]
-        process.probe(getattr(held, variable), steps)
-    made = (sources, neurons, connections, biases, sinks, latency, steps, monitors, tuple(helpers), graph.model)
-    return Processes(*made)
+        observed = connections[name] if variable == "weights" else neurons[name]
+        process.probe(getattr(observed, variable), steps)
+    return Processes(
+        sources, neurons, connections, biases, sinks, latency, steps, monitors, tuple(helpers), graph.model
+    )
 
 
 def _neurons(population: description.PopulationProcess) -> Any:
@@ -199,7 +199,7 @@ def _neurons(population: description.PopulationProcess) -> Any:
 
 
 def _input(process: Any) -> Any:
-    """Return the port that takes the current; that of an oscillator drives its real part."""
+    """Return the input port of the current; of an oscillator that of its real part."""
     return process.a_in if hasattr(process, "a_in") else process.a_real_in
 
 
@@ -230,14 +230,14 @@ def _sparse(item: description.SparseProcess, options: dict[str, Any]) -> Any:
     weights = csr_matrix((item.weight, places), shape=item.shape)
     if item.delay.any():
         steps = np.broadcast_to(item.delay, item.weight.shape)
-        late = steps > 0  # Lava takes what is not stored for no delay
+        late = steps > 0  # Lava takes missing elements for no delay
         delays = csr_matrix((steps[late].astype(int), (item.post[late], item.pre[late])), shape=item.shape)
         return DelaySparse(weights=weights, delays=delays, **options)
     return Sparse(weights=weights, **options)
 
 
 def _learning(item: description.LearningProcess, bits: int) -> Any:
-    """Make synapses that learn; a rule of three factors has a tag in units of `a_minus`, as its y1 has no impulse."""
+    """Return synapses that learn; the tag of a three-factor rule is in units of `a_minus`: its y1 has no impulse."""
     from lava.magma.core.learning.learning_rule import Loihi2FLearningRule, Loihi3FLearningRule
     from lava.proc.dense.process import LearningDense
 
@@ -256,14 +256,14 @@ def _learning(item: description.LearningProcess, bits: int) -> Any:
             x1_impulse=abs(item.a_plus / item.a_minus),
             x1_tau=item.tau_plus,
         )
-        rule.y1_tau = rule.y2_tau = rule.y3_tau = np.inf  # what arrives is read as it is, and not decayed first
+        rule.y1_tau = rule.y2_tau = rule.y3_tau = np.inf  # inputs are read without decay
     return LearningDense(weights=item.weight, learning_rule=rule, num_message_bits=bits, name=item.name)
 
 
 def _modulated(item: description.LearningProcess, process: Any, back: Any, reward: np.ndarray) -> list[Any]:
-    """Connect what a rule of three factors is told: the trace of the spikes after, the reward, the eligibility's decay.
+    """Connect the inputs of a three-factor rule: the postsynaptic trace, the reward, the decay of the eligibility.
 
-    The trace is a sum that gives back a share of itself to itself, a step later.
+    The trace is a sum with a loop that subtracts its decay one step later.
     """
     from lava.proc.dense.process import Dense
     from lava.proc.io.source import RingBuffer as Ring
@@ -307,7 +307,7 @@ def _flat(port: Any) -> Any:
 
 
 def _shaped(port: Any, shape: tuple[int, ...]) -> Any:
-    """Give a flat port in the network's order the shape of a population."""
+    """Reshape a flat port in the network's order to a population."""
     if len(shape) == 1:
         return port
     return port.reshape(shape[::-1]).transpose([2, 1, 0]) if len(shape) == 3 else port.reshape(shape)
@@ -333,7 +333,7 @@ def _from_image(port: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _columns(data: np.ndarray, steps: int) -> np.ndarray:
-    """Put time last and add zeros: a ring buffer would begin again from the start."""
+    """Move time to the last axis and append zeros, because a ring buffer would start again."""
     columns = np.zeros((*data.shape[1:], steps))
     columns[..., : len(data)] = np.moveaxis(data, 0, -1)
     return columns

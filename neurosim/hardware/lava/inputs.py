@@ -37,7 +37,7 @@ def as_arrays(net: Network, x: Data) -> dict[str, np.ndarray]:
         arrays[name] = array.astype(np.float64)
         if not np.isfinite(arrays[name]).all():
             raise InputError(
-                f"x for {name!r} holds NaN or infinity; clean the data (torch.nan_to_num) and look where it came from."
+                f"x for {name!r} holds NaN or infinity; remove them from the data, for instance with torch.nan_to_num."
             )
     leads = {array.shape[:2] for array in arrays.values()}
     if len(leads) > 1:

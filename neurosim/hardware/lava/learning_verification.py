@@ -1,4 +1,4 @@
-"""Plastic edges on Lava and in the simulator, compared step by step."""
+"""Comparison of plastic edges on Lava with the simulator, step by step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EdgeVerification:
     largest : float
         Largest difference between the two.
     moved : float
-        Largest way that a weight has gone from its start.
+        Largest distance of a weight from its start.
     """
 
     name: str
@@ -53,7 +53,7 @@ class LearningVerification:
     spikes : int
         Spikes of the output node in the simulator.
     spikes_differing : int
-        Bins of the output node where only one of the two spikes.
+        Bins of the output node with a spike in only one of the two.
     seconds_lava : float
         Wall time of Lava's run.
     """
@@ -67,11 +67,11 @@ class LearningVerification:
 
     @property
     def agrees(self) -> bool:
-        """Whether no spike differs and no weight by more than 1e-9 of the way that weights have gone."""
+        """Whether no spike differs, and no weight by more than 1e-9 of the largest distance from the start."""
         return self.spikes_differing == 0 and all(e.largest <= 1e-9 * max(e.moved, 1e-3) for e in self.edges)
 
     def summary(self) -> str:
-        """Return it in a few lines."""
+        """Return the result in a few lines."""
         head = (
             f"Lava and simulator: {self.spikes_differing} spikes of the output differ, {self.spikes} in the simulator "
             f"({self.samples} samples of {self.steps} steps, Lava took {self.seconds_lava:.1f} s)"
@@ -96,13 +96,13 @@ def verify_learning(
     Parameters
     ----------
     net : Network
-        As `to_lava` takes it; it is left as it is.
+        As for `to_lava`; it is not changed.
     rules : mapping of str to PairSTDP or RewardModulated
-        As `Plasticity` takes them, with a `dendritic_delay` of one step.
+        As for `Plasticity`, with a `dendritic_delay` of one step.
     x : Tensor or array [T, B, ...]
         Input of the one input node.
     rewards : sequence of float, optional
-        With a reward, what is given after each of the T steps; NaN where none is.
+        The reward after each of the T steps; NaN for none.
     timeout, python
         As in `verify`.
 
@@ -113,7 +113,7 @@ def verify_learning(
     Raises
     ------
     ExportError, ShapeError, InputError, TargetRunError
-        As `verify` and `Plasticity` do.
+        As in `verify` and `Plasticity`.
     """
     export = to_lava(net, rules)
     data = as_arrays(export.network, x)
@@ -140,8 +140,8 @@ def _simulated(
     """Return the output [T, 1, ...] and the weights [1 + T, out, in] of each plastic edge, the start first."""
     net = copy.deepcopy(net)
     plasticity, state = Plasticity(net, rules), None
-    held = {edge.name: edge.synapses[0] for edge in net.edges if edge.name in rules}
-    weights: dict[str, list[np.ndarray]] = {edge: [] for edge in held}
+    plastic = {edge.name: edge.synapses[0] for edge in net.edges if edge.name in rules}
+    weights: dict[str, list[np.ndarray]] = {edge: [] for edge in plastic}
     out: list[torch.Tensor] = []
     for step in range(-1, len(x)):
         if step >= 0:
@@ -150,7 +150,7 @@ def _simulated(
             out.append(z)
             if rewards is not None and not math.isnan(rewards[step]):
                 plasticity.reward(float(rewards[step]))
-        for edge, synapse in held.items():
+        for edge, synapse in plastic.items():
             assert isinstance(synapse, Linear)
             weights[edge].append(synapse.weight.detach().numpy().copy())
     return torch.cat(out).numpy(), {edge: np.stack(values) for edge, values in weights.items()}

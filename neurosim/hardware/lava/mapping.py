@@ -22,7 +22,7 @@ from neurosim.hardware.lava.edges import Projection, as_connections, projection_
 from neurosim.hardware.lava.latency import extra_delay
 from neurosim.hardware.lava.layout import conv_process, lava_layout, lava_shape
 from neurosim.hardware.lava.learning import PlasticityRule, check_rules, learning_process
-from neurosim.hardware.lava.populations import FORMS, number
+from neurosim.hardware.lava.populations import PROCESSES, number
 from neurosim.hardware.lava.start_voltage import float_start
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
@@ -77,7 +77,7 @@ def map_network(net: Network, rules: Mapping[str, PlasticityRule] | None = None)
     gains = {
         name: _Gain.of(n, net.shape(name), name, projections, rules, problems)
         for name, n in net.populations().items()
-        if isinstance(n, Neuron) and n.core in FORMS
+        if isinstance(n, Neuron) and n.core in PROCESSES
     }
     problems.raise_if_any()
     populations, currents = [], []
@@ -132,8 +132,8 @@ class _Gain:
         rules: Mapping[str, PlasticityRule],
         problems: Problems,
     ) -> _Gain:
-        one, form = np.ones(()), FORMS[neuron.core]
-        gain = form.gain(neuron)
+        one, process = np.ones(()), PROCESSES[neuron.core]
+        gain = process.gain(neuron)
         into = [e for e in projections if e.edge.target == name]
         kernels = [e.connectivity for e in into if isinstance(e.connectivity, Convolution)]
         learns = any(e.edge.name in rules for e in into)
@@ -147,11 +147,11 @@ class _Gain:
                 f"r={value_range(number(neuron.value('r')))} differs within a channel and is not positive everywhere; "
                 "a shared kernel cannot hold that: use a positive r",
             )
-        if not form.scalable:
+        if not process.scalable:
             problems.add(
                 f"node {name!r}",
                 f"the gain of its current differs within a channel ({value_range(gain)}); a shared kernel cannot hold "
-                f"that, nor can {form.process} have another scale in each neuron: use one r and one tau_mem",
+                f"that, nor can {process.process} have another scale in each neuron: use one r and one tau_mem",
             )
         return cls(one, np.broadcast_to(gain, shape))
 
@@ -160,7 +160,7 @@ def _population(
     net: Network, name: str, gain: _Gain, projections: Sequence[Projection], latency: int, problems: Problems
 ) -> tuple[description.PopulationProcess, list[description.BiasCurrent]]:
     neuron, shape = net.neurons()[name], net.shape(name)
-    form = FORMS[neuron.core]
+    process = PROCESSES[neuron.core]
 
     def on_lava(value: np.ndarray) -> np.ndarray:
         value = np.asarray(value)
@@ -168,30 +168,30 @@ def _population(
             value if value.ndim == 0 else np.ascontiguousarray(lava_layout(np.broadcast_to(value, shape), len(shape)))
         )
 
-    given = form.arguments(neuron)
-    arguments = {key: on_lava(v / gain.scale if key in form.levels else v) for key, v in given.items()}
-    arguments |= {key: np.asarray(arguments[key].flat[0]) for key, _ in form.single}
+    given = process.arguments(neuron)
+    arguments = {key: on_lava(v / gain.scale if key in process.levels else v) for key, v in given.items()}
+    arguments |= {key: np.asarray(arguments[key].flat[0]) for key, _ in process.single}
     currents = []
-    if form.own_bias and np.any(number(neuron.value("bias"))):
+    if process.own_bias and np.any(number(neuron.value("bias"))):
         # Process and core add it to a sum that is 0 before; from the start it would be sent before the data arrive.
         own = on_lava(np.broadcast_to(number(neuron.value("bias")) / gain.scale, shape))
         currents.append(description.BiasCurrent(name, own.reshape(-1), once=True))
     total = sum((e.bias for e in projections if e.edge.target == name and e.bias is not None), np.zeros(shape))
     bias = on_lava(gain.weight * total)
-    drive = on_lava(form.drive(neuron) / gain.scale + np.zeros(shape)) if form.drive else np.zeros(())
-    at_once = bias if form.bias else drive
+    drive = on_lava(process.drive(neuron) / gain.scale + np.zeros(shape)) if process.drive else np.zeros(())
+    at_once = bias if process.bias else drive
     start = _start(at_once, arguments, latency) if at_once.any() else None
     if start is not None:
         arguments |= {"bias_mant": at_once, "v": start}
-    elif form.drive and drive.any():
+    elif process.drive and drive.any():
         problems.add(
             f"node {name!r}",
             f"v_leak={value_range(number(neuron.value('v_leak')))} would fire, or decay, before the data arrive; use "
             "v_leak=0.0 or a longer tau_mem",
         )
-    if bias.any() and not (form.bias and start is not None):
+    if bias.any() and not (process.bias and start is not None):
         currents.append(description.BiasCurrent(name, bias.reshape(-1)))
-    return description.PopulationProcess(name, lava_shape(shape), latency, form.process, arguments), currents
+    return description.PopulationProcess(name, lava_shape(shape), latency, process.process, arguments), currents
 
 
 def _start(bias: np.ndarray, arguments: dict[str, np.ndarray], latency: int) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Which process of Lava is which core, and with what arguments."""
+"""The process of Lava for each core, and its arguments."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from neurosim import cores
+from neurosim.hardware.lava.graph import GRADED_PROCESSES
 from neurosim.language import Core
 from neurosim.network.neuron import Neuron
 
@@ -16,31 +17,31 @@ _ONE = np.ones(())
 
 
 @dataclass(frozen=True)
-class Form:
-    """How a core looks on Lava.
+class CoreProcess:
+    """The process of Lava for a core.
 
     Attributes
     ----------
     process : str
         Class of lava-nc.
     arguments : callable
-        From the neurons to the arguments of the constructor, thresholds and all, in units of the membrane.
+        From the neurons to the arguments of its constructor, thresholds included, in units of the membrane.
     gain : callable
-        From the neurons to what a current is multiplied by on its way into the membrane.
+        From the neurons to the factor of a current in the membrane.
     levels : tuple of str
-        Arguments that are levels of the membrane, and so shrink with the scale of the membrane.
+        Arguments that are levels of the membrane, and so are divided by its scale.
     compared : str
-        Local variable of the step that meets the threshold, or is sent.
+        Local variable of the step that is compared with the threshold, or is sent.
     bias : bool
-        Whether the process has a bias that acts on the membrane at once and leaves no trace elsewhere.
+        Whether the process has a bias that is added to the membrane only, and at once.
     own_bias : bool
-        Whether the core has a bias of its own, added once.
+        Whether the core has a bias that it adds once.
     drive : callable or None
-        From the neurons to what is added to the membrane at every step, whatever arrives: a resting potential.
+        From the neurons to the constant added to the membrane at every step: a resting potential.
     single : tuple of (str, str)
-        Arguments of which a population has one, and the parameters that they are made of.
+        Arguments with one value for a population, and the parameters that determine them.
     scalable : bool
-        Whether the membrane may have another scale in each neuron.
+        Whether the membrane may have a scale for each neuron.
     """
 
     process: str
@@ -136,43 +137,42 @@ def _changes(cumulative: bool) -> Callable[[Neuron], dict[str, np.ndarray]]:
     return arguments
 
 
-FORMS: dict[Core, Form] = {
-    cores.lif: Form("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
-    cores.integrate_and_fire: Form("LIF", _membrane(False, False, True), _r, ("vth",), bias=True),
-    cores.cubalif: Form("LIF", _membrane(True, True, True), _leaky, ("vth",)),
-    cores.slow_lif: Form("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
-    cores.cubalif_resting: Form("LIF", _membrane(True, True, True), _leaky, ("vth",), drive=_resting),
-    cores.integrator: Form("LIF", _membrane(False, False, False), _r, bias=True),
-    cores.cuba_integrator_resting: Form("LIF", _membrane(True, True, False), _leaky, drive=_resting),
-    cores.leaky_integrator: Form("LIF", _membrane(False, True, False), _leaky, bias=True),
-    cores.cuba_integrator: Form("LIF", _membrane(True, True, False), _leaky),
-    cores.refractory_lif: Form(
+PROCESSES: dict[Core, CoreProcess] = {
+    cores.lif: CoreProcess("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
+    cores.integrate_and_fire: CoreProcess("LIF", _membrane(False, False, True), _r, ("vth",), bias=True),
+    cores.cubalif: CoreProcess("LIF", _membrane(True, True, True), _leaky, ("vth",)),
+    cores.slow_lif: CoreProcess("LIF", _membrane(False, True, True), _leaky, ("vth",), bias=True),
+    cores.cubalif_resting: CoreProcess("LIF", _membrane(True, True, True), _leaky, ("vth",), drive=_resting),
+    cores.integrator: CoreProcess("LIF", _membrane(False, False, False), _r, bias=True),
+    cores.cuba_integrator_resting: CoreProcess("LIF", _membrane(True, True, False), _leaky, drive=_resting),
+    cores.leaky_integrator: CoreProcess("LIF", _membrane(False, True, False), _leaky, bias=True),
+    cores.cuba_integrator: CoreProcess("LIF", _membrane(True, True, False), _leaky),
+    cores.refractory_lif: CoreProcess(
         "LIFRefractory", _refractory, _leaky, ("vth",), bias=True, single=(("refractory_period", "t_ref"),)
     ),
-    cores.ternary_lif: Form("TernaryLIF", _ternary, _leaky, ("vth_hi", "vth_lo"), bias=True),
-    cores.atrlif: Form(
+    cores.ternary_lif: CoreProcess("TernaryLIF", _ternary, _leaky, ("vth_hi", "vth_lo"), bias=True),
+    cores.atrlif: CoreProcess(
         "ATRLIF", _adaptive, _leaky, ("theta_0", "theta"), single=(("theta_step", "step"),), scalable=False
     ),
-    cores.resonate_and_fire: Form("RF", _resonating, _r, ("vth",), compared="real"),
-    cores.resonate_and_fire_izhikevich: Form("RF_IZ", _resonating, _r, ("vth",), compared="imaginary", scalable=False),
-    cores.sigma: Form("Sigma", lambda neuron: {}, _unit, compared="held"),
-    cores.delta: Form("Delta", _changes(False), _unit, compared="change", single=(("vth", "v_th"),)),
-    cores.sigma_delta: Form(
+    cores.resonate_and_fire: CoreProcess("RF", _resonating, _r, ("vth",), compared="real"),
+    cores.resonate_and_fire_izhikevich: CoreProcess(
+        "RF_IZ", _resonating, _r, ("vth",), compared="imaginary", scalable=False
+    ),
+    cores.sigma: CoreProcess("Sigma", lambda neuron: {}, _unit, compared="held"),
+    cores.delta: CoreProcess("Delta", _changes(False), _unit, compared="change", single=(("vth", "v_th"),)),
+    cores.sigma_delta: CoreProcess(
         "SigmaDelta", _changes(False), _unit, compared="change", own_bias=True, single=(("vth", "v_th"),)
     ),
-    cores.sigma_delta_cumulative: Form(
+    cores.sigma_delta_cumulative: CoreProcess(
         "SigmaDelta", _changes(True), _unit, compared="change", own_bias=True, single=(("vth", "v_th"),)
     ),
 }
 KNOWN = "IF, LIF, CubaLIF, LI, or a core of Lava's own such as atrlif"
 INTEGER_GRADED = {cores.graded: "GradedVec", cores.graded_relu: "GradedReluVec"}
-GRADED = (
-    cores.ternary_lif,
-    cores.delta,
-    cores.sigma,
-    cores.sigma_delta,
-    cores.sigma_delta_cumulative,
-    *INTEGER_GRADED,
+GRADED = tuple(
+    core
+    for core, process in ({core: item.process for core, item in PROCESSES.items()} | INTEGER_GRADED).items()
+    if process in GRADED_PROCESSES
 )
 READ_OUT = (
     cores.leaky_integrator,

@@ -1,4 +1,4 @@
-"""What each of Lava's processes compares with its threshold, from what a monitor can see of it."""
+"""The value that each of Lava's processes compares with its threshold, computed from monitored variables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _membrane(population: PopulationProcess, seen: Traces, now: int) -> np.ndarr
     return np.asarray(seen["v"][now - 1] * kept + seen["u"][now] + population.argument("bias_mant"))
 
 
-def _whole(population: PopulationProcess, seen: Traces, now: int) -> np.ndarray:
+def _integer(population: PopulationProcess, seen: Traces, now: int) -> np.ndarray:
     before = seen["v"][now - 1].astype(np.int64)
     kept = np.sign(before) * ((np.abs(before) * (4096 - population.argument("dv").astype(np.int64))) >> 12)
     bias = population.argument("bias_mant").astype(np.int64) << population.argument("bias_exp").astype(np.int64)
@@ -30,9 +30,9 @@ def _unless_resting(population: PopulationProcess, seen: Traces, now: int) -> np
 
 
 def _adaptive(population: PopulationProcess, seen: Traces, now: int) -> np.ndarray:
-    held = (1.0 - population.argument("delta_r")) * seen["r"][now - 1]
+    refractory = (1.0 - population.argument("delta_r")) * seen["r"][now - 1]
     raised = (1.0 - population.argument("delta_theta")) * (seen["theta"][now - 1] - population.argument("theta_0"))
-    return np.asarray(seen["v"][now] - held - raised)
+    return np.asarray(seen["v"][now] - refractory - raised)
 
 
 def _imaginary(population: PopulationProcess, seen: Traces, now: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def _state(name: str) -> Value:
     return lambda population, seen, now: seen[name][now]
 
 
-WHOLE: tuple[tuple[str, ...], Value] = (("v", "u"), _whole)  # of fixed-point neurons
+INTEGER: tuple[tuple[str, ...], Value] = (("v", "u"), _integer)  # of fixed-point neurons
 VARIABLES: dict[str, tuple[tuple[str, ...], Value]] = {
     "LIF": (("v", "u"), _membrane),
     "LIFReset": (("v", "u"), _membrane),
@@ -54,7 +54,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Value]] = {
     "RF": (("real",), _state("real")),
     "RF_IZ": (("real", "imag"), _imaginary),
     "Sigma": (("sigma",), _state("sigma")),
-    # What was sent is still missing from the residue: the caller adds it.
+    # The residue is without the value that was sent: the caller adds it.
     "Delta": (("residue",), _state("residue")),
     "SigmaDelta": (("residue",), _state("residue")),
 }

@@ -1,9 +1,9 @@
-"""Run a graph on Lava in a process group of its own, with a time limit, and leave nothing behind.
+"""Isolated runs of a graph on Lava, with a time limit; no process and no shared memory remains.
 
-Lava is never run in the user's process: importing it forces the ``fork`` start method, an exception in a process model
-makes its `run` wait for ever, a second `run` after `stop` ends in a segmentation fault, and killing its parent alone
-leaves orphans that hold shared memory. Here a worker leads a session of its own; whatever happens, the whole group is
-killed and the shared memory of this run, which bears this run's name, is removed.
+Lava never runs in the user's process: its import forces the ``fork`` start method, an exception in a process model
+makes its `run` wait forever, a second `run` after `stop` is a segmentation fault, and killing only its parent leaves
+orphans with shared memory. A worker leads a separate process group instead; at the end of the run the group is killed
+and its shared memory, whose names begin with the name of the run, is removed.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _TAIL = 2000
 
 @dataclass(frozen=True)
 class GraphRun:
-    """What a run gave.
+    """Result of a run.
 
     Attributes
     ----------
     sent : dict of str to numpy.ndarray
         [T, B, *Lava shape], on the network's steps: uint8 for spikes, float64 for graded ones.
     traces : dict of (str, str) to numpy.ndarray
-        float64 [Lava steps, B, *Lava shape], fill-in included.
+        float64 [Lava steps, B, *Lava shape], the steps before the data arrive included.
     python : str
         Version of the Python that ran Lava.
     seconds : float
-        Wall time of the whole run.
+        Wall time of the run.
     """
 
     sent: dict[str, np.ndarray]
@@ -62,16 +62,15 @@ class GraphRun:
 def run_graph(
     graph: description.LavaGraph, request: Request, timeout: float = 300.0, python: str | os.PathLike[str] | None = None
 ) -> GraphRun:
-    """Run every sample of `request` one after the other, each on freshly built processes.
+    """Run every sample of `request`, one after the other, each on new processes.
 
     Parameters
     ----------
     graph : Graph
-        What to run.
     request : Request
-        The input and what to record.
+        The input and the variables to record.
     timeout : float
-        Seconds for the whole run, start and all samples.
+        Seconds for the run: start and all samples.
     python : path, optional
         Interpreter that has lava-nc; by default the running one.
 
@@ -80,7 +79,7 @@ def run_graph(
     InputError
         If `timeout` is not positive.
     TargetRunError
-        If lava-nc is not installed, Lava fails, or the time is over. No process and no shared memory is left.
+        If lava-nc is not installed, Lava fails, or the time limit is reached. No process and no shared memory remains.
     """
     if not timeout > 0:
         raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}")
@@ -105,7 +104,7 @@ def run_graph(
 
 
 class _Worker:
-    """The worker's process group, ended on leaving the context in whatever way."""
+    """The process group of the worker, ended when the context ends."""
 
     def __init__(self, python: str, folder: Path, search_path: list[str], stderr: IO[bytes]) -> None:
         self._folder = folder
@@ -138,7 +137,7 @@ class _Worker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # The leader is alive or not yet reaped, so the group's number cannot have been given to anybody else.
+        # The leader runs or is not yet reaped, so the id of the group is not in use for another.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         _wait_until_gone(self._process.pid)
@@ -150,7 +149,7 @@ class _Worker:
                 segment.unlink(missing_ok=True)
 
     def wait_until_done(self, deadline: float, timeout: float, samples: int) -> dict[str, Any]:
-        """Return the worker's last event, or raise what went wrong."""
+        """Return the last event of the worker, or raise its error."""
         finished = 0
         for event in self._events(deadline):
             if event["event"] == "failed":
@@ -170,7 +169,7 @@ class _Worker:
         )
 
     def _events(self, deadline: float) -> Iterator[dict[str, Any]]:
-        """Give the worker's lines until its end or the deadline."""
+        """Yield the lines of the worker until its end or the deadline."""
         line = self._line.fileno()
         pending = b""
         while (left := deadline - time.monotonic()) > 0:
@@ -187,7 +186,7 @@ class _Worker:
             yield from map(json.loads, lines)
 
     def _has_ended(self) -> bool:
-        """Look without reaping. The line's end tells nothing: the forks of a dead worker still hold it."""
+        """Check without reaping. The end of the pipe is no sign: forks of a dead worker keep it open."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _failure(self, event: dict[str, Any]) -> TargetRunError:
@@ -203,7 +202,7 @@ class _Worker:
 
 
 def _search_path() -> list[str]:
-    """List where this interpreter finds what the worker needs; an isolated one skips the user's site and PYTHONPATH."""
+    """Return the folders of the worker's packages; an isolated interpreter skips the user's site and PYTHONPATH."""
     folders: dict[str, None] = {}
     for name in _NEEDED:
         try:
@@ -220,14 +219,14 @@ def _search_path() -> list[str]:
 
 
 def _wait_until_gone(group: int, seconds: float = 5.0) -> None:
-    """Wait until no process of a killed group runs: only then can none of them still make a shared memory segment."""
+    """Wait until no process of a killed group runs, so that none can create another shared memory segment."""
     deadline = time.monotonic() + seconds
     while _members(group) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
 def _members(group: int) -> list[int]:
-    """Return the processes of a group that are not dead, as far as /proc tells."""
+    """Return the processes of a group that are not dead, by /proc."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

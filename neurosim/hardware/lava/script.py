@@ -1,4 +1,4 @@
-"""A graph as a plain script beside its numbers, for whoever has Lava, or a chip behind it, and not this package."""
+"""A graph as a plain script with a file of its numbers, for users of Lava or its chip without neurosim."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from neurosim.hardware.lava import description
-from neurosim.hardware.lava.graph import GRADED, GRADED_BITS, PLACES
+from neurosim.hardware.lava.graph import GRADED_BITS, GRADED_PROCESSES, PLACES
 
 SCRIPT, NUMBERS, INPUT = "network.py", "network.npz", "input.npz"
 
@@ -85,7 +85,7 @@ class _Writer:
 
     def _described(self, population: description.PopulationProcess) -> str:
         what = "voltage" if population.name in self._read_out else "spikes"
-        if population.process in GRADED:
+        if population.process in GRADED_PROCESSES:
             what = "graded spikes"
         return f"{population.name:<12} [T, B, {_listed(population.shape)}], {what}"
 
@@ -93,8 +93,8 @@ class _Writer:
         if value.ndim:
             self._arrays[key] = value
             return f"NUMBERS[{key!r}]"
-        held = value.item()
-        return "np.inf" if held == np.inf else repr(held)
+        number = value.item()
+        return "np.inf" if number == np.inf else repr(number)
 
     def _say(self, *lines: str) -> None:
         self._lines += lines
@@ -108,7 +108,7 @@ class _Writer:
     def _bits(self, name: str) -> str:
         if any(name == source.name for source in self._graph.sources):
             return f"message_bits(data[{name!r}])"
-        return str(GRADED_BITS if self._graph.population(name).process in GRADED else 0)
+        return str(GRADED_BITS if self._graph.population(name).process in GRADED_PROCESSES else 0)
 
     def _flat(self, item: description.DenseProcess | description.SparseProcess) -> None:
         name = self._parts[item.name]
@@ -140,7 +140,7 @@ class _Writer:
         weight = self._value(f"{item.name}.weight", item.weight)
         given = [f"weight={weight}", f"input_shape={image}", f"stride={item.stride}", f"padding={item.padding}"]
         given += [f"dilation={item.dilation}", f"groups={item.groups}", f"num_message_bits={self._bits(item.source)}"]
-        self._say("", f"# {item.source} to {item.target}, 1 step; the kernel is flipped, as Lava convolves.")
+        self._say("", f"# {item.source} to {item.target}, 1 step; the kernel is flipped, because Lava convolves.")
         self._say(*_call(name, "Conv", given))
         into = "" if len(source) == 3 else f".transpose([1, 0]).reshape({image})"
         self._say(f"{self._names[item.source]}.s_out{into}.connect({name}.s_in)")
@@ -194,10 +194,10 @@ def _listed(shape: tuple[int, ...]) -> str:
 
 
 def _identifiers(names: Iterable[str], taken: set[str]) -> dict[str, str]:
-    """Return a Python name for each, no two the same, none that is taken and none that the script uses itself."""
+    """Return a unique Python name for each, not in `taken` and not used by the script."""
     taken |= {"data", "steps", "source", "build", "run", "main", "message_bits", "np", "sys", "input"}
     taken |= {call.rstrip("(") for call in _HELPERS}
-    made: dict[str, str] = {}
+    identifiers: dict[str, str] = {}
     for name in names:
         base = re.sub(r"\W+", "_", name.replace("->", "_to_")).strip("_").lower() or "part"
         base = f"n_{base}" if base[0].isdigit() or keyword.iskeyword(base) else base
@@ -205,8 +205,8 @@ def _identifiers(names: Iterable[str], taken: set[str]) -> dict[str, str]:
         while candidate in taken:
             candidate, number = f"{base}_{number}", number + 1
         taken.add(candidate)
-        made[name] = candidate
-    return made
+        identifiers[name] = candidate
+    return identifiers
 
 
 _CHIP = {
@@ -216,8 +216,8 @@ _CHIP = {
     ),
     "fixed_pt": (
         "These are fixed-point models, which compute as the chip does. For the chip itself set TARGET to 'loihi2';\n"
-        "that needs the extension of Lava that members of Intel's research community get, and its adapters between\n"
-        "host and chip, at the two places marked ADAPTER. This way has not been tried."
+        "that needs the extension of Lava for members of Intel's research community, and its adapters between\n"
+        "host and chip, at the two places marked ADAPTER. This path is untested."
     ),
 }
 
@@ -225,19 +225,19 @@ _HEAD = '''"""A spiking network as processes of Lava, written by neurosim.
 
     python network.py [input.npz [output.npz]]
 
-It needs Python 3.10, lava-nc 0.10.0 and what that needs, and network.npz beside it, which holds the weights. With numpy
-2 lava-nc gets images wider than 127 wrong; use numpy 1.26 for those.
+It needs Python 3.10, lava-nc 0.10.0 with its dependencies, and network.npz in the same folder, which holds the
+weights. With numpy 2 lava-nc computes images wider than 127 wrongly; use numpy 1.26 for those.
 
 input.npz holds data for each source, T steps and B samples, images as width, height, channels:
 
 {sources}
 
-output.npz gets for each population what it sends:
+output.npz receives the output of each population:
 
 {outputs}
 
-Step t of an output answers step t of the input: each connection takes a step on Lava, and the steps before the data
-arrive (LATENCY) are left out.
+Step t of an output belongs to step t of the input: each connection takes one step on Lava, and the steps before the
+data arrive (LATENCY) are left out.
 
 {chip}
 """
@@ -254,7 +254,7 @@ from lava.proc.monitor.process import Monitor
 {imports}
 
 TARGET = "simulation"  # or "loihi2"
-MODEL = "{model}"  # which of Lava's models run
+MODEL = "{model}"  # which of Lava's process models run
 # Step of Lava at which data reach each population.
 LATENCY = {latency}
 NUMBERS = np.load(Path(__file__).resolve().with_name("network.npz"), allow_pickle=False)
@@ -263,7 +263,7 @@ NUMBERS = np.load(Path(__file__).resolve().with_name("network.npz"), allow_pickl
 _BUILD = '''
 
 def configuration():
-    """Say where the processes run."""
+    """Return the configuration of the run."""
     if TARGET == "simulation":
         return Loihi2SimCfg(select_tag=MODEL)
     from lava.magma.core.run_configs import Loihi2HwCfg
@@ -272,35 +272,35 @@ def configuration():
 
 
 def source(values, steps):
-    """Make the ring buffer that sends one column a step, zeros after the data. ADAPTER: host to chip."""
+    """Return the ring buffer that sends one column per step, zeros after the data. ADAPTER: host to chip."""
     columns = np.zeros((*values.shape[1:], steps), int if MODEL == "fixed_pt" else float)
     columns[..., : len(values)] = np.moveaxis(values, 0, -1)
     return Source(data=columns)
 
 
 def message_bits(values):
-    """Data of 0 and 1 are spikes; all other numbers need graded messages."""
+    """Return the bits of a message: 0 for spikes of 0 and 1, 24 for other numbers."""
     return 0 if np.isin(values, (0, 1)).all() else 24
 
 
 def build(data, steps):
-    """Make and connect all processes for one sample; data[name] is [T, ...]. Return the populations by name."""
+    """Build and connect all processes for one sample; data[name] is [T, ...]. Return the populations by name."""
 '''
 
 _HELPERS = {
     "ones_from(": '''def ones_from(first, end, steps):
-    """Make the source of a constant current."""
+    """Return the source of a constant current."""
     columns = np.zeros((1, steps))
     columns[:, first:end] = 1.0
     return Source(data=columns)
 ''',
     "listed(": '''def listed(name, shape):
-    """Make the sparse matrix of connections that are listed one by one."""
+    """Return the sparse matrix of listed connections."""
     places = (NUMBERS[name + ".post"], NUMBERS[name + ".pre"])
     return csr_matrix((NUMBERS[name + ".weight"], places), shape=shape)
 ''',
     "listed_delays(": '''def listed_delays(name, shape):
-    """Make the sparse matrix of their delays; what is not in it has none."""
+    """Return the sparse matrix of their delays; missing elements have none."""
     post, pre = NUMBERS[name + ".post"], NUMBERS[name + ".pre"]
     delays = np.broadcast_to(NUMBERS[name + ".delay"], post.shape).astype(int)
     late = delays > 0
@@ -313,12 +313,12 @@ _TAIL = '''
 
 
 def run(data):
-    """Run one sample; return what each population sends, [T, ...]."""
+    """Run one sample; return the output of each population, [T, ...]."""
     length = len(next(iter(data.values())))
     steps = length + max(LATENCY.values())
     neurons = build(data, steps)
     read_out = @READ_OUT@
-    sent = {name: made.s_out for name, made in neurons.items() if name not in read_out}
+    sent = {name: process.s_out for name, process in neurons.items() if name not in read_out}
     sinks = {name: Sink(shape=port.shape, buffer=steps) for name, port in sent.items()}
     for name, sink in sinks.items():
         sent[name].connect(sink.a_in)  # ADAPTER: chip to host
@@ -331,12 +331,12 @@ def run(data):
     for name, monitor in monitors.items():
         (variables,) = monitor.get_data().values()
         (seen[name],) = variables.values()
-    first.stop()  # stopped processes cannot be run again: each sample builds its own
+    first.stop()  # stopped processes cannot run again: each sample builds new ones
     return {name: values[LATENCY[name] : LATENCY[name] + length] for name, values in seen.items()}
 
 
 def main(given="input.npz", written="output.npz"):
-    """Run all samples of a file and write what comes out."""
+    """Run all samples of a file and write their outputs."""
     with np.load(given, allow_pickle=False) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     samples = next(iter(data.values())).shape[1]
@@ -345,7 +345,7 @@ def main(given="input.npz", written="output.npz"):
         outputs.append(run({name: values[:, sample] for name, values in data.items()}))
         sent = ", ".join(f"{name} {int(np.count_nonzero(values))}" for name, values in outputs[-1].items())
         print(f"sample {sample}: {sent}", flush=True)
-    np.savez(written, **{name: np.stack([made[name] for made in outputs], axis=1) for name in outputs[0]})
+    np.savez(written, **{name: np.stack([output[name] for output in outputs], axis=1) for name in outputs[0]})
 
 
 if __name__ == "__main__":

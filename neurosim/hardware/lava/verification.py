@@ -1,4 +1,4 @@
-"""Run a network on Lava and in the simulator, and compare them spike by spike."""
+"""Comparison of a network on Lava with the simulator, spike by spike."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from neurosim.hardware.lava.export import LavaExport, to_lava
 from neurosim.hardware.lava.inputs import Data, as_arrays
 from neurosim.hardware.lava.integers import is_integer
 from neurosim.hardware.lava.layout import lava_layout
-from neurosim.hardware.lava.populations import FORMS, GRADED, INTEGER_GRADED, READ_OUT
-from neurosim.hardware.lava.probes import VARIABLES, WHOLE
+from neurosim.hardware.lava.populations import GRADED, INTEGER_GRADED, PROCESSES, READ_OUT
+from neurosim.hardware.lava.probes import INTEGER, VARIABLES
 from neurosim.hardware.lava.runner import run_graph
 from neurosim.network.network import Network
 
-_ROUNDING = 1e-9  # of the largest value: how far graded outputs and membranes of equal sums in another order may part
+_ROUNDING = 1e-9  # of the largest value: allowed difference of graded outputs and membranes, whose sums differ in order
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class NodeVerification:
     compared : int
         Steps times samples times neurons.
     spikes_simulator, spikes_lava : int
-        Spikes of either, graded ones included; 0 for a membrane that is read out.
+        Spikes of each, graded ones included; 0 for a membrane that is read out.
     differing : int
-        Where the two send different values: spikes exactly, graded ones and membranes beyond 1e-9 of the largest.
+        Number of outputs that differ: spikes exactly, graded ones and membranes beyond 1e-9 of the largest.
     largest : float
         Largest difference.
     states_differing : int or None
-        For fixed-point models: how many currents u and voltages v differ, of all steps, samples and neurons.
+        For fixed-point models: number of currents u and voltages v that differ, of all steps, samples and neurons.
     """
 
     name: str
@@ -55,7 +55,7 @@ class NodeVerification:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first value that only one of the two sends, or holds; everything after it may be its consequence.
+    """The first output or state that differs; later differences may follow from it.
 
     Attributes
     ----------
@@ -64,17 +64,17 @@ class Difference:
     neuron : tuple of int
         Index in the population's shape.
     step, sample : int
-        When, and in which sample.
+        Step and sample.
     sent_simulator, sent_lava : float
-        What the two send.
+        Outputs.
     v_simulator, v_lava : float
-        Membrane before reset, or what else the core compares with its threshold.
+        Membrane before reset, or another value that the core compares with its threshold.
     v_th : float or None
-        Threshold; None where there is none. Of a fixed-point neuron all three are integers, the threshold 64
-        times its mantissa.
+        Threshold; None where there is none. Of a fixed-point neuron all three are integers, the threshold 64 times its
+        mantissa.
     distance : float
-        The smaller of the two distances from the threshold, or between the two. About 1e-16 speaks of rounding: the
-        two sum in different orders. Anything much larger speaks of a wrong export.
+        The smaller of the two distances from the threshold, or between the two. About 1e-16 is rounding: the order of
+        sums differs. A much larger distance is a wrong export.
     """
 
     node: str
@@ -100,16 +100,16 @@ class Verification:
     spikes_compared : int
         Neuron-step bins compared, over all samples and populations.
     spikes : int
-        Spikes that both have.
+        Spikes in both.
     spikes_differing : int
-        Bins where only one of the two spikes.
+        Bins with a spike in only one of the two.
     nodes : tuple of NodeVerification
-        The same for each population.
+        Comparison of each population.
     first_difference : Difference or None
         The earliest difference.
     spikes_differing_float32 : int or None
-        For information: bins in which the simulator in single precision differs from itself in double precision. None
-        if the network is not in single precision.
+        For information: bins that differ between the simulator in single and in double precision. None if the network
+        is not in single precision.
     python : str
         Version of the Python that ran Lava.
     seconds_lava : float
@@ -129,15 +129,15 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs: no spike, and no state where states were compared."""
+        """Whether no spike differs, nor any state that was compared."""
         return self.spikes_differing == 0 and not any(node.states_differing for node in self.nodes)
 
     def to_json(self) -> str:
-        """Return all of it as JSON text."""
+        """Return everything as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def summary(self) -> str:
-        """Return it in a few lines."""
+        """Return the result in a few lines."""
         head = (
             f"Lava and simulator: {self.spikes_differing} of {self.spikes_compared} neuron-steps differ, {self.spikes} "
             f"spikes in both ({self.samples} samples of {self.steps} steps, Lava took {self.seconds_lava:.1f} s)"
@@ -166,13 +166,13 @@ def verify(
     timeout: float = 300.0,
     python: str | os.PathLike[str] | None = None,
 ) -> Verification:
-    """Export a network to Lava, run it there and in the simulator, and compare every spike of every population.
+    """Run a network on Lava and in the simulator, and compare every spike of every population.
 
-    An integer network of Loihi neurons runs on Lava's fixed-point models, and every current and voltage is compared as
-    well, bit for bit. All others run on the floating-point models.
+    An integer network of Loihi neurons runs on Lava's fixed-point models, and every current and voltage is compared
+    too, bit for bit. All others run on the floating-point models.
 
-    Both compute in double precision: rounding in single precision could move a spike whose membrane comes within 1e-7
-    of the threshold, and would hide whether the graph is right.
+    Both compute in double precision: rounding in single precision could move a spike whose membrane is within 1e-7 of
+    the threshold, which would hide whether the graph is right.
 
     Parameters
     ----------
@@ -181,9 +181,9 @@ def verify(
     x : Tensor or array [T, B, ...], or mapping of input name to such
         Input.
     together : bool
-        Whether all samples follow each other in one run of Lava; see `LavaExport.run`.
+        Whether all samples are in one run of Lava; see `LavaExport.run`.
     timeout : float
-        Seconds for each run of Lava. There is one, and a second, of one sample, if spikes differ.
+        Seconds for each run of Lava. There is one, and another of one sample if spikes differ.
     python : path, optional
         Interpreter that has lava-nc; the running one if left out.
 
@@ -213,12 +213,12 @@ def compare(
     timeout: float = 300.0,
     python: str | os.PathLike[str] | None = None,
 ) -> Verification:
-    """Compare an export made before with the network it was made of; see `verify`."""
+    """Compare an export with the network it was made from; see `verify`."""
     data = as_arrays(export.network, x)
     names = list(export.network.neurons())
-    whole = export.graph.model == "fixed_pt"
-    holding = [name for name in names if whole and export.graph.population(name).process in ("LIF", "LIFReset")]
-    states = [f"{name}.{variable}" for name in holding for variable in ("u", "v")]
+    integer = export.graph.model == "fixed_pt"
+    integers = [name for name in names if integer and export.graph.population(name).process in ("LIF", "LIFReset")]
+    states = [f"{name}.{variable}" for name in integers for variable in ("u", "v")]
     lava = export.run(data, record=[*names, *states], together=together, timeout=timeout, python=python)
     simulated = _simulate(export.network, data, states)
     sends_other = {name: _differs(export, name, simulated[name], lava.outputs[name]) for name in names}
@@ -310,13 +310,13 @@ def _first(
 
 
 def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) -> np.ndarray:
-    """Return what meets the threshold [*shape] at the last step: a local variable of the core's step."""
+    """Return the value compared with the threshold [*shape] at the last step: a local variable of the core's step."""
     core = net.neurons()[node].core
-    if core in INTEGER_GRADED:  # no memory, no local variable: what is sent is what there is
+    if core in INTEGER_GRADED:  # without memory or local variable: the output
         with torch.no_grad():
             values = net.run(_tensors(net, data), None, [node]).recorded
         return values[node].numpy()[-1, 0]
-    name = f"{node}.{'voltage' if is_integer(net) else FORMS[core].compared}"
+    name = f"{node}.{'voltage' if is_integer(net) else PROCESSES[core].compared}"
     with torch.no_grad():
         values = net.run(_tensors(net, data), None, [name]).recorded
     return values[name].numpy()[-1, 0]
@@ -325,21 +325,21 @@ def _compared_simulator(net: Network, data: dict[str, np.ndarray], node: str) ->
 def _compared_lava(
     export: LavaExport, data: dict[str, np.ndarray], node: str, timeout: float, python: str | os.PathLike[str] | None
 ) -> np.ndarray:
-    """Return the same of Lava, from what its variables are at this step and the one before."""
+    """Return the same of Lava, from its variables at this step and the one before."""
     population = export.graph.population(node)
     sources = {s.name: lava_layout(data[s.name], len(s.shape)) for s in export.graph.sources}
-    whole = export.graph.model == "fixed_pt"
+    integer = export.graph.model == "fixed_pt"
     if export.network.neurons()[node].core in INTEGER_GRADED:
         done = run_graph(export.graph, Request(sources, (node,)), timeout=timeout, python=python)
         return lava_layout(done.sent[node][-1, 0], len(export.network.shape(node)))
-    variables, value = WHOLE if whole else VARIABLES[population.process]
+    variables, value = INTEGER if integer else VARIABLES[population.process]
     request = Request(sources, (node,), tuple((node, variable) for variable in variables))
     done = run_graph(export.graph, request, timeout=timeout, python=python)
     seen = {variable: done.traces[node, variable][:, 0] for variable in variables}
     compared = value(population, seen, population.latency + len(next(iter(sources.values()))) - 1)
     if variables == ("residue",):
         compared = compared + done.sent[node][-1, 0]
-    if not whole:
+    if not integer:
         compared = compared * export.scale[node]
     return lava_layout(compared, compared.ndim)
 

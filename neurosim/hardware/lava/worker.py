@@ -2,14 +2,13 @@
 
     python -I worker.py FOLDER SHARED_MEMORY_PREFIX [SEARCH_PATH ...]
 
-`FOLDER` holds ``graph.npz`` and ``request.npz``; for sample b the answer is ``sample-b.npz``. One JSON object a line
-goes to standard output: ``{"event": "sample" | "failed" | "done", ...}``. Everything Lava prints goes to standard
-error. Standard input is the lifeline: when it closes, the starter is gone, and this process takes its whole group with
-it.
+`FOLDER` has ``graph.npz`` and ``request.npz``; the result of sample b is ``sample-b.npz``. Standard output has one JSON
+object per line: ``{"event": "sample" | "failed" | "done", ...}``. Output of Lava goes to standard error. When standard
+input closes, the starter has ended, and this process ends its group.
 
-Each sample is built and run in a fork of its own: lava-nc cannot run a stopped graph again, and nothing of one sample
-can reach the next. The processes of Lava are forks too, so all of them are in this process's group and put their
-shared memory under names that begin with `SHARED_MEMORY_PREFIX`.
+Each sample is built and run in a separate fork: lava-nc cannot run a stopped graph again, and samples cannot influence
+each other. The processes of Lava are forks too, so all are in the group of this process, and the names of their shared
+memory begin with `SHARED_MEMORY_PREFIX`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ GRACE = 0.2  # s for the group to end before its shared memory is removed
 
 
 class EventLine:
-    """The line to the starter. Forks may write to it: one line is one write, short enough to be atomic."""
+    """The pipe to the starter. Forks may write to it too: a line is one write, short enough to be atomic."""
 
     def __init__(self) -> None:
         self._line = os.dup(1)
@@ -47,7 +46,7 @@ class EventLine:
         os.write(self._line, (json.dumps({"event": event, **content}) + "\n").encode("ascii"))
 
     def send_exception(self, where: str) -> None:
-        """Write the exception being handled, its beginning left out where it is long."""
+        """Write the exception being handled, without its beginning where it is long."""
         text = traceback.format_exc().encode("ascii", "replace").decode("ascii")
         while len(json.dumps(text)) > TAIL:
             text = text[len(text) // 8 + 1 :]
@@ -55,7 +54,7 @@ class EventLine:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the folder asks for; return the exit status."""
+    """Run the request in the folder; return the exit status."""
     folder, prefix = Path(arguments[0]), arguments[1]
     sys.path.extend(path for path in arguments[2:] if path not in sys.path)
     events = EventLine()
@@ -88,7 +87,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _load_parts() -> Any:
-    """Import the files beside this one as a package under a private name: neurosim itself is not needed."""
+    """Import the files of this folder as a package with a private name; neurosim is not needed."""
     package = types.ModuleType("_neurosim_lava")
     package.__path__ = [str(HERE)]
     sys.modules[package.__name__] = package
@@ -112,7 +111,7 @@ def _run_sample(parts: Any, graph: Any, request: Any, sample: int, folder: Path,
 
 
 def _report_exceptions_of_models(events: EventLine) -> None:
-    """Send an exception in a process model at once: Lava itself waits for other processes, which wait for this one."""
+    """Send an exception in a process model at once: Lava would wait for other processes, which wait for this one."""
     runtime: Any = importlib.import_module("lava.magma.runtime.runtime")
     start_process = runtime.target_fn
 
@@ -127,7 +126,7 @@ def _report_exceptions_of_models(events: EventLine) -> None:
 
 
 def _name_shared_memory(prefix: str) -> None:
-    """Give this group's shared memory names of its own, by which the starter finds and removes what is left."""
+    """Let names of this group's shared memory begin with the prefix, by which the starter removes the rest."""
     shared_memory._SHM_NAME_PREFIX = prefix  # type: ignore[attr-defined]
     shared_memory._SHM_SAFE_NAME_LENGTH = len(prefix) + 8  # type: ignore[attr-defined]
 

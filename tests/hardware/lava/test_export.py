@@ -239,7 +239,7 @@ def test_another_start_method_is_told(root: Path) -> None:
     done = script("import multiprocessing\nmultiprocessing.set_start_method('spawn')\n" + BUILD, root)
     assert done.returncode != 0
     assert "TargetRunError: Lava cannot be imported here (context has already been set)" in done.stderr
-    assert "Use run(), which has a process group of its own." in done.stderr
+    assert "Use run(), which has a separate process group." in done.stderr
 
 
 def test_without_lava_building_tells_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

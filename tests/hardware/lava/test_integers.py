@@ -112,7 +112,7 @@ def test_graded_input_of_whole_numbers_is_exact_and_of_parts_refused() -> None:
     result = verify(net, x, timeout=LIMIT)
     assert result.agrees
     assert result.spikes > 30
-    with pytest.raises(InputError, match=r"x for \['input'\] holds parts of a whole"):
+    with pytest.raises(InputError, match=r"x for \['input'\] holds fractions"):
         to_lava(net).run(x + 0.5)
 
 

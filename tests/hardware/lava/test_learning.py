@@ -117,5 +117,5 @@ def test_rules_rewards_and_inputs_are_checked() -> None:
         to_lava(net, {"x->a": RULE}).run(x + 0.5)
     with pytest.raises(InputError, match="rewards must hold one for each of 50 steps; got none"):
         to_lava(net, {"x->a": RewardModulated(RULE)}).run(x)
-    with pytest.raises(ExportError, match=r"edges \['x->a'\] learn; scripts are written of networks that do not"):
+    with pytest.raises(ExportError, match=r"edges \['x->a'\] learn; scripts exist only for networks that do not"):
         to_lava(net, {"x->a": RULE}).save_script("nowhere")

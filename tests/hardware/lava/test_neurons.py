@@ -12,7 +12,7 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.hardware.lava import to_lava, verify
 from neurosim.hardware.lava.exchange import Request
-from neurosim.hardware.lava.populations import FORMS
+from neurosim.hardware.lava.populations import PROCESSES
 from neurosim.hardware.lava.probes import VARIABLES
 from neurosim.hardware.lava.runner import run_graph
 from neurosim.hardware.lava.verification import compare
@@ -104,7 +104,7 @@ def test_sigma_delta_networks_are_exact(v_th: float) -> None:
 def test_what_a_monitor_sees_is_what_the_core_compares() -> None:
     net, x = spiking()
     export = to_lava(net)
-    wanted = {name: FORMS[neuron.core].compared for name, neuron in export.network.neurons().items()}
+    wanted = {name: PROCESSES[neuron.core].compared for name, neuron in export.network.neurons().items()}
     with torch.no_grad():
         values = export.network.run(x.double(), None, [f"{n}.{local}" for n, local in wanted.items()]).recorded
     pairs = [(p.name, variable) for p in export.graph.populations for variable in VARIABLES[p.process][0]]

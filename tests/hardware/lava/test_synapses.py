@@ -19,7 +19,7 @@ pytest.importorskip("lava.magma")
 
 
 def edge(*maps: Synapse) -> Connection:
-    return Connection("a->b", "a", "b", tuple(m.double() for m in maps), 0, 0.0)
+    return Connection("a->b", "a", "b", tuple(m.double() for m in maps), 0, 0.0, "i")
 
 
 def applied(maps: tuple[Synapse, ...], x: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ def test_lists_blocks_delays_and_pools_are_exact() -> None:
             "x": ns.Input((2, 7, 6)),
             "a": ns.LIF(dt=DT, r=3.0),
             "b": ns.LIF(dt=DT, r=3.0),
-            "c": ns.CubaLIF(dt=DT, r=2.0),
+            "c": ns.CubaLIF(dt=DT, r=5.0),
             "d": ns.LIF(dt=DT, tau_mem=torch.rand(20) * 10e-3 + 5e-3, r=3.0),
         },
         [

@@ -18,7 +18,7 @@ import neurosim as ns
 from neurosim.errors import ExportError, FileError
 from neurosim.hardware.loihi import describe, loihi_neurons
 from neurosim.hardware.netx import read_netx, write_netx
-from neurosim.synapses import RoundedDelays, Synapse
+from neurosim.synapses import DelayedSparse, RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
 
@@ -367,6 +367,22 @@ def test_what_netx_cannot_hold_is_refused(tmp_path: Path, make: Callable[[], ns.
         write_netx(make(), tmp_path / "a.net")
     assert message in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def listed(delays: list[int]) -> ns.Network:
+    connections = torch.tensor([[0, 0, 1, 1], [0, 2, 1, 1]])
+    synapse = DelayedSparse(3, 2, connections, torch.tensor(delays), torch.tensor([2.0, 4.0, 6.0, -8.0]), dt=1e-3)
+    return ns.Network({"input": ns.Input(3), "a": loihi_neurons(dt=1e-3, v_th=5)}, [ns.Edge("input", "a", synapse)])
+
+
+def test_listed_synapses_with_a_delay_for_each_neuron_are_written(tmp_path: Path) -> None:
+    net = listed([2, 2, 5, 5])
+    write_netx(net, tmp_path / "a.net")
+    read = read_netx(tmp_path / "a.net")
+    x = (torch.rand(40, 2, 3, generator=torch.Generator().manual_seed(0)) < 0.5).float() * 100
+    assert torch.equal(read(x)[0], net(x)[0]) and net(x)[0].any()
+    with pytest.raises(ExportError, match="its delays differ from synapse to synapse"):
+        write_netx(listed([2, 3, 4, 5]), tmp_path / "b.net")
 
 
 @pytest.mark.skipif("NEUROSIM_DATA" not in os.environ, reason="set NEUROSIM_DATA to a folder with loihi/ntidigits.net")
