@@ -179,10 +179,7 @@ SYNAPSES = (
         lambda bias: Dropout(0.4),
         (7,),
         edge=lambda s: (s, ns.Linear(7, 5)),
-        refused={
-            **dict.fromkeys(("loihi", "netx", "quantisation"), "holds Dropout"),
-            "nir": f"holds Dropout; {NO_NIR}",
-        },
+        refused=dict.fromkeys(("loihi", "netx", "quantisation"), "holds Dropout"),
     ),
     SynapseCase(
         RoundedDelays,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neurosim.circuit.exact_events import LIMIT, exact_events
 from neurosim.errors import InputError, ShapeError, UnitError
+from tests.observed import observed
 
 TAU_MEM, TAU_SYN = 20e-3, 5e-3
 F64 = torch.float64
@@ -48,7 +49,10 @@ def differences(loss, tensor: Tensor, step: float) -> Tensor:
 
 def near(found: Tensor, expected: Tensor, tolerance: float) -> bool:
     assert float(expected.abs().max()) > 0, "nothing is being tested"
-    return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+    error = float((found - expected).abs().max()) / float(expected.abs().max())
+    if error <= tolerance:
+        observed(error)
+    return error <= tolerance
 
 
 @pytest.mark.parametrize("loops", [False, True], ids=["forward", "recurrent"])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import neurosim as ns
 from neurosim.learning import CrossEntropy, Loss, Rule
+from tests.observed import observed
 
 DT = 1e-3
 CHUNKS = [1, 3, 8, 100]
@@ -59,7 +60,10 @@ def close(a: list[Tensor], b: list[Tensor], tolerance: float = 1e-12) -> bool:
     """Return whether gradients agree up to a share of the largest one, which must not be 0."""
     scale = max(float(t.abs().max()) for t in b)
     assert scale > 1e-6, "the gradients compared are zero: nothing is being tested"
-    return all(float((s - t).abs().max()) <= tolerance * scale for s, t in zip(a, b, strict=True))
+    error = max(float((s - t).abs().max()) for s, t in zip(a, b, strict=True)) / scale
+    if error <= tolerance:
+        observed(error)
+    return error <= tolerance
 
 
 DECAY = 0.6

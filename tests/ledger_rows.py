@@ -1,0 +1,480 @@
+"""The rows of the fidelity ledger; see `tests.ledger`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+KINDS = {
+    "core": "Cores",
+    "rule": "Learning rules and plasticity",
+    "model": "Published systems",
+    "export": "Exports, imports and quantisation",
+    "encoder": "Encoders",
+}
+SAME_SPIKES = "0 spikes differ"
+AT_THRESHOLD = "fires at `>`, Lava at `>=`"
+NIR = "[NIR](https://neuroir.org/docs/primitives.html)"
+LAVA = "[lava-nc 0.10](https://github.com/lava-nc/lava)"
+
+
+class Row(NamedTuple):
+    """A line of the ledger.
+
+    Attributes
+    ----------
+    kind : str
+        One of KINDS.
+    name : str
+        Name of the object in its package.
+    reference : str
+        What it is compared with, with a link.
+    check : str
+        Test that compares, as ``file::function``.
+    difference : str
+        Known difference from the reference.
+    observed : str
+        What the test observes, where that is no error of numbers; the measured error if empty.
+    """
+
+    kind: str
+    name: str
+    reference: str
+    check: str
+    difference: str = ""
+    observed: str = ""
+
+
+def _rows(kind: str, folder: str, *rows: tuple[str, ...]) -> list[Row]:
+    return [Row(kind, name, reference, f"{folder}/{check}", *rest) for name, reference, check, *rest in rows]
+
+
+_DRIVE = "network/test_neuron.py::test_constant_drive_below_threshold_is_solved_exactly"
+_MEMBRANES = "exchange/nir/test_exporting.py::test_an_independent_reader_gets_every_membrane"
+_SPIKES = "exchange/nir/test_exporting.py::test_an_independent_reader_gets_every_spike"
+_TRACE = "cores/test_lava_cores.py::test_trace_of_lava"
+_SIGMA = "cores/test_sigma_delta.py"
+_PYTHON = "cores/test_loihi.py::test_whole_numbers_of_python"
+_GRADED = "hardware/lava/test_integers.py::test_graded_spikes_without_memory_are_exact"
+_DAVIES = "[Davies et al. 2018](https://doi.org/10.1109/MM.2018.112130359), " + LAVA
+
+CORES = _rows(
+    "core",
+    "tests",
+    ("integrate_and_fire", f"{NIR} `IF`", _SPIKES, "", SAME_SPIKES),
+    ("integrator", f"{NIR} `I`", _MEMBRANES),
+    ("leaky_integrator", "exact solution for constant drive", _DRIVE),
+    ("lif", "exact solution for constant drive (Lapicque 1907)", _DRIVE),
+    (
+        "cubalif",
+        "exact response to one spike",
+        "network/test_neuron.py::test_cubalif_converges_with_first_order",
+        "first order in dt: the current is constant in a step",
+        "error halves with dt",
+    ),
+    ("cuba_integrator", f"{NIR} `CubaLI`", _MEMBRANES),
+    ("cuba_integrator_resting", f"{NIR} `CubaLI`", _MEMBRANES, "v starts at 0"),
+    ("cubalif_resting", f"{NIR} `CubaLIF`", _SPIKES, "v starts at 0", SAME_SPIKES),
+    (
+        "conductance_lif",
+        "loop over its equation",
+        "cores/test_conductance_lif.py::test_it_is_the_integration_of_its_equation",
+        "conductances are constant in a step: exact between spikes",
+    ),
+    (
+        "alif",
+        "[Bellec et al. 2020](https://doi.org/10.1038/s41467-020-17236-y), fixed point of the rate",
+        "cores/test_alif.py::test_the_rate_solves_its_fixed_point",
+        "the default `beta` is ours; a spike raises the threshold from the next step on",
+    ),
+    ("slow_lif", "the core `lif`", "cores/test_slow_lif.py::test_it_is_lif_with_a_wider_range"),
+    ("refractory_lif", LAVA, _TRACE, f"no synaptic current; {AT_THRESHOLD}", SAME_SPIKES),
+    ("atrlif", LAVA, _TRACE, AT_THRESHOLD, SAME_SPIKES),
+    (
+        "ternary_lif",
+        LAVA,
+        "cores/test_lava_cores.py::test_ternary_trace_of_lava",
+        "no synaptic current",
+        SAME_SPIKES,
+    ),
+    (
+        "resonate_and_fire",
+        f"{LAVA}; a damped turn, exactly",
+        "cores/test_lava_cores.py::test_an_oscillator_left_alone_turns_at_its_frequency_and_decays",
+        AT_THRESHOLD,
+    ),
+    (
+        "resonate_and_fire_izhikevich",
+        f"{LAVA}; [Izhikevich 2001](https://doi.org/10.1016/S0893-6080(01)00078-8)",
+        _TRACE,
+        AT_THRESHOLD,
+        SAME_SPIKES,
+    ),
+    (
+        "reset_free_leaky",
+        "[Fang et al. 2023](https://arxiv.org/abs/2304.12760); `lif` without reset",
+        "parallel/test_reset_free.py::test_it_is_the_lif_core_without_reset_bit_for_bit",
+    ),
+    (
+        "decolle",
+        "[Kaiser et al. 2020](https://doi.org/10.3389/fnins.2020.00424) and the authors' program",
+        "learning/rules/test_decolle.py::test_it_is_the_program_step_by_step",
+        "the filters act after the weights, which is the same",
+    ),
+    (
+        "iir_lif",
+        "[Chowdhury et al. 2021](https://arxiv.org/abs/2110.05929) and the authors' program",
+        "models/test_iir.py::test_spikes_and_gradients_are_those_of_the_equations",
+    ),
+    (
+        "calcium_gain",
+        "its equations (this project's)",
+        "models/test_astrocyte_gain.py::test_the_equations_step_by_step",
+    ),
+    (
+        "li_rinzel",
+        "[NEST](https://nest-simulator.readthedocs.io) `astrocyte_lr_1994`",
+        "cores/test_li_rinzel.py::test_the_equations_hold_step_by_step",
+        "fixed midpoint steps, second order, in place of adaptive ones; no noise",
+    ),
+    ("relay", f"{NIR} `Scale` of 1", "cores/test_without_reset.py::test_without_state"),
+    ("threshold", f"{NIR} `Threshold`", "cores/test_without_reset.py::test_without_state"),
+    (
+        "sigma",
+        f"{LAVA}; the network ReLU(W x + b)",
+        f"{_SIGMA}::test_with_a_threshold_of_zero_the_network_is_the_ordinary_one",
+    ),
+    (
+        "delta",
+        f"{LAVA}; bound on the receiver's error",
+        f"{_SIGMA}::test_the_receiver_is_never_further_off_than_the_threshold",
+        "",
+        "error below `v_th`",
+    ),
+    ("sigma_delta", LAVA, f"{_SIGMA}::test_trace_of_lava", "sends at `>=` as the program does", "0 values differ"),
+    ("sigma_delta_cumulative", LAVA, f"{_SIGMA}::test_trace_of_lava", "", "0 values differ"),
+    ("graded", f"{LAVA} `GradedVec`", _GRADED, "", "0 values differ"),
+    ("graded_relu", f"{LAVA} `GradedReluVec`", _GRADED, "", "0 values differ"),
+    (
+        "loihi",
+        f"{_DAVIES}, fixed-point model",
+        "hardware/loihi/test_exact.py::test_random_networks",
+        "",
+        "0 bits differ",
+    ),
+    ("loihi_refractory", "Python's integers", _PYTHON, "the delay is that of nengo-loihi's emulator", "0 bits differ"),
+    (
+        "loihi_integrator",
+        f"{_DAVIES}, fixed-point model",
+        "hardware/lava/test_integers.py::test_no_bit_differs",
+        "",
+        "0 bits differ",
+    ),
+    (
+        "loihi_joined",
+        "Python's integers",
+        "models/test_astrocyte_sic.py::test_a_joined_compartment_rounds_towards_zero_and_stays_in_24_bits",
+        "Lava has no process for it",
+        "0 bits differ",
+    ),
+)
+
+RULES = _rows(
+    "rule",
+    "tests",
+    ("BPTT", "loop with autograd", "learning/rules/test_base.py::test_bptt_is_the_loop_that_keeps_the_graph"),
+    (
+        "SLTT",
+        "[Meng et al. 2023](https://arxiv.org/abs/2302.14311), loop with autograd",
+        "learning/rules/test_base.py::test_sltt_is_the_loop_that_detaches_at_every_step",
+    ),
+    (
+        "OTTT",
+        "[Xiao et al. 2022](https://arxiv.org/abs/2210.04195), its equations",
+        "learning/rules/test_ottt.py::test_the_gradients_are_those_of_the_definition",
+    ),
+    (
+        "EProp",
+        "[Bellec et al. 2020](https://doi.org/10.1038/s41467-020-17236-y); autograd with recurrent spikes held fixed",
+        "learning/rules/test_eprop.py::test_it_is_autograd_with_the_recurrent_spikes_held_fixed",
+        "no refractory period; a reset acts in the step of its spike",
+    ),
+    (
+        "EventProp",
+        "[Wunderlich & Pehle 2021](https://doi.org/10.1038/s41598-021-91786-z); `exact_events`",
+        "learning/rules/test_eventprop.py::test_on_a_fine_grid_it_is_the_exact_gradient_of_the_events",
+        "spikes on the grid: an error of order dt",
+        "error falls with dt",
+    ),
+    (
+        "FPTT",
+        "[Kag & Saligrama 2021](https://proceedings.mlr.press/v139/kag21a.html); online gradient descent for alpha 0",
+        "learning/rules/test_fptt.py::test_without_regulariser_it_is_online_gradient_descent",
+        "without the authors' auxiliary loss",
+    ),
+    (
+        "DECOLLE",
+        "[Kaiser et al. 2020](https://doi.org/10.3389/fnins.2020.00424) and the authors' program",
+        "learning/rules/test_decolle.py::test_it_is_the_program_step_by_step",
+    ),
+    (
+        "ForwardForward",
+        "[Hinton 2022](https://arxiv.org/abs/2212.13345), its loss layer by layer",
+        "learning/rules/test_forward_forward.py::test_it_is_the_equation_layer_by_layer",
+        "the spiking form is ours",
+    ),
+    (
+        "HLOP",
+        "[Xiao et al. 2024](https://arxiv.org/abs/2402.11984); gradients projected by hand",
+        "learning/rules/test_hlop.py::test_the_gradient_is_that_of_the_rule_at_right_angles_to_the_frozen_rows",
+        "lateral neurons learn once per batch",
+    ),
+    (
+        "WithActivity",
+        "[Yousefzadeh & Sifalakis 2021](https://arxiv.org/abs/2107.07305); autograd of the sum of both losses",
+        "models/test_delta_activity.py::test_the_gradients_are_those_of_both_losses",
+    ),
+    (
+        "Plasticity",
+        "a loop over time",
+        "plasticity/test_engine.py::test_weights_move_while_the_network_runs",
+    ),
+    (
+        "PairSTDP",
+        "exponential window ([Bi & Poo 1998](https://doi.org/10.1523/JNEUROSCI.18-24-10464.1998))",
+        "plasticity/test_stdp.py::test_a_single_pair_is_worth_the_exponential_window",
+    ),
+    (
+        "TripletSTDP",
+        "[Pfister & Gerstner 2006](https://doi.org/10.1523/JNEUROSCI.1425-06.2006), closed form over frequency",
+        "plasticity/test_stdp.py::test_the_triplet_rule_has_the_published_dependence_on_frequency",
+    ),
+    (
+        "RewardModulated",
+        "[Izhikevich 2007](https://doi.org/10.1093/cercor/bhl152), its eligibility by hand",
+        "plasticity/test_engine.py::test_reward_releases_what_is_eligible",
+    ),
+    (
+        "SoftHebb",
+        "[Moraitis et al. 2022](https://doi.org/10.1088/2634-4386/aca710), its equation",
+        "plasticity/test_soft_hebb.py::test_the_update_is_that_of_the_equation",
+    ),
+    (
+        "SoftHebbConv",
+        "[Journé et al. 2023](https://arxiv.org/abs/2209.11883); the dense rule on every patch",
+        "plasticity/test_soft_hebb.py::test_the_convolution_is_the_dense_rule_on_every_patch",
+    ),
+    (
+        "LiquidAstrocyte",
+        "[Ivanov & Michmizos 2021](https://arxiv.org/abs/2111.01760), fixed point of its level",
+        "plasticity/test_astrocytes.py::test_the_level_rests_at_its_fixed_point",
+    ),
+    (
+        "AstrocyteModulated",
+        "[Ivanov & Michmizos 2021](https://arxiv.org/abs/2111.01760) and the authors' program",
+        "plasticity/test_astrocytes.py::test_weights_and_level_follow_the_program_step_by_step",
+        "without the factor by which rates may decrease",
+    ),
+    (
+        "ThresholdHomeostasis",
+        "its equation, by hand",
+        "plasticity/test_homeostasis.py::test_the_steps_are_those_of_the_equations",
+    ),
+    (
+        "SynapticScaling",
+        "[Turrigiano et al. 1998](https://doi.org/10.1038/36103); its equation, by hand",
+        "plasticity/test_homeostasis.py::test_the_steps_are_those_of_the_equations",
+    ),
+    (
+        "NeuromodulatedAdaptation",
+        "in the manner of [Tang et al. 2023](https://arxiv.org/abs/2303.00914); entropy minimisation by autograd",
+        "plasticity/test_adaptation.py::test_without_the_hebbian_part_it_is_entropy_minimisation_of_one_layer",
+        "the equations are ours, the paper's are not public",
+    ),
+    (
+        "exact_events",
+        "finite differences of spike times",
+        "circuit/test_exact_events.py::test_gradients_of_spike_times_are_those_of_finite_differences",
+    ),
+)
+
+MODELS = _rows(
+    "model",
+    "tests",
+    (
+        "GainAstrocyte",
+        "its equations (this project's)",
+        "models/test_astrocyte_gain.py::test_the_equations_step_by_step",
+        "not the AM-SU of AstroSNN, whose equations are not public",
+    ),
+    (
+        "SlowInwardCurrent",
+        "[Tang et al. 2019](https://arxiv.org/abs/1907.01620); an emulation in integers",
+        "models/test_astrocyte_sic.py::test_whole_numbers_spike_as_an_emulation_does",
+        "the table of settings for a given burst is not built",
+        SAME_SPIKES,
+    ),
+    (
+        "DeltaActivation",
+        "[Yousefzadeh & Sifalakis 2021](https://arxiv.org/abs/2107.07305); the sum of changes is the value",
+        "models/test_delta.py::test_changes_sum_to_the_values",
+    ),
+    (
+        "ActiveDendrites",
+        "Iyer et al. 2022, from its description; gating by hand",
+        "models/test_dendrites.py::test_the_strongest_segment_gates_with_its_sign",
+    ),
+    (
+        "Segments",
+        "exact hypergeometric probabilities",
+        "models/test_dendrites.py::test_false_matches_of_the_reference_table",
+        "",
+        "4 digits equal",
+    ),
+    (
+        "EarlyExit",
+        "[Li et al. 2023](https://arxiv.org/abs/2303.10276); the full run cut off",
+        "models/test_early_exit.py::test_a_run_that_stops_is_the_full_run_cut_off",
+    ),
+    (
+        "ELM",
+        "[Spieler et al. 2023](https://arxiv.org/abs/2306.16922), an independent loop",
+        "models/test_elm.py::test_it_does_what_the_authors_write",
+    ),
+    (
+        "ELMLayer",
+        "the neuron fed back, step by step",
+        "kernels/elm/test_cpu.py::test_the_recurrent_layer_is_the_neuron_fed_back",
+    ),
+    (
+        "ELMNetwork",
+        "sizes of the authors' program",
+        "models/test_elm_layer.py::test_the_sizes_left_out_are_the_authors",
+        "",
+        "sizes equal",
+    ),
+    (
+        "LiquidNeurons",
+        "[Yin et al. 2023](https://doi.org/10.1038/s42256-023-00650-4), its equations",
+        "models/test_liquid_neurons.py::test_the_equations_step_by_step",
+        "no gradient passes through the reset",
+    ),
+    (
+        "FrameWhitening",
+        "[Duong et al. 2023](https://arxiv.org/abs/2301.11955), closed form",
+        "models/test_whitening.py::test_the_closed_form_whitens_exactly_with_just_enough_vectors",
+        "responses at rest, no dynamics in time",
+    ),
+    (
+        "set_thresholds",
+        "[Chowdhury et al. 2021](https://arxiv.org/abs/2110.05929), percentiles of currents",
+        "models/test_iir.py::test_thresholds_are_percentiles_of_the_current_and_not_of_the_membrane",
+    ),
+    (
+        "reduce_steps",
+        "[Chowdhury et al. 2021](https://arxiv.org/abs/2110.05929) and the authors' program",
+        "models/test_iir_stages.py::test_weights_thresholds_and_leaks_pass_on_bit_for_bit",
+        "`stages` is a choice of the caller",
+    ),
+    (
+        "PSN",
+        "[Fang et al. 2023](https://arxiv.org/abs/2304.12760), its definition",
+        "parallel/test_psn.py::test_it_is_its_definition",
+    ),
+    (
+        "MaskedPSN",
+        "[Fang et al. 2023](https://arxiv.org/abs/2304.12760), reach of the mask",
+        "parallel/test_psn.py::test_masked_fully_it_reaches_back_its_order",
+    ),
+    (
+        "SlidingPSN",
+        "`MaskedPSN` with the same weights on each diagonal",
+        "parallel/test_sliding.py::test_it_is_a_masked_psn_with_the_same_weights_on_each_diagonal",
+    ),
+    (
+        "ResetFreeLeaky",
+        "a parallel scan",
+        "parallel/test_reset_free.py::test_a_scan_gives_the_same_membrane_and_gradient",
+    ),
+)
+
+_SNN = "[snnTorch 1.0](https://github.com/jeshraghian/snntorch)"
+_NORSE = "[Norse 1.1](https://github.com/norse/norse)"
+EXPORTS = _rows(
+    "export",
+    "tests",
+    ("to_nir", f"an independent reader of {NIR}", _MEMBRANES, '`reset="subtract"` is refused'),
+    ("write_nir", f"an independent reader of {NIR}", "exchange/nir/test_exporting.py::test_a_circuit_of_everything"),
+    (
+        "from_nir",
+        "`to_nir`, there and back",
+        "exchange/nir/test_importing.py::test_any_small_network_comes_back_bit_for_bit",
+    ),
+    (
+        "to_lava",
+        f"{LAVA}, floating-point processes",
+        "hardware/lava/test_export.py::test_no_spike_differs",
+        AT_THRESHOLD,
+        SAME_SPIKES,
+    ),
+    (
+        "describe",
+        f"{LAVA}, fixed-point processes",
+        "hardware/lava/test_integers.py::test_no_bit_differs",
+        "run on no chip",
+        "0 bits differ",
+    ),
+    (
+        "quantise",
+        "the network in floating point",
+        "hardware/quantise/test_quantise.py::test_networks_of_every_kind",
+        "integers round",
+        "spikes differ by less than 12 % at 8 bits",
+    ),
+    (
+        "read_netx",
+        "netx of [lava-dl](https://github.com/lava-nc/lava-dl), its reading of a file by hand",
+        "hardware/netx/test_netx.py::test_a_file_is_run_as_netx_runs_it",
+        "",
+        SAME_SPIKES,
+    ),
+    (
+        "write_netx",
+        "`read_netx`",
+        "hardware/netx/test_netx.py::test_what_is_written_comes_back",
+        "one delay for each neuron",
+    ),
+    ("to_norse", _NORSE, "exchange/peers/test_norse.py::test_out_and_the_same_spikes", "", SAME_SPIKES),
+    ("from_norse", _NORSE, "exchange/peers/test_norse.py::test_lif_box", "", SAME_SPIKES),
+    ("to_snntorch", _SNN, "exchange/peers/test_snntorch.py::test_out_and_the_same_spikes", "", SAME_SPIKES),
+    ("from_snntorch", _SNN, "exchange/peers/test_snntorch.py::test_leaky", "", SAME_SPIKES),
+    (
+        "from_spikingjelly",
+        "[SpikingJelly 2.0](https://github.com/fangwei123456/spikingjelly)",
+        "exchange/peers/test_spikingjelly.py::test_if",
+        "fires at `>`, SpikingJelly at `>=`: thresholds are lowered by one step of the precision",
+        SAME_SPIKES,
+    ),
+)
+
+ENCODERS = _rows(
+    "encoder",
+    "tests/datasets",
+    (
+        "rate",
+        "the probability of a spike",
+        "test_encoders.py::test_rate_converges_to_the_probability",
+        "",
+        "within 5 standard deviations",
+    ),
+    ("latency", "the linear law", "test_encoders.py::test_latency_follows_its_linear_law", "", "0 steps differ"),
+    (
+        "delta_modulation",
+        "bound on the receiver's error",
+        "test_encoders.py::test_delta_is_never_a_threshold_away_from_slow_signals",
+        "",
+        "error below one threshold",
+    ),
+    ("direct", "the value itself", "test_encoders.py::test_direct_is_exact_and_copies_nothing", "", "0 values differ"),
+)
+
+ROWS = (*CORES, *RULES, *MODELS, *EXPORTS, *ENCODERS)
