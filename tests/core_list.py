@@ -22,7 +22,7 @@ class OneTensor(ns.Neuron):
 
     ports = MappingProxyType({"i": None})  # type: ignore[assignment]
 
-    def _by_port(self, i: Any) -> dict[str, Any]:
+    def _by_port(self, i: Any) -> Any:
         return super()._by_port({"ge": i.clamp(min=0.0), "gi": (-i).clamp(min=0.0), "i": 0.125 * i})
 
 

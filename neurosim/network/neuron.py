@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -112,6 +112,7 @@ class Neuron(CoreParameters):
         self.spike = spike
         self.reset: ResetMode = reset
         self.detach_reset = detach_reset
+        self._ports = tuple(core.inputs)
         self._recorded: dict[Any, Any] = {}
 
     @property
@@ -128,8 +129,9 @@ class Neuron(CoreParameters):
         """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
         return self.core.inputs
 
-    def _program(self, fed: tuple[str, ...] | None = None, per_trial: tuple[str, ...] = ()) -> Program:
-        """Return the step with the choices of this layer, for the ports that are fed, all of them if left out."""
+    def _program(self, fed: tuple[str, ...] = (), per_trial: tuple[str, ...] = ()) -> Program:
+        """Return the step with the choices of this layer, for the ports that are fed, by default all."""
+        fed = fed or self._ports
         # Two surrogates may have one name; their derivatives differ.
         reset = Reset(self.reset, self.detach_reset)
         choice = (self.spike.derivative, self.spike.primitive, reset, fed, per_trial)
@@ -148,7 +150,7 @@ class Neuron(CoreParameters):
         train: bool,
         through_time: bool,
         names: tuple[str, ...],
-        fed: tuple[str, ...] | None = None,
+        fed: tuple[str, ...] = (),
         per_trial: tuple[str, ...] = (),
     ) -> tuple[str, list[float], list[float]]:
         """Return the key of the plan and the plain numbers that its two kernels take."""
@@ -191,27 +193,25 @@ class Neuron(CoreParameters):
             With a mask where the surrogate has compact support and its argument is stored for the backward pass.
         """
         self._check_names(record)
-        inputs = self._by_port(i)
-        device = next(iter(inputs.values())).device
+        fed, inputs = self._by_port(i)
+        device = inputs[0].device
         is_fused = fused(device)
         # The CUDA kernels read and write half precision themselves, and compute in single.
         half = is_fused and device.type == "cuda"
         inputs, state, dtype = self._checked(inputs, state, half)
-        check_currents(self.core, inputs, dtype)
+        check_currents(self.core, fed, inputs, dtype)
         if decisions.observers:
             reason = availability.obstacle(device.type) or ""
             decisions.note("neurons", device.type, "fused" if is_fused else "reference", reason)
         if not is_fused:
-            return self._stepped(inputs, state, tuple(record), through_time, dtype)
+            return self._stepped(fed, inputs, state, tuple(record), through_time, dtype)
         from neurosim.kernels.neurons import call
 
-        given = tuple(inputs.values())
-        plan = self._plan(inputs, given[0], (*given, *state), through_time, tuple(record))
+        plan = self._plan(fed, inputs[0], (*inputs, *state), through_time, tuple(record))
         train, key, per_neuron, forward, backward = plan
-        out, *rest = call.run(key, given, state, per_neuron, forward, backward)
+        out, *rest = call.run(key, inputs, state, per_neuron, forward, backward)
         after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
-        direct = can_call_directly(given) and not under_transform()
-        limited = train and self.spike.support < math.inf and direct
+        limited = train and self.spike.support < math.inf and can_call_directly(inputs) and not under_transform()
         mask = call.active(key, stored) if limited and device.type == "cpu" else None
         return LayerOutput(out.to(dtype), after, recorded_values(key, stored), None, mask)
 
@@ -256,10 +256,10 @@ class Neuron(CoreParameters):
 
         self._check_names(record)
         like = x.new_empty(1).expand(*x.shape[:2], weight.shape[0])
-        inputs = self._by_port(like if port is None else {port: like})
+        fed, inputs = self._by_port(like if port is None else {port: like})
         _, state, _ = self._checked(inputs, state)
         check_product(self.core, x if packed_bits is None else None, weight, bias)
-        plan = self._plan(inputs, like, (x, weight, bias, *state), through_time, tuple(record))
+        plan = self._plan(fed, like, (x, weight, bias, *state), through_time, tuple(record))
         train, key, per_neuron, forward, backward = plan
         arguments = (key, x, weight, bias, state, per_neuron, forward, backward)
         if single_step.serves(x, weight, bias, *state, *per_neuron):
@@ -302,11 +302,11 @@ class Neuron(CoreParameters):
         from neurosim.kernels.recurrent import operator
 
         self._check_names(record)
-        inputs, state, dtype = self._checked(self._by_port(i), state)
-        (i,) = inputs.values()
+        fed, inputs = self._by_port(i)
+        (i,), state, dtype = self._checked(inputs, state)
         weight, z = weight.to(i.dtype), z.to(i.dtype)
         check_product(self.core, None, weight, None, i)
-        plan = self._plan(inputs, i, (i, weight, z, *state), through_time, tuple(record))
+        plan = self._plan(fed, i, (i, weight, z, *state), through_time, tuple(record))
         _, key, per_neuron, forward, backward = plan
         chunk = 0 if record else chunk
         out, last, *rest = operator.run(key, i, weight, z, state, per_neuron, forward, backward, chunk)
@@ -327,13 +327,15 @@ class Neuron(CoreParameters):
             State variables.
         """
         self._check_names(record)
-        inputs, state, dtype = self._checked(self._by_port(i), state)
-        check_currents(self.core, inputs, dtype)
-        return self._stepped(inputs, state, tuple(record), through_time, dtype)
+        fed, inputs = self._by_port(i)
+        inputs, state, dtype = self._checked(inputs, state)
+        check_currents(self.core, fed, inputs, dtype)
+        return self._stepped(fed, inputs, state, tuple(record), through_time, dtype)
 
     def _stepped(
         self,
-        inputs: Mapping[str, Tensor],
+        fed: tuple[str, ...],
+        inputs: Sequence[Tensor],
         state: State,
         record: tuple[str, ...],
         through_time: bool,
@@ -342,12 +344,12 @@ class Neuron(CoreParameters):
         local = [name for name in record if name not in self.core.state]
         if local:
             raise InputError(f"{self.core.name}: the reference records state only; {local} need the fused kernel.")
-        like = next(iter(inputs.values()))
+        like, by_port = inputs[0], dict(zip(fed, inputs, strict=True))
         per_trial = self._per_trial(like)
         per_neuron = {name: value.to(like.dtype) for name, value in self._varying_coefficients(per_trial).items()}
         if not per_trial:
             coefficients = {**self._shared_coefficients(), **per_neuron}
-            result = self._step_by_step(inputs, state, coefficients, record, through_time)
+            result = self._step_by_step(by_port, state, coefficients, record, through_time)
             return result._replace(out=result.out.to(dtype))
         # A number of a trial is a plain number: each trial runs on its own.
         per_neuron = {name: value.expand(like.shape[1:]) for name, value in per_neuron.items()}
@@ -355,7 +357,7 @@ class Neuron(CoreParameters):
         for b, numbers in zip(range(like.shape[1]), itertools.cycle(self._numbers_of_trials(per_trial)), strict=False):
             one = slice(b, b + 1)
             coefficients = {**numbers, **{name: value[one] for name, value in per_neuron.items()}}
-            part = {port: x[:, one] for port, x in inputs.items()}
+            part = {port: x[:, one] for port, x in by_port.items()}
             results.append(self._step_by_step(part, [s[one] for s in state], coefficients, record, through_time))
         out = torch.cat([result.out for result in results], 1).to(dtype)
         after = self.core.state_type(*map(torch.cat, zip(*(result.state for result in results), strict=True)))
@@ -382,7 +384,7 @@ class Neuron(CoreParameters):
 
     def _plan(
         self,
-        fed: Collection[str],
+        fed: tuple[str, ...],
         like: Tensor,
         others: Iterable[Tensor | None],
         through_time: bool,
@@ -392,7 +394,7 @@ class Neuron(CoreParameters):
 
         Parameters
         ----------
-        fed : collection of str
+        fed : tuple of str
             The ports that are fed.
         like : Tensor [T, B, ...]
             Of the shape of the input.
@@ -403,8 +405,7 @@ class Neuron(CoreParameters):
         real = like.dtype if like.dtype in DTYPES else torch.float32
         per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
         train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*others, *per_neuron))
-        some = None if len(fed) == len(self.core.inputs) else tuple(fed)
-        key, forward, backward = self._prepared(train, through_time, record, some, per_trial)
+        key, forward, backward = self._prepared(train, through_time, record, fed, per_trial)
         if per_trial:
             numbers = self._prepared_trials(key, per_trial, real, like.device)
             per_neuron += [t.view(-1, *[1] * (like.dim() - 2)).expand(like.shape[1:]) for t in numbers]
@@ -441,12 +442,12 @@ class Neuron(CoreParameters):
         if wrong:
             raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
 
-    def _by_port(self, i: Inputs) -> dict[str, Tensor]:
-        """Return the input of each port that is fed, in the order of the core's ports."""
-        ports, name = self.core.inputs, self.core.name
-        if len(ports) == 1:
+    def _by_port(self, i: Inputs) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
+        """Return the ports that are fed, in the order of the core's, and the input of each."""
+        if len(self._ports) == 1:
             self._check_current(i)
-            return {port: i for port in ports}  # type: ignore[misc]
+            return self._ports, (i,)  # type: ignore[return-value]
+        ports, name = self.core.inputs, self.core.name
         if not isinstance(i, Mapping):
             raise InputError(
                 f"{name}: the input must be a mapping from the input ports {list(ports)} to tensors [T, B, ...]; got "
@@ -464,17 +465,17 @@ class Neuron(CoreParameters):
             if (x.shape, x.dtype, x.device) != (like.shape, like.dtype, like.device):
                 shown = [f"{list(each.shape)} of {each.dtype} on {each.device}" for each in (like, x)]
                 raise ShapeError(f"{name}: {first} and {port} must be alike; got {shown[0]} and {shown[1]}.")
-        return inputs
+        return tuple(inputs), tuple(inputs.values())
 
     def _checked(
-        self, inputs: dict[str, Tensor], state: State | None, half: bool = False
-    ) -> tuple[dict[str, Tensor], State, torch.dtype]:
-        i, name = next(iter(inputs.values())), self.core.name
+        self, inputs: tuple[Tensor, ...], state: State | None, half: bool = False
+    ) -> tuple[tuple[Tensor, ...], State, torch.dtype]:
+        i, name = inputs[0], self.core.name
         self._check_parameters(i)
         dtype = i.dtype
         real = dtype if dtype in DTYPES else torch.float32
         if not half and dtype != real:
-            inputs = {port: x.to(real) for port, x in inputs.items()}
+            inputs = tuple(x.to(real) for x in inputs)
         if state is None:
             return inputs, self.initial_state(i), dtype
         if len(state) != len(self.core.state):

@@ -74,6 +74,7 @@ class CoreParameters(Population):
         names = (*core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
         self._shared_names = tuple(name for name in names if self._is_shared(name))
         self._varying_names = tuple(name for name in names if not self._is_shared(name))
+        self._fixed_names = tuple(name for name in self._varying_names if parameter_of(name) not in self.learned)
 
     @property
     def takes_own_amount(self) -> bool:
@@ -141,15 +142,10 @@ class CoreParameters(Population):
         These are computed from a tensor [B, 1, ...] that is not trained. Under a compiler or a function transform there
         are none: the values of such a tensor are then not known.
         """
-        if not self._varying_names or torch.compiler.is_compiling() or under_transform():
+        if not self._fixed_names or torch.compiler.is_compiling() or under_transform():
             return ()
-        return tuple(name for name in self._varying_names if self._is_per_trial(parameter_of(name), i))
-
-    def _is_per_trial(self, parameter: str, i: Tensor) -> bool:
-        if parameter in self.learned:
-            return False
-        value = self.tensor(parameter)
-        return value.dim() == i.dim() - 1 and value.numel() == value.shape[0]
+        tensors = ((name, self.tensor(parameter_of(name))) for name in self._fixed_names)
+        return tuple(name for name, t in tensors if t.dim() == i.dim() - 1 and t.numel() == t.shape[0])
 
     def _numbers_of_trials(self, per_trial: Sequence[str]) -> list[dict[str, float]]:
         """Return for each trial its plain numbers: of `per_trial` its own, then those that all share."""
@@ -194,18 +190,17 @@ class CoreParameters(Population):
         """Check that the parameters that are tensors fit a current `i` [T, B, ...]."""
         for name in self._stored_names:
             stored = self.tensor(name)
-            self._check_shape(name, stored.shape, i)
+            if not _broadcasts(stored.shape, i.shape[1:]):
+                raise self._shape_error(name, stored.shape, i)
             self._check_device(name, stored, i)
 
-    def _check_shape(self, name: str, shape: tuple[int, ...], i: Tensor) -> None:
+    def _shape_error(self, name: str, shape: tuple[int, ...], i: Tensor) -> ShapeError:
         batch, *population = i.shape[1:]
-        if _broadcasts(shape, (batch, *population)):
-            return
         message = f"{self.core.name}: {name} of shape {list(shape)} does not fit neurons of shape {population}"
         if len(shape) == 1 + len(population) and _broadcasts(shape[1:], population):
             held = f"holds values for {shape[0]} trials, the input has a batch of {batch}"
             message = f"{self.core.name}: {name} of shape {list(shape)} {held}; give an input [T, {shape[0]}, ...]"
-        raise ShapeError(f"{message}.")
+        return ShapeError(f"{message}.")
 
     def _parameter_texts(self) -> list[str]:
         """Return each parameter as ``"name=value"``, a tensor by its shape alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core
 
 
-def check_currents(core: Core, inputs: Mapping[str, Tensor], made_in: torch.dtype) -> None:
+def check_currents(core: Core, fed: Sequence[str], inputs: Sequence[Tensor], made_in: torch.dtype) -> None:
     """Look at the inputs of each port, which were computed in the precision `made_in`, where `core` asks for integers.
 
     Raises
@@ -22,9 +22,9 @@ def check_currents(core: Core, inputs: Mapping[str, Tensor], made_in: torch.dtyp
         When one is not whole or too large for its precision.
     """
     if _is_looked_at(core):
-        for name, i in inputs.items():
+        for name, i in zip(fed, inputs, strict=True):
             _check_parts(core, name, i)
-        _check_size(core, sum(map(_largest, inputs.values())), made_in)
+        _check_size(core, sum(map(_largest, inputs)), made_in)
 
 
 def check_product(
