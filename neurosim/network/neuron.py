@@ -401,9 +401,12 @@ class Neuron(CoreParameters):
         others : iterable of Tensor
             What else may have a gradient.
         """
-        per_trial = self._per_trial(like)
         real = like.dtype if like.dtype in DTYPES else torch.float32
-        per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
+        per_trial: tuple[str, ...] = ()
+        per_neuron: list[Tensor] = []
+        if self._varying_names:
+            per_trial = self._per_trial(like)
+            per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
         train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*others, *per_neuron))
         key, forward, backward = self._prepared(train, through_time, record, fed, per_trial)
         if per_trial:

@@ -255,20 +255,23 @@ class Stepwise(Strategy):
         check_steps_at_once(inner, "a network without that loop")
         check_late(component)
         outer = {name: context.outer_currents(component, name) for name in component.nodes}
-        chunk = min(edge.min_delay for edge in inner if edge.min_delay)
+        edges = {name: [edge for edge in inner if edge.target == name] for name in component.nodes}
+        delays, spans = {edge: edge.min_delay for edge in inner}, {edge: edge.delay_span for edge in inner}
+        lines = [edge for edge in inner if edge.name in context.in_flight]
+        chunk = min(delay for delay in delays.values() if delay)
         outputs: dict[str, list[Tensor]] = {name: [] for name in component.nodes}
         # A run of no steps makes one empty chunk, so that every output and trace has its shape.
         for start in range(0, max(context.steps, 1), chunk):
             length = min(chunk, context.steps - start)
             for name in component.nodes:
                 currents = {port: current[start : start + length] for port, current in outer[name].items()}
-                for edge in (e for e in inner if e.target == name):
-                    z = context.in_flight[edge.name] if edge.min_delay else outputs[edge.source][-1]
-                    if edge.memory and not edge.min_delay:
+                for edge in edges[name]:
+                    z = context.in_flight[edge.name] if delays[edge] else outputs[edge.source][-1]
+                    if spans[edge] and not delays[edge]:
                         z = torch.cat((context.in_flight[edge.name], z))
-                    add_current(currents, edge.port, context.current(edge, z[: edge.delay_span + length]))
+                    add_current(currents, edge.port, context.current(edge, z[: spans[edge] + length]))
                 outputs[name].append(context.run_neurons(name, currents).out)
-            for edge in (e for e in inner if e.name in context.in_flight):
+            for edge in lines:
                 z = outputs[edge.source][-1]
                 z = z if context.through_time else z.detach()
                 context.in_flight[edge.name] = torch.cat((context.in_flight[edge.name][length:], z))
