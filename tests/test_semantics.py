@@ -14,6 +14,7 @@ import torch
 import neurosim as ns
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels.common import availability
+from neurosim.synapses import DelayedSparse
 from tests.battery import gradients
 from tests.user_cores import coba
 
@@ -303,7 +304,7 @@ def test_recurrent_input_is_one_step_late():
 def test_delays_are_whole_steps():
     assert [edge.delay_steps for edge in chain(3e-3).edges] == [0, 3]
     for delay in (1.5e-3, -1e-3):
-        message = rf"'first->second': delay must be a whole number of steps .* got {delay}"
+        message = rf"'first->second': delay must be an integer number of steps .* got {delay}"
         with pytest.raises(NetworkError, match=message):
             chain(delay)
     with pytest.raises(NetworkError, match="Did you pass milliseconds"):
@@ -326,6 +327,30 @@ def test_currents_add_up():
     )
     x = torch.ones(5, 1, 1)
     assert torch.equal(net(x)[0], ns.LI(dt=1e-3)(0.75 * x)[0])
+
+
+def test_several_synapses_of_a_pair_each_count():
+    pairs = torch.tensor([[0, 0, 1], [0, 0, 1]])
+    synapse = ns.Sparse(2, 2, pairs, torch.tensor([0.5, 0.25, 1.0]))
+    assert synapse(torch.ones(1, 1, 2)).tolist() == [[[0.75, 1.0]]]
+    late = DelayedSparse(2, 2, pairs, torch.tensor([0, 1, 2]), torch.tensor([0.5, 0.25, 1.0]), dt=1e-3)
+    x = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]]])
+    assert late(x)[0].tolist() == [[[0.5, 0.0]], [[0.25, 0.0]], [[0.0, 1.0]]]
+    loop = ns.Sparse(2, 2, torch.tensor([[1], [1]]), torch.ones(1))  # of neuron 1 onto itself
+    net = ns.Network(
+        {"x": ns.Input(2), "n": ns.LI(dt=1e-3)}, [ns.Edge("x", "n", one_to_one(1.0, 2)), ns.Edge("n", "n", loop)]
+    )
+    alone = ns.Network({"x": ns.Input(2), "n": ns.LI(dt=1e-3)}, [ns.Edge("x", "n", one_to_one(1.0, 2))])
+    difference = net(x)[0] - alone(x)[0]
+    assert not difference[..., 0].any() and difference[1:, 0, 1].all()
+
+
+def test_delays_of_synapses_come_on_top():
+    synapse = DelayedSparse(1, 1, torch.zeros(2, 1).long(), torch.tensor([2]), torch.ones(1), dt=1e-3)
+    net = ns.Network({"x": ns.Input(1), "n": ns.LI(dt=1e-3)}, [ns.Edge("x", "n", synapse, delay=3e-3)])
+    x = torch.zeros(9, 1, 1)
+    x[0] = 1.0
+    assert net(x)[0].flatten().nonzero().min() == 5
 
 
 def test_an_edge_names_the_port_that_it_feeds():
