@@ -324,7 +324,7 @@ class Network(nn.Module):
                 raise InputError(f"cannot record {name!r}: {node!r} is an input and has no variables.")
             if name.endswith("."):
                 raise InputError(
-                    f"cannot record {name!r}: no variable stands behind the dot; drop it to record the output."
+                    f"cannot record {name!r}: no variable after the dot; leave the dot out to record the output."
                 )
             if variable:
                 variables[node] = (*variables.get(node, ()), variable)

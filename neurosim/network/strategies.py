@@ -21,7 +21,7 @@ from neurosim.network.context import RunContext, add_current, as_input
 from neurosim.network.graph import Connection
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.network.recompute import Work, chunk_length, recomputed
+from neurosim.network.recompute import Segment, chunk_length, recomputed
 from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
 from neurosim.synapses.shift import Shift
 
@@ -138,11 +138,11 @@ class Recomputed(Strategy):
         (name,), edges = component.nodes, component.outer
         node, start = context.population(name), context.states[name]
 
-        def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        def segment(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
             i = as_input(node, sum_currents(edges, xs))
             return node(i, type(start)(*state), through_time=context.through_time)
 
-        out, after = run_recomputed(context, edges, work, start, node.parameters())
+        out, after = run_recomputed(context, edges, segment, start, node.parameters())
         context.store(name, LayerOutput(out, type(start)(*after), {}))
 
 
@@ -172,7 +172,7 @@ class RecomputedLoop(Strategy):
         node, (synapse,), start = context.nodes[name], loop.synapses, context.states[name]
         assert isinstance(node, Neuron) and isinstance(synapse, (Linear, BlockLinear))
 
-        def work(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        def segment(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
             z, *before = state
             current, weight = with_loop(sum_currents(edges, xs)[loop.port], synapse)
             result = node.run_recurrent(
@@ -188,7 +188,7 @@ class RecomputedLoop(Strategy):
 
         parameters = [*synapse.parameters(), *node.parameters()]
         begin = (context.in_flight[loop.name][0], *start)
-        out, (last, *after) = run_recomputed(context, edges, work, begin, parameters, context.steps)
+        out, (last, *after) = run_recomputed(context, edges, segment, begin, parameters, context.steps)
         context.store(name, LayerOutput(out, type(start)(*after), {}))
         context.in_flight[loop.name] = (last if context.through_time else last.detach())[None]
 
@@ -363,16 +363,16 @@ def with_loop(current: Tensor, synapse: Linear | BlockLinear) -> tuple[Tensor, T
 def run_recomputed(
     context: RunContext,
     edges: Sequence[Connection],
-    work: Work,
+    segment: Segment,
     state: Sequence[Tensor],
     others: Iterable[Tensor],
     chunk: int | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run `work` on what arrives through `edges`, and again in the backward pass; see `recomputed`."""
+    """Run `segment` on what arrives through `edges`, and again in the backward pass; see `recomputed`."""
     weights = [p for edge in edges for synapse in edge.synapses for p in synapse.parameters()] + list(others)
     sources = (context.nodes[edge.source] for edge in edges)
     spikes = [isinstance(source, Population) and source.is_spiking for source in sources]
-    return recomputed(work, [context.arriving(edge) for edge in edges], state, weights, spikes, chunk)
+    return recomputed(segment, [context.arriving(edge) for edge in edges], state, weights, spikes, chunk)
 
 
 def check_steps_at_once(edges: Iterable[Connection], instead: str) -> None:

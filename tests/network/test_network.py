@@ -570,7 +570,7 @@ def test_a_state_of_another_kind_is_refused():
     [
         ("nobody", "cannot record 'nobody': no node 'nobody'; this network has ['input', 'hidden', 'out']."),
         ("input.v", "cannot record 'input.v': 'input' is an input and has no variables."),
-        ("hidden.", "cannot record 'hidden.': no variable stands behind the dot; drop it to record the output."),
+        ("hidden.", "cannot record 'hidden.': no variable after the dot; leave the dot out to record the output."),
         ("hidden.w", "lif: cannot record ['w']; this core has ['v', 'u', 'z']."),
     ],
 )
