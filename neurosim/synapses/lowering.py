@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from neurosim.errors import InputError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_V = TypeVar("_V", bound="_Value")
+_W = TypeVar("_W", bound="_Weighted")
 
 
 class _Value:
@@ -43,7 +43,7 @@ class _Value:
         """
         raise NotImplementedError
 
-    def to(self, dtype: torch.dtype) -> Self:
+    def to(self: _V, dtype: torch.dtype) -> _V:
         """Return the same value with its floating-point tensors in `dtype`, on the CPU."""
         moved = {
             field.name: value.cpu().to(dtype if value.is_floating_point() else value.dtype)
@@ -59,12 +59,12 @@ class _Weighted(_Value):
     weight: Tensor
     bias: Tensor | None
 
-    def counted(self, *, all_positions: bool) -> Self:
+    def counted(self: _W, *, all_positions: bool) -> _W:
         """Return the same synapses with the weight 1, and 0 where the weight is 0 unless `all_positions`; no bias."""
         ones = torch.ones_like(self.weight) if all_positions else (self.weight != 0).to(self.weight.dtype)
         return replace(self, weight=ones, bias=None)  # type: ignore[type-var]
 
-    def times(self, factor: Tensor, plus: Tensor | None = None) -> Self:
+    def times(self: _W, factor: Tensor, plus: Tensor | None = None) -> _W:
         """Return synapses whose current is that of these times `factor`, plus a constant.
 
         The numbers are computed in double precision and rounded once, to the precision of the weights.
