@@ -1,10 +1,10 @@
-"""What pytest leaves out of the search for doctests where an optional package is missing."""
+"""Files in which pytest does not look for doctests where an optional package is missing."""
 
 from __future__ import annotations
 
 import importlib.util
 
-# By the package that they are written in or for; Triton ships for Linux alone.
+# By the package that they need; Triton is for Linux only.
 _NEED = {
     "triton": ["neurosim/kernels/linear/cuda_events.py", "neurosim/kernels/linear/cuda.py"],
     "nir": [f"neurosim/exchange/nir/{module}.py" for module in ("exporting", "importing", "verify")],

@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-# They hold data, not code: as packages, `datasets` would shadow a well-known import name.
+# They contain data, not code: as a package, `datasets` would shadow a well-known import name.
 DATA_FOLDERS = ("hardware_targets", "datasets")
 
 
