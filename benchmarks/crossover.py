@@ -7,8 +7,7 @@ gradient alone, restricted to a mask. ``--plot FILE`` plots the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
 from neurosim.kernels.common import matmul as dense
 from neurosim.kernels.common.bits import pack
-from neurosim.kernels.linear import cpu as layer
+from neurosim.kernels.common.policy import Product, forced
 from neurosim.kernels.linear.masked_product import masked_product
 
 NAME = "crossover"
@@ -28,28 +27,18 @@ RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 ROWS = 6400
 
 
-@contextmanager
-def chosen(crossover: float) -> Iterator[None]:
-    """Use the event-driven method below a rate of `crossover`."""
-    before, layer.CROSSOVER = layer.CROSSOVER, crossover
-    try:
-        yield
-    finally:
-        layer.CROSSOVER = before
-
-
 def _linear(x: Tensor, n_out: int) -> dict[str, Callable[[], Tensor]]:
     synapse = ns.Linear(x.shape[-1], n_out)
     g = torch.randn(*x.shape[:2], n_out)
 
-    def step(crossover: float) -> Callable[[], Tensor]:
+    def step(product: Product) -> Callable[[], Tensor]:
         def run() -> Tensor:
-            with chosen(crossover):
+            with forced(product):
                 return torch.autograd.grad(synapse(x), synapse.weight, g)[0]
 
         return run
 
-    return {"event-driven": step(math.inf), "dense": step(-1.0)}
+    return {"event-driven": step("events"), "dense": step("dense")}
 
 
 def _masked(mask: Tensor, n_out: int) -> dict[str, Callable[[], Tensor]]:

@@ -153,7 +153,7 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
         for dtype in (torch.float32, torch.bfloat16):
             i = (torch.randn(shape, device=clock.device) * 20.0).to(dtype)
             start = [torch.zeros(shape[1:], device=clock.device)]
-            out, after, kept = cuda.forward(given.plan, [i], start, [], given.forward)
+            out, (after,), (kept,) = cuda.forward(given.plan, [i], start, [], given.forward)
             back = torch.empty_like(i)
             directions: dict[str, tuple[list[Tensor], list[float], int]] = {
                 "forward": ([i, out, kept, *start, after], given.forward, 3),
@@ -179,6 +179,7 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
 def products(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[str, Any]]:
     """Time dense and event-driven products over the input rate; dense ones as fractions of the matrix rate."""
     from neurosim.kernels.linear import cuda_events
+    from neurosim.kernels.linear.policy import gathering_is_faster
 
     found: list[dict[str, Any]] = []
     shapes = [(6, 70, 17)] if quick else [(6400, 700, 256), (16, 700, 256), (8000, 4096, 4096)]
@@ -211,7 +212,7 @@ def products(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[di
                     "weight gradient": partial(cuda_events.scatter, bits, None, g, n_in),
                     "input gradient": partial(cuda_events.masked_input_gradient, g, weight, bits),
                 }
-                expected = cuda_events.pays(rows, n_in, n_out, chance, dtype)
+                expected = gathering_is_faster(rows, n_in, n_out, chance, dtype)
                 for product, run in events.items():
                     case = {"way": "events", "product": product, "dtype": name, "rate": chance, **size}
                     found.append(figure(clock(run), **case, expected_to_pay=expected))
@@ -223,6 +224,7 @@ def recurrent(clock: Clock, quick: bool) -> list[dict[str, Any]]:
     from benchmarks import gpu_parity
     from neurosim.cores import lif as core
     from neurosim.kernels.recurrent import cuda as cuda_recurrent
+    from neurosim.kernels.recurrent.operator import Call, run_recurrent
 
     given, found = gpu_parity.work(core), []
     steps, batch = (3, 2) if quick else (1000, 16)
@@ -233,11 +235,9 @@ def recurrent(clock: Clock, quick: bool) -> list[dict[str, Any]]:
             z0 = torch.zeros_like(drive[0])
             state = [torch.zeros(batch, width, device=clock.device)]
 
-            forward = partial(cuda_recurrent.forward, given.plan, drive, weight, z0, state, [], given.forward)
-            kept = gpu_parity.saved(given.plan, 1, forward())
-            backward = partial(
-                cuda_recurrent.backward, given.plan, drive, state, None, kept, [], given.backward, weight
-            )
+            call = Call(given.plan.key, drive, weight, z0, state, [], given.forward, given.backward)
+            forward = partial(cuda_recurrent.forward, call)
+            backward = partial(cuda_recurrent.backward, run_recurrent.save(call, forward()), [drive, None, *state])
             way = "one kernel" if cuda_recurrent.fits(width, dtype) else "captured graph"
             for direction, run in (("forward", forward), ("backward", backward)):
                 times = clock.elapsed(run)

@@ -13,12 +13,16 @@ import neurosim as ns
 from neurosim.compiler.plan import Plan, known
 from neurosim.compiler.program import record
 from neurosim.cores import alif, cubalif, integrate_and_fire, leaky_integrator, lif
-from neurosim.kernels.linear import cpu as layer
-from neurosim.kernels.linear import cuda as cuda_layer
+from neurosim.kernels.linear import cpu as linear_cpu
+from neurosim.kernels.linear import cuda as linear_cuda
 from neurosim.kernels.linear import cuda_events
+from neurosim.kernels.linear.arguments import Call
+from neurosim.kernels.linear.operator import run_layer
 from neurosim.kernels.neurons import cpu, cuda
+from neurosim.kernels.recurrent import arguments as recurrent_arguments
 from neurosim.kernels.recurrent import cuda as cuda_recurrent
 from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
+from neurosim.kernels.recurrent.operator import run_recurrent
 from neurosim.language import Core, Reset
 
 CORES = (lif, cubalif, alif, integrate_and_fire, leaky_integrator)
@@ -67,33 +71,29 @@ def away(a: Tensor, b: Tensor) -> float:
     return far if far == far else float("inf")
 
 
-def saved(plan: Plan, states: int, result: list[Tensor]) -> list[Tensor]:
-    stored = result[1 + states :]
-    return [stored[plan.position(node)] for node in plan.saved]
-
-
 def cores(device: torch.device, quick: bool) -> Iterator[Parity]:
     """Compare with the CPU kernels: bit for bit, except for one rounding where arrays are in half precision."""
     steps, shape = (5, (2, 9)) if quick else (100, (16, 250))
     for core in CORES:
         given, states = work(core), len(core.state)
+        plan = given.plan
         for dtype in LAST_PLACE:
             real = cuda.arithmetic(dtype)
             i = (torch.randn(steps, *shape) * 20.0).to(dtype)
             g = torch.randn(steps, *shape).to(dtype)
             start, ends = ([0.1 * torch.randn(shape, dtype=real) for _ in core.state] for _ in range(2))
-            wanted = cpu.forward(given.plan, [i.to(real)], start, [], given.forward)
-            back = cpu.backward(given.plan, g.to(real), ends, saved(given.plan, states, wanted), [], given.backward)
+            wanted = cpu.forward(plan, [i.to(real)], start, [], given.forward)
+            back = cpu.backward(plan, g.to(real), ends, plan.saved_among(wanted.stored), [], given.backward)
             there = [x.to(device) for x in (i, g, *start, *ends)]
-            got = cuda.forward(given.plan, [there[0]], there[2 : 2 + states], [], given.forward)
-            kept = saved(given.plan, states, got)
-            found = cuda.backward(given.plan, there[1], there[2 + states :], kept, [], given.backward)
+            got = cuda.forward(plan, [there[0]], there[2 : 2 + states], [], given.forward)
+            kept = plan.saved_among(got.stored)
+            found = cuda.backward(plan, there[1], there[2 + states :], kept, [], given.backward)
             case = f"{core.name} {_name(dtype)}"
             once = LAST_PLACE[dtype] if dtype != real else 0.0
-            yield Parity("run_core", f"{case}: output", away(got[0], wanted[0]), once if core is CORES[-1] else 0.0)
-            yield Parity("run_core", f"{case}: states", max(map(away, got[1 : 1 + states], wanted[1:])), 0.0)
-            yield Parity("run_core_backward", f"{case}: input", away(found[0], back[0]), once)
-            yield Parity("run_core_backward", f"{case}: states", max(map(away, found[1:], back[1:])), 0.0)
+            yield Parity("run_core", f"{case}: output", away(got.out, wanted.out), once if core is CORES[-1] else 0.0)
+            yield Parity("run_core", f"{case}: states", max(map(away, got.state, wanted.state)), 0.0)
+            yield Parity("run_core_backward", f"{case}: input", away(found.inputs[0], back.inputs[0]), once)
+            yield Parity("run_core_backward", f"{case}: states", max(map(away, found.state, back.state)), 0.0)
 
 
 def events(device: torch.device, quick: bool) -> Iterator[Parity]:
@@ -127,18 +127,18 @@ def layers(device: torch.device, quick: bool) -> Iterator[Parity]:
         x, g = (torch.rand(steps, batch, n_in) < 0.05).float(), torch.randn(steps, batch, n)
         state, ends = [torch.zeros(batch, n)], [torch.randn(batch, n)]
         found = []
-        for room, at in ((layer, torch.device("cpu")), (cuda_layer, device)):
-            made = layer.Layer(given.plan, weight.to(at), None, [], given.forward, given.backward, chunk)
-            result = room.forward(made, x.to(at), None, [s.to(at) for s in state])
-            kept = result.kept if chunk else saved(given.plan, 1, [result.out, *result.states, *result.kept])
-            arguments = (made, x.to(at), result.input_bits, n_in, None, True, g.to(at), [e.to(at) for e in ends], kept)
-            found.append((result, room.backward(*arguments)))
-        (wanted, back), (got, got_back) = found
+        for kernels, at in ((linear_cpu, torch.device("cpu")), (linear_cuda, device)):
+            numbers = (given.forward, given.backward)
+            call = Call(given.plan.key, x.to(at), weight.to(at), None, [s.to(at) for s in state], [], *numbers, chunk)
+            outputs = kernels.forward(call)
+            grads = [g.to(at), *(e.to(at) for e in ends)]
+            back = kernels.backward(run_layer.save(call, outputs), (True, True, False), grads)
+            found.append((outputs.out, back[0], back[1]))
+        (wanted, g_x, g_weight), (got, got_g_x, got_g_weight) = found
         case = f"lif, {f'borders every {chunk} steps' if chunk else 'every value kept'}"
-        yield Parity("layer", f"{case}: output", away(got.out, wanted.out), 0.0)
-        assert back.x is not None and got_back.x is not None
-        yield Parity("layer_backward", f"{case}: weight", away(got_back.weight, back.weight), 1e-5)
-        yield Parity("layer_backward", f"{case}: input", away(got_back.x, back.x), 1e-5)
+        yield Parity("layer", f"{case}: output", away(got, wanted), 0.0)
+        yield Parity("layer_backward", f"{case}: weight", away(got_g_weight, g_weight), 1e-5)
+        yield Parity("layer_backward", f"{case}: input", away(got_g_x, g_x), 1e-5)
 
 
 def loop(core: Core, leaves: dict[str, Tensor], numbers: dict[str, Any]) -> tuple[Tensor, ...]:
@@ -174,7 +174,7 @@ def _recurrent(
     device: torch.device, core: Core, given: Work, numbers: dict[str, Any], size: tuple[int, ...], dtype: torch.dtype
 ) -> Iterator[Parity]:
     steps, batch, heads, n = size
-    width, plan, states = heads * n, given.plan, len(core.state)
+    width = heads * n
     drive = _grid(torch.randn(steps, batch, width) * 5.0, 4)
     weight = _grid(torch.randn(heads, n, n) * 3.0 * n**-0.5, 4 if dtype == torch.bfloat16 else 64)
     z0, g = (torch.rand(batch, width) < 0.2).double(), torch.randn(steps, batch, width).to(dtype).double()
@@ -186,14 +186,16 @@ def _recurrent(
     g_wanted = torch.autograd.grad(wanted[0], [leaves["drive"], leaves["z0"]], g.float())
     there = {k: v.detach().to(device, torch.float32 if k in core.state else dtype) for k, v in leaves.items()}
     state = [there[k] for k in core.state]
-    got = cuda_recurrent.forward(plan, there["drive"], there["weight"], there["z0"], state, [], given.forward)
-    kept, zeros = saved(plan, states, got), [torch.zeros_like(s) for s in state]
-    found = cuda_recurrent.backward(plan, g.to(device, dtype), zeros, None, kept, [], given.backward, there["weight"])
+    inputs = (there["drive"], there["weight"], there["z0"], state)
+    call = recurrent_arguments.Call(given.plan.key, *inputs, [], given.forward, given.backward)
+    got = cuda_recurrent.forward(call)
+    grads = [g.to(device, dtype), None, *(torch.zeros_like(s) for s in state)]
+    found = cuda_recurrent.backward(run_recurrent.save(call, got), grads)
     case = f"{core.name} {_name(dtype)} {heads} x {n}"
     one_kernel = cuda_recurrent.fits(n, dtype)
     # In single steps a current in half precision is rounded before use, so spikes may differ.
     if one_kernel or dtype == torch.float32:
-        apart = (got[0].cpu().float() != wanted[0]).double().mean().item()
+        apart = (got.out.cpu().float() != wanted[0]).double().mean().item()
         yield Parity("recurrent", f"{case}: spikes", apart, 1e-4)
         allowed = 1e-3 if dtype == torch.float32 else 40 * LAST_PLACE[dtype]
         for name, a, b in zip(("drive", "first spikes"), found, g_wanted, strict=False):
@@ -207,9 +209,10 @@ def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
     start = [torch.zeros(16, 100, device=device)]
 
     def both() -> list[Tensor]:
-        out = cuda.forward(given.plan, [i], start, [], given.forward)
-        kept = saved(given.plan, 1, out)
-        return [*out, *cuda.backward(given.plan, i, start, kept, [], given.backward)]
+        run = cuda.forward(given.plan, [i], start, [], given.forward)
+        kept = given.plan.saved_among(run.stored)
+        back = cuda.backward(given.plan, i, start, kept, [], given.backward)
+        return [run.out, *run.state, *run.stored, *back.inputs, *back.state]
 
     wanted = [x.clone() for x in both()]
     graph = torch.cuda.CUDAGraph()
@@ -224,10 +227,11 @@ def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
     drive = torch.randn(10, 5, wide, device=device) * 5.0
     weight = torch.randn(1, wide, wide, device=device) * wide**-0.5
     zeros = torch.zeros(5, wide, device=device)
-    runs = [
-        [x.clone() for x in cuda_recurrent.forward(given.plan, drive, weight, zeros, [zeros], [], given.forward)]
-        for _ in range(3)
-    ]
+    call = recurrent_arguments.Call(given.plan.key, drive, weight, zeros, [zeros], [], given.forward, given.backward)
+    runs = []
+    for _ in range(3):
+        run = cuda_recurrent.forward(call)
+        runs.append([x.clone() for x in (run.out, *run.state, *run.stored)])
     yield Parity("CUDA graph", "recurrent, step by step", max(map(away, runs[2], runs[0])), 1e-6)
 
 

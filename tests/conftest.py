@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 # Several workers with several threads each would spend their time waiting for one another; read when torch is loaded.
@@ -30,6 +31,15 @@ def seeded() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["events", "dense"])
+def product(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Force event-driven products, then dense ones."""
+    from neurosim.kernels.common.policy import forced
+
+    with forced(request.param):
+        yield request.param
 
 
 @pytest.fixture(scope="session")

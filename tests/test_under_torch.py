@@ -8,7 +8,6 @@ import torch.multiprocessing
 from torch.func import functional_call
 
 import neurosim as ns
-from neurosim.kernels.linear import cpu as layer
 from neurosim.network.recompute import recomputed
 
 
@@ -54,10 +53,9 @@ def same(a, b, rtol=1e-4):
     return all(torch.allclose(x, y, rtol=rtol, atol=1e-6) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
+@pytest.mark.usefixtures("product")
 @pytest.mark.parametrize("spike", [ns.atan(), ns.triangle()], ids=["atan", "triangle"])
-def test_compiled_whole(spike, crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+def test_compiled_whole(spike):
     net, x = network(spike), data()
     z, expected = gradients(net, x)
     torch.compiler.reset()
@@ -83,9 +81,8 @@ def test_compiled_once_for_all_batches():
     assert len(graphs) == 1
 
 
-@pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
-def test_gradients_of_each_sample(crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+@pytest.mark.usefixtures("product")
+def test_gradients_of_each_sample():
     net, x = network(), data()
     weights = {name: weight.detach() for name, weight in net.named_parameters()}
 

@@ -8,12 +8,14 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from neurosim.compiler.adjoint import Adjoint, adjoint
 from neurosim.compiler.program import Level, Levels, Program
 from neurosim.compiler.saving import values_to_keep
 from neurosim.language.expression import Expression, topological
+
+Value = TypeVar("Value")
 
 _HOST: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
@@ -105,9 +107,22 @@ class Plan:
         """Return the position of `node` among the stored values."""
         return self.stored.index(node)
 
+    @functools.cached_property
+    def _saved_positions(self) -> tuple[int, ...]:
+        return tuple(self.position(node) for node in self.saved)
+
+    def saved_among(self, stored: Sequence[Value]) -> list[Value]:
+        """Return those of the stored values that the backward pass reads."""
+        return [stored[position] for position in self._saved_positions]
+
     def recording(self, name: str) -> int:
         """Return the position of the value called `name` among the stored values."""
         return self.position(self._named(name))
+
+    @functools.cached_property
+    def recorded_positions(self) -> tuple[tuple[str, int], ...]:
+        """Names of the values to record, and where each lies among the stored values."""
+        return tuple((name, self.recording(name)) for name in self.recorded)
 
     @functools.cached_property
     def forward_uniforms(self) -> tuple[Expression, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.program import Program, record
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common import availability, decisions
-from neurosim.kernels.common.autograd import can_call_directly, under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.kernels.common.integer_checks import check_currents, check_product
 from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
@@ -205,15 +203,14 @@ class Neuron(CoreParameters):
             decisions.note("neurons", device.type, "fused" if is_fused else "reference", reason)
         if not is_fused:
             return self._stepped(fed, inputs, state, tuple(record), through_time, dtype)
-        from neurosim.kernels.neurons import call
+        from neurosim.kernels.neurons.operator import Call, gradient_mask, run_core
 
         plan = self._plan(fed, inputs[0], (*inputs, *state), through_time, tuple(record))
-        train, key, per_neuron, forward, backward = plan
-        out, *rest = call.run(key, inputs, state, per_neuron, forward, backward)
-        after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
-        limited = train and self.spike.support < math.inf and can_call_directly(inputs) and not under_transform()
-        mask = call.active(key, stored) if limited and device.type == "cpu" else None
-        return LayerOutput(out.to(dtype), after, recorded_values(key, stored), None, mask)
+        _, key, per_neuron, forward, backward = plan
+        call = Call(key, inputs, state, per_neuron, forward, backward)
+        result = run_core(call)
+        recorded, mask = recorded_values(key, result.stored), gradient_mask(call, result)
+        return LayerOutput(result.out.to(dtype), self.core.state_type(*result.state), recorded, None, mask)
 
     def run_linear(
         self,
@@ -252,7 +249,7 @@ class Neuron(CoreParameters):
         LayerOutput
             With packed bits if the neurons spike.
         """
-        from neurosim.kernels.linear import operator, single_step
+        from neurosim.kernels.linear.operator import Call, run
 
         self._check_names(record)
         like = x.new_empty(1).expand(*x.shape[:2], weight.shape[0])
@@ -262,11 +259,9 @@ class Neuron(CoreParameters):
         plan = self._plan(fed, like, (x, weight, bias, *state), through_time, tuple(record))
         train, key, per_neuron, forward, backward = plan
         arguments = (key, x, weight, bias, state, per_neuron, forward, backward)
-        if single_step.serves(x, weight, bias, *state, *per_neuron):
-            result = single_step.run(*arguments)
-        else:
-            result = operator.run(*arguments, chunk if train and not record else 0, packed_bits, mask)
-        return result._replace(state=self.core.state_type(*result.state))
+        result = run(Call(*arguments, chunk if train and not record else 0, packed_bits, mask))
+        state = self.core.state_type(*result.state)
+        return LayerOutput(result.out, state, result.recorded, result.packed_bits, result.mask)
 
     def run_recurrent(
         self,
@@ -299,7 +294,7 @@ class Neuron(CoreParameters):
         LayerOutput
             With the last output, and with packed bits if the neurons spike and the blocks fill words of 64.
         """
-        from neurosim.kernels.recurrent import operator
+        from neurosim.kernels.recurrent.operator import Call, run
 
         self._check_names(record)
         fed, inputs = self._by_port(i)
@@ -308,11 +303,10 @@ class Neuron(CoreParameters):
         check_product(self.core, None, weight, None, i)
         plan = self._plan(fed, i, (i, weight, z, *state), through_time, tuple(record))
         _, key, per_neuron, forward, backward = plan
-        chunk = 0 if record else chunk
-        out, last, *rest = operator.run(key, i, weight, z, state, per_neuron, forward, backward, chunk)
-        after, stored = self.core.state_type(*rest[: len(state)]), rest[len(state) :]
-        packed_bits = operator.bits_of(key, weight, stored)
-        return LayerOutput(out.to(dtype), after, recorded_values(key, stored), packed_bits, None, last.to(dtype))
+        result = run(Call(key, i, weight, z, state, per_neuron, forward, backward, 0 if record else chunk))
+        assert result.last is not None
+        out, last, state = result.out.to(dtype), result.last.to(dtype), self.core.state_type(*result.state)
+        return LayerOutput(out, state, result.recorded, result.packed_bits, None, last)
 
     def run_reference(
         self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True

@@ -132,7 +132,7 @@ def _pack(x: Tensor, is_binary: bool) -> Tensor:
     """Return `x`, or its packed bits if every value is known to be 0 or 1."""
     if x.device.type == "cpu" and x.dtype in cpu_bits.REAL:
         packed = cpu_bits.pack(x.contiguous().flatten(0, 1).flatten(1))
-        return packed.bits.view(*x.shape[:2], -1) if packed.ones else x
+        return packed.bits.view(*x.shape[:2], -1) if packed.is_binary else x
     if x.device.type == "cuda" and is_binary and fused(x.device):
         from neurosim.kernels.linear import cuda_events
 

@@ -75,10 +75,10 @@ def by_event(
     if torch.compiler.is_compiling() or not event_driven(line, weight) or not line.shape[1]:
         return None
     packed = pack(line.detach().flatten(0, 1).contiguous())
-    pays = packed.ones and packed.count <= share * line.numel()
+    pays = packed.is_binary and packed.count <= share * line.numel()
     if decisions.observers:
         decisions.note_product(
-            "delayed", "cpu", pays, packed.count, line.numel(), limit=share, needs_binary=not packed.ones
+            "delayed", "cpu", pays, packed.count, line.numel(), limit=share, needs_binary=not packed.is_binary
         )
     return by_spike(packed, line.shape[1], *synapses()) if pays else None
 

@@ -83,7 +83,7 @@ class Linear(Synapse):
             from neurosim.kernels.linear import product
 
             packed = pack(x.contiguous().flatten(0, 1))
-            return product.weight_gradient(g, packed.bits, self.n_in, None if packed.ones else x)
+            return product.weight_gradient(g, packed.bits, self.n_in, None if packed.is_binary else x)
         return g.flatten(0, 1).T @ x.flatten(0, 1)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:

@@ -9,19 +9,19 @@ import neurosim as ns
 from neurosim.kernels.common.bits import pack
 from neurosim.kernels.conv import operator as event_conv
 from neurosim.kernels.delayed import operator as delayed_sparse
-from neurosim.kernels.linear import operator as layer_operator
-from neurosim.kernels.neurons import operator
-from neurosim.kernels.recurrent import operator as recurrent
+from neurosim.kernels.linear.operator import run_layer
+from neurosim.kernels.neurons.operator import run_core
+from neurosim.kernels.recurrent.operator import run_recurrent
 from neurosim.kernels.sparse import operator as event_sparse
 
 # Of each operator the file with its check: whoever adds one adds it here.
 CHECKED = {
-    operator.run_core: "test_operator",
-    operator.run_core_backward: "test_operator",
-    layer_operator.run_layer: "test_layer",
-    layer_operator.run_layer_backward: "test_layer",
-    recurrent.run_recurrent: "test_recurrent",
-    recurrent.run_recurrent_backward: "test_recurrent",
+    run_core.forward_operator: "neurons/test_operator",
+    run_core.backward_operator: "neurons/test_operator",
+    run_layer.forward_operator: "linear/test_cpu",
+    run_layer.backward_operator: "linear/test_cpu",
+    run_recurrent.forward_operator: "recurrent/test_cpu",
+    run_recurrent.backward_operator: "recurrent/test_cpu",
     event_conv.convolve: "test_event_conv",
     event_conv.convolve_backward: "test_opcheck",
     event_sparse.multiply: "test_event_sparse",

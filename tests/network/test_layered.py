@@ -7,7 +7,7 @@ import torch
 
 import neurosim as ns
 from neurosim.kernels.common.bits import pack
-from neurosim.kernels.linear import masked_product
+from neurosim.kernels.common.policy import forced
 from neurosim.network.context import RunContext
 from neurosim.network.graph import Connection
 from neurosim.synapses import Synapse
@@ -49,7 +49,6 @@ def gradients(net, x):
 
 @pytest.mark.parametrize("spike", [ns.triangle(0.6), ns.rectangle(1.0)], ids=["triangle", "rectangle"])
 def test_leaving_out_what_is_not_wanted_changes_no_gradient(spike, monkeypatch):
-    monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: True)
     net = convolutional(spike)
     x = (torch.rand(25, 3, 2, 8, 8) < 0.3).double().requires_grad_()
     told, known = [], RunContext.bits_and_mask
@@ -60,7 +59,8 @@ def test_leaving_out_what_is_not_wanted_changes_no_gradient(spike, monkeypatch):
         return found
 
     monkeypatch.setattr(RunContext, "bits_and_mask", watched)
-    masked = gradients(net, x)
+    with forced("events"):
+        masked = gradients(net, x)
     assert {name: (bits, mask) for name, bits, mask in told} == {
         "input->a": (False, False),
         "a->b": (False, True),
@@ -148,7 +148,6 @@ def pooling(pool):
 
 @pytest.mark.parametrize("pool", [ns.SumPool2d, ns.AvgPool2d, ns.MaxPool2d])
 def test_a_mask_goes_through_pooling(pool, monkeypatch):
-    monkeypatch.setattr(masked_product, "pays", lambda wanted, width, columns: True)
     net = pooling(pool)
     x = (torch.rand(25, 3, 2, 9, 8) < 0.3).double().requires_grad_()
     told, through = [], Synapse.forward
@@ -157,7 +156,7 @@ def test_a_mask_goes_through_pooling(pool, monkeypatch):
         told.append((type(synapse).__name__, bits is not None, active is not None))
         return through(synapse, x, bits, active)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, forced("events"):
         patch.setattr(Synapse, "forward", watched)
         masked = gradients(net, x)
     # A convolution does not say which of its neurons spiked, so the first pooling has no bits to take the maximum of.

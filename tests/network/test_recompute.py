@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.kernels.linear import cpu as layer
-from neurosim.kernels.recurrent import cpu_recomputed as recurrent_chunks
+from neurosim.kernels.recurrent import cpu_recomputed
 from neurosim.network.recompute import chunk_length, recomputed
 
 
@@ -50,11 +49,10 @@ def gradients(net, x, **how):
     return z.detach(), torch.autograd.grad(total, [x, *net.parameters()])
 
 
-@pytest.mark.parametrize("crossover", [2.0, -1.0])
+@pytest.mark.usefixtures("product")
 @pytest.mark.parametrize("graded", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_same_output_and_gradients(name, graded, crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+def test_same_output_and_gradients(name, graded):
     make, shape = NETWORKS[name]
     net = make().double()
     with torch.no_grad():
@@ -158,8 +156,8 @@ LOOPS = {
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_loop_run_again_gives_the_very_same_gradients(name, monkeypatch):
-    real, runs = recurrent_chunks.run, []
-    monkeypatch.setattr(recurrent_chunks, "run", lambda *a: (runs.append(a[1]), real(*a))[1])
+    real, runs = cpu_recomputed.run, []
+    monkeypatch.setattr(cpu_recomputed, "run", lambda call: (runs.append(call.chunk), real(call))[1])
     net = LOOPS[name]()
     for steps in (1, 2, 30):
         x = (torch.rand(steps, 5, 11) < 0.4).float().requires_grad_()

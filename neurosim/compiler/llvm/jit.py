@@ -56,7 +56,7 @@ class CompiledKernel:
         CompiledKernel.number_compiled += 1
 
     def run_parallel(
-        self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, whole: int = 1
+        self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, multiple: int = 1
     ) -> None:
         """Call with `total` pieces of work shared out over torch's number of threads.
 
@@ -68,11 +68,11 @@ class CompiledKernel:
             Whose addresses are its first arguments.
         *numbers : float
             Its arguments after the first two numbers.
-        grain, whole : int
+        grain, multiple : int
             As in `threads.spread`.
         """
         addresses = [a.data_ptr() for a in arrays]
-        workers, share = shares(total, grain, whole)
+        workers, share = shares(total, grain, multiple)
         if workers <= 1:
             if total:
                 self.call(*addresses, 0, total, *numbers)

@@ -17,6 +17,8 @@ from neurosim.compiler.llvm import openmp
 
 Part = Callable[[], None]
 
+forced: int | None = None  # number of threads that every kernel uses, however small its work; for tests
+
 
 class _Worker:
     """One thread with one part of the work at a time."""
@@ -82,21 +84,26 @@ def at_once(parts: Sequence[Part]) -> None:
     _idle.extend(busy)
 
 
-def spread(part: Callable[[int, int], None], total: int, grain: int = 1, whole: int = 1) -> None:
-    """Share out `total` pieces of work over torch's number of threads.
+def number_of_threads() -> int:
+    """Return how many threads kernels use at most: torch's number, or the one that is forced."""
+    return torch.get_num_threads() if forced is None else forced
+
+
+def spread(part: Callable[[int, int], None], total: int, grain: int = 1, multiple: int = 1) -> None:
+    """Divide `total` pieces of work among threads.
 
     Parameters
     ----------
     part : callable
-        Does the pieces from its first argument up to before its second; holds what it works on.
+        Does the pieces from its first argument up to before its second; holds references to its data.
     total : int
         Number of pieces.
     grain : int
-        Fewer than this many are not worth a thread of their own.
-    whole : int
-        Pieces are handed out in multiples of this.
+        Pieces of a thread at least: fewer take less time than to start the thread.
+    multiple : int
+        Every thread but the last has a multiple of so many pieces.
     """
-    workers, share = shares(total, grain, whole)
+    workers, share = shares(total, grain, multiple)
     if workers <= 1:
         if total:
             part(0, total)
@@ -104,13 +111,14 @@ def spread(part: Callable[[int, int], None], total: int, grain: int = 1, whole: 
     at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
 
 
-def shares(total: int, grain: int, whole: int) -> tuple[int, int]:
-    """Return how many threads are worth their while for `total` pieces, and how many pieces each does; see `spread`."""
-    workers = min(torch.get_num_threads(), max(total // grain, 1), -(-total // whole))
+def shares(total: int, grain: int, multiple: int) -> tuple[int, int]:
+    """Return how many threads to use for `total` pieces, and how many pieces each does; see `spread`."""
+    threads, least = (torch.get_num_threads(), grain) if forced is None else (forced, 1)
+    workers = min(threads, max(total // least, 1), -(-total // multiple))
     if workers <= 1:
         return workers, total
     share = -(-total // workers)
-    share += -share % whole
+    share += -share % multiple
     return -(-total // share), share
 
 

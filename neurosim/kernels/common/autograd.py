@@ -1,4 +1,4 @@
-"""Calling kernels straight from autograd in plain eager code, and what torch.func makes of such calls."""
+"""Calling kernels from autograd functions: when that is possible, under transforms of torch.func, and only once."""
 
 from __future__ import annotations
 
@@ -10,42 +10,25 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from neurosim.errors import InputError
+from neurosim.kernels.common import policy
 
-_PLAIN = (Tensor, nn.Parameter)
+_PLAIN = frozenset({Tensor, nn.Parameter, type(None)})
 
 
 def can_call_directly(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether a straight call serves: no compiler looks on, and no tensor is of a kind of its own."""
-    return not torch.compiler.is_compiling() and all(t is None or type(t) in _PLAIN for t in tensors)
+    """Return whether kernels may be called without a torch operator: no compiler traces, no tensor is of a subclass."""
+    if torch.compiler.is_compiling() or policy.through_operators:
+        return False
+    return _PLAIN.issuperset(map(type, tensors))
 
 
 def under_transform() -> bool:
-    """Whether a transform of torch.func is at work, so that a tensor may have no memory."""
+    """Return whether a transform of torch.func is active, so that a tensor may have no memory of its own."""
     return torch._C._are_functorch_transforms_active()
 
 
-class DirectFunction(torch.autograd.Function):
-    """What the straight calls share: under ``torch.func.vmap`` one call for each element.
-
-    A subclass gives `forward` without a context, `setup_context` and `backward`. In plain code they run as one function
-    with a context: torch looks at the signature of the other form at every call, which costs as much as a small kernel.
-    """
-
-    def __init_subclass__(cls) -> None:
-        def forward(ctx: Any, *args: Any) -> Any:
-            output = cls.forward(*args)
-            cls.setup_context(ctx, args, output)
-            return output
-
-        members = {"forward": staticmethod(forward), "backward": staticmethod(cls.backward)}
-        cls._plain = type(cls.__name__, (torch.autograd.Function,), members)
-
-    _plain: type[torch.autograd.Function]
-
-    @classmethod
-    def run(cls, *args: Any) -> Any:
-        """Apply the function, as a transform can follow it where one is at work; `forward` is told first if none is."""
-        return cls.apply(False, *args) if under_transform() else cls._plain.apply(True, *args)
+class VmapByElement(torch.autograd.Function):
+    """A function that ``torch.func.vmap`` calls once for each element."""
 
     @classmethod
     def vmap(cls, info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
@@ -55,29 +38,28 @@ class DirectFunction(torch.autograd.Function):
             elements = [a.select(d, number) if isinstance(d, int) else a for a, d in zip(args, in_dims, strict=True)]
             results.append(cls.apply(*elements))
         stacked = [None if each[0] is None else torch.stack(each) for each in zip(*results, strict=True)]
-        # Tuples, as `forward` returns: of a list torch would take no element for differentiable.
+        # A tuple, as `forward` returns: torch takes no element of a list for differentiable.
         return tuple(stacked), tuple(None if each is None else 0 for each in stacked)
 
 
 def call_under_transform(function: Callable[..., Sequence[Tensor]], *arguments: Any) -> Sequence[Tensor]:
-    """Call `function` from a backward pass that a transform of torch.func is to follow: not through an operator."""
+    """Call `function` in a backward pass that a transform of torch.func follows."""
     leaves, layout = tree_flatten(arguments)
-    found: Sequence[Tensor] = _Transformed.apply(function, layout, *leaves)
-    return found
+    results: Sequence[Tensor] = _Transformed.apply(function, layout, *leaves)
+    return results
 
 
 def forbid_double_backward(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Return `gradients` such that a gradient of theirs is refused, where someone may ask for it (create_graph)."""
+    """Return `gradients`, which refuse to be differentiated again if autograd records them (create_graph=True)."""
     if not torch.is_grad_enabled():
         return list(gradients)
-    there = iter(
-        _OnceDifferentiable.apply(torch.ones((), requires_grad=True), *(g for g in gradients if g is not None))
-    )
-    return [None if g is None else next(there) for g in gradients]
+    recorded = torch.ones((), requires_grad=True)
+    marked = iter(_OnceDifferentiable.apply(recorded, *(g for g in gradients if g is not None)))
+    return [None if g is None else next(marked) for g in gradients]
 
 
 class _OnceDifferentiable(torch.autograd.Function):
-    """Values that may be used but not differentiated again."""
+    """Values that may be used but not differentiated."""
 
     @staticmethod
     def forward(ctx: Any, _: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
@@ -91,7 +73,7 @@ class _OnceDifferentiable(torch.autograd.Function):
         )
 
 
-class _Transformed(DirectFunction):
+class _Transformed(VmapByElement):
     @staticmethod
     def forward(function: Callable[..., Sequence[Tensor]], layout: TreeSpec, *leaves: Any) -> tuple[Tensor, ...]:
         return tuple(function(*tree_unflatten(leaves, layout)))

@@ -13,6 +13,15 @@ from neurosim.errors import KernelError
 from neurosim.kernels.common.under_compile import constant_in_graph
 
 DTYPES = (torch.float32, torch.float64)
+# Operators and the types of devices with a kernel. On CUDA torch's own convolution and sparse products run.
+_OPERATORS = {
+    "run_core": ("cpu", "cuda"),
+    "run_layer": ("cpu", "cuda"),
+    "run_recurrent": ("cpu", "cuda"),
+    "event_conv": ("cpu",),
+    "event_sparse": ("cpu",),
+    "delayed_sparse": ("cpu",),
+}
 
 
 @functools.cache
@@ -45,15 +54,16 @@ def kernel_status() -> dict[tuple[str, str], str]:
     >>> ns.kernel_status()["run_core", "cpu"]
     'fused'
     """
-    both = ("run_core", "run_layer", "run_recurrent")
-    found = {(op, device): obstacle(device) or "fused" for op in both for device in ("cpu", "cuda")}
-    # On CUDA torch's own convolution and sparse product run.
-    found.update({(op, "cpu"): obstacle("cpu") or "fused" for op in ("event_conv", "event_sparse", "delayed_sparse")})
-    return {(op + way, device): status for (op, device), status in found.items() for way in ("", "_backward")}
+    return {
+        (operator + direction, device): obstacle(device) or "fused"
+        for operator, devices in _OPERATORS.items()
+        for device in devices
+        for direction in ("", "_backward")
+    }
 
 
 def required() -> bool:
-    """Whether a missing kernel is an error: the environment variable NEUROSIM_REQUIRE_KERNELS is 1."""
+    """Return whether a missing kernel is an error: the environment variable NEUROSIM_REQUIRE_KERNELS is 1."""
     return os.environ.get("NEUROSIM_REQUIRE_KERNELS", "0") not in ("", "0")
 
 

@@ -16,7 +16,7 @@ from neurosim.kernels.common.buffers import buffer_pool
 WORD = 64  # bits
 MOST = 1 << 31  # events that a list can hold
 REAL = {torch.float32: "float", torch.float64: "double"}
-_WORTH_A_THREAD = 1 << 18  # values; below, a thread that comes late costs more than it saves
+_PER_THREAD = 1 << 18  # values, at least: starting a thread for fewer takes longer than it saves
 
 
 class Packed(NamedTuple):
@@ -28,13 +28,13 @@ class Packed(NamedTuple):
         Bit ``j % 64`` of word ``j // 64`` is set where ``x[r, j]`` is not zero.
     count : int
         Number of bits set.
-    ones : bool
+    is_binary : bool
         Whether every value that is not zero is 1.
     """
 
     bits: Tensor
     count: int  # type: ignore[assignment]  # as a name it hides tuple.count
-    ones: bool
+    is_binary: bool
 
 
 def words(n: int) -> int:
@@ -52,9 +52,9 @@ def pack(x: Tensor) -> Packed:
     return Packed(bits, count, other == 0)
 
 
-def given(x: Tensor, bits: Tensor | None) -> Packed:
-    """Pack ``x`` [R, n], or take its `bits` from whoever made it: it is then 1 where they are set."""
-    return pack(x) if bits is None else Packed(bits, count(bits), True)
+def pack_unless_known(x: Tensor, packed_bits: Tensor | None) -> Packed:
+    """Pack ``x`` [R, n], or take its bits from the layer that computed it: x is then 1 where they are set."""
+    return pack(x) if packed_bits is None else Packed(packed_bits, count(packed_bits), True)
 
 
 def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
@@ -104,17 +104,17 @@ def unpack(bits: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     return x
 
 
-def near(values: Tensor, reach: float) -> Tensor:
-    """Return bits [R, ceil(n / 64)] of where ``values`` [R, n] lie between `-reach` and `reach`, not at the ends."""
+def bits_within(values: Tensor, bound: float) -> Tensor:
+    """Return bits [R, ceil(n / 64)] of where ``values`` [R, n] lie strictly between `-bound` and `bound`."""
     rows, n = values.shape
     values = values.contiguous()
     bits = torch.empty(rows, words(n), dtype=torch.int64)
-    _marking(REAL[values.dtype]).run_parallel(rows, (values, bits), n, reach, grain=_grain(n))
+    _marking(REAL[values.dtype]).run_parallel(rows, (values, bits), n, bound, grain=_grain(n))
     return bits
 
 
 def _grain(n: int) -> int:
-    return max(_WORTH_A_THREAD // max(n, 1), 1)
+    return max(_PER_THREAD // max(n, 1), 1)
 
 
 @functools.cache
@@ -157,7 +157,7 @@ def _marking(real: str) -> CompiledKernel:
     code = IRBuilder(real, WORD)
     x, bits = map(code.pointer_argument, ("x", "bits"))
     first, last, n = map(code.integer_argument, ("first", "last", "n"))
-    reach = code.real_argument("reach")
+    bound = code.real_argument("bound")
     width = code.integer("lshr", code.integer("add", n, str(WORD - 1)), "6")
     with code.loop(first, last) as r:
         row, start = code.integer("mul", r, n), code.integer("mul", r, width)
@@ -165,7 +165,7 @@ def _marking(real: str) -> CompiledKernel:
             done = code.integer("shl", w, "6")
             mask = code.first_lanes(code.integer("sub", n, done))
             distance = code.fresh(code.operation("abs", [code.load(x, code.integer("add", row, done), mask)]))
-            within = code.fresh(code.compare("lt", distance, reach))
+            within = code.fresh(code.compare("lt", distance, bound))
             marked = code.fresh(f"and {code.truths} {within}, {mask}")
             code.store_scalar("i64", code.bits_of_mask(marked), bits, code.integer("add", start, w))
     return code.compile()

@@ -39,12 +39,12 @@ class LayerOutput(NamedTuple):
     last: Tensor | None = None
 
 
-def recorded_values(plan: str, stored: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the values to record among those that the plan with this key stores, by name and without gradient."""
-    return {name: stored[place].detach() for name, place in _places(plan)}
+def recorded_values(plan_key: str, stored: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the values to record among those that a plan stores at each step, by name and without gradient."""
+    return {name: stored[position].detach() for name, position in _recorded(plan_key)}
 
 
 @constant_in_graph
-def _places(key: str) -> tuple[tuple[str, int], ...]:
-    plan = find(key)
-    return tuple((name, plan.recording(name)) for name in plan.recorded)
+def _recorded(plan_key: str) -> tuple[tuple[str, int], ...]:
+    """Return names and positions of the values to record; a compiler cannot look up the plan itself."""
+    return find(plan_key).recorded_positions

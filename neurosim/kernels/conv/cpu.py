@@ -20,7 +20,7 @@ from neurosim.kernels.conv.layout import Axis, Layout
 
 _VECTOR = 32  # bytes
 _SHARES = 16  # of the samples, each with a sum of its own in the gradient of the weights
-_WORTH_A_THREAD = 1 << 16  # vectors
+_PER_THREAD = 1 << 16  # vectors
 
 
 class Settings(NamedTuple):
@@ -84,9 +84,9 @@ def by_spike(x: Tensor, weight: Tensor, bias: Tensor | None, layout: Layout, pac
     """Return the convolution at the cost of its spikes."""
     rows = x.shape[0]
     out = buffer_pool.empty((rows, layout.c_out, layout.rows.places, layout.columns.places), x.dtype)
-    call = compiled_forward(layout, REAL[x.dtype], not packed.ones).call
+    call = compiled_forward(layout, REAL[x.dtype], not packed.is_binary).call
     given = [layout.window, layout.phase, *events(packed.bits, packed.count)]
-    given += [] if packed.ones else [x]
+    given += [] if packed.is_binary else [x]
     given += [layout.arranged(weight), layout.arranged_bias(bias, weight)]
     parts = _parts(layout, rows, packed.count)
 
@@ -152,7 +152,7 @@ def by_spike_backward(g: Tensor, saved: Saved, needs: tuple[bool, bool, bool]) -
             sums = [g_weight[each]] * scatter + [g_bias[each]] * bias
             call(*(t.data_ptr() for t in (*given, *sums, *after, g, room)), each, rows, parts)
 
-    spread(part, parts, grain=max(parts * _WORTH_A_THREAD // max(_work(layout, rows, blocks), 1), 1))
+    spread(part, parts, grain=max(parts * _PER_THREAD // max(_work(layout, rows, blocks), 1), 1))
     weight = layout.restored(_in_order(g_weight)) if scatter else None
     return [g_x, weight, layout.restored_bias(_in_order(g_bias)) if bias else None]
 
@@ -184,7 +184,7 @@ def _work(layout: Layout, rows: int, blocks: int) -> int:
 
 
 def _parts(layout: Layout, rows: int, blocks: int) -> int:
-    return max(min(torch.get_num_threads(), _work(layout, rows, blocks) // _WORTH_A_THREAD, rows), 1)
+    return max(min(torch.get_num_threads(), _work(layout, rows, blocks) // _PER_THREAD, rows), 1)
 
 
 def _shares(layout: Layout, rows: int) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward
-from neurosim.kernels.common.bits import given, words
+from neurosim.kernels.common.bits import pack_unless_known, words
 from neurosim.kernels.conv import cpu as conv_cpu
 from neurosim.kernels.conv.cpu import Saved, Settings
 
@@ -59,7 +59,7 @@ def event_conv(
     if torch.is_grad_enabled():
         return _Direct.apply(settings, *tensors)
     x = x.contiguous()
-    return conv_cpu.forward(x, weight, bias, settings, given(x.flatten(1), packed_bits))
+    return conv_cpu.forward(x, weight, bias, settings, pack_unless_known(x.flatten(1), packed_bits))
 
 
 class _Direct(torch.autograd.Function):
@@ -74,8 +74,8 @@ class _Direct(torch.autograd.Function):
         mask: Tensor | None,
     ) -> Tensor:
         x = x.contiguous()
-        packed = given(x.flatten(1), packed_bits)
-        ctx.save_for_backward(packed.bits, None if packed.ones else x, weight, mask)
+        packed = pack_unless_known(x.flatten(1), packed_bits)
+        ctx.save_for_backward(packed.bits, None if packed.is_binary else x, weight, mask)
         ctx.size, ctx.settings = tuple(x.shape[1:]), settings
         return conv_cpu.forward(x, weight, bias, settings, packed)
 
@@ -102,9 +102,9 @@ def convolve(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the convolution, the packed input unless given, and the input's values unless it is binary."""
     x = x.contiguous()
-    packed = given(x.flatten(1), packed_bits)
+    packed = pack_unless_known(x.flatten(1), packed_bits)
     out = conv_cpu.forward(x, weight, bias, _settings(stride, padding, dilation, groups), packed)
-    values = x.new_empty(0) if packed.ones else x.flatten().clone()
+    values = x.new_empty(0) if packed.is_binary else x.flatten().clone()
     return out, packed.bits if packed_bits is None else packed_bits.new_empty(0), values
 
 

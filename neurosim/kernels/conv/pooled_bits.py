@@ -12,7 +12,7 @@ from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.common.bits import WORD, words
 
-_WORTH_A_THREAD = 1 << 14  # places
+_PER_THREAD = 1 << 14  # places
 
 
 def pooled_bits(
@@ -38,7 +38,7 @@ def pooled_bits(
     channels, *places = size
     high, wide = ((n - k) // s + 1 for n, k, s in zip(places, kernel, stride, strict=True))
     found = torch.empty(bits.shape[0], words(channels * high * wide), dtype=torch.int64)
-    grain = max(_WORTH_A_THREAD // max(channels * high * wide, 1), 1)
+    grain = max(_PER_THREAD // max(channels * high * wide, 1), 1)
     numbers = (math.prod(size), channels, *places, high, wide, *kernel, *stride)
     _compiled().run_parallel(bits.shape[0], (bits.contiguous(), found), *numbers, grain=grain)
     return found

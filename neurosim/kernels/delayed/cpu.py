@@ -36,7 +36,7 @@ def forward(line: Tensor, weight: Tensor, rows: DelayedRows, packed: Packed) -> 
     """Return the currents [T, B, n_out] of ``line`` [span + T, B, n_in], whose nonzero values are those of `packed`."""
     if not line.shape[1]:
         return line.new_zeros((line.shape[0] - rows.span, 0, rows.n_out))
-    is_event_driven = packed.ones and packed.count < MOST
+    is_event_driven = packed.is_binary and packed.count < MOST
     if decisions.observers:
         decisions.note("delayed", "cpu", "event-driven" if is_event_driven else "dense", "event-driven for spikes 0/1")
     if is_event_driven:

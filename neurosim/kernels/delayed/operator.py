@@ -50,7 +50,7 @@ class _Direct(torch.autograd.Function):
     def forward(ctx: Any, rows: DelayedRows, line: Tensor, weight: Tensor) -> Tensor:
         line = line.contiguous()
         packed = _packed(line)
-        ctx.save_for_backward(packed.bits, None if packed.ones else line, weight)
+        ctx.save_for_backward(packed.bits, None if packed.is_binary else line, weight)
         ctx.rows = rows
         return delayed_cpu.forward(line, weight, rows, packed)
 
@@ -77,7 +77,7 @@ def multiply(
     line = line.contiguous()
     packed = _packed(line)
     out = delayed_cpu.forward(line, weight, DelayedRows(starts, post, delay, n_out, span, bounds), packed)
-    return out.contiguous(), packed.bits, line.new_empty(0) if packed.ones else line.flatten().clone()
+    return out.contiguous(), packed.bits, line.new_empty(0) if packed.is_binary else line.flatten().clone()
 
 
 @multiply.register_fake

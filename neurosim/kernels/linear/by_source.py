@@ -21,7 +21,7 @@ from neurosim.kernels.common.bits import REAL
 
 _SPIKES = 16  # of a neuron in a group, about: enough that its row of the gradient is read and written seldom
 _ROWS = 512  # of a group at most: what is added up should stay in the second-level cache
-_WORTH_A_THREAD = 1 << 14  # events
+_PER_THREAD = 1 << 14  # events
 
 
 class BySource(NamedTuple):
@@ -33,15 +33,15 @@ class BySource(NamedTuple):
         The events of neuron j in group g are those from ``starts[g n + j]`` up to before ``starts[g n + j + 1]``.
     rows : Tensor [count] of int32
         Of each event: ``b T + t``, its step t and its sample b of the group.
-    worth : Tensor [count]
-        Its value; empty where all are 1.
+    values : Tensor [count]
+        Of each event its value; empty if all are 1.
     group : int
         Samples of a group; the last may have fewer.
     """
 
     starts: Tensor
     rows: Tensor
-    worth: Tensor
+    values: Tensor
     group: int
 
 
@@ -62,22 +62,22 @@ def by_source(starts: Tensor, index: Tensor, sizes: tuple[int, int, int], x: Ten
     group = group_size(steps, batch, n, count)
     groups = -(-batch // group)
     first = torch.zeros(groups * n + 1, dtype=torch.int32)
-    grain = max(_WORTH_A_THREAD * groups // max(count, 1), 1)
+    grain = max(_PER_THREAD * groups // max(count, 1), 1)
     _counting().run_parallel(groups, (starts, index, first[1:]), steps, batch, n, group, grain=grain)
     first = first.cumsum(0, dtype=torch.int32)
     rows = torch.empty_like(index)
     real = None if x is None else REAL[x.dtype]
-    worth = torch.empty(0) if x is None else torch.empty(count, dtype=x.dtype)
-    arrays = [starts, index, first[:-1].clone(), rows, *([] if x is None else [x, worth])]
+    values = torch.empty(0) if x is None else torch.empty(count, dtype=x.dtype)
+    arrays = [starts, index, first[:-1].clone(), rows, *([] if x is None else [x, values])]
     _placing(real).run_parallel(groups, arrays, steps, batch, n, group, grain=grain)
-    return BySource(first, rows, worth, group)
+    return BySource(first, rows, values, group)
 
 
 def group_size(steps: int, batch: int, n: int, count: int) -> int:
     """Return how many samples make a group: enough for some spikes of each neuron, few enough for the cache."""
     per_neuron = count / max(batch * n, 1)
-    mask = min(_SPIKES / max(per_neuron, 1e-9), _ROWS / max(steps, 1))
-    return min(max(int(mask), 1), max(batch, 1))
+    samples = min(_SPIKES / max(per_neuron, 1e-9), _ROWS / max(steps, 1))
+    return min(max(int(samples), 1), max(batch, 1))
 
 
 @functools.cache
@@ -93,12 +93,12 @@ def _counting() -> CompiledKernel:
 def _placing(real: str | None) -> CompiledKernel:
     code = IRBuilder(real or "float")
     starts, index, cursors, rows = map(code.pointer_argument, ("starts", "index", "cursors", "rows"))
-    x, worth = map(code.pointer_argument, ("x", "worth")) if real else ("", "")
+    x, values = map(code.pointer_argument, ("x", "values")) if real else ("", "")
     with _events(code, starts, index) as (source, at, row):
         place = code.load_index(cursors, at)
         code.store_scalar("i32", code.fresh(f"trunc i64 {row} to i32"), rows, place)
         if real:
-            code.store_scalar(real, code.load_scalar(real, x, source), worth, place)
+            code.store_scalar(real, code.load_scalar(real, x, source), values, place)
         code.store_scalar("i32", code.fresh(f"trunc i64 {code.integer('add', place, '1')} to i32"), cursors, at)
     return code.compile()
 
@@ -114,6 +114,6 @@ def _events(code: IRBuilder, starts: str, index: str) -> Iterator[tuple[str, str
             before = code.integer("mul", code.integer("sub", b, begin), steps)
             with code.loop_backwards("0", steps) as t:
                 row = code.integer("add", code.integer("mul", t, batch), b)
-                values, here = code.integer("mul", row, n), code.integer("add", before, t)
+                first_value, here = code.integer("mul", row, n), code.integer("add", before, t)
                 with code.loop_over_list(starts, index, row) as j:
-                    yield code.integer("add", values, j), code.integer("add", base, j), here
+                    yield code.integer("add", first_value, j), code.integer("add", base, j), here

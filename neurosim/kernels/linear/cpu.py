@@ -4,310 +4,194 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurosim.compiler.plan import Plan
-from neurosim.kernels.common import decisions
-from neurosim.kernels.common import matmul as dense
-from neurosim.kernels.common.bits import REAL, count, events, given, pack, unpack, words
+from neurosim.compiler.plan import Plan, find
+from neurosim.kernels.common import decisions, matmul
+from neurosim.kernels.common.bits import REAL, Packed, count, events, pack, pack_unless_known, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
-from neurosim.kernels.linear import masked_product
+from neurosim.kernels.common.operator import Gradients, Needs
+from neurosim.kernels.linear.arguments import Call, Outputs, Saved, chunks
 from neurosim.kernels.linear.by_source import by_source
 from neurosim.kernels.linear.cpu_code import Shape, compiled_backward, compiled_forward
+from neurosim.kernels.linear.masked_product import masked_product
+from neurosim.kernels.linear.policy import CROSSOVER, is_event_driven, is_masked
 from neurosim.kernels.linear.tiles import tiled, untiled
-from neurosim.kernels.neurons import cpu
+from neurosim.kernels.neurons import cpu as neurons
 
-# Rate of input spikes from which the dense product is cheaper: see docs/kernels.md for the plot.
-CROSSOVER = 0.3
-
-_WORTH_A_THREAD = 1 << 11  # steps of a tile
+_STEPS_PER_THREAD = 1 << 11  # of a tile, at least
 
 
-class Layer(NamedTuple):
-    """What a layer is made of.
-
-    Attributes
-    ----------
-    plan : Plan
-        The neurons.
-    weight : Tensor [N, n]
-    bias : Tensor [N] or None
-    per_neuron : sequence of Tensor [B, N]
-        Tensor coefficients.
-    forward_uniforms, backward_uniforms : sequence of float
-        Plain numbers of the two kernels.
-    chunk : int
-        Steps between two borders at which the state is kept; 0 keeps the values of each step instead.
-    """
-
-    plan: Plan
-    weight: Tensor
-    bias: Tensor | None
-    per_neuron: Sequence[Tensor]
-    forward_uniforms: Sequence[float]
-    backward_uniforms: Sequence[float]
-    chunk: int
-
-
-class Result(NamedTuple):
-    """What a layer returns.
-
-    Attributes
-    ----------
-    out : Tensor [T, B, N]
-    states : list of Tensor [B, N]
-        After the last step.
-    input_bits : Tensor [T B, ceil(n / 64)] of int64
-        Where the input is not zero, a bit each.
-    ones : bool
-        Whether it is 1 there: the bits then say all there is to say about it.
-    bits, active : Tensor [T B, ceil(N / 64)] of int64
-        Where the output is a spike, and where its surrogate is not zero; all set where that was not looked at.
-        Without rows where the neurons send no spikes, or their surrogate is zero nowhere.
-    kept : list of Tensor
-        For the backward pass: values of each step [T, B, N], or states at the borders [chunks, B, N].
-    listed : tuple of Tensor, optional
-        The events of the input, if they were listed.
-    """
-
-    out: Tensor
-    states: list[Tensor]
-    input_bits: Tensor
-    ones: bool
-    bits: Tensor
-    active: Tensor
-    kept: list[Tensor]
-    listed: tuple[Tensor, Tensor] | None = None
-
-
-def chunks(steps: int, chunk: int) -> list[tuple[int, int]]:
-    """Return where each chunk begins and ends."""
-    return [(first, min(first + chunk, steps)) for first in range(0, steps, chunk)]
-
-
-def has_bits(plan: Plan) -> bool:
-    """Whether the output of `plan` is spikes that can be packed."""
+def has_packed_bits(plan: Plan) -> bool:
+    """Return whether the output of `plan` is spikes, which can be packed."""
     return plan.program.is_spiking
 
 
-def has_active(plan: Plan) -> bool:
-    """Whether the surrogate of `plan` is zero far from threshold, so that few neurons need a gradient."""
-    return has_bits(plan) and plan.train and plan.program.output.payload.support < float("inf")
+def has_mask(plan: Plan) -> bool:
+    """Return whether the surrogate of `plan` is zero far from threshold, so that few neurons need a gradient."""
+    return has_packed_bits(plan) and plan.train and plan.program.output.payload.support < float("inf")
 
 
-def forward(layer: Layer, x: Tensor, input_bits: Tensor | None, state: Sequence[Tensor]) -> Result:
-    """Run the layer over ``x`` [T, B, n]; `input_bits` are its packed bits if known, every value then being 0 or 1."""
-    x = x.contiguous()
-    rows = x.flatten(0, 1)
-    found = given(rows, input_bits)
-    is_dense = found.count > CROSSOVER * rows.numel()
+def forward(call: Call) -> Outputs:
+    """Run the layer."""
+    call = call._replace(x=call.x.contiguous())
+    rows = call.x.flatten(0, 1)
+    packed = pack_unless_known(rows, call.packed_bits)
+    by_events = is_event_driven(packed.count, rows.numel())
     if decisions.observers:
-        decisions.note_product("linear", "cpu", not is_dense, found.count, rows.numel(), limit=CROSSOVER)
-    if is_dense:
-        return _dense_forward(layer, x, found.bits, found.ones, state)
-    return _event_forward(layer, x, found.bits, found.ones, *events(found.bits, found.count), state)
+        decisions.note_product("linear", "cpu", by_events, packed.count, rows.numel(), limit=CROSSOVER)
+    return _event_forward(call, packed) if by_events else _dense_forward(call, packed)
 
 
-def _shape(layer: Layer, ones: bool) -> Shape:
+def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
+    """Return the gradients of input, weight, bias, initial states and coefficients."""
+    total = saved.events[1].numel() if saved.events else count(saved.input_bits)
+    if is_event_driven(total, saved.input_bits.shape[0] * saved.n_in):
+        return _event_backward(saved, needs, grads, total)
+    return _dense_backward(saved, needs, grads)
+
+
+def _shape(layer: Call | Saved, is_binary: bool) -> Shape:
     width, real = layer.weight.shape[0], REAL[layer.weight.dtype]
     lanes = 64 if real == "float" else 32
     while lanes > 16 and width <= lanes // 2:
         lanes //= 2
-    return Shape(layer.plan.key, real, lanes, width % lanes != 0, not ones, layer.bias is not None, layer.chunk > 0)
+    is_ragged, is_biased = width % lanes != 0, layer.bias is not None
+    return Shape(layer.plan_key, real, lanes, is_ragged, not is_binary, is_biased, layer.chunk > 0)
 
 
-def _event_forward(
-    layer: Layer, x: Tensor, input_bits: Tensor, ones: bool, starts: Tensor, index: Tensor, state: Sequence[Tensor]
-) -> Result:
-    steps, batch, sources = x.shape
-    width = layer.weight.shape[0]
-    shape = _shape(layer, ones)
-    weight = tiled(layer.weight, shape.lanes)
+def _event_forward(call: Call, packed: Packed) -> Outputs:
+    plan, x, (steps, batch, n_in) = find(call.plan_key), call.x, call.x.shape
+    rows, width = steps * batch, call.weight.shape[0]
+    shape = _shape(call, packed.is_binary)
+    weight = tiled(call.weight, shape.lanes)
     out = buffer_pool.empty((steps, batch, width), x.dtype)
-    if layer.chunk:
-        length = len(chunks(steps, layer.chunk))
-        kept = [torch.empty((length, batch, width), dtype=x.dtype) for _ in state]
+    if call.chunk:
+        length = len(chunks(steps, call.chunk))
+        stored = [torch.empty((length, batch, width), dtype=x.dtype) for _ in call.state]
     else:
-        kept = [buffer_pool.empty_like(out) for _ in layer.plan.stored]
-    results = (out, *([] if layer.chunk else kept))
-    shape = dataclasses.replace(shape, streamed=not shape.ragged and all(map(cpu.fills_lines, results)))
-    past = shape.streamed and all(map(cpu.streams, results))
-    machine = compiled_forward(shape)
-    states = [s.contiguous().clone() for s in state]
-    coefficients = [p.contiguous() for p in layer.per_neuron]
-    narrow = weight.shape[0] * shape.lanes < 64 * words(width)
-    make = torch.zeros if narrow else torch.empty
-    rows = steps * batch
-    bits = make(rows if has_bits(layer.plan) else 0, words(width), dtype=torch.int64)
-    active = make(rows if has_active(layer.plan) else 0, words(width), dtype=torch.int64)
-    arrays = [starts, index, *([] if ones else [x]), weight, *([] if layer.bias is None else [layer.bias])]
-    arrays += [out, *kept, *states, *coefficients]
-    arrays += [bits] * has_bits(layer.plan) + [active] * has_active(layer.plan)
-    sizes = (steps, batch, width, sources, layer.chunk, int(past))
-    machine.run_parallel(weight.shape[0] * batch, arrays, *sizes, *layer.forward_uniforms, grain=_grain(steps))
-    return Result(out, states, input_bits, ones, bits, active, kept, (starts, index))
+        stored = [buffer_pool.empty_like(out) for _ in plan.stored]
+    results = (out, *(() if call.chunk else stored))
+    shape = dataclasses.replace(shape, streamed=not shape.ragged and all(map(neurons.fills_lines, results)))
+    past_caches = shape.streamed and all(map(neurons.streams, results))
+    states = [s.contiguous().clone() for s in call.state]
+    # Of a narrow layer the kernel writes parts of words.
+    empty = torch.zeros if weight.shape[0] * shape.lanes < 64 * words(width) else torch.empty
+    packed_bits = empty(rows if has_packed_bits(plan) else 0, words(width), dtype=torch.int64)
+    mask = empty(rows if has_mask(plan) else 0, words(width), dtype=torch.int64)
+    starts, index = events(packed.bits, packed.count)
+    arrays = [starts, index, *([] if packed.is_binary else [x]), weight, *([] if call.bias is None else [call.bias])]
+    arrays += [out, *stored, *states, *(p.contiguous() for p in call.coefficients)]
+    arrays += [packed_bits] * has_packed_bits(plan) + [mask] * has_mask(plan)
+    sizes = (steps, batch, width, n_in, call.chunk, int(past_caches))
+    kernel = compiled_forward(shape)
+    kernel.run_parallel(weight.shape[0] * batch, arrays, *sizes, *call.forward_numbers, grain=_grain(steps))
+    return Outputs(out, packed_bits, mask, states, stored, packed.bits, packed.is_binary, (starts, index))
 
 
 def _grain(steps: int) -> int:
-    """Return how many walks of a tile through `steps` are worth a thread."""
-    return max(_WORTH_A_THREAD // max(steps, 1), 1)
+    """Return how many walks of a tile through `steps` a thread does at least."""
+    return max(_STEPS_PER_THREAD // max(steps, 1), 1)
 
 
-class Gradients(NamedTuple):
-    """What the backward pass returns: one gradient for each thing the forward pass was given, or None."""
-
-    x: Tensor | None
-    weight: Tensor
-    bias: Tensor | None
-    states: list[Tensor]
-    per_neuron: list[Tensor]
-
-
-def backward(
-    layer: Layer,
-    x: Tensor | None,
-    input_bits: Tensor,
-    sources: int,
-    mask: Tensor | None,
-    needed: bool,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    listed: tuple[Tensor, Tensor] | None = None,
-) -> Gradients:
-    """Return the gradients.
-
-    Parameters
-    ----------
-    layer : Layer
-        As in the forward pass.
-    x : Tensor [T, B, n] or None
-        Input; None where it is 0 or 1 and `input_bits` says which.
-    input_bits : Tensor [T B, ceil(n / 64)]
-        Its bits.
-    sources : int
-        n.
-    mask : Tensor [T B, ceil(n / 64)] or None
-        Where a gradient of the input is needed, a bit each; None for everywhere.
-    needed : bool
-        Whether a gradient of the input is needed at all.
-    g_out, g_states : Tensor [T, B, N], sequence of Tensor [B, N]
-        Gradients of output and last state.
-    kept : sequence of Tensor
-        As the forward pass left it.
-    listed : tuple of Tensor, optional
-        The events of `input_bits`, where they are still at hand.
-    """
-    found = count(input_bits) if listed is None else listed[1].numel()
-    if found > CROSSOVER * input_bits.shape[0] * sources:
-        return _dense_backward(layer, x, input_bits, sources, mask, needed, g_out, g_states, kept)
-    starts, index = events(input_bits, found) if listed is None else listed
+def _event_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor], total: int) -> Gradients:
+    plan, (g_out, *g_states), needs_x = find(saved.plan_key), grads, needs[0]
+    starts, index = saved.events or events(saved.input_bits, total)
     g_out = g_out.contiguous()
-    x = None if x is None else x.contiguous()
-    steps, batch, width = g_out.shape
-    shape = _shape(layer, x is None)
-    machine = compiled_backward(shape, needed)
+    x = None if saved.x is None else saved.x.contiguous()
+    (steps, batch, width), n_in = g_out.shape, saved.n_in
+    shape = _shape(saved, x is None)
     tiles = -(-width // shape.lanes)
-    g_weight = torch.zeros(tiles, sources, shape.lanes, dtype=g_out.dtype)
-    weight = tiled(layer.weight, shape.lanes) if layer.chunk else g_weight  # not read then
-    g_i = buffer_pool.empty_like(g_out) if needed else None
-    g_bias = None if layer.bias is None else torch.empty_like(layer.bias)
+    g_weight = torch.zeros(tiles, n_in, shape.lanes, dtype=g_out.dtype)
+    weight = tiled(saved.weight, shape.lanes) if saved.chunk else g_weight  # read with chunks alone
+    g_i = buffer_pool.empty_like(g_out) if needs_x else None
+    g_bias = None if saved.bias is None else torch.empty_like(saved.bias)
     g_initial = [g.contiguous().clone() for g in g_states]
-    coefficients = [p.contiguous() for p in layer.per_neuron]
-    shares = [torch.zeros_like(p) for p in coefficients]
-    arrays = [starts, index, *([] if x is None else [x]), weight, *([] if layer.bias is None else [layer.bias])]
-    ordered = by_source(starts, index, (steps, batch, sources), x)
+    coefficients = [p.contiguous() for p in saved.coefficients]
+    g_coefficients = [torch.zeros_like(p) for p in coefficients]
+    ordered = by_source(starts, index, (steps, batch, n_in), x)
     currents = buffer_pool.empty((tiles, ordered.group * steps, shape.lanes), g_out.dtype)
+    arrays = [starts, index, *([] if x is None else [x]), weight, *([] if saved.bias is None else [saved.bias])]
     arrays += [g_weight, *([] if g_bias is None else [g_bias]), ordered.starts, ordered.rows]
-    arrays += [*([] if x is None else [ordered.worth]), currents, g_out, *([] if g_i is None else [g_i]), *kept]
-    if layer.chunk:
-        arrays.append(torch.empty(tiles, len(layer.plan.saved), layer.chunk, shape.lanes, dtype=g_out.dtype))
-    arrays += [*g_initial, *coefficients, *shares]
-    numbers = [*layer.backward_uniforms, *(layer.forward_uniforms if layer.chunk else ())]
-    sizes = (steps, batch, width, sources, layer.chunk, ordered.group)
-    machine.run_parallel(tiles, arrays, *sizes, *numbers, grain=_grain(steps * batch))
+    arrays += [*([] if x is None else [ordered.values]), currents, g_out, *([] if g_i is None else [g_i])]
+    arrays += saved.stored
+    if saved.chunk:
+        arrays.append(torch.empty(tiles, len(plan.saved), saved.chunk, shape.lanes, dtype=g_out.dtype))
+    arrays += [*g_initial, *coefficients, *g_coefficients]
+    numbers = [*saved.backward_numbers, *(saved.forward_numbers if saved.chunk else ())]
+    sizes = (steps, batch, width, n_in, saved.chunk, ordered.group)
+    compiled_backward(shape, needs_x).run_parallel(tiles, arrays, *sizes, *numbers, grain=_grain(steps * batch))
     g_x = None
     if g_i is not None:
-        g_x = _inward(g_i.flatten(0, 1), layer.weight, mask).view(steps, batch, sources)
-    return Gradients(g_x, untiled(g_weight, width), g_bias, g_initial, shares)
+        g_x = _input_gradient(g_i.flatten(0, 1), saved.weight, saved.mask).view(steps, batch, n_in)
+    return [g_x, untiled(g_weight, width), g_bias, *g_initial, *g_coefficients]
 
 
-def _inward(g: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
+def _input_gradient(g: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
     """Return the gradient of the input from that of the current, ``g`` [R, N]."""
-    if mask is not None and masked_product.pays(mask, *weight.shape):
-        return masked_product.masked_product(g, weight, mask)
-    return dense.product(g, weight)
+    if mask is not None and is_masked(mask, *weight.shape):
+        return masked_product(g, weight, mask)
+    return matmul.product(g, weight)
 
 
-def _dense_forward(layer: Layer, x: Tensor, input_bits: Tensor, ones: bool, state: Sequence[Tensor]) -> Result:
-    plan, (steps, batch, _) = layer.plan, x.shape
-    rows = steps * batch
-    if layer.chunk:
-        out = buffer_pool.empty((steps, batch, layer.weight.shape[0]), x.dtype)
-        borders: list[list[Tensor]] = [[] for _ in state]
-        for first, last in chunks(steps, layer.chunk):
-            for border, value in zip(borders, state, strict=True):
-                border.append(value)
-            current = dense.linear(x[first:last], layer.weight, layer.bias)
-            part, *rest = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)
-            out[first:last] = part
-            state = rest[: len(state)]
-        states, kept = list(state), [torch.stack(border) for border in borders]
+def _dense_forward(call: Call, packed: Packed) -> Outputs:
+    plan, x, (steps, batch, _) = find(call.plan_key), call.x, call.x.shape
+    width = call.weight.shape[0]
+    state: Sequence[Tensor] = call.state
+    if call.chunk:
+        out = buffer_pool.empty((steps, batch, width), x.dtype)
+        checkpoints: list[list[Tensor]] = [[] for _ in state]
+        for first, last in chunks(steps, call.chunk):
+            for checkpoint, value in zip(checkpoints, state, strict=True):
+                checkpoint.append(value)
+            current = matmul.linear(x[first:last], call.weight, call.bias)
+            part = neurons.forward(plan, [current], state, call.coefficients, call.forward_numbers)
+            out[first:last], state = part.out, part.state
+        stored: Sequence[Tensor] = [torch.stack(checkpoint) for checkpoint in checkpoints]
     else:
-        current = dense.linear(x, layer.weight, layer.bias)
-        out, *rest = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)
-        states, kept = rest[: len(state)], rest[len(state) :]
-    bits = pack(out.flatten(0, 1)).bits if has_bits(plan) else input_bits.new_empty(0, words(out.shape[-1]))
-    active = input_bits.new_full((rows if has_active(plan) else 0, words(out.shape[-1])), -1)
-    return Result(out, states, input_bits, ones, bits, active, kept)
+        current = matmul.linear(x, call.weight, call.bias)
+        out, state, stored = neurons.forward(plan, [current], state, call.coefficients, call.forward_numbers)
+    empty = packed.bits.new_empty(0, words(width))
+    packed_bits = pack(out.flatten(0, 1)).bits if has_packed_bits(plan) else empty
+    mask = packed.bits.new_full((steps * batch if has_mask(plan) else 0, words(width)), -1)
+    return Outputs(out, packed_bits, mask, list(state), stored, packed.bits, packed.is_binary)
 
 
-def _dense_backward(
-    layer: Layer,
-    x: Tensor | None,
-    input_bits: Tensor,
-    sources: int,
-    mask: Tensor | None,
-    needed: bool,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    kept: Sequence[Tensor],
-) -> Gradients:
-    plan, (steps, batch, width) = layer.plan, g_out.shape
+def _dense_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
+    plan, (g_out, *g_states) = find(saved.plan_key), grads
+    (steps, batch, width), n_in, weight = g_out.shape, saved.n_in, saved.weight
 
     def inputs(first: int, last: int) -> Tensor:
-        if x is not None:
-            return x[first:last].flatten(0, 1)
-        return unpack(input_bits[first * batch : last * batch], sources, g_out.dtype)
+        if saved.x is not None:
+            return saved.x[first:last].flatten(0, 1)
+        return unpack(saved.input_bits[first * batch : last * batch], n_in, g_out.dtype)
 
-    g_weight = torch.zeros_like(layer.weight)
-    g_bias = None if layer.bias is None else torch.zeros_like(layer.bias)
-    g_x = g_out.new_empty((steps if layer.chunk else 0, batch, sources))
-    g_states = list(g_states)
-    shares = [torch.zeros_like(p) for p in layer.per_neuron]
-    for number, (first, last) in reversed(list(enumerate(chunks(steps, layer.chunk or max(steps, 1))))):
-        x_part = inputs(first, last)
-        saved = list(kept)
-        if layer.chunk:
-            current = dense.linear(x_part, layer.weight, layer.bias).view(-1, batch, width)
-            state = [border[number] for border in kept]
-            stored = cpu.forward(plan, [current], state, layer.per_neuron, layer.forward_uniforms)[1 + len(state) :]
-            saved = [stored[plan.position(node)] for node in plan.saved]
-        g_i, *rest = cpu.backward(plan, g_out[first:last], g_states, saved, layer.per_neuron, layer.backward_uniforms)
-        g_states = rest[: len(g_states)]
-        shares = [a + b for a, b in zip(shares, rest[len(g_states) :], strict=True)]
-        g_rows = g_i.flatten(0, 1)
-        g_weight += dense.product(g_rows.T, x_part)
+    g_weight = torch.zeros_like(weight)
+    g_bias = None if saved.bias is None else torch.zeros_like(saved.bias)
+    g_x = g_out.new_empty((steps if saved.chunk else 0, batch, n_in))
+    g_coefficients = [torch.zeros_like(p) for p in saved.coefficients]
+    for number, (first, last) in reversed(list(enumerate(chunks(steps, saved.chunk or max(steps, 1))))):
+        x = inputs(first, last)
+        values = saved.stored
+        if saved.chunk:
+            current = matmul.linear(x, weight, saved.bias).view(-1, batch, width)
+            state = [checkpoint[number] for checkpoint in saved.stored]
+            again = neurons.forward(plan, [current], state, saved.coefficients, saved.forward_numbers)
+            values = plan.saved_among(again.stored)
+        found = neurons.backward(plan, g_out[first:last], g_states, values, saved.coefficients, saved.backward_numbers)
+        g_states = list(found.state)
+        g_coefficients = [a + b for a, b in zip(g_coefficients, found.coefficients, strict=True)]
+        g_rows = found.inputs[0].flatten(0, 1)
+        g_weight += matmul.product(g_rows.T, x)
         if g_bias is not None:
             g_bias += g_rows.sum(0)
-        if needed:
-            near = None if mask is None else mask[first * batch : last * batch]
-            g_part = _inward(g_rows, layer.weight, near).view(-1, batch, sources)
-            if layer.chunk:
+        if needs[0]:
+            mask = None if saved.mask is None else saved.mask[first * batch : last * batch]
+            g_part = _input_gradient(g_rows, weight, mask).view(-1, batch, n_in)
+            if saved.chunk:
                 g_x[first:last] = g_part
             else:
                 g_x = g_part
-    return Gradients(g_x if needed else None, g_weight, g_bias, list(g_states), shares)
+    return [g_x if needs[0] else None, g_weight.contiguous(), g_bias, *g_states, *g_coefficients]

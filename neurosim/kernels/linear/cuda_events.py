@@ -162,37 +162,6 @@ def masked_input_gradient(g: Tensor, weight_t: Tensor, active: Tensor) -> Tensor
     return result
 
 
-def pays(rows: int, n_in: int, n_out: int, rate: float, dtype: torch.dtype) -> bool:
-    """Return whether gathering is likely to take less time than the dense product.
-
-    Not measured on a GPU yet: this compares two lower bounds for an H100 or H200, from its data sheet. A spike reads
-    one row of the weight, which lies in the second-level cache: ``rate * rows * n_in * n_out`` numbers at 5.5 TB/s.
-    The dense product does ``2 * rows * n_in * n_out`` operations, at 60 TFLOP/s in strict single or in double
-    precision, 400 where TensorFloat-32 is allowed, 700 in half precision, but reads the weight once at least. So
-    for many rows gathering pays below about 4.6 % in strict single, 0.8 % in half precision; for a few rows, such as
-    one step of a small batch, wherever ``rows * rate`` is less than one.
-
-    Parameters
-    ----------
-    rows, n_in, n_out : int
-        Shape of the product.
-    rate : float
-        Share of the inputs that are not zero, in [0, 1].
-    dtype : torch.dtype
-        Precision of the weight.
-    """
-    cache = 5.5e12
-    weight = n_in * n_out * dtype.itemsize
-    if arithmetic(dtype) != dtype:
-        operations = 700e12
-    elif dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
-        operations = 400e12
-    else:
-        operations = 60e12
-    dense = max(2.0 * rows * n_in * n_out / operations, weight / cache)
-    return rate * rows * weight / cache < dense
-
-
 def _sums(bits: Tensor, x: Tensor | None, table: Tensor, rows: int, bias: Tensor | None, across: bool) -> Tensor:
     """Return for each of the first `rows` of `bits` the sum of the rows of `table` whose bits are set.
 

@@ -1,4 +1,4 @@
-"""The gradient of a product's input, only where a mask asks for it."""
+"""A matrix product computed only where a mask is set: the gradient of the input of a layer."""
 
 from __future__ import annotations
 
@@ -8,37 +8,16 @@ from torch import Tensor
 
 from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.compiler.llvm.jit import CompiledKernel
-from neurosim.kernels.common.bits import REAL, count
+from neurosim.kernels.common.bits import REAL
 from neurosim.kernels.common.buffers import buffer_pool
 
-# Share of places from which the dense product is cheaper, and terms of a sum below which it always is: see
-# docs/kernels.md.
-CROSSOVER = 0.4
-SHORT = 100
-_TOGETHER = 4  # sums that share what is read of a row
-_CLOSE = 64 << 10  # bytes of the columns that rows pass by
-_ROWS = 64  # that pass by them at a time
-
-
-def pays(mask: Tensor, width: int, columns: int) -> bool:
-    """Whether so few places are `mask` that sums for these alone cost less than a dense product.
-
-    Parameters
-    ----------
-    mask : Tensor [R, ceil(columns / 64)] of int64
-        Where the product is mask, a bit each.
-    width : int
-        Terms of a sum.
-    columns : int
-        Places of a row.
-    """
-    if width < SHORT:
-        return False
-    return count(mask) < CROSSOVER * mask.shape[0] * columns
+_TOGETHER = 4  # sums that share the values loaded from a row
+_COLUMN_BYTES = 64 << 10  # of a block of columns, which stays in the first-level cache
+_ROWS = 64  # of a block, each multiplied with the block of columns
 
 
 def masked_product(g: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-    """Return ``g @ weight`` where it is mask, and 0 elsewhere.
+    """Return ``g @ weight`` where the mask is set, and 0 elsewhere.
 
     Parameters
     ----------
@@ -47,14 +26,14 @@ def masked_product(g: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     weight : Tensor [N, n]
         Matrix on the right.
     mask : Tensor [R, ceil(n / 64)] of int64
-        Where it is mask, a bit each.
+        A bit for each element of the product.
     """
     rows, width = g.shape
     columns = weight.T.contiguous()
     out = buffer_pool.empty((rows, weight.shape[1]), g.dtype)
     # A word has 64 bits, and a vector of zeros as many lanes.
     block = 32 if g.element_size() == 4 else 16
-    while block > 4 and block * width * g.element_size() > _CLOSE:
+    while block > 4 and block * width * g.element_size() > _COLUMN_BYTES:
         block //= 2
     arrays = (mask, g.contiguous(), columns, out)
     _compiled(REAL[g.dtype]).run_parallel(-(-rows // _ROWS), arrays, rows, width, out.shape[1], block)

@@ -1,23 +1,27 @@
-"""A linear product of its own, event-driven where its input is sparse: a layer whose neurons pass the current on."""
+"""A linear product without neurons, event-driven where its input is sparse: a layer whose core returns its current."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from neurosim.compiler.plan import Plan, find, known
+from neurosim.compiler.plan import Plan, known
 from neurosim.compiler.program import record
-from neurosim.cores import relay
 from neurosim.kernels.common.under_compile import constant_in_graph
-from neurosim.kernels.linear import cpu as layer
-from neurosim.kernels.linear import operator as layer_operator
-from neurosim.kernels.linear.cpu import Layer
-from neurosim.language import Reset, atan
+from neurosim.kernels.linear import cpu
+from neurosim.kernels.linear.arguments import Call, Saved
+from neurosim.kernels.linear.operator import run_layer
+from neurosim.language import Reset, atan, core
+
+
+@core(state=())
+def _current(i):  # type: ignore[no-untyped-def]
+    return (i,)
 
 
 @constant_in_graph
-def _passing(train: bool) -> str:
+def _plan_key(train: bool) -> str:
     if train not in _KEYS:
-        _KEYS[train] = known(Plan(record(relay, atan(), Reset()), train))
+        _KEYS[train] = known(Plan(record(_current, atan(), Reset()), train))
     return _KEYS[train]
 
 
@@ -36,27 +40,29 @@ def linear(
     weight : Tensor [N, n]
     bias : Tensor [N], optional
     packed_bits, mask : Tensor [R, ceil(n / 64)] of int64, optional
-        As in `layer_operator.run`.
+        As in `arguments.Call`.
     """
     train = any(t is not None and t.requires_grad for t in (x, weight, bias))
-    key, rows = _passing(train), x.unsqueeze(0)
-    return layer_operator.run(key, rows, weight, bias, (), (), [], [], 0, packed_bits, mask).out.squeeze(0)
+    call = Call(_plan_key(train), x.unsqueeze(0), weight, bias, (), (), (), (), 0, packed_bits, mask)
+    return run_layer(call).out.squeeze(0)
 
 
-def weight_gradient(g: Tensor, packed_bits: Tensor, sources: int, x: Tensor | None = None) -> Tensor:
+def weight_gradient(g: Tensor, input_bits: Tensor, n_in: int, x: Tensor | None = None) -> Tensor:
     """Return the gradient [N, n] of the weight of a product, given that of its result.
 
     Parameters
     ----------
     g : Tensor [T, B, N]
         Gradient of the result.
-    packed_bits : Tensor [T B, ceil(n / 64)] of int64
+    input_bits : Tensor [T B, ceil(n / 64)] of int64
         Bits of the input.
-    sources : int
+    n_in : int
         n.
     x : Tensor [T, B, n], optional
         The input; left out where it is spikes.
     """
-    weight = g.new_empty(()).expand(g.shape[-1], sources)  # its size is known by it; its values are not read
-    made = Layer(find(_passing(True)), weight, None, (), (), (), 0)
-    return layer.backward(made, x, packed_bits, sources, None, False, g, (), ()).weight
+    weight = g.new_empty(()).expand(g.shape[-1], n_in)  # for its size; its values are not read
+    saved = Saved(_plan_key(True), x, input_bits, n_in, None, weight, None, (), (), (), 0, ())
+    gradient = cpu.backward(saved, (False, True, False), [g])[1]
+    assert gradient is not None
+    return gradient

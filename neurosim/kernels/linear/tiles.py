@@ -13,7 +13,7 @@ from neurosim.kernels.common.bits import REAL
 from neurosim.kernels.common.buffers import buffer_pool
 
 _SQUARE = {"float": 16, "double": 8}  # rows and columns that are turned at a time: one line of the caches each
-_WORTH_A_THREAD = 1 << 14
+_PER_THREAD = 1 << 14
 
 
 def tiled(weight: Tensor, lanes: int) -> Tensor:
@@ -39,7 +39,7 @@ def untiled(weight: Tensor, width: int) -> Tensor:
 def _turn(flat: Tensor, tiles: Tensor, inward: bool, width: int) -> None:
     real = REAL[flat.dtype]
     count, sources, lanes = tiles.shape
-    grain = max(_WORTH_A_THREAD // max(sources * _SQUARE[real], 1), 1)
+    grain = max(_PER_THREAD // max(sources * _SQUARE[real], 1), 1)
     _compiled(real, inward).run_parallel(
         count * lanes // _SQUARE[real], (flat, tiles), width, sources, lanes, grain=grain
     )

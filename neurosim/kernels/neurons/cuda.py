@@ -22,6 +22,7 @@ from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
 from neurosim.compiler.triton import module_cache as generated
 from neurosim.compiler.triton import source as triton_source
+from neurosim.kernels.neurons.arguments import Gradients, Outputs
 from neurosim.language.expression import Expression
 
 REAL = {
@@ -40,21 +41,21 @@ def forward(
     plan: Plan,
     inputs: Sequence[Tensor],
     state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-) -> list[Tensor]:
-    """Run `plan` over its `inputs` [T, ...]; return output [T, ...], final states [...], stored values [T, ...].
+    coefficients: Sequence[Tensor],
+    numbers: Sequence[float],
+) -> Outputs:
+    """Run `plan` over its `inputs`.
 
     Parameters
     ----------
     plan : Plan
         What to run.
     inputs : sequence of Tensor [T, ...]
-        What feeds each port, all in the same half, single or double precision; the output has it too.
-    state, per_neuron : sequence of Tensor [...]
+        The current of each input port, all in the same half, single or double precision; the output has it too.
+    state, coefficients : sequence of Tensor [...]
         In the precision of `arithmetic`; converted if not.
-    uniforms : sequence of float
-        The plan's forward numbers.
+    numbers : sequence of float
+        Those of the forward kernel.
     """
     inputs = [i.contiguous() for i in inputs]
     i = inputs[0]
@@ -63,21 +64,21 @@ def forward(
     stored = [torch.empty_like(i, dtype=stored_in(node, i.dtype)) for node in plan.stored]
     before = [s.to(real).contiguous() for s in state]
     after = [torch.empty_like(s) for s in before]
-    coefficients = [p.to(real).contiguous() for p in per_neuron]
+    coefficients = [p.to(real).contiguous() for p in coefficients]
     kernel = compiled(known(plan), REAL[i.dtype], False, interpreted())
-    launch(kernel, [*inputs, out, *stored, *before, *coefficients, *after], uniforms)
-    return [out, *after, *stored]
+    launch(kernel, [*inputs, out, *stored, *before, *coefficients, *after], numbers)
+    return Outputs(out, after, stored)
 
 
 def backward(
     plan: Plan,
     g_out: Tensor,
     g_states: Sequence[Tensor],
-    saved: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-) -> list[Tensor]:
-    """Return the gradients of inputs [T, ...], initial states [...] and tensor coefficients [...].
+    stored: Sequence[Tensor],
+    coefficients: Sequence[Tensor],
+    numbers: Sequence[float],
+) -> Gradients:
+    """Return the gradients of a run of `plan`; the arguments are those of `cpu.backward`.
 
     The gradient of an input has the precision of `g_out`, the others that of `arithmetic`.
     """
@@ -86,16 +87,17 @@ def backward(
     g_inputs = [torch.empty_like(g_out) for _ in plan.program.inputs]
     g_final = [g.to(real).contiguous() for g in g_states]
     g_initial = [torch.empty_like(g) for g in g_final]
-    coefficients = [p.to(real).contiguous() for p in per_neuron]
-    shares = [torch.empty_like(p) for p in coefficients]
+    coefficients = [p.to(real).contiguous() for p in coefficients]
+    g_coefficients = [torch.empty_like(p) for p in coefficients]
     kernel = compiled(known(plan), REAL[g_out.dtype], True, interpreted())
-    kept = [s.contiguous() for s in saved]
-    launch(kernel, [g_out, *g_inputs, *kept, *g_final, *coefficients, *shares, *g_initial], uniforms)
-    return [*g_inputs, *g_initial, *shares]
+    values = [s.contiguous() for s in stored]
+    arrays = [g_out, *g_inputs, *values, *g_final, *coefficients, *g_coefficients, *g_initial]
+    launch(kernel, arrays, numbers)
+    return Gradients(g_inputs, g_initial, g_coefficients)
 
 
 def arithmetic(dtype: torch.dtype) -> torch.dtype:
-    """Return the precision in which inputs of `dtype` are worked with: single for half."""
+    """Return the precision of the arithmetic on inputs of `dtype`: single for half."""
     return torch.float32 if REAL[dtype] in triton_source.HALF else dtype
 
 
@@ -105,7 +107,7 @@ def stored_in(node: Expression, dtype: torch.dtype) -> torch.dtype:
 
 
 def interpreted() -> bool:
-    """Whether Triton runs its kernels in its interpreter, as the environment variable TRITON_INTERPRET asks."""
+    """Return whether Triton interprets its kernels, as the environment variable TRITON_INTERPRET says."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 

@@ -1,146 +1,96 @@
-"""The torch operator that runs a plan: one schema for every core, a kernel per device, a registered backward."""
+"""Neurons over time as an operation: ``neurosim::run_core``, with one schema for every core."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import find
+from neurosim.kernels.common.autograd import can_call_directly, under_transform
+from neurosim.kernels.common.bits import bits_within
+from neurosim.kernels.common.operator import Needs, Operator
 from neurosim.kernels.neurons import cpu
+from neurosim.kernels.neurons.arguments import Call, Outputs, Saved
+
+__all__ = ["Call", "gradient_mask", "run_core"]
 
 
-@torch.library.custom_op("neurosim::run_core", mutates_args=(), device_types="cpu")
-def run_core(
-    plan: str,
-    inputs: Sequence[Tensor],
-    state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    forward_uniforms: Sequence[float],
-    backward_uniforms: Sequence[float],
-) -> list[Tensor]:
-    """Return output [T, ...], final states [...] and stored values [T, ...] of the plan with this key."""
-    return cpu.forward(find(plan), inputs, state, per_neuron, forward_uniforms)
+def gradient_mask(call: Call, outputs: Outputs) -> Tensor | None:
+    """Return where the surrogate is not zero: bits [T B, ceil(N / 64)], or None if that is everywhere or not known.
+
+    Read off the distance to threshold if the plan stores it for the backward pass, in plain code on the CPU.
+    """
+    out = outputs.out
+    if not torch.is_grad_enabled() or not can_call_directly((out,)) or under_transform() or out.device.type != "cpu":
+        return None
+    plan = find(call.plan_key)
+    spike = plan.program.output
+    if not plan.train or spike.op != "spike" or spike.payload.support == float("inf"):
+        return None
+    if spike.args[0] not in plan.stored:
+        return None
+    distance = outputs.stored[plan.position(spike.args[0])]
+    return bits_within(distance.flatten(0, 1).flatten(1), spike.payload.support)
 
 
-@torch.library.custom_op("neurosim::run_core_backward", mutates_args=(), device_types="cpu")
-def run_core_backward(
-    plan: str,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    saved: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-) -> list[Tensor]:
-    """Return the gradients of inputs [T, ...], initial states [...] and tensor coefficients [...]."""
-    return cpu.backward(find(plan), g_out, g_states, saved, per_neuron, uniforms)
+def _kernels(like: Tensor) -> ModuleType:
+    if like.device.type == "cpu":
+        return cpu
+    from neurosim.kernels.neurons import cuda
+
+    return cuda
 
 
-@run_core.register_fake
-def _(
-    plan: str,
-    inputs: Sequence[Tensor],
-    state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    forward_uniforms: Sequence[float],
-    backward_uniforms: Sequence[float],
-) -> list[Tensor]:
-    i = inputs[0]
-    kinds = [i.dtype for _ in find(plan).stored]
+def _forward(call: Call) -> Outputs:
+    outputs: Outputs = _kernels(call.inputs[0]).forward(
+        find(call.plan_key), call.inputs, call.state, call.coefficients, call.forward_numbers
+    )
+    return outputs
+
+
+def _save(call: Call, outputs: Outputs) -> Saved:
+    stored = find(call.plan_key).saved_among(outputs.stored)
+    return Saved(call.plan_key, call.coefficients, call.backward_numbers, stored)
+
+
+def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+    g_out, *g_states = grads
+    found = _kernels(g_out).backward(
+        find(saved.plan_key), g_out, g_states, saved.stored, saved.coefficients, saved.backward_numbers
+    )
+    return [*found.inputs, *found.state, *found.coefficients]
+
+
+def _fake(call: Call) -> Outputs:
+    i, plan = call.inputs[0], find(call.plan_key)
+    kinds = [i.dtype for _ in plan.stored]
     if i.device.type == "cuda":
         from neurosim.kernels.neurons import cuda
 
-        kinds = [cuda.stored_in(node, i.dtype) for node in find(plan).stored]
+        kinds = [cuda.stored_in(node, i.dtype) for node in plan.stored]
     stored = [i.new_empty(i.shape, dtype=kind) for kind in kinds]
-    return [i.new_empty(i.shape), *(s.new_empty(s.shape) for s in state), *stored]
+    return Outputs(i.new_empty(i.shape), [s.new_empty(s.shape) for s in call.state], stored)
 
 
-@run_core_backward.register_fake
-def _(
-    plan: str,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    saved: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-) -> list[Tensor]:
-    g_inputs = [g_out] * len(find(plan).program.inputs)
-    return [x.new_empty(x.shape) for x in (*g_inputs, *g_states, *per_neuron)]
+def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list[Tensor]:
+    g_out, *g_states = grads
+    g_inputs = [g_out] * len(find(saved.plan_key).program.inputs)
+    return [t.new_empty(t.shape) for t in (*g_inputs, *g_states, *saved.coefficients)]
 
 
-@run_core.register_kernel("cuda")
-def _(
-    plan: str,
-    inputs: Sequence[Tensor],
-    state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    forward_uniforms: Sequence[float],
-    backward_uniforms: Sequence[float],
-) -> list[Tensor]:
-    from neurosim.kernels.neurons import cuda
-
-    return cuda.forward(find(plan), inputs, state, per_neuron, forward_uniforms)
-
-
-@run_core_backward.register_kernel("cuda")
-def _(
-    plan: str,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    saved: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-) -> list[Tensor]:
-    from neurosim.kernels.neurons import cuda
-
-    return cuda.backward(find(plan), g_out, g_states, saved, per_neuron, uniforms)
-
-
-def remember(
-    ctx: Any,
-    key: str,
-    state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-    output: Sequence[Tensor],
-) -> None:
-    """Keep in `ctx` what the backward pass of the plan with this key reads."""
-    plan, stored = find(key), output[1 + len(state) :]
-    saved = [stored[plan.position(node)] for node in plan.saved]
-    ctx.save_for_backward(*saved, *per_neuron)
-    ctx.plan, ctx.uniforms, ctx.saved = key, uniforms, len(saved)
-    ctx.out_shape, ctx.out_dtype, ctx.state_shapes = output[0].shape, output[0].dtype, [s.shape for s in state]
-    ctx.set_materialize_grads(False)
-
-
-def recall(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    """Return the arguments of the backward kernel: plan, g_out, g_states, saved, per_neuron, uniforms."""
-    tensors = ctx.saved_tensors
-    saved, per_neuron = list(tensors[: ctx.saved]), list(tensors[ctx.saved :])
-    like = saved[0] if saved else next(g for g in grads if g is not None)
-    g_out = like.new_zeros(ctx.out_shape, dtype=ctx.out_dtype) if grads[0] is None else grads[0]
-    g_states = [
-        like.new_zeros(shape) if g is None else g for g, shape in zip(grads[1:], ctx.state_shapes, strict=False)
-    ]
-    return ctx.plan, g_out, g_states, saved, per_neuron, ctx.uniforms
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    key, _, state, per_neuron, forward, backward = inputs
-    remember(ctx, key, state, per_neuron, backward, output)
-    ctx.empty = (not forward, not backward)
-
-
-def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    found = run_core_backward(*recall(ctx, grads))
-    inputs = len(find(ctx.plan).program.inputs)
-    states = inputs + len(ctx.state_shapes)
-    # torch takes an empty list of numbers for a list of tensors and wants a list back.
-    numbers: list[Any] = [[] if empty else None for empty in ctx.empty]
-    return None, found[:inputs], found[inputs:states], found[states:], *numbers
-
-
-run_core.register_autograd(_backward, setup_context=_setup_context)
-run_core.register_autocast("cpu", torch.float32)  # on CUDA the kernels take half precision as it is
+run_core = Operator(
+    "run_core",
+    Call,
+    Outputs,
+    Saved,
+    forward=_forward,
+    save=_save,
+    backward=_backward,
+    inputs=("inputs", "state", "coefficients"),
+    results=("out", "state"),
+    fake=_fake,
+    fake_gradients=_fake_gradients,  # autocast is for the CPU alone: the CUDA kernels take half precision as it is
+)

@@ -1,99 +1,140 @@
-"""A recurrent layer on the CPU that keeps its state at the borders of chunks of steps instead of values at each step.
+"""Neurons with a recurrent edge on the CPU that keep their state at checkpoints instead of values of each step.
 
-The backward pass runs each chunk forward again before it goes back through it, and then works out the weight gradient
-over all steps at once: gradients are those of the layer that keeps all, bit for bit.
+The backward pass runs each chunk forward again before it goes back through it, and then computes the weight gradient
+over all steps at once: gradients are the same bits as where the values of each step are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurosim.compiler.plan import Plan, find
-from neurosim.kernels.common.autograd import forbid_double_backward
-from neurosim.kernels.linear.cpu import chunks
-from neurosim.kernels.recurrent import cpu as recurrent_cpu
+from neurosim.compiler.plan import find
+from neurosim.kernels.common.autograd import can_call_directly, under_transform
+from neurosim.kernels.common.operator import Gradients, Needs, Operation
+from neurosim.kernels.linear.arguments import chunks
+from neurosim.kernels.recurrent import arguments, cpu, policy
+from neurosim.kernels.recurrent.arguments import Call
 
 
-def serves(plan: str, drive: Tensor, chunk: int) -> bool:
-    """Whether a run of the plan with this key over `drive` [T, B, N] can be cut into chunks that are run again."""
-    known = find(plan)
-    return 0 < chunk < len(drive) and not drive.is_cuda and known.program.is_spiking and known.through_time
+class Outputs(NamedTuple):
+    """Results of a call, as in `arguments.Outputs`; nothing is stored for the caller.
+
+    Attributes
+    ----------
+    checkpoints : sequence of Tensor [B, N]
+        For each chunk the output and the states before its first step.
+    few : bool
+        Whether few neurons are near threshold; see `policy`.
+    """
+
+    out: Tensor
+    last: Tensor
+    packed_bits: Tensor
+    state: Sequence[Tensor]
+    checkpoints: Sequence[Tensor]
+    few: bool = False
+    stored: tuple[()] = ()
 
 
-def run(
-    plan: str,
-    chunk: int,
-    forward_uniforms: list[float],
-    backward_uniforms: list[float],
-    drive: Tensor,
-    weight: Tensor,
-    z0: Tensor,
-    state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-) -> Sequence[Tensor]:
-    """Run as `recurrent.run` does; of the stored values the bits of the output alone are returned."""
-    tensors = (drive, weight, z0, *state, *per_neuron)
-    found: Sequence[Tensor] = _Chunked.apply(plan, chunk, len(state), forward_uniforms, backward_uniforms, *tensors)
-    return found
+class Saved(NamedTuple):
+    """What the backward pass reads; see `Call` and `Outputs`."""
+
+    plan_key: str
+    drive: Tensor
+    weight: Tensor
+    z0: Tensor
+    packed_bits: Tensor
+    coefficients: Sequence[Tensor]
+    checkpoints: Sequence[Tensor]
+    forward_numbers: Sequence[float]
+    backward_numbers: Sequence[float]
+    chunk: int
+    few: bool
 
 
-class _Chunked(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, key: str, chunk: int, states: int, uniforms: list[float], back: list[float], *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
-        drive, weight, z0, *rest = tensors
-        plan, state, per_neuron = find(key), rest[:states], rest[states:]
-        spans = chunks(len(drive), chunk)
-        out, near = torch.empty_like(drive), 0.0
-        bits: list[Tensor] = []
-        borders: list[Tensor] = []
-        z: Tensor = z0
-        for first, last in spans:
-            borders += [z, *state]
-            (part, *after), sent = recurrent_cpu.forward(
-                plan, drive[first:last], weight, z, state, per_neuron, uniforms
-            )
-            out[first:last] = part
-            state, stored = after[:states], after[states:]
-            near += recurrent_cpu.near(plan, _saved(plan, stored), first, len(drive))
-            bits.append(sent[1:] if bits else sent)
-            z = part[-1].clone()
-        sent = torch.cat(bits)
-        ctx.save_for_backward(drive, weight, z0, sent, *per_neuron, *borders)
-        ctx.few = near < recurrent_cpu.FEW * recurrent_cpu.looks(len(drive)) * z0.numel()
-        ctx.made, ctx.chunk, ctx.states, ctx.coefficients = (key, uniforms, back), chunk, states, len(per_neuron)
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(sent)
-        return out, z, *state, sent
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        drive, weight, z0, sent, *rest = ctx.saved_tensors
-        key, uniforms, back = ctx.made
-        plan, each = find(key), 1 + ctx.states
-        per_neuron, borders = rest[: ctx.coefficients], rest[ctx.coefficients :]
-        g_out, g_last, *g_after = grads[: 1 + each]
-        with torch.no_grad():
-            g_out = torch.zeros_like(drive) if g_out is None else g_out
-            g_states = [torch.zeros_like(z0) if g is None else g for g in g_after]
-            g_drive = torch.empty_like(drive)
-            shares = [torch.zeros_like(p) for p in per_neuron]
-            for number, (first, last) in reversed(list(enumerate(chunks(len(drive), ctx.chunk)))):
-                z, *state = borders[number * each : (number + 1) * each]
-                part = drive[first:last]
-                (_, *after), _ = recurrent_cpu.forward(plan, part, weight, z, state, per_neuron, uniforms)
-                saved = _saved(plan, after[ctx.states :])
-                ends = (g_out[first:last], g_states, g_last, saved, per_neuron, back, weight, ctx.few, shares)
-                g_drive[first:last], g_last, *others = recurrent_cpu.backward(plan, *ends)
-                g_states, shares = others[: ctx.states], others[ctx.states :]
-            g_weight = recurrent_cpu.weight_gradient(g_drive, sent, z0) if ctx.needs_input_grad[6] else None
-        return None, None, None, None, None, *forbid_double_backward([g_drive, g_weight, g_last, *g_states, *shares])
+def applies(call: Call) -> bool:
+    """Return whether a call is to be cut into chunks, and can be: in plain code that trains, where neurons spike."""
+    if not 0 < call.chunk < len(call.drive) or not torch.is_grad_enabled() or call.drive.is_cuda:
+        return False
+    tensors = (call.drive, call.weight, call.z0, *call.state, *call.coefficients)
+    plan = find(call.plan_key)
+    return plan.program.is_spiking and plan.through_time and can_call_directly(tensors) and not under_transform()
 
 
-def _saved(plan: Plan, stored: Sequence[Tensor]) -> list[Tensor]:
-    return [stored[plan.position(node)] for node in plan.saved]
+def _forward(call: Call) -> Outputs:
+    plan, spans = find(call.plan_key), chunks(len(call.drive), call.chunk)
+    out, near = torch.empty_like(call.drive), 0.0
+    packed_bits: list[Tensor] = []
+    checkpoints: list[Tensor] = []
+    z, state = call.z0, call.state
+    for first, last in spans:
+        checkpoints += [z, *state]
+        part = cpu.forward(call._replace(drive=call.drive[first:last], z0=z, state=state))
+        out[first:last], z, state = part.out, part.last, part.state
+        near += policy.count_near(plan, plan.saved_among(part.stored), first, len(call.drive))
+        packed_bits.append(part.packed_bits[1:] if packed_bits else part.packed_bits)
+    few = policy.is_few(near, len(call.drive), call.z0.numel())
+    return Outputs(out, z, torch.cat(packed_bits), state, checkpoints, few)
+
+
+def _save(call: Call, outputs: Outputs) -> Saved:
+    return Saved(
+        plan_key=call.plan_key,
+        drive=call.drive,
+        weight=call.weight,
+        z0=call.z0,
+        packed_bits=outputs.packed_bits,
+        coefficients=call.coefficients,
+        checkpoints=outputs.checkpoints,
+        forward_numbers=call.forward_numbers,
+        backward_numbers=call.backward_numbers,
+        chunk=call.chunk,
+        few=outputs.few,
+    )
+
+
+def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor | None]) -> Gradients:
+    g_out, g_last, *g_states = grads
+    assert g_out is not None
+    plan, states = find(saved.plan_key), len(g_states)
+    g_drive = torch.empty_like(saved.drive)
+    g_coefficients = [torch.zeros_like(p) for p in saved.coefficients]
+    whole = arguments.Saved(
+        saved.plan_key, saved.weight, saved.z0, saved.packed_bits, saved.coefficients, saved.backward_numbers, ()
+    )
+    for number, (first, last) in reversed(list(enumerate(chunks(len(saved.drive), saved.chunk)))):
+        z, *state = saved.checkpoints[number * (1 + states) :][: 1 + states]
+        again = Call(
+            saved.plan_key,
+            saved.drive[first:last],
+            saved.weight,
+            z,
+            state,
+            saved.coefficients,
+            saved.forward_numbers,
+            (),
+        )
+        part = whole._replace(stored=plan.saved_among(cpu.forward(again).stored))
+        ends = [g_out[first:last], g_last, *g_states]
+        g_drive[first:last], g_last, *others = cpu.backward(part, ends, saved.few, g_coefficients)
+        g_states[:], g_coefficients = others[:states], others[states:]
+    g_weight = cpu.weight_gradient(whole, g_drive) if needs[1] else None
+    return [g_drive, g_weight, g_last, *g_states, *g_coefficients]
+
+
+run = Operation(
+    Call,
+    Outputs,
+    Saved,
+    forward=_forward,
+    save=_save,
+    backward=_backward,
+    inputs=("drive", "weight", "z0", "state", "coefficients"),
+    results=("out", "last", "state"),
+    private=("checkpoints",),
+    absent=(1,),
+)

@@ -19,143 +19,116 @@ from torch import Tensor
 
 from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.triton import module_cache as generated
+from neurosim.kernels.common.bits import words
+from neurosim.kernels.linear import cuda_events
 from neurosim.kernels.neurons import cuda
 from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
+from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, last_output
+from neurosim.kernels.recurrent.cpu import dense_weight_gradient
 from neurosim.kernels.recurrent.cuda_code import NARROWEST, ROWS, WIDEST
 
 STEPS = 32  # of a graph; what is left of a run at its end is a graph of its own
 GRAPHS = 64  # kept at once; each holds its own arrays, of so many steps
 
 
-def forward(
-    plan: Plan,
-    drive: Tensor,
-    weight: Tensor,
-    z0: Tensor,
-    state: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-) -> list[Tensor]:
-    """Run `plan` over time with a recurrent edge one step late.
+def forward(call: Call) -> Outputs:
+    """Run neurons over time with a recurrent edge.
 
-    Parameters
-    ----------
-    plan : Plan
-        The step of one neuron.
-    drive : Tensor [T, B, N]
-        Current from outside, in half, single or double precision; the output has the same.
-    weight : Tensor [H, n, n]
-        One matrix for each head, ``H * n = N``; row = neuron after the synapse. In half precision spikes pass
-        exactly and are summed in single; a graded output is rounded on its way.
-    z0 : Tensor [B, N]
-        Output before the first step.
-    state, per_neuron : sequence of Tensor
-        State before the first step and tensor coefficients; must broadcast to [B, N].
-    uniforms : sequence of float
-        The plan's forward numbers.
-
-    Returns
-    -------
-    list of Tensor
-        Output [T, B, N], final states [B, N], stored values [T, B, N] each.
-
-    Notes
-    -----
-    Step by step and in half precision the current is rounded to half before the neuron sees it; in one kernel it
-    is not.
+    The drive and the output may be in half precision, and so may the weight: spikes then pass exactly and are summed in
+    single precision; a graded output is rounded before it passes. Where the steps are launched one by one the current
+    is rounded to half before the neuron's step; in one kernel it is not. `z0`, states and coefficients must broadcast
+    to [B, N].
     """
-    drive = drive.contiguous()
+    plan, drive = find(call.plan_key), call.drive.contiguous()
     one, real = drive.shape[1:], cuda.arithmetic(drive.dtype)
-    given = [z0.to(drive.dtype).expand(one).contiguous()]
-    before = [s.to(real).expand(one).contiguous() for s in state]
-    coefficients = [p.to(real).expand(one).contiguous() for p in per_neuron]
-    matrix = _matrix(weight, drive)
-    key = known(plan)
+    z0 = call.z0.to(drive.dtype).expand(one).contiguous()
+    state = [s.to(real).expand(one).contiguous() for s in call.state]
+    coefficients = [p.to(real).expand(one).contiguous() for p in call.coefficients]
+    matrix = _matrix(call.weight, drive)
     if fits(matrix.shape[1], matrix.dtype):
         out = torch.empty_like(drive)
         stored = _stored(plan, drive)
-        after = [torch.empty_like(s) for s in before]
-        _launch(plan, False, [drive, out, *stored, *before, *coefficients, *after], uniforms, [matrix, *given])
-        return [out, *after, *stored]
-    body = functools.partial(_steps_forward, key, tuple(uniforms), len(before))
-    z, matrix, parts = given[0], matrix.to(drive.dtype), []
+        after = [torch.empty_like(s) for s in state]
+        arrays = [drive, out, *stored, *state, *coefficients, *after]
+        _launch(plan, False, arrays, call.forward_numbers, [matrix, z0])
+        return Outputs(out, last_output(out, z0), _packed(plan, call, out), after, stored)
+    body = functools.partial(_steps_forward, call.plan_key, tuple(call.forward_numbers), len(state))
+    z, matrix, parts = z0, matrix.to(drive.dtype), []
     for part in drive.split(STEPS):
-        out, *rest = replayed(body, [part, matrix, z, *before, *coefficients])
-        z, before, stored = (out[-1] if len(out) else z), rest[: len(before)], rest[len(before) :]
+        out, *rest = replayed(body, [part, matrix, z, *state, *coefficients])
+        z, state, stored = (out[-1] if len(out) else z), rest[: len(state)], rest[len(state) :]
         parts.append([out, *stored])
     out, *stored = map(torch.cat, zip(*parts, strict=True))
-    return [out, *before, *stored]
+    return Outputs(out, last_output(out, z0), _packed(plan, call, out), state, stored)
 
 
-def backward(
-    plan: Plan,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    g_z_last: Tensor | None,
-    saved: Sequence[Tensor],
-    per_neuron: Sequence[Tensor],
-    uniforms: Sequence[float],
-    weight: Tensor,
-) -> list[Tensor]:
-    """Return the gradients of drive, output before the first step, initial states and tensor coefficients.
+def _packed(plan: Plan, call: Call, out: Tensor) -> Tensor:
+    """Return the bits of the output before the first step and after each [T + 1, B, H, W], or none of a graded one."""
+    heads, n, _ = call.weight.shape
+    if not plan.program.is_spiking:
+        return out.new_empty((0, out.shape[1], heads, words(n)), dtype=torch.int64)
+    bits, _ = cuda_events.pack(all_outputs(call.z0.expand(out.shape[1:]), out).view(-1, n))
+    return bits.view(len(out) + 1, out.shape[1], heads, -1)
+
+
+def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return the gradients of drive, output before the first step, initial states and coefficients.
 
     Parameters
     ----------
-    plan : Plan
-        The step of one neuron; without ``through_time`` nothing passes from a step to the one before, neither by
-        the state nor by the recurrent edge.
-    g_out : Tensor [T, B, N]
-        Gradient of the output.
-    g_states : sequence of Tensor [B, N]
-        Of the final states.
-    g_z_last : Tensor [B, N] or None
-        Of the last output as the spikes that the next run begins with.
-    saved : sequence of Tensor [T, B, N]
-        What the plan stored for this.
-    per_neuron : sequence of Tensor
-        As in `forward`.
-    uniforms : sequence of float
-        The plan's backward numbers.
-    weight : Tensor [H, n, n]
-        As in `forward`; in half precision the gradient is rounded to half on its way from step to step.
+    saved : Saved
+        In half precision the gradient is rounded to half on its way from step to step.
+    grads : sequence of Tensor
+        Gradients of the outputs [T, B, N], of the last output or None, and of the final states.
 
     Returns
     -------
     list of Tensor
-        [T, B, N] in the precision of `g_out`, then [B, N] each. The gradient of the weight is that of a product of
-        the shifted output with the first: ``einsum("tbhi,tbhj->hij", g_drive, z_before)``.
+        [T, B, N] in the precision of the gradient of the outputs, then [B, N] each.
     """
+    plan, (g_out, g_last, *g_states), numbers = find(saved.plan_key), grads, saved.backward_numbers
+    assert g_out is not None
     g_out = g_out.contiguous()
     one, real = g_out.shape[1:], cuda.arithmetic(g_out.dtype)
-    last = g_out.new_zeros(one) if g_z_last is None else g_z_last.to(g_out.dtype).expand(one).contiguous()
-    g_final = [g.to(real).expand(one).contiguous() for g in g_states]
-    coefficients = [p.to(real).expand(one).contiguous() for p in per_neuron]
-    kept = [s.contiguous() for s in saved]
+    last = g_out.new_zeros(one) if g_last is None else g_last.to(g_out.dtype).expand(one).contiguous()
+    g_final = [g.to(real).expand(one).contiguous() for g in g_states if g is not None]
+    coefficients = [p.to(real).expand(one).contiguous() for p in saved.coefficients]
+    stored = [s.contiguous() for s in saved.stored]
     if not plan.through_time:
-        if g_z_last is not None and len(g_out):
+        if g_last is not None and len(g_out):
             g_out = torch.cat([g_out[:-1], (g_out[-1] + last)[None]])
-        g_drive, *rest = cuda.backward(plan, g_out, g_final, kept, coefficients, uniforms)
-        return [g_drive, torch.zeros_like(last), *rest]
-    matrix = _matrix(weight, g_out)
+        found = cuda.backward(plan, g_out, g_final, stored, coefficients, numbers)
+        return [*found.inputs, torch.zeros_like(last), *found.state, *found.coefficients]
+    matrix = _matrix(saved.weight, g_out)
     if fits(matrix.shape[1], matrix.dtype):
         g_drive = torch.empty_like(g_out)
         g_z0 = torch.empty_like(last)
         g_initial = [torch.empty_like(g) for g in g_final]
-        shares = [torch.empty_like(p) for p in coefficients]
-        arrays = [g_out, g_drive, *kept, *g_final, *coefficients, *shares, *g_initial]
-        _launch(plan, True, arrays, uniforms, [matrix, last, g_z0])
-        return [g_drive, g_z0, *g_initial, *shares]
-    body = functools.partial(_steps_backward, known(plan), tuple(uniforms), len(kept), len(g_final))
+        g_coefficients = [torch.empty_like(p) for p in coefficients]
+        arrays = [g_out, g_drive, *stored, *g_final, *coefficients, *g_coefficients, *g_initial]
+        _launch(plan, True, arrays, numbers, [matrix, last, g_z0])
+        return [g_drive, g_z0, *g_initial, *g_coefficients]
+    body = functools.partial(_steps_backward, saved.plan_key, tuple(numbers), len(stored), len(g_final))
     matrix = matrix.to(g_out.dtype)
-    g_drive, shares = torch.empty_like(g_out), [torch.zeros_like(p) for p in coefficients]
+    g_drive, g_coefficients = torch.empty_like(g_out), [torch.zeros_like(p) for p in coefficients]
     for first in reversed(range(0, len(g_out), STEPS)):
         part = slice(first, first + STEPS)
-        over_time = [x[part] for x in kept]
+        over_time = [x[part] for x in stored]
         arrays = [g_out[part], matrix, last, *over_time, *g_final, *coefficients]
         g_drive[part], last, *rest = replayed(body, arrays)
         g_final = rest[: len(g_final)]
-        shares = [a + b for a, b in zip(shares, rest[len(g_final) :], strict=True)]
-    return [g_drive, last, *g_final, *shares]
+        g_coefficients = [a + b for a, b in zip(g_coefficients, rest[len(g_final) :], strict=True)]
+    return [g_drive, last, *g_final, *g_coefficients]
+
+
+def weight_gradient(saved: Saved, g_drive: Tensor) -> Tensor:
+    """Return the gradient of the weight [H, n, n], given that of the current [T, B, N]."""
+    heads, z0 = len(saved.weight), saved.z0
+    if not find(saved.plan_key).program.is_spiking:
+        return dense_weight_gradient(g_drive, all_outputs(z0, saved.sent)[:-1], heads)
+    z = cuda_events.unpack(saved.sent[:-1].flatten(0, 2), z0.shape[1] // heads, g_drive.dtype).view_as(g_drive)
+    z[0] = z0
+    return dense_weight_gradient(g_drive, z, heads)
 
 
 def fits(n: int, dtype: torch.dtype) -> bool:

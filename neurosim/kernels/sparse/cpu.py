@@ -41,8 +41,8 @@ def by_spike(x: Tensor, weight: Tensor, rows: Rows, packed: Packed) -> Tensor:
     """Return the currents, one row of synapses for each spike."""
     samples, n_in = x.shape
     out = buffer_pool.empty((samples, rows.n_out), x.dtype)
-    call = forward_machine(REAL[x.dtype], INDEX[rows.post.dtype], not packed.ones).call
-    values = [] if packed.ones else [x]
+    call = forward_machine(REAL[x.dtype], INDEX[rows.post.dtype], not packed.is_binary).call
+    values = [] if packed.is_binary else [x]
     arrays = [rows.starts, rows.post, *events(packed.bits, packed.count), *values, weight.contiguous(), out]
 
     def part(first: int, last: int) -> None:

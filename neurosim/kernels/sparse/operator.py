@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.kernels.common.autograd import can_call_directly, forbid_double_backward
-from neurosim.kernels.common.bits import given, words
+from neurosim.kernels.common.bits import pack_unless_known, words
 from neurosim.kernels.sparse import cpu as sparse_cpu
 from neurosim.kernels.sparse.rows import Rows
 
@@ -46,7 +46,7 @@ def event_sparse(
     if torch.is_grad_enabled():
         return _Direct.apply(rows, *tensors)
     x = x.contiguous()
-    return sparse_cpu.forward(x, weight, rows, given(x, packed_bits))
+    return sparse_cpu.forward(x, weight, rows, pack_unless_known(x, packed_bits))
 
 
 class _Direct(torch.autograd.Function):
@@ -55,8 +55,8 @@ class _Direct(torch.autograd.Function):
         ctx: Any, rows: Rows, x: Tensor, weight: Tensor, packed_bits: Tensor | None, mask: Tensor | None
     ) -> Tensor:
         x = x.contiguous()
-        packed = given(x, packed_bits)
-        ctx.save_for_backward(packed.bits, None if packed.ones else x, weight, mask)
+        packed = pack_unless_known(x, packed_bits)
+        ctx.save_for_backward(packed.bits, None if packed.is_binary else x, weight, mask)
         ctx.rows = rows
         return sparse_cpu.forward(x, weight, rows, packed)
 
@@ -81,9 +81,9 @@ def multiply(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the currents, the packed bits of the input unless given, and its values if some are neither 0 nor 1."""
     x = x.contiguous()
-    packed = given(x, packed_bits)
+    packed = pack_unless_known(x, packed_bits)
     out = sparse_cpu.forward(x, weight, Rows(starts, post, n_out), packed)
-    values = x.new_empty(0) if packed.ones else x.flatten().clone()
+    values = x.new_empty(0) if packed.is_binary else x.flatten().clone()
     return out.contiguous(), packed.bits if packed_bits is None else packed_bits.new_empty(0), values
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neurosim.kernels.common import bits as spikes
-from neurosim.kernels.common.bits import events, near, pack, positions, unpack, words
+from neurosim.kernels.common.bits import bits_within, events, pack, positions, unpack, words
 
 SIZES = [(0, 5), (1, 1), (5, 63), (7, 64), (33, 65), (100, 700)]
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -19,7 +19,7 @@ def test_bits_events_and_values_agree(rows, n, rate, dtype):
     x = (torch.rand(rows, n) < rate).to(dtype)
     packed = pack(x)
     assert packed.bits.shape == (rows, words(n)) and packed.bits.dtype is torch.int64
-    assert packed.count == int(x.sum()) and packed.ones
+    assert packed.count == int(x.sum()) and packed.is_binary
     assert torch.equal(unpack(packed.bits, n, dtype), x)
     starts, index = events(packed.bits)
     row = torch.repeat_interleave(torch.arange(rows), starts.diff().long())
@@ -39,12 +39,12 @@ def test_events_are_listed_alike_without_wide_vectors(monkeypatch):
 def test_a_value_other_than_one_is_noticed(other, dtype):
     x = torch.zeros(9, 130, dtype=dtype)
     x[:, ::3] = 1.0
-    assert pack(x).ones
+    assert pack(x).is_binary
     for place in (0, 63, 64, 129):
         changed = x.clone()
         changed[4, place] = other
         packed = pack(changed)
-        assert not packed.ones
+        assert not packed.is_binary
         assert torch.equal(unpack(packed.bits, 130, dtype), (changed != 0).to(dtype))
 
 
@@ -62,10 +62,10 @@ def test_minus_zero_is_no_spike():
 
 @PRECISIONS
 @pytest.mark.parametrize(("rows", "n"), SIZES)
-def test_what_is_near_is_marked(rows, n, dtype):
+def test_bits_of_values_within_bounds(rows, n, dtype):
     x = torch.randn(rows, n, dtype=dtype)
     x[::2, ::3], x[1::2, ::2] = 0.5, -0.5
-    assert torch.equal(near(x, 0.5), pack((x.abs() < 0.5).to(dtype)).bits)
+    assert torch.equal(bits_within(x, 0.5), pack((x.abs() < 0.5).to(dtype)).bits)
 
 
 def test_any_number_of_threads_finds_the_same():

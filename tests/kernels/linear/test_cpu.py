@@ -12,19 +12,21 @@ import neurosim as ns
 from neurosim import language
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import pack
-from neurosim.kernels.linear import cpu as layer
-from neurosim.kernels.linear import masked_product, product
-from neurosim.kernels.linear import operator as layer_operator
-from neurosim.kernels.linear.operator import run_layer, run_layer_backward
+from neurosim.kernels.common.policy import forced
+from neurosim.kernels.linear import cpu as linear_cpu
+from neurosim.kernels.linear import product as linear_product
+from neurosim.kernels.linear.masked_product import masked_product
+from neurosim.kernels.linear.operator import Call, run_layer
 from neurosim.kernels.neurons import cpu
 from tests.core_list import BY_NAME, SELECTED
 
-WAYS = pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
+BOTH_PRODUCTS = pytest.mark.usefixtures("product")
 
 
 @pytest.fixture
-def way(monkeypatch, crossover):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+def event_driven():
+    with forced("events"):
+        yield
 
 
 def exact(*shape: int, dtype: torch.dtype, size: float) -> torch.Tensor:
@@ -92,8 +94,7 @@ class Case:
                 assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1e-6)
 
 
-@WAYS
-@pytest.mark.usefixtures("way")
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("chunk", [0, 6])
 @pytest.mark.parametrize("model", SELECTED, ids=lambda m: m.name)
 def test_every_core_equals_product_and_definition(model, chunk):
@@ -101,8 +102,7 @@ def test_every_core_equals_product_and_definition(model, chunk):
         Case(model, dtype=dtype, graded=graded).check(chunk=chunk)
 
 
-@WAYS
-@pytest.mark.usefixtures("way")
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("chunk", [0, 4])
 @pytest.mark.parametrize("width", [1, 16, 17, 63, 64, 65, 130])
 def test_widths_and_lengths_that_hurt(width, chunk):
@@ -110,15 +110,13 @@ def test_widths_and_lengths_that_hurt(width, chunk):
         Case(BY_NAME["alif"], steps, batch, n, width, rate=0.5, bias=False).check(chunk=chunk)
 
 
-@WAYS
-@pytest.mark.usefixtures("way")
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_silence_and_a_storm(rate):
     Case(BY_NAME["lif"], rate=rate).check()
 
 
-@WAYS
-@pytest.mark.usefixtures("way")
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("chunk", [0, 6])
 @pytest.mark.parametrize("detached", [True, False])
 @pytest.mark.parametrize("reset", ["value", "subtract", None])
@@ -128,8 +126,7 @@ def test_resets_learned_parameters_and_time(reset, detached, chunk):
         Case(BY_NAME["lif"], **choices).check(through_time=through_time, chunk=chunk, tolerance=1e-4)
 
 
-@WAYS
-@pytest.mark.usefixtures("way")
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("chunk", [0, 3])
 def test_gradients_against_finite_differences(chunk):
     case = Case(
@@ -147,31 +144,27 @@ def test_gradients_against_finite_differences(chunk):
 
 
 @pytest.mark.parametrize("chunk", [0, 5])
-def test_work_again_gives_the_very_same_gradients(chunk, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
+def test_recomputed_values_give_the_same_gradients(chunk):
     case = Case(BY_NAME["lif"])
     case.weight = torch.randn_like(case.weight).requires_grad_()
-    for a, b in zip(case.fused()[1], case.fused(chunk=chunk)[1], strict=True):
-        assert torch.equal(a, b)
+    with forced("events"):
+        for a, b in zip(case.fused()[1], case.fused(chunk=chunk)[1], strict=True):
+            assert torch.equal(a, b)
 
 
-def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
+def test_results_do_not_depend_on_the_number_of_threads():
     case = Case(BY_NAME["lif"], 40, 30, 130, 200)
     case.weight = torch.randn_like(case.weight).requires_grad_()
-    threads, found = torch.get_num_threads(), []
-    try:
-        for number in (1, 3):
-            torch.set_num_threads(number)
+    results = []
+    for threads in (1, 3):
+        with forced("events", threads=threads):
             values, grads = case.fused()
-            found.append([*values, *grads[1:]])  # the input's gradient is torch's product, which may
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        results.append([*values, *grads[1:]])  # the gradient of the input is torch's product, which may
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
+@pytest.mark.usefixtures("event_driven")
 def test_what_is_written_past_the_caches_is_the_same(monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
     case = Case(BY_NAME["cubalif"], 30, 4, 65, 128, bias=False)
     values, grads = case.fused()
     i = functional.linear(case.x, case.weight).detach().requires_grad_()
@@ -185,14 +178,13 @@ def test_what_is_written_past_the_caches_is_the_same(monkeypatch):
     assert torch.equal(g, torch.autograd.grad(case.neuron(i)[0], i, case.g)[0])
 
 
-def test_bits_of_the_output_and_of_where_a_gradient_is_wanted(monkeypatch):
-    for crossover, width in itertools.product((2.0, -1.0), (17, 64, 100)):
-        monkeypatch.setattr(layer, "CROSSOVER", crossover)
+def test_packed_bits_and_mask_of_the_output(product):
+    for width in (17, 64, 100):
         case = Case(BY_NAME["lif"], width=width, spike=language.triangle(0.25))
         result = case.neuron.run_linear(case.x, case.weight, case.bias, case.state, ("u",))
         assert torch.equal(result.packed_bits, pack(result.out.detach().flatten(0, 1)).bits)
         near = ((result.recorded["u"] - 1.0).abs() < 0.25).float()
-        assert crossover < 0 or torch.equal(result.mask, pack(near.flatten(0, 1)).bits)
+        assert product == "dense" or torch.equal(result.mask, pack(near.flatten(0, 1)).bits)
         assert case.neuron.run_linear(case.x.detach(), case.weight.detach(), None, case.state).packed_bits is not None
     unlimited = Case(BY_NAME["lif"])
     assert unlimited.neuron.run_linear(unlimited.x, unlimited.weight, None).mask is None
@@ -201,30 +193,24 @@ def test_bits_of_the_output_and_of_where_a_gradient_is_wanted(monkeypatch):
     assert result.packed_bits is None and result.mask is None
 
 
-@pytest.mark.parametrize("crossover", [2.0, -1.0])
-def test_bits_that_came_along_are_used(crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
-    monkeypatch.setattr(masked_product, "SHORT", 1)
+def test_packed_bits_of_the_input_are_used(product):
     case = Case(BY_NAME["lif"])
-    came = pack(case.x.detach().flatten(0, 1)).bits
-    for a, b in zip(case.fused()[1], case.fused(packed_bits=came)[1], strict=True):
+    packed_bits = pack(case.x.detach().flatten(0, 1)).bits
+    for a, b in zip(case.fused()[1], case.fused(packed_bits=packed_bits)[1], strict=True):
         assert torch.equal(a, b)
-    wanted = torch.zeros_like(came)
-    assert not case.fused(packed_bits=came, mask=wanted)[1][0].any()
+    g_x = case.fused(packed_bits=packed_bits, mask=torch.zeros_like(packed_bits))[1][0]
+    assert g_x.any() == (product == "dense")
 
 
 @pytest.mark.parametrize("density", [0.05, 0.7])
 @pytest.mark.parametrize("chunk", [0, 6])
-@pytest.mark.parametrize("crossover", [2.0, -1.0])
-def test_the_input_gradient_is_worked_out_where_it_is_wanted(density, chunk, crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
-    monkeypatch.setattr(masked_product, "SHORT", 1)
+def test_the_gradient_of_the_input_is_computed_where_the_mask_is_set(density, chunk, product):
     case = Case(BY_NAME["lif"])
     mask = (torch.rand_like(case.x) < density).float()
     masked = case.fused(mask=pack(mask.detach().flatten(0, 1)).bits, chunk=chunk)[1][0]
     whole = case.fused(chunk=chunk)[1][0]
     assert torch.allclose(masked * mask, whole * mask, rtol=1e-4, atol=1e-5)
-    assert density > masked_product.CROSSOVER or not (masked * (1 - mask)).any()
+    assert product == "dense" or not (masked * (1 - mask)).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -239,7 +225,7 @@ def test_masked_product(dtype):
     ):
         g, weight = torch.randn(rows, width, dtype=dtype), torch.randn(width, n, dtype=dtype)
         mask = torch.rand(rows, n) < density
-        found = masked_product.masked_product(g, weight, pack(mask.to(dtype)).bits)
+        found = masked_product(g, weight, pack(mask.to(dtype)).bits)
         assert torch.allclose(found, (g @ weight) * mask, atol=1e-4 if dtype is torch.float32 else 1e-12)
         assert not found[~mask].any()
 
@@ -271,18 +257,17 @@ def test_values_can_be_recorded():
     assert torch.equal(values["u"], expected["u"]) and torch.equal(values["v"], expected["v"])
 
 
-def test_memory_without_meaning_is_not_read(monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", 2.0)
-    empty = layer.buffer_pool.empty
-    monkeypatch.setattr(layer.buffer_pool, "empty", lambda shape, dtype: empty(shape, dtype).fill_(float("nan")))
+@pytest.mark.usefixtures("event_driven")
+def test_uninitialised_memory_is_not_read(monkeypatch):
+    empty = linear_cpu.buffer_pool.empty
+    monkeypatch.setattr(linear_cpu.buffer_pool, "empty", lambda shape, dtype: empty(shape, dtype).fill_(float("nan")))
     for chunk in (0, 6):
         Case(BY_NAME["cubalif"], width=100).check(chunk=chunk)
 
 
 @pytest.mark.parametrize("graded", [True, False])
-@pytest.mark.parametrize("crossover", [2.0, -1.0])
-def test_non_contiguous_input(crossover, graded, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+@BOTH_PRODUCTS
+def test_non_contiguous_input(graded):
     case = Case(BY_NAME["lif"], graded=graded)
     case.x = case.x.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
     case.weight = case.weight.detach().T.contiguous().T.requires_grad_()
@@ -290,45 +275,63 @@ def test_non_contiguous_input(crossover, graded, monkeypatch):
     case.check()
 
 
-def arguments(chunk=0, train=True, came=False, learn=("tau_mem",), spike=None):
+def call(chunk=0, train=True, is_packed=False, learn=("tau_mem",), spike=None):
     neuron = ns.LIF(dt=1e-3, size=3, learn=learn, spike=spike)
     key, forward, backward = neuron._prepared(train, True, ())
     x = (torch.rand(5, 2, 7) < 0.2).float().requires_grad_(train)
-    weight, bias = torch.randn(3, 7).requires_grad_(train), torch.randn(3).requires_grad_(train)
-    bits = pack(x.detach().flatten(0, 1)).bits if came else None
-    state = [torch.randn(2, 3, requires_grad=train)]
-    given = [
+    coefficients = [
         t.float().expand(2, 3).contiguous().detach().requires_grad_(train)
         for t in neuron._varying_coefficients().values()
     ]
-    return key, x, bits, None, weight, bias, state, given, forward, backward, chunk
+    return Call(
+        plan_key=key,
+        x=x,
+        weight=torch.randn(3, 7).requires_grad_(train),
+        bias=torch.randn(3).requires_grad_(train),
+        state=[torch.randn(2, 3, requires_grad=train)],
+        coefficients=coefficients,
+        forward_numbers=forward,
+        backward_numbers=backward,
+        chunk=chunk,
+        packed_bits=pack(x.detach().flatten(0, 1)).bits if is_packed else None,
+    )
 
 
-@pytest.mark.parametrize(("chunk", "came", "crossover"), [(0, False, 2.0), (2, True, 2.0), (2, False, -1.0)])
-def test_opcheck(chunk, came, crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
-    torch.library.opcheck(run_layer, arguments(chunk, came=came))
+@BOTH_PRODUCTS
+@pytest.mark.parametrize(("chunk", "is_packed"), [(0, False), (2, True), (2, False)])
+def test_opcheck(chunk, is_packed):
+    torch.library.opcheck(run_layer.forward_operator, call(chunk, is_packed=is_packed))
 
 
-def test_opcheck_without_gradients_and_of_the_backward_operator():
-    torch.library.opcheck(run_layer, arguments(0, train=False, learn=(), spike=language.triangle()))
-    key, x, _, _, weight, bias, state, given, forward, backward, _ = arguments()
+def test_opcheck_without_gradients():
+    torch.library.opcheck(run_layer.forward_operator, call(train=False, learn=(), spike=language.triangle()))
+
+
+@pytest.mark.parametrize("needs", [(True, True, True), (False, True, False)])
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_opcheck_of_the_backward_operator(chunk, is_packed, needs):
+    made = call(chunk, is_packed=is_packed)
     with torch.no_grad():
-        out, v, bits, _, _, _, *kept = run_layer(key, x, None, None, weight, bias, state, given, forward, backward, 0)
-    plain = [t.detach() for t in given]
-    numbers = (forward, backward, 0)
-    call = (key, None, bits, 7, None, True, weight.detach(), bias.detach(), plain, *numbers, out, [v], kept)
-    torch.library.opcheck(run_layer_backward, call)
+        outputs = run_layer.forward(made)
+        saved = run_layer.save(made, outputs)
+    plain = [detached(value) for value in saved]
+    torch.library.opcheck(run_layer.backward_operator, (*plain, list(needs), [outputs.out, *outputs.state]))
 
 
-def test_straight_call_and_operator_agree(monkeypatch):
+def detached(value):
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    return [detached(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def test_direct_call_and_operator_agree():
     for graded, chunk in itertools.product((True, False), (0, 5)):
         case = Case(BY_NAME["alif"], graded=graded)
-        straight = case.fused(chunk=chunk)
-        with monkeypatch.context() as patch:
-            patch.setattr(layer_operator, "can_call_directly", lambda tensors: False)
+        direct = case.fused(chunk=chunk)
+        with forced(operators=True):
             operator = case.fused(chunk=chunk)
-        for a, b in zip((*straight[0], *straight[1]), (*operator[0], *operator[1]), strict=True):
+        for a, b in zip((*direct[0], *direct[1]), (*operator[0], *operator[1]), strict=True):
             assert torch.equal(a, b)
 
 
@@ -340,8 +343,7 @@ def test_a_gradient_of_a_gradient_is_refused():
         once.sum().backward()
 
 
-@WAYS
-@pytest.mark.usefixtures("way")
+@BOTH_PRODUCTS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_product_alone(dtype):
     for rows, n, width, graded in ((7, 65, 33, False), (1, 1, 1, True), (300, 10, 64, True)):
@@ -350,7 +352,7 @@ def test_the_product_alone(dtype):
         weight = exact(width, n, dtype=dtype, size=1.0).requires_grad_()
         bias = exact(width, dtype=dtype, size=1.0).requires_grad_()
         g = exact(rows, width, dtype=dtype, size=1.0)
-        found, expected = product.linear(x, weight, bias), functional.linear(x, weight, bias)
+        found, expected = linear_product.linear(x, weight, bias), functional.linear(x, weight, bias)
         assert torch.equal(found, expected)
         inputs = (x, weight, bias)
         for a, b in zip(*(torch.autograd.grad(y, inputs, g) for y in (found, expected)), strict=True):

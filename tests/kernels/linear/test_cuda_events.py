@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from neurosim.kernels.linear.policy import gathering_is_faster
+
 pytest.importorskip("triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu":
@@ -182,7 +184,7 @@ def test_nothing_to_do(rows: int, n_in: int, n_out: int) -> None:
 
 def test_where_gathering_should_pay() -> None:
     def crossover(rows: int, dtype: torch.dtype) -> float:
-        return max(p / 1000 for p in range(1001) if cuda_events.pays(rows, 700, 256, p / 1000, dtype))
+        return max(p / 1000 for p in range(1001) if gathering_is_faster(rows, 700, 256, p / 1000, dtype))
 
     assert crossover(6400, torch.float32) == pytest.approx(0.045, abs=0.002)
     assert crossover(6400, torch.bfloat16) == pytest.approx(0.007, abs=0.002)

@@ -7,7 +7,9 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError
-from neurosim.kernels.linear import single_step as one_step
+from neurosim.kernels.common.policy import forced
+from neurosim.kernels.linear import policy, single_step
+from neurosim.kernels.linear.arguments import Call
 
 MAKERS = {
     "lif": lambda: ns.LIF(dt=1e-3, r=4.0, spike=ns.triangle()),
@@ -36,8 +38,8 @@ def test_it_is_the_definition_with_all_its_gradients(name, bias, monkeypatch):
     state = [torch.rand(3, 7, dtype=torch.float64).requires_grad_() for _ in node.initial_state(torch.zeros(1, 3, 7))]
     x.requires_grad_()
     calls = []
-    plain = one_step.run
-    monkeypatch.setattr(one_step, "run", lambda *args: calls.append(args) or plain(*args))
+    run = single_step.run
+    monkeypatch.setattr(single_step, "run", lambda call: calls.append(call) or run(call))
     start = net.initial_state(x.detach())
     start.nodes[label] = type(start.nodes[label])(*state)
     out, after = net(x, start)
@@ -84,11 +86,13 @@ def test_no_samples_make_no_spikes():
     assert out.shape == (1, 0, 7) and state.nodes["lif1"].v.shape == (0, 7)
 
 
-def test_it_serves_one_small_step_alone():
-    weight = torch.empty(2, 3)
-    assert one_step.serves(torch.empty(1, 4, 3), weight)
-    assert not one_step.serves(torch.empty(2, 4, 3), weight)
-    assert not one_step.serves(torch.empty(1, one_step.SMALL // 6 + 1, 3), weight)
+def test_it_runs_one_small_step_alone():
+    call = Call("", torch.empty(1, 4, 3), torch.empty(2, 3), None, (), (), (), ())
+    assert policy.is_single_step(call)
+    assert not policy.is_single_step(call._replace(x=torch.empty(2, 4, 3)))
+    assert not policy.is_single_step(call._replace(x=torch.empty(1, policy.SMALL // 6 + 1, 3)))
+    with forced(operators=True):
+        assert not policy.is_single_step(call)
 
 
 def test_without_gradients_it_gives_the_same():

@@ -133,18 +133,18 @@ class Case:
         return Run(out.detach(), [s.detach() for s in after], watched, dict(zip(leaves, gradients, strict=True)))
 
     def fused(self) -> Run:
-        plan, states = self.plan, len(self.state)
+        plan = self.plan
         per_neuron = [t.to(DEVICE) for t in self.tensors.values()]
         forward, backward = (plan.host_values(u, self.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms))
         inputs, state = ([x.to(DEVICE) for x in each] for each in (self.inputs.values(), self.state))
-        out, *rest = cuda.forward(plan, inputs, state, per_neuron, forward)
-        after, stored = rest[:states], rest[states:]
-        saved = [stored[plan.position(node)] for node in plan.saved]
+        out, after, stored = cuda.forward(plan, inputs, state, per_neuron, forward)
+        saved = plan.saved_among(stored)
         g_states = [g.to(DEVICE) for g in self.g_states]
         gradients = cuda.backward(plan, self.g_out.to(DEVICE), g_states, saved, per_neuron, backward)
         names = [*self.inputs, *(f"start {k}" for k in self.core.state), *self.tensors]
         recorded = [stored[plan.recording(name)].cpu() for name in plan.recorded]
-        cpu_gradients = {name: g.cpu() for name, g in zip(names, gradients, strict=True)}
+        flat = [*gradients.inputs, *gradients.state, *gradients.coefficients]
+        cpu_gradients = {name: g.cpu() for name, g in zip(names, flat, strict=True)}
         return Run(out.cpu(), [s.cpu() for s in after], recorded, cpu_gradients)
 
     def check(self, *, forward_close: bool = False, gradients_close: bool = False) -> tuple[Run, Run]:
@@ -357,8 +357,8 @@ def test_the_same_as_the_kernel_for_the_cpu() -> None:
     known(case.plan)
     on_cpu = cpu.forward(case.plan, [case.inputs["i"]], case.state, list(case.tensors.values()), numbers)
     got = case.fused()
-    assert torch.equal(on_cpu[0], got.out)
-    assert all(torch.equal(a, b) for a, b in zip(on_cpu[1:3], got.states, strict=True))
+    assert torch.equal(on_cpu.out, got.out)
+    assert all(torch.equal(a, b) for a, b in zip(on_cpu.state, got.states, strict=True))
 
 
 @pytest.mark.parametrize("detached", [True, False])

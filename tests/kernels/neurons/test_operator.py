@@ -8,8 +8,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import neurosim as ns
 from neurosim.errors import InputError
-from neurosim.kernels.neurons import call
-from neurosim.kernels.neurons.operator import run_core, run_core_backward
+from neurosim.kernels.common.policy import forced
+from neurosim.kernels.neurons.operator import Call, run_core
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -19,24 +19,24 @@ def arguments(layer, train=True, dtype=torch.float32):
     key, forward, backward = layer._prepared(train, True, ())
     i = (torch.randn(5, 2, 3, dtype=dtype, device=DEVICE) * 4).requires_grad_(train)
     state = [torch.randn(2, 3, dtype=dtype, device=DEVICE, requires_grad=train) for _ in layer.core.state]
-    given = layer._varying_coefficients().values()
-    tensors = [t.to(dtype).expand(2, 3).contiguous().detach().requires_grad_(train) for t in given]
-    return key, [i], state, tensors, forward, backward
+    varying = layer._varying_coefficients().values()
+    coefficients = [t.to(dtype).expand(2, 3).contiguous().detach().requires_grad_(train) for t in varying]
+    return Call(key, [i], state, coefficients, forward, backward)
 
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("learn", [(), ("tau_mem", "v_th"), ("tau_mem", "v_th", "v_reset", "r")])
 def test_opcheck_of_the_forward_operator(learn, train):
-    torch.library.opcheck(run_core, arguments(ns.LIF(dt=1e-3, size=3, learn=learn), train))
+    torch.library.opcheck(run_core.forward_operator, arguments(ns.LIF(dt=1e-3, size=3, learn=learn), train))
 
 
 def test_opcheck_of_the_backward_operator():
-    key, inputs, state, tensors, forward, backward = arguments(ns.ALIF(dt=1e-3, size=3, learn=("beta",)))
+    call = arguments(ns.ALIF(dt=1e-3, size=3, learn=("beta",)))
     with torch.no_grad():
-        out, *rest = run_core(key, inputs, state, tensors, forward, backward)
-    saved = rest[len(state) :]
-    call = (key, out, [s.detach() for s in state], saved, [t.detach() for t in tensors], backward)
-    torch.library.opcheck(run_core_backward, call)
+        outputs = run_core.forward(call)
+        saved = run_core.save(call, outputs)
+    saved = saved._replace(coefficients=[t.detach() for t in saved.coefficients])
+    torch.library.opcheck(run_core.backward_operator, (*saved, [], [outputs.out, *outputs.state]))
 
 
 def test_autocast_runs_in_single_precision():
@@ -82,13 +82,13 @@ def test_a_gradient_of_a_gradient_is_refused():
     with pytest.raises(InputError, match="no gradient of a gradient"):
         once.sum().backward()
     key, forward, backward = layer._prepared(True, True, ())
-    out, *_ = run_core(key, [i], [torch.zeros(2, 3)], [], forward, backward)
+    out, *_ = run_core.forward_operator(key, [i], [torch.zeros(2, 3)], [], forward, backward)
     (once,) = torch.autograd.grad(out.sum(), i, create_graph=True)
     with pytest.raises(RuntimeError, match="run_core_backward"):
         once.sum().backward()
 
 
-def test_straight_call_and_operator_agree(monkeypatch):
+def test_direct_call_and_operator_agree():
     layer = ns.ALIF(dt=1e-3, size=3, learn=("tau_mem", "beta"))
     i = torch.randn(40, 2, 3)
 
@@ -100,17 +100,9 @@ def test_straight_call_and_operator_agree(monkeypatch):
         )
         return z, *state, *found
 
-    straight = results()
-    called = []
-
-    def counted(*arguments):
-        called.append(1)
-        return run_core(*arguments)
-
-    monkeypatch.setattr(call, "can_call_directly", lambda tensors: False)
-    monkeypatch.setattr(call.operator, "run_core", counted)
-    assert all(map(torch.equal, straight, results()))
-    assert called == [1]
+    direct = results()
+    with forced(operators=True):
+        assert all(map(torch.equal, direct, results()))
 
 
 def test_the_graph_may_be_walked_twice():
@@ -137,7 +129,7 @@ def test_shapes_and_types_in_half_precision_on_an_accelerator():
         i = torch.empty(5, 2, 3, dtype=torch.bfloat16, device="cuda")
         state = [torch.empty(2, 3, device="cuda") for _ in layer.core.state]
         coefficients = [torch.empty(2, 3, device="cuda")]
-        out, *rest = run_core(key, [i], state, coefficients, forward, backward)
+        out, *rest = run_core.forward_operator(key, [i], state, coefficients, forward, backward)
         assert out.dtype is torch.bfloat16 and {t.dtype for t in rest} == {torch.float32}
-        g_i, *others = run_core_backward(key, out, rest[:2], rest[2:], coefficients, backward)
+        g_i, *others = run_core.backward_operator(key, coefficients, backward, rest[2:], [], [out, *rest[:2]])
         assert g_i.dtype is torch.bfloat16 and {t.dtype for t in others} == {torch.float32}

@@ -17,11 +17,12 @@ import neurosim as ns
 from neurosim import language
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import unpack
-from neurosim.kernels.linear import cpu as linear_layer
+from neurosim.kernels.common.policy import forced
+from neurosim.kernels.linear import cpu as linear_cpu
 from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.recurrent import cpu as recurrent_cpu
-from neurosim.kernels.recurrent import operator as recurrent
-from neurosim.kernels.recurrent.operator import run_recurrent, run_recurrent_backward
+from neurosim.kernels.recurrent.arguments import Call
+from neurosim.kernels.recurrent.operator import run_recurrent
 from tests.core_list import BY_NAME, SELECTED
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -142,13 +143,13 @@ def test_surrogates(model, spike):
 @PRECISIONS
 @pytest.mark.parametrize("batch", [1, 3, 32, 37])
 @pytest.mark.parametrize("neurons", [16, 19, 33, 64])
-def test_gradients_of_few_neurons_are_worked_out_one_by_one(neurons, batch, dtype, monkeypatch):
+def test_gradients_of_few_neurons_are_computed_one_by_one(neurons, batch, dtype, monkeypatch):
     layer, tensors = ns.LIF(dt=1e-3, spike=ns.triangle(0.7)), given(BY_NAME["lif"], 9, batch, neurons, 2, dtype)
     asked, real = [], recurrent_cpu.compiled_backward
     monkeypatch.setattr(recurrent_cpu, "compiled_backward", lambda shape: (asked.append(shape.few), real(shape))[1])
-    for share in (0.0, 1.1):
-        monkeypatch.setattr(recurrent_cpu, "FEW", share)
-        compare(layer, *tensors)
+    for product in ("dense", "events"):
+        with forced(product):
+            compare(layer, *tensors)
     assert asked == [False, True]
 
 
@@ -284,11 +285,11 @@ def test_first_spikes_may_be_any_number():
 
 def test_the_weight_gradient_does_not_depend_on_how_it_is_summed_up(monkeypatch):
     layer, tensors = ns.LIF(dt=1e-3), given(BY_NAME["lif"], 30, 7, 33, 2)
-    results, dense = [], mock.Mock(side_effect=linear_layer._dense_backward)
-    monkeypatch.setattr(linear_layer, "_dense_backward", dense)
-    for crossover, calls in ((1.0, 0), (0.0, 2)):
-        monkeypatch.setattr(linear_layer, "CROSSOVER", crossover)
-        results.append(gradients(in_one_call, layer, *tensors)[1]["weight"])
+    results, dense = [], mock.Mock(side_effect=linear_cpu._dense_backward)
+    monkeypatch.setattr(linear_cpu, "_dense_backward", dense)
+    for product, calls in (("events", 0), ("dense", 2)):
+        with forced(product):
+            results.append(gradients(in_one_call, layer, *tensors)[1]["weight"])
         assert dense.call_count == calls  # one for each head
     assert close(results[0], results[1], 1e-5)
 
@@ -400,10 +401,10 @@ def test_bits_are_sent_on_where_blocks_fill_words(n, heads):
 def arguments(layer, dtype=torch.float32, train=True):
     key, forward, backward = layer._prepared(train, True, ())
     drive, weight, z0, state = given(BY_NAME[layer.core.name], 5, 2, 3, 2, dtype)
-    tensors = [t.to(dtype).expand(2, 6).contiguous().detach() for t in layer._varying_coefficients().values()]
+    coefficients = [t.to(dtype).expand(2, 6).contiguous().detach() for t in layer._varying_coefficients().values()]
     leaves = [x.requires_grad_(train) for x in (drive, weight, z0)]
-    lists = [[x.requires_grad_(train) for x in xs] for xs in (state, tensors)]
-    return key, *leaves, *lists, forward, backward
+    lists = [[x.requires_grad_(train) for x in xs] for xs in (state, coefficients)]
+    return Call(key, *leaves, *lists, forward, backward)
 
 
 OPERATORS = {
@@ -416,35 +417,31 @@ OPERATORS = {
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("layer", OPERATORS)
 def test_opcheck_of_the_forward_operator(layer, train):
-    torch.library.opcheck(run_recurrent, arguments(OPERATORS[layer](), train=train))
+    torch.library.opcheck(run_recurrent.forward_operator, arguments(OPERATORS[layer](), train=train))
 
 
 @pytest.mark.parametrize("layer", OPERATORS)
-def test_opcheck_of_the_backward_operator(layer):
-    made = OPERATORS[layer]()
-    key, drive, weight, z0, state, tensors, forward, backward = arguments(made)
+@pytest.mark.parametrize("needs_weight", [True, False])
+def test_opcheck_of_the_backward_operator(layer, needs_weight):
+    call = arguments(OPERATORS[layer]())
     with torch.no_grad():
-        out, last, *rest = run_recurrent(key, drive, weight, z0, state, tensors, forward, backward)
-        saved = rest[len(state) :][: -1 if made.is_spiking else None]
-        sent = rest[-1] if made.is_spiking else out
-        g_states = [torch.randn_like(s) for s in state]
-        given = [t.detach() for t in tensors]
-        plain = (weight.detach(), z0.detach(), sent)
-        for g_last in (None, last):
-            call = (key, torch.randn_like(out), g_last, g_states, saved, given, backward, *plain)
-            torch.library.opcheck(run_recurrent_backward, call)
+        outputs = run_recurrent.forward(call)
+        saved = run_recurrent.save(call, outputs)
+    coefficients = [t.detach() for t in saved.coefficients]
+    plain = saved._replace(weight=saved.weight.detach(), z0=saved.z0.detach(), coefficients=coefficients)
+    g_states = [torch.randn_like(s) for s in outputs.state]
+    for g_last in (None, outputs.last):
+        grads = [torch.randn_like(outputs.out), g_last, *g_states]
+        torch.library.opcheck(run_recurrent.backward_operator, (*plain, [True, needs_weight, True], grads))
 
 
-def test_straight_call_and_operator_agree(monkeypatch):
+def test_direct_call_and_operator_agree():
     layer, tensors = ns.ALIF(dt=1e-3, size=20, learn=("tau_mem",)), given(BY_NAME["alif"], 15, 3, 20)
-    straight = gradients(in_one_call, layer, *tensors)
-    called = []
-    monkeypatch.setattr(recurrent, "can_call_directly", lambda _: False)
-    monkeypatch.setattr(recurrent, "run_recurrent", lambda *a: (called.append(1), run_recurrent(*a))[1])
-    checked = gradients(in_one_call, layer, *tensors)
-    assert called == [1]
-    assert all(map(torch.equal, straight[0], checked[0]))
-    assert all(torch.equal(straight[1][name], checked[1][name]) for name in straight[1])
+    direct = gradients(in_one_call, layer, *tensors)
+    with forced(operators=True):
+        checked = gradients(in_one_call, layer, *tensors)
+    assert all(map(torch.equal, direct[0], checked[0]))
+    assert all(torch.equal(direct[1][name], checked[1][name]) for name in direct[1])
 
 
 def test_autocast_runs_in_single_precision():

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.compiler.plan import Plan
+from neurosim.compiler.plan import Plan, known
 from neurosim.compiler.program import record
 from neurosim.cores import alif, cubalif, integrate_and_fire, leaky_integrator, lif
+from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved
+from neurosim.kernels.recurrent.operator import run_recurrent
 from neurosim.language import Core, Reset, core
 from tests.margin import assert_parts_only_at_threshold
 
@@ -113,16 +115,18 @@ class Case:
         found = torch.autograd.grad(ends, list(leaves.values()), cotangents, allow_unused=True, materialize_grads=True)
         return Run(out.detach(), [s.detach() for s in state], distance, dict(zip(leaves, found, strict=True)))
 
-    def fused(self) -> Run:
-        plan, states = self.plan, len(self.state)
-        tensors = list(self.tensors.values())
+    def run(self) -> tuple[Outputs, Saved]:
+        plan, coefficients = self.plan, list(self.tensors.values())
         numbers = [plan.host_values(u, self.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms)]
-        out, *rest = cuda_recurrent.forward(plan, self.drive, self.weight, self.z0, self.state, tensors, numbers[0])
-        after, stored = rest[:states], rest[states:]
-        saved = [stored[plan.position(node)] for node in plan.saved]
-        g_drive, *found = cuda_recurrent.backward(
-            plan, self.g_out, self.g_states, self.g_last, saved, tensors, numbers[1], self.weight
-        )
+        call = Call(known(plan), self.drive, self.weight, self.z0, self.state, coefficients, *numbers)
+        outputs = cuda_recurrent.forward(call)
+        return outputs, run_recurrent.save(call, outputs)
+
+    def fused(self) -> Run:
+        plan, (outputs, saved) = self.plan, self.run()
+        out, after, stored = outputs.out, outputs.state, outputs.stored
+        assert torch.equal(outputs.last, out[-1] if len(out) else self.z0.expand(outputs.last.shape))
+        g_drive, *found = cuda_recurrent.backward(saved, [self.g_out, self.g_last, *self.g_states])
         heads, n, _ = self.weight.shape
         before = torch.cat([self.z0[None], out])[: len(out)].double().unflatten(2, (heads, n))
         if self.plan.recorded:
@@ -266,11 +270,7 @@ def test_without_a_gradient_of_the_last_output() -> None:
     case = Case(lif)
     case.g_last.zero_()
     wanted = case.reference()
-    plan = case.plan
-    numbers = [plan.host_values(u, case.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms)]
-    _, _, *stored = cuda_recurrent.forward(plan, case.drive, case.weight, case.z0, case.state, [], numbers[0])
-    saved = [stored[plan.position(node)] for node in plan.saved]
-    g_drive, *_ = cuda_recurrent.backward(plan, case.g_out, case.g_states, None, saved, [], numbers[1], case.weight)
+    g_drive, *_ = cuda_recurrent.backward(case.run()[1], [case.g_out, None, *case.g_states])
     _close("drive", g_drive, wanted.gradients["drive"], 1e-11)
 
 

@@ -96,7 +96,7 @@ def test_one_call_gives_what_the_steps_give(made, through_time, step_by_step):
 def test_it_is_one_call(made, monkeypatch):
     calls = []
     real = recurrent.run
-    monkeypatch.setattr(recurrent, "run", lambda *a: (calls.append(a[1].shape), real(*a))[1])
+    monkeypatch.setattr(recurrent, "run", lambda call: (calls.append(call.drive.shape), real(call))[1])
     NETS[made]()(torch.ones(9, 2, 6))
     assert calls == [(9, 2, 12)]
 

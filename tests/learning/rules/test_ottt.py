@@ -9,7 +9,6 @@ from torch.nn import functional as F
 import neurosim as ns
 from benchmarks.activations import activations
 from neurosim.errors import InputError
-from neurosim.kernels.linear import cpu as layer
 from neurosim.synapses.traced import Traces
 from tests.learning.rules.small_networks import (
     CHUNKS,
@@ -23,11 +22,10 @@ from tests.learning.rules.small_networks import (
 )
 
 
-@pytest.mark.parametrize("crossover", [2.0, -1.0], ids=["event-driven", "dense"])
+@pytest.mark.usefixtures("product")
 @pytest.mark.parametrize("chunk", CHUNKS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_gradients_are_those_of_the_definition(bias, chunk, crossover, monkeypatch):
-    monkeypatch.setattr(layer, "CROSSOVER", crossover)
+def test_the_gradients_are_those_of_the_definition(bias, chunk):
     net, (x, y) = chain(bias=bias), batch(19)
     assert close(gradients(ns.OTTT(chunk=chunk), net, x, y), ottt_by_hand(net, x, y, bias), 1e-12)
 
