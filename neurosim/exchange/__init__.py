@@ -1,1 +1,1 @@
-"""Other formats and libraries: NIR, snnTorch, Norse, SpikingJelly."""
+"""Exchange with other formats and libraries: NIR, snnTorch, Norse, SpikingJelly."""

@@ -1,4 +1,4 @@
-"""Chips and what they ask: targets read from TOML files, and the exports to them."""
+"""Chips: targets in TOML files, and exports to them."""
 
 from __future__ import annotations
 

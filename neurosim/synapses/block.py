@@ -1,4 +1,4 @@
-"""All-to-all synapses inside blocks of neurons, and none between them."""
+"""All-to-all synapses within blocks of neurons, none between blocks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from neurosim.synapses.synapse import Synapse, count
 class BlockLinear(Synapse):
     """Dense synapses block by block: ``i = diag(W_1, ..., W_H) z + b``.
 
-    Block h of the neurons before, ``n_in / H`` of them in a row, reaches block h of the neurons after and no other. As
-    a loop it makes a layer of H heads that do not hear each other, with a matrix H times smaller than a full one.
+    Block h of the presynaptic neurons, ``n_in / H`` in a row, connects to block h of the postsynaptic neurons only. As
+    a loop it makes a layer of H independent heads, with a matrix H times smaller than a full one.
 
     Parameters
     ----------
     n_in, n_out : int
-        Number of neurons before and after, multiples of `blocks`.
+        Number of presynaptic and of postsynaptic neurons, multiples of `blocks`.
     blocks : int
         Number of blocks H.
     bias : bool
-        Whether each neuron gets a constant current as well.
+        Whether each neuron gets a constant current too.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class BlockLinear(Synapse):
     Raises
     ------
     InputError
-        When a number of neurons is no multiple of `blocks`.
+        When a number of neurons is not a multiple of `blocks`.
 
     Examples
     --------

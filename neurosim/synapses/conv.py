@@ -1,4 +1,4 @@
-"""Convolutional synapses: the same weights at every place."""
+"""Convolutional synapses: the same weights at every position."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _Conv(Synapse):
         return self.apply_spikes(x, None, None)
 
     def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        """Like `apply_step`, with the packed bits and the gradient mask of `forward`."""
         return self.product(x, self.weight, packed_bits, mask)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
@@ -76,7 +76,7 @@ class _Conv(Synapse):
     def product(
         self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Return the same with other weights of this shape and type."""
+        """Return the currents of ``x`` with these weights, of the shape and type of the synapse's own."""
 
     def extra_repr(self) -> str:
         """Return the sizes."""
@@ -92,13 +92,13 @@ class Conv1d(_Conv):
     Parameters
     ----------
     c_in, c_out : int
-        Channels before and after.
+        Number of input and of output channels.
     kernel : int
         Length of the kernel.
     stride, padding, dilation, groups : int
         As in ``torch.nn.Conv1d``; padding is with zeros.
     bias : bool
-        Whether each channel gets a constant current as well.
+        Whether each channel gets a constant current too.
 
     Attributes
     ----------
@@ -125,15 +125,15 @@ class Conv2d(_Conv):
     Parameters
     ----------
     c_in, c_out : int
-        Channels before and after.
+        Number of input and of output channels.
     kernel : int or (int, int)
         Height and width of the kernel.
     stride, padding, dilation : int or (int, int)
         As in ``torch.nn.Conv2d``; padding is with zeros.
     groups : int
-        Groups of channels that do not mix.
+        Number of groups of channels; groups are not connected.
     bias : bool
-        Whether each channel gets a constant current as well.
+        Whether each channel gets a constant current too.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Lateral neurons that learn, by a Hebbian and an anti-Hebbian rule, the subspace in which their inputs lie."""
+"""Lateral neurons that learn the subspace of their inputs by a Hebbian and an anti-Hebbian rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neurosim.synapses.synapse import count
 
 @dataclasses.dataclass(frozen=True)
 class RoundedResponses:
-    r"""Lateral neurons that answer with a number of spikes: their response is cut off and rounded.
+    r"""Responses as numbers of spikes: clipped and rounded.
 
     .. math:: y \leftarrow \frac{S}{N} \, \mathrm{round}\!\left(N \, \mathrm{clip}(y, -S, S) / S\right)
 
@@ -25,7 +25,7 @@ class RoundedResponses:
     scale : float
         Largest response S, above 0.
     steps : int
-        Number of spikes N that the largest response takes, from 1.
+        Number of spikes N of the largest response, from 1.
 
     References
     ----------
@@ -42,7 +42,7 @@ class RoundedResponses:
         count("RoundedResponses", "steps", self.steps)
 
     def __call__(self, y: Tensor) -> Tensor:
-        """Return the responses as they are sent."""
+        """Return the rounded responses."""
         return (y.clamp(-self.scale, self.scale) * (self.steps / self.scale)).round() * (self.scale / self.steps)
 
 
@@ -53,14 +53,15 @@ class LateralBank(nn.Module):
               \Delta = \langle y\,(x - \hat x)^\top \rangle, \quad
               M \leftarrow m\,M + (1 - m)\,\Delta, \quad H \leftarrow H + \eta\,M
 
-    :math:`y` is the Hebbian direction, :math:`\hat x`, what the bank explains, the anti-Hebbian one. Both count all
-    rows; frozen rows change neither H nor M. New rows so learn what the frozen ones leave over, and come to stand at
-    right angles to them. The rows converge to an orthonormal basis of the principal subspace, not to its axes.
+    :math:`y` is the Hebbian direction; :math:`\hat x`, the part of the input that the bank explains, the anti-Hebbian
+    one. Both include all rows; frozen rows of H and M do not change. New rows therefore learn the residual of the
+    frozen ones and become orthogonal to them. The rows converge to an orthonormal basis of the principal subspace, not
+    to its axes.
 
     Parameters
     ----------
     inputs : int
-        Number n of neurons, or of values of a patch, that the bank looks at.
+        Number n of input neurons, or of values of a patch.
     rate : float
         Learning rate :math:`\eta`, above 0.
     momentum : float
@@ -70,16 +71,16 @@ class LateralBank(nn.Module):
     limit : float
         Bound of each element of :math:`\Delta`, above 0.
     spiking : RoundedResponses, optional
-        Rounds the responses y; None leaves them real.
+        Rounds the responses y; None for real responses.
 
     Attributes
     ----------
     weight : Tensor [M, n]
-        H; no row in the beginning.
+        H; without rows at first.
     drift : Tensor [M, n]
         M, the running mean of the updates.
     frozen : int
-        Number of rows, the first ones, that no longer learn.
+        Number of rows, from the first on, that do not learn.
 
     Raises
     ------
@@ -138,15 +139,15 @@ class LateralBank(nn.Module):
 
     @property
     def frozen(self) -> int:
-        """Number of rows that no longer learn."""
+        """Number of rows that do not learn."""
         return int(self._frozen)
 
     def freeze(self) -> None:
-        """Stop the learning of all rows there are."""
+        """Freeze all rows."""
         self._frozen.fill_(len(self.weight))
 
     def grow(self, rows: int) -> None:
-        """Add `rows` new lateral neurons whose weights are orthonormal, drawn by chance; from 0."""
+        """Add `rows` new lateral neurons with random orthonormal weights; from 0."""
         count("LateralBank.grow", "rows", rows, low=0)
         fresh = self.weight.new_empty(rows, self.inputs)
         if rows:
@@ -155,7 +156,7 @@ class LateralBank(nn.Module):
         self.drift = torch.cat((self.drift, torch.zeros_like(fresh)))
 
     def response(self, x: Tensor, *, frozen: bool = False) -> Tensor:
-        """Return what the lateral neurons (with `frozen` only those that no longer learn) answer to `x` [..., n]."""
+        """Return the responses of the lateral neurons (with `frozen` only those that do not learn) to `x` [..., n]."""
         self._check(x)
         y = x @ (self.weight[: self.frozen] if frozen else self.weight).T
         return y if self.spiking is None else self.spiking(y)
@@ -165,7 +166,7 @@ class LateralBank(nn.Module):
         return self.response(x, frozen=True) @ self.weight[: self.frozen]
 
     def orthogonal(self, x: Tensor) -> Tensor:
-        """Return the part of `x` [..., n] that the frozen rows leave over, ``x - H^T H x``."""
+        """Return the part of `x` [..., n] that the frozen rows do not explain, ``x - H^T H x``."""
         return x - self.explained(x)
 
     @torch.no_grad()
@@ -183,8 +184,8 @@ class LateralBank(nn.Module):
     def learn_moment(self, moment: Tensor) -> None:
         r"""Learn from the second moment :math:`C = \langle x x^\top \rangle` [n, n] of samples, as `learn` from them.
 
-        With real responses :math:`\Delta = H C (1 - H^\top H)`, whatever the number of samples; rounded ones need the
-        samples themselves.
+        With real responses :math:`\Delta = H C (1 - H^\top H)`, for any number of samples; rounded ones need the
+        samples.
         """
         if self.spiking is not None:
             raise InputError("LateralBank: rounded responses do not follow from a second moment; use learn(x).")
@@ -209,7 +210,7 @@ class LateralBank(nn.Module):
             raise ShapeError(f"LateralBank: samples must be [..., {self.inputs}]; got {list(x.shape)}.")
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
-        # A bank grows: one that is loaded has as many rows as the one that was saved.
+        # A bank grows: a loaded bank has the rows of the saved one.
         for name in ("weight", "drift"):
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor) and saved.shape[1:] == (self.inputs,):

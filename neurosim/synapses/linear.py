@@ -15,7 +15,7 @@ from neurosim.synapses.synapse import Synapse, count
 
 
 def uniform_weight(shape: tuple[int, ...], fan_in: int) -> nn.Parameter:
-    """Return weights drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's own start for linear layers."""
+    """Return weights drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the initial values of torch's linear layers."""
     bound = 1.0 / math.sqrt(max(fan_in, 1))
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -26,9 +26,9 @@ class Linear(Synapse):
     Parameters
     ----------
     n_in, n_out : int
-        Number of neurons before and after.
+        Number of presynaptic and of postsynaptic neurons.
     bias : bool
-        Whether each neuron gets a constant current as well.
+        Whether each neuron gets a constant current too.
 
     Attributes
     ----------
@@ -60,13 +60,13 @@ class Linear(Synapse):
         return self.apply_spikes(x, None, None)
 
     def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        """Like `apply_step`, with the packed bits and the gradient mask of `forward`."""
         return self.product(x, self.weight, packed_bits, mask)
 
     def product(
         self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Return the same with other weights of this shape and type."""
+        """Return the currents of ``x`` with these weights, of the shape and type of the synapse's own."""
         if self.takes_events(x):
             from neurosim.kernels.linear import product
 

@@ -1,4 +1,4 @@
-"""Normalisation as part of an edge: of currents by their statistics, or of the weights that cause them."""
+"""Normalisation in an edge: of currents by their statistics, or of weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _repeats = 0
 
 @contextlib.contextmanager
 def repeating() -> Iterator[None]:
-    """Let what runs inside count for nothing in running statistics: it was run before."""
+    """Leave running statistics unchanged inside the context, where an earlier run is repeated."""
     global _repeats
     _repeats += 1
     try:
@@ -37,37 +37,37 @@ class BatchNorm(Synapse):
 
     .. math:: \hat i = \gamma\, \frac{i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    In training :math:`\mu` and :math:`\sigma^2` are those of the currents at hand, and the running statistics follow
-    them; in evaluation they are the running ones, and the map is then one number times the current and another added:
-    `neurosim.network.fold` puts both into the weights before it.
+    In training :math:`\mu` and :math:`\sigma^2` are those of the current batch, and the running statistics follow them;
+    in evaluation they are the running ones, and the result is a factor times the current plus a constant, which
+    `neurosim.network.fold` moves into the weights before it.
 
-    With ``over="step"`` each step has statistics of its own, over samples and places, as the programs of SLTT and of
-    its baseline have. A step then knows of no other: the rules that learn step by step find the same gradient whatever
-    their chunks, and a run in pieces is the run in one. With ``over="time"`` they are taken over all steps of a call
-    as well (threshold-dependent batch normalisation does so, with :math:`\gamma` starting at a share of the
-    threshold); what a step does then depends on later ones, so that only `BPTT` over whole runs can train with it.
+    With ``over="step"`` each step has separate statistics, over samples and positions, as in the programs of SLTT and
+    of its baseline. Steps are then independent: rules that learn step by step compute the same gradient for any chunk,
+    and splitting a run changes nothing. With ``over="time"`` the statistics are over all steps of a call too (as in
+    threshold-dependent batch normalisation, where :math:`\gamma` starts at a share of the threshold); a step then
+    depends on later ones, so that only `BPTT` over full runs can train with it.
 
     Parameters
     ----------
     channels : int
-        Number C of channels, or of neurons where there are no places.
+        Number C of channels, or of neurons without positions.
     over : {"step", "time"}
-        What statistics are taken over in training, besides samples and places.
+        Axis of the statistics in training, besides samples and positions.
     momentum : float
         Share of the new statistics in the running ones, in [0, 1].
     eps : float
         Added to the variance, above 0.
     affine : bool
-        Whether :math:`\gamma` and :math:`\beta` are there and learn.
+        Whether there are :math:`\gamma` and :math:`\beta`, which learn.
     start : float
-        Value that :math:`\gamma` starts from.
+        Initial value of :math:`\gamma`.
 
     Attributes
     ----------
     weight, bias : Parameter [C] or None
         :math:`\gamma` and :math:`\beta`.
     running_mean, running_var : Tensor [C]
-        The running variance is that of a sample, with n - 1 below, as in torch.
+        The running variance has n - 1 in the denominator, as in torch.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class BatchNorm(Synapse):
         For a number out of range; when a network is run with ``over="time"`` in training by a rule that learns step
         by step, with recomputation, or on a loop.
     ShapeError
-        When the channels differ, or a step in training holds but one value of each channel.
+        When the number of channels differs, or a step in training has only one value per channel.
 
     References
     ----------
@@ -208,19 +208,19 @@ class Standardised(Synapse):
 
     .. math:: \hat W_k = g_k\, s\, \frac{W_k - \bar W_k}{\sqrt{N\, \mathrm{var}(W_k) + \epsilon}}
 
-    with the mean and variance over the N weights of each neuron or channel k. Inputs of mean 0 or not, each current
-    then has the variance :math:`(g_k s)^2` of a single input, so that deep networks train without normalising
-    currents: nothing depends on the batch, and on no step but its own. OTTT and SLTT use it for their networks without
-    batch normalisation; they multiply spikes by :math:`s = 2.74` before the weights, which is the same.
+    with the mean and variance over the N weights of each neuron or channel k. For inputs of any mean, each current then
+    has the variance :math:`(g_k s)^2` of a single input, so that deep networks train without normalising currents:
+    nothing depends on the batch or on other steps. OTTT and SLTT use it in their networks without batch normalisation;
+    they multiply spikes by :math:`s = 2.74` before the weights, which is equal.
 
     Parameters
     ----------
     synapse : Linear, Conv1d or Conv2d
-        Holds W and the bias, which stays as it is.
+        W and the bias, which is not changed.
     scale : float
         s, a fixed number, not 0.
     gain : bool
-        Whether :math:`g_k` learns, from 1; else it stays 1.
+        Whether :math:`g_k` learns, starting at 1; otherwise it is 1.
     eps : float
         Added under the root, above 0; 1e-4 in the program of OTTT.
 
@@ -268,11 +268,11 @@ class Standardised(Synapse):
         self.gain = nn.Parameter(torch.ones(len(synapse.weight)).to(synapse.weight)) if gain else None
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape that the synapses give."""
+        """Return the shape of the current."""
         return self.synapse.output_shape(shape)
 
     def effective(self) -> Tensor:
-        """Return the weights that act, of the shape of the synapses' own."""
+        """Return the standardised weights, of the shape of W."""
         return self._standardised(self.synapse.weight, self.gain)
 
     def _standardised(self, weight: Tensor, gain: Tensor | None) -> Tensor:
@@ -294,7 +294,7 @@ class Standardised(Synapse):
         return self.apply_spikes(x, None, None)
 
     def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return the same, told which inputs are spikes and where their gradient is needed."""
+        """Like `apply_step`, with the packed bits and the gradient mask of `forward`."""
         return self.synapse.product(x, self.effective(), packed_bits, mask)
 
     def extra_repr(self) -> str:

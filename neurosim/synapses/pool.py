@@ -1,4 +1,4 @@
-"""Pooling over two axes and flattening: fixed maps without weights."""
+"""Pooling over two axes and flattening: synapses without weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Pool2d(Synapse):
         self.stride = self.kernel if stride is None else pair(name, "stride", stride, 2)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return ``(C, H', W')``; places that do not fill a window are left out."""
+        """Return ``(C, H', W')``; positions that do not fill a window are left out."""
         if len(shape) != 3 or shape[1] < self.kernel[0] or shape[2] < self.kernel[1]:
             raise self.refuse(shape, f"C, H >= {self.kernel[0]}, W >= {self.kernel[1]}")
         channels, *places = shape
@@ -29,9 +29,9 @@ class _Pool2d(Synapse):
     def passed_on(
         self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return bits where the maximum is taken, and a mask set where any place of a window is in the mask."""
+        """Return bits for a maximum, and a mask that is set where any position of a window is in the mask."""
         kind = type(self)
-        if kind not in (AvgPool2d, SumPool2d, MaxPool2d):  # a subclass may do something else
+        if kind not in (AvgPool2d, SumPool2d, MaxPool2d):  # a subclass may compute something else
             return None, None
         return self._pooled(shape, packed_bits if kind is MaxPool2d else None), self._pooled(shape, mask)
 
@@ -120,7 +120,7 @@ class Flatten(Synapse):
     def passed_on(
         self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the same: bits stand in the order of the neurons whatever their shape."""
+        """Return the same: the order of the bits does not depend on the shape."""
         return (packed_bits, mask) if type(self) is Flatten else (None, None)
 
     def apply_step(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Synapses one to one: each neuron's output times a factor of its own, or as it is."""
+"""One-to-one synapses: the output of each neuron times a factor, or unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Scale(Synapse):
     Parameters
     ----------
     weight : float or Tensor [...]
-        Factor of each neuron, of the shape of the population; a number is shared by all.
+        Factor of each neuron, of the shape of the population; or one number for all.
     bias : Tensor [...], optional
         Constant current.
 
@@ -39,7 +39,7 @@ class Scale(Synapse):
         self.bias = None if bias is None else nn.Parameter(_floating(bias).to(self.weight.dtype))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return `shape`, which that of the factors and of the bias must be unless they are shared by all."""
+        """Return `shape`, which must be the shape of factors and bias unless they are single numbers."""
         for name, values in (("weight", self.weight), ("bias", self.bias)):
             if values is not None and values.dim() and tuple(values.shape) != tuple(shape):
                 raise ShapeError(
@@ -62,7 +62,7 @@ class Scale(Synapse):
 
 
 class Identity(Synapse):
-    """What a neuron sends is the current of its counterpart; no weights."""
+    """One synapse from each neuron to its counterpart, with weight 1 and no parameters."""
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return `shape`."""

@@ -1,4 +1,4 @@
-"""The weight exponent of a chip: what the synapses of an edge add up to, times a power of two, as integers."""
+"""The weight exponent of a chip: the sum of a step's weights times a power of two, as an integer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from neurosim.synapses.synapse import Synapse
 
 
 class Shift(Synapse):
-    """Sums times two to a power, rounded down: shifts of integers, as a Loihi core makes them.
+    """Sums times a power of two, rounded down: the shift of a Loihi core.
 
-    It stands after the synapses with weights. Rounding passes gradients straight through.
+    It follows the synapses with weights. Gradients pass straight through the rounding.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all synapses share: a map from the spikes of one step to the current of that step."""
+"""The base of all synapses: from the spikes of a step to the current of that step."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _NO_ARITHMETIC = frozenset({"extra_repr", "output_shape", "passed_on", "refuse",
 
 
 class Synapse(nn.Module, abc.ABC):
-    """A map from ``[T, B, *in]`` to ``[T, B, *out]``, the same at every step.
+    """Synapses: currents ``[T, B, *out]`` of spikes ``[T, B, *in]``, by the same function at every step.
 
     Attributes
     ----------
     memory : int
-        Steps before a step that its current depends on; 0 but for synapses with delays of their own, which map
-        ``[memory + T, B, *in]`` to ``[T, B, *out]`` by ``over``.
+        Number of earlier steps that the current of a step depends on; 0 except for synapses with delays, whose method
+        ``over`` takes ``[memory + T, B, *in]`` to ``[T, B, *out]``.
     traced : bool
-        Whether its weights can learn from a trace of its input in place of the input: so for maps that are linear.
+        Whether the weights can learn from a trace of the input instead of the input, as in linear synapses.
     folds : bool
-        Whether `neurosim.network.fold` makes it part of plain weights and biases.
+        Whether `neurosim.network.fold` makes the synapse part of plain weights and biases.
     """
 
     memory: int = 0
@@ -62,32 +62,32 @@ class Synapse(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def apply_step(self, x: Tensor) -> Tensor:
-        """Map ``x`` [n, *in] to [n, *out]; n is any number of steps and samples."""
+        """Return the currents [n, *out] of ``x`` [n, *in]; n is any number of steps and samples."""
 
     def apply_spikes(self, x: Tensor, packed_bits: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Do what `apply_step` does, told what `forward` says; a map that has no use for it looks away."""
+        """Like `apply_step`, with the packed bits and the gradient mask of `forward`."""
         return self.apply_step(x)
 
     def passed_on(
         self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return of the result for spikes of `shape` what `forward` is told of its input: nothing, as far as is known.
+        """Return packed bits and mask of the output for spikes of `shape`, or (None, None) if they are unknown.
 
-        In the result's mask a bit is set where the gradient of any input that is in the mask goes through it.
+        A bit of the output's mask is set where the gradient of any input in the mask depends on it.
         """
         return None, None
 
     def forward(self, x: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Map spikes to currents.
+        """Return the currents of spikes.
 
         Parameters
         ----------
         x : Tensor [T, B, *in]
             Spikes, or currents of an input.
         packed_bits : Tensor [T B, ceil(n / 64)] of int64, optional
-            Which of the n values of a step are 1, a bit each, where x is known to be spikes.
+            One bit for each of the n values of a step, set where it is 1, if x is known to be spikes.
         mask : Tensor [T B, ceil(n / 64)] of int64, optional
-            Where the gradient of x is needed; elsewhere it may be left 0.
+            One bit for each value whose gradient is needed; elsewhere the gradient may be 0.
 
         Returns
         -------
@@ -101,17 +101,17 @@ class Synapse(nn.Module, abc.ABC):
         if x.shape[0] == 0:
             return x.new_empty((0, x.shape[1], *self.output_shape(tuple(x.shape[2:]))))
         rows = x.flatten(0, 1)
-        told = packed_bits is not None or mask is not None
-        current = self.apply_spikes(rows, packed_bits, mask) if told else self.apply_step(rows)
+        known = packed_bits is not None or mask is not None
+        current = self.apply_spikes(rows, packed_bits, mask) if known else self.apply_step(rows)
         return current.unflatten(0, x.shape[:2])
 
     def lowered(self, shape: tuple[int, ...]) -> Lowered:
         """Return what this synapse computes in one step, as data.
 
-        It is what runs: a subclass with other arithmetic, hooks and replaced methods are described by the matrix that
-        they compute, found by running the synapse on unit inputs and verified on random ones (where what the class
-        says agrees with the run, as it does behind pruning, by that). Training and evaluation may differ: what is
-        described is the current mode.
+        The description is that of the computation that runs, in the current mode (training or evaluation). Where a
+        subclass, a hook or an assigned method changes the arithmetic of a class, the description of the class is
+        compared with runs on random inputs, and replaced where it differs by the matrix that unit inputs give, if
+        random inputs show that the computation is linear.
 
         Parameters
         ----------
@@ -121,8 +121,8 @@ class Synapse(nn.Module, abc.ABC):
         Returns
         -------
         Dense, SparseRows, Convolution, Pooling, Scaling, Reshape, Shifted or Opaque
-            Values of `neurosim.synapses.lowering`, with tensors that are not copied; Opaque with the reason where
-            there is no other.
+            Values of `neurosim.synapses.lowering`, whose tensors are not copies; Opaque, with the reason, for any other
+            computation.
 
         Raises
         ------
@@ -151,9 +151,9 @@ class Synapse(nn.Module, abc.ABC):
         return self._found(shape, None if type(self)._lowered is Synapse._lowered else self._lowered)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
-        """Return what the arithmetic of this class computes; a class without a description is run to find its matrix.
+        """Return the description of this class; the default finds the matrix by running the synapse.
 
-        Override it for a synapse that is more than a matrix (a convolution, say), whose structure readers can use.
+        Override it for a synapse with a structure that readers can use, such as a convolution.
         """
         return self._found(shape)
 

@@ -1,4 +1,4 @@
-"""Synapses whose weights learn from decaying traces of the spikes before them, while time runs forward."""
+"""Weights that learn from decaying traces of their presynaptic spikes, forward in time."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from neurosim.synapses.synapse import Synapse
 
 
 class Traces:
-    """The trace ``a[t] = decay a[t-1] + s[t]`` of what enters each map with weights, carried from call to call.
+    """Traces ``a[t] = decay a[t-1] + s[t]`` of the inputs of synapses with weights, carried from call to call.
 
-    Where a run is given one, the gradient of such a map's weights is that of ``sum_t delta[t] a[t]^T`` in place of
-    ``sum_t delta[t] s[t]^T``; a bias gets ``sum_t delta[t]``, and what is sent backward to the neurons before stays as
-    it is. The traces themselves are never written down: the gradient is filtered backward in time instead, which
-    is the same sum, and the spikes stay spikes.
+    In a run with traces the gradient of such weights is ``sum_t delta[t] a[t]^T`` instead of ``sum_t delta[t] s[t]^T``;
+    that of a bias is ``sum_t delta[t]``, and the gradient of the input is unchanged. The traces are not stored: the
+    gradient is filtered backward in time instead, which gives the same sum, and the input remains binary.
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._traces: dict[str, Tensor] = {}
 
     def through(self, name: str, synapse: Synapse, x: Tensor, decay: float) -> Tensor:
-        """Return the current that ``x`` [t, B, ...] causes, with weights that learn from the trace called `name`."""
+        """Return the current of ``x`` [t, B, ...], with weights that learn from the trace `name`."""
         weights = [p for n, p in synapse.named_parameters() if n != "bias"]
         if not weights or not synapse.traced:
             return synapse(x)
-        carry = self._held.get(name)
+        carry = self._traces.get(name)
         if carry is None:
             carry = torch.zeros_like(x[0])
         elif carry.shape != x[0].shape:
             raise InputError(
                 f"the trace of {name!r} is {list(carry.shape)}, one step of its input {list(x[0].shape)}; "
-                "begin another batch with new Traces()."
+                "start another batch with new Traces()."
             )
         if x.shape[0]:
             steps = torch.arange(x.shape[0] - 1, -1, -1, dtype=x.dtype, device=x.device)
             fresh = ((decay**steps) @ x.detach().flatten(1)).view_as(carry)
-            self._held[name] = carry * decay ** x.shape[0] + fresh
+            self._traces[name] = carry * decay ** x.shape[0] + fresh
         if not torch.is_grad_enabled():
             return synapse(x)
         bias = [p for n, p in synapse.named_parameters() if n == "bias"]
@@ -67,7 +66,7 @@ class _Traced(torch.autograd.Function):
         weights, bias = held[: ctx.weights], held[ctx.weights :]
         inside, current = ctx.graph
         del ctx.graph
-        # sum_t g[t] a[t]^T = sum_s e[s] s[s]^T, e[s] = g[s] + decay e[s + 1]; what was there before adds its own.
+        # sum_t g[t] a[t]^T = sum_s e[s] s[s]^T, e[s] = g[s] + decay e[s + 1]; the earlier trace adds its term.
         filtered = g.clone()
         for t in range(g.shape[0] - 2, -1, -1):
             filtered[t].add_(filtered[t + 1], alpha=ctx.decay)

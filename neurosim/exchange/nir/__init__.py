@@ -1,4 +1,4 @@
-"""NIR, the Neuromorphic Intermediate Representation: networks as its graphs and back, the discretisation stated."""
+"""Export to and import from NIR, the Neuromorphic Intermediate Representation, with a stated discretisation."""
 
 from neurosim.exchange.nir.exporting import LossyExport, to_nir, write_nir
 from neurosim.exchange.nir.importing import from_nir

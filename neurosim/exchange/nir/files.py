@@ -1,4 +1,4 @@
-"""NIR files: HDF5 of unknown origin, read after a check of all of it, and written whole or not at all."""
+"""NIR files: HDF5 of unknown origin, checked before it is read, and written atomically."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from neurosim.files.atomic import replaced
 
 
 def read_graph(path: str | os.PathLike[str], limit: int = hdf5.LIMIT) -> NirGraph:
-    """Read a NIR file as the `nir` package writes it, without that package.
+    """Read a NIR file, without the `nir` package.
 
     Parameters
     ----------
     path : path-like
     limit : int
-        Bytes that all arrays and texts of the file together may take in memory.
+        Largest size of all arrays and texts of the file in memory, bytes.
 
     Returns
     -------
@@ -30,16 +30,16 @@ def read_graph(path: str | os.PathLike[str], limit: int = hdf5.LIMIT) -> NirGrap
     Raises
     ------
     FileError
-        When the file is missing, damaged, no HDF5, no NIR, or not harmless (`neurosim.files.untrusted_hdf5.opened`).
+        When the file is missing, damaged, no HDF5, no NIR, or unsafe (`neurosim.files.untrusted_hdf5.opened`).
     InputError
-        When a node does not hold what its kind needs.
+        When a node lacks a field of its kind.
     """
     with hdf5.opened(path, what="a NIR graph", limit=limit) as root:
         return _graph(root.group("node"), "")
 
 
 def write_graph(path: str | os.PathLike[str], graph: Any) -> None:
-    """Write a `nir.NIRGraph`, whole or not at all."""
+    """Write a `nir.NIRGraph`, atomically."""
     import nir
 
     with replaced(path) as part:
@@ -72,21 +72,21 @@ def _edges(group: hdf5.Group) -> tuple[tuple[str, str], ...]:
             raise
         return ()
     if len(names) % 2:
-        raise group.refusal("edges", f"holds {len(names)} names, where pairs are expected.")
+        raise group.refusal("edges", f"has {len(names)} names, where pairs are expected.")
     return tuple(zip(names[::2], names[1::2], strict=True))
 
 
 def _metadata(group: hdf5.Group) -> Mapping[str, Any]:
     if "metadata" not in group:
         return {}
-    held = group.group("metadata")
-    found: dict[str, Any] = {}
-    for name in held.names:
+    members = group.group("metadata")
+    metadata: dict[str, Any] = {}
+    for name in members.names:
         try:
-            found[name] = _value(held, name)
-        except FileError:  # graphs of other programs keep what they like here, groups for instance
+            metadata[name] = _value(members, name)
+        except FileError:  # other programs may store anything here, groups for instance
             continue
-    return found
+    return metadata
 
 
 def _value(group: hdf5.Group, name: str) -> np.ndarray | str:

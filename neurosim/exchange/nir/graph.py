@@ -1,4 +1,4 @@
-"""A NIR graph as plain data: what a file or the `nir` package holds, checked for shape, with subgraphs laid open."""
+"""A NIR graph of a file or of the `nir` package as plain data: fields checked, subgraphs flattened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from neurosim.errors import InputError
 
-# What each primitive must have, and what it may have besides its metadata.
+# Required and optional fields of each primitive, besides its metadata.
 FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Input": (("shape",), ()),
     "Output": ((), ("shape",)),
@@ -31,7 +31,7 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "CubaLI": (("tau_syn", "tau_mem", "r", "v_leak"), ("w_in",)),
     "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), ("w_in", "v_reset")),
 }
-DEEPEST = 16  # graphs inside graphs
+DEEPEST = 16  # levels of subgraphs
 MOST_NODES = 100_000
 
 
@@ -44,7 +44,7 @@ class Node:
     kind : str
         Name of the primitive, such as ``"LIF"``.
     fields : mapping of str to numpy.ndarray or str
-        Its parameters; text is what a field such as a padding may say instead of numbers.
+        Its parameters; a field such as a padding may be text instead of numbers.
     """
 
     kind: str
@@ -60,14 +60,14 @@ class Node:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NirGraph:
-    """Nodes by name, or graphs inside this one, and the edges between them in order.
+    """Nodes or subgraphs by name, and the edges between them in order.
 
     Attributes
     ----------
     nodes : mapping of str to Node or NirGraph
     edges : tuple of (str, str)
     metadata : mapping of str to Any
-        A hint of whoever wrote it; nothing is done with it.
+        Hints of the writer; not used.
     """
 
     nodes: Mapping[str, Node | NirGraph]
@@ -76,7 +76,7 @@ class NirGraph:
 
 
 def node(name: str, kind: object, given: Mapping[str, Any]) -> Node:
-    """Return a node after a check of what it holds.
+    """Return a node with checked fields.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def node(name: str, kind: object, given: Mapping[str, Any]) -> Node:
     kind : object
         Name of the primitive.
     given : mapping
-        Its fields; None is the same as none.
+        Its fields; None counts as missing.
 
     Raises
     ------
@@ -94,24 +94,24 @@ def node(name: str, kind: object, given: Mapping[str, Any]) -> Node:
     """
     if kind not in FIELDS:
         raise InputError(
-            f"node {name!r} is a {kind!r}, which neurosim has no equivalent of; it has one of {', '.join(FIELDS)} "
-            "and of graphs inside graphs. Replace the node."
+            f"node {name!r} is a {kind!r}, which has no equivalent in neurosim; supported are {', '.join(FIELDS)} "
+            "and subgraphs. Replace the node."
         )
     needed, optional = FIELDS[str(kind)]
-    held = {key: value for key, value in given.items() if value is not None and key not in ("type", "metadata")}
-    missing = [key for key in needed if key not in held]
+    fields = {key: value for key, value in given.items() if value is not None and key not in ("type", "metadata")}
+    missing = [key for key in needed if key not in fields]
     if missing:
-        raise InputError(f"node {name!r}: a {kind} needs {missing}; it has {sorted(held)}.")
-    unknown = [key for key in held if key not in (*needed, *optional)]
+        raise InputError(f"node {name!r}: a {kind} needs {missing}; it has {sorted(fields)}.")
+    unknown = [key for key in fields if key not in (*needed, *optional)]
     if unknown:
         raise InputError(f"node {name!r}: a {kind} has no field {unknown}; it has {[*needed, *optional]}.")
-    return Node(str(kind), {key: _value(f"node {name!r}: {kind}.{key}", value) for key, value in held.items()})
+    return Node(str(kind), {key: _value(f"node {name!r}: {kind}.{key}", value) for key, value in fields.items()})
 
 
 def _value(where: str, value: Any) -> np.ndarray | str:
     if isinstance(value, (str, bytes)):
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    if hasattr(value, "detach"):  # graphs that other libraries made may hold tensors
+    if hasattr(value, "detach"):  # graphs of other libraries may have tensors
         value = value.detach().cpu().numpy()
     array = np.asarray(value)
     if array.dtype.kind in "SU" and array.ndim == 0:
@@ -120,7 +120,7 @@ def _value(where: str, value: Any) -> np.ndarray | str:
         raise InputError(f"{where} must be numbers; got an array of {array.dtype}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = array[~np.isfinite(array)].flat[0]
-        raise InputError(f"{where} must be finite; it holds {bad}. Look where the file came from.")
+        raise InputError(f"{where} must be finite; it has {bad}. Correct the program that wrote the file.")
     return array
 
 
@@ -136,7 +136,7 @@ def from_nir_object(graph: Any) -> NirGraph:
 
 def _from_object(graph: Any, where: str, depth: int) -> NirGraph:
     if depth > DEEPEST:
-        raise InputError(f"graph {where!r}: graphs lie inside one another more than {DEEPEST} deep.")
+        raise InputError(f"graph {where!r}: subgraphs are nested more than {DEEPEST} levels deep.")
     nodes: dict[str, Node | NirGraph] = {}
     for name, inner in graph.nodes.items():
         path = f"{where}{name}"
@@ -157,9 +157,9 @@ def _from_object(graph: Any, where: str, depth: int) -> NirGraph:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Flat:
-    """A graph without graphs inside: nodes by path, such as ``"block.lif"``.
+    """A graph without subgraphs: nodes by path, such as ``"block.lif"``.
 
-    Inputs and outputs of a graph inside another are `JOINT` nodes: what arrives is passed on.
+    Inputs and outputs of a subgraph are `JOINT` nodes, which pass on their input.
     """
 
     nodes: dict[str, Node]
@@ -170,16 +170,15 @@ JOINT = "joint"
 
 
 def flattened(graph: NirGraph) -> Flat:
-    """Lay open the graphs inside `graph`.
+    """Return `graph` without subgraphs.
 
-    An edge to a graph inside goes to its input, an edge from it comes from its output; ``"graph.node"`` names a node
-    inside.
+    An edge to a subgraph goes to its input, an edge from it starts at its output; ``"graph.node"`` names a node inside.
 
     Raises
     ------
     InputError
-        For an edge to or from what is not there, an edge that stands twice, a graph inside with several inputs or
-        outputs where an edge names none of them, and for too many nodes.
+        For an edge with an unknown end, a duplicate edge or node, a subgraph with several inputs or outputs where an
+        edge names none of them, and for too many nodes.
     """
     nodes: dict[str, Node] = {}
     edges: list[tuple[str, str]] = []
@@ -191,7 +190,7 @@ def flattened(graph: NirGraph) -> Flat:
             if isinstance(member, NirGraph):
                 continue
             if full in nodes or len(nodes) >= MOST_NODES:
-                why = "stands twice" if full in nodes else f"is one of more than {MOST_NODES}"
+                why = "is a duplicate" if full in nodes else f"is one of more than {MOST_NODES}"
                 raise InputError(f"node {full!r} {why}.")
             inside = path != "" and member.kind in ports[path]
             nodes[full] = Node(JOINT, {}) if inside else member
@@ -200,7 +199,7 @@ def flattened(graph: NirGraph) -> Flat:
     for path, inner in _graphs("", graph):
         if len(set(inner.edges)) != len(inner.edges):
             twice = next(edge for edge in inner.edges if inner.edges.count(edge) > 1)
-            raise InputError(f"edge {twice[0]!r} -> {twice[1]!r} stands twice; add the two up or take one out.")
+            raise InputError(f"edge {twice[0]!r} -> {twice[1]!r} is a duplicate; sum the two or remove one.")
         for source, target in inner.edges:
             ends = (_end(path, source, "Output", nodes, ports), _end(path, target, "Input", nodes, ports))
             edges.append(ends)
@@ -220,12 +219,12 @@ def _end(path: str, name: str, port: str, nodes: dict[str, Node], ports: dict[st
         return full
     inside = ports.get(f"{full}.")
     if inside is None:
-        here = [n[len(path) :] for n in nodes if n.startswith(path)]
-        shown = ", ".join(map(repr, here[:12])) + (", ..." if len(here) > 12 else "")
-        raise InputError(f"an edge names the node {full!r}, which is not there; this graph has {shown}.")
+        members = [n[len(path) :] for n in nodes if n.startswith(path)]
+        shown = ", ".join(map(repr, members[:12])) + (", ..." if len(members) > 12 else "")
+        raise InputError(f"an edge names the unknown node {full!r}; this graph has {shown}.")
     if len(inside[port]) != 1:
         raise InputError(
-            f"an edge leads {'out of' if port == 'Output' else 'into'} the graph {full!r}, which has "
+            f"an edge {'starts at' if port == 'Output' else 'ends at'} the graph {full!r}, which has "
             f"{len(inside[port])} {port} nodes {inside[port]}; name one of them, as '{name}.node'."
         )
     return inside[port][0]

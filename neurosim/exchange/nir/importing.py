@@ -42,7 +42,7 @@ Discretisation = Literal["euler", "exponential"]
 
 LONGEST = 1.0  # time constant, s: that of the cores
 MOST_VALUES = 2**31  # of a population
-MOST_DELAYS = 1024  # different ones in one Delay node that no matrix follows
+MOST_DELAYS = 1024  # different ones in a Delay node without a matrix behind it
 
 
 def from_nir(
@@ -63,15 +63,15 @@ def from_nir(
     dt : float
         Length of a step, s, in (0, 0.1). NIR is in continuous time and has none.
     discretisation : {"euler", "exponential"}
-        How a step follows from the equations: ``a = 1 - dt/tau`` as almost every reader of NIR has it, or
-        ``a = exp(-dt/tau)``, which is exact for constant input. In both the gain of a current is ``(1 - a) r``, and
-        the synaptic current is updated before the membrane.
+        The integration step: ``a = 1 - dt/tau`` as in almost every reader of NIR, or ``a = exp(-dt/tau)``, which is
+        exact for constant input. In both the gain of a current is ``(1 - a) r``, and the synaptic current is updated
+        before the membrane.
     output : str, optional
-        Output node whose value the network returns, where there are several.
+        Output node that the network returns, where there are several.
     dtype : torch.dtype
         Type of the weights.
     limit : int
-        Bytes that the arrays of a file may take in memory together.
+        Largest size of the arrays of a file in memory, bytes.
 
     Returns
     -------
@@ -81,13 +81,13 @@ def from_nir(
     Raises
     ------
     FileError
-        For a file that cannot be read; it is left as it was.
+        For a file that cannot be read.
     InputError
-        For what has no equivalent here, by node, field, value and what to do.
+        For nodes without an equivalent: node, field, value, what to change.
 
     Notes
     -----
-    Metadata of the graph is not looked at. See docs/nir.md for what becomes of each node.
+    Metadata of the graph is not used. docs/nir.md lists the equivalent of each node.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def from_nir(
 
 @dataclasses.dataclass
 class _Link:
-    """An edge in the making."""
+    """An edge to be built."""
 
     source: str
     target: str
@@ -149,7 +149,7 @@ class _Builder:
         try:
             return Network(nodes, edges, output=self.names[shown])
         except NeurosimError as error:
-            raise InputError(f"the graph does not fit together: {error}") from error
+            raise InputError(f"the graph is not consistent: {error}") from error
 
     def shown_output(self, output: str | None) -> str:
         outputs = self.wiring.outputs
@@ -160,11 +160,11 @@ class _Builder:
         return outputs[output]
 
     def links(self, chain: Chain) -> list[_Link]:
-        """Return the edges that a chain becomes: several where a delay differs and no matrix follows."""
+        """Return the edges of a chain: several where delays differ and no matrix follows."""
         synapses: list[Synapse] = []
         steps = 0
         own: np.ndarray | None = None
-        for name in chain.maps:
+        for name in chain.nodes:
             node = self.wiring.nodes[name]
             if node.kind == "Delay":
                 each = self.delay(name, node)
@@ -177,8 +177,8 @@ class _Builder:
                 synapses.append(self.delayed_matrix(name, node, own - own.min()))
                 own = None
             else:
-                synapses.append(self.map(name, node))
-        label = chain.maps[-1] if chain.maps else ""
+                synapses.append(self.synapse(name, node))
+        label = chain.nodes[-1] if chain.nodes else ""
         if own is None:
             return [_Link(chain.source, chain.target, synapses, steps, label)]
         different = np.unique(own)
@@ -201,7 +201,7 @@ class _Builder:
         ]
         if wrong.size:
             raise InputError(
-                f"node {name!r}: Delay.delay must be whole steps of {self.dt:g} s in [0, 10) s; it holds "
+                f"node {name!r}: Delay.delay must be whole steps of {self.dt:g} s in [0, 10) s; it has "
                 f"{wrong.flat[0]:g} s. Choose a dt that divides it, or round the delay."
             )
         return steps.astype(np.int64)
@@ -232,8 +232,8 @@ class _Builder:
     def tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values)).to(self.dtype)
 
-    def map(self, name: str, node: Node) -> Synapse:
-        """Return the synapses that a map becomes."""
+    def synapse(self, name: str, node: Node) -> Synapse:
+        """Return the synapse of a node."""
         if node.kind in ("Linear", "Affine"):
             weight, bias = self.matrix(name, node)
             return _synapse(Dense(weight, bias), (weight.shape[1],), self.dt)
@@ -242,15 +242,15 @@ class _Builder:
         if node.kind in ("SumPool2d", "AvgPool2d"):
             if np.any(node.numbers("padding")):
                 raise InputError(
-                    f"node {name!r}: {node.kind}.padding is {node.numbers('padding').tolist()}; pooling here has none. "
-                    "Pad in the convolution before it."
+                    f"node {name!r}: {node.kind}.padding is {node.numbers('padding').tolist()}; pooling of neurosim "
+                    "has none. Pad in the convolution before it."
                 )
             kernel, stride = (_ints(name, node, field, 2, 1) for field in ("kernel_size", "stride"))
             pool = SumPool2d if node.kind == "SumPool2d" else AvgPool2d
             return pool((kernel[0], kernel[1]), stride=(stride[0], stride[1]))
         if node.kind == "Scale":
             return Scale(self.tensor(node.numbers("scale")))
-        assert node.kind == "Flatten", node.kind  # the kinds are those of FIELDS, checked when the graph was read
+        assert node.kind == "Flatten", node.kind  # kinds are checked against FIELDS when the graph is read
         return _flatten(name, node)
 
     def conv(self, name: str, node: Node) -> Synapse:
@@ -274,54 +274,54 @@ class _Builder:
             raise InputError(f"node {name!r}: {error}") from error
 
     def population(self, name: str, node: Node) -> tuple[Neuron, Tensor | None]:
-        """Return the neurons of a node, and the constant current that its leak to a potential is."""
+        """Return the neurons of a node, and the constant current of a leak to a potential."""
         kind = node.kind
         if kind == RELAY:
             return Neuron(cores.relay, dt=self.dt), None
-        held = {field: node.numbers(field).astype(np.float64) for field in FIELDS[kind][0]}
+        fields = {field: node.numbers(field).astype(np.float64) for field in FIELDS[kind][0]}
         for field in FIELDS[kind][1]:
             start = 1.0 if field == "w_in" else 0.0
-            held[field] = node.numbers(field).astype(np.float64) if field in node.fields else np.array(start)
-        shape = _common_shape(name, kind, held)
+            fields[field] = node.numbers(field).astype(np.float64) if field in node.fields else np.array(start)
+        shape = _common_shape(name, kind, fields)
         size = shape if math.prod(shape) > 1 else None
-        held = {field: values.reshape(()) if values.size == 1 else values for field, values in held.items()}
+        fields = {field: values.reshape(()) if values.size == 1 else values for field, values in fields.items()}
         given: dict[str, np.ndarray] = {}
         bias = None
-        decay = {field: self.time(name, kind, field, held[field]) for field in held if field.startswith("tau")}
-        times = {field: self.kept_time(held[field], decay[field]) for field in decay}
-        if "v_threshold" in held:
-            given["v_th"], given["v_reset"] = held["v_threshold"], held["v_reset"]
+        decay = {field: self.time(name, kind, field, fields[field]) for field in fields if field.startswith("tau")}
+        times = {field: self.kept_time(fields[field], decay[field]) for field in decay}
+        if "v_threshold" in fields:
+            given["v_th"], given["v_reset"] = fields["v_threshold"], fields["v_reset"]
         if kind == "Threshold":
-            core, given = cores.threshold, {"v_th": held["threshold"]}
+            core, given = cores.threshold, {"v_th": fields["threshold"]}
         elif kind in ("I", "IF"):
             core = cores.integrator if kind == "I" else cores.integrate_and_fire
-            given["r"] = held["r"] * self.dt
+            given["r"] = fields["r"] * self.dt
         elif kind in ("LI", "LIF"):
             core = cores.leaky_integrator if kind == "LI" else cores.lif
-            given["r"] = held["r"]
-            bias = self.leak_current(name, kind, held)
+            given["r"] = fields["r"]
+            bias = self.leak_current(name, kind, fields)
             times = {"tau_mem": times["tau"]}
         else:
-            given["r"] = held["r"] * _input_gain(node, held, 1.0 - decay["tau_syn"])
+            given["r"] = fields["r"] * _input_gain(node, fields, 1.0 - decay["tau_syn"])
             core = cores.cuba_integrator if kind == "CubaLI" else cores.cubalif
-            if held["v_leak"].any():
+            if fields["v_leak"].any():
                 core = cores.cuba_integrator_resting if kind == "CubaLI" else cores.cubalif_resting
-                given["v_leak"] = held["v_leak"]
+                given["v_leak"] = fields["v_leak"]
         values: dict[str, Any] = {**times, **{key: _number(value) for key, value in given.items()}}
         try:
             return Neuron(core, dt=self.dt, size=size, **values), bias
         except NeurosimError as error:
-            raise InputError(f"node {name!r}: {kind} cannot be held: {error}") from error
+            raise InputError(f"node {name!r}: {kind} has no equivalent: {error}") from error
 
     def time(self, name: str, kind: str, field: str, tau: np.ndarray) -> np.ndarray:
         """Return the decay over a step of a time constant."""
         if np.any(tau <= 0):
             raise InputError(
-                f"node {name!r}: {kind}.{field} must be above 0 s; it holds {tau.min():g}. Correct the graph."
+                f"node {name!r}: {kind}.{field} must be above 0 s; it has {tau.min():g}. Correct the graph."
             )
-        if np.any(tau >= LONGEST + self.dt):  # that of Euler is longer by half a step
+        if np.any(tau >= LONGEST + self.dt):  # Euler's is longer by half a step
             raise InputError(
-                f"node {name!r}: {kind}.{field} must be below {LONGEST:g} s; it holds {tau.max():g}. Was it written in "
+                f"node {name!r}: {kind}.{field} must be below {LONGEST:g} s; it has {tau.max():g}. Was it written in "
                 f"milliseconds, or in steps? {tau.max():g} ms is {tau.max() * 1e-3:g} s. Divide it."
             )
         if self.discretisation == "exponential":
@@ -334,16 +334,16 @@ class _Builder:
         return np.maximum(1.0 - self.dt / tau, 0.0)
 
     def kept_time(self, tau: np.ndarray, decay: np.ndarray) -> float | Tensor:
-        """Return the time constant whose decay over a step is `decay` in a network here."""
+        """Return the time constant whose decay over a step is `decay` in neurosim."""
         return _number(tau) if self.discretisation == "exponential" else time_constant(_number(decay), self.dt)
 
-    def leak_current(self, name: str, kind: str, held: dict[str, np.ndarray]) -> Tensor | None:
-        """Return ``v_leak / r``, which as a current holds the membrane at v_leak."""
-        if not held["v_leak"].any():
+    def leak_current(self, name: str, kind: str, fields: dict[str, np.ndarray]) -> Tensor | None:
+        """Return ``v_leak / r``, the current that keeps the membrane at v_leak."""
+        if not fields["v_leak"].any():
             return None
-        if not np.all(held["r"]):
-            raise InputError(f"node {name!r}: {kind}.r is 0 where v_leak is not; no current can stand for v_leak then.")
-        return self.tensor(held["v_leak"] / held["r"])
+        if not np.all(fields["r"]):
+            raise InputError(f"node {name!r}: {kind}.r is 0 where v_leak is not; no current can replace v_leak then.")
+        return self.tensor(fields["v_leak"] / fields["r"])
 
     def add_bias(self, link: _Link, bias: Tensor) -> None:
         """Add a constant current to an edge: to the bias of its last synapse, or behind it."""
@@ -356,7 +356,7 @@ class _Builder:
         link.synapses.append(Scale(torch.ones((), dtype=self.dtype), bias))
 
     def open_cycles(self, links: list[_Link]) -> None:
-        """Make the edges that close a cycle without delay one step late, in the order in which inputs reach them."""
+        """Delay the edges that close a cycle without delay by one step, in the order in which inputs reach them."""
         at_once: dict[str, list[_Link]] = {}
         for link in links:
             if not link.steps:
@@ -366,37 +366,36 @@ class _Builder:
         for start in (*self.wiring.inputs, *self.wiring.populations):
             if start in done:
                 continue
-            way, ahead = [start], [iter(at_once.get(start, ()))]
-            standing = {start}
-            while way:
+            path, ahead = [start], [iter(at_once.get(start, ()))]
+            on_path = {start}
+            while path:
                 closing = next(ahead[-1], None)
                 if closing is None:
-                    done.add(way[-1])
-                    standing.discard(way.pop())
+                    done.add(path[-1])
+                    on_path.discard(path.pop())
                     ahead.pop()
-                elif closing.target in standing:
+                elif closing.target in on_path:
                     closing.steps = 1
                 elif closing.target not in done:
-                    way.append(closing.target)
-                    standing.add(closing.target)
+                    path.append(closing.target)
+                    on_path.add(closing.target)
                     ahead.append(iter(at_once.get(closing.target, ())))
 
     def refuse_equations(self, links: list[_Link]) -> None:
-        still = {name for name in self.wiring.populations if self.wiring.nodes[name].kind in STATELESS}
+        stateless = {name for name in self.wiring.populations if self.wiring.nodes[name].kind in STATELESS}
         graph = networkx.DiGraph()
         graph.add_edges_from(
             (link.source, link.target)
             for link in links
-            if not link.steps and link.source in still and link.target in still
+            if not link.steps and link.source in stateless and link.target in stateless
         )
         try:
             cycle = networkx.find_cycle(graph)
         except networkx.NetworkXNoCycle:
             return
-        way = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
+        path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
         raise InputError(
-            f"the cycle {way} holds neither a neuron with a state nor a Delay: what it sends has no solution. Put a "
-            "Delay node on it."
+            f"the cycle {path} has neither a neuron with a state nor a Delay, so it has no solution. Add a Delay node."
         )
 
 
@@ -404,19 +403,19 @@ def _number(values: np.ndarray) -> float | Tensor:
     return float(values.flat[0]) if uniform(values) else torch.as_tensor(values)
 
 
-def _input_gain(node: Node, held: dict[str, np.ndarray], share: np.ndarray) -> np.ndarray:
-    """Return by how much an input raises the synaptic current of NIR, to be taken into the membrane's gain."""
-    gain = held["w_in"] * share
+def _input_gain(node: Node, fields: dict[str, np.ndarray], share: np.ndarray) -> np.ndarray:
+    """Return the factor of an input in the synaptic current of NIR, which becomes part of the membrane's gain."""
+    gain = fields["w_in"] * share
     written = node.numbers("w_in").dtype if "w_in" in node.fields else np.dtype(np.float64)
     precision = np.finfo(written).eps if written.kind == "f" else np.finfo(np.float64).eps
-    # w_in = tau_syn / dt says "by as much as arrives"; rounding to the file's precision must not change that.
+    # w_in = tau_syn / dt is a factor of exactly 1, also after rounding to the precision of the file.
     return np.where(np.abs(gain - 1.0) <= 8 * precision, 1.0, gain)
 
 
-def _common_shape(name: str, kind: str, held: dict[str, np.ndarray]) -> tuple[int, ...]:
+def _common_shape(name: str, kind: str, fields: dict[str, np.ndarray]) -> tuple[int, ...]:
     """Return the one shape of a node's parameters; single numbers are shared by all neurons."""
-    shapes = {field: values.shape for field, values in held.items() if values.size != 1}
-    if any(values.size == 0 for values in held.values()):
+    shapes = {field: values.shape for field, values in fields.items() if values.size != 1}
+    if any(values.size == 0 for values in fields.values()):
         raise InputError(f"node {name!r}: a {kind} without neurons; its parameters are empty.")
     if len(set(shapes.values())) > 1:
         listed = {field: list(shape) for field, shape in shapes.items()}
@@ -452,17 +451,17 @@ def _padding(
         return _ints(name, node, "padding", len(kernel), 0)
     if text == "valid":
         return (0,) * len(kernel)
-    whole = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    if text == "same" and all(s == 1 for s in stride) and all(n % 2 == 0 for n in whole):
-        return tuple(n // 2 for n in whole)
+    extents = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if text == "same" and all(s == 1 for s in stride) and all(n % 2 == 0 for n in extents):
+        return tuple(n // 2 for n in extents)
     raise InputError(
         f"node {name!r}: {node.kind}.padding is {text!r} with kernel {list(kernel)} and stride {list(stride)}; text "
-        "may be 'valid', or 'same' with a stride of 1 and as much on both sides. Give the padding in numbers."
+        "may be 'valid', or 'same' with a stride of 1 and equal padding on both sides. Give the padding in numbers."
     )
 
 
 def _flatten(name: str, node: Node) -> Synapse:
-    """Return the flattening of all axes; an axis 1 to start from counts the batch, as torch does."""
+    """Return the flattening of all axes; a start axis of 1 counts the batch, as in torch."""
     start, end = (
         int(node.numbers(f)) if f in node.fields else default for f, default in (("start_dim", 1), ("end_dim", -1))
     )
@@ -470,8 +469,8 @@ def _flatten(name: str, node: Node) -> Synapse:
     axes = known.size if isinstance(known, np.ndarray) and known.ndim == 1 else None
     if start not in (0, 1) or not (end == -1 or (axes is not None and end in (axes - 1, axes - 1 + start))):
         raise InputError(
-            f"node {name!r}: Flatten from axis {start} to {end} leaves axes as they are; a network here flattens "
-            "all of them. Flatten from 0 to -1."
+            f"node {name!r}: Flatten from axis {start} to {end} does not flatten all axes, as a network of neurosim "
+            "must. Flatten from 0 to -1."
         )
     return Flatten()
 
@@ -482,7 +481,7 @@ def _synapse(value: Dense | Convolution, shape: tuple[int, ...], dt: float) -> S
 
 
 def _plain_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return a name for each node that a network can hold."""
+    """Return a valid node name of a network for each path."""
     taken, methods = set[str](), nn.ModuleDict()
     names = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""Write a network as NIR, read it back, run both, and compare what they send."""
+"""Comparison of a network with its NIR file: write, read back, run both."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class NodeAgreement:
     compared : int
         Steps times samples times neurons.
     spikes : int
-        Spikes of the network; 0 for a population that sends its membrane.
+        Spikes of the network; 0 for a population whose output is its membrane.
     differing : int
-        Values that are not the same to the last bit.
+        Values that differ in any bit.
     first : tuple of int or None
-        Step, sample and index of the neuron of the first one.
+        Step, sample and neuron of the first difference.
     largest : float
-        The largest difference.
+        Largest difference.
     """
 
     name: str
@@ -58,11 +58,11 @@ class NirVerification:
 
     @property
     def agrees(self) -> bool:
-        """Whether every population sends the same, bit for bit."""
+        """Whether the outputs of all populations are equal, bit for bit."""
         return not any(node.differing for node in self.nodes)
 
     def __str__(self) -> str:
-        """Return a line for each population."""
+        """Return one line for each population."""
         lines = []
         for node in self.nodes:
             line = f"{node.name}: {node.differing} of {node.compared} values differ, {node.spikes} spikes"
@@ -81,18 +81,18 @@ def verify_nir(
     discretisation: Discretisation = "euler",
     gain: Gain = "weights",
 ) -> NirVerification:
-    """Compare a network with what a NIR file of it says.
+    """Compare a network with its NIR file.
 
     Parameters
     ----------
     net : Network
     x : Tensor [T, B, ...], or mapping of input name to such
-        What both are run on.
+        Input of both.
     path : path-like, optional
-        Where the file shall stay; it is thrown away if left out.
+        Path of the file; temporary if left out.
     discretisation, gain
-        As `to_nir` takes them. With ``gain="network"`` the two agree to the last bit; otherwise the gain of a current
-        is rounded elsewhere, and a spike may differ where a membrane stands within rounding of the threshold.
+        As in `to_nir`. With ``gain="network"`` the two are equal to the last bit; otherwise the gain of a current is
+        rounded at another place, and a spike may differ where a membrane is within rounding of the threshold.
 
     Returns
     -------
@@ -108,9 +108,9 @@ def verify_nir(
     """
     graph = to_nir(net, discretisation=discretisation, gain=gain)
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "network.nir" if path is None else Path(path)
-        write_graph(kept, graph)
-        again = from_nir(kept, dt=net.dt, discretisation=discretisation, dtype=_dtype(net))
+        file = Path(folder) / "network.nir" if path is None else Path(path)
+        write_graph(file, graph)
+        again = from_nir(file, dt=net.dt, discretisation=discretisation, dtype=_dtype(net))
     sent = {name: _sender(again, name) for name in net.populations()}
     data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
     with torch.no_grad():
@@ -127,7 +127,7 @@ def _dtype(net: Network) -> torch.dtype:
 
 
 def _sender(again: Network, name: str) -> str:
-    """Return the node that sends what the population `name` sends: a threshold of its own for one without reset."""
+    """Return the node with the output of the population `name`: its threshold for one without reset."""
     behind = f"{name}_threshold"
     return behind if behind in again.nodes and name in again.nodes else name if name in again.nodes else again.output
 

@@ -1,4 +1,4 @@
-"""From the edges of a NIR graph to chains between populations: where currents meet or part, a relay is put."""
+"""From the edges of a NIR graph to chains between populations, with relays where edges join or split."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from neurosim.exchange.nir.graph import JOINT, Flat, Node
 
 NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF", "Threshold")
 RELAY = "relay"
-# Of these a cycle without delay would have to be solved as an equation.
+# A cycle of only these, without delay, is an equation to be solved.
 STATELESS = ("Threshold", RELAY)
 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """The way from one population or input to the next: the maps in between, in order."""
+    """The path from one population or input to the next: the synapse nodes on it, in order."""
 
     source: str
     target: str
-    maps: tuple[str, ...]
+    nodes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,11 +31,11 @@ class Wiring:
     Attributes
     ----------
     nodes : dict of str to Node
-        All nodes, relays among them.
+        All nodes, relays included.
     inputs, populations : list of str
         In the order of the graph.
     outputs : dict of str to str
-        For each output node the population whose output it is.
+        Population of each output node.
     chains : list of Chain
     """
 
@@ -47,17 +47,17 @@ class Wiring:
 
 
 def uniform(values: np.ndarray) -> bool:
-    """Return whether all of `values` are the same."""
+    """Return whether all `values` are equal."""
     return values.size > 0 and bool(np.all(values == values.flat[0]))
 
 
 def wire(flat: Flat) -> Wiring:
-    """Find the chains of a graph.
+    """Return the chains of a graph.
 
     Raises
     ------
     InputError
-        For nodes that no input reaches or that lead nowhere, and for cycles without any neuron or delay.
+        For nodes without a path from an input or to an output, and for cycles without neuron or delay.
     """
     return _Wirer(flat).wiring()
 
@@ -73,39 +73,39 @@ class _Wirer:
         for name, node in self.nodes.items():
             meets = len(self.before[name]) > 1 or len(self.after[name]) > 1
             if meets and node.kind == "Scale" and bool(np.all(node.numbers("scale") == 1)):
-                self.nodes[name] = Node(JOINT, {})  # as which a relay is written
+                self.nodes[name] = Node(JOINT, {})  # this is how a relay is written
 
     def kind(self, name: str) -> str:
         return self.nodes[name].kind
 
-    def is_map(self, name: str) -> bool:
+    def is_synapse(self, name: str) -> bool:
         return self.kind(name) not in ("Input", "Output", RELAY, *NEURONS)
 
     def wiring(self) -> Wiring:
         self.splice_joints()
         self.open_ends()
-        for name in [n for n in self.nodes if self.is_map(n)]:
-            self.set_apart(name)
+        for name in [n for n in self.nodes if self.is_synapse(n)]:
+            self.isolate(name)
         outputs = {name: self.output(name) for name in list(self.nodes) if self.kind(name) == "Output"}
         inputs = [name for name in self.nodes if self.kind(name) == "Input"]
         populations = [name for name in self.nodes if self.kind(name) in (RELAY, *NEURONS)]
         for name in inputs:
             if self.before[name]:
-                raise InputError(f"node {name!r} is an Input and takes no edge; one comes from {self.before[name]}.")
+                raise InputError(f"node {name!r} is an Input and takes no edge; one starts at {self.before[name]}.")
         chains = [self.chain(source, name) for name in populations for source in self.before[name]]
-        met = {name for chain in chains for name in chain.maps}
-        lost = [name for name in self.nodes if self.is_map(name) and name not in met]
+        used = {name for chain in chains for name in chain.nodes}
+        lost = [name for name in self.nodes if self.is_synapse(name) and name not in used]
         if lost:
-            raise InputError(f"the nodes {lost[:8]} form a cycle without any neuron: what they send has no solution.")
+            raise InputError(f"the nodes {lost[:8]} form a cycle without any neuron, which has no solution.")
         return Wiring(self.nodes, inputs, populations, outputs, chains)
 
     def splice_joints(self) -> None:
-        """Connect what comes into the input or output of an inner graph with what goes out of it."""
+        """Connect the edges into an input or output of a subgraph with the edges out of it."""
         for name in [n for n in self.nodes if self.kind(n) == JOINT]:
             ins, outs = self.before[name], self.after[name]
             if not ins or not outs:
                 raise InputError(
-                    f"node {name!r} {'leads nowhere' if ins else 'gets no input'}; connect it or take it out."
+                    f"node {name!r} {'has no outgoing edge' if ins else 'has no incoming edge'}; connect or remove it."
                 )
             if name in ins or (len(ins) > 1 and len(outs) > 1):
                 self.nodes[name] = Node(RELAY, {})
@@ -117,21 +117,23 @@ class _Wirer:
             del self.nodes[name], self.before[name], self.after[name]
 
     def open_ends(self) -> None:
-        """Put inputs before what nothing reaches, and outputs behind what leads nowhere if there are none."""
+        """Add inputs to nodes without incoming edges, and outputs to nodes without outgoing ones if none exist."""
         for name in [n for n in self.nodes if not self.before[n] and self.kind(n) != "Input"]:
             shape = self.entry_shape(name)
             if shape is None:
-                raise InputError(f"nothing reaches the node {name!r}, and its shape is not known; add an Input node.")
+                raise InputError(
+                    f"the node {name!r} has no incoming edge, and its shape is not known; add an Input node."
+                )
             self.insert(name, f"input_{name}", Node("Input", {"shape": np.array(shape)}), [], [name])
         if not any(node.kind == "Output" for node in self.nodes.values()):
             for name in [n for n in self.nodes if not self.after[n]]:
                 self.insert(name, f"output_{name}", Node("Output", {}), [name], [])
-        ends = [n for n in self.nodes if not self.after[n] and (self.is_map(n) or self.kind(n) == "Input")]
+        ends = [n for n in self.nodes if not self.after[n] and (self.is_synapse(n) or self.kind(n) == "Input")]
         if ends:
-            raise InputError(f"the node {ends[0]!r} leads nowhere; connect it to an Output or take it out.")
+            raise InputError(f"the node {ends[0]!r} has no outgoing edge; connect it to an Output or remove it.")
         if not any(node.kind == "Output" for node in self.nodes.values()):
             raise InputError(
-                "the graph has no Output, and no node that leads nowhere could be one; add an Output node."
+                "the graph has no Output, and no node without outgoing edge could be one; add an Output node."
             )
 
     def entry_shape(self, name: str) -> tuple[int, ...] | None:
@@ -154,13 +156,13 @@ class _Wirer:
         for target in after:
             self.before[target].append(name)
 
-    def set_apart(self, name: str) -> None:
-        """Put relays around a map so that it has one way in and one way out, and where a delay needs them."""
+    def isolate(self, name: str) -> None:
+        """Add relays around a synapse node, so that it has one edge in and one out, and where a delay needs them."""
         into, out_of = len(self.before[name]) > 1, len(self.after[name]) > 1
         if self.kind(name) == "Delay":
             each = not uniform(self.nodes[name].numbers("delay"))
-            # What a bias before the delay adds arrives late as well.
-            into = into or self.has_bias(name) or (each and self.is_map(self.before[name][0]))
+            # The bias before a delay arrives late as well.
+            into = into or self.has_bias(name) or (each and self.is_synapse(self.before[name][0]))
             out_of = out_of or (each and not self.leads_to_matrix(name))
         if into:
             relay = self.relay(f"{name}.in", self.before[name], [name])
@@ -174,17 +176,21 @@ class _Wirer:
             self.after[name] = [relay]
 
     def has_bias(self, name: str) -> bool:
-        """Whether a map on the one way into `name` adds a constant."""
-        met = {name}
-        while len(self.before[name]) == 1 and self.is_map(self.before[name][0]) and self.before[name][0] not in met:
+        """Whether a synapse node on the single path into `name` adds a constant."""
+        visited = {name}
+        while (
+            len(self.before[name]) == 1
+            and self.is_synapse(self.before[name][0])
+            and self.before[name][0] not in visited
+        ):
             (name,) = self.before[name]
-            met.add(name)
+            visited.add(name)
             if "bias" in self.nodes[name].fields and bool(np.any(self.nodes[name].numbers("bias"))):
                 return True
         return False
 
     def leads_to_matrix(self, name: str) -> bool:
-        """Whether a matrix that nothing else reaches comes next."""
+        """Whether the next node is a matrix with no other incoming edge."""
         after = self.after[name]
         return len(after) == 1 and self.kind(after[0]) in ("Linear", "Affine") and len(self.before[after[0]]) == 1
 
@@ -196,10 +202,10 @@ class _Wirer:
         return name
 
     def output(self, name: str) -> str:
-        """Return the population that an output node reads; a relay takes its place where there is none such."""
+        """Return the population of an output node; the node becomes a relay where there is none."""
         before = self.before[name]
         if self.after[name]:
-            raise InputError(f"node {name!r} is an Output and sends nothing; an edge leads to {self.after[name]}.")
+            raise InputError(f"node {name!r} is an Output and has no outgoing edges; one ends at {self.after[name]}.")
         if len(before) == 1 and self.kind(before[0]) in (RELAY, *NEURONS):
             self.after[before[0]].remove(name)
             self.before[name] = []
@@ -208,8 +214,8 @@ class _Wirer:
         return name
 
     def chain(self, source: str, target: str) -> Chain:
-        maps: list[str] = []
-        while self.is_map(source):
-            maps.append(source)
+        nodes: list[str] = []
+        while self.is_synapse(source):
+            nodes.append(source)
             (source,) = self.before[source]
-        return Chain(source, target, tuple(reversed(maps)))
+        return Chain(source, target, tuple(reversed(nodes)))

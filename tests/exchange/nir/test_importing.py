@@ -451,24 +451,24 @@ def test_the_neuron_of_the_nir_paper():
 EDITS = {
     "an unknown primitive": (
         lambda f: edit(f, "node/nodes/lif/type", "Lif"),
-        r"node 'lif' is a 'Lif', which neurosim has no",
+        r"node 'lif' is a 'Lif', which has no equivalent",
     ),
     "a missing field": (lambda f: f.pop("node/nodes/lif/tau"), r"node 'lif': a LIF needs \['tau'\]; it has"),
     "a field too many": (lambda f: edit(f, "node/nodes/lif/tau2", 1.0), r"node 'lif': a LIF has no field \['tau2'\]"),
     "a tau below 0": (
         lambda f: edit(f, "node/nodes/lif/tau", full(-0.01, 5)),
-        r"node 'lif': LIF.tau must be above 0 s; it holds -0.01",
+        r"node 'lif': LIF.tau must be above 0 s; it has -0.01",
     ),
     "a tau of 0": (lambda f: edit(f, "node/nodes/lif/tau", full(0.0, 5)), r"node 'lif': LIF.tau must be above 0 s"),
     "a tau in milliseconds": (
         lambda f: edit(f, "node/nodes/lif/tau", full(10.0, 5)),
-        r"node 'lif'.*LIF.tau must be below 1 s; it holds 10. Was it written in",
+        r"node 'lif'.*LIF.tau must be below 1 s; it has 10. Was it written in",
     ),
     "a tau below the step": (
         lambda f: edit(f, "node/nodes/lif/tau", full(1e-4, 5)),
         r"node 'lif': LIF.tau is 0.0001 s, shorter than the step",
     ),
-    "NaN": (lambda f: edit(f, "node/nodes/lif/r", full(np.nan, 5)), r"node 'lif': LIF.r must be finite; it holds nan"),
+    "NaN": (lambda f: edit(f, "node/nodes/lif/r", full(np.nan, 5)), r"node 'lif': LIF.r must be finite; it has nan"),
     "infinity": (
         lambda f: edit(f, "node/nodes/w/weight", np.full((5, 3), np.inf)),
         r"node 'w': Affine.weight must be finite",
@@ -492,11 +492,11 @@ EDITS = {
     "text for numbers": (lambda f: edit(f, "node/nodes/lif/r", "1"), r"LIF.r must be numbers; got the text '1'"),
     "a dangling edge": (
         lambda f: edit(f, "node/edges", names(("input", "w"), ("w", "gone"))),
-        r"an edge names the node 'gone', which is not there",
+        r"an edge names the unknown node 'gone'",
     ),
     "an edge twice": (
         lambda f: edit(f, "node/edges", names(("input", "w"), ("input", "w"))),
-        r"edge 'input' -> 'w' stands twice",
+        r"edge 'input' -> 'w' is a duplicate",
     ),
     "an edge into the input": (
         lambda f: edit(f, "node/edges", names(("input", "w"), ("w", "lif"), ("lif", "output"), ("lif", "input"))),
@@ -618,9 +618,7 @@ class TestRefused:
             "output": nir.Output(np.array([3])),
         }
         edges = [("input", "a"), ("a", "b"), ("b", "a"), ("b", "lif"), ("lif", "output")]
-        with pytest.raises(
-            InputError, match=r"holds neither a neuron with a state nor a Delay: what it sends has no sol"
-        ):
+        with pytest.raises(InputError, match=r"has neither a neuron with a state nor a Delay, so it has no sol"):
             from_nir(graph(nodes, edges), dt=DT)
         apart = {**nodes, "c": nir.Linear(np.eye(3)), "d": nir.Linear(np.eye(3))}
         edges = [("input", "a"), ("a", "lif"), ("input", "b"), ("b", "lif"), ("lif", "output"), ("c", "d"), ("d", "c")]
@@ -634,10 +632,12 @@ class TestRefused:
             "w": nir.Linear(np.eye(3)),
             "output": nir.Output(np.array([3])),
         }
-        with pytest.raises(InputError, match=r"the node 'w' leads nowhere"):
+        with pytest.raises(InputError, match=r"the node 'w' has no outgoing edge"):
             from_nir(graph(nodes, [("input", "lif"), ("lif", "output"), ("lif", "w")]), dt=DT)
         nodes["w"] = nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
-        with pytest.raises(InputError, match="nothing reaches the node 'w', and its shape is not known; add an Input"):
+        with pytest.raises(
+            InputError, match="the node 'w' has no incoming edge, and its shape is not known; add an Input"
+        ):
             from_nir(graph(nodes, [("input", "lif"), ("lif", "output"), ("w", "lif")]), dt=DT)
 
     @pytest.mark.parametrize(
@@ -645,9 +645,9 @@ class TestRefused:
         [
             (
                 nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([1, 1])),
-                r"SumPool2d.padding is \[1, 1\]; pooling here",
+                r"SumPool2d.padding is \[1, 1\]; pooling of neurosim",
             ),
-            (nir.Flatten(None, 0, 1), r"Flatten from axis 0 to 1 leaves axes as they are"),
+            (nir.Flatten(None, 0, 1), r"Flatten from axis 0 to 1 does not flatten all axes"),
             (
                 nir.Conv2d(None, np.ones((1, 1, 2, 2)), 1, "same", 1, 1, np.zeros(1)),
                 r"Conv2d.padding is 'same' with kernel \[2, 2\]",
@@ -668,7 +668,7 @@ class TestRefused:
     def test_a_delay_off_the_grid(self, delay):
         with pytest.raises(
             InputError,
-            match=rf"node 'n0': Delay.delay must be whole steps of 0.001 s in \[0, 10\) s; it holds {delay:g} s",
+            match=rf"node 'n0': Delay.delay must be whole steps of 0.001 s in \[0, 10\) s; it has {delay:g} s",
         ):
             from_nir(row(nir.Delay(full(delay, 3)), lif(3), n=3), dt=DT)
 
