@@ -77,7 +77,22 @@ class Bernoulli(Rule):
 
 
 @dataclass(frozen=True)
-class FixedOutDegree(Rule):
+class _Counted(Rule):
+    """A rule with a fixed number of synapses."""
+
+    count: int
+    multapses: Word = "allowed"
+    autapses: Word = "allowed"
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
+            raise InputError(f"{name}: count must be an integer from 1; got {self.count!r}.")
+        _check_word(name, "multapses", self.multapses)
+        _check_word(name, "autapses", self.autapses)
+
+
+class FixedOutDegree(_Counted):
     """Each presynaptic neuron has the same number of synapses, onto random postsynaptic neurons.
 
     Parameters
@@ -90,46 +105,29 @@ class FixedOutDegree(Rule):
         Whether a neuron may be connected to itself, in a projection of a population to itself.
     """
 
-    count: int
-    multapses: Word = "allowed"
-    autapses: Word = "allowed"
-
-    def __post_init__(self) -> None:
-        _check_counted(self, self.count, self.multapses, self.autapses)
-
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
         """Yield the keys; see `Rule.keys`."""
         targets = _targets(self, n_in, n_out, self.autapses)
-        for places in _fixed(self, n_in, targets, self.count, self.multapses, chance):
+        for places in _fixed(self, n_in, targets, chance):
             yield _keys(places, targets, n_out)
 
 
-@dataclass(frozen=True)
-class FixedInDegree(Rule):
+class FixedInDegree(_Counted):
     """Each postsynaptic neuron has the same number of synapses, from random presynaptic neurons.
 
     Parameters
     ----------
     count : int
         Synapses of a postsynaptic neuron, from 1.
-    multapses : {"allowed", "excluded"}
-        Whether a pair may have several synapses.
-    autapses : {"allowed", "excluded"}
-        Whether a neuron may be connected to itself, in a projection of a population to itself.
+    multapses, autapses : {"allowed", "excluded"}
+        As in `FixedOutDegree`.
     """
-
-    count: int
-    multapses: Word = "allowed"
-    autapses: Word = "allowed"
-
-    def __post_init__(self) -> None:
-        _check_counted(self, self.count, self.multapses, self.autapses)
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
         """Yield the keys; see `Rule.keys`."""
         sources = _targets(self, n_out, n_in, self.autapses)
         every, first = np.empty(n_out * self.count, np.int64), 0
-        for places in _fixed(self, n_out, sources, self.count, self.multapses, chance):
+        for places in _fixed(self, n_out, sources, chance):
             post, pre = np.divmod(_keys(places, sources, n_in), n_in)
             every[first : first + len(places)] = pre * n_out + post
             first += len(places)
@@ -137,31 +135,21 @@ class FixedInDegree(Rule):
         yield from (every[first : first + _BLOCK] for first in range(0, len(every), _BLOCK))
 
 
-@dataclass(frozen=True)
-class FixedTotal(Rule):
+class FixedTotal(_Counted):
     """A fixed number of synapses between random pairs.
 
     Parameters
     ----------
     count : int
         Number of synapses, from 1.
-    multapses : {"allowed", "excluded"}
-        Whether a pair may have several synapses.
-    autapses : {"allowed", "excluded"}
-        Whether a neuron may be connected to itself, in a projection of a population to itself.
+    multapses, autapses : {"allowed", "excluded"}
+        As in `FixedOutDegree`.
     """
-
-    count: int
-    multapses: Word = "allowed"
-    autapses: Word = "allowed"
-
-    def __post_init__(self) -> None:
-        _check_counted(self, self.count, self.multapses, self.autapses)
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
         """Yield the keys; see `Rule.keys`."""
         targets = _targets(self, n_in, n_out, self.autapses)
-        for places in _fixed(self, 1, n_in * targets, self.count, self.multapses, chance):
+        for places in _fixed(self, 1, n_in * targets, chance):
             yield from (_keys(places[k : k + _BLOCK], targets, n_out) for k in range(0, len(places), _BLOCK))
 
 
@@ -257,10 +245,9 @@ def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator, np.
     return np.random.Generator(make(structure)), np.random.Generator(make(weights)), np.random.Generator(make(delays))
 
 
-def _fixed(
-    rule: Rule, rows: int, targets: int, count: int, multapses: Word, chance: np.random.Generator
-) -> Iterator[np.ndarray]:
+def _fixed(rule: _Counted, rows: int, targets: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield places ``row * targets + target`` with `count` random targets for each of `rows` rows, ascending."""
+    count, multapses = rule.count, rule.multapses
     if multapses == "excluded" and count > targets:
         raise InputError(
             f"{type(rule).__name__}: count={count} synapses are more than the {targets} pairs that there are; use "
@@ -327,11 +314,3 @@ def _keys(places: np.ndarray, targets: int, n_out: int) -> np.ndarray:
 def _check_word(owner: str, name: str, word: object) -> None:
     if word not in ("allowed", "excluded"):
         raise InputError(f"{owner}: {name} must be 'allowed' or 'excluded'; got {word!r}.")
-
-
-def _check_counted(rule: Rule, count: object, multapses: object, autapses: object) -> None:
-    name = type(rule).__name__
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"{name}: count must be an integer from 1; got {count!r}.")
-    _check_word(name, "multapses", multapses)
-    _check_word(name, "autapses", autapses)

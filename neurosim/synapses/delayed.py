@@ -45,7 +45,7 @@ class Delayed(Synapse):
         return (self.n_out,)
 
     def apply_step(self, x: Tensor) -> Tensor:
-        """Return the currents of steps [n, n_in] that have none before them."""
+        """Return the currents of steps [n, n_in] that no spikes precede."""
         return self(x.unsqueeze(0))[0][0]
 
     def initial_state(self, x: Tensor) -> Tensor:

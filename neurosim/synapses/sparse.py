@@ -28,7 +28,8 @@ class Sparse(SparseStructure):
         Number of presynaptic and of postsynaptic neurons, up to 2^31.
     connections : Tensor [2, n] of int64, or Rows
         Row 0 the postsynaptic neuron of each synapse, row 1 the presynaptic neuron. A pair may be listed several times
-        (multapses); each synapse counts, with its own weight. A neuron may be connected to itself (autapses).
+        (multapses); each synapse counts, with its own weight. A neuron may be connected to itself (autapses). Rows of
+        `neurosim.kernels.sparse.rows` are taken as they are.
     weight : Tensor [n], optional
         Drawn as for a linear layer with the mean number of inputs if left out.
 
@@ -70,6 +71,8 @@ class Sparse(SparseStructure):
             post, pre = check_connections("Sparse", connections, n_in, n_out)
             rows, order = sorted_rows(pre, post, n_in, n_out)
         self._hold(rows)
+        if order is None:
+            self._check_rows(rows)
         synapses = rows.post.numel()
         if weight is None:
             self.weight = uniform_weight((synapses,), -(-synapses // n_out))
@@ -128,7 +131,7 @@ class Sparse(SparseStructure):
     def merged(self) -> Sparse:
         """Return the same synapses with those of one pair made one, whose weight is their sum."""
         post, pre = self.connections
-        pairs, place = torch.unique_consecutive(pre * self.n_out + post, return_inverse=True)
+        pairs, place = torch.unique(pre * self.n_out + post, return_inverse=True)
         weight = torch.zeros_like(self.weight[: pairs.numel()]).index_add(0, place, self.weight.detach())
         pre = torch.div(pairs, self.n_out, rounding_mode="floor")
         return Sparse(self.n_in, self.n_out, torch.stack((pairs - pre * self.n_out, pre)), weight)

@@ -42,6 +42,19 @@ class SparseStructure(Synapse):
             post = post.clone(memory_format=torch.contiguous_format)
         self.register_buffer("post_bytes", post.view(torch.uint8))
 
+    def _check_rows(self, rows: Rows) -> None:
+        """Refuse rows that lead outside of the populations."""
+        name = type(self).__name__
+        if (rows.n_in, rows.n_out) != (self.n_in, self.n_out):
+            raise ShapeError(
+                f"{name}: rows must be of {self.n_in} to {self.n_out} neurons; got {rows.n_in} to {rows.n_out}."
+            )
+        if rows.post.dtype is not index_type(self.n_out):
+            raise InputError(f"{name}: post of the rows must be {index_type(self.n_out)}; got {rows.post.dtype}.")
+        problem = self._problem(dict(self.named_buffers()))
+        if problem:
+            raise InputError(f"{name}: {problem}")
+
     @property
     def rows(self) -> Rows:
         """The synapses as kernels read them; a view."""

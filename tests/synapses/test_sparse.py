@@ -15,6 +15,7 @@ from neurosim.errors import InputError, KernelError, ShapeError
 from neurosim.kernels.common import availability
 from neurosim.kernels.delayed import chunked as delayed_chunked
 from neurosim.kernels.sparse import chunked
+from neurosim.kernels.sparse.rows import Rows
 from neurosim.synapses import DelayedSparse
 
 
@@ -230,3 +231,20 @@ def test_a_device_without_a_kernel_is_warned_of_once_or_refused(delayed, monkeyp
     monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "1")
     with pytest.raises(KernelError, match=r"have no kernel on 'meta' devices\. Unset NEUROSIM_REQUIRE_KERNELS"):
         synapse(x)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "said"),
+    [
+        (([0, 1, 2], [0, 1], 2), ShapeError, "Sparse: rows must be of 3 to 2 neurons; got 2 to 2."),
+        (([0, 1, 2, 2], [0, 2], 2), InputError, "Sparse: post must be below 2; got 2."),
+        (([0, 1, 3, 2], [0, 1], 2), InputError, "Sparse: starts must ascend from 0 to 2."),
+    ],
+)
+def test_rows_that_lead_outside_are_refused(rows, kind, said):
+    starts, post, n_out = rows
+    with pytest.raises(kind) as caught:
+        ns.Sparse(3, 2, Rows(torch.tensor(starts), torch.tensor(post).to(torch.uint16), n_out))
+    assert str(caught.value) == said
+    with pytest.raises(InputError, match=r"post of the rows must be torch.uint16; got torch.int32"):
+        ns.Sparse(3, 2, Rows(torch.tensor([0, 0, 0, 1]), torch.tensor([1]).int(), 2))

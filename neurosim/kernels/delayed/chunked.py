@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.kernels.delayed.rows import DelayedRows
+from neurosim.kernels.sparse.chunked import widened
 
 _AT_ONCE = 1 << 24  # products that are in memory at once
 
@@ -28,7 +29,7 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, line: Tensor, weight: Tensor, rows: DelayedRows) -> Tensor:
         ctx.save_for_backward(line, weight)
         ctx.rows = rows
-        values, wide, batch = _by_neuron(line), _wide(weight), line.shape[1]
+        values, wide, batch = _by_neuron(line), widened(weight), line.shape[1]
         steps = line.shape[0] - rows.span
         kind = torch.result_type(values, wide)
         current = values.new_zeros((rows.n_out, steps * batch), dtype=kind)
@@ -40,7 +41,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         line, weight = ctx.saved_tensors
-        values, wide, batch = _by_neuron(line), _wide(weight), line.shape[1]
+        values, wide, batch = _by_neuron(line), widened(weight), line.shape[1]
         gradients = _by_neuron(g).flatten(1)
         needs_line, needs_weight, _ = ctx.needs_input_grad
         g_values = torch.zeros_like(values, dtype=gradients.dtype).flatten() if needs_line else None
@@ -60,12 +61,7 @@ class _Product(torch.autograd.Function):
 
 def _by_neuron(x: Tensor) -> Tensor:
     """Return ``x`` [T, B, n] as [n, T, B]."""
-    return _wide(x).permute(2, 0, 1).contiguous()
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Return half precision as single precision, in which sums are formed."""
-    return x.float() if x.dtype.itemsize < 4 else x
+    return widened(x).permute(2, 0, 1).contiguous()
 
 
 def _chunks(rows: DelayedRows, length: int, batch: int) -> Iterator[tuple[slice, Tensor, Tensor]]:

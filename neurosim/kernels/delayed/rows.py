@@ -108,10 +108,15 @@ def sort_by_delay(rows: Rows, delay: Tensor, weight: Tensor, span: int) -> Delay
         part = slice(int(rows.starts[first]), int(rows.starts[last]))
         row = torch.repeat_interleave(rows.starts[first : last + 1].diff())
         order = torch.sort(row * (span + 1) + delay[part], stable=True).indices
-        for values in (rows.post, delay, weight):
+        for values in (_signed(rows.post), delay, weight):
             values[part] = values[part][order]
         first = last
     return DelayedRows(rows.starts, rows.post, delay.to(index_type(span + 1)), rows.n_out, span)
+
+
+def _signed(indices: Tensor) -> Tensor:
+    """Return a view of indices in a type that every version of torch can index."""
+    return indices.view(torch.int16) if indices.dtype is torch.uint16 else indices
 
 
 def all_to_all(delay: Tensor, span: int) -> tuple[DelayedRows, Tensor]:

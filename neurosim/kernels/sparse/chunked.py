@@ -29,7 +29,7 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.rows = rows
         dtype = torch.result_type(x, weight)
-        columns, weight = _columns(x), _wide(weight)
+        columns, weight = _columns(x), widened(weight)
         current = columns.new_zeros((rows.n_out, x.shape[0]), dtype=torch.result_type(columns, weight))
         for part, pre, post in _chunks(rows, x.shape[0]):
             current.index_add_(0, post, columns.index_select(0, pre) * weight[part, None])
@@ -38,7 +38,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        columns, gradients, wide = _columns(x), _columns(g), _wide(weight)
+        columns, gradients, wide = _columns(x), _columns(g), widened(weight)
         needs_x, needs_weight, _ = ctx.needs_input_grad
         g_x = torch.zeros_like(columns, dtype=gradients.dtype) if needs_x else None
         g_weight = [wide.new_zeros(0)] if needs_weight else None
@@ -57,10 +57,10 @@ class _Product(torch.autograd.Function):
 
 def _columns(x: Tensor) -> Tensor:
     """Return ``x`` [R, n] as [n, R], in which the values of a neuron are adjacent."""
-    return _wide(x).T.contiguous()
+    return widened(x).T.contiguous()
 
 
-def _wide(x: Tensor) -> Tensor:
+def widened(x: Tensor) -> Tensor:
     """Return half precision as single precision, in which sums are formed."""
     return x.float() if x.dtype.itemsize < 4 else x
 
