@@ -22,11 +22,11 @@ from neurosim.kernels.common.availability import DTYPES
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.network import Network
 from neurosim.network.population import Population, State
-from neurosim.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d
+from neurosim.synapses.lowering import Opaque, Pooling, Shifted
+from neurosim.synapses.synapse import lowered_chain
 
 Flow = Literal["values", "changes"]
 FLOWS = ("values", "changes")
-_LINEAR = (AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Sparse, SumPool2d)
 
 
 class DeltaState(NamedTuple):
@@ -309,12 +309,13 @@ def send_changes(net: Network, on: bool = True) -> None:
                 f"edge {edge.name!r} sends changes to a {type(receiver).__name__}, which does not sum them; "
                 "end the network in DeltaActivation(threshold=None, rectify=False)."
             )
-        for synapse in edge.synapses:
-            if not isinstance(synapse, _LINEAR):
+        for synapse, value in zip(edge.synapses, lowered_chain(edge.synapses, net.shape(edge.source)), strict=True):
+            maximum = isinstance(value, Pooling) and value.kind == "max"
+            if maximum or isinstance(value, (Opaque, Shifted)):
                 raise NetworkError(
                     f"edge {edge.name!r}: {type(synapse).__name__} of changes is not the change of its output."
                 )
-            if getattr(synapse, "bias", None) is not None:
+            if getattr(value, "bias", None) is not None:
                 raise NetworkError(
                     f"edge {edge.name!r}: {type(synapse).__name__} has a bias, which would be added at every frame; "
                     "use bias=False: the delta layer behind it has one."
