@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurosim.errors import InputError
-from neurosim.kernels.conv.cpu import Settings
-from neurosim.kernels.conv.operator import event_conv
+from neurosim.kernels.conv.operator import Settings, event_conv
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Convolution, Lowered
 from neurosim.synapses.synapse import Synapse, count, event_driven, pair

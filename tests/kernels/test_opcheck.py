@@ -7,7 +7,7 @@ import torch
 
 import neurosim as ns
 from neurosim.kernels.common.bits import pack
-from neurosim.kernels.conv import operator as event_conv
+from neurosim.kernels.conv.operator import run_conv
 from neurosim.kernels.delayed import operator as delayed_sparse
 from neurosim.kernels.linear.operator import run_layer
 from neurosim.kernels.neurons.operator import run_core
@@ -22,8 +22,8 @@ CHECKED = {
     run_layer.backward_operator: "linear/test_cpu",
     run_recurrent.forward_operator: "recurrent/test_cpu",
     run_recurrent.backward_operator: "recurrent/test_cpu",
-    event_conv.convolve: "test_event_conv",
-    event_conv.convolve_backward: "test_opcheck",
+    run_conv.forward_operator: "conv/test_cpu",
+    run_conv.backward_operator: "conv/test_cpu",
     event_sparse.multiply: "test_event_sparse",
     event_sparse.multiply_backward: "test_opcheck",
     delayed_sparse.multiply: "delayed/test_cpu",
@@ -34,19 +34,6 @@ CHECKED = {
 def test_each_operator_is_checked():
     registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("neurosim::")}
     assert registered == {each._qualname for each in CHECKED}
-
-
-@pytest.mark.parametrize("needs", [(True, True, True), (False, True, False), (True, False, False)])
-@pytest.mark.parametrize("graded", [False, True])
-def test_backward_of_a_convolution(needs, graded):
-    x = (torch.rand(6, 2, 7, 6) < 0.2).float() * (0.5 if graded else 1.0)
-    weight, bits = torch.randn(3, 2, 3, 3), pack(x.flatten(1)).bits
-    values = x.flatten() if graded else x.new_empty(0)
-    g = torch.randn(6, 3, 5, 4)
-    settings = ([1, 1], [0, 0], [1, 1], 1)
-    for active in (None, bits):
-        call = (g, [2, 7, 6], bits, values, weight, *settings, active, list(needs))
-        torch.library.opcheck(event_conv.convolve_backward, call)
 
 
 @pytest.mark.parametrize("needs", [(True, True), (False, True), (True, False)])

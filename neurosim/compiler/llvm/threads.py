@@ -89,6 +89,11 @@ def number_of_threads() -> int:
     return torch.get_num_threads() if forced is None else forced
 
 
+def threads_for(work: int, least: int) -> int:
+    """Return how many threads have `least` pieces of `work` each, at most `number_of_threads`."""
+    return min(torch.get_num_threads(), work // least) if forced is None else forced
+
+
 def spread(part: Callable[[int, int], None], total: int, grain: int = 1, multiple: int = 1) -> None:
     """Divide `total` pieces of work among threads.
 

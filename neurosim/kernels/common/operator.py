@@ -129,7 +129,7 @@ class Operation(Generic[Call, Outputs, Saved]):
 
     def without_none(self, saved: Saved, needs: Needs, grads: Gradients) -> list[Tensor]:
         """Return the gradients of the inputs, those of one tensor that are not needed as tensors of no elements."""
-        return _filled(self.backward(saved, needs, grads), needs, grads)
+        return [g.contiguous() for g in _filled(self.backward(saved, needs, grads), needs, grads)]
 
 
 class Operator(Operation[Call, Outputs, Saved]):

@@ -194,4 +194,4 @@ def _dense_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Grad
                 g_x[first:last] = g_part
             else:
                 g_x = g_part
-    return [g_x if needs[0] else None, g_weight.contiguous(), g_bias, *g_states, *g_coefficients]
+    return [g_x if needs[0] else None, g_weight, g_bias, *g_states, *g_coefficients]

@@ -81,7 +81,7 @@ def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
         if needs_x:
             g_x.append(product.input_gradient(g_rows, None if saved.mask is None else saved.mask[rows]))
     whole = torch.cat(g_x[::-1]).unflatten(0, (steps, batch)) if needs_x else None
-    return [whole, g_weight.contiguous(), g_bias, *g_states, *g_coefficients]
+    return [whole, g_weight, g_bias, *g_states, *g_coefficients]
 
 
 def _parts(chunk: int, steps: int) -> Iterator[tuple[int, int]]:
