@@ -1,4 +1,4 @@
-"""Running a network over data: batched, chunk by chunk, with recordings and progress."""
+"""Run a network over data or from its sources: batched, in chunks, with recordings and progress."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.files.atomic import replaced
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
+from neurosim.network.population import Population
+from neurosim.network.source import Source
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
 from neurosim.recording.writer import Writer
 
 _CHUNK_BYTES = 64 << 20
-_LONG_RUN = 50_000_000  # neuron-steps; from here on a progress bar is shown unless told otherwise
+_LONG_RUN = 50_000_000  # neuron-steps; from here on a progress bar is shown by default
 
 
 def simulate(
     net: Network,
-    x: Any,
+    x: Any = None,
     *,
+    steps: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    trials: Sequence[int] | None = None,
     record: Sequence[str] | None = None,
     state: NetworkState | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -36,30 +42,37 @@ def simulate(
     device: torch.device | str | None = None,
     chunk: int | None = None,
 ) -> Recording:
-    """Run `net` over `x` without gradient and record what it does.
+    """Run `net` without gradient and record what it does.
 
     Parameters
     ----------
     net : Network
         The network; it is not changed.
-    x : Tensor, array or HDF5 dataset [T, B, ...], or mapping of input name to such
-        Input. It is read chunk by chunk.
+    x : Tensor, array or HDF5 dataset [T, B, ...], Events, or mapping of input name to such
+        Data of the `Input` nodes; left out for a network without one. Only one chunk of it is read at a time.
+    steps, batch : int, optional
+        T and B of a network without `Input`: T is needed, B is 1 if left out.
+    seed : int, optional
+        Seed of the sources of the network, in ``0 ... 2^63 - 1``; 0 if left out. The same seed gives the same numbers.
+    trials : sequence of int, optional
+        Number of the trial that each sample is, for the sources; ``0 ... B - 1`` if left out. A trial draws the same
+        numbers in any batch.
     record : sequence of str, optional
         ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
         of a state or local variable of its core (``"u"`` is the membrane before reset). All populations' outputs
         if left out.
     state : NetworkState, optional
-        State to continue from, e.g. ``recording.state``.
+        State to continue from, e.g. ``recording.state``. It carries the seed and the trials of the sources.
     path : path-like, optional
-        Write the recording to this HDF5 file as the run goes on and keep none of it in memory. The file appears
+        Write the recording to this HDF5 file while the run proceeds and keep none of it in memory. The file appears
         when the run is complete.
     progress : bool, optional
         Whether to show a progress bar; on long runs if left out.
     device : torch.device or str, optional
         Where to run (a copy of the network, if it lies elsewhere); where the network lies if left out.
     chunk : int, optional
-        Steps of a chunk, which one call computes. Chosen from the size if left out. The result depends on it as far
-        as a dense product depends on its number of rows: in the last bit of a current, if at all.
+        Steps computed at a time. Chosen from the size if left out. The result depends on it as far as a matrix
+        product depends on its number of rows: in the last bit of a current, if at all.
 
     Returns
     -------
@@ -68,7 +81,8 @@ def simulate(
     Raises
     ------
     InputError
-        When `x` holds NaN or infinity (with the step), or `record` names what is not there.
+        When `x` holds NaN or infinity (with the step), `record` names what is not there, or arguments contradict
+        each other.
     ShapeError
         When `x` does not fit.
     FileError
@@ -84,19 +98,20 @@ def simulate(
     >>> first.traces["out.v"].shape, rest.T
     ((60, 4, 2), 40)
     """
+    if state is not None:
+        _check_state(state, seed, trials)
     given = dict(x) if isinstance(x, Mapping) else x
-    steps, batch = _steps_and_batch(given)
-    if isinstance(record, str):
-        raise InputError(f"record must be a sequence of names; got the text {record!r}. Write record=[{record!r}].")
-    names = list(net.populations()) if record is None else list(dict.fromkeys(record))
+    T, B = _size_of_run(net, given, steps, batch, state, trials)
+    names = _recorded_names(net, record)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
-        chunk = max(1, min(steps, _CHUNK_BYTES // (4 * max(batch * width, 1))))
-    elif not isinstance(chunk, int) or chunk < 1:
+        chunk = max(1, min(T, _CHUNK_BYTES // (4 * max(B * width, 1))))
+    elif isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
     where = torch.device(device) if device is not None else _place(net)
     run = net if where == _place(net) else copy.deepcopy(net).to(where)
-    bar = steps * batch * width >= _LONG_RUN if progress is None else progress
+    bar = T * B * width >= _LONG_RUN if progress is None else progress
+    now = _first_state(run, given, B, seed, trials, where) if state is None else _moved(state, where)
     with contextlib.ExitStack() as stack:
         keep: _InMemory | _OnDisk
         if path is None:
@@ -104,19 +119,36 @@ def simulate(
         else:
             part = stack.enter_context(replaced(path))
             keep = _OnDisk(stack.enter_context(Writer(part, net.dt)), net.dt)
-        now = None if state is None else _moved(state, where)
-        with torch.no_grad(), _bar(steps, bar) as ticks:
-            for start in range(0, max(steps, 1), chunk):
-                data = _steps_of(given, start, min(start + chunk, steps), net, where)
-                _, now, values, *_ = run.run(data, now, names)
+        with torch.no_grad(), _bar(T, bar) as ticks:
+            for start in range(0, max(T, 1), chunk):
+                stop = min(start + chunk, T)
+                data = None if given is None else _chunk(given, start, stop, net, where)
+                own = None if net.inputs else stop - start
+                _, now, values, *_ = run.run(data, now, names, steps=own, batch=None if net.inputs else B)
                 for name in names:
-                    keep.add(name, values[name], start, _spiking(net, name))
-                ticks.update(min(chunk, steps - start))
+                    keep.add(name, values[name], start, net)
+                ticks.update(stop - start)
         assert now is not None
         if isinstance(keep, _InMemory):
-            return keep.finish(steps, batch, now)
-        keep.writer.finish(steps, batch, now)
+            return keep.finish(T, B, now)
+        keep.writer.finish(T, B, now)
     return Recording.load(path)  # type: ignore[arg-type]
+
+
+def _recorded_names(net: Network, record: Sequence[str] | None) -> list[str]:
+    if isinstance(record, str):
+        raise InputError(f"record must be a sequence of names; got the text {record!r}. Write record=[{record!r}].")
+    return list(net.populations()) if record is None else list(dict.fromkeys(record))
+
+
+def _first_state(
+    net: Network, x: Any, batch: int, seed: int | None, trials: Sequence[int] | None, where: torch.device
+) -> NetworkState | None:
+    """Return the state before the first step; None, the network's own choice, where there is nothing to draw."""
+    if not net.sources and seed is None and trials is None:
+        return None
+    data = None if x is None else _chunk(x, 0, 0, net, where)
+    return net.initial_state(data, batch=batch, seed=0 if seed is None and net.sources else seed, trials=trials)
 
 
 class _InMemory:
@@ -125,9 +157,10 @@ class _InMemory:
         self.events: dict[str, list[Events]] = {}
         self.pieces: dict[str, list[np.ndarray]] = {}
 
-    def add(self, name: str, values: Tensor, start: int, spiking: bool) -> None:
-        if spiking:
-            self.events.setdefault(name, []).append(Events.from_grid(values, self.dt, binary=True).numpy())
+    def add(self, name: str, values: Tensor, start: int, net: Network) -> None:
+        events = _events(name, values, net)
+        if events is not None:
+            self.events.setdefault(name, []).append(events)
         else:
             self.pieces.setdefault(name, []).append(values.cpu().numpy())
 
@@ -141,16 +174,21 @@ class _OnDisk:
     def __init__(self, writer: Writer, dt: float) -> None:
         self.writer, self.dt = writer, dt
 
-    def add(self, name: str, values: Tensor, start: int, spiking: bool) -> None:
-        if spiking:
-            self.writer.spikes(name, Events.from_grid(values, self.dt, binary=True).numpy(), offset=start)
+    def add(self, name: str, values: Tensor, start: int, net: Network) -> None:
+        events = _events(name, values, net)
+        if events is not None:
+            self.writer.spikes(name, events, offset=start)
         else:
             self.writer.trace(name, values.cpu().numpy())
 
 
-def _spiking(net: Network, name: str) -> bool:
-    population = net.populations().get(name)
-    return population is not None and population.is_spiking
+def _events(name: str, values: Tensor, net: Network) -> Events | None:
+    """Return the output of a node that spikes as events; None for traces."""
+    node = None if "." in name else net.nodes[name]
+    if not isinstance(node, (Population, Source)) or not node.is_spiking:
+        return None
+    # A source may send several spikes in a step.
+    return Events.from_grid(values, net.dt, binary=isinstance(node, Population)).numpy()
 
 
 def _place(net: Network) -> torch.device:
@@ -163,9 +201,44 @@ def _real(net: Network) -> torch.dtype:
     return torch.get_default_dtype() if first is None else first.dtype
 
 
+def _check_state(state: Any, seed: int | None, trials: Sequence[int] | None) -> None:
+    if not isinstance(state, NetworkState):
+        kind = type(state).__name__
+        raise InputError(f"state must be the NetworkState that a network returned, or None; got {kind}.")
+    if seed is not None or trials is not None:
+        raise InputError("state carries the seed and the trials of the sources; leave out seed= and trials=.")
+
+
 def _moved(state: NetworkState, where: torch.device) -> NetworkState:
     nodes = {k: type(s)(*(v.to(where) for v in s)) for k, s in state.nodes.items()}
     return NetworkState(nodes, {k: v.to(where) for k, v in state.edges.items()})
+
+
+def _size_of_run(
+    net: Network,
+    x: Any,
+    steps: int | None,
+    batch: int | None,
+    state: NetworkState | None,
+    trials: Sequence[int] | None,
+) -> tuple[int, int]:
+    """Return T and B of a run."""
+    if x is None and not net.inputs:
+        for name, value in (("steps", steps), ("batch", batch)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise InputError(f"{name} must be an integer from 0; got {value!r}.")
+        if steps is None:
+            raise InputError("this network has no Input; give steps=, the number of steps to run.")
+        return steps, batch if batch is not None else len(trials) if trials is not None else _samples(net, state)
+    if steps is not None or batch is not None:
+        raise InputError(f"steps={steps} and batch={batch} are for networks without Input; here x gives T and B.")
+    return _steps_and_batch(x)
+
+
+def _samples(net: Network, state: NetworkState | None) -> int:
+    """Return B of a network without `Input`: that of `state`, or 1. The network checks whether the state is its own."""
+    at = () if state is None else state.nodes.get(net.sources[0], ())
+    return len(at[0]) if at else 1
 
 
 def _steps_and_batch(x: Any) -> tuple[int, int]:
@@ -173,6 +246,11 @@ def _steps_and_batch(x: Any) -> tuple[int, int]:
     several = x if isinstance(x, dict) else {"": x}
     leads = {}
     for name, data in several.items():
+        if isinstance(data, Events):
+            if data.T is None:
+                raise InputError(f"{_called(name)} holds events at real times; use binned(dt, T) first.")
+            leads[name] = (data.T, data.B)
+            continue
         shape = getattr(data, "shape", None)
         if shape is None or len(shape) < 3:
             got = type(data).__name__ if shape is None else list(shape)
@@ -187,11 +265,19 @@ def _called(name: str) -> str:
     return f"x[{name!r}]" if name else "x"
 
 
-def _steps_of(x: Any, start: int, stop: int, net: Network, where: torch.device) -> Any:
+def _chunk(x: Any, start: int, stop: int, net: Network, where: torch.device) -> Any:
     """Return steps `start` to `stop` of `x` as `net` takes them."""
     if isinstance(x, dict):
-        return {name: _finite(data[start:stop], start, _called(name), net, where) for name, data in x.items()}
-    return _finite(x[start:stop], start, "x", net, where)
+        return {name: _part(data, start, stop, _called(name), net, where) for name, data in x.items()}
+    return _part(x, start, stop, "x", net, where)
+
+
+def _part(data: Any, start: int, stop: int, called: str, net: Network, where: torch.device) -> Tensor:
+    if not isinstance(data, Events):
+        return _finite(data[start:stop], start, called, net, where)
+    if data.dt is None or not math.isclose(data.dt, net.dt, rel_tol=1e-9):
+        raise InputError(f"{called} lies on a grid of {data.dt:g} s, but the network has dt = {net.dt:g} s.")
+    return data.between(start, stop).to_grid().to(where, _real(net))
 
 
 def _finite(piece: Any, start: int, called: str, net: Network, where: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.circuit import Poisson
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels.common import availability
 from neurosim.synapses import DelayedSparse
@@ -362,6 +363,27 @@ def test_an_edge_names_the_port_that_it_feeds():
     assert v.item() == pytest.approx(0.05 * (0.1 * 6.0 - 0.1 * 2.0))
     with pytest.raises(NetworkError, match="name the one to feed"):
         net()
+
+
+def test_a_random_number_depends_on_its_place_alone():
+    def circuit(**more):
+        nodes = {"noise": Poisson(800.0, 5), **more, "out": ns.LIF(dt=1e-3)}
+        return ns.Network(nodes, [ns.Edge("noise", "out", ns.Linear(5, 2))])
+
+    def spikes(net, **choices):
+        return ns.simulate(net, steps=40, record=["noise"], **choices).spikes["noise"].to_grid()
+
+    expected = spikes(circuit(), batch=4, seed=1)
+    assert expected.sum() > 100
+    assert torch.equal(spikes(circuit(), batch=4, seed=1, chunk=7), expected)
+    assert torch.equal(spikes(circuit(), trials=[3, 1], seed=1), expected[:, [3, 1]])
+    assert torch.equal(spikes(circuit().double(), batch=4, seed=1), expected)
+    assert torch.equal(spikes(circuit(more=Poisson(800.0, 5)), batch=4, seed=1), expected)
+    renamed = circuit(other=Poisson(800.0, 5))
+    other = ns.simulate(renamed, steps=40, batch=4, seed=1, record=["other"]).spikes["other"].to_grid()
+    for different in (other, spikes(circuit(), batch=4, seed=2), spikes(circuit(), trials=[4, 5, 6, 7], seed=1)):
+        assert not torch.equal(different, expected)
+    assert not torch.equal(expected[1:], expected[:-1]) and not torch.equal(expected[..., 1:], expected[..., :-1])
 
 
 def test_no_gradient_through_time():

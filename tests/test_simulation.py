@@ -6,6 +6,7 @@ import errno
 import io
 import itertools
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.circuit import Current, Poisson
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.recording import writer as writer_module
 from neurosim.recording.recording import Recording
@@ -118,6 +120,67 @@ def test_input_may_come_in_other_forms(net, x, form):
 def test_input_may_lie_in_a_file(net, x, tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         same(ns.simulate(net, x), ns.simulate(net, file.create_dataset("x", data=x.numpy()), chunk=9))
+
+
+def test_input_may_be_events(net, x):
+    events = ns.Events.from_grid(x, DT)
+    same(ns.simulate(net, x, record=NAMES), ns.simulate(net, events, record=NAMES, chunk=9))
+    assert np.array_equal(ns.simulate(net, {"input": events.numpy()}, record=["input"]).traces["input"], x.numpy())
+    times = ns.Events(time=[0.0], neuron=[0], duration=0.1, shape=4)
+    with pytest.raises(InputError, match=r"x holds events at real times; use binned\(dt, T\) first"):
+        ns.simulate(net, times)
+    with pytest.raises(InputError, match=r"x lies on a grid of 0\.002 s, but the network has dt = 0\.001 s"):
+        ns.simulate(net, ns.Events.from_grid(x, 2 * DT))
+
+
+@pytest.fixture
+def circuit():
+    nodes = {"noise": Poisson(2000.0, 6), "drive": Current(0.25, 2), "out": ns.LIF(dt=DT, v_th=0.1)}
+    made = ns.Network(nodes, [ns.Edge("noise", "out", ns.Linear(6, 3)), ns.Edge("drive", "out", ns.Linear(2, 3))])
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.copy_((weight * 64).round() / 64)
+    return made
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 7])
+def test_a_network_of_sources_runs_without_data(circuit, chunk, tmp_path):
+    record = ("noise", "drive", "out", "out.v")
+    run = ns.simulate(circuit, steps=30, batch=2, seed=4, record=record, chunk=chunk)
+    start = circuit.initial_state(batch=2, seed=4)
+    _, state, values, *_ = circuit.run(None, start, record, steps=30)
+    assert sorted(run.spikes) == ["noise", "out"] and sorted(run.traces) == ["drive", "out.v"]
+    assert values["noise"].max() > 1, "several spikes in a step are not being tested"
+    for name, spikes in run.spikes.items():
+        assert torch.equal(spikes.to_grid(), values[name].detach())
+    for name, trace in run.traces.items():
+        assert np.array_equal(trace, values[name].detach().numpy())
+    assert all(torch.equal(a, b) for a, b in zip(run.state.nodes["noise"], state.nodes["noise"], strict=True))
+    with ns.simulate(circuit, steps=30, batch=2, seed=4, record=record, chunk=chunk, path=tmp_path / "a.h5") as disk:
+        for name, spikes in run.spikes.items():
+            assert torch.equal(disk.spikes[name].to_grid(), spikes.to_grid())
+        assert disk.state.nodes["noise"].step.tolist() == [30, 30]
+    assert (ns.simulate(circuit, steps=5).B, ns.simulate(circuit, steps=5, trials=[3, 1]).B) == (1, 2)
+    assert ns.simulate(circuit, steps=5, state=run.state).B == 2
+
+
+def test_arguments_that_contradict_each_other_are_refused(net, circuit, x):
+    state = circuit.initial_state()
+    for call, said in (
+        (lambda: ns.simulate(circuit), "this network has no Input; give steps=, the number of steps to run"),
+        (lambda: ns.simulate(circuit, steps=-1), "steps must be an integer from 0; got -1"),
+        (lambda: ns.simulate(circuit, steps=5, batch=True), "batch must be an integer from 0; got True"),
+        (lambda: ns.simulate(net, x, steps=5), "steps=5 and batch=None are for networks without Input"),
+        (lambda: ns.simulate(net, x, seed=5), "seed and trials are for networks with sources"),
+        (lambda: ns.simulate(circuit, steps=5, state=state, seed=1), "state carries the seed and the trials"),
+        (lambda: ns.simulate(circuit, steps=5, state=state, trials=[1]), "state carries the seed and the trials"),
+        (lambda: ns.simulate(net, x, state="x"), "state must be the NetworkState that a network returned"),
+        (lambda: ns.simulate(circuit, steps=5, seed=-3), "seed must be an integer in 0 ... 2^63 - 1; got -3"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            call()
+    with pytest.raises(ShapeError, match=r"x must be \[T, B, \.\.\.\]; got NoneType"):
+        ns.simulate(net)
 
 
 def test_several_inputs_are_given_by_name(x):

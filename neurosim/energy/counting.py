@@ -14,6 +14,7 @@ from neurosim.errors import InputError
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
+from neurosim.network.portability import refuse_sources
 from neurosim.synapses import Synapse
 
 # Values in memory at once, for one chunk of time: 64 MiB in single precision.
@@ -124,6 +125,7 @@ class _Counter:
 
 
 def _check_nodes(net: Network) -> None:
+    refuse_sources(net, "count_operations")
     for name, population in net.populations().items():
         if not isinstance(population, Neuron):
             raise InputError(

@@ -11,6 +11,7 @@ from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.network.sequential import Recurrent, Sequential
+from neurosim.network.source import Source, SourceState
 from neurosim.network.strategies import Strategy
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "Population",
     "Recurrent",
     "Sequential",
+    "Source",
+    "SourceState",
     "Strategy",
     "fold",
     "layer",

@@ -10,20 +10,24 @@ from torch import nn
 from neurosim.errors import NetworkError, ShapeError
 from neurosim.network.graph import Connection, Edge, Input
 from neurosim.network.population import Population
+from neurosim.network.source import Source
 from neurosim.synapses import Synapse
 
 
-def check_nodes(nodes: Mapping[str, Input | Population]) -> None:
+def check_nodes(nodes: Mapping[str, Input | Source | Population]) -> None:
     """Check names and types of the nodes."""
     for name, node in nodes.items():
         if not _usable(name) or "->" in name:
             raise NetworkError(
                 f"a node's name must be text without '.', '/' and '->', and not that of a dict method; got {name!r}."
             )
-        if not isinstance(node, (Input, Population)):
-            raise NetworkError(f"node {name!r} must be an Input or a layer of neurons; got {type(node).__name__}.")
-    if not any(isinstance(node, Input) for node in nodes.values()):
-        raise NetworkError("a network needs an Input node; got only " + str(list(nodes)) + ".")
+        if not isinstance(node, (Input, Source, Population)):
+            kind = type(node).__name__
+            raise NetworkError(f"node {name!r} must be an Input, a source or a layer of neurons; got {kind}.")
+    if not any(isinstance(node, (Input, Source)) for node in nodes.values()):
+        raise NetworkError(
+            f"a network needs an Input or a source; got only {list(nodes)}. Sources are in neurosim.circuit."
+        )
 
 
 def _usable(name: object) -> bool:
@@ -31,7 +35,7 @@ def _usable(name: object) -> bool:
     return isinstance(name, str) and name != "" and not {".", "/"} & set(name) and not hasattr(nn.ModuleDict(), name)
 
 
-def common_dt(nodes: Mapping[str, Input | Population]) -> float:
+def common_dt(nodes: Mapping[str, Input | Source | Population]) -> float:
     """Return the step, s, that all populations share."""
     steps = {name: node.dt for name, node in nodes.items() if isinstance(node, Population)}
     if not steps:
@@ -41,14 +45,15 @@ def common_dt(nodes: Mapping[str, Input | Population]) -> float:
     return next(iter(steps.values()))
 
 
-def connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> Connection:
+def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: float) -> Connection:
     """Return an edge with its name and its delay on the grid."""
     name = _name(edge, nodes.get(edge.target))
     for end in (edge.source, edge.target):
         if end not in nodes:
             raise NetworkError(f"edge {name!r}: no node {end!r}; this network has {list(nodes)}.")
-    if isinstance(nodes[edge.target], Input):
-        raise NetworkError(f"edge {name!r}: {edge.target!r} is an Input and takes no synapses.")
+    if not isinstance(target := nodes[edge.target], Population):
+        kind = "an Input" if isinstance(target, Input) else "a source"
+        raise NetworkError(f"edge {name!r}: {edge.target!r} is {kind} and takes no synapses.")
     for synapse in edge.synapses:
         if not isinstance(synapse, Synapse):
             kind = f"{type(synapse).__module__}.{type(synapse).__qualname__}"
@@ -76,15 +81,15 @@ def connect(edge: Edge, nodes: Mapping[str, Input | Population], dt: float) -> C
     return Connection(name, edge.source, edge.target, edge.synapses, steps, steps * dt, _port(name, edge, nodes))
 
 
-def _name(edge: Edge, target: Input | Population | None) -> str:
+def _name(edge: Edge, target: Input | Source | Population | None) -> str:
     several = isinstance(target, Population) and len(target.ports) > 1
     return edge.name or f"{edge.source}->{edge.target}" + (f":{edge.port}" if several and edge.port else "")
 
 
-def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Population]) -> str:
+def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Source | Population]) -> str:
     """Return the input port that an edge feeds."""
     target = nodes[edge.target]
-    assert isinstance(target, Population)  # an Input as target has been refused
+    assert isinstance(target, Population)  # any other target has been refused
     ports = list(target.ports)
     if not edge.port and len(ports) > 1:
         raise NetworkError(
@@ -96,7 +101,7 @@ def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Population]) -> str
     return edge.port or ports[0]
 
 
-def check_ports(nodes: Mapping[str, Input | Population], edges: Sequence[Connection]) -> None:
+def check_ports(nodes: Mapping[str, Input | Source | Population], edges: Sequence[Connection]) -> None:
     """Check that every input port that must be fed has an edge."""
     for name, node in nodes.items():
         if isinstance(node, Population):
@@ -146,8 +151,8 @@ def order_of(nodes: list[str], edges: list[Connection]) -> tuple[list[str], list
 
 
 def shapes_of(nodes: nn.ModuleDict, edges: list[Connection]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each node, from the shapes of the inputs through the synapses."""
-    shapes: dict[str, tuple[int, ...]] = {n: m.shape for n, m in nodes.items() if isinstance(m, Input)}
+    """Return the shape of each node, from the shapes of inputs and sources through the synapses."""
+    shapes: dict[str, tuple[int, ...]] = {n: m.shape for n, m in nodes.items() if isinstance(m, (Input, Source))}
     given_by: dict[str, str] = {}
 
     def follow(edge: Connection) -> None:
@@ -176,7 +181,7 @@ def shapes_of(nodes: nn.ModuleDict, edges: list[Connection]) -> dict[str, tuple[
             follow(edge)
             remaining.remove(edge)
     for name, node in nodes.items():
-        if not isinstance(node, Input) and not any(edge.target == name for edge in edges):
+        if isinstance(node, Population) and not any(edge.target == name for edge in edges):
             raise NetworkError(f"node {name!r} receives nothing; give it an edge or take it out.")
         if name not in shapes:
             raise NetworkError(f"the shape of {name!r} cannot be computed; pass size= when making its neurons.")

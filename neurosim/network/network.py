@@ -18,8 +18,10 @@ from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
+from neurosim.network.source import Source, check_sources, check_state, drawn, first_state, samples_of
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
 from neurosim.synapses.norm import repeating
+from neurosim.synapses.synapse import count
 from neurosim.synapses.traced import Traces
 
 
@@ -28,8 +30,9 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    nodes : mapping of str to Input or Population
-        The populations, such as layers of neurons; all share one dt.
+    nodes : mapping of str to Input, Source or Population
+        Where data enter, sources that make their own input, and populations such as layers of neurons, which share one
+        dt. At least one is an Input or a Source.
     edges : iterable of Edge
         The synapses between them.
     output : str, optional
@@ -68,7 +71,7 @@ class Network(nn.Module):
     strategies: Sequence[Strategy] = STRATEGIES
 
     def __init__(
-        self, nodes: Mapping[str, Input | Population], edges: Iterable[Edge], *, output: str | None = None
+        self, nodes: Mapping[str, Input | Source | Population], edges: Iterable[Edge], *, output: str | None = None
     ) -> None:
         super().__init__()
         given = list(edges)
@@ -82,11 +85,12 @@ class Network(nn.Module):
         self.nodes = nn.ModuleDict({name: nodes[name] for name in order})
         self.synapses = nn.ModuleDict({edge.name: nn.ModuleList(edge.synapses) for edge in self.edges})
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
+        self.sources = tuple(name for name in order if isinstance(nodes[name], Source))
+        check_sources(self._sources(), self.dt)
         self.output = output or list(nodes)[-1]
-        if self.output not in nodes or isinstance(nodes[self.output], Input):
+        if not isinstance(nodes.get(self.output), Population):
             raise NetworkError(
-                f"output must name a population of neurons, one of {[n for n in nodes if n not in self.inputs]}; "
-                f"got {self.output!r}."
+                f"output must name a population of neurons, one of {list(self.populations())}; got {self.output!r}."
             )
         self._shapes = shapes_of(self.nodes, self.edges)
 
@@ -95,6 +99,9 @@ class Network(nn.Module):
         if name not in self._shapes:
             raise InputError(f"no node {name!r}; this network has {list(self._shapes)}.")
         return self._shapes[name]
+
+    def _sources(self) -> dict[str, Source]:
+        return {name: node for name in self.sources if isinstance(node := self.nodes[name], Source)}
 
     def populations(self) -> dict[str, Population]:
         """Return the populations by name, in order of computation."""
@@ -118,24 +125,61 @@ class Network(nn.Module):
             found[name] = node
         return found
 
-    def initial_state(self, x: Tensor | Mapping[str, Tensor]) -> NetworkState:
-        """Return the state before the first step for input like `x` [T, B, ...]."""
-        first = next(iter(self._inputs(x).values()))
-        batch = first.shape[1]
+    def initial_state(
+        self,
+        x: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        batch: int | None = None,
+        seed: int | None = None,
+        trials: Sequence[int] | None = None,
+    ) -> NetworkState:
+        """Return the state before the first step.
 
-        def like(name: str) -> Tensor:
-            return first.new_empty((1, batch, *self._shapes[name]))
+        Parameters
+        ----------
+        x : Tensor [T, B, ...], or mapping of input name to such
+            Data of each `Input` node, for the number of samples, the type and the device.
+        batch : int, optional
+            Samples of a network without `Input`; 1 if left out, or as many as `trials`.
+        seed : int, optional
+            Seed of the sources, in ``0 ... 2^63 - 1``; drawn from torch's generator on the CPU if left out.
+        trials : sequence of int, optional
+            Number of the trial that each sample is; ``0 ... B - 1`` if left out. The sources of a trial draw the same
+            numbers in any batch.
+        """
+        like = next(iter(self._inputs(x).values()), None)
+        if like is None:
+            if batch is None:
+                batch = 1 if trials is None else len(trials)
+            like = self._real().new_empty((1, count("initial_state", "batch", batch, 0)))
+        elif batch not in (None, like.shape[1]):
+            raise InputError(f"batch={batch} contradicts x, which has B = {like.shape[1]}; leave it out.")
+        samples = like.shape[1]
 
-        nodes = {name: node.initial_state(like(name)) for name, node in self.populations().items()}
+        def empty(name: str) -> Tensor:
+            return like.new_empty((1, samples, *self._shapes[name]))
+
+        nodes = {name: node.initial_state(empty(name)) for name, node in self.populations().items()}
+        if self.sources:
+            nodes.update(dict.fromkeys(self.sources, first_state(samples, seed, trials, like.device)))
+        elif seed is not None or trials is not None:
+            raise InputError("seed and trials are for networks with sources, such as Poisson; this one has none.")
         kept = {edge: edge.delay_steps + edge.memory for edge in self.edges}
-        zeros = {e.name: first.new_zeros((n, batch, *self._shapes[e.source])) for e, n in kept.items() if n}
+        zeros = {e.name: like.new_zeros((n, samples, *self._shapes[e.source])) for e, n in kept.items() if n}
         return NetworkState(nodes, zeros)
+
+    def _real(self) -> Tensor:
+        """Return an empty tensor of the type and on the device of the parameters."""
+        first = next((p for p in self.parameters() if p.is_floating_point()), None)
+        return torch.empty(0) if first is None else first.new_empty(0)
 
     def forward(
         self,
-        x: Tensor | Mapping[str, Tensor],
+        x: Tensor | Mapping[str, Tensor] | None = None,
         state: NetworkState | None = None,
         *,
+        steps: int | None = None,
+        batch: int | None = None,
         through_time: bool = True,
         recompute: bool = False,
         traces: Traces | None = None,
@@ -145,9 +189,11 @@ class Network(nn.Module):
         Parameters
         ----------
         x : Tensor [T, B, ...], or mapping of input name to such
-            Data of each `Input` node.
+            Data of each `Input` node; left out for a network without one.
         state : NetworkState, optional
-            State to start from; None is the initial state.
+            State to start from; None is the initial state. It carries the seed and the trials of sources.
+        steps, batch : int, optional
+            T and B of a network without `Input`: T is needed, B is that of `state`, or 1.
         through_time : bool
             Without it no gradient crosses from a step to another: not through membranes, loops or delays.
         recompute : bool
@@ -165,15 +211,19 @@ class Network(nn.Module):
         state : NetworkState
             State after the last step.
         """
-        result = self.run(x, state, (), through_time=through_time, recompute=recompute, traces=traces)
+        result = self.run(
+            x, state, (), steps=steps, batch=batch, through_time=through_time, recompute=recompute, traces=traces
+        )
         return result.out, result.state
 
     def run(
         self,
-        x: Tensor | Mapping[str, Tensor],
+        x: Tensor | Mapping[str, Tensor] | None = None,
         state: NetworkState | None = None,
         record: Sequence[str] = (),
         *,
+        steps: int | None = None,
+        batch: int | None = None,
         through_time: bool = True,
         recompute: bool = False,
         traces: Traces | None = None,
@@ -182,7 +232,7 @@ class Network(nn.Module):
 
         Parameters
         ----------
-        x, state, through_time, recompute, traces
+        x, state, steps, batch, through_time, recompute, traces
             As in `forward`.
         record : sequence of str
             ``"node"`` for the output of a node, ``"node.variable"`` for a state or local variable of its core.
@@ -200,16 +250,19 @@ class Network(nn.Module):
         >>> result.out.shape, result.recorded["out.u"].shape
         (torch.Size([100, 4, 2]), torch.Size([100, 4, 2]))
         """
+        outputs, start = self._from_outside(x, state, steps, batch)
         return self._run(
-            self.strategies, x, state, record, through_time=through_time, recompute=recompute, traces=traces
+            self.strategies, outputs, start, record, through_time=through_time, recompute=recompute, traces=traces
         )
 
     def explain(
         self,
-        x: Tensor | Mapping[str, Tensor],
+        x: Tensor | Mapping[str, Tensor] | None = None,
         state: NetworkState | None = None,
         record: Sequence[str] = (),
         *,
+        steps: int | None = None,
+        batch: int | None = None,
         through_time: bool = True,
         recompute: bool = False,
         traces: Traces | None = None,
@@ -237,10 +290,11 @@ class Network(nn.Module):
         """
         rows: list[ComponentExplanation] = []
         with torch.random.fork_rng(devices=[]), repeating():
+            outputs, start = self._from_outside(x, state, steps, batch)
             self._run(
                 observe(self.strategies, rows),
-                x,
-                state,
+                outputs,
+                start,
                 record,
                 through_time=through_time,
                 recompute=recompute,
@@ -251,51 +305,78 @@ class Network(nn.Module):
     def _run(
         self,
         strategies: Sequence[Strategy],
-        x: Tensor | Mapping[str, Tensor],
-        state: NetworkState | None,
+        outputs: Mapping[str, Tensor],
+        start: NetworkState,
         record: Sequence[str],
         *,
         through_time: bool,
         recompute: bool,
         traces: Traces | None,
     ) -> LayerOutput:
-        inputs = self._inputs(x)
-        start = self.initial_state(inputs) if state is None else self._checked_state(state, inputs)
         if not through_time or recompute:
             check_steps_at_once(self.edges, "BPTT() over the whole run")
         variables = self._variables(record)
         context = RunContext(
-            self.nodes, inputs, start, variables, through_time=through_time, recompute=recompute, traces=traces
+            self.nodes, outputs, start, variables, through_time=through_time, recompute=recompute, traces=traces
         )
         run_layered(context, self.components, strategies, {self.output, *record})
         recorded = {name: context.recorded(name) for name in record}
         after = NetworkState(context.states, context.in_flight)
         return LayerOutput(context.outputs[self.output].out, after, recorded)
 
-    def _checked_state(self, state: NetworkState, inputs: Mapping[str, Tensor]) -> NetworkState:
+    def _from_outside(
+        self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, steps: int | None, batch: int | None
+    ) -> tuple[dict[str, Tensor], NetworkState]:
+        """Return the outputs of inputs and sources, and the state before the first step, sources after the last."""
+        inputs = self._inputs(x)
+        like = next(iter(inputs.values()), None)
+        if like is not None:
+            if steps not in (None, like.shape[0]) or batch not in (None, like.shape[1]):
+                raise InputError(
+                    f"steps={steps} and batch={batch} contradict x, which has T = {like.shape[0]} and B = "
+                    f"{like.shape[1]}; leave them out."
+                )
+            steps, batch = like.shape[:2]
+        elif steps is None:
+            raise InputError("this network has no Input; give steps=, the number of steps to run.")
+        state = self.initial_state(x, batch=batch) if state is None else self._checked_state(state, batch)
+        if not self.sources:
+            return inputs, state
+        dtype = self._real().dtype if like is None else like.dtype
+        values, after = drawn(self._sources(), state.nodes, count("forward", "steps", steps, 0), self.dt, dtype)
+        return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.edges)
+
+    def _checked_state(self, state: NetworkState, batch: int | None) -> NetworkState:
         """Return `state` if it fits the network and its batch; each population checks its own part."""
         if not isinstance(state, NetworkState):
             raise InputError(
                 f"state must be the NetworkState that a network returned, or None; got {type(state).__name__}."
             )
-        batch = next(iter(inputs.values())).shape[1]
+        expected_nodes = [*self.populations(), *self.sources]
+        if batch is None:
+            batch = samples_of(state.nodes.get(self.sources[0]))
         lines = {
             edge.name: (edge.delay_steps + edge.memory, batch, *self._shapes[edge.source])
             for edge in self.edges
             if edge.delay_steps + edge.memory
         }
-        for kind, given, expected in (("nodes", state.nodes, self.populations()), ("edges", state.edges, lines)):
-            if given.keys() != expected.keys():
+        for kind, given, expected in (("nodes", state.nodes, expected_nodes), ("edges", state.edges, [*lines])):
+            if given.keys() != set(expected):
                 raise ShapeError(
                     f"state.{kind} must hold {sorted(expected)}; got {sorted(given)}. Was it made by another network?"
                 )
         for name, shape in lines.items():
             if state.edges[name].shape != shape:
                 raise ShapeError(f"state.edges[{name!r}] must be {list(shape)}; got {list(state.edges[name].shape)}.")
+        for name in self.sources:
+            check_state(name, state.nodes[name], batch)
         return state
 
-    def _inputs(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(self.inputs[:1], x)
+    def _inputs(self, x: Tensor | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        if x is None:
+            given: dict[str, Tensor] = {}
+        else:
+            given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(self.inputs[:1] or ("x",), x)
         if set(given) != set(self.inputs):
             raise InputError(f"x must give data for the inputs {list(self.inputs)}; got {list(given)}.")
         lead = None
@@ -321,7 +402,8 @@ class Network(nn.Module):
             if node not in self._shapes:
                 raise InputError(f"cannot record {name!r}: no node {node!r}; this network has {list(self._shapes)}.")
             if variable and not isinstance(self.nodes[node], Population):
-                raise InputError(f"cannot record {name!r}: {node!r} is an input and has no variables.")
+                kind = "a source" if node in self.sources else "an input"
+                raise InputError(f"cannot record {name!r}: {node!r} is {kind} and has no variables.")
             if name.endswith("."):
                 raise InputError(
                     f"cannot record {name!r}: no variable after the dot; leave the dot out to record the output."

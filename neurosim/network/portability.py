@@ -1,12 +1,14 @@
-"""What other programs and chips do not hold of a network: several inputs of a neuron, values for each trial."""
+"""What other programs and chips do not hold of a network: sources, several input ports, values for each trial."""
 
 from __future__ import annotations
 
+from neurosim.errors import InputError
 from neurosim.files.problems import Problems
 from neurosim.network.network import Network
 from neurosim.network.parameters import CoreParameters
 
 Found = list[tuple[str, str]]
+_INSTEAD = "replace it by an Input and give its output as data, which simulate(..., record=[{name!r}]) returns"
 
 
 def values_per_trial(net: Network) -> Found:
@@ -32,14 +34,33 @@ def several_ports(net: Network) -> Found:
     return found
 
 
+def sources(net: Network) -> Found:
+    """Return which nodes make their own input, and what to use instead."""
+    return [(f"node {name!r}", "makes its own input; " + _INSTEAD.format(name=name)) for name in net.sources]
+
+
+def refuse_sources(net: Network, what: str) -> None:
+    """Raise an error if a network has sources, for what takes data alone.
+
+    Raises
+    ------
+    InputError
+        With the node, and what to use instead.
+    """
+    for where, found in sources(net):
+        raise InputError(f"{what}: {where} {found}.")
+
+
 def refuse_unportable(net: Network, problems: Problems) -> None:
-    """Raise the error of `problems` if the target holds one input and one set of values for a neuron, the network more.
+    """Raise the error of `problems` for all that targets do not hold.
+
+    Targets get their input as data, and have one input and one set of values for a neuron.
 
     Raises
     ------
     ExportError
         With node, ports or parameter, and what to change.
     """
-    for where, what in (*several_ports(net), *values_per_trial(net)):
+    for where, what in (*sources(net), *several_ports(net), *values_per_trial(net)):
         problems.add(where, what)
     problems.raise_if_any()

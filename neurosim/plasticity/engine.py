@@ -18,6 +18,7 @@ from neurosim.language import seconds
 from neurosim.network.graph import Connection, Input, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population
+from neurosim.network.source import Source
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte
 from neurosim.plasticity.stdp import STDP
 from neurosim.synapses import Linear
@@ -128,15 +129,24 @@ class Plasticity:
         self._eligible.clear()
 
     @torch.no_grad()
-    def run(self, x: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
-        """Run the network on `x` [T, B, ...] and change the weights; traces go on from the call before.
+    def run(
+        self,
+        x: Tensor | None = None,
+        state: NetworkState | None = None,
+        *,
+        steps: int | None = None,
+        batch: int | None = None,
+    ) -> tuple[Tensor, NetworkState]:
+        """Run the network on `x` [T, B, ...] and change the weights; traces continue from the call before.
 
         Parameters
         ----------
         x : Tensor [T, B, ...]
-            Input, with the batch of the call before unless `forget` was called.
+            Input, with the batch of the call before unless `forget` was called; left out for a network without `Input`.
         state : NetworkState, optional
-            State to start from; None is the initial state.
+            State to start from; None is the initial state. It carries the seed of sources.
+        steps, batch : int, optional
+            T and B of a network without `Input`, as for `Network.forward`.
 
         Returns
         -------
@@ -145,21 +155,15 @@ class Plasticity:
         state : NetworkState
             State after the last step.
         """
-        if not isinstance(x, Tensor) or x.dim() < 2 or not len(x):
-            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ShapeError(f"x is {got}; a tensor [T, B, ...] with at least one step is needed, time first.")
-        if self._traces and next(iter(self._traces.values()))[0].shape[0] != x.shape[1]:
-            raise ShapeError(
-                f"x holds {x.shape[1]} samples, the traces those of {next(iter(self._traces.values()))[0].shape[0]}; "
-                "call forget() before another batch."
-            )
-        state = self.net.initial_state(x) if state is None else state
+        pieces = self._pieces(x, steps)
+        state = self.net.initial_state(x, batch=batch) if state is None else state
         ends = {name for p in self._plastic for name in (p.edge.source, p.edge.target)}
         names = sorted(ends.union(*((*a.liquid, *a.inputs) for a in self._astrocytes)))
         out = []
-        for piece in x.split(self.chunk):
+        for piece, length in pieces:
             before = state
-            z, state, seen, *_ = self.net.run(piece, state, names)
+            z, state, seen, *_ = self.net.run(piece, state, names, steps=length, batch=batch)
+            self._check_samples(z.shape[1])
             out.append(z)
             level = {}
             for astrocyte in self._astrocytes:
@@ -170,9 +174,30 @@ class Plasticity:
                 sent = seen[plastic.edge.source]
                 if plastic.edge.delay_steps:
                     # What arrives is what was sent some steps ago.
-                    sent = torch.cat((before.edges[plastic.edge.name], sent))[: len(piece)]
+                    sent = torch.cat((before.edges[plastic.edge.name], sent))[:length]
                 self._learn(plastic, sent, seen[plastic.edge.target], level)
         return torch.cat(out), state
+
+    def _pieces(self, x: Tensor | None, steps: int | None) -> list[tuple[Tensor | None, int]]:
+        """Return the chunks of a run, each with its number of steps."""
+        if x is None and not self.net.inputs:
+            if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+                raise InputError(f"this network has no Input; steps must be an integer from 1; got {steps!r}.")
+            return [(None, min(self.chunk, steps - start)) for start in range(0, steps, self.chunk)]
+        if not isinstance(x, Tensor) or x.dim() < 2 or not len(x):
+            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ShapeError(f"x is {got}; a tensor [T, B, ...] with at least one step is needed, time first.")
+        if steps is not None:
+            raise InputError(f"steps={steps} is for networks without Input; here x gives T.")
+        self._check_samples(x.shape[1])
+        return [(piece, len(piece)) for piece in x.split(self.chunk)]
+
+    def _check_samples(self, samples: int) -> None:
+        held = next((traces[0].shape[0] for traces in self._traces.values()), samples)
+        if held != samples:
+            raise ShapeError(
+                f"x holds {samples} samples, the traces those of {held}; call forget() before another batch."
+            )
 
     @torch.no_grad()
     def reward(self, value: float | Tensor) -> None:
@@ -253,7 +278,7 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteMo
         raise InputError(f"edge {name!r}: plastic synapses are one Linear; got {kinds}.")
     for end in (edge.source, edge.target):
         node = net.nodes[end]
-        if not isinstance(node, Input) and not (isinstance(node, Population) and node.is_spiking):
+        if not isinstance(node, Input) and not (isinstance(node, (Population, Source)) and node.is_spiking):
             raise InputError(f"edge {name!r}: {end!r} never fires; timing rules need spikes on both sides.")
     if isinstance(rule, RewardModulated):
         return _Plastic(edge, edge.synapses[0], rule.rule, reward=rule)

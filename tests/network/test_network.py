@@ -351,9 +351,12 @@ REFUSED = {
     "no name": (build({"": lambda: ns.LIF(dt=DT)}, ROW), NAME.format("''")),
     "a module that is no node": (
         build({"b": lambda: torch.nn.ReLU()}, ROW),
-        "node 'b' must be an Input or a layer of neurons; got ReLU.",
+        "node 'b' must be an Input, a source or a layer of neurons; got ReLU.",
     ),
-    "no input": (build({"input": None}, []), "a network needs an Input node; got only ['a', 'b']."),
+    "no input": (
+        build({"input": None}, []),
+        "a network needs an Input or a source; got only ['a', 'b']. Sources are in neurosim.circuit.",
+    ),
     "no neurons": (build({"a": None, "b": None}, []), "a network needs at least one population of neurons."),
     "two steps": (
         build({"b": lambda: ns.LIF(dt=2e-3)}, ROW),

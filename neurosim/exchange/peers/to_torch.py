@@ -14,7 +14,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.network.portability import several_ports, values_per_trial
+from neurosim.network.portability import several_ports, sources, values_per_trial
 from neurosim.quantities import value_range
 from neurosim.synapses.building import LARGEST_MATRIX
 from neurosim.synapses.lowering import (
@@ -90,11 +90,11 @@ def stages(net: Network, library: str) -> list[RowStage]:
     """
     if any(synapse.folds for edge in net.edges for synapse in edge.synapses):
         net = fold(net)
+    for where, what in (*sources(net), *several_ports(net), *values_per_trial(net)):
+        raise ConversionError(f"{where}: {what}.")
     before, row = net.inputs[0], []
     if len(net.inputs) > 1:
         raise ConversionError(f"{library} takes a sequence of layers; this network has the inputs {list(net.inputs)}.")
-    for where, what in (*several_ports(net), *values_per_trial(net)):
-        raise ConversionError(f"{where}: {what}.")
     for name, node in net.populations().items():
         into = [edge for edge in net.edges if edge.target == name]
         loops = [edge for edge in into if edge.source == name]

@@ -94,7 +94,8 @@ class Workload:
                     f"{edge.name}: MaxPool2d is an or over windows, which synapses cannot compute; pool by SumPool2d "
                     "or a stride. It is counted as a sum."
                 )
-        return cls({name: math.prod(net.shape(name)) for name in net.inputs}, groups, tuple(links), tuple(unheld))
+        outside = {name: math.prod(net.shape(name)) for name in (*net.inputs, *net.sources)}
+        return cls(outside, groups, tuple(links), tuple(unheld))
 
 
 def _settings(node: Neuron, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None]:

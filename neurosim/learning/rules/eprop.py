@@ -15,6 +15,7 @@ from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, 
 from neurosim.learning.rules.eligibility import Eligibility, accumulate, linear, whole
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
+from neurosim.network.portability import refuse_sources
 
 
 class Feedback(nn.Module):
@@ -224,6 +225,7 @@ def _check(rule: EProp, net: Network, loss: Loss) -> tuple[float, float]:
         raise InputError(f"EProp needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
     if len(net.inputs) != 1:
         raise InputError(f"EProp needs a network with one input; this one has {list(net.inputs)}.")
+    refuse_sources(net, "EProp")
     out = net.neurons()[net.output]
     if out.core.name != "leaky_integrator" or not isinstance(out.value("tau_mem"), float):
         raise InputError(f"EProp: the output {net.output!r} must be LI with one plain tau_mem; it is {out.core.name}.")

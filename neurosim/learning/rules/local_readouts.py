@@ -14,6 +14,7 @@ from neurosim.errors import InputError
 from neurosim.network.graph import NetworkState
 from neurosim.network.layers import layer
 from neurosim.network.network import Network
+from neurosim.network.portability import refuse_sources
 from neurosim.synapses import MaxPool2d
 
 DecolleLIF = layer(decolle)
@@ -99,6 +100,7 @@ def _check(net: Network) -> None:
     if not isinstance(net, Network) or len(net.inputs) != 1:
         got = list(net.inputs) if isinstance(net, Network) else type(net).__name__
         raise InputError(f"LocalReadouts needs a Network with one input; got {got}.")
+    refuse_sources(net, "LocalReadouts")
     for name, node in net.neurons().items():
         if node.core is not decolle:
             raise InputError(f"LocalReadouts: {name!r} must be DecolleLIF; it is {node.core.name}.")

@@ -1,0 +1,154 @@
+"""Sources: nodes of a network that make their own output, without data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neurosim.errors import InputError, NetworkError, ShapeError
+from neurosim.kernels.common.philox import WORD, stream_of
+
+MAX_SEED = 2**63 - 1
+
+
+class SourceState(NamedTuple):
+    """State of a source: the place of its next output.
+
+    Attributes
+    ----------
+    seed : Tensor [B] of int64
+    trial : Tensor [B] of int64
+        Number of the trial that a sample is; the same trial draws the same numbers in any batch.
+    step : Tensor [B] of int64
+        Steps run so far.
+    """
+
+    seed: Tensor
+    trial: Tensor
+    step: Tensor
+
+
+class Source(nn.Module, ABC):
+    """A node that makes its own output: spikes or currents, given only where a run stands.
+
+    The concrete sources are in `neurosim.circuit`.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the source, in messages.
+    shape : int or sequence of int
+        Shape of one step of one sample, without T and B.
+    """
+
+    def __init__(self, kind: str, shape: int | Sequence[int]) -> None:
+        super().__init__()
+        self.kind = kind
+        self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not self.shape or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in self.shape):
+            raise InputError(f"{kind}: shape must hold integers from 1; got {shape!r}.")
+
+    @property
+    @abstractmethod
+    def is_spiking(self) -> bool:
+        """Whether the output is numbers of spikes (else it is a current)."""
+
+    @abstractmethod
+    def check(self, dt: float) -> None:
+        """Raise an `InputError` if the source cannot run at steps of `dt` seconds."""
+
+    @abstractmethod
+    def values(self, state: SourceState, steps: int, *, stream: int, dt: float, dtype: torch.dtype) -> Tensor:
+        """Return the output of the next steps.
+
+        Parameters
+        ----------
+        state : SourceState
+            It gives seed, trial and first step of each sample, and the device.
+        steps : int
+            T.
+        stream : int
+            Stream of random numbers of this node.
+        dt : float
+            Length of a step, s.
+        dtype : torch.dtype
+            Floating-point type of the output.
+
+        Returns
+        -------
+        Tensor [T, B, *shape]
+            A function of the arguments alone: T steps at once are what they are one by one.
+        """
+
+
+def first_state(batch: int, seed: int | None, trials: Sequence[int] | None, device: torch.device) -> SourceState:
+    """Return the state of a source before the first step; see `Network.initial_state`."""
+    if seed is None:
+        first = torch.randint(MAX_SEED, (1,)).to(device)
+    else:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+            raise InputError(f"seed must be an integer in 0 ... 2^63 - 1; got {seed!r}.")
+        first = torch.tensor([seed], device=device)
+    numbers = list(range(batch)) if trials is None else list(trials)
+    if len(numbers) != batch:
+        raise InputError(f"trials must give one number for each of the {batch} samples; got {len(numbers)}.")
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < WORD:
+            raise InputError(f"trials must be integers in 0 ... 2^32 - 1; got {number!r}.")
+    trial = torch.tensor(numbers, dtype=torch.int64, device=device)
+    return SourceState(first.repeat(batch), trial, torch.zeros_like(trial))
+
+
+def drawn(
+    sources: Mapping[str, Source], states: Mapping[str, Any], steps: int, dt: float, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], dict[str, SourceState]]:
+    """Return the outputs of sources over the next steps, and their states after these."""
+    values, after = {}, {}
+    for name, source in sources.items():
+        at = SourceState(*states[name])
+        values[name] = source.values(at, steps, stream=stream_of(f"source {name}"), dt=dt, dtype=dtype)
+        after[name] = at._replace(step=at.step + steps)
+    return values, after
+
+
+def samples_of(state: Any) -> int:
+    """Return B of the state of a source; 0 for what is none, which `check_state` refuses."""
+    return len(state[0]) if getattr(state, "_fields", ()) == SourceState._fields else 0
+
+
+def check_state(name: str, state: Any, batch: int) -> None:
+    """Check that `state` is that of a source with `batch` samples.
+
+    Raises
+    ------
+    ShapeError
+        Naming the node.
+    """
+    if getattr(state, "_fields", ()) != SourceState._fields:
+        raise ShapeError(f"state.nodes[{name!r}] must be a SourceState; got {state!r}. Was it made by another network?")
+    if any(values.dtype != torch.int64 or values.shape != (batch,) for values in state):
+        found = [[*values.shape, values.dtype] for values in state]
+        raise ShapeError(f"state.nodes[{name!r}] must hold int64 values [{batch}]; got {found}.")
+
+
+def check_sources(sources: Mapping[str, Source], dt: float) -> None:
+    """Check that the sources of a network can run at its dt, and draw different numbers.
+
+    Raises
+    ------
+    NetworkError
+        Naming the node.
+    """
+    streams: dict[int, str] = {}
+    for name, source in sources.items():
+        try:
+            source.check(dt)
+        except InputError as error:
+            raise NetworkError(f"node {name!r}: {error}") from None
+        other = streams.setdefault(stream_of(f"source {name}"), name)
+        if other != name:
+            raise NetworkError(f"nodes {other!r} and {name!r} would draw the same numbers; rename one of them.")
