@@ -214,7 +214,7 @@ RULES = (
         spiking,
         lambda net, chunk=16: ns.OTTT(chunk=chunk),
         refused={
-            "which need one shared tau_mem": lambda: _network(
+            "which need one input port and one shared tau_mem": lambda: _network(
                 ns.Linear(INPUTS, CLASSES), ns.LIF(dt=DT, tau_mem=torch.full((CLASSES,), 5e-3))
             )
         },

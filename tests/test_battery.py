@@ -35,7 +35,8 @@ def cores_of_the_package() -> dict[str, Core]:
     for module in pkgutil.walk_packages(neurosim.__path__, "neurosim."):
         if not module.name.endswith("__main__"):
             loaded = importlib.import_module(module.name)
-            found |= {f"{module.name}.{name}": value for name, value in vars(loaded).items() if isinstance(value, Core)}
+            public = {name: value for name, value in vars(loaded).items() if not name.startswith("_")}
+            found |= {f"{module.name}.{name}": value for name, value in public.items() if isinstance(value, Core)}
     return found
 
 

@@ -32,7 +32,7 @@ ROWS = rows((Path(__file__).parent.parent / "README.md").read_text(encoding="utf
 
 
 def test_every_package_for_users_has_a_row(root: Path) -> None:
-    inner = {"circuit", "cli", "compiler", "files", "kernels", "network"}
+    inner = {"cli", "compiler", "files", "kernels", "network"}
     packages = {path.parent.name for path in (root / "neurosim").glob("*/__init__.py")}
     assert set(ROWS) == {"neurosim", *(f"neurosim.{name}" for name in packages - inner)}
 

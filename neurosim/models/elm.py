@@ -14,6 +14,7 @@ from torch.nn import functional
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.kernels.elm import cpu as kernel
+from neurosim.kernels.elm import reference
 from neurosim.kernels.linear.product import linear
 from neurosim.synapses.synapse import count
 from neurosim.units import check_dt, decay_of
@@ -388,16 +389,16 @@ class ELM(nn.Module):
 
     def _stepped(self, x: Tensor, start: ELMState) -> tuple[Tensor, Tensor]:
         """Do what `_fused` does step by step, and fill nothing up."""
-        branch, memory = start
         keep, gain = self.decay_and_gain()
-        after = []
-        for now in x:
-            branch = self.kappa_s * branch + self._inputs(now)
-            held = keep * memory
-            hidden = self.activated(_map(torch.cat((branch, held), dim=2), self.inward, self.inward_bias))
-            memory = self.written(held, hidden, gain)
-            after.append(memory)
-        return torch.stack(after) if after else x.new_empty(0, *memory.shape), branch
+        after, branch = reference.run(
+            map(self._inputs, x),
+            *start,
+            kappa_s=self.kappa_s,
+            keep=keep,
+            hidden=lambda both: self.activated(_map(both, self.inward, self.inward_bias)),
+            written=lambda decayed, hidden: self.written(decayed, hidden, gain),
+        )
+        return torch.stack(after) if after else x.new_empty(0, *start.memory.shape), branch
 
     def activated(self, hidden: Tensor) -> Tensor:
         """Return the hidden units for their sums."""

@@ -140,7 +140,7 @@ def test_nothing_is_changed():
     net.explain(x)
     net.eval().explain(x, through_time=False, traces=traces)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), random) and not traces._held
+    assert torch.equal(torch.get_rng_state(), random) and not traces._traces
     assert decisions.observers == [] and net.strategies is STRATEGIES
 
 

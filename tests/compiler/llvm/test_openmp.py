@@ -73,12 +73,12 @@ def test_every_piece_is_done_once(total, threads, own, monkeypatch):
     if own:
         monkeypatch.setattr(openmp, "team", lambda: None)
     machine = counter()
-    for grain, whole in ((1, 1), (10, 1), (1, 16)):
+    for grain, multiple in ((1, 1), (10, 1), (1, 16)):
         found, shares = torch.zeros(total, dtype=torch.float64), torch.full((total,), -1)
-        machine.run_parallel(total, (found, shares), 100, 0.5, grain=grain, whole=whole)
+        machine.run_parallel(total, (found, shares), 100, 0.5, grain=grain, multiple=multiple)
         assert torch.equal(found, torch.full_like(found, 0.5))
         expected: list[int] = []
-        spread(lambda a, b, e=expected: e.extend([a] * (b - a)), total, grain, whole)
+        spread(lambda a, b, e=expected: e.extend([a] * (b - a)), total, grain, multiple)
         assert sorted(expected) == (shares - 100).tolist()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
@@ -15,6 +16,7 @@ from neurosim.kernels.common.bits import pack
 from neurosim.kernels.common.policy import forced
 from neurosim.kernels.linear import cpu as linear_cpu
 from neurosim.kernels.linear import product as linear_product
+from neurosim.kernels.linear import reference
 from neurosim.kernels.linear.masked_product import masked_product
 from neurosim.kernels.linear.operator import Call, run_layer
 from neurosim.kernels.neurons import cpu
@@ -78,8 +80,8 @@ class Case:
         return self.results(result.out, result.state)
 
     def defined(self, through_time=True):
-        current = functional.linear(self.x, self.weight, self.bias)
-        return self.results(*self.neuron.run_reference(current, self.state, through_time=through_time)[:2])
+        run = functools.partial(self.neuron.run_reference, through_time=through_time)
+        return self.results(*reference.run(run, self.x, self.weight, self.bias, self.state)[:2])
 
     def check(self, tolerance=None, through_time=True, **how):
         values, grads = self.fused(through_time=through_time, **how)

@@ -15,6 +15,7 @@ import neurosim as ns
 from neurosim import language
 from neurosim.compiler.llvm import jit as machine
 from neurosim.compiler.llvm import threads
+from neurosim.kernels.common.policy import forced
 from neurosim.kernels.neurons import cpu
 from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.neurons.cpu_code import BLOCK
@@ -163,16 +164,12 @@ def test_sizes_that_hurt(steps, neurons):
 
 
 @pytest.mark.parametrize("width", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5, 9 * BLOCK + 17])
-def test_widths_around_a_block_whatever_the_number_of_threads(width, monkeypatch):
+def test_widths_around_a_block_whatever_the_number_of_threads(width):
     layer, i = ns.ALIF(dt=1e-3), drive(BY_NAME["alif"], 9, 1, width)
-    monkeypatch.setattr(cpu, "_WORTH_A_THREAD", 64)
-    before, found = torch.get_num_threads(), {}
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
+    found = {}
+    for threads in (1, 2, 3):
+        with forced(threads=threads):
             found[threads] = compare(layer, i, None)["i"]
-    finally:
-        torch.set_num_threads(before)
     assert torch.equal(found[1], found[2]) and torch.equal(found[1], found[3])
 
 

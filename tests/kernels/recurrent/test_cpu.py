@@ -21,6 +21,7 @@ from neurosim.kernels.common.policy import forced
 from neurosim.kernels.linear import cpu as linear_cpu
 from neurosim.kernels.neurons import reference as eager
 from neurosim.kernels.recurrent import cpu as recurrent_cpu
+from neurosim.kernels.recurrent import reference
 from neurosim.kernels.recurrent.arguments import Call
 from neurosim.kernels.recurrent.operator import run_recurrent
 from tests.core_list import BY_NAME, SELECTED
@@ -54,18 +55,9 @@ def given(model, steps, batch, n, heads=1, dtype=torch.float32):
 
 
 def stepwise(layer, drive, weight, z0, state, through_time=True):
-    """Run the definition: the step function, and a product with what was sent one step before."""
-    z, outputs = z0, []
-    heads = weight.shape[0]
-    for i in drive:
-        before = z if through_time else z.detach()
-        state = state if through_time else tuple(s.detach() for s in state)
-        parts = before.unflatten(1, (heads, -1))
-        current = torch.einsum("bhj,hij->bhi", parts, weight).flatten(1)
-        out, state, *_ = layer.run_reference((i + current)[None], state)
-        z = out[0]
-        outputs.append(z)
-    return torch.stack(outputs) if outputs else drive, z if through_time else z.detach(), tuple(state)
+    """Run the definition."""
+    run = lambda i, before: layer.run_reference(i, before)[:2]  # noqa: E731
+    return reference.run(run, drive, weight, z0, state, through_time=through_time)
 
 
 def in_one_call(layer, drive, weight, z0, state, through_time=True):
