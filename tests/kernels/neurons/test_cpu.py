@@ -167,9 +167,9 @@ def test_sizes_that_hurt(steps, neurons):
 def test_widths_around_a_block_whatever_the_number_of_threads(width):
     layer, i = ns.ALIF(dt=1e-3), drive(BY_NAME["alif"], 9, 1, width)
     found = {}
-    for threads in (1, 2, 3):
-        with forced(threads=threads):
-            found[threads] = compare(layer, i, None)["i"]
+    for number in (1, 2, 3):
+        with forced(threads=number):
+            found[number] = compare(layer, i, None)["i"]
     assert torch.equal(found[1], found[2]) and torch.equal(found[1], found[3])
 
 
