@@ -14,8 +14,10 @@ from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
 from neurosim.kernels.common import decisions
-from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, unpack, words
+from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, pack, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
+from neurosim.kernels.common.operator import Gradients, Needs
+from neurosim.kernels.delayed.arguments import Call, Outputs, Saved
 from neurosim.kernels.delayed.cpu_code import (
     LANES,
     forward_kernel,
@@ -24,24 +26,28 @@ from neurosim.kernels.delayed.cpu_code import (
     weight_kernel,
     weight_together_kernel,
 )
+from neurosim.kernels.delayed.policy import is_event_driven
 from neurosim.kernels.delayed.rows import DelayedRows
 from neurosim.kernels.sparse.cpu_code import INDEX
 
-_WORTH_A_THREAD = 1 << 15  # synapses
-_TOGETHER = 1.5  # time of a synapse for the steps of a vector; that of a synapse and a spike is 1
+_PER_THREAD = 1 << 15  # synapses, at least
 _CACHE_LINE = 64  # bytes
 
 
-def forward(line: Tensor, weight: Tensor, rows: DelayedRows, packed: Packed) -> Tensor:
-    """Return the currents [T, B, n_out] of ``line`` [span + T, B, n_in], whose nonzero values are those of `packed`."""
+def forward(call: Call) -> Outputs:
+    """Run the product."""
+    line, rows = call.line.contiguous(), call.rows
+    packed = pack(line.detach().flatten(0, 1))
+    by_events = packed.is_binary and packed.count < MOST
     if not line.shape[1]:
-        return line.new_zeros((line.shape[0] - rows.span, 0, rows.n_out))
-    is_event_driven = packed.is_binary and packed.count < MOST
-    if decisions.observers:
-        decisions.note("delayed", "cpu", "event-driven" if is_event_driven else "dense", "event-driven for spikes 0/1")
-    if is_event_driven:
-        return by_spike(packed, line.shape[1], weight, rows)
-    return together(line, weight, rows)
+        out = line.new_zeros((line.shape[0] - rows.span, 0, rows.n_out))
+    elif by_events:
+        out = by_spike(packed, line.shape[1], call.weight, rows)
+    else:
+        out = together(line, call.weight, rows)
+    if decisions.observers and line.shape[1]:
+        decisions.note("delayed", "cpu", "event-driven" if by_events else "dense", "event-driven for spikes 0/1")
+    return Outputs(out, packed.bits, None if packed.is_binary else line)
 
 
 def by_spike(packed: Packed, batch: int, weight: Tensor, rows: DelayedRows) -> Tensor:
@@ -70,7 +76,7 @@ def by_spike(packed: Packed, batch: int, weight: Tensor, rows: DelayedRows) -> T
     kernel = forward_kernel(*_types(weight, rows), bool(bounds))
     arrays = [*rows[:3], *bounds, weight.contiguous(), *events(packed.bits, packed.count), out]
     work = packed.count * rows.post.numel() / (rows.n_in * batch)  # of a sample
-    grain = int(_WORTH_A_THREAD / max(work, 1)) + 1
+    grain = int(_PER_THREAD / max(work, 1)) + 1
     kernel.run_parallel(batch, arrays, batch, steps, rows.span, rows.n_out, grain=grain)
     return out
 
@@ -91,39 +97,21 @@ def together(line: Tensor, weight: Tensor, rows: DelayedRows) -> Tensor:
     return _time_first(out, steps)
 
 
-def backward(
-    g: Tensor,
-    bits: Tensor,
-    values: Tensor | None,
-    weight: Tensor,
-    rows: DelayedRows,
-    needs: Sequence[bool],
-) -> list[Tensor | None]:
-    """Return the gradients of line and weight, None where one is not needed.
-
-    Parameters
-    ----------
-    g : Tensor [T, B, n_out]
-        Gradient of the currents.
-    bits : Tensor [(span + T) B, W]
-        Where the input is not 0.
-    values : Tensor [span + T, B, n_in] or None
-        The input, if it has values other than 0 and 1.
-    weight : Tensor [n]
-    rows : DelayedRows
-    needs : sequence of bool
-        Which are needed.
-    """
+def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
+    """Return the gradients of line and weight."""
+    (g,), rows, values = grads, saved.rows, saved.values
+    if values is not None:  # an operator keeps an input of zeros and ones as a tensor of no elements
+        values = values.view(-1, g.shape[1], rows.n_in) if values.numel() else None
     return [
-        inward(g, weight, rows) if needs[0] else None,
-        weight_gradient(g, bits, values, rows) if needs[1] else None,
+        inward(g, saved.weight, rows) if needs[0] else None,
+        weight_gradient(g, saved.input_bits, values, rows) if needs[1] else None,
     ]
 
 
 def weight_gradient(g: Tensor, bits: Tensor, values: Tensor | None, rows: DelayedRows) -> Tensor:
     """Return the gradient of the weights [n]; a thread computes that of some of the presynaptic neurons."""
     inputs = bits.shape[0] * rows.n_in
-    if count(bits) * _lanes(g) <= _TOGETHER * inputs:
+    if is_event_driven(inputs, count(bits), _lanes(g)):
         return weight_by_spike(g.contiguous(), bits, values, rows)
     line = unpack(bits, rows.n_in, g.dtype) if values is None else values
     return weight_together(g, line.view(-1, g.shape[1], rows.n_in), rows)
@@ -185,7 +173,7 @@ def _lanes(x: Tensor) -> int:
 
 def _grain(rows: DelayedRows) -> int:
     """Return how many blocks of steps a thread takes at least."""
-    return int(_WORTH_A_THREAD / max(rows.post.numel(), 1)) + 1
+    return int(_PER_THREAD / max(rows.post.numel(), 1)) + 1
 
 
 def _row_length(steps: int, like: Tensor) -> int:

@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from neurosim.compiler.llvm.threads import spread
 from neurosim.kernels.common import decisions
-from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, unpack, words
+from neurosim.kernels.common.bits import REAL, WORD, Packed, count, events, pack_unless_known, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
+from neurosim.kernels.common.operator import Gradients, Needs
+from neurosim.kernels.sparse.arguments import Call, Outputs, Saved
 from neurosim.kernels.sparse.cpu_code import (
     INDEX,
     LANES,
@@ -21,20 +23,21 @@ from neurosim.kernels.sparse.cpu_code import (
     weight_machine,
     weight_together_machine,
 )
+from neurosim.kernels.sparse.policy import FORWARD, INWARD, WEIGHT, is_event_driven
 from neurosim.kernels.sparse.rows import Rows
 
-_WORTH_A_THREAD = 1 << 15  # synapses
-_FORWARD, _INWARD, _WEIGHT = 1.3, 1.2, 2.4  # time of a synapse in a group of rows, see `pays`
+_PER_THREAD = 1 << 15  # synapses, at least
 
 
-def forward(x: Tensor, weight: Tensor, rows: Rows, packed: Packed) -> Tensor:
-    """Return the currents of ``x`` [R, n_in], contiguous, whose nonzero values are those of `packed`."""
-    is_event_driven = pays(rows, x.shape[0], packed.count, _lanes(x), _FORWARD)
+def forward(call: Call) -> Outputs:
+    """Run the product."""
+    x, rows = call.x.contiguous(), call.rows
+    packed = pack_unless_known(x, call.packed_bits)
+    by_events = is_event_driven(rows, x.shape[0], packed.count, _lanes(x), FORWARD)
     if decisions.observers:
-        decisions.note_product("sparse", "cpu", is_event_driven, packed.count, x.numel())
-    if is_event_driven:
-        return by_spike(x, weight, rows, packed)
-    return together(x, weight, rows, inward=False)
+        decisions.note_product("sparse", "cpu", by_events, packed.count, x.numel())
+    out = by_spike(x, call.weight, rows, packed) if by_events else together(x, call.weight, rows, inward=False)
+    return Outputs(out, packed.bits, None if packed.is_binary else x)
 
 
 def by_spike(x: Tensor, weight: Tensor, rows: Rows, packed: Packed) -> Tensor:
@@ -84,43 +87,21 @@ def together(source: Tensor, weight: Tensor, rows: Rows, inward: bool) -> Tensor
     return out
 
 
-def backward(
-    g: Tensor,
-    bits: Tensor,
-    values: Tensor | None,
-    weight: Tensor,
-    rows: Rows,
-    mask: Tensor | None,
-    needs: Sequence[bool],
-) -> list[Tensor | None]:
-    """Return the gradients of input and weight, None where one is not needed.
-
-    Parameters
-    ----------
-    g : Tensor [R, n_out]
-        Gradient of the currents.
-    bits : Tensor [R, W]
-        Where the input is not 0.
-    values : Tensor [R, n_in] or None
-        The input, if it has values other than 0 and 1.
-    weight : Tensor [n]
-    rows : Rows
-    mask : Tensor [R, W] or None
-        Bits of the inputs whose gradient is needed, None for all.
-    needs : sequence of bool
-        Which are needed.
-    """
-    g = g.contiguous()
+def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
+    """Return the gradients of input and weight."""
+    g, rows, values = grads[0].contiguous(), saved.rows, saved.values
+    if values is not None:  # an operator keeps an input of zeros and ones as a tensor of no elements
+        values = values.view(-1, rows.n_in) if values.numel() else None
     return [
-        inward(g, weight, rows, mask) if needs[0] else None,
-        weight_gradient(g, bits, values, rows) if needs[1] else None,
+        inward(g, saved.weight, rows, saved.mask) if needs[0] else None,
+        weight_gradient(g, saved.input_bits, values, rows) if needs[1] else None,
     ]
 
 
 def weight_gradient(g: Tensor, bits: Tensor, values: Tensor | None, rows: Rows) -> Tensor:
     """Return the gradient of the weights [n]; a thread computes that of some of the presynaptic neurons."""
     g_weight = g.new_zeros(rows.post.shape)
-    if pays(rows, g.shape[0], count(bits), _lanes(g), _WEIGHT):
+    if is_event_driven(rows, g.shape[0], count(bits), _lanes(g), WEIGHT):
         weight_by_spike(g, bits, values, rows, g_weight)
     else:
         weight_together(g, bits, values, rows, g_weight)
@@ -160,10 +141,10 @@ def weight_together(g: Tensor, bits: Tensor, values: Tensor | None, rows: Rows, 
 def inward(g: Tensor, weight: Tensor, rows: Rows, mask: Tensor | None) -> Tensor:
     """Return the gradient of the input [R, n_in], 0 outside the mask."""
     inputs = g.shape[0] * rows.n_in
-    wanted = inputs if mask is None else count(mask)
-    if mask is None or wanted >= inputs:  # a mask of all may have bits beyond the last input
+    in_mask = inputs if mask is None else count(mask)
+    if mask is None or in_mask >= inputs:  # a mask of all may have bits beyond the last input
         return together(g, weight, rows, inward=True)
-    if pays(rows, g.shape[0], wanted, _lanes(g), _INWARD, skips=False):
+    if is_event_driven(rows, g.shape[0], in_mask, _lanes(g), INWARD, skips=False):
         return masked(g, weight, rows, mask)
     return together(g, weight, rows, inward=True).mul_(unpack(mask, rows.n_in, g.dtype))
 
@@ -188,18 +169,4 @@ def _lanes(x: Tensor) -> int:
 
 def _grain(rows: Rows, spikes: float) -> int:
     """Return how many rows of input a thread takes at least, each with this number of spikes."""
-    return int(_WORTH_A_THREAD / max(spikes * rows.mean + rows.n_out, 1)) + 1
-
-
-def pays(rows: Rows, samples: int, count: int, lanes: int, each: float, skips: bool = True) -> bool:
-    """Whether one row of synapses for each of `count` spikes takes less time than `samples` in groups of `lanes`.
-
-    The unit is the time that a spike takes for one synapse. A whole group takes `each` for one; where a group `skips`
-    neurons without a spike in any of its samples, only the others count. Measured on one x86-64 processor with
-    vectors of 32 bytes, of which a group fills two.
-    """
-    inputs = samples * rows.n_in
-    together = -(-samples // lanes) * rows.n_in * each
-    if skips and inputs:
-        together *= 1 - (1 - count / inputs) ** lanes
-    return count <= together and count < MOST
+    return int(_PER_THREAD / max(spikes * rows.mean + rows.n_out, 1)) + 1

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from neurosim.errors import InputError
-from neurosim.kernels.common.bits import pack, words
-from neurosim.kernels.delayed import chunked, cpu, operator, reference
+from neurosim.kernels.common.bits import words
+from neurosim.kernels.common.policy import forced
+from neurosim.kernels.delayed import chunked, cpu, reference
+from neurosim.kernels.delayed.arguments import Call
+from neurosim.kernels.delayed.operator import delayed_sparse, run_delayed
 from neurosim.kernels.delayed.rows import DelayedRows, all_to_all, delayed_rows
 from tests.watching import dirty, kept_for_backward, noting
 
@@ -56,7 +59,7 @@ def plain(rows):
 
 
 def ours(rows):
-    return lambda line, weight: operator.delayed_sparse(line, weight, rows)
+    return lambda line, weight: delayed_sparse(line, weight, rows)
 
 
 def results(run, line, weight):
@@ -85,11 +88,12 @@ def summed_in_order(line, weight, rows):
 
 
 @pytest.fixture(params=["by spike", "by spike with bounds", "together"])
-def way(request, monkeypatch):
-    """Compute the gradient of the weights in one of the ways, and currents with bounds or by search."""
-    monkeypatch.setattr(cpu, "_TOGETHER", -1.0 if request.param == "together" else 1e9)
+def method(request, monkeypatch):
+    """Compute the gradient of the weights by one of the methods, and currents with bounds or by search."""
     if "bounds" in request.param:
         monkeypatch.setitem(globals(), "delayed_rows", bounded_rows)
+    with forced("dense" if request.param == "together" else "events"):
+        yield
 
 
 def bounded_rows(*arguments):
@@ -101,7 +105,7 @@ def bounded_rows(*arguments):
     return rows._replace(bounds=bounds), order
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_those_of_the_reference(name, dtype):
@@ -113,7 +117,7 @@ def test_values_and_gradients_are_those_of_the_reference(name, dtype):
 @pytest.mark.parametrize("name", ["plain", "fewer steps than the span", "one step", "multapses"])
 def test_currents_have_the_bits_of_the_sum_in_order(name):
     line, weight, rows = made(name, 0.3)
-    out = operator.delayed_sparse(line, weight, rows)
+    out = delayed_sparse(line, weight, rows)
     assert torch.equal(out, summed_in_order(line, weight, rows)) and out.any()
 
 
@@ -121,11 +125,11 @@ def test_currents_have_the_bits_of_the_sum_in_order(name):
 @pytest.mark.parametrize("name", ["plain", "words", "no delay"])
 def test_a_run_cut_anywhere_gives_the_same_bits(name, graded):
     line, weight, rows = made(name, 0.3, graded)
-    whole = operator.delayed_sparse(line, weight, rows)
+    whole = delayed_sparse(line, weight, rows)
     for cuts in ([len(whole)], [1] * len(whole), [5, 0, len(whole) - 5]):
         first, parts = 0, []
         for length in cuts:
-            parts.append(operator.delayed_sparse(line[first : first + rows.span + length], weight, rows))
+            parts.append(delayed_sparse(line[first : first + rows.span + length], weight, rows))
             first += length
         assert torch.equal(torch.cat(parts), whole)
 
@@ -133,27 +137,23 @@ def test_a_run_cut_anywhere_gives_the_same_bits(name, graded):
 def test_gradcheck():
     line, weight, rows = made("plain", 0.3, True, torch.float64)
     line, weight = line[:12, :2], weight.requires_grad_()
-    assert torch.autograd.gradcheck(lambda w: operator.delayed_sparse(line, w, rows), (weight,))
+    assert torch.autograd.gradcheck(lambda w: delayed_sparse(line, w, rows), (weight,))
     line = torch.randn(9, 2, 30, dtype=torch.float64).requires_grad_()  # nowhere 0: the check's step makes no spike
-    assert torch.autograd.gradcheck(lambda line: operator.delayed_sparse(line, weight, rows), (line,))
+    assert torch.autograd.gradcheck(lambda line: delayed_sparse(line, weight, rows), (line,))
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("graded", [False, True])
-def test_the_bits_do_not_depend_on_the_number_of_threads(graded, monkeypatch):
-    monkeypatch.setattr(cpu, "_WORTH_A_THREAD", 1)
+def test_the_bits_do_not_depend_on_the_number_of_threads(graded):
     line, weight, rows = made("words", 0.2, graded)
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3, 7):
-            torch.set_num_threads(threads)
+    found = []
+    for threads in (1, 2, 3, 7):
+        with forced(threads=threads):
             found.append(results(ours(rows), line, weight))
-    finally:
-        torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
     line, weight, rows = made("words", 0.2, True)
     clean = results(ours(rows), line, weight)
@@ -164,7 +164,7 @@ def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
     assert len(made_dirty) >= 2
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("graded", [False, True])
 def test_inputs_and_gradients_that_are_not_contiguous(graded):
     line, weight, rows = made("words", 0.2, graded)
@@ -172,13 +172,13 @@ def test_inputs_and_gradients_that_are_not_contiguous(graded):
     turned, thin = line.permute(2, 0, 1).contiguous().permute(1, 2, 0), torch.stack((weight, weight), -1)[:, 0]
     assert not turned.is_contiguous() and not thin.is_contiguous()
     leaves = turned.detach().requires_grad_(), thin.detach().requires_grad_()
-    out = operator.delayed_sparse(*leaves, rows)
+    out = delayed_sparse(*leaves, rows)
     g = torch.linspace(-1, 2, out.numel(), dtype=torch.float64).float().view(out.shape)
     turned_g = g.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     assert all(map(torch.equal, (out, *torch.autograd.grad(out, leaves, turned_g)), expected))
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0)])
 def test_no_step_and_no_sample(steps, batch):
     _, weight, rows = made("plain", 0.3)
@@ -192,41 +192,42 @@ def test_what_is_kept_is_a_bit_for_each_input(graded):
     line, weight, rows = made("words", 0.3, graded)
     weight.requires_grad_()
     with kept_for_backward() as kept:
-        operator.delayed_sparse(line, weight, rows)
-    bits, *kept = (t for t in kept if t.data_ptr() != weight.data_ptr())
+        delayed_sparse(line, weight, rows)
+    own = [t.data_ptr() for t in (weight, rows.starts, rows.post, rows.delay)]
+    bits, *kept = (t for t in kept if t.data_ptr() not in own)
     assert bits.dtype is torch.int64 and bits.shape == (45 * 2, words(200))
     assert [t.data_ptr() for t in kept] == ([line.data_ptr()] if graded else [])
 
 
 @pytest.mark.parametrize("graded", [False, True])
-def test_the_operator_does_what_the_direct_call_does(graded, monkeypatch):
+def test_direct_call_and_operator_agree(graded):
     line, weight, rows = made("words", 0.2, graded)
     direct = results(ours(rows), line, weight)
-    monkeypatch.setattr(operator, "can_call_directly", lambda _: False)
-    assert all(map(torch.equal, results(ours(rows), line, weight), direct))
+    with forced(operators=True):
+        assert all(map(torch.equal, results(ours(rows), line, weight), direct))
 
 
 @pytest.mark.parametrize("graded", [False, True])
 def test_opcheck(graded):
     line, weight, rows = made("plain", 0.2, graded)
-    torch.library.opcheck(operator.multiply, (line.requires_grad_(), weight.requires_grad_(), *rows))
-    bits = pack(line.detach().flatten(0, 1)).bits
-    values = line.detach().flatten() if graded else line.new_empty(0)
+    call = Call(line, weight, *rows)
+    outputs = run_delayed.forward(call)
+    saved, grads = run_delayed.save(call, outputs), [torch.randn_like(outputs.out)]
     for needs in ([True, True], [False, True], [True, False]):
-        call = (torch.randn(21, 3, 20), bits, values, weight.detach(), *rows, needs)
-        torch.library.opcheck(operator.multiply_backward, call)
+        torch.library.opcheck(run_delayed.backward_operator, (*saved, needs, grads))
+    torch.library.opcheck(run_delayed.forward_operator, (line.requires_grad_(), weight.requires_grad_(), *rows))
 
 
 def test_autocast_leaves_single_precision():
     line, weight, rows = made("plain", 0.3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = operator.delayed_sparse(line, weight, rows)
+        out = delayed_sparse(line, weight, rows)
     assert close(out, reference.multiply(line, weight, rows))
 
 
 def test_a_gradient_of_a_gradient_is_refused():
     line, weight, rows = made("plain", 0.3)
-    out = operator.delayed_sparse(line, weight.requires_grad_(), rows)
+    out = delayed_sparse(line, weight.requires_grad_(), rows)
     (once,) = torch.autograd.grad(out.sum(), weight, create_graph=True)
     with pytest.raises(InputError, match="no gradient of a gradient"):
         once.sum().backward()
@@ -240,7 +241,7 @@ def test_the_rate_decides_how_the_weights_learn(rate, kernels, monkeypatch):
     names: list[str] = []
     for name in ("by_spike", "together", "weight_by_spike", "weight_together"):
         monkeypatch.setattr(cpu, name, noting(names, name, getattr(cpu, name)))
-    operator.delayed_sparse(line, weight.requires_grad_(), rows).sum().backward()
+    delayed_sparse(line, weight.requires_grad_(), rows).sum().backward()
     assert names == kernels
 
 
@@ -269,8 +270,8 @@ def test_bounds_are_where_each_delay_begins():
             first, last = few.bounds[4 * j + d : 4 * j + d + 2].tolist()
             assert (few.delay[first:last].long() == d).all() and (few.pre[first:last] == j).all()
     line, weight, _ = made("words", 0.3)
-    expected = operator.delayed_sparse(line[:20], weight, few._replace(bounds=None))
-    assert torch.equal(operator.delayed_sparse(line[:20], weight, few), expected)
+    expected = delayed_sparse(line[:20], weight, few._replace(bounds=None))
+    assert torch.equal(delayed_sparse(line[:20], weight, few), expected)
 
 
 def test_all_to_all_holds_each_pair_once():

@@ -10,9 +10,12 @@ import torch
 import neurosim as ns
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import pack, words
+from neurosim.kernels.common.policy import forced
 from neurosim.kernels.sparse import chunked, reference
 from neurosim.kernels.sparse import cpu as sparse_cpu
-from neurosim.kernels.sparse import operator as event_sparse
+from neurosim.kernels.sparse.arguments import Call
+from neurosim.kernels.sparse.operator import event_sparse, run_sparse
+from neurosim.kernels.sparse.policy import is_event_driven
 from neurosim.kernels.sparse.rows import index_type, sorted_rows
 from tests.watching import dirty, kept_for_backward, noting
 
@@ -56,7 +59,7 @@ def plain(rows):
 
 
 def ours(rows, **given):
-    return lambda x, weight: event_sparse.event_sparse(x, weight, rows, **given)
+    return lambda x, weight: event_sparse(x, weight, rows, **given)
 
 
 def results(run, x, weight):
@@ -71,15 +74,14 @@ def agree(found, wanted):
     return [n for n, (a, b) in enumerate(zip(found, wanted, strict=True)) if not close(a, b)] == []
 
 
-@pytest.fixture(params=["spike by spike", "together", "chosen"])
-def way(request, monkeypatch):
+@pytest.fixture(params=["events", "dense", None])
+def method(request):
     """Run one of the two kernels of each product, or the cheaper one."""
-    if request.param != "chosen":
-        monkeypatch.setattr(sparse_cpu, "pays", lambda *_, **__: request.param == "spike by spike")
-    return request.param
+    with forced(request.param):
+        yield
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_those_of_the_reference(name, dtype):
@@ -88,7 +90,7 @@ def test_values_and_gradients_are_those_of_the_reference(name, dtype):
         assert agree(results(ours(rows), x, weight), results(plain(rows), x, weight)), (rate, values)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("name", ["plain", "words", "few rows"])
 def test_a_masked_gradient_is_the_reference_where_active_and_zero_elsewhere(name):
     x, weight, rows = made(name, 0.2)
@@ -102,35 +104,31 @@ def test_a_masked_gradient_is_the_reference_where_active_and_zero_elsewhere(name
     assert agree(results(ours(rows, mask=everywhere), x, weight), wanted)
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 def test_bits_of_the_producer_are_taken_for_the_input():
     x, weight, rows = made("words", 0.2)
     found = results(ours(rows, packed_bits=pack(x).bits), x, weight)
     assert agree(found, results(plain(rows), x, weight))
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 def test_gradcheck():
     x, weight, rows = made("plain", 0.3, "graded", torch.float64, samples=18)
     weight.requires_grad_()
-    assert torch.autograd.gradcheck(lambda w: event_sparse.event_sparse(x, w, rows), (weight,))
+    assert torch.autograd.gradcheck(lambda w: event_sparse(x, w, rows), (weight,))
     x = torch.randn(3, 30, dtype=torch.float64).requires_grad_()  # nowhere 0: the check's step makes no spike
-    assert torch.autograd.gradcheck(lambda x: event_sparse.event_sparse(x, weight, rows), (x,))
+    assert torch.autograd.gradcheck(lambda x: event_sparse(x, weight, rows), (x,))
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", ["words", "few rows"])
-def test_the_bits_do_not_depend_on_the_number_of_threads(name, monkeypatch):
-    monkeypatch.setattr(sparse_cpu, "_WORTH_A_THREAD", 1)
+@pytest.mark.parametrize("product", ["events", "dense"])
+def test_the_bits_do_not_depend_on_the_number_of_threads(name, product):
     x, weight, rows = made(name, 0.2, "graded")
     active = pack((torch.rand(x.shape) < 0.3).float()).bits
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3, 7):
-            torch.set_num_threads(threads)
+    found = []
+    for threads in (1, 2, 3, 7):
+        with forced(product, threads=threads):
             found.append(results(ours(rows, mask=active), x, weight))
-    finally:
-        torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
@@ -143,15 +141,15 @@ def test_work_is_shared_out(monkeypatch):
         part(0, total)
 
     monkeypatch.setattr(sparse_cpu, "spread", share)
-    for by_spike in (True, False):
-        monkeypatch.setattr(sparse_cpu, "pays", lambda *_, by_spike=by_spike, **__: by_spike)
-        results(ours(rows, mask=pack(x).bits), x, weight)
+    for product in ("events", "dense"):
+        with forced(product):
+            results(ours(rows, mask=pack(x).bits), x, weight)
     words_before = words(200)
     # Rows, rows and words; groups of 16 rows, groups and words, and words again for the one row left over.
     assert shared == [33, 33, words_before, 3, 3, words_before, words_before]
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
     x, weight, rows = made("words", 0.2, "graded")
     active = pack((torch.rand(x.shape) < 0.3).float()).bits
@@ -163,55 +161,61 @@ def test_memory_that_was_not_cleared_is_not_read(monkeypatch):
     assert len(made_dirty) >= 2
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 def test_inputs_and_gradients_that_are_not_contiguous():
     x, weight, rows = made("words", 0.2)
     wanted = results(ours(rows), x, weight)
     turned, thin = x.T.contiguous().T, torch.stack((weight, weight), -1)[:, 0]
     assert not turned.is_contiguous() and not thin.is_contiguous()
     given = turned.detach().requires_grad_(), thin.detach().requires_grad_()
-    out = event_sparse.event_sparse(*given, rows)
+    out = event_sparse(*given, rows)
     g = torch.linspace(-1, 2, out.numel(), dtype=torch.float64).float().view(out.shape).T.contiguous().T
     assert all(map(torch.equal, (out, *torch.autograd.grad(out, given, g)), wanted))
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 def test_no_row():
     x, weight, rows = made("plain", 0.3, samples=0)
     out, g_x, g_weight = results(ours(rows), x, weight)
     assert out.shape == (0, 20) and g_x.shape == (0, 30) and not g_weight.any()
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("method")
 @pytest.mark.parametrize("values", VALUES)
 def test_what_is_kept_is_a_bit_for_each_input(values):
     x, weight, rows = made("words", 0.3, values)
     weight.requires_grad_()
     with kept_for_backward() as kept:
-        event_sparse.event_sparse(x, weight, rows)
-    bits, *kept = (t for t in kept if t.data_ptr() != weight.data_ptr())
+        event_sparse(x, weight, rows)
+    own = [t.data_ptr() for t in (weight, rows.starts, rows.post)]
+    bits, *kept = (t for t in kept if t.data_ptr() not in own)
     assert bits.dtype is torch.int64 and bits.shape == (33, words(200))
     assert [t.data_ptr() for t in kept] == ([x.data_ptr()] if values == "graded" else [])
 
 
-@pytest.mark.usefixtures("way")
-def test_the_operator_does_what_the_straight_call_does(monkeypatch):
+@pytest.mark.parametrize("product", ["events", "dense"])
+def test_direct_call_and_operator_agree(product):
     for values in VALUES:
         x, weight, rows = made("words", 0.2, values)
-        straight = results(ours(rows), x, weight)
-        with monkeypatch.context() as patch:
-            patch.setattr(event_sparse, "can_call_directly", lambda _: False)
-            operator = results(ours(rows), x, weight)
-        assert all(map(torch.equal, straight, operator))
+        with forced(product):
+            direct = results(ours(rows), x, weight)
+        with forced(product, operators=True):
+            assert all(map(torch.equal, direct, results(ours(rows), x, weight)))
 
 
 @pytest.mark.parametrize("values", VALUES)
 def test_opcheck(values):
     x, weight, rows = made("plain", 0.2, values)
-    torch.library.opcheck(event_sparse.multiply, (x.requires_grad_(), weight.requires_grad_(), *rows, None, None))
+    bits = pack(x).bits
+    for mask in (None, bits):
+        call = Call(x, weight, *rows, mask=mask)
+        outputs = run_sparse.forward(call)
+        saved, grads = run_sparse.save(call, outputs), [torch.randn_like(outputs.out)]
+        for needs in ([True, True], [False, True], [True, False]):
+            torch.library.opcheck(run_sparse.backward_operator, (*saved, needs, grads))
+    torch.library.opcheck(run_sparse.forward_operator, Call(x.requires_grad_(), weight.requires_grad_(), *rows))
     if values == "ones":
-        bits = pack(x.detach()).bits
-        torch.library.opcheck(event_sparse.multiply, (x, weight, *rows, bits, bits))
+        torch.library.opcheck(run_sparse.forward_operator, Call(x, weight, *rows, bits, bits))
 
 
 def test_compiled_in_one_graph():
@@ -226,7 +230,7 @@ def test_compiled_in_one_graph():
 def test_autocast_leaves_single_precision():
     x, weight, rows = made("plain", 0.3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = event_sparse.event_sparse(x, weight, rows)
+        out = event_sparse(x, weight, rows)
     assert close(out, plain(rows)(x, weight))
 
 
@@ -242,7 +246,7 @@ def test_a_gradient_by_torch_func():
 def test_a_gradient_of_a_gradient_is_refused():
     x, weight, rows = made("plain", 0.3)
     weight.requires_grad_()
-    out = event_sparse.event_sparse(x, weight, rows)
+    out = event_sparse(x, weight, rows)
     (once,) = torch.autograd.grad(out.sum(), weight, create_graph=True)
     with pytest.raises(InputError, match="no gradient of a gradient"):
         once.sum().backward()
@@ -269,7 +273,7 @@ def test_indices_take_16_bits_where_they_fit():
     for n_out in (65_536, 65_537):
         rows, _ = sorted_rows(pre, post, 1, n_out)
         assert rows.post.dtype is index_type(n_out)
-        out = event_sparse.event_sparse(torch.ones(1, 1), torch.tensor([2.0, 3.0]), rows)
+        out = event_sparse(torch.ones(1, 1), torch.tensor([2.0, 3.0]), rows)
         assert out[0, [0, 65_535]].tolist() == [2.0, 3.0] and out.sum() == 5.0
 
 
@@ -317,14 +321,14 @@ def ran(monkeypatch):
 def test_the_rate_decides(rate, kernels, monkeypatch):
     synapse = ns.Sparse.random(200, 70, 0.1)
     x, names = (torch.rand(64, 200) < rate).float().requires_grad_(), ran(monkeypatch)
-    event_sparse.event_sparse(x, synapse.weight, synapse.rows, mask=pack(x.detach()).bits).sum().backward()
+    event_sparse(x, synapse.weight, synapse.rows, mask=pack(x.detach()).bits).sum().backward()
     assert names == kernels
 
 
 def test_a_list_too_long_is_not_made():
     rows, _ = sorted_rows(torch.tensor([0]), torch.tensor([0]), 1, 1)
-    assert sparse_cpu.pays(rows, 1 << 40, (1 << 31) - 1, 16, 1.3)
-    assert not sparse_cpu.pays(rows, 1 << 40, 1 << 31, 16, 1.3)
+    assert is_event_driven(rows, 1 << 40, (1 << 31) - 1, 16, 1.3)
+    assert not is_event_driven(rows, 1 << 40, 1 << 31, 16, 1.3)
 
 
 def test_the_synapse_uses_it(monkeypatch):
