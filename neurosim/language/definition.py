@@ -304,7 +304,7 @@ def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coeff
     over_time = [*inputs, *state]
     forward = ["out", *over_time, *coefficients]
     backward = [*(f"g_{name}" for name in ("out", *over_time)), *coefficients, *(f"share_{c}" for c in coefficients)]
-    numbered = [name for name in forward if re.fullmatch(r"(kept|trial)\d+", name)]
+    numbered = [name for name in forward if re.fullmatch(r"(kept|trial)\d+|fed", name)]
     twice = [name for names in (forward, backward) for name in names if names.count(name) > 1]
     taken = sorted({*numbered, *twice})
     if taken:

@@ -265,7 +265,7 @@ class Neuron(CoreParameters):
 
     def run_recurrent(
         self,
-        i: Tensor,
+        i: Inputs,
         weight: Tensor,
         z: Tensor,
         state: State | None = None,
@@ -273,13 +273,14 @@ class Neuron(CoreParameters):
         *,
         through_time: bool = True,
         chunk: int = 0,
+        port: str | None = None,
     ) -> LayerOutput:
         """Run as `run` does, with synapses among the neurons themselves that act one step late.
 
         Parameters
         ----------
-        i : Tensor [T, B, N]
-            Current from outside.
+        i : Tensor [T, B, N], or mapping of str to such
+            Current from outside, into each port that is fed if there are several.
         weight : Tensor [H, n, n]
             Synapses inside each of H blocks of n neurons, ``H n = N``; a row belongs to a postsynaptic neuron.
         z : Tensor [B, N]
@@ -288,6 +289,8 @@ class Neuron(CoreParameters):
             As in `run`; without `through_time` no gradient passes the synapses either.
         chunk : int
             As in `run_linear`, where that is possible and nothing is recorded.
+        port : str, optional
+            Port that the synapses feed, one of those in `i`; the only one if there is one.
 
         Returns
         -------
@@ -298,12 +301,15 @@ class Neuron(CoreParameters):
 
         self._check_names(record)
         fed, inputs = self._by_port(i)
-        (i,), state, dtype = self._checked(inputs, state)
-        weight, z = weight.to(i.dtype), z.to(i.dtype)
-        check_product(self.core, None, weight, None, i)
-        plan = self._plan(fed, i, (i, weight, z, *state), through_time, tuple(record))
+        inputs, state, dtype = self._checked(inputs, state)
+        place = 0 if port is None else fed.index(port)
+        drive, others = inputs[place], (*inputs[:place], *inputs[place + 1 :])
+        weight, z = weight.to(drive.dtype), z.to(drive.dtype)
+        check_product(self.core, None, weight, None, fed, inputs)
+        plan = self._plan(fed, drive, (*inputs, weight, z, *state), through_time, tuple(record))
         _, key, per_neuron, forward, backward = plan
-        result = run(Call(key, i, weight, z, state, per_neuron, forward, backward, 0 if record else chunk))
+        arguments = (key, drive, weight, z, state, per_neuron, forward, backward)
+        result = run(Call(*arguments, 0 if record else chunk, others, place))
         assert result.last is not None
         out, last, state = result.out.to(dtype), result.last.to(dtype), self.core.state_type(*result.state)
         return LayerOutput(out, state, result.recorded, result.packed_bits, None, last)

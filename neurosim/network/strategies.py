@@ -20,7 +20,7 @@ from neurosim.network.component import Component
 from neurosim.network.context import RunContext, add_current, as_input
 from neurosim.network.graph import Connection
 from neurosim.network.neuron import Neuron
-from neurosim.network.population import Population
+from neurosim.network.population import Inputs, Population
 from neurosim.network.recompute import Segment, chunk_length, recomputed
 from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
 from neurosim.synapses.shift import Shift
@@ -169,24 +169,25 @@ class RecomputedLoop(Strategy):
     def run(self, context: RunContext, component: Component) -> None:
         """Run the population, with its current from outside computed again in the backward pass."""
         (name,), (loop,), edges = component.nodes, component.inner, component.outer
-        node, (synapse,), start = context.nodes[name], loop.synapses, context.states[name]
-        assert isinstance(node, Neuron) and isinstance(synapse, (Linear, BlockLinear))
+        node, start = context.nodes[name], context.states[name]
+        assert isinstance(node, Neuron)
 
         def segment(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
             z, *before = state
-            current, weight = with_loop(sum_currents(edges, xs)[loop.port], synapse)
+            i, weight = with_loop(node, sum_currents(edges, xs), loop, z, len(xs[0]))
             result = node.run_recurrent(
-                current,
+                i,
                 weight,
                 z,
                 type(start)(*before),
                 through_time=context.through_time,
                 chunk=chunk_length(context.steps),
+                port=loop.port,
             )
             assert result.last is not None
             return result.out, (result.last, *result.state)
 
-        parameters = [*synapse.parameters(), *node.parameters()]
+        parameters = [*loop.synapses[0].parameters(), *node.parameters()]
         begin = (context.in_flight[loop.name][0], *start)
         out, (last, *after) = run_recomputed(context, edges, segment, begin, parameters, context.steps)
         context.store(name, LayerOutput(out, type(start)(*after), {}))
@@ -209,16 +210,13 @@ class FusedLoop(Strategy):
     def run(self, context: RunContext, component: Component) -> None:
         """Run the population in one call."""
         (name,), (loop,) = component.nodes, component.inner
-        node, (synapse,) = context.nodes[name], loop.synapses
-        assert isinstance(node, Neuron) and isinstance(synapse, (Linear, BlockLinear))
+        node = context.nodes[name]
+        assert isinstance(node, Neuron)
         z = context.in_flight[loop.name][0]
-        current = context.outer_currents(component, name).get(loop.port)
-        if current is None:
-            current = z.new_zeros((context.steps, *z.shape))
-        current, weight = with_loop(current, synapse)
+        i, weight = with_loop(node, context.outer_currents(component, name), loop, z, context.steps)
         variables = context.record.get(name, ())
         result = node.run_recurrent(
-            current, weight, z, context.states[name], variables, through_time=context.through_time
+            i, weight, z, context.states[name], variables, through_time=context.through_time, port=loop.port
         )
         assert result.last is not None
         context.in_flight[loop.name] = (result.last if context.through_time else result.last.detach())[None]
@@ -316,8 +314,6 @@ def loop_obstacle(context: RunContext, component: Component) -> str | None:
     node = context.nodes[component.nodes[0]]
     if type(node) is not Neuron:
         return "the population is not a plain layer of a core"
-    if len(node.ports) > 1:
-        return "the population has several input ports"
     if not is_plain(loop.synapses[0]):
         return "the synapse of the loop is not a plain Linear or BlockLinear"
     if not fused(context.device):
@@ -354,10 +350,20 @@ def sum_currents(edges: Sequence[Connection], xs: Sequence[Tensor]) -> dict[str,
     return currents
 
 
-def with_loop(current: Tensor, synapse: Linear | BlockLinear) -> tuple[Tensor, Tensor]:
-    """Return the current from outside plus the bias of a loop, and the loop's weight [H, n, n]."""
+def with_loop(
+    node: Neuron, currents: dict[str, Tensor], loop: Connection, z: Tensor, steps: int
+) -> tuple[Inputs, Tensor]:
+    """Return the input of a population with a loop, and the loop's weight [H, n, n].
+
+    The input is the current [T, B, N] into each port from outside, into that of the loop plus the loop's bias, or 0 if
+    there is none. `z` is the output [B, N] before the first step.
+    """
+    (synapse,) = loop.synapses
+    assert isinstance(synapse, (Linear, BlockLinear))
+    current = currents[loop.port] if loop.port in currents else z.new_zeros((steps, *z.shape))
     weight = synapse.weight if isinstance(synapse, BlockLinear) else synapse.weight[None]
-    return current if synapse.bias is None else current + synapse.bias, weight
+    current = current if synapse.bias is None else current + synapse.bias
+    return as_input(node, {**currents, loop.port: current}), weight
 
 
 def run_recomputed(

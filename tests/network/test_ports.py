@@ -185,6 +185,14 @@ def balanced() -> ns.Network:
     return ns.Network({"x": ns.Input(20), "exc": make(dt=1e-3), "inh": make(dt=1e-3)}, edges, output="exc")
 
 
+def with_loop(port: str, driven: tuple[str, ...], **choices: Any) -> ns.Network:
+    """Make a population with a loop on `port`, driven from outside through the ports `driven`."""
+    scale = {"ge": 0.06, "gi": 0.03}
+    edges = [ns.Edge("x", "pool", plain(20, 16, scale[into], 1), port=into) for into in driven]
+    edges.append(ns.Edge("pool", "pool", plain(16, 16, 0.1, 2), port=port))
+    return ns.Network({"x": ns.Input(20), "pool": make(dt=1e-3, **choices)}, edges)
+
+
 def spikes(steps: int, batch: int, n: int, rate: float = 0.2, seed: int = 7) -> torch.Tensor:
     return (torch.rand(steps, batch, n, generator=torch.Generator().manual_seed(seed)) < rate).float()
 
@@ -264,22 +272,72 @@ class TestNetwork:
         assert all(np.array_equal(traces[name], values.numpy()) for name, values in recorded.items())
         assert traces["exc.u"].shape == (40, 2, 16) and traces["exc.u"].any()
 
-    def test_a_loop_on_one_port(self):
-        def net() -> ns.Network:
-            edges = [
-                ns.Edge("x", "pool", plain(20, 16, 0.3, 1), port="ge"),
-                ns.Edge("pool", "pool", plain(16, 16, 0.3, 2), port="gi"),
-            ]
-            return ns.Network({"x": ns.Input(20), "pool": make(dt=1e-3)}, edges)
-
-        one, x = net(), spikes(40, 2, 20)
-        z, _ = one(x)
-        state, sent, weights = None, torch.zeros(1, 2, 16), [edge.synapses[0].weight for edge in one.edges]
+    @pytest.mark.parametrize("driven", [("ge",), ("ge", "gi")], ids=str)
+    @pytest.mark.parametrize("port", ["ge", "gi"])
+    def test_a_loop_on_one_port_is_one_call(self, port, driven):
+        net, x = with_loop(port, driven), spikes(40, 2, 20)
+        assert "fused loop" in str(net.explain(x))
+        z, after = net(x)
+        weights = {edge.name: edge.synapses[0].weight for edge in net.edges}
+        state, sent, pool = None, torch.zeros(1, 2, 16), net.nodes["pool"]
         for t in range(40):
-            i = {"ge": x[t : t + 1] @ weights[0].T, "gi": sent @ weights[1].T}
-            sent, state = one.nodes["pool"].run_reference(i, state)[:2]
+            i = {into: x[t : t + 1] @ weights[f"x->pool:{into}"].T for into in driven}
+            i[port] = i.get(port, 0.0) + sent @ weights[f"pool->pool:{port}"].T
+            sent, state = pool.run_reference(i, state)[:2]
             assert torch.equal(z[t : t + 1], sent)
-        assert z.any()
+        assert all(map(torch.equal, after.nodes["pool"], state)) and 0.01 < z.mean() < 0.7
+
+    @PRECISIONS
+    @pytest.mark.parametrize("through_time", [True, False])
+    @pytest.mark.parametrize("support", [language.atan(2.0), language.triangle(2.0)], ids=lambda s: s.name)
+    @pytest.mark.parametrize("port", ["ge", "gi"])
+    def test_a_loop_in_one_call_has_the_gradients_of_the_steps(self, port, support, through_time, dtype):
+        found = []
+        for fused in (True, False):
+            net = with_loop(port, ("ge", "gi"), spike=support, learn=("e_inh",), size=16).to(dtype)
+            if not fused:
+                net.edges[2].synapses[0].register_forward_hook(lambda *_: None)
+            x = spikes(40, 2, 20).to(dtype).requires_grad_()
+            assert ("stepwise" in str(net.explain(x))) is not fused
+            z, state = net(x, through_time=through_time)
+            time = torch.linspace(0.5, 1.5, 40, dtype=dtype)[:, None, None]
+            loss = (z * time).sum() + sum(s.square().sum() for s in state.nodes["pool"])
+            found.append((z, *torch.autograd.grad(loss, [x, *net.parameters()])))
+        assert torch.equal(found[0][0], found[1][0])
+        for a, b in zip(*found, strict=True):
+            scale = b.abs().max()
+            assert (a - b).abs().max() <= (1e-5 if dtype is torch.float32 else 1e-12) * scale and scale > 0
+
+    @pytest.mark.parametrize("port", ["ge", "gi"])
+    def test_a_loop_with_less_memory_has_the_same_gradients(self, port):
+        net, x = with_loop(port, ("ge", "gi")), spikes(40, 2, 20)
+        found = []
+        for recompute in (False, True):
+            z, state = net(x, recompute=recompute)
+            loss = (z * torch.arange(40.0)[:, None, None]).sum() + state.nodes["pool"].v.sum()
+            found.append((z, *torch.autograd.grad(loss, list(net.parameters()))))
+        assert all(map(torch.equal, *found)) and all(g.abs().sum() > 0 for g in found[0][1:])
+        assert "recomputed loop" in str(net.explain(x, recompute=True))
+
+    @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+    def test_a_loop_under_a_compiler_and_transforms(self):
+        torch._dynamo.reset()
+        net, x = with_loop("gi", ("ge", "gi")), spikes(20, 2, 20)
+        parameters = dict(net.named_parameters())
+
+        def loss(values: dict[str, torch.Tensor]) -> torch.Tensor:
+            z, state = torch.func.functional_call(net, values, (x,))
+            return z.sum() + state.nodes["pool"].v.square().sum()
+
+        expected = torch.autograd.grad(loss(parameters), list(parameters.values()))
+        for a, b in zip(torch.func.grad(loss)(parameters).values(), expected, strict=True):
+            torch.testing.assert_close(a, b)
+        compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+        z, state = compiled(x)
+        assert torch.equal(z, net(x)[0])
+        found = torch.autograd.grad(z.sum() + state.nodes["pool"].v.square().sum(), list(parameters.values()))
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b)
 
     def test_what_is_refused(self):
         nodes = {"x": ns.Input(4), "n": make(dt=1e-3), "m": ns.LIF(dt=1e-3)}

@@ -1,4 +1,4 @@
-"""Cores of integers take currents that are whole, and no larger than their precision holds exactly."""
+"""Checks of the currents into cores of integers: integers, and no larger than the precision holds exactly."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core
 
 
-def check_currents(core: Core, fed: Sequence[str], inputs: Sequence[Tensor], made_in: torch.dtype) -> None:
-    """Look at the inputs of each port, which were computed in the precision `made_in`, where `core` asks for integers.
+def check_currents(core: Core, ports: Sequence[str], inputs: Sequence[Tensor], dtype: torch.dtype) -> None:
+    """Check the input of each port, computed in precision `dtype`, of a core of integers.
 
     Raises
     ------
     InputError
-        When one is not whole or too large for its precision.
+        When one is not an integer or too large for its precision.
     """
-    if _is_looked_at(core):
-        for name, i in zip(fed, inputs, strict=True):
-            _check_parts(core, name, i)
-        _check_size(core, sum(map(_largest, inputs)), made_in)
+    if _is_checked(core):
+        for name, i in zip(ports, inputs, strict=True):
+            _check_integers(core, name, i)
+        _check_size(core, sum(map(_largest, inputs)), dtype)
 
 
 def check_product(
-    core: Core, x: Tensor | None, weight: Tensor, bias: Tensor | None = None, more: Tensor | None = None
+    core: Core,
+    x: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    ports: Sequence[str] = (),
+    inputs: Sequence[Tensor] = (),
 ) -> None:
-    """Look at what currents ``x W^T + bias + more`` could be at most, where `core` asks for whole ones.
+    """Check the largest current that ``x W^T + bias`` and the inputs of some ports can give, of a core of integers.
 
     Parameters
     ----------
@@ -38,24 +43,27 @@ def check_product(
     x : Tensor or None
         None for spikes 0/1.
     weight : Tensor [..., N, n]
-    bias, more : Tensor, optional
+    bias : Tensor, optional
+    ports : sequence of str
+    inputs : sequence of Tensor
+        One for each port.
 
     Raises
     ------
     InputError
         As in `check_currents`.
     """
-    if not _is_looked_at(core):
+    if not _is_checked(core):
         return
-    for name, value in (("weight", weight), ("bias", bias), ("i", more), ("x", x)):
+    for name, value in (("weight", weight), ("bias", bias), *zip(ports, inputs, strict=True), ("x", x)):
         if value is not None:
-            _check_parts(core, name, value)
+            _check_integers(core, name, value)
     size = _largest(weight.abs().sum(-1)) * (1.0 if x is None else _largest(x))
-    _check_size(core, size + sum(_largest(each) for each in (bias, more) if each is not None), weight.dtype)
+    _check_size(core, size + sum(_largest(each) for each in (bias, *inputs) if each is not None), weight.dtype)
 
 
-def _is_looked_at(core: Core) -> bool:
-    # A compiler or a transform has no values to look at.
+def _is_checked(core: Core) -> bool:
+    # Under a compiler or a transform the values are not known.
     return core.integers_up_to is not None and not torch.compiler.is_compiling() and not under_transform()
 
 
@@ -63,7 +71,7 @@ def _largest(x: Tensor) -> float:
     return float(x.detach().abs().amax()) if x.numel() else 0.0
 
 
-def _check_parts(core: Core, name: str, value: Tensor) -> None:
+def _check_integers(core: Core, name: str, value: Tensor) -> None:
     if not torch.equal(value, value.trunc()):
         found = value[value != value.trunc()].flatten()[0].item()
         raise InputError(

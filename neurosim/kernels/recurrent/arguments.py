@@ -17,7 +17,7 @@ class Call(NamedTuple):
     plan_key : str
         Key of the neurons' plan.
     drive : Tensor [T, B, N]
-        Current from outside.
+        Current from outside into the input port of the recurrent edge.
     weight : Tensor [H, n, n]
         One matrix for each head, a block of n neurons, ``H n = N``; a row belongs to a postsynaptic neuron.
     z0 : Tensor [B, N]
@@ -31,6 +31,10 @@ class Call(NamedTuple):
     chunk : int
         Steps between two checkpoints of the state, from which the backward pass computes the values of each step again
         where that is possible (see `cpu_recomputed`); 0 stores the values of each step.
+    others : sequence of Tensor [T, B, N]
+        Currents into the other input ports, as the plan orders them.
+    port : int
+        Position of the port of the recurrent edge among the ports of the plan.
     """
 
     plan_key: str
@@ -42,6 +46,8 @@ class Call(NamedTuple):
     forward_numbers: Sequence[float]
     backward_numbers: Sequence[float]
     chunk: int = 0
+    others: Sequence[Tensor] = ()
+    port: int = 0
 
 
 class Outputs(NamedTuple):
@@ -72,7 +78,7 @@ class Saved(NamedTuple):
 
     Attributes
     ----------
-    plan_key, weight, z0, coefficients, backward_numbers
+    plan_key, weight, z0, coefficients, backward_numbers, port
         As in `Call`.
     sent : Tensor
         The packed bits of the outputs, or the outputs themselves if they are graded.
@@ -87,6 +93,17 @@ class Saved(NamedTuple):
     coefficients: Sequence[Tensor]
     backward_numbers: Sequence[float]
     stored: Sequence[Tensor]
+    port: int = 0
+
+
+def in_order(driven: Tensor, others: Sequence[Tensor], port: int) -> list[Tensor]:
+    """Return one tensor for each port in the order of the plan, given that of the recurrent edge and the others."""
+    return [*others[:port], driven, *others[port:]]
+
+
+def driven_first(inputs: Sequence[Tensor], port: int) -> list[Tensor]:
+    """Return the tensors of all ports with that of the recurrent edge first; undoes `in_order`."""
+    return [inputs[port], *inputs[:port], *inputs[port + 1 :]]
 
 
 def last_output(out: Tensor, z0: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from neurosim.kernels.common.bits import REAL, pack, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.linear import product
 from neurosim.kernels.neurons import cpu as neurons
-from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, last_output
+from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, driven_first, in_order, last_output
 from neurosim.kernels.recurrent.cpu_code import Shape
 from neurosim.kernels.recurrent.cpu_code_backward import compiled_backward
 from neurosim.kernels.recurrent.cpu_code_forward import compiled_forward
@@ -31,14 +31,15 @@ def forward(call: Call) -> Outputs:
     plan, drive, weight = find(call.plan_key), call.drive.contiguous(), call.weight
     (steps, batch, _), (heads, n, _) = drive.shape, weight.shape
     spiking = plan.program.is_spiking
-    shape = _shape(plan, weight)
+    shape = _shape(plan, weight, call.port)
+    inputs = in_order(drive, [x.contiguous() for x in call.others], call.port)
     out = buffer_pool.empty_like(drive)
     stored = [buffer_pool.empty_like(drive) for _ in plan.stored]
     states = [s.contiguous().clone() for s in call.state]
     coefficients = [p.contiguous() for p in call.coefficients]
     z0 = call.z0.contiguous()
     packed_bits = torch.zeros(steps + 1 if spiking else 0, batch, heads, words(n), dtype=torch.int64)
-    arrays = [drive, out, *stored, *states, *coefficients, z0, panels(weight.transpose(1, 2), shape.lanes)]
+    arrays = [*inputs, out, *stored, *states, *coefficients, z0, panels(weight.transpose(1, 2), shape.lanes)]
     if spiking:
         packed_bits[0] = pack(z0.view(batch * heads, n)).bits.view(packed_bits.shape[1:])
         arrays.append(packed_bits)
@@ -52,7 +53,7 @@ def backward(
     few: bool | None = None,
     g_coefficients: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Return the gradients of drive, output before the first step, initial states and coefficients.
+    """Return the gradients of drive, output before the first step, initial states, coefficients and other inputs.
 
     Parameters
     ----------
@@ -71,11 +72,12 @@ def backward(
     g_final = [g for g in g_states if g is not None]
     if not plan.through_time:  # then not run in chunks: there are no later steps
         found = neurons.backward(plan, g_out, g_final, saved.stored, saved.coefficients, saved.backward_numbers)
-        return [*found.inputs, torch.zeros_like(g_out[0]), *found.state, *found.coefficients]
+        g_drive, *g_others = driven_first(found.inputs, saved.port)
+        return [g_drive, torch.zeros_like(g_out[0]), *found.state, *found.coefficients, *g_others]
     g_out = g_out.contiguous()
     (steps, batch, _), (heads, n, _) = g_out.shape, weight.shape
-    shape = _shape(plan, weight, few_near_threshold(plan, saved.stored) if few is None else few)
-    g_drive, g_z0 = buffer_pool.empty_like(g_out), torch.empty_like(g_out[0])
+    shape = _shape(plan, weight, saved.port, few_near_threshold(plan, saved.stored) if few is None else few)
+    g_inputs, g_z0 = [buffer_pool.empty_like(g_out) for _ in plan.program.inputs], torch.empty_like(g_out[0])
     g_initial = [g.contiguous().clone() for g in g_final]
     coefficients = [p.contiguous() for p in saved.coefficients]
     if g_coefficients is None:
@@ -87,9 +89,10 @@ def backward(
     else:
         matrix = panels(weight, shape.lanes)
     stored = [s.contiguous() for s in saved.stored]
-    arrays = [g_out, g_drive, *stored, *g_initial, *coefficients, *sums, g_z0, matrix]
+    arrays = [g_out, *g_inputs, *stored, *g_initial, *coefficients, *sums, g_z0, matrix]
     _run(compiled_backward(shape), arrays, shape, (steps, batch, heads, n), saved.backward_numbers, lists=shape.few)
-    return [g_drive, g_z0, *g_initial, *sums]
+    g_drive, *g_others = driven_first(g_inputs, saved.port)
+    return [g_drive, g_z0, *g_initial, *sums, *g_others]
 
 
 def weight_gradient(saved: Saved, g_drive: Tensor) -> Tensor:
@@ -130,9 +133,9 @@ def _lanes(real: str) -> int:
     return _PANEL // (4 if real == "float" else 8)
 
 
-def _shape(plan: Plan, weight: Tensor, few: bool = False) -> Shape:
+def _shape(plan: Plan, weight: Tensor, port: int, few: bool = False) -> Shape:
     real = REAL[weight.dtype]
-    return Shape(plan.key, real, _lanes(real), weight.shape[1] % _lanes(real) != 0, few)
+    return Shape(plan.key, real, _lanes(real), weight.shape[1] % _lanes(real) != 0, port, few)
 
 
 def _run(

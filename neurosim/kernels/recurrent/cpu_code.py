@@ -29,6 +29,8 @@ class Shape:
         Columns of a panel of weights, and neurons that take their step together.
     ragged : bool
         Whether the last panel of a head has fewer neurons.
+    port : int
+        Position of the input port of the recurrent edge.
     few : bool
         Whether the gradient of the output is worked out for those neurons alone whose surrogate is not zero.
     """
@@ -37,6 +39,7 @@ class Shape:
     real: str
     lanes: int
     ragged: bool
+    port: int = 0
     few: bool = False
 
     @property
@@ -138,7 +141,7 @@ class Loop:
     def neurons(self, t: str, sent: Callable[[str, str, str | None], None] | None = None) -> None:
         """Take step `t` of all neurons with the current; `sent` is called with row, panel and mask after each part."""
         code, kernel = self.code, self.kernel
-        driven = "g_out" if kernel.backwards else kernel.inputs[0]
+        driven = "g_out" if kernel.backwards else kernel.inputs[self.shape.port]
         with code.loop("0", self.rows) as row:
             begin = code.integer("add", self.corner, code.integer("mul", row, self.width))
             with code.loop("0", self.panels) as panel, code.scope():

@@ -50,7 +50,7 @@ def _come_back(loop: Loop, t: str, to: str | None) -> None:
     With ``few``, to those outputs alone whose surrogate is not zero at step `to`; to all where `to` is None.
     """
     code, shape = loop.code, loop.shape
-    source = loop.plane_at(loop.arrays[loop.kernel.inputs[0]], t)
+    source = loop.plane_at(loop.arrays[loop.kernel.inputs[shape.port]], t)
     if not shape.few:
         loop.product(source)
         return

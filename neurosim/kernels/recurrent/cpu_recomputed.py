@@ -54,13 +54,15 @@ class Saved(NamedTuple):
     backward_numbers: Sequence[float]
     chunk: int
     few: bool
+    others: Sequence[Tensor]
+    port: int
 
 
 def applies(call: Call) -> bool:
     """Return whether a call is to be cut into chunks, and can be: in plain code that trains, where neurons spike."""
     if not 0 < call.chunk < len(call.drive) or not torch.is_grad_enabled() or call.drive.is_cuda:
         return False
-    tensors = (call.drive, call.weight, call.z0, *call.state, *call.coefficients)
+    tensors = (call.drive, call.weight, call.z0, *call.state, *call.coefficients, *call.others)
     plan = find(call.plan_key)
     return plan.program.is_spiking and plan.through_time and can_call_directly(tensors) and not under_transform()
 
@@ -73,7 +75,8 @@ def _forward(call: Call) -> Outputs:
     z, state = call.z0, call.state
     for first, last in spans:
         checkpoints += [z, *state]
-        part = cpu.forward(call._replace(drive=call.drive[first:last], z0=z, state=state))
+        others = [x[first:last] for x in call.others]
+        part = cpu.forward(call._replace(drive=call.drive[first:last], z0=z, state=state, others=others))
         out[first:last], z, state = part.out, part.last, part.state
         near += policy.count_near(plan, plan.saved_among(part.stored), first, len(call.drive))
         packed_bits.append(part.packed_bits[1:] if packed_bits else part.packed_bits)
@@ -94,6 +97,8 @@ def _save(call: Call, outputs: Outputs) -> Saved:
         backward_numbers=call.backward_numbers,
         chunk=call.chunk,
         few=outputs.few,
+        others=call.others,
+        port=call.port,
     )
 
 
@@ -103,8 +108,17 @@ def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor | None]) -> Gra
     plan, states = find(saved.plan_key), len(g_states)
     g_drive = torch.empty_like(saved.drive)
     g_coefficients = [torch.zeros_like(p) for p in saved.coefficients]
+    g_others = [torch.empty_like(x) for x in saved.others]
+    ends_at = states + len(g_coefficients)
     whole = arguments.Saved(
-        saved.plan_key, saved.weight, saved.z0, saved.packed_bits, saved.coefficients, saved.backward_numbers, ()
+        saved.plan_key,
+        saved.weight,
+        saved.z0,
+        saved.packed_bits,
+        saved.coefficients,
+        saved.backward_numbers,
+        (),
+        saved.port,
     )
     for number, (first, last) in reversed(list(enumerate(chunks(len(saved.drive), saved.chunk)))):
         z, *state = saved.checkpoints[number * (1 + states) :][: 1 + states]
@@ -117,13 +131,17 @@ def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor | None]) -> Gra
             saved.coefficients,
             saved.forward_numbers,
             (),
+            others=[x[first:last] for x in saved.others],
+            port=saved.port,
         )
         part = whole._replace(stored=plan.saved_among(cpu.forward(again).stored))
         ends = [g_out[first:last], g_last, *g_states]
-        g_drive[first:last], g_last, *others = cpu.backward(part, ends, saved.few, g_coefficients)
-        g_states[:], g_coefficients = others[:states], others[states:]
+        g_drive[first:last], g_last, *rest = cpu.backward(part, ends, saved.few, g_coefficients)
+        g_states[:], g_coefficients = rest[:states], rest[states:ends_at]
+        for g, g_part in zip(g_others, rest[ends_at:], strict=True):
+            g[first:last] = g_part
     g_weight = cpu.weight_gradient(whole, g_drive) if needs[1] else None
-    return [g_drive, g_weight, g_last, *g_states, *g_coefficients]
+    return [g_drive, g_weight, g_last, *g_states, *g_coefficients, *g_others]
 
 
 run = Operation(
@@ -133,7 +151,7 @@ run = Operation(
     forward=_forward,
     save=_save,
     backward=_backward,
-    inputs=("drive", "weight", "z0", "state", "coefficients"),
+    inputs=("drive", "weight", "z0", "state", "coefficients", "others"),
     results=("out", "last", "state"),
     private=("checkpoints",),
     absent=(1,),

@@ -23,7 +23,7 @@ from neurosim.kernels.common.bits import words
 from neurosim.kernels.linear import cuda_events
 from neurosim.kernels.neurons import cuda
 from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
-from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, last_output
+from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, driven_first, in_order, last_output
 from neurosim.kernels.recurrent.cpu import dense_weight_gradient
 from neurosim.kernels.recurrent.cuda_code import NARROWEST, ROWS, WIDEST
 
@@ -44,18 +44,19 @@ def forward(call: Call) -> Outputs:
     z0 = call.z0.to(drive.dtype).expand(one).contiguous()
     state = [s.to(real).expand(one).contiguous() for s in call.state]
     coefficients = [p.to(real).expand(one).contiguous() for p in call.coefficients]
+    others = [x.contiguous() for x in call.others]
     matrix = _matrix(call.weight, drive)
     if fits(matrix.shape[1], matrix.dtype):
         out = torch.empty_like(drive)
         stored = _stored(plan, drive)
         after = [torch.empty_like(s) for s in state]
-        arrays = [drive, out, *stored, *state, *coefficients, *after]
-        _launch(plan, False, arrays, call.forward_numbers, [matrix, z0])
+        arrays = [*in_order(drive, others, call.port), out, *stored, *state, *coefficients, *after]
+        _launch(plan, False, arrays, call.forward_numbers, [matrix, z0], call.port)
         return Outputs(out, last_output(out, z0), _packed(plan, call, out), after, stored)
-    body = functools.partial(_steps_forward, call.plan_key, tuple(call.forward_numbers), len(state))
+    body = functools.partial(_steps_forward, call.plan_key, tuple(call.forward_numbers), len(state), call.port)
     z, matrix, parts = z0, matrix.to(drive.dtype), []
-    for part in drive.split(STEPS):
-        out, *rest = replayed(body, [part, matrix, z, *state, *coefficients])
+    for part, *other_parts in zip(*(x.split(STEPS) for x in (drive, *others)), strict=True):
+        out, *rest = replayed(body, [part, matrix, z, *state, *coefficients, *other_parts])
         z, state, stored = (out[-1] if len(out) else z), rest[: len(state)], rest[len(state) :]
         parts.append([out, *stored])
     out, *stored = map(torch.cat, zip(*parts, strict=True))
@@ -72,7 +73,7 @@ def _packed(plan: Plan, call: Call, out: Tensor) -> Tensor:
 
 
 def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
-    """Return the gradients of drive, output before the first step, initial states and coefficients.
+    """Return the gradients of drive, output before the first step, initial states, coefficients and other inputs.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
     Returns
     -------
     list of Tensor
-        [T, B, N] in the precision of the gradient of the outputs, then [B, N] each.
+        [T, B, N] in the precision of the gradient of the outputs, then [B, N] each, then [T, B, N] each.
     """
     plan, (g_out, g_last, *g_states), numbers = find(saved.plan_key), grads, saved.backward_numbers
     assert g_out is not None
@@ -98,27 +99,33 @@ def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
         if g_last is not None and len(g_out):
             g_out = torch.cat([g_out[:-1], (g_out[-1] + last)[None]])
         found = cuda.backward(plan, g_out, g_final, stored, coefficients, numbers)
-        return [*found.inputs, torch.zeros_like(last), *found.state, *found.coefficients]
+        g_drive, *g_others = driven_first(found.inputs, saved.port)
+        return [g_drive, torch.zeros_like(last), *found.state, *found.coefficients, *g_others]
     matrix = _matrix(saved.weight, g_out)
     if fits(matrix.shape[1], matrix.dtype):
-        g_drive = torch.empty_like(g_out)
+        g_inputs = [torch.empty_like(g_out) for _ in plan.program.inputs]
         g_z0 = torch.empty_like(last)
         g_initial = [torch.empty_like(g) for g in g_final]
         g_coefficients = [torch.empty_like(p) for p in coefficients]
-        arrays = [g_out, g_drive, *stored, *g_final, *coefficients, *g_coefficients, *g_initial]
-        _launch(plan, True, arrays, numbers, [matrix, last, g_z0])
-        return [g_drive, g_z0, *g_initial, *g_coefficients]
-    body = functools.partial(_steps_backward, saved.plan_key, tuple(numbers), len(stored), len(g_final))
+        arrays = [g_out, *g_inputs, *stored, *g_final, *coefficients, *g_coefficients, *g_initial]
+        _launch(plan, True, arrays, numbers, [matrix, last, g_z0], saved.port)
+        g_drive, *g_others = driven_first(g_inputs, saved.port)
+        return [g_drive, g_z0, *g_initial, *g_coefficients, *g_others]
+    body = functools.partial(_steps_backward, saved.plan_key, tuple(numbers), len(stored), len(g_final), saved.port)
     matrix = matrix.to(g_out.dtype)
-    g_drive, g_coefficients = torch.empty_like(g_out), [torch.zeros_like(p) for p in coefficients]
+    g_drive, *g_others = [torch.empty_like(g_out) for _ in plan.program.inputs]
+    g_coefficients = [torch.zeros_like(p) for p in coefficients]
+    ends_at = len(g_final) + len(coefficients)
     for first in reversed(range(0, len(g_out), STEPS)):
         part = slice(first, first + STEPS)
         over_time = [x[part] for x in stored]
         arrays = [g_out[part], matrix, last, *over_time, *g_final, *coefficients]
         g_drive[part], last, *rest = replayed(body, arrays)
-        g_final = rest[: len(g_final)]
-        g_coefficients = [a + b for a, b in zip(g_coefficients, rest[len(g_final) :], strict=True)]
-    return [g_drive, last, *g_final, *g_coefficients]
+        g_final, of_part = rest[: len(g_final)], rest[len(g_final) : ends_at]
+        g_coefficients = [a + b for a, b in zip(g_coefficients, of_part, strict=True)]
+        for g, g_part in zip(g_others, rest[ends_at:], strict=True):
+            g[part] = g_part
+    return [g_drive, last, *g_final, *g_coefficients, *g_others]
 
 
 def weight_gradient(saved: Saved, g_drive: Tensor) -> Tensor:
@@ -147,11 +154,11 @@ def _stored(plan: Plan, drive: Tensor) -> list[Tensor]:
 
 
 @functools.cache
-def compiled(key: str, real: str, weight: str, backwards: bool, interpreted: bool) -> Any:
+def compiled(key: str, real: str, weight: str, backwards: bool, interpreted: bool, port: int = 0) -> Any:
     """Return the Triton function over time of the plan of this key; Triton compiles it at its first launch."""
     kernel = cuda.kernel_of(find(key), backwards)
     name = f"{key}_recurrent_{'backward' if backwards else 'forward'}_{real}_{weight}"
-    return generated.module(name, cuda_recurrent_source.source(kernel, real, weight, interpreted)).kernel
+    return generated.module(name, cuda_recurrent_source.source(kernel, real, weight, interpreted, port)).kernel
 
 
 def constants(n: int) -> dict[str, int]:
@@ -165,14 +172,20 @@ def options(n: int) -> dict[str, Any]:
 
 
 def _launch(
-    plan: Plan, backwards: bool, arrays: Sequence[Tensor], uniforms: Sequence[float], recurrent: Sequence[Tensor]
+    plan: Plan,
+    backwards: bool,
+    arrays: Sequence[Tensor],
+    uniforms: Sequence[float],
+    recurrent: Sequence[Tensor],
+    port: int,
 ) -> None:
     first, weight = arrays[0], recurrent[0]
     steps, batch, _ = first.shape
     heads, n, _ = weight.shape
     if first.shape[1:].numel() == 0:
         return
-    kernel = compiled(known(plan), cuda.REAL[first.dtype], cuda.REAL[weight.dtype], backwards, cuda.interpreted())
+    reals = cuda.REAL[first.dtype], cuda.REAL[weight.dtype]
+    kernel = compiled(known(plan), *reals, backwards, cuda.interpreted(), port)
     numbers = cuda.on_device(uniforms, cuda.arithmetic(first.dtype), first.device)
     with torch.cuda.device_of(first):
         kernel[(-(-batch // ROWS), heads)](
@@ -190,27 +203,32 @@ def _through(start: Tensor, sent: Tensor, matrix: Tensor, out: Tensor) -> None:
     out.view(-1, heads, n).copy_(torch.baddbmm(start, sent, matrix).transpose(0, 1))
 
 
-def _steps_forward(key: str, uniforms: tuple[float, ...], states: int, arrays: Sequence[Tensor]) -> list[Tensor]:
+def _steps_forward(
+    key: str, uniforms: tuple[float, ...], states: int, port: int, arrays: Sequence[Tensor]
+) -> list[Tensor]:
     drive, matrix, z, *rest = arrays
     plan = find(key)
-    state, coefficients = [s.clone() for s in rest[:states]], rest[states:]
+    ends_at = len(rest) - len(plan.program.inputs) + 1
+    state, coefficients, others = [s.clone() for s in rest[:states]], rest[states:ends_at], rest[ends_at:]
     out, stored = torch.empty_like(drive), _stored(plan, drive)
     kernel = cuda.compiled(key, cuda.REAL[drive.dtype], False, cuda.interpreted())
     current, turned = torch.empty_like(drive[:1]), matrix.transpose(1, 2)
     for t in range(len(drive)):
         _through(drive[t], z, turned, current[0])
+        inputs = in_order(current, [x[t : t + 1] for x in others], port)
         written = [x[t : t + 1] for x in (out, *stored)]
-        cuda.launch(kernel, [current, *written, *state, *coefficients, *state], uniforms)
+        cuda.launch(kernel, [*inputs, *written, *state, *coefficients, *state], uniforms)
         z = out[t]
     return [out, *state, *stored]
 
 
 def _steps_backward(
-    key: str, uniforms: tuple[float, ...], saved: int, states: int, arrays: Sequence[Tensor]
+    key: str, uniforms: tuple[float, ...], saved: int, states: int, port: int, arrays: Sequence[Tensor]
 ) -> list[Tensor]:
     g_out, matrix, last, *rest = arrays
     kept, g_state, coefficients = rest[:saved], [g.clone() for g in rest[saved:][:states]], rest[saved + states :]
-    g_drive, g_z0 = torch.empty_like(g_out), last.clone()
+    g_inputs, g_z0 = [torch.empty_like(g_out) for _ in find(key).program.inputs], last.clone()
+    g_drive, *g_others = driven_first(g_inputs, port)
     total, step_shares = [torch.zeros_like(p) for p in coefficients], [torch.empty_like(p) for p in coefficients]
     kernel = cuda.compiled(key, cuda.REAL[g_out.dtype], True, cuda.interpreted())
     g = torch.empty_like(g_out[:1])
@@ -220,11 +238,12 @@ def _steps_backward(
         else:
             _through(g_out[t], g_drive[t + 1], matrix, g[0])
         read = [x[t : t + 1] for x in kept]
-        cuda.launch(kernel, [g, g_drive[t : t + 1], *read, *g_state, *coefficients, *step_shares, *g_state], uniforms)
+        written = [x[t : t + 1] for x in g_inputs]
+        cuda.launch(kernel, [g, *written, *read, *g_state, *coefficients, *step_shares, *g_state], uniforms)
         for so_far, share in zip(total, step_shares, strict=True):
             so_far += share
     _through(torch.zeros_like(last), g_drive[0], matrix, g_z0)
-    return [g_drive, g_z0, *g_state, *total]
+    return [g_drive, g_z0, *g_state, *total, *g_others]
 
 
 Body = Callable[[Sequence[Tensor]], list[Tensor]]

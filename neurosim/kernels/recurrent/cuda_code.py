@@ -17,7 +17,7 @@ NARROWEST = 16  # neurons, likewise
 WIDEST = {"float16": 256, "bfloat16": 256, "float32": 128, "float64": 64}
 
 
-def source(kernel: Kernel, real: str, weight: str, interpreted: bool) -> str:
+def source(kernel: Kernel, real: str, weight: str, interpreted: bool, port: int = 0) -> str:
     """Return a Python file that holds `kernel` with its recurrent edge as the function ``kernel``.
 
     Parameters
@@ -30,6 +30,8 @@ def source(kernel: Kernel, real: str, weight: str, interpreted: bool) -> str:
         Precision of the matrix, and of what is sent through it.
     interpreted : bool
         Whether Triton's interpreter will run it, on the CPU.
+    port : int
+        Position of the input port of the recurrent edge.
 
     Notes
     -----
@@ -40,7 +42,7 @@ def source(kernel: Kernel, real: str, weight: str, interpreted: bool) -> str:
     rounded up to a power of two.
     """
     body = Statements(arithmetic(real), interpreted)
-    driven, sent = ("g_out", kernel.inputs[0]) if kernel.backwards else (kernel.inputs[0], "out")
+    driven, sent = ("g_out", kernel.inputs[port]) if kernel.backwards else (kernel.inputs[port], "out")
     for name, node in kernel.reads.items():
         body.bind(node, "driven" if name == driven else f"here_{name}")
     body.bind_what_stays(kernel)

@@ -55,6 +55,7 @@ def _save(call: Call, outputs: Outputs) -> Saved:
         coefficients=call.coefficients,
         backward_numbers=call.backward_numbers,
         stored=plan.saved_among(outputs.stored),
+        port=call.port,
     )
 
 
@@ -64,7 +65,8 @@ def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor | None]) -> Seq
     if not len(g_out):
         g_z0 = torch.zeros_like(saved.z0) if g_last is None else g_last.clone()
         g_state = [g.clone() for g in g_states if g is not None]
-        return [g_out, torch.zeros_like(saved.weight), g_z0, *g_state, *map(torch.zeros_like, saved.coefficients)]
+        none = [torch.zeros_like(t) for t in (*saved.coefficients, *_others(saved, g_out))]
+        return [g_out, torch.zeros_like(saved.weight), g_z0, *g_state, *none]
     kernels = _kernels(g_out)
     g_drive, *others = kernels.backward(saved, grads)
     g_weight = kernels.weight_gradient(saved, g_drive).to(saved.weight.dtype) if needs[1] else None
@@ -85,7 +87,13 @@ def _fake(call: Call) -> Outputs:
 
 def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list[Tensor]:
     g_out, _, *g_states = grads
-    return [t.new_empty(t.shape) for t in (g_out, saved.weight, saved.z0, *g_states, *saved.coefficients)]
+    tensors = (g_out, saved.weight, saved.z0, *g_states, *saved.coefficients, *_others(saved, g_out))
+    return [t.new_empty(t.shape) for t in tensors]
+
+
+def _others(saved: Saved, g_out: Tensor) -> list[Tensor]:
+    """Return a tensor of the shape of each input but that of the recurrent edge."""
+    return [g_out] * (len(find(saved.plan_key).program.inputs) - 1)
 
 
 run_recurrent = Operator(
@@ -96,7 +104,7 @@ run_recurrent = Operator(
     forward=_forward,
     save=_save,
     backward=_backward,
-    inputs=("drive", "weight", "z0", "state", "coefficients"),
+    inputs=("drive", "weight", "z0", "state", "coefficients", "others"),
     results=("out", "last", "state"),
     absent=(1,),
     fake=_fake,

@@ -24,7 +24,8 @@ from neurosim.kernels.recurrent import cpu as recurrent_cpu
 from neurosim.kernels.recurrent import reference
 from neurosim.kernels.recurrent.arguments import Call
 from neurosim.kernels.recurrent.operator import run_recurrent
-from tests.core_list import BY_NAME, SELECTED
+from tests.core_list import BY_NAME, SELECTED, Model
+from tests.user_cores import coba
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -392,17 +393,20 @@ def test_bits_are_sent_on_where_blocks_fill_words(n, heads):
 
 def arguments(layer, dtype=torch.float32, train=True):
     key, forward, backward = layer._prepared(train, True, ())
-    drive, weight, z0, state = given(BY_NAME[layer.core.name], 5, 2, 3, 2, dtype)
+    model = BY_NAME.get(layer.core.name) or Model(layer.core, 1.0, lambda dt: (1.0, {}))
+    drive, weight, z0, state = given(model, 5, 2, 3, 2, dtype)
     coefficients = [t.to(dtype).expand(2, 6).contiguous().detach() for t in layer._varying_coefficients().values()]
     leaves = [x.requires_grad_(train) for x in (drive, weight, z0)]
     lists = [[x.requires_grad_(train) for x in xs] for xs in (state, coefficients)]
-    return Call(key, *leaves, *lists, forward, backward)
+    others = [torch.rand_like(drive).requires_grad_(train) for _ in range(len(layer.ports) - 1)]
+    return Call(key, *leaves, *lists, forward, backward, others=others, port=len(others))
 
 
 OPERATORS = {
     "lif": lambda: ns.LIF(dt=1e-3),
     "learned": lambda: ns.ALIF(dt=1e-3, size=6, learn=("beta",)),
     "graded": lambda: ns.LI(dt=1e-3),
+    "ports": lambda: ns.layer(coba)(dt=1e-3),
 }
 
 

@@ -20,6 +20,7 @@ from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved
 from neurosim.kernels.recurrent.operator import run_recurrent
 from neurosim.language import Core, Reset, core
 from tests.margin import assert_parts_only_at_threshold
+from tests.user_cores import coba
 
 pytest.importorskip("triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -59,8 +60,10 @@ class Case:
         per_neuron: tuple[str, ...] = (),
         reset: Reset | None = None,
         through_time: bool = True,
+        port: int = 0,
+        scale: tuple[float, float, float] = (10.0, 3.0, 10.0),
     ) -> None:
-        self.core, self.dtype = neuron, dtype
+        self.core, self.dtype, self.port = neuron, dtype, port
         spike, reset = ns.atan(2.0), reset or Reset()
         recorded = ("z",) if "spike" in neuron.wants else ()
         self.plan = Plan(record(neuron, spike, reset, per_neuron), True, through_time, recorded)
@@ -74,8 +77,14 @@ class Case:
             return torch.randn(size, dtype=real, device=DEVICE).to(dtype)
 
         width = heads * n
-        self.drive = (random(T, B, width) * 10.0 + 3.0).to(dtype)
-        self.weight = (random(heads, n, n) * 10.0 * n**-0.5).to(weight or dtype)
+        spread, mean, strength = scale
+
+        def current() -> Tensor:
+            return (random(T, B, width) * spread + mean).to(dtype)
+
+        self.drive = current()
+        self.weight = (random(heads, n, n) * strength * n**-0.5).to(weight or dtype)
+        self.others = {name: current() for k, name in enumerate(neuron.inputs) if k != port}
         self.z0 = (random(B, width) > 0.5).to(dtype)
         self.state = [random(B, width) * 0.3 for _ in neuron.state]
         self.tensors = {k: value[k] * (1.0 + 0.05 * random(width).abs()) for k in per_neuron}
@@ -93,21 +102,26 @@ class Case:
             distances.append(x.detach())
             return self.choices["spike"](x)
 
-        for driven in leaves["drive"]:
+        for t, driven in enumerate(leaves["drive"]):
+            others = [leaves[name][t] for name in self.others]
+
+            def inputs(i: Tensor, others: list[Tensor] = others) -> list[Tensor]:
+                return [*others[: self.port], i, *others[self.port :]]
+
             if not self.plan.through_time:
                 z, state = z.detach(), tuple(s.detach() for s in state)
             comes_back = torch.einsum("hij,bhj->bhi", leaves["weight"], z.view(-1, heads, n)).reshape(z.shape)
             given = {**self.numbers, **tensors, **self.choices}
-            z, *new = self.core(driven + comes_back, *state, **given)
+            z, *new = self.core(*inputs(driven + comes_back), *state, **given)
             if "spike" in self.choices:
-                self.core(driven.detach() + comes_back.detach(), *state, **{**given, "spike": watched})
+                self.core(*inputs((driven + comes_back).detach()), *state, **{**given, "spike": watched})
             state = tuple(new)
             outputs.append(z)
         return torch.stack(outputs), state, torch.stack(distances) if distances else torch.stack(outputs).detach()
 
     def reference(self, dtype: torch.dtype = torch.float64) -> Run:
         start = {f"start {k}": s for k, s in zip(self.core.state, self.state, strict=True)}
-        given = {"drive": self.drive, "weight": self.weight, "z0": self.z0, **start, **self.tensors}
+        given = {"drive": self.drive, "weight": self.weight, "z0": self.z0, **start, **self.tensors, **self.others}
         leaves = {k: v.detach().to(dtype).requires_grad_() for k, v in given.items()}
         out, state, distance = self._loop(leaves)
         ends = [out, out[-1], *state]
@@ -118,7 +132,8 @@ class Case:
     def run(self) -> tuple[Outputs, Saved]:
         plan, coefficients = self.plan, list(self.tensors.values())
         numbers = [plan.host_values(u, self.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms)]
-        call = Call(known(plan), self.drive, self.weight, self.z0, self.state, coefficients, *numbers)
+        arguments = (known(plan), self.drive, self.weight, self.z0, self.state, coefficients, *numbers)
+        call = Call(*arguments, others=list(self.others.values()), port=self.port)
         outputs = cuda_recurrent.forward(call)
         return outputs, run_recurrent.save(call, outputs)
 
@@ -133,7 +148,7 @@ class Case:
             assert torch.equal(stored[plan.recording("z")], out)
         by_head = g_drive.double().unflatten(2, (heads, n))
         g_weight = torch.einsum("tbhi,tbhj->hij", by_head, before) * plan.through_time
-        names = ["z0", *(f"start {k}" for k in self.core.state), *self.tensors]
+        names = ["z0", *(f"start {k}" for k in self.core.state), *self.tensors, *self.others]
         gradients = {"drive": g_drive, "weight": g_weight, **dict(zip(names, found, strict=True))}
         return Run(out, after, out, gradients)
 
@@ -199,6 +214,15 @@ def test_sizes(T: int, B: int, heads: int, n: int) -> None:
     assert torch.equal(got.out, wanted.out)
     for name, gradient in wanted.gradients.items():
         _close(name, got.gradients[name], gradient, 1e-11)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("through_time", [True, False])
+@pytest.mark.parametrize("port", [0, 1])
+def test_a_loop_on_each_port(port: int, through_time: bool) -> None:
+    case = Case(coba, port=port, heads=2, n=9, per_neuron=("e_inh",), through_time=through_time, scale=(0.3, 0.5, 1.0))
+    _, got = case.check(1e-11)
+    assert all(got.gradients[name].any() for name in ("drive", *case.others)) and set(case.others) < {"ge", "gi"}
 
 
 @pytest.mark.usefixtures("way")
