@@ -324,8 +324,8 @@ def _check_count(path: Path, key: str, quantity: Quantity) -> None:
     pair = key == "storage.index_bits"
     integer = all(v == int(v) and (0 if pair else 1) <= v <= 2**53 for v in values)
     if not integer or len(values) != (2 if pair else 1) or list(values) != sorted(values):
-        wanted = "the fewest and the most bits, such as [6, 12]" if pair else "one integer from 1 to 2**53"
-        raise FileError(f"{path}: {key}.value must be {wanted}, found {quantity.value}.")
+        expected = "the fewest and the most bits, such as [6, 12]" if pair else "one integer from 1 to 2**53"
+        raise FileError(f"{path}: {key}.value must be {expected}, found {quantity.value}.")
 
 
 def _check_energy(path: Path, key: str, quantity: Quantity) -> None:
@@ -335,5 +335,5 @@ def _check_energy(path: Path, key: str, quantity: Quantity) -> None:
         raise FileError(f"{path}: energy.{key}.value is {quantity.value} J; an energy cannot be negative.")
     per_bit = key.endswith("_per_bit")
     if per_bit != (quantity.unit == "J/bit"):
-        wanted = ", ".join(_ENERGY_PER_BIT if per_bit else _ENERGY)
-        raise FileError(f"{path}: energy.{key} has a wrong unit. Allowed here: {wanted}.")
+        expected = ", ".join(_ENERGY_PER_BIT if per_bit else _ENERGY)
+        raise FileError(f"{path}: energy.{key} has a wrong unit. Allowed here: {expected}.")

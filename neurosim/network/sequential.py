@@ -9,7 +9,7 @@ from neurosim.errors import NetworkError
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.population import Population
-from neurosim.synapses import Linear, Sparse, Synapse
+from neurosim.synapses import Synapse
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ def Sequential(*parts: Input | Synapse | Population | Recurrent, names: Sequence
     ----------
     *parts : Input, Synapse, Population or Recurrent
         In order. Synapses between two populations are applied one after the other. The first part may be an
-        `Input`; it is needed unless the first synapse is linear.
+        `Input`; it is needed unless the first synapse has an attribute `n_in`, as `Linear` and `Sparse` do.
     names : sequence of str, optional
         One for each population of neurons; the core's name and a number if left out.
 
@@ -57,12 +57,12 @@ def Sequential(*parts: Input | Synapse | Population | Recurrent, names: Sequence
     rest = list(parts)
     if rest and isinstance(rest[0], Input):
         nodes: dict[str, Input | Population] = {"input": rest.pop(0)}  # type: ignore[dict-item]
-    elif rest and isinstance(rest[0], (Linear, Sparse)):
-        nodes = {"input": Input(rest[0].n_in)}
+    elif rest and isinstance(rest[0], Synapse) and isinstance(n_in := getattr(rest[0], "n_in", None), int):
+        nodes = {"input": Input(n_in)}
     else:
         first = type(rest[0]).__name__ if rest else "nothing"
         raise NetworkError(
-            f"Sequential must start with Input(shape) or a linear synapse; got {first}. Put Input((C, H, W)) first."
+            f"Sequential must start with Input(shape) or a synapse with n_in; got {first}. Put Input((C, H, W)) first."
         )
     edges: list[Edge] = []
     between: list[Synapse] = []

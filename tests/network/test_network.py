@@ -470,12 +470,12 @@ def test_an_input_needs_a_shape(shape):
         (
             (),
             {},
-            "Sequential must start with Input(shape) or a linear synapse; got nothing. Put Input((C, H, W)) first.",
+            "Sequential must start with Input(shape) or a synapse with n_in; got nothing. Put Input((C, H, W)) first.",
         ),
         (
             (ns.Conv2d(1, 2, 3), lif()),
             {},
-            "Sequential must start with Input(shape) or a linear synapse; got Conv2d. Put Input((C, H, W)) first.",
+            "Sequential must start with Input(shape) or a synapse with n_in; got Conv2d. Put Input((C, H, W)) first.",
         ),
         (
             (L(), lif()),

@@ -127,7 +127,7 @@ class _Builder:
         self.names = _plain_names([*wiring.inputs, *wiring.populations])
 
     def network(self, output: str | None) -> Network:
-        shown = self.shown_output(output)
+        returned = self.returned_output(output)
         nodes: dict[str, Input | Neuron] = {}
         for name in self.wiring.inputs:
             nodes[self.names[name]] = Input(_shape(name, self.wiring.nodes[name]))
@@ -147,11 +147,11 @@ class _Builder:
             used.add(name)
             edges.append(Edge(source, target, link.synapses or [Identity()], link.steps * self.dt, name))
         try:
-            return Network(nodes, edges, output=self.names[shown])
+            return Network(nodes, edges, output=self.names[returned])
         except NeurosimError as error:
             raise InputError(f"the graph is not consistent: {error}") from error
 
-    def shown_output(self, output: str | None) -> str:
+    def returned_output(self, output: str | None) -> str:
         outputs = self.wiring.outputs
         if output is None and len(outputs) == 1:
             return next(iter(outputs.values()))

@@ -112,10 +112,10 @@ def _step(where: str, layer: Any, name: str) -> Step:
 
 
 def _matrix(weight: Tensor, dtype: torch.dtype) -> Linear:
-    made = Linear(weight.shape[1], weight.shape[0]).to(dtype)
+    linear = Linear(weight.shape[1], weight.shape[0]).to(dtype)
     with torch.no_grad():
-        made.weight.copy_(weight)
-    return made
+        linear.weight.copy_(weight)
+    return linear
 
 
 _CELLS = {

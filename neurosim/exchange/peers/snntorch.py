@@ -146,12 +146,12 @@ def _recurrent(where: str, layer: Any, dtype: torch.dtype) -> Synapse:
     inner = layer.recurrent
     if isinstance(getattr(inner, "V", None), Tensor):
         return Scale(inner.V.detach().to(dtype))
-    made = parts_of(where, inner, dtype)
-    if not made or not isinstance(made[0], Synapse):
+    parts = parts_of(where, inner, dtype)
+    if not parts or not isinstance(parts[0], Synapse):
         raise ConversionError(
             f"{where}: recurrent is a {type(inner).__name__}, which has no equivalent; use Linear or Conv."
         )
-    return made[0]
+    return parts[0]
 
 
 _FIRES = (cores.lif, cores.integrate_and_fire, cores.cubalif)

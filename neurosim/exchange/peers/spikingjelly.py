@@ -106,14 +106,14 @@ def _recurrent(where: str, layer: Any, name: str, neuron: Any, dtype: torch.dtyp
     if len(inner) != 1 or type(inner[0][1]).__name__ not in _NEURONS:
         kinds = [type(module).__name__ for _, module in inner]
         raise ConversionError(f"{where}: holds {kinds}; a loop around one layer of neurons is converted.")
-    made = neuron(where, inner[0][1])
+    neurons = neuron(where, inner[0][1])
     if name == "ElementWiseRecurrentContainer":
         if layer.element_wise_function not in (operator.add, torch.add):
             raise ConversionError(
                 f"{where}: element_wise_function={layer.element_wise_function!r}; only "
                 "operator.add and torch.add are converted."
             )
-        return [Recurrent(made, Identity())]
+        return [Recurrent(neurons, Identity())]
     n_in, n_out = layer.rc.out_features, layer.sub_module_out_features
     if n_in != n_out:
         raise ConversionError(
@@ -125,4 +125,4 @@ def _recurrent(where: str, layer: Any, name: str, neuron: Any, dtype: torch.dtyp
         loop.weight.copy_(layer.rc.weight[:, n_in:])
         if outer.bias is not None:
             outer.bias.copy_(layer.rc.bias)
-    return [outer, Recurrent(made, loop)]
+    return [outer, Recurrent(neurons, loop)]

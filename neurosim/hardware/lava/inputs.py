@@ -30,9 +30,9 @@ def as_arrays(net: Network, x: Data) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for name, values in given.items():
         array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-        wanted = net.shape(name)
-        if array.ndim != 2 + len(wanted) or array.shape[2:] != wanted or 0 in array.shape:
-            shape = ", ".join(map(str, wanted))
+        expected = net.shape(name)
+        if array.ndim != 2 + len(expected) or array.shape[2:] != expected or 0 in array.shape:
+            shape = ", ".join(map(str, expected))
             raise ShapeError(f"x for {name!r} must be [T, B, {shape}] with T and B from 1; got {list(array.shape)}.")
         arrays[name] = array.astype(np.float64)
         if not np.isfinite(arrays[name]).all():

@@ -227,10 +227,10 @@ def _wait_until_gone(group: int, seconds: float = 5.0) -> None:
 
 def _members(group: int) -> list[int]:
     """Return the processes of a group that are not dead, by /proc."""
-    found = []
+    members = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = status.read_text().rpartition(")")[2].split()
             if int(fields[2]) == group and fields[0] not in "ZX":
-                found.append(int(status.parent.name))
-    return found
+                members.append(int(status.parent.name))
+    return members

@@ -57,10 +57,12 @@ class _Writer:
             chip=_CHIP[self._graph.model],
         )
         body = "\n".join(f"    {line}" if line else "" for line in self._lines)
-        made = _dictionary([f"{p.name!r}: {self._names[p.name]}" for p in self._graph.populations], indent="    ")
+        populations = _dictionary(
+            [f"{p.name!r}: {self._names[p.name]}" for p in self._graph.populations], indent="    "
+        )
         read_out = "{" + ", ".join(map(repr, sorted(self._read_out))) + "}" if self._read_out else "set()"
         starts = "\n".join(f"    {self._names[s.name]} = source(data[{s.name!r}], steps)" for s in self._graph.sources)
-        tail = _TAIL.replace("@MADE@", made).replace("@READ_OUT@", read_out)
+        tail = _TAIL.replace("@POPULATIONS@", populations).replace("@READ_OUT@", read_out)
         helpers = "".join(
             f"\n\n{helper}" for call, helper in _HELPERS.items() if f" {call}" in body or f"={call}" in body
         )
@@ -309,7 +311,7 @@ _HELPERS = {
 }
 
 _TAIL = '''
-    return @MADE@
+    return @POPULATIONS@
 
 
 def run(data):

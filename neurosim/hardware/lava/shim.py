@@ -74,10 +74,10 @@ def _hashable_dataclasses(of: str) -> Iterator[None]:
         decorate: Callable[[type], type] = original(**options)
 
         def wrap(plain: type) -> type:
-            made = decorate(plain)
-            if plain.__module__ == of and made.__hash__ is None:
-                made.__hash__ = object.__hash__
-            return made
+            decorated = decorate(plain)
+            if plain.__module__ == of and decorated.__hash__ is None:
+                decorated.__hash__ = object.__hash__
+            return decorated
 
         return wrap if cls is None else wrap(cls)
 

@@ -59,20 +59,20 @@ def integer_start(bias: np.ndarray, dv: np.ndarray, vth: np.ndarray, steps: int)
     steps : int
         Steps until the data arrive.
     """
-    kept = UNITY - dv
-    forgets = kept == 0
+    decay = UNITY - dv
+    forgets = decay == 0
     v = np.zeros_like(bias)
     path = [v]
     for _ in range(steps):
         size = np.abs(v - bias)
-        needed = np.where(forgets, 0, -(-(size * UNITY) // np.where(forgets, 1, kept)))
+        needed = np.where(forgets, 0, -(-(size * UNITY) // np.where(forgets, 1, decay)))
         v = np.sign(v - bias) * needed
         path.append(v)
     if any(np.any(np.abs(v) >= TOP) for v in path):
         return None
     start = v = path[-1]
     for _ in range(steps):
-        v = np.sign(v) * ((np.abs(v) * kept) >> 12) + bias
+        v = np.sign(v) * ((np.abs(v) * decay) >> 12) + bias
         if np.any(v > vth << 6):
             return None
     return start if np.all((v == 0) | forgets) else None

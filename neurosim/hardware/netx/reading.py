@@ -156,11 +156,11 @@ class _Row:
                 dilation=dilation,
                 groups=groups,
             )
-            found = conv.output_shape(self.shape)
+            computed = conv.output_shape(self.shape)
         except NeurosimError as error:
             raise layer.refusal("", f"is no convolution of {list(self.shape)}: {error}") from error
-        if found != shape:
-            raise layer.refusal("shape", f"is {list(shape)}; the convolution gives {list(found)}.")
+        if computed != shape:
+            raise layer.refusal("shape", f"is {list(shape)}; the convolution gives {list(computed)}.")
         exponent = _exponent(layer, weight)
         with torch.no_grad():
             conv.weight.copy_(_scaled(weight, exponent))

@@ -211,12 +211,12 @@ def _by_neuron(edge: IntegerEdge, delay: np.ndarray) -> tuple[np.ndarray | None,
         post, pre = edge.connectivity.post.numpy(), edge.connectivity.pre.numpy()
     else:
         post, pre = (axis.ravel() for axis in np.indices(delay.shape))
-    found: list[np.ndarray | None] = []
+    by_neuron: list[np.ndarray | None] = []
     for neurons, size in zip((post, pre), _as_matrix(edge).shape, strict=True):
         each = np.zeros(size, np.int64)
         each[neurons] = delay.ravel()
-        found.append(each if (each[neurons] == delay.ravel()).all() else None)
-    return found[0], found[1]
+        by_neuron.append(each if (each[neurons] == delay.ravel()).all() else None)
+    return by_neuron[0], by_neuron[1]
 
 
 def _neuron(registers: Registers, problems: Problems) -> dict[str, Any]:

@@ -147,8 +147,8 @@ class Chained(Reach):
             for j in range(conv.kernel[1]):
                 y, y_fits = _target(height, i, conv, 0, rows)
                 x, x_fits = _target(width, j, conv, 1, columns)
-                found = np.where(y_fits[:, None] & x_fits, kind[np.ix_(y, x)], len(first))
-                taps.append(np.where(size[found] > 0, found, len(first)).ravel())
+                reached = np.where(y_fits[:, None] & x_fits, kind[np.ix_(y, x)], len(first))
+                taps.append(np.where(size[reached] > 0, reached, len(first)).ravel())
         patterns = np.stack(taps, 1)
         lengths = size[patterns[_distinct(patterns)[0]]].sum(1)
         return np.repeat(lengths[lengths > 0], conv.c_in).astype(np.int64)

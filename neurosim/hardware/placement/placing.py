@@ -236,12 +236,12 @@ def _fan_out(workload: Workload, cuts: dict[str, Cut], target: Target) -> list[M
     if "targets_per_neuron" not in target.limits:
         return []
     allowed = int(target.limits["targets_per_neuron"].number)
-    found = []
+    misfits = []
     for name in cuts:
         most = most_targets(workload, cuts, name, cuts[name].load.group.neurons)
         if most > allowed:
             copies = -(-most // allowed)
-            found.append(
+            misfits.append(
                 Misfit(
                     name,
                     "targets_per_neuron",
@@ -251,7 +251,7 @@ def _fan_out(workload: Workload, cuts: dict[str, Cut], target: Target) -> list[M
                     (f"{copies} copies of {name}, each for {allowed} of the cores",),
                 )
             )
-    return found
+    return misfits
 
 
 def _too_many(
@@ -262,11 +262,11 @@ def _too_many(
     weight_bits: int,
     cores: Callable[..., int | None],
 ) -> list[Misfit]:
-    found = []
+    misfits = []
     each = int(target.limits["cores"].number)
     used = sum(len(one.parts) for one in placed)
     if used > each * chips:
-        found.append(
+        misfits.append(
             Misfit(
                 "network",
                 "cores",
@@ -286,7 +286,7 @@ def _too_many(
         if key in target.limits and total > (allowed := chips * in_bits(target.limits[key])):
             needed = -(-total // in_bits(target.limits[key]))
             what = f"{total:,} {'bits of synapses' if key == 'synapse_memory' else key}"
-            found.append(
+            misfits.append(
                 Misfit(
                     "network",
                     key,
@@ -296,7 +296,7 @@ def _too_many(
                     (_chips(needed),),
                 )
             )
-    return found
+    return misfits
 
 
 def _remedies(
@@ -310,7 +310,7 @@ def _remedies(
         if count is not None:
             remedies.append(f"weights of {bits} bit{'s' * (bits > 1)} ({count} cores)")
             break
-    low, high, found = 0, _DENSEST + 1, 0
+    low, high, fitting = 0, _DENSEST + 1, 0
     while high - low > 1:
         percent = (low + high) // 2
         thin = dataclasses.replace(
@@ -319,11 +319,11 @@ def _remedies(
         )
         count = cores(workload=thin)
         if count is not None:
-            low, found = percent, count
+            low, fitting = percent, count
         else:
             high = percent
-    if found:
-        remedies.append(f"{low} % of the weights kept, stored sparse ({found} cores)")
+    if fitting:
+        remedies.append(f"{low} % of the weights kept, stored sparse ({fitting} cores)")
     each = int(target.limits["cores"].number)
     remedies.append(_chips(-(-used // each)))
     return tuple(remedies)
