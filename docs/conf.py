@@ -42,7 +42,7 @@ suppress_warnings = ["ref.python"]
 html_theme = "furo"
 html_title = f"neurosim {release}"
 
-LITERAL_OR_STAR = re.compile(r"(``.*?``)|(?<=, )\*(?=[^*]*\])")
+LITERAL_OR_STAR = re.compile(r"(``.*?``)|(?:(?<=, )|(?<=\[))\*(?=[^*]*\])")
 
 
 def keep_stars_of_shapes(*arguments: Any) -> None:
