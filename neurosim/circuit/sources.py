@@ -17,6 +17,7 @@ from neurosim.network.source import Source, SourceState
 from neurosim.recording.events import Events
 
 MAX_MEAN = 100.0  # spikes a step: each takes a comparison
+_MOST_SPIKES = 200  # in a step: at a mean of 100 more have a probability below 2^-32
 
 
 class Poisson(Source):
@@ -255,15 +256,16 @@ def _limits(means: Array, binary: bool) -> list[Array]:
     if binary:
         return [np.rint((1.0 - np.minimum(means, 1.0)) * WORD).astype(np.int64)]
     limits: list[Array] = []
-    term = np.exp(-means)
+    term = np.exp(-means)  # the probability of k spikes, for k = 0, 1, ...
     total = term.copy()
-    while True:
+    for k in range(1, _MOST_SPIKES):
         limit = np.minimum(np.rint(total * WORD), WORD).astype(np.int64)
         if (limit == WORD).all():
-            return limits
+            break
         limits.append(limit)
-        term = term * means / len(limits)
+        term = term * means / k
         total = total + term
+    return limits
 
 
 def _part(limit: Tensor, rows: slice, columns: slice) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import checked_whole
+from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import InputError
 
@@ -16,15 +16,14 @@ DIGITS = 10
 
 
 class Adding:
-    """Batches (x, y) of pairs of words, drawn anew: SHD-Adding over any set of spoken digits.
+    """Batches (x, y) of pairs of words, drawn at random: SHD-Adding over any set of spoken digits.
 
     For a batch of B, 2 B samples are drawn with replacement; sample i and sample i + B follow one another in time. The
     class is the sum of their digits, 0 to 18, a digit being the label modulo 10: of the 20 labels of the Spiking
     Heidelberg Digits the language is ignored.
 
-    A training set is a stream without end: every epoch (see `set_epoch`) draws other pairs, which depend on nothing but
-    the seed, the epoch and the number of the batch. With `fixed` every pass draws the same ones, for validation and
-    test.
+    A training set is unlimited: every epoch (see `set_epoch`) draws other pairs, which depend on the seed, the epoch
+    and the number of the batch alone. With `fixed` every pass draws the same pairs, for validation and test.
 
     Parameters
     ----------
@@ -74,15 +73,15 @@ class Adding:
         if not len(data):
             raise InputError("Adding: the data holds no words; there is nothing to draw from.")
         self.data = data
-        self.batch_size = checked_whole("batch_size", batch_size)
-        self.batches = checked_whole("batches", batches)
-        self.seed = checked_whole("seed", seed, least=0)
+        self.batch_size = checked_integer("batch_size", batch_size)
+        self.batches = checked_integer("batches", batches)
+        self.seed = checked_integer("seed", seed, least=0)
         self.fixed = fixed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's pairs the next pass draws; without effect where they are fixed."""
-        self.epoch = checked_whole("epoch", epoch, least=0)
+        """Choose which epoch's pairs the next pass draws; without effect if they are fixed."""
+        self.epoch = checked_integer("epoch", epoch, least=0)
 
     def __len__(self) -> int:
         return self.batches

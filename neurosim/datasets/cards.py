@@ -1,4 +1,4 @@
-"""A card says what a dataset is, where it comes from and under which licence."""
+"""A card describes a dataset: contents, origin and licence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CardFile:
 
 @dataclass(frozen=True)
 class Card:
-    """What a dataset is. Read from a TOML file by `card`.
+    """Description of a dataset, read from a TOML file by `card`.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Card:
     files : tuple of CardFile
         The files; empty where an installed package brings the data.
     note : str
-        Anything else one should know.
+        Further remarks.
     path : pathlib.Path
         The TOML file itself.
     """
@@ -97,7 +97,7 @@ def card(name: str | os.PathLike[str]) -> Card:
     Parameters
     ----------
     name : str or path-like
-        The name of a bundled card, or the path of a card of your own (ending in ``.toml``).
+        The name of a bundled card, or the path of another card (ending in ``.toml``).
 
     Returns
     -------

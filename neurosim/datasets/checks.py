@@ -1,4 +1,4 @@
-"""Checks at the door, shared by the encoders, the batches and the event grids."""
+"""Checks of arguments, shared by encoders, batches and data sets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 from neurosim.errors import InputError
 
 
-def checked_whole(name: str, value: object, *, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number from `least` on."""
+def checked_integer(name: str, value: object, *, least: int = 1) -> int:
+    """Return `value` as an int if it is an integer from `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{name} = {value!r}, but it must be a whole number from {least} on.")
+        raise InputError(f"{name} = {value!r}, but it must be an integer from {least}.")
     return int(value)
 
 

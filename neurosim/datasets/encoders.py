@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import checked_values, checked_whole
+from neurosim.datasets.checks import checked_integer, checked_values
 from neurosim.errors import InputError, ShapeError
 from neurosim.language.definition import seconds
 from neurosim.units import check_dt
@@ -81,7 +81,7 @@ class rate(Encoder):
     dt: float = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        checked_whole("steps", self.steps)
+        checked_integer("steps", self.steps)
         check_dt("rate", self.dt)
         if not 0 < self.max_rate < math.inf:
             raise InputError(f"max_rate = {self.max_rate!r} Hz, but it must be positive and finite.")
@@ -143,7 +143,7 @@ class latency(Encoder):
     dt: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        checked_whole("steps", self.steps)
+        checked_integer("steps", self.steps)
         if (self.tau is None) != (self.dt is None):
             raise InputError(
                 f"tau = {self.tau!r} and dt = {self.dt!r}: give both (seconds), or neither for the linear law."
@@ -175,7 +175,7 @@ class latency(Encoder):
 class delta_modulation(Encoder):
     """Encode a signal by its changes: a spike on one channel when it rose by `threshold`, on another when it fell.
 
-    A level follows the signal, starting at its first value. In each step where the signal stands at least `threshold`
+    A level follows the signal, starting at its first value. In each step where the signal is at least `threshold`
     above the level, the on channel spikes and the level rises by `threshold`; below it, the off channel spikes and the
     level falls. `decode` gives the level back.
 
@@ -285,7 +285,7 @@ class direct(Encoder):
     steps: int
 
     def __post_init__(self) -> None:
-        checked_whole("steps", self.steps)
+        checked_integer("steps", self.steps)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Repeat [B, ...] as [T, B, ...]. The generator is not used."""

@@ -16,17 +16,17 @@ from neurosim.errors import FileError
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
-# One byte of a deflate stream never stands for more than 1032 bytes of contents (zlib's technical notes).
+# One byte of a deflate stream encodes at most 1032 bytes of contents (zlib's technical notes).
 _DEFLATE_RATIO = 1032
 _MAX_DIMENSIONS = 8
 _CHUNK = 1 << 20
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an idx file, packed with gzip or not (told from its contents, not from its name).
+    """Read an idx file, packed with gzip or not (which its contents decide, not its name).
 
-    The declared size is compared with the size of the file before any memory is taken for it, and what follows the
-    values must be the end of the file.
+    The declared size is compared with the size of the file before memory is allocated, and the file must end after the
+    values.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        The values, in the byte order of this machine. idx knows uint8, int8, int16, int32, float32 and float64.
+        The values, in the byte order of this machine. idx has the types uint8, int8, int16, int32, float32 and float64.
 
     Raises
     ------
     FileError
-        When the file is missing, is not idx, ends early, goes on too long or is a damaged gzip file. The message
-        says what was found and what was expected.
+        When the file is missing, is not idx, ends early, is too long or is a damaged gzip file. The message
+        names what was found and what was expected.
 
     References
     ----------
@@ -90,7 +90,7 @@ def _read(stream: BinaryIO, path: Path, file_bytes: int, content_bytes: int | No
             f"{path} is damaged: {declared}, more than a gzip file of {file_bytes} bytes can hold. Fetch it again."
         )
     values = bytearray()
-    # Memory grows with what is really there. One byte is asked for beyond the end: that also makes gzip check its sum.
+    # Memory grows with the bytes present. One byte beyond the end is requested, which makes gzip check its checksum.
     while len(values) <= body:
         chunk = stream.read(min(_CHUNK, body + 1 - len(values)))
         if not chunk:

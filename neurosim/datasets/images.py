@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and whatever else a card describes as idx files of images and labels."""
+"""MNIST, Fashion-MNIST and other data that a card describes as idx files of images and labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mnist(root: str | os.PathLike[str] | None = None, *, verify: bool = True) ->
         The data root: the four files lie in ``root/mnist``, ``root/MNIST/raw`` or ``root`` itself, with or without
         ``.gz``. Default: the environment variable ``NEUROSIM_DATA``.
     verify : bool
-        Compare digests and numbers of samples with the card. False for a variant of your own.
+        Compare digests and numbers of samples with the card. False for a modified copy.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None, *, verify: bool = 
         The data root: the four files lie in ``root/fashion_mnist``, ``root/fashion``, ``root/FashionMNIST/raw`` or
         ``root`` itself, with or without ``.gz``. Default: the environment variable ``NEUROSIM_DATA``.
     verify : bool
-        Compare digests and numbers of samples with the card. False for a variant of your own.
+        Compare digests and numbers of samples with the card. False for a modified copy.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def _check_digest(file: CardFile, path: Path) -> None:
     if digest.hexdigest() != stated:
         raise FileError(
             f"{path} is not the file that the card describes: its sha256 is {digest.hexdigest()}, expected {stated}. "
-            f"Fetch it again, or pass verify=False if it is a variant of your own."
+            f"Fetch it again, or pass verify=False if it is a modified copy."
         )
 
 
@@ -160,15 +160,15 @@ def _labelled(card: Card, part: str, images: Path, labels: Path, verify: bool) -
     x, y = read_idx(images), read_idx(labels)
     shapes = {card.shape, card.shape[1:]} if card.shape[0] == 1 else {card.shape}
     if x.shape[1:] not in shapes:
-        raise FileError(f"{images} holds samples of shape {x.shape[1:]}, expected {card.shape} as the card says.")
+        raise FileError(f"{images} holds samples of shape {x.shape[1:]}, expected {card.shape} of the card.")
     if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise FileError(f"{labels} holds {y.dtype} of shape {y.shape}, expected one row of whole numbers.")
+        raise FileError(f"{labels} holds {y.dtype} of shape {y.shape}, expected integers [n].")
     if len(x) != len(y):
         raise FileError(f"{images} holds {len(x)} samples, but {labels} holds {len(y)} labels. Fetch both again.")
     if verify and len(x) != card.counts[part]:
         raise FileError(
             f"{images} holds {len(x)} samples, expected {card.counts[part]}. "
-            f"Fetch it again, or pass verify=False if it is a variant of your own."
+            f"Fetch it again, or pass verify=False if it is a modified copy."
         )
     if len(y) and not 0 <= y.min() <= y.max() < len(card.classes):
         raise FileError(f"{labels} holds labels from {y.min()} to {y.max()}, expected 0 to {len(card.classes) - 1}.")

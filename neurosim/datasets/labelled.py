@@ -1,4 +1,4 @@
-"""Labelled samples, and batches of them that depend on nothing but the seed and the epoch."""
+"""Labelled samples, and batches of them that depend on the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.datasets.cards import Card
-from neurosim.datasets.checks import checked_whole
+from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.encoders import Encoder
 from neurosim.errors import InputError, ShapeError
 
@@ -33,7 +33,7 @@ class Labelled:
     Raises
     ------
     ShapeError, InputError
-        When `x`, `y` and `classes` do not belong together.
+        When `x`, `y` and `classes` do not fit together.
     """
 
     x: Tensor
@@ -87,7 +87,7 @@ class Split:
     train, test : Labelled
         The parts.
     card : Card
-        What the data is.
+        Description of the data.
     """
 
     train: Labelled
@@ -100,10 +100,10 @@ class Split:
 
 
 class Batches:
-    """Batches (x, y) that can be gone through again and again.
+    """Batches (x, y) that can be iterated any number of times.
 
     Order and random spikes depend on `seed`, the epoch and the number of the batch, and on nothing else: a training
-    that resumes at epoch 7 sees the batches that the uninterrupted one saw, bit for bit. The last batch may be short.
+    run that resumes at epoch 7 gets the batches of the uninterrupted run, bit for bit. The last batch may be short.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Batches:
     seed : int
         Not negative.
     encoder : Encoder, optional
-        Turns a batch into spikes or currents [T, B, ...]. Without one, `x` is [B, ...] as stored, or [T, B, ...] where
+        Converts a batch to spikes or currents [T, B, ...]. Without one, `x` is [B, ...] as stored, or [T, B, ...] where
         the data is timed.
     epoch : int
         Not negative; see `set_epoch`.
@@ -124,7 +124,7 @@ class Batches:
     Raises
     ------
     InputError
-        For sizes or seeds out of range, or an encoder that does not suit the data.
+        For sizes or seeds out of range, or an encoder that does not fit the data.
 
     Examples
     --------
@@ -153,21 +153,21 @@ class Batches:
                 f"Choose another encoder, or set `timed` on the data."
             )
         self.data = data
-        self.batch_size = checked_whole("batch_size", batch_size)
-        self.seed = checked_whole("seed", seed, least=0)
+        self.batch_size = checked_integer("batch_size", batch_size)
+        self.seed = checked_integer("seed", seed, least=0)
         self.encoder = encoder
-        self.epoch = checked_whole("epoch", epoch, least=0)
+        self.epoch = checked_integer("epoch", epoch, least=0)
         self.shuffle = shuffle
 
     def set_epoch(self, epoch: int) -> None:
         """Choose which epoch's order and random numbers the next pass uses."""
-        self.epoch = checked_whole("epoch", epoch, least=0)
+        self.epoch = checked_integer("epoch", epoch, least=0)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        epoch = self.epoch  # a pass that has begun stays in its epoch
+        epoch = self.epoch  # a pass keeps the epoch with which it began
         order = torch.arange(len(self.data))
         if self.shuffle:
             order = torch.randperm(len(self.data), generator=_generator(self.seed, epoch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from neurosim.datasets.checks import checked_whole
+from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import InputError
 
@@ -12,7 +12,7 @@ from neurosim.errors import InputError
 def parity(number: int, order: int, *, steps: int | None = None, hold: int = 1, seed: int = 0) -> Labelled:
     """Make random sequences of bits, labelled with the parity of the last N of them.
 
-    Nothing less than all N bits tells anything about the label, so that the order is the memory that the task takes.
+    The label is independent of any N - 1 of these bits, so that N is the memory that the task requires.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def parity(number: int, order: int, *, steps: int | None = None, hold: int = 1, 
     >>> data.x.flatten().tolist(), data.y.tolist()
     ([-1.0, 1.0, 1.0], [0])
     """
-    checked_whole("number", number)
-    checked_whole("hold", hold)
-    length = checked_whole("order", order) if steps is None else checked_whole("steps", steps)
+    checked_integer("number", number)
+    checked_integer("hold", hold)
+    length = checked_integer("order", order) if steps is None else checked_integer("steps", steps)
     if length < order:
-        raise InputError(f"parity: steps = {length}, but the parity of {order} bits needs as many steps or more.")
+        raise InputError(f"parity: steps = {length}, but the parity of {order} bits needs at least {order} steps.")
     bits = torch.randint(
-        2, (number, length), generator=torch.Generator().manual_seed(checked_whole("seed", seed, least=0))
+        2, (number, length), generator=torch.Generator().manual_seed(checked_integer("seed", seed, least=0))
     )
     x = (2.0 * bits - 1.0).repeat_interleave(hold, dim=1)
     return Labelled(x[..., None], bits[:, -order:].sum(1) % 2, ("even", "odd"), timed=True)

@@ -1,4 +1,4 @@
-"""Spoken words: recordings from disk, a cochlea that turns them into spikes, and words that come as spikes."""
+"""Spoken words: recordings from disk, a cochlea model that converts them to spikes, and recorded spikes of words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from neurosim.datasets.checks import checked_whole
+from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.untrusted_hdf5 import opened
@@ -35,9 +35,9 @@ class Word(NamedTuple):
     rate : float
         Samples in a second, Hz.
     digit : int
-        What is said.
+        The digit.
     speaker : str
-        Who says it.
+        Name of the speaker.
     take : int
         Which of the speaker's recordings of the digit.
     """
@@ -124,14 +124,14 @@ def cochlea(
     peak_rate: float = 150.0,
     depth: float = 40.0,
 ) -> np.ndarray:
-    r"""Turn a sound into spikes of channels that are tuned as places of the inner ear are.
+    r"""Convert a sound to spikes of channels that are tuned like places of the inner ear.
 
-    Each channel weighs the spectrum with the magnitude of a gammatone filter of order 4,
+    Each channel weights the spectrum with the magnitude of a gammatone filter of order 4,
     :math:`(1 + ((f - f_c) / b)^2)^{-2}` with :math:`b = 1.019\,\mathrm{ERB}(f_c)` and
-    :math:`\mathrm{ERB}(f) = 24.7 (4.37 f / 1000 + 1)`; centres stand evenly on the scale of ERB. What passes is
-    rectified, averaged over a step and put on a logarithmic scale on which the loudest step of the sound fires at
-    `peak_rate` and what lies `depth` below it not at all; a neuron that integrates this and fires at every whole number
-    gives the spikes. Nothing is random.
+    :math:`\mathrm{ERB}(f) = 24.7 (4.37 f / 1000 + 1)`; centres are equally spaced on the ERB scale. The
+    filtered sound is rectified, averaged over a step and put on a logarithmic scale, on which the loudest step of the
+    sound fires at `peak_rate` and a level `depth` below it not at all. A neuron that integrates this and fires at every
+    integer gives the spikes. Nothing is random.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def cochlea(
     Raises
     ------
     ShapeError, InputError, UnitError
-        For a sound that is not a line of samples, and centres out of range.
+        For a sound that is not [n], and centres out of range.
 
     References
     ----------
@@ -175,12 +175,12 @@ def cochlea(
     ((20, 32), 17)
     """
     if sound.ndim != 1 or not len(sound):
-        raise ShapeError(f"cochlea: sound must be a line of samples [n]; got shape {list(sound.shape)}.")
+        raise ShapeError(f"cochlea: sound must be samples [n]; got shape {list(sound.shape)}.")
     step = check_dt("cochlea", dt)
     top = 0.45 * rate if high is None else high
     if not 0 < low < top <= rate / 2:
         raise InputError(f"cochlea: centres must lie in 0 < low < high <= rate / 2; got {low:g}, {top:g}, {rate:g} Hz.")
-    centres = _erb_centres(low, top, checked_whole("channels", channels))
+    centres = _erb_centres(low, top, checked_integer("channels", channels))
     width = 1.019 * 24.7 * (4.37e-3 * centres + 1.0)
     frequency = np.fft.rfftfreq(len(sound), 1.0 / rate)
     weight = (1.0 + ((frequency - centres[:, None]) / width[:, None]) ** 2) ** -2
@@ -204,7 +204,7 @@ def _erb_centres(low: float, high: float, number: int) -> np.ndarray:
 
 
 def heard(words: Iterable[Word], *, duration: float = 0.5, channels: int = 64, dt: float = 10e-3) -> Labelled:
-    """Turn words into spikes of a `cochlea`, cut or filled up with silence to one duration.
+    """Convert words to spikes of a `cochlea`, cut or padded with silence to one duration.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def read_shd(
     channels: int = 700,
     samples: Sequence[int] | None = None,
 ) -> Labelled:
-    """Read the Spiking Heidelberg Digits, numbers of spikes on the grid; what comes after `duration` is cut.
+    """Read the Spiking Heidelberg Digits, numbers of spikes on a grid; spikes after `duration` are omitted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Text as numbers: the characters of a file, and streams of them that run side by side."""
+"""Text as integers: the characters of a file, and parallel streams of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import checked_whole
+from neurosim.datasets.checks import checked_integer
 from neurosim.errors import FileError, InputError
 
 
 class Text(NamedTuple):
-    """Characters as numbers.
+    """Characters as integers.
 
     Attributes
     ----------
     codes : Tensor [n] of int64
-        Place of each character in the alphabet.
+        Index of each character in the alphabet.
     alphabet : str
         Every character that occurs, sorted.
     """
@@ -30,7 +30,7 @@ class Text(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Text:
-        """Make one of the characters of `text`."""
+        """Return the characters of `text`, with their alphabet."""
         alphabet = "".join(sorted(set(text)))
         place = {character: number for number, character in enumerate(alphabet)}
         return cls(torch.tensor([place[character] for character in text], dtype=torch.int64), alphabet)
@@ -45,13 +45,13 @@ class Text(NamedTuple):
     def windows(self, batch: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Read the text at `batch` places at once, window after window.
 
-        Sample b of a window goes on where sample b of the window before ended, so that a network may carry its state
-        from one to the next. What does not fill a window at the end of a stream is left out.
+        Sample b of a window continues where sample b of the window before ended, so that a network may carry its state
+        from one to the next. Characters at the end of a stream that do not fill a window are omitted.
 
         Parameters
         ----------
         batch, steps : int
-            Streams side by side, and characters of each in a window.
+            Parallel streams, and characters of each in a window.
 
         Yields
         ------
@@ -64,8 +64,8 @@ class Text(NamedTuple):
         >>> x.T.tolist(), y.T.tolist()
         ([[0, 1, 2], [4, 5, 6]], [[1, 2, 3], [5, 6, 7]])
         """
-        checked_whole("batch", batch)
-        checked_whole("steps", steps)
+        checked_integer("batch", batch)
+        checked_integer("steps", steps)
         length = (len(self.codes) - 1) // batch
         if length < steps:
             raise InputError(
@@ -79,7 +79,7 @@ class Text(NamedTuple):
 
 
 def read_text(path: str | os.PathLike[str]) -> Text:
-    """Read a text file in UTF-8, such as the plays of Shakespeare in one file that character models are tried on.
+    """Read a text file in UTF-8, such as the plays of Shakespeare on which character models are tested.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Files: whole or not at all, guarded HDF5, bundled TOML data."""
+"""Files: atomic writes, guarded HDF5, bundled TOML data, collected problems."""

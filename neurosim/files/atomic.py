@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, flushed, then renamed."""
+"""Atomic writes: a file is written beside its place, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neurosim.errors import FileError
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without error it becomes `path`.
+    """Yield a temporary path beside `path`, which replaces `path` on leaving without error.
 
     Parameters
     ----------
     path : path-like
-        Where the finished file shall lie. Missing folders are made.
+        Path of the finished file. Missing folders are created.
 
     Yields
     ------
@@ -30,7 +30,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     FileError
-        When the system refuses (full disk, no permission). `path` is then what it was before.
+        When the system refuses (full disk, no permission). `path` is then unchanged.
     """
     target = Path(path)
     try:
@@ -60,7 +60,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def json_text(content: Any, path: str | os.PathLike[str] | None = None) -> str:
-    """Return plain values as JSON text, and write it to `path` if there is one, whole or not at all."""
+    """Return plain values as JSON text, and write it to `path` if given, completely or not at all."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     if path is not None:
         with replaced(path) as part:

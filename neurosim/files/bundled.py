@@ -67,7 +67,7 @@ def data_file(kind: Kind, name: str) -> Path:
     if name not in known:
         raise FileError(
             f"no {name!r} among the bundled {kind}: there are {', '.join(known) or 'none'}. "
-            f"For a file of your own give its path, ending in .toml."
+            f"For another file give its path, ending in .toml."
         )
     return known[name]
 
@@ -104,9 +104,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _folder(kind: Kind, package: Path) -> Path:
-    # A folder called `datasets` beside an installed package may be anyone's (Hugging Face's, for one), so the one
-    # beside ours counts only where our own setup.cfg lies next to it: a checkout. It goes first, so that a checkout
-    # never reads an old copy that a build left inside the package.
+    # A folder called `datasets` beside an installed package may belong to another package, such as Hugging Face's. So
+    # it counts only beside the setup.cfg of neurosim, in a checkout. It comes first, so that a checkout does not read
+    # an old copy that a build left inside the package.
     checkout = package.parent / kind
     if checkout.is_dir() and _is_checkout(package.parent):
         return checkout

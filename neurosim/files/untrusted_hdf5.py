@@ -35,7 +35,7 @@ _FILTERS = {
     h5py.h5z.FILTER_LZF,
 }
 _HEAP = b"GCOL\x01"
-# What h5py raises on a file that is damaged, by where the damage lies.
+# What h5py raises on a damaged file, depending on the place of the damage.
 _DAMAGE = (
     OSError,
     RuntimeError,
@@ -90,7 +90,7 @@ def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT, lists
     if not path.is_file():
         raise FileError(f"cannot read {path}: there is no such file. Check the path.")
     with contextlib.ExitStack() as held:
-        with _whole(path, what):
+        with _readable(path, what):
             size = path.stat().st_size
             if size > limit:
                 raise FileError(f"{path} is {size:,} bytes long; {limit:,} are allowed. It is left as it is.")
@@ -125,7 +125,7 @@ def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"cannot read {path}: there is no such file. Check the path.")
-    with contextlib.ExitStack() as on_error, _whole(path, what):
+    with contextlib.ExitStack() as on_error, _readable(path, what):
         file = on_error.enter_context(h5py.File(path, "r"))
         _Walk(path, what, max(LIMIT, RATIO * path.stat().st_size), None).check(file)
         on_error.pop_all()
@@ -133,8 +133,8 @@ def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
 
 
 @contextlib.contextmanager
-def _whole(path: Path, what: str) -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into one error."""
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Convert what h5py raises on a damaged file to one error."""
     try:
         yield
     except NeurosimError:
@@ -147,7 +147,7 @@ def _whole(path: Path, what: str) -> Iterator[None]:
 
 
 def _check_heaps(content: bytes) -> None:
-    """Refuse a heap of texts in which the HDF5 library would go round for ever: free space of no size at all."""
+    """Refuse a heap of texts in which the HDF5 library would loop forever: free space of size 0."""
     place = content.find(_HEAP)
     while place >= 0:
         end = place + int.from_bytes(content[place + 8 : place + 16], "little")
@@ -196,7 +196,7 @@ class Group:
         ----------
         name : str
         shape : sequence of int or None, optional
-            What its shape must be; None stands for any length.
+            The expected shape; None allows any length.
         finite : bool
             Whether NaN and infinity are refused.
 
@@ -214,21 +214,21 @@ class Group:
         ):
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
             raise self.refusal(name, f"is of shape {list(found)}, where [{wanted}] is expected.")
-        with _whole(self._path, self._what):
+        with _readable(self._path, self._what):
             values = np.asarray(member[()])
         if finite and values.dtype.kind == "f" and not np.isfinite(values).all():
             raise self.refusal(name, "holds NaN or infinity.")
         return values
 
     def integers(self, name: str, *, shape: Sequence[int | None] | None = None) -> np.ndarray:
-        """Return a member whose numbers are all whole, as int64, whatever type they are stored in."""
+        """Return a member whose numbers are all integers, stored in any type, as int64."""
         values = self.array(name, shape=shape)
-        whole = values.astype(np.float64)
-        if values.dtype.kind == "f" and (whole != np.round(whole)).any():
-            odd = whole[whole != np.round(whole)].flat[0]
+        real = values.astype(np.float64)
+        if values.dtype.kind == "f" and (real != np.round(real)).any():
+            odd = real[real != np.round(real)].flat[0]
             raise self.refusal(name, f"holds {odd:g}, where integers are expected.")
-        if values.size and np.abs(whole).max() >= 2**62:
-            raise self.refusal(name, f"holds {np.abs(whole).max():g}, which is out of range.")
+        if values.size and np.abs(real).max() >= 2**62:
+            raise self.refusal(name, f"holds {np.abs(real).max():g}, which is out of range.")
         return values.astype(np.int64)
 
     def integer(self, name: str, *, low: int | None = None, high: int | None = None) -> int:
@@ -254,7 +254,7 @@ class Group:
         member = self._dataset(name)
         if h5py.check_string_dtype(member.dtype) is None:
             raise self.refusal(name, f"is of type {member.dtype}, where text is expected.")
-        with _whole(self._path, self._what):
+        with _readable(self._path, self._what):
             return [bytes(value).rstrip(b"\0").decode() for value in np.atleast_1d(member[()]).flat]
 
     def list(self, name: str, index: int) -> np.ndarray:
@@ -264,7 +264,7 @@ class Group:
             raise self.refusal(name, f"is of type {_shown(member.dtype)}, where lists of numbers are expected.")
         if not 0 <= index < member.shape[0]:
             raise self.refusal(name, f"holds {member.shape[0]} lists, where number {index} is needed.")
-        with _whole(self._path, self._what):
+        with _readable(self._path, self._what):
             return np.asarray(member[index])
 
     def _member(self, name: str) -> Any:

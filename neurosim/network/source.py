@@ -33,7 +33,7 @@ class SourceState(NamedTuple):
 
 
 class Source(nn.Module, ABC):
-    """A node that makes its own output: spikes or currents, given only where a run stands.
+    """A node that makes its own output, spikes or currents, as a function of its state.
 
     The concrete sources are in `neurosim.circuit`.
 

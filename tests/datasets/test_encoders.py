@@ -290,7 +290,7 @@ def test_whole_numbers_are_refused_with_what_to_do(encode):
 @pytest.mark.parametrize("make", [lambda n: rate(n, max_rate=1.0, dt=1e-3), latency, direct])
 @pytest.mark.parametrize("steps", [0, -1, 2.5, True])
 def test_steps_are_a_positive_whole_number(make, steps):
-    with pytest.raises(InputError, match=r"steps = .*must be a whole number from 1 on"):
+    with pytest.raises(InputError, match=r"steps = .*must be an integer from 1"):
         make(steps)
 
 

@@ -137,7 +137,7 @@ def test_mnist_s_own_loader_checks_the_official_digests(tmp_path, small):
         (
             "train-labels-idx1-ubyte.gz",
             np.zeros((6, 1), np.uint8),
-            r"shape \(6, 1\), expected one row of whole numbers",
+            r"shape \(6, 1\), expected integers",
         ),
         ("train-labels-idx1-ubyte.gz", np.full(6, 10, np.uint8), r"labels from 10 to 10, expected 0 to 9"),
     ],

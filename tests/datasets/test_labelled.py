@@ -119,9 +119,9 @@ def test_no_samples_give_no_batches():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 0}, "batch_size = 0, but it must be a whole number from 1 on"),
+        ({"batch_size": 0}, "batch_size = 0, but it must be an integer from 1"),
         ({"batch_size": 2.0}, r"batch_size = 2\.0, but"),
-        ({"seed": -1}, "seed = -1, but it must be a whole number from 0 on"),
+        ({"seed": -1}, "seed = -1, but it must be an integer from 0"),
         ({"epoch": True}, "epoch = True, but"),
     ],
 )

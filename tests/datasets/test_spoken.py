@@ -79,7 +79,7 @@ def test_silence_and_sound_in_time():
 
 
 def test_what_the_cochlea_refuses():
-    with pytest.raises(ShapeError, match=r"a line of samples \[n\]; got shape \[2, 3\]"):
+    with pytest.raises(ShapeError, match=r"sound must be samples \[n\]; got shape \[2, 3\]"):
         cochlea(np.zeros((2, 3)), RATE)
     with pytest.raises(InputError, match="centres must lie in"):
         cochlea(tone(300), RATE, high=5000)
