@@ -18,7 +18,7 @@ from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.network.source import Source, check_sources, check_state, drawn, first_state, samples_of
+from neurosim.network.source import Source, check_state, checked_streams, drawn, first_state, samples_of
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
 from neurosim.synapses.norm import repeating
 from neurosim.synapses.synapse import count
@@ -86,7 +86,7 @@ class Network(nn.Module):
         self.synapses = nn.ModuleDict({edge.name: nn.ModuleList(edge.synapses) for edge in self.edges})
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
         self.sources = tuple(name for name in order if isinstance(nodes[name], Source))
-        check_sources(self._sources(), self.dt)
+        self._streams = checked_streams(self._sources(), self.dt)
         self.output = output or list(nodes)[-1]
         if not isinstance(nodes.get(self.output), Population):
             raise NetworkError(
@@ -343,7 +343,8 @@ class Network(nn.Module):
         if not self.sources:
             return inputs, state
         dtype = self._real().dtype if like is None else like.dtype
-        values, after = drawn(self._sources(), state.nodes, count("forward", "steps", steps, 0), self.dt, dtype)
+        length = count("forward", "steps", steps, 0)
+        values, after = drawn(self._sources(), self._streams, state.nodes, length, self.dt, dtype)
         return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.edges)
 
     def _checked_state(self, state: NetworkState, batch: int | None) -> NetworkState:

@@ -104,13 +104,18 @@ def first_state(batch: int, seed: int | None, trials: Sequence[int] | None, devi
 
 
 def drawn(
-    sources: Mapping[str, Source], states: Mapping[str, Any], steps: int, dt: float, dtype: torch.dtype
+    sources: Mapping[str, Source],
+    streams: Mapping[str, int],
+    states: Mapping[str, Any],
+    steps: int,
+    dt: float,
+    dtype: torch.dtype,
 ) -> tuple[dict[str, Tensor], dict[str, SourceState]]:
     """Return the outputs of sources over the next steps, and their states after these."""
     values, after = {}, {}
     for name, source in sources.items():
         at = SourceState(*states[name])
-        values[name] = source.values(at, steps, stream=stream_of(f"source {name}"), dt=dt, dtype=dtype)
+        values[name] = source.values(at, steps, stream=streams[name], dt=dt, dtype=dtype)
         after[name] = at._replace(step=at.step + steps)
     return values, after
 
@@ -135,20 +140,22 @@ def check_state(name: str, state: Any, batch: int) -> None:
         raise ShapeError(f"state.nodes[{name!r}] must hold int64 values [{batch}]; got {found}.")
 
 
-def check_sources(sources: Mapping[str, Source], dt: float) -> None:
-    """Check that the sources of a network can run at its dt, and draw different numbers.
+def checked_streams(sources: Mapping[str, Source], dt: float) -> dict[str, int]:
+    """Check that the sources of a network can run at its dt and draw different numbers, and return their streams.
 
     Raises
     ------
     NetworkError
         Naming the node.
     """
-    streams: dict[int, str] = {}
+    streams: dict[str, int] = {}
     for name, source in sources.items():
         try:
             source.check(dt)
         except InputError as error:
             raise NetworkError(f"node {name!r}: {error}") from None
-        other = streams.setdefault(stream_of(f"source {name}"), name)
-        if other != name:
+        stream = stream_of(f"source {name}")
+        for other in (each for each, number in streams.items() if number == stream):
             raise NetworkError(f"nodes {other!r} and {name!r} would draw the same numbers; rename one of them.")
+        streams[name] = stream
+    return streams

@@ -191,6 +191,12 @@ def test_a_network_of_sources_is_explained(alone, driven):
     assert rates["bias->hidden"] == pytest.approx(3 / 5)
 
 
+def test_a_compiled_network_draws_the_same(alone):
+    start = alone.initial_state(batch=2, seed=1)
+    compiled = torch.compile(alone, backend="eager")
+    assert torch.equal(compiled(state=start, steps=30)[0], alone(state=start, steps=30)[0])
+
+
 def test_folding_and_copies_keep_sources(alone):
     nodes = {"noise": Poisson(500.0, 6), "out": ns.LIF(dt=DT)}
     net = ns.Network(nodes, [ns.Edge("noise", "out", [ns.Linear(6, 3), BatchNorm(3)])]).eval()
