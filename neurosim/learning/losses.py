@@ -1,6 +1,7 @@
-"""Losses as frozen values: called with output [T, B, C] and classes [B] they give a scalar tensor.
+"""Losses as frozen values: called with output [T, B, C] and classes [B] they return a scalar tensor.
 
-`per_step` says whether a loss is a mean over steps, which `SLTT` needs. `prediction` reads the class off an output.
+`per_step` is True for a loss that is a mean over steps, which `SLTT` needs. `prediction` returns the class of an
+output.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from neurosim.units import check_dt
 
 
 class Loss(ABC):
-    """What is made small in training.
+    """What training minimises.
 
-    A loss of your own derives from this, sets `per_step` to True if (and only if) it is the mean over steps of a
-    quantity of one step, and may take targets of any shape.
+    A user's loss derives from this class, sets `per_step` to True if (and only if) it is the mean over steps of a
+    quantity of one step, and may use targets of any shape.
     """
 
     per_step: ClassVar[bool] = False
@@ -35,24 +36,24 @@ class Loss(ABC):
     def prediction(self, output: Tensor) -> Tensor:
         """Return the class of each sample, int64 [B], from output [T, B, C]. Ties go to the lowest class."""
 
-    def check_target(self, target: Tensor, classes: int) -> None:  # noqa: B027 (most targets need no look)
-        """Refuse a target for an output of `classes` neurons; called by `fit` before the batch leaves the CPU."""
+    def check_target(self, target: Tensor, classes: int) -> None:  # noqa: B027 (most targets need no check)
+        """Raise for a target that does not fit `classes` outputs; `fit` calls it before the batch leaves the CPU."""
 
 
 class _ClassLoss(Loss):
-    """A loss against classes 0 to C - 1."""
+    """A loss for classes 0 to C - 1."""
 
     def prediction(self, output: Tensor) -> Tensor:
         """Return the class of the largest sum over time, [B]."""
         return _check_output(output).sum(0).argmax(1)
 
     def check_target(self, target: Tensor, classes: int) -> None:
-        """Refuse class numbers outside 0 to `classes` - 1."""
+        """Raise `InputError` for classes outside 0 to `classes` - 1."""
         low, high = (int(end) for end in target.aminmax())
         if low < 0 or high >= classes:
             raise InputError(
                 f"the target holds class {low if low < 0 else high}; the output has {classes} classes, "
-                f"0 to {classes - 1}. Check the labels, or give the output as many neurons as there are classes."
+                f"0 to {classes - 1}. Check the labels, or use one output neuron for each class."
             )
 
     def _check(self, output: Tensor, target: Tensor) -> None:
@@ -62,7 +63,7 @@ class _ClassLoss(Loss):
             raise ShapeError(f"the target is {list(target.shape)}; one class per sample is needed: [{batch}].")
         if target.dtype != torch.int64:
             raise InputError(f"the target is {target.dtype}; classes are int64: target.long().")
-        # On an accelerator this look would wait for the device at every call; there `fit` looks before the move.
+        # On an accelerator this check would wait for the device at every call; there `fit` checks before the move.
         if target.device.type == "cpu":
             self.check_target(target, classes)
 
@@ -71,7 +72,7 @@ class _ClassLoss(Loss):
 class CrossEntropy(_ClassLoss):
     r"""Cross-entropy at every step: :math:`L = \frac1T \sum_t \mathrm{CE}(o[t], y)`.
 
-    Takes membrane potentials of a non-spiking output or spikes. A mean over steps: fit for SLTT.
+    For membrane potentials of a non-spiking output or spikes. A mean over steps: usable with SLTT.
     Predicts the class of the largest sum over time.
 
     Examples
@@ -95,15 +96,15 @@ class CrossEntropyMSE(_ClassLoss):
 
     .. math:: \ell[t] = (1 - a)\,\mathrm{CE}(o[t], y) + a\,\mathrm{MSE}(o[t], o^*), \quad L = \frac1T \sum_t \ell[t]
 
-    A mean over steps: fit for SLTT. Predicts the class of the largest sum over time.
+    A mean over steps: usable with SLTT. Predicts the class of the largest sum over time.
 
     Parameters
     ----------
     weight : float
-        The share `a` of the squared error, 0 to 1.
+        Weight `a` of the squared error, 0 to 1.
     one_hot : bool
-        Whether the desired output :math:`o^*` is 1 for the right class and 0 for the others (the authors' choice for
-        DVS-CIFAR10), or 1 for every class (their choice elsewhere).
+        Whether the target :math:`o^*` is 1 for the right class and 0 for the others (the authors' choice for
+        DVS-CIFAR10), or 1 for every class (their choice for other data).
 
     References
     ----------
@@ -115,15 +116,15 @@ class CrossEntropyMSE(_ClassLoss):
     per_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Check the share."""
+        """Check the weight."""
         if not 0 <= self.weight <= 1:
-            raise InputError(f"CrossEntropyMSE(weight={self.weight}): weight is a share, between 0 and 1.")
+            raise InputError(f"CrossEntropyMSE(weight={self.weight}): weight must be between 0 and 1.")
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mixed loss, mean over steps and batch; see `Loss`."""
         self._check(output, target)
-        wanted = F.one_hot(target, output.shape[2]).to(output.dtype) if self.one_hot else output.new_ones(())
-        squared = (output - wanted).square().mean()
+        desired = F.one_hot(target, output.shape[2]).to(output.dtype) if self.one_hot else output.new_ones(())
+        squared = (output - desired).square().mean()
         return (1 - self.weight) * _cross_entropy_per_step(output, target) + self.weight * squared
 
 
@@ -131,8 +132,8 @@ class CrossEntropyMSE(_ClassLoss):
 class MaxMembrane(_ClassLoss):
     r"""Cross-entropy of each output's largest potential: :math:`L = \mathrm{CE}(\max_t v[t], y)`.
 
-    For non-spiking outputs (LI). The gradient flows into one step per sample and output, so a network has to be
-    right once, not all the time.
+    For non-spiking outputs (LI). The gradient reaches one step per sample and output: a network has to be right at one
+    step, not at all.
 
     References
     ----------
@@ -167,7 +168,7 @@ class MeanMembrane(_ClassLoss):
 class RateCrossEntropy(_ClassLoss):
     r"""Cross-entropy of spike counts: :math:`L = \mathrm{CE}(\sum_t z[t], y)`.
 
-    For spiking outputs: asks the right neuron to fire more often than the others, with no rate prescribed.
+    For spiking outputs: the right neuron should fire more often than the others; no rate is prescribed.
     """
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -182,16 +183,16 @@ class TargetRates(_ClassLoss):
 
     .. math:: L = \frac{1}{BC} \sum_{b,c} \Big(\frac1T \sum_t z[t, b, c] - \rho_{b,c}\Big)^2
 
-    with :math:`\rho` the wanted share of steps with a spike: `correct` for the neuron of the right class, `incorrect`
-    for the others. Rates in hertz are turned into shares with `dt`, so the loss has no unit and does not depend on
-    how rates are given. For spiking outputs.
+    with :math:`\rho` the target probability of a spike per step: `correct` for the neuron of the right class,
+    `incorrect` for the others. Rates in hertz are converted with `dt`, so the loss has no unit and does not depend on
+    the unit of the rates. For spiking outputs.
 
     Parameters
     ----------
     correct, incorrect : float
-        Wanted rates: share of steps (0 to 1) when `dt` is None, otherwise hertz (0 to 1/dt).
+        Target rates: per step (0 to 1) when `dt` is None, otherwise hertz (0 to 1/dt).
     dt : float, optional
-        Step in seconds; its presence says that the rates are in hertz.
+        Step in seconds; if given, the rates are in hertz.
 
     Raises
     ------
@@ -227,28 +228,27 @@ class TargetRates(_ClassLoss):
         self._check(output, target)
         per_step = 1.0 if self.dt is None else self.dt
         right = F.one_hot(target, output.shape[2]).to(output.dtype)
-        wanted = right * (self.correct * per_step) + (1 - right) * (self.incorrect * per_step)
-        return (output.mean(0) - wanted).square().mean()
+        desired = right * (self.correct * per_step) + (1 - right) * (self.incorrect * per_step)
+        return (output.mean(0) - desired).square().mean()
 
 
 @dataclass(frozen=True)
 class Latency(_ClassLoss):
-    r"""Cross-entropy of first-spike times: the right neuron is to fire before the others.
+    r"""Cross-entropy of first-spike times: the right neuron should fire before the others.
 
     .. math:: L = \mathrm{CE}(-f\,dt / \tau, y), \qquad f = \sum_{t=0}^{T-1} \prod_{s \le t} (1 - z[s])
 
-    f counts the steps before the first spike: the step of the first spike, or T for a silent neuron. It is linear in
-    each single z[s], so its derivative is exact where spikes can only come or go: :math:`\partial f / \partial z[s]`
-    is the change of f if a spike were put at step s (minus the steps won), or minus the change if the first spike were
-    taken away (the next spike would take over). Later spikes have derivative 0. Silent neurons get a gradient too.
-    From z the gradient goes on through the surrogate of the neuron.
+    f is the step of the first spike, or T for a silent neuron. It is linear in each single z[s], so its derivative is
+    exact for adding or removing a spike: :math:`\partial f / \partial z[s]` is the change of f if a spike is added at
+    step s, or minus the change if the first spike is removed (the next spike is then the first). Later spikes have
+    derivative 0. Silent neurons have a gradient too. The surrogate of the neuron continues the gradient from z.
 
     Parameters
     ----------
     dt : float
         Step in seconds.
     tau : float
-        Softness in seconds: neurons whose first spikes are much further apart than `tau` hardly compete any more.
+        Temperature in seconds: neurons whose first spikes differ by much more than `tau` hardly compete.
 
     References
     ----------
@@ -281,8 +281,8 @@ class Latency(_ClassLoss):
         low, high = float(spikes.detach().min()), float(spikes.detach().max())
         if low < 0 or high > 1:
             raise InputError(
-                f"Latency got output values from {low:g} to {high:g}; it reads spikes, 0 or 1. "
-                "End the network in a spiking neuron, or use MaxMembrane() for membrane potentials."
+                f"Latency got output values from {low:g} to {high:g}; it needs spikes, 0 or 1. "
+                "End the network with a spiking neuron, or use MaxMembrane() for membrane potentials."
             )
         return torch.cumprod(1 - spikes, 0).sum(0)
 
@@ -304,7 +304,7 @@ def _check_output(output: Tensor) -> Tensor:
     if output.ndim != 3 or 0 in output.shape:
         raise ShapeError(
             f"the output is {list(output.shape)}; losses take [T, B, C]: steps, batch, classes. "
-            "End the network in one population with as many neurons as there are classes."
+            "End the network with one population that has one neuron for each class."
         )
     if not output.is_floating_point():
         raise InputError(f"the output is {output.dtype}; losses take floating-point values: output.float().")

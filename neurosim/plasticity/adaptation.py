@@ -18,39 +18,40 @@ from neurosim.synapses import BatchNorm, Conv1d, Conv2d, Linear
 class NeuromodulatedAdaptation:
     r"""Adapt a trained network to each test batch, in the manner of neuro-modulated Hebbian learning.
 
-    For each batch, before its classes are asked for by anyone,
+    For each batch, without its classes,
 
-    1. statistics of all `BatchNorm` are those of the batch;
-    2. the weights of one edge learn from the mean input :math:`\bar x` of each sample over time, channels competing at
-       each place, :math:`\Delta w_k = \eta\,\langle y_k (\bar x - u_k w_k) \rangle` with :math:`u = W \bar x` and
+    1. statistics of all `BatchNorm` are those of the batch; 2. the weights of one edge learn from the mean input
+    :math:`\bar x` of each sample over time, with channels competing
+       at each position, :math:`\Delta w_k = \eta\,\langle y_k (\bar x - u_k w_k) \rangle` with :math:`u = W \bar x` and
        :math:`y = \mathrm{softmax}(t\,u)`;
-    3. the network runs, and scale and shift of the `BatchNorm` behind these weights, the modulator, make one step down
-       the mean entropy :math:`-\sum_c p_c \log p_c` of its predictions, p being the softmax of the mean output over
+    3. the network runs, and scale and shift of the `BatchNorm` behind these weights, the modulator, make one gradient
+    step
+       on the mean entropy :math:`-\sum_c p_c \log p_c` of its predictions, p being the softmax of the mean output over
        time.
 
-    Everything else stays as it was trained. Of the published method only the outline is public to us: a soft Hebbian
-    rule on the first convolution, and a modulator of its responses that follows the entropy. **These equations are our
-    reading of it, not the authors'**; without step 2 it is entropy minimisation (Tent) of one layer.
+    Everything else stays unchanged. Only the outline of the published method is public to us: a soft Hebbian rule on
+    the first convolution, and a modulator of its responses that follows the entropy. **These equations are our reading
+    of it, not the authors'**; without step 2 it is entropy minimisation (Tent) of one layer.
 
     Parameters
     ----------
     net : Network
         Trained. It is changed in place.
     edge : str
-        Edge whose synapses are Linear, Conv1d or Conv2d and then an affine `BatchNorm`, with whatever behind.
+        Edge whose synapses begin with Linear, Conv1d or Conv2d and an affine `BatchNorm`.
     rate : float
-        :math:`\eta`, from 0; 0 leaves step 2 out.
+        :math:`\eta`, from 0; 0 omits step 2.
     inverse_temperature : float
         t, above 0.
     modulation : float
-        Learning rate of Adam on the modulator, from 0; 0 leaves step 3 out.
+        Learning rate of Adam on the modulator, from 0; 0 omits step 3.
     statistics : bool
-        Whether statistics are those of the batch (step 1), or stay the running ones.
+        Whether statistics are those of the batch (step 1) or the running ones.
 
     Raises
     ------
     InputError
-        For a number out of range, or an edge that is not as said.
+        For a number out of range, or another edge.
 
     References
     ----------
@@ -96,10 +97,10 @@ class NeuromodulatedAdaptation:
         if not isinstance(weights, (Linear, Conv1d, Conv2d)) or not isinstance(norm, BatchNorm) or norm.weight is None:
             kinds = ", ".join(type(each).__name__ for each in synapses)
             raise InputError(
-                f"edge {edge!r}: needed are Linear, Conv1d or Conv2d and behind it an affine BatchNorm; got {kinds}."
+                f"edge {edge!r}: Linear, Conv1d or Conv2d followed by an affine BatchNorm is needed; got {kinds}."
             )
         if self.source not in net.inputs:
-            raise InputError(f"edge {edge!r}: its weights must be the first, behind an Input; got {self.source!r}.")
+            raise InputError(f"edge {edge!r}: its weights must be the first, after an Input; got {self.source!r}.")
         self.net, self.weights, self.norm = net, weights, norm
         self.rate, self.inverse_temperature, self.statistics = rate, inverse_temperature, statistics
         modulator = [p for p in (norm.weight, norm.bias) if p is not None]
@@ -128,7 +129,7 @@ class NeuromodulatedAdaptation:
         Returns
         -------
         Tensor [T, B, C]
-            Output after the Hebbian step and before that of the modulator, which the next batch meets.
+            Output after the Hebbian step and before that of the modulator, which acts on the next batch.
         """
         if self.rate:
             with torch.no_grad():
@@ -146,7 +147,7 @@ class NeuromodulatedAdaptation:
 
     @contextlib.contextmanager
     def _as_tested(self) -> Iterator[None]:
-        """Let the network be in evaluation, its statistics where wanted those of the batch, and nothing remembered."""
+        """Context of a run in evaluation mode, with statistics of the batch if chosen; running ones stay."""
         modes = [(module, module.training) for module in self.net.modules()]
         norms = [module for module in self.net.modules() if isinstance(module, BatchNorm)]
         momenta = [norm.momentum for norm in norms]
@@ -163,10 +164,10 @@ class NeuromodulatedAdaptation:
                 module.training = mode
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the modulator's optimizer holds; the weights are in the network."""
+        """Return the state of the modulator's optimizer; the weights are in the network."""
         return {} if self.optimizer is None else {"optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned."""
+        """Load the result of `state_dict`."""
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -1,6 +1,6 @@
-"""Learning from the spikes alone: spike-timing-dependent plasticity on the edges of a network, with or without reward.
+"""Spike-timing-dependent plasticity on the edges of a network, with or without reward.
 
-No gradient and no loss: each synapse sees the spikes on its two sides and, where there is one, a reward for all.
+There is no gradient and no loss: a change depends on pre- and postsynaptic spikes and, optionally, a global reward.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from neurosim.units import decay_of
 
 @dataclass(frozen=True)
 class RewardModulated:
-    r"""A timing rule whose changes wait in an eligibility trace until a reward comes.
+    r"""A timing rule whose changes accumulate in an eligibility trace until a reward is given.
 
     .. math:: E \leftarrow E e^{-dt/\tau_e} + \mathrm{STDP}, \qquad
               \Delta w = \eta\, (R - \bar R)\, E, \qquad \bar R \leftarrow \bar R + \beta (R - \bar R)
 
-    with E of each sample of the batch on its own. Without the expected reward :math:`\bar R`, taken before it hears of
-    R and 0 in the beginning, weights drift with the mean of E whatever is done.
+    with E for each sample of the batch. :math:`\bar R` is the expected reward before R is given, initially 0; without
+    it weights would drift with the mean of E.
 
     Parameters
     ----------
@@ -44,8 +44,7 @@ class RewardModulated:
     tau : float
         Time constant of the eligibility :math:`\tau_e`, s, in (0, 100).
     expectation : float
-        Share :math:`\beta` in [0, 1] by which the expected reward follows the mean reward of a batch; with 0 it is
-        always 0.
+        Rate :math:`\beta` in [0, 1] at which the expected reward follows the mean reward of a batch; with 0 it stays 0.
 
     References
     ----------
@@ -65,28 +64,28 @@ class RewardModulated:
         if not math.isfinite(self.rate):
             raise InputError(f"RewardModulated: rate must be a finite number; got {self.rate!r}.")
         if not 0 <= self.expectation <= 1:
-            raise InputError(f"RewardModulated: expectation is a share, 0 to 1; got {self.expectation!r}.")
+            raise InputError(f"RewardModulated: expectation must be in [0, 1]; got {self.expectation!r}.")
 
 
 class Plasticity:
-    """Plastic edges of a network: run it, and their weights change as the spikes say.
+    """Plastic edges of a network, whose weights change while it runs.
 
     Parameters
     ----------
     net : Network
         Its weights are changed in place.
     rules : mapping of str to STDP, RewardModulated or AstrocyteModulated
-        For each plastic edge by its name; the edge is one `Linear`.
+        Rule of each plastic edge, by name; the edge is one `Linear`.
     chunk : int
-        Steps between two changes of the weights, from 1. With 1 each step feels the change of the step before; more is
-        faster, and the same as long as the weights move little in that time.
+        Steps between two changes of the weights, from 1. With 1 each step uses the weights changed by the step before.
+        Longer chunks are faster, and equivalent if weights change little within a chunk.
 
     Attributes
     ----------
     expected : dict of str to float
-        Expected reward of each edge with a reward.
+        Expected reward of each reward-modulated edge.
     levels : dict of LiquidAstrocyte to Tensor [B]
-        Level of each astrocyte after the last step that was run.
+        Level of each astrocyte after the last step.
 
     Raises
     ------
@@ -101,7 +100,7 @@ class Plasticity:
     >>> net = ns.Sequential(ns.Linear(3, 1), ns.LIF(dt=1e-3), names=("out",))
     >>> weight = torch.nn.init.constant_(net.edges[0].synapses[0].weight, 0.5)
     >>> spikes = torch.zeros(100, 1, 3)
-    >>> spikes[::50, 0, 0] = 50.0  # makes it fire; the others come 2 ms before and 3 ms after
+    >>> spikes[::50, 0, 0] = 50.0  # makes it fire; the others spike 2 ms before and 3 ms after
     >>> spikes[48::50, 0, 1], spikes[3::50, 0, 2] = 1.0, 1.0
     >>> z, _ = Plasticity(net, {"input->out": PairSTDP()}).run(spikes)
     >>> bool(weight[0, 1] > 0.5), bool(weight[0, 2] < 0.5)
@@ -112,18 +111,18 @@ class Plasticity:
         self, net: Network, rules: Mapping[str, STDP | RewardModulated | AstrocyteModulated], *, chunk: int = 1
     ) -> None:
         if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
-            raise InputError(f"Plasticity: chunk is a number of steps, from 1; got {chunk!r}.")
+            raise InputError(f"Plasticity: chunk must be a number of steps from 1; got {chunk!r}.")
         self.net, self.chunk = net, chunk
         self._plastic = [_plastic(net, name, rule) for name, rule in rules.items()]
         self.expected = {p.edge.name: 0.0 for p in self._plastic if p.reward is not None}
         self.levels: dict[LiquidAstrocyte, Tensor] = {}
-        heard = (p.astrocyte.astrocyte for p in self._plastic if p.astrocyte is not None)
-        self._astrocytes = list(dict.fromkeys(heard))
+        astrocytes = (p.astrocyte.astrocyte for p in self._plastic if p.astrocyte is not None)
+        self._astrocytes = list(dict.fromkeys(astrocytes))
         self._traces: dict[str, tuple[Tensor, ...]] = {}
         self._eligible: dict[str, Tensor] = {}
 
     def forget(self) -> None:
-        """Begin anew with other samples: no spike came before, nothing waits for a reward, astrocytes are at rest."""
+        """Reset traces, eligibilities and astrocytes, before other samples."""
         self.levels.clear()
         self._traces.clear()
         self._eligible.clear()
@@ -142,7 +141,8 @@ class Plasticity:
         Parameters
         ----------
         x : Tensor [T, B, ...]
-            Input, with the batch of the call before unless `forget` was called; left out for a network without `Input`.
+            Input, of the same samples as in the call before, unless `forget` was called; None for a network without
+            `Input`.
         state : NetworkState, optional
             State to start from; None is the initial state. It carries the seed of sources.
         steps, batch : int, optional
@@ -155,14 +155,14 @@ class Plasticity:
         state : NetworkState
             State after the last step.
         """
-        pieces = self._pieces(x, steps)
+        chunks = self._chunks(x, steps)
         state = self.net.initial_state(x, batch=batch) if state is None else state
         ends = {name for p in self._plastic for name in (p.edge.source, p.edge.target)}
         names = sorted(ends.union(*((*a.liquid, *a.inputs) for a in self._astrocytes)))
         out = []
-        for piece, length in pieces:
+        for part, length in chunks:
             before = state
-            z, state, seen, *_ = self.net.run(piece, state, names, steps=length, batch=batch)
+            z, state, seen, *_ = self.net.run(part, state, names, steps=length, batch=batch)
             self._check_samples(z.shape[1])
             out.append(z)
             level = {}
@@ -173,12 +173,12 @@ class Plasticity:
             for plastic in self._plastic:
                 sent = seen[plastic.edge.source]
                 if plastic.edge.delay_steps:
-                    # What arrives is what was sent some steps ago.
+                    # Spikes arrive delayed.
                     sent = torch.cat((before.edges[plastic.edge.name], sent))[:length]
                 self._learn(plastic, sent, seen[plastic.edge.target], level)
         return torch.cat(out), state
 
-    def _pieces(self, x: Tensor | None, steps: int | None) -> list[tuple[Tensor | None, int]]:
+    def _chunks(self, x: Tensor | None, steps: int | None) -> list[tuple[Tensor | None, int]]:
         """Return the chunks of a run, each with its number of steps."""
         if x is None and not self.net.inputs:
             if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
@@ -190,32 +190,30 @@ class Plasticity:
         if steps is not None:
             raise InputError(f"steps={steps} is for networks without Input; here x gives T.")
         self._check_samples(x.shape[1])
-        return [(piece, len(piece)) for piece in x.split(self.chunk)]
+        return [(part, len(part)) for part in x.split(self.chunk)]
 
     def _check_samples(self, samples: int) -> None:
-        held = next((traces[0].shape[0] for traces in self._traces.values()), samples)
-        if held != samples:
-            raise ShapeError(
-                f"x holds {samples} samples, the traces those of {held}; call forget() before another batch."
-            )
+        before = next((traces[0].shape[0] for traces in self._traces.values()), samples)
+        if before != samples:
+            raise ShapeError(f"x holds {samples} samples, the traces have {before}; call forget() before another batch.")
 
     @torch.no_grad()
     def reward(self, value: float | Tensor) -> None:
-        """Give a reward, one for all or one for each sample [B], for what waits in the eligibility traces."""
+        """Give a reward, one number or one for each sample [B], and apply the eligibility traces."""
         for plastic in self._plastic:
             name, rule, synapse = plastic.edge.name, plastic.reward, plastic.synapse
             if rule is None:
                 continue
             if name not in self._eligible:
-                raise InputError(f"edge {name!r}: nothing has run that a reward could be for; call run(x) first.")
-            waiting = self._eligible[name]
-            given = torch.as_tensor(value, dtype=waiting.dtype, device=waiting.device)
-            if given.dim() and given.shape != waiting.shape[:1]:
-                raise ShapeError(f"reward must be one number or [{len(waiting)}]; got {list(given.shape)}.")
-            surprise = (given - self.expected[name]).expand(len(waiting))
-            change = torch.tensordot(surprise, waiting, 1) * (rule.rate / len(waiting))
+                raise InputError(f"edge {name!r}: a reward needs a run before it; call run(x) first.")
+            eligible = self._eligible[name]
+            reward = torch.as_tensor(value, dtype=eligible.dtype, device=eligible.device)
+            if reward.dim() and reward.shape != eligible.shape[:1]:
+                raise ShapeError(f"reward must be one number or [{len(eligible)}]; got {list(reward.shape)}.")
+            surprise = (reward - self.expected[name]).expand(len(eligible))
+            change = torch.tensordot(surprise, eligible, 1) * (rule.rate / len(eligible))
             synapse.weight.copy_(rule.rule.bounded(synapse.weight + change))
-            self.expected[name] += rule.expectation * (float(given.mean()) - self.expected[name])
+            self.expected[name] += rule.expectation * (float(reward.mean()) - self.expected[name])
 
     def state_dict(self) -> dict[str, Any]:
         """Return traces, eligibilities, expected rewards and astrocytes' levels; the weights are in the network."""
@@ -227,7 +225,7 @@ class Plasticity:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned."""
+        """Load the result of `state_dict`."""
         edges = {plastic.edge.name for plastic in self._plastic}
         for part in ("expected", "traces", "eligible"):
             if not set(state[part]) <= (set(self.expected) if part == "expected" else edges):
@@ -241,23 +239,21 @@ class Plasticity:
             raise InputError(
                 f"Plasticity: levels were saved for {len(state['levels'])} astrocyte(s); here {len(self._astrocytes)}."
             )
-        found = zip(self._astrocytes, state["levels"], strict=True)
-        self.levels = {astrocyte: level for astrocyte, level in found if level is not None}
+        levels = zip(self._astrocytes, state["levels"], strict=True)
+        self.levels = {astrocyte: level for astrocyte, level in levels if level is not None}
 
-    def _learn(self, plastic: _Plastic, before: Tensor, after: Tensor, level: Mapping[LiquidAstrocyte, Tensor]) -> None:
+    def _learn(self, plastic: _Plastic, pre: Tensor, post: Tensor, level: Mapping[LiquidAstrocyte, Tensor]) -> None:
         name, weight, rule = plastic.edge.name, plastic.synapse.weight, plastic.rule
-        factors, self._traces[name] = rule.factors(
-            before.to(weight), after.to(weight), self.net.dt, self._traces.get(name)
-        )
+        factors, self._traces[name] = rule.factors(pre.to(weight), post.to(weight), self.net.dt, self._traces.get(name))
         if plastic.astrocyte is not None:
             factors = plastic.astrocyte.modulated(factors, level[plastic.astrocyte.astrocyte].to(weight))
         if plastic.reward is None:
             weight.copy_(rule.bounded(weight + rule.change(weight, factors)))
             return
         decay = decay_of(plastic.reward.tau, self.net.dt)
-        fresh = rule.eligibility(weight, factors, decay)
-        waiting = self._eligible.get(name)
-        self._eligible[name] = fresh if waiting is None else waiting * decay ** len(before) + fresh
+        new = rule.eligibility(weight, factors, decay)
+        old = self._eligible.get(name)
+        self._eligible[name] = new if old is None else old * decay ** len(pre) + new
 
 
 class _Plastic(NamedTuple):
@@ -275,7 +271,7 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteMo
     edge = edges[name]
     if len(edge.synapses) != 1 or not isinstance(edge.synapses[0], Linear):
         kinds = ", ".join(type(synapse).__name__ for synapse in edge.synapses)
-        raise InputError(f"edge {name!r}: plastic synapses are one Linear; got {kinds}.")
+        raise InputError(f"edge {name!r}: plastic synapses must be one Linear; got {kinds}.")
     for end in (edge.source, edge.target):
         node = net.nodes[end]
         if not isinstance(node, Input) and not (isinstance(node, (Population, Source)) and node.is_spiking):
@@ -285,7 +281,9 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteMo
     if isinstance(rule, AstrocyteModulated):
         unknown = [n for n in (*rule.astrocyte.liquid, *rule.astrocyte.inputs) if n not in net.nodes]
         if unknown:
-            raise InputError(f"edge {name!r}: its astrocyte listens to {unknown}; this network has {list(net.nodes)}.")
+            raise InputError(
+                f"edge {name!r}: its astrocyte integrates spikes of {unknown}; this network has {list(net.nodes)}."
+            )
         return _Plastic(edge, edge.synapses[0], rule.rule, astrocyte=rule)
     if not isinstance(rule, STDP):
         raise InputError(

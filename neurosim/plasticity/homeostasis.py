@@ -1,7 +1,7 @@
-"""Neurons that hold their own mean rate: by their thresholds, or by scaling the synapses that reach them.
+"""Homeostasis of mean rates, by thresholds or by scaling of incoming synapses.
 
-What moves here is slow and shared by all samples, as weights are; it is no state of a run. An adaptation within a run,
-which each sample has of its own, is the core `alif`.
+The changes are slow and shared by all samples, like those of weights; they are not state of a run. Adaptation within a
+run, for each sample, is the core `alif`.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from neurosim.units import decay_of
 
 
 class RateHomeostasis(ABC):
-    r"""What both rules share: the rate of each neuron as it is averaged, and how far it is from what it should be.
+    r"""Base of both rules: the average rate of each neuron, and its difference from the target.
 
     .. math:: r \leftarrow \rho\, r + (1 - \rho)\, \overline{s} / dt, \qquad \rho = e^{-T dt / \tau}
 
-    with the mean :math:`\overline{s}` over the T steps and all samples of a call. The average begins with the rates of
-    the first call.
+    with the mean :math:`\overline{s}` over the T steps and all samples of a call. The initial average is that of the
+    first call.
 
     Parameters
     ----------
     net : Network
-        What is moved is moved in place.
+        Its thresholds or weights are changed in place.
     targets : mapping of str to float
-        The rate r* to hold, Hz, for each population by its name.
+        Target rate r*, Hz, of each population, by name.
     rate : float
-        Step of the rule, above 0, for each call and Hz away from the target.
+        Step of the rule, above 0, per call and per Hz of difference from the target.
     tau : float
-        Time constant of the average, s, in (0, 10000). Much longer than that of the membranes and than the time between
-        two spikes, or the rule follows single spikes.
+        Time constant of the average, s, in (0, 10000). It must be much longer than that of the membranes and than the
+        interval between spikes, or the rule follows single spikes.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class RateHomeostasis(ABC):
     Raises
     ------
     InputError, UnitError
-        For a population that the rule cannot serve, or a number out of range.
+        For a population that the rule does not support, or a number out of range.
     """
 
     def __init__(self, net: Network, targets: Mapping[str, float], *, rate: float, tau: float = 10.0) -> None:
@@ -61,10 +61,10 @@ class RateHomeostasis(ABC):
             node = net.populations().get(name)
             if node is None or not node.is_spiking:
                 firing = [name for name, node in net.populations().items() if node.is_spiking]
-                raise InputError(f"{self._owner}: {name!r} is no population that fires; this network has {firing}.")
+                raise InputError(f"{self._owner}: {name!r} is not a spiking population; this network has {firing}.")
             if not 0 < target < 1 / net.dt:
                 raise InputError(
-                    f"{self._owner}: the rate of {name!r} must lie between 0 and {1 / net.dt:g} Hz, a spike at each "
+                    f"{self._owner}: the rate of {name!r} must be between 0 and {1 / net.dt:g} Hz, a spike at each "
                     f"step; got {target!r}."
                 )
         self.net, self.targets, self.rate, self.tau = net, dict(targets), rate, tau
@@ -72,7 +72,7 @@ class RateHomeostasis(ABC):
 
     @torch.no_grad()
     def learn(self, seen: Mapping[str, Tensor]) -> None:
-        """Hear the spikes of a call and move what the rule moves.
+        """Update the average rates with the spikes of a call, then thresholds or weights.
 
         Parameters
         ----------
@@ -93,24 +93,24 @@ class RateHomeostasis(ABC):
                     f"{self._owner}: spikes of {name!r} must be [T, B, {shape}]; got {list(spikes.shape)}."
                 )
             now = spikes.mean((0, 1)) / self.net.dt
-            kept = decay_of(self.tau, len(spikes) * self.net.dt)
-            self.rates[name] = kept * self.rates[name] + (1 - kept) * now if name in self.rates else now
+            decay = decay_of(self.tau, len(spikes) * self.net.dt)
+            self.rates[name] = decay * self.rates[name] + (1 - decay) * now if name in self.rates else now
             self._move(name, self.rates[name] - target)
 
     @abstractmethod
     def _move(self, name: str, excess: Tensor) -> None:
-        """Act on a population whose rates are `excess` [N] Hz above the target."""
+        """Change a population whose rates are `excess` [N] Hz above the target."""
 
 
 class ThresholdHomeostasis(RateHomeostasis):
-    r"""Thresholds rise where neurons fire too much: :math:`\theta \leftarrow \theta + \eta\,(r - r^*)`.
+    r"""Thresholds rise for neurons that fire too much: :math:`\theta \leftarrow \theta + \eta\,(r - r^*)`.
 
     Parameters
     ----------
     net, targets, rate, tau
-        As in `RateHomeostasis`. The neurons need a threshold each: ``v_th=torch.ones(N)``.
+        As in `RateHomeostasis`. Each neuron needs its threshold: ``v_th=torch.ones(N)``.
     lowest : float
-        Thresholds do not fall below this.
+        Lower bound of the thresholds.
 
     Examples
     --------
@@ -135,30 +135,30 @@ class ThresholdHomeostasis(RateHomeostasis):
 
     def _threshold(self, name: str) -> Tensor:
         node = self.net.nodes[name]
-        found = node.value("v_th") if isinstance(node, Neuron) and "v_th" in node.core.parameters else None
-        if not isinstance(found, Tensor) or found.shape != self.net.shape(name):
+        threshold = node.value("v_th") if isinstance(node, Neuron) and "v_th" in node.core.parameters else None
+        if not isinstance(threshold, Tensor) or threshold.shape != self.net.shape(name):
             raise InputError(
-                f"{self._owner}: the neurons of {name!r} share one threshold or have none; make them with "
+                f"{self._owner}: the neurons of {name!r} share one threshold or have none; use "
                 f"v_th=torch.ones({', '.join(map(str, self.net.shape(name)))})."
             )
-        return found
+        return threshold
 
     def _move(self, name: str, excess: Tensor) -> None:
         self._thresholds[name].add_(self.rate * excess).clamp_(min=self.lowest)
 
 
 class SynapticScaling(RateHomeostasis):
-    r"""The synapses onto a neuron that fires too much shrink together: :math:`w \leftarrow w\,(1 + \eta\,(r^* - r))`.
+    r"""Incoming weights of a neuron that fires too much are scaled: :math:`w \leftarrow w\,(1 + \eta\,(r^* - r))`.
 
-    All weights of a neuron keep their ratios and their signs; a factor does not fall below 0.
+    Ratios and signs of the weights of a neuron stay the same; the factor is at least 0.
 
     Parameters
     ----------
     net, targets, rate, tau
         As in `RateHomeostasis`.
     edges : mapping of str to str, optional
-        For a population the name of the edge whose weights are scaled, one `Linear`; where it is reached by one edge
-        alone, that one.
+        For each population the name of the edge whose weights are scaled, one `Linear`; by default its only incoming
+        edge.
 
     References
     ----------
@@ -179,14 +179,14 @@ class SynapticScaling(RateHomeostasis):
         self._weights = {name: self._weight(name, (edges or {}).get(name)) for name in targets}
 
     def _weight(self, name: str, edge: str | None) -> Tensor:
-        reaching = {e.name: e for e in self.net.edges if e.target == name}
-        if edge is None and len(reaching) == 1:
-            edge = next(iter(reaching))
-        if edge not in reaching:
+        incoming = {e.name: e for e in self.net.edges if e.target == name}
+        if edge is None and len(incoming) == 1:
+            edge = next(iter(incoming))
+        if edge not in incoming:
             raise InputError(
-                f"{self._owner}: edges must name one edge onto {name!r}, of {list(reaching)}; got {edge!r}."
+                f"{self._owner}: edges must name one edge onto {name!r}, of {list(incoming)}; got {edge!r}."
             )
-        synapses = reaching[edge].synapses
+        synapses = incoming[edge].synapses
         if len(synapses) != 1 or not isinstance(synapses[0], Linear):
             kinds = ", ".join(type(synapse).__name__ for synapse in synapses)
             raise InputError(f"{self._owner}: edge {edge!r} must be one Linear; got {kinds}.")

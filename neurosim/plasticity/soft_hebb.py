@@ -1,4 +1,4 @@
-"""Soft Hebbian learning: neurons that share each input out among them, and weights that find their own norm."""
+"""Soft Hebbian learning: neurons compete softly for each input, and the norms of their weights converge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST = -30.0  # of a logarithm of a prior
 
 
 class _SoftHebb(nn.Module, abc.ABC):
-    """What the dense and the convolutional form share: all but how weights meet their inputs."""
+    """Base of the dense and the convolutional form, which define the product of weights and inputs."""
 
     weight: Tensor
     prior: Tensor | None
@@ -38,19 +38,19 @@ class _SoftHebb(nn.Module, abc.ABC):
         name = type(self).__name__
         if not 0 <= prior_rate < 1:
             raise InputError(f"{name}: prior_rate must be a number in [0, 1); got {prior_rate!r}.")
-        for what, value in (("inverse_temperature", inverse_temperature), ("scale", scale)):
+        for parameter, value in (("inverse_temperature", inverse_temperature), ("scale", scale)):
             if not 0 < value < math.inf:
-                raise InputError(f"{name}: {what} must be a number above 0; got {value!r}.")
+                raise InputError(f"{name}: {parameter} must be a number above 0; got {value!r}.")
         if not 0 <= power < math.inf:
-            raise InputError(f"{name}: power must be a number from 0 up; got {power!r}.")
+            raise InputError(f"{name}: power must be a number from 0; got {power!r}.")
         if not math.isfinite(rate):
             raise InputError(f"{name}: rate must be a finite number; got {rate!r}.")
         self.inverse_temperature, self.rate, self.power = inverse_temperature, rate, power
         self.anti_hebbian, self.bounded, self.prior_rate = anti_hebbian, bounded, prior_rate
         even = torch.full(shape[:1], -math.log(shape[0]))
         self.register_buffer("prior", even if prior_rate else None)
-        drawn = torch.randn(shape, generator=generator) * (scale / math.sqrt(math.prod(shape[1:])))
-        self.register_buffer("weight", drawn)
+        initial = torch.randn(shape, generator=generator) * (scale / math.sqrt(math.prod(shape[1:])))
+        self.register_buffer("weight", initial)
 
     @abc.abstractmethod
     def drive(self, x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class _SoftHebb(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def correlate(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the sum of ``y_k x`` over samples and places, of the weights' shape."""
+        """Return the sum of ``y_k x`` over samples and positions, of the shape of the weights."""
 
     def response(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return u and y = softmax(t u + b), neurons or channels on axis 1, for samples `x`."""
@@ -69,7 +69,7 @@ class _SoftHebb(nn.Module, abc.ABC):
         return u, torch.softmax(logits, 1)
 
     def update(self, x: Tensor) -> Tensor:
-        """Return the change of the weights from samples `x`, before any rate."""
+        """Return the change of the weights from samples `x`, before the rates."""
         return self._change(x, *self.response(x))
 
     def _change(self, x: Tensor, u: Tensor, y: Tensor) -> Tensor:
@@ -97,10 +97,10 @@ class _SoftHebb(nn.Module, abc.ABC):
             shares = y.transpose(0, 1).flatten(1).mean(1)
             self.prior += self.prior_rate * (shares * torch.exp(-self.prior) - 1.0).clamp(max=1.0 / self.prior_rate)
             self.prior -= torch.logsumexp(self.prior, 0)
-            self.prior.clamp_(min=_LEAST)  # a neuron that never wins has still a finite prior
+            self.prior.clamp_(min=_LEAST)  # the prior of a neuron that never wins stays finite
 
     def features(self, x: Tensor, power: float = 1.0) -> Tensor:
-        r"""Return what a layer sends on: ``relu(u - mean u)^power``, the mean over neurons or channels.
+        r"""Return the output of a layer: ``relu(u - mean u)^power``, the mean over neurons or channels.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class _SoftHebb(nn.Module, abc.ABC):
         return functional.relu(u - u.mean(1, keepdim=True)).pow(power)
 
     def _each(self, values: Tensor) -> Tensor:
-        """Return one value for each neuron so that it broadcasts against the weights."""
+        """Return values [N] in a shape that broadcasts against the weights."""
         return values.view(-1, *[1] * (self.weight.dim() - 1))
 
     def extra_repr(self) -> str:
@@ -133,53 +133,53 @@ class SoftHebb(_SoftHebb):
               \Delta w_k = \sum s_k y_k\, (x - u_k w_k), \quad
               w_k \leftarrow w_k + \eta\,\bigl|\,\|w_k\| - 1\bigr|^p\, \Delta w_k
 
-    The plain form has all signs :math:`s_k = 1`, the mean over samples for the sum, and p = 0. Of one input only,
-    ``w = x / |x|`` is where it comes to rest; a neuron that wins inputs ends on a norm of 1, one that wins none may
-    stay where it is. In the form for deep networks the neurons that do not win an input learn from it with the sign
-    turned (`anti_hebbian`), the change is divided by its largest element (`bounded`), and rates vanish as norms come
-    to 1 (``power=0.5``), from weights that begin with a norm of 25 (`scale`).
+    The plain form has all signs :math:`s_k = 1`, the mean over samples in place of the sum, and p = 0. For a single
+    input its fixed point is ``w = x / |x|``; the norm of a neuron that wins inputs converges to 1, that of one that
+    wins none need not. In the form for deep networks, neurons that do not win an input learn with the opposite sign
+    (`anti_hebbian`), the change is divided by its largest element (`bounded`), and rates vanish as norms approach 1
+    (``power=0.5``), from weights with an initial norm of 25 (`scale`).
 
-    With a `prior_rate` :math:`\eta_b` each neuron has a bias b that comes to the logarithm of its mean response, its
-    prior in the mixture that the neurons are a model of,
+    With a `prior_rate` :math:`\eta_b` each neuron has a bias b that converges to the logarithm of its mean response,
+    its prior in the mixture model,
 
     .. math:: b_k \leftarrow b_k + \eta_b\, e^{-b_k} \bigl(\langle y_k \rangle - e^{b_k}\bigr)
 
-    at most 1 up in a batch, then normalised so that the priors add up to 1, and never below -30; without it b = 0.
+    by at most 1 per batch, then normalised so that the priors sum to 1, and at least -30; without it b = 0.
 
-    Along its own weights a neuron changes by :math:`s_k y_k u_k (1 - \|w_k\|^2)`. For winners a norm of 1 attracts;
-    for the others it repels, and above 1 they grow by a factor of :math:`1 + \eta\,y_k u_k` a batch wherever the
-    competition is so soft that they hold a share y. Large norms so need hard competition, gaps of u far above 1/t, as
-    patches of standardised images give; on few inputs in orthogonal directions signed losers run away from norms of 25
-    whatever bounds the step, and the plain form does not. And they need bounded steps: where :math:`\eta\,y_k u_k` is
-    above 2 winners overshoot, with either sign of the losers, and the weights diverge in a few batches.
+    Along its weights a neuron changes by :math:`s_k y_k u_k (1 - \|w_k\|^2)`. A norm of 1 is stable for winners and
+    unstable for others, which above 1 grow by a factor of :math:`1 + \eta\,y_k u_k` per batch if the competition is so
+    soft that y is not 0. Large norms therefore need hard competition, gaps of u far above 1/t, as patches of
+    standardised images have; on few orthogonal inputs signed losers diverge from norms of 25 even with bounded steps,
+    and the plain form does not. They also need bounded steps: if :math:`\eta\,y_k u_k` is above 2, winners overshoot,
+    with either sign of the losers, and the weights diverge within a few batches.
 
     Parameters
     ----------
     inputs, neurons : int
         Sizes, from 1.
     inverse_temperature : float
-        t, above 0: what u is multiplied with.
+        t, above 0: factor of u.
     rate : float
         :math:`\eta`.
     scale : float
-        Weights are drawn from N(0, 1) times ``scale / sqrt(inputs)``: a norm of about `scale`.
+        Initial weights are from N(0, 1) times ``scale / sqrt(inputs)``: a norm of about `scale`.
     anti_hebbian : bool
         Whether all but the winner, the neuron of the largest u, learn with the opposite sign.
     bounded : bool
-        Whether the change is divided by its largest element, in place of the number of samples.
+        Whether the change is divided by its largest element instead of the number of samples.
     power : float
         p, from 0.
     prior_rate : float
-        :math:`\eta_b`, in [0, 1); 0 for neurons without a bias.
+        :math:`\eta_b`, in [0, 1); 0 for no bias.
     generator : torch.Generator, optional
-        Source of chance.
+        Source of the initial weights.
 
     Attributes
     ----------
     weight : Tensor [n_out, n_in]
-        A buffer: checkpoints hold it.
+        A buffer, part of checkpoints.
     prior : Tensor [n_out] or None
-        b, a buffer as well.
+        b, a buffer too.
     rate : float
         May be changed from batch to batch.
 
@@ -192,9 +192,9 @@ class SoftHebb(_SoftHebb):
 
     References
     ----------
-    Moraitis et al., "SoftHebb: Bayesian inference in unsupervised Hebbian soft winner-take-all networks",
-    Neuromorphic Computing and Engineering 2, 2022, doi:10.1088/2634-4386/aca710, for the plain form. Journé et al.,
-    "Hebbian deep learning without feedback", ICLR 2023, arXiv:2209.11883, and the authors' program, for the other.
+    Moraitis et al., "SoftHebb: Bayesian inference in unsupervised Hebbian soft winner-take-all networks", Neuromorphic
+    Computing and Engineering 2, 2022, doi:10.1088/2634-4386/aca710, for the plain form. Journé et al., "Hebbian deep
+    learning without feedback", ICLR 2023, arXiv:2209.11883, and the authors' program, for the form for deep networks.
 
     Examples
     --------
@@ -236,11 +236,11 @@ class SoftHebb(_SoftHebb):
 
 
 class SoftHebbConv(_SoftHebb):
-    r"""Soft Hebbian learning of the kernels of a convolution: at each place the channels compete.
+    r"""Soft Hebbian learning of the kernels of a convolution: channels compete at each position.
 
-    The rule of `SoftHebb` with every patch of the images as a sample; the images are padded by reflection so that
-    none is lost, whatever the kernel's odd size. The defaults are those of the authors' first layer for CIFAR-10; later
-    ones have t = 0.65 and 0.25, and each is fed with normalised features of the one before.
+    The rule of `SoftHebb` with every patch of the images as a sample; images are padded by reflection, so the output
+    has their size. The defaults are those of the authors' first layer for CIFAR-10; later layers have t = 0.65 and
+    0.25, and the input of each is the normalised features of the layer before.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ class SoftHebbConv(_SoftHebb):
     Attributes
     ----------
     weight : Tensor [c_out, c_in, kernel, kernel]
-        A buffer: checkpoints hold it.
+        A buffer, part of checkpoints.
 
     Raises
     ------
@@ -295,7 +295,9 @@ class SoftHebbConv(_SoftHebb):
     ) -> None:
         shape = (count("SoftHebbConv", "c_out", c_out), count("SoftHebbConv", "c_in", c_in), kernel, kernel)
         if not count("SoftHebbConv", "kernel", kernel) % 2:
-            raise InputError(f"SoftHebbConv: kernel must be odd, so that places keep their number; got {kernel}.")
+            raise InputError(
+                f"SoftHebbConv: kernel must be odd, so that the output has the size of the image; got {kernel}."
+            )
         super().__init__(shape, inverse_temperature, rate, scale, anti_hebbian, bounded, power, prior_rate, generator)
 
     def drive(self, x: Tensor) -> Tensor:
@@ -303,7 +305,7 @@ class SoftHebbConv(_SoftHebb):
         return functional.conv2d(self._padded(x), self.weight)
 
     def correlate(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the sum of ``y_k`` times the patch it stands for."""
+        """Return the sum of ``y_k`` times its patch."""
         return conv2d_weight(self._padded(x), list(self.weight.shape), y)
 
     def _padded(self, x: Tensor) -> Tensor:

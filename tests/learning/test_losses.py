@@ -264,7 +264,7 @@ def test_whole_number_outputs_are_refused() -> None:
 
 
 def test_latency_refuses_membrane_potentials() -> None:
-    with pytest.raises(InputError, match=r"Latency got output values from -2 to 0; it reads spikes, 0 or 1"):
+    with pytest.raises(InputError, match=r"Latency got output values from -2 to 0; it needs spikes, 0 or 1"):
         Latency(dt=DT)(torch.tensor([[[-2.0, 0.0]]]), torch.tensor([0]))
 
 
@@ -283,5 +283,5 @@ def test_target_rates_that_cannot_be_are_refused() -> None:
         TargetRates(correct=100.0, incorrect=2000.0, dt=DT)
     with pytest.raises(UnitError, match=r"TargetRates: dt must be .* Did you pass milliseconds"):
         TargetRates(correct=100.0, dt=1)
-    with pytest.raises(InputError, match=r"CrossEntropyMSE\(weight=2\): weight is a share"):
+    with pytest.raises(InputError, match=r"CrossEntropyMSE\(weight=2\): weight must be between 0 and 1"):
         CrossEntropyMSE(2)

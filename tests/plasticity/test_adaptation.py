@@ -116,8 +116,8 @@ def test_the_entropy_of_one_batch_falls() -> None:
     ("make", "message"),
     [
         (lambda: NeuromodulatedAdaptation(network(), "nothing"), "no edge 'nothing'; this network has"),
-        (lambda: NeuromodulatedAdaptation(network(), "two->out"), "behind it an affine BatchNorm; got Linear"),
-        (lambda: NeuromodulatedAdaptation(network(), "one->two"), "needed are Linear, Conv1d or Conv2d and behind"),
+        (lambda: NeuromodulatedAdaptation(network(), "two->out"), "an affine BatchNorm is needed; got Linear"),
+        (lambda: NeuromodulatedAdaptation(network(), "one->two"), "Linear, Conv1d or Conv2d followed by"),
         (lambda: NeuromodulatedAdaptation(network(), "input->one", rate=-1.0), "rate must be a number from 0"),
         (
             lambda: NeuromodulatedAdaptation(network(), "input->one", inverse_temperature=0.0),

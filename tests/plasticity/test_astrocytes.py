@@ -170,5 +170,5 @@ def test_what_cannot_modulate_is_refused():
     with pytest.raises(InputError, match="inhibitory neurons stay below 0"):
         AstrocyteModulated(PairSTDP(), ASTROCYTE, inhibitory=True)
     other = AstrocyteModulated(PairSTDP(), LiquidAstrocyte(("pool",), ("input",)))
-    with pytest.raises(InputError, match=r"its astrocyte listens to \['pool'\]; this network has"):
+    with pytest.raises(InputError, match=r"its astrocyte integrates spikes of \['pool'\]; this network has"):
         Plasticity(liquid(), {"exc->exc": other})

@@ -227,25 +227,29 @@ def after_run(x: Tensor, reward: object = 1.0) -> None:
     ("make", "kind", "message"),
     [
         (lambda: Plasticity(net_of(), {"a": RULE}), InputError, r"no edge 'a'; this network has \['input->out'\]"),
-        (lambda: Plasticity(conv(), {EDGE: RULE}), InputError, "plastic synapses are one Linear; got Conv2d"),
+        (lambda: Plasticity(conv(), {EDGE: RULE}), InputError, "plastic synapses must be one Linear; got Conv2d"),
         (lambda: Plasticity(silent(), {EDGE: RULE}), InputError, "'out' never fires"),
         (
             lambda: Plasticity(net_of(), {EDGE: cast(Any, 3)}),
             InputError,
             "must be PairSTDP, TripletSTDP, RewardModulated or AstrocyteModulated; got 3",
         ),
-        (lambda: Plasticity(net_of(), {EDGE: RULE}, chunk=0), InputError, "chunk is a number of steps, from 1; got 0"),
+        (
+            lambda: Plasticity(net_of(), {EDGE: RULE}, chunk=0),
+            InputError,
+            "chunk must be a number of steps from 1; got 0",
+        ),
         (lambda: Plasticity(net_of(), {EDGE: RULE}).run(torch.ones(0, 1, 5)), ShapeError, r"x is \[0, 1, 5\]"),
         (
             lambda: Plasticity(net_of(), {EDGE: RewardModulated(RULE)}).reward(1.0),
             InputError,
-            "nothing has run that a reward could be for",
+            "a reward needs a run before it",
         ),
-        (lambda: after_run(spikes(batch=3)), ShapeError, r"x holds 3 samples, the traces those of 2; call forget\(\)"),
+        (lambda: after_run(spikes(batch=3)), ShapeError, r"x holds 3 samples, the traces have 2; call forget\(\)"),
         (lambda: after_run(spikes(), torch.ones(3)), ShapeError, r"one number or \[2\]; got \[3\]"),
         (lambda: RewardModulated(RULE, tau=200.0), UnitError, "tau must be"),
         (lambda: RewardModulated(RULE, rate=math.inf), InputError, "rate must be a finite number; got inf"),
-        (lambda: RewardModulated(RULE, expectation=2.0), InputError, "expectation is a share, 0 to 1; got 2.0"),
+        (lambda: RewardModulated(RULE, expectation=2.0), InputError, r"expectation must be in \[0, 1\]; got 2.0"),
     ],
 )
 def test_what_cannot_be_used_is_refused(make, kind, message):

@@ -65,11 +65,9 @@ def test_a_threshold_and_a_factor_have_a_lowest_value():
 def test_what_cannot_be_held_is_refused():
     net, _ = network()
     shared = ns.Sequential(ns.Linear(3, 3), ns.LIF(dt=1e-3), names=("out",))
-    with pytest.raises(
-        InputError, match=r"'out' share one threshold or have none; make them with v_th=torch.ones\(3\)"
-    ):
+    with pytest.raises(InputError, match=r"'out' share one threshold or have none; use v_th=torch.ones\(3\)"):
         ThresholdHomeostasis(shared, {"out": 20.0}, rate=1e-3)
-    with pytest.raises(InputError, match=r"'in' is no population that fires; this network has \['out'\]"):
+    with pytest.raises(InputError, match=r"'in' is not a spiking population; this network has \['out'\]"):
         ThresholdHomeostasis(net, {"in": 20.0}, rate=1e-3)
     with pytest.raises(InputError, match="between 0 and 1000 Hz"):
         ThresholdHomeostasis(net, {"out": 2000.0}, rate=1e-3)

@@ -135,7 +135,9 @@ def test_a_dendrite_puts_the_spike_after_off(later):
     slow = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0, dendritic_delay=2e-3)
     found = change(slow, train([80], 200), train([80 + later], 200))
     torch.testing.assert_close(found, change(rule, train([80], 200), train([82 + later], 200)))
-    with pytest.raises(InputError, match=r"dendritic_delay must be a whole number of steps of 0\.001 s; got 0\.0015 s"):
+    with pytest.raises(
+        InputError, match=r"dendritic_delay must be an integer number of steps of 0\.001 s; got 0\.0015 s"
+    ):
         change(PairSTDP(dendritic_delay=1.5e-3), train([1], 5), train([2], 5))
 
 
@@ -209,7 +211,7 @@ def test_a_trace_is_its_recursion(length):
     [
         (lambda: PairSTDP(tau_plus=20.0), UnitError, "tau_plus must be .* got 20.0. Did you pass milliseconds"),
         (lambda: TripletSTDP(tau_y=0.0), UnitError, "TripletSTDP: tau_y must be"),
-        (lambda: PairSTDP(w_min=1.0), InputError, "w_min must lie below w_max; got 1.0 and 1.0"),
+        (lambda: PairSTDP(w_min=1.0), InputError, "w_min must be below w_max; got 1.0 and 1.0"),
         (lambda: PairSTDP(mu=-1.0), InputError, "mu must be 0 or more; got -1.0"),
         (lambda: PairSTDP(w_max=math.inf, mu=1.0), InputError, "need finite bounds"),
         (lambda: change(PairSTDP(), train([1], 5), train([1], 6)), ShapeError, r"got \[5, 1, 1\] and \[6, 1, 1\]"),

@@ -1,6 +1,6 @@
-"""How gradients are found: through all of time (BPTT) or step by step (SLTT).
+"""Learning rules: how gradients are computed, through all of time (BPTT) or step by step (SLTT).
 
-A rule is a frozen value with one method, `gradients`, that adds the gradients of one batch to `.grad`.
+A rule is a frozen value with one method, `gradients`, which adds the gradients of one batch to `.grad`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Backward = Callable[[Tensor], Any]
 
 
 class Forward(Protocol):
-    """What a rule needs of a network: input and state in, output and state out."""
+    """A network as rules call it: input and state in, output and state out."""
 
     def __call__(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
-        """Run `x` [T, B, ...] from `state`; the choices are those of `Network.forward`."""
+        """Run `x` [T, B, ...] from `state`; `choices` are those of `Network.forward`."""
         ...
 
 
 class Rule(ABC):
-    """A way to find the gradients of one batch."""
+    """How the gradients of one batch are computed."""
 
     @abstractmethod
     def gradients(
@@ -53,11 +53,11 @@ class Rule(ABC):
         target : Tensor
             Classes [B], int64.
         loss : Loss
-            Value from `neurosim.learning.losses`, or one of your own.
+            One of `neurosim.learning.losses`, or a subclass of `Loss`.
         generator : torch.Generator, optional
-            Source of the random choices of rules that make any; torch's global one if None.
+            Source of random choices, for rules that make any; torch's global generator by default.
         backward : callable
-            What is called on the scalar loss; a gradient scaler for half precision comes in here.
+            Called on the scalar loss; `fit` passes its gradient scaler for half precision here.
 
         Returns
         -------
@@ -68,26 +68,26 @@ class Rule(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the rule holds from batch to batch, as plain data: `fit` keeps it in its checkpoints."""
+        """Return what the rule keeps from batch to batch, as plain data for the checkpoints of `fit`."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned, or raise before anything has changed."""
+        """Load the result of `state_dict`, or raise before anything changes."""
         if state:
-            raise InputError(f"{self!r} holds nothing from batch to batch; got {list(state)}.")
+            raise InputError(f"{self!r} keeps nothing from batch to batch; got {list(state)}.")
 
 
 @dataclass(frozen=True)
 class BPTT(Rule):
     """Backpropagation through time: the exact gradient of the surrogate model.
 
-    Memory grows in proportion to the number of steps T. Any loss will do.
+    Memory is proportional to the number of steps T. Any loss can be used.
 
     Parameters
     ----------
     recompute : bool
-        Keep only the spikes between layers, a bit each, and the neurons' state at about sqrt(T) steps, and work out
-        the steps between again on the way back: the same gradients from far less memory in somewhat more time.
+        Keep only the spikes between layers, one bit each, and the neurons' state at about sqrt(T) steps, and recompute
+        the steps between in the backward pass: the same gradients with far less memory in somewhat more time.
 
     References
     ----------
@@ -95,7 +95,7 @@ class BPTT(Rule):
     Magazine 36, 2019, doi:10.1109/MSP.2019.2931595.
     """
 
-    recompute: bool = field(default=False, repr=False)  # changes no result, so it is no part of what a run is
+    recompute: bool = field(default=False, repr=False)  # changes no result, so it is not part of the identity of a run
 
     def gradients(
         self,
@@ -107,7 +107,7 @@ class BPTT(Rule):
         *,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
-        """Run all steps, then go back through all of them; see `Rule.gradients`."""
+        """Run all steps forward, then all backward; see `Rule.gradients`."""
         check_steps(x)
         output, _ = net(x, recompute=True) if self.recompute else net(x)
         value = loss(output, target)
@@ -125,21 +125,21 @@ class SLTT(Rule):
               \delta_l[t] = (W_{l+1}^\top \delta_{l+1}[t]) \odot \sigma'(u_l[t])
 
     that is, backpropagation with :math:`\partial u[t+1] / \partial u[t]` set to zero. The graph of a step is freed
-    before later steps are run, so the memory for the backward pass does not depend on T.
+    before later steps run, so the memory of the backward pass does not depend on T.
 
-    What crosses from one step to a later one carries no gradient: membranes, loops, and edges with a delay.
-    Populations that reach the output through a delay only are therefore not trained; use `BPTT` for them.
+    No gradient passes from one step to a later one: not through membranes, loops, or edges with a delay. Populations
+    that reach the output only through a delay are therefore not trained; use `BPTT` for them.
 
     Parameters
     ----------
     k : int, optional
         SLTT-K: on each call only `k` steps, drawn at random without replacement, are differentiated; the others
-        run forward only. The loss is still divided by T and not by `k`, so gradients are on average k/T of those
-        of SLTT, as in the authors' program: raise the learning rate accordingly where that matters. The value
-        returned is the loss over all T steps. None differentiates every step.
+        run forward only. The loss is divided by T and not by `k`, so gradients are on average k/T of those of SLTT, as
+        in the authors' program: increase the learning rate where that matters. The value returned is the loss over
+        all T steps. By default every step is differentiated.
     chunk : int
-        Steps handed to the network in one call, >= 1. The gradient is cut between the steps of a chunk as well:
-        a longer chunk is faster and holds more memory, and gives the same gradient.
+        Steps per call of the network, >= 1. The gradient is cut between the steps of a chunk too: a longer chunk is
+        faster, uses more memory and gives the same gradient.
 
     Raises
     ------
@@ -171,13 +171,13 @@ class SLTT(Rule):
         *,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
-        """Run chunk by chunk and go back through each at once; see `Rule.gradients`."""
+        """Run each chunk forward and backward before the next; see `Rule.gradients`."""
         learned = self._draw(check_steps(x), generator)
         spans = [(start, stop, learned[start]) for start, stop in self._chunks(learned)]
         return forward_in_time(self, net, x, target, loss, spans, backward, through_time=False)
 
     def _draw(self, steps: int, generator: torch.Generator | None) -> list[bool]:
-        """Which steps are differentiated."""
+        """Return for each step whether it is differentiated."""
         if self.k is None:
             return [True] * steps
         if self.k > steps:
@@ -186,7 +186,7 @@ class SLTT(Rule):
         return [step in chosen for step in range(steps)]
 
     def _chunks(self, learned: list[bool]) -> Iterator[tuple[int, int]]:
-        """Split the steps into runs of at most `chunk` that are all differentiated or all not."""
+        """Split the steps into chunks that are differentiated as a whole or not at all."""
         start = 0
         for step in range(1, len(learned) + 1):
             if step == len(learned) or learned[step] != learned[start] or step - start == self.chunk:
@@ -204,27 +204,27 @@ def forward_in_time(
     backward: Backward,
     **choices: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Run span after span and go back through each at once; return the loss over all steps and the output.
+    """Run each span forward and backward before the next; return the loss over all steps and the output.
 
     Parameters
     ----------
     rule : Rule
-        Who asks, for messages.
+        The rule, for messages.
     net, x, target, loss, backward
         As in `Rule.gradients`.
     spans : iterable of (int, int, bool)
-        Where each begins and ends, and whether its gradient is found.
+        First step, end, and whether the span is differentiated.
     **choices
         For the network.
     """
     if not getattr(loss, "per_step", False):
         raise InputError(
-            f"{rule!r} needs a loss that is a mean over steps; {loss!r} looks at all steps at once. "
-            "Use CrossEntropy() or CrossEntropyMSE(), a Loss of your own with per_step = True, or the rule BPTT()."
+            f"{rule!r} needs a loss that is a mean over steps; {loss!r} uses all steps at once. "
+            "Use CrossEntropy() or CrossEntropyMSE(), a subclass of Loss with per_step = True, or the rule BPTT()."
         )
     state: NetworkState | None = None
     total = torch.zeros((), device=x.device)
-    whole: Tensor | None = None
+    outputs: Tensor | None = None
     for start, stop, learns in spans:
         with torch.set_grad_enabled(learns):
             output, state = net(x[start:stop], state, **choices)
@@ -233,17 +233,17 @@ def forward_in_time(
             backward(value)
         state = state.detach()
         total = total + value.detach()
-        if whole is None:
-            whole = output.new_empty((len(x), *output.shape[1:]))
-        whole[start:stop] = output.detach()
-    assert whole is not None  # there is at least one step
-    return total, whole
+        if outputs is None:
+            outputs = output.new_empty((len(x), *output.shape[1:]))
+        outputs[start:stop] = output.detach()
+    assert outputs is not None  # there is at least one step
+    return total, outputs
 
 
 def check_number(rule: str, name: str, number: object) -> None:
-    """Refuse what is not a number of steps."""
+    """Raise `InputError` unless `number` is a number of steps."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InputError(f"{rule}({name}={number!r}): {name} is a number of steps, a whole number from 1 up.")
+        raise InputError(f"{rule}({name}={number!r}): {name} is a number of steps, an integer from 1.")
 
 
 def check_steps(x: object) -> int:

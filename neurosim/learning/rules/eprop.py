@@ -12,29 +12,29 @@ from torch import Tensor, nn
 from neurosim.errors import InputError
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
-from neurosim.learning.rules.eligibility import Eligibility, accumulate, linear, whole
+from neurosim.learning.rules.eligibility import Eligibility, accumulate, as_network, linear
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.portability import refuse_sources
 
 
 class Feedback(nn.Module):
-    """Synapses of their own that bring the error to the neurons, in place of the readout's weights turned round.
+    """Separate synapses that carry the error to the neurons, instead of the transposed weights of the readout.
 
-    Put them into the network, ``net.add_module("feedback", feedback)``, so that checkpoints hold them and `fit` trains
-    those that learn.
+    Add them to the network, ``net.add_module("feedback", feedback)``, so that its checkpoints contain them and `fit`
+    trains those that learn.
 
     Parameters
     ----------
     net : Network
-        Whose edges to the output get one matrix each, in the order of ``net.edges``.
+        Each of its edges to the output gets one matrix, in the order of ``net.edges``.
     adaptive : bool
-        Whether they learn, with the gradient of the readout's weights. Give the optimizer a weight decay on both, and
-        the two become alike; else they stay as drawn.
+        Whether they learn, with the gradient of the readout's weights; otherwise they stay fixed. With a weight decay
+        on both, the two converge to each other.
     scale : float
         Standard deviation of the entries, times sqrt(neurons).
     generator : torch.Generator, optional
-        Where the entries come from.
+        Source of the entries.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Feedback(nn.Module):
 
 @dataclass(frozen=True)
 class EProp(Rule):
-    r"""e-prop: :math:`\nabla W_{ji} = \sum_t L_j[t]\, \bar e_{ji}[t]`, all of it known at step t.
+    r"""e-prop: :math:`\nabla W_{ji} = \sum_t L_j[t]\, \bar e_{ji}[t]`, every term known at step t.
 
     .. math:: L_j[t] = \sum_k B_{jk} \frac{\partial E}{\partial y_k[t]}, \quad
               \bar e_{ji}[t] = \kappa \bar e_{ji}[t-1] + e_{ji}[t], \quad
@@ -69,30 +69,29 @@ class EProp(Rule):
               \epsilon^a_{ji}[t+1] = \psi_j[t] \epsilon^v_{ji}[t] + (\rho - \psi_j[t] \beta) \epsilon^a_{ji}[t]
 
     with :math:`\psi` the surrogate derivative and :math:`\kappa` the decay of the readout, whose gain
-    :math:`(1 - \kappa) r` is part of B here. This is the gradient with the spikes between neurons held fixed; readout
-    weights get their exact one. The traces follow from the core's own step function, so any core will do (LIF and
-    ALIF are those of the paper); its reset carries a gradient only with ``detach_reset=False``.
+    :math:`(1 - \kappa) r` is part of B here. This is the gradient with the spikes between neurons constant; that of
+    readout weights is exact. The traces are computed from the core's step function, so any core can be used (LIF and
+    ALIF are those of the paper); its reset has a gradient only with ``detach_reset=False``.
 
     The network: `Linear` edges of any delay among inputs and populations, and an output `LI` that each population
-    reaches without delay. Neurons' own parameters are not trained. There is no refractory period, and a reset acts in
-    the step of its spike, where the authors' programs let it act one step later.
+    reaches without delay. Parameters of neurons are not trained. There is no refractory period, and a reset acts in
+    the step of its spike; in the authors' programs it acts one step later.
 
     Parameters
     ----------
     feedback : Feedback, optional
-        B, fixed or learning; None is symmetric feedback, the readout's own weights.
+        B, fixed or learned; by default symmetric feedback, the weights of the readout.
     rate_weight : float
-        Weight c of the loss :math:`\frac c2 \sum_j (f_j - f^*)^2` that holds the mean rates; not part of the value
-        returned.
+        Weight c of the loss :math:`\frac c2 \sum_j (f_j - f^*)^2` on mean rates; not part of the value returned.
     rate : float
-        The rate :math:`f^*` wanted, Hz.
+        Target rate :math:`f^*`, Hz.
     chunk : int
-        Steps per call of the network. A longer chunk is faster, holds more memory and gives the same gradient.
+        Steps per call of the network. A longer chunk is faster, uses more memory and gives the same gradient.
 
     Raises
     ------
     InputError
-        When a number is out of range; in `gradients`, when the network or the loss is not as said.
+        When a number is out of range; in `gradients`, when the network or the loss is not of this kind.
 
     References
     ----------
@@ -122,8 +121,8 @@ class EProp(Rule):
         *,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
-        """Run chunk by chunk and learn from each at once; see `Rule.gradients`."""
-        network, steps = whole("EProp", net), check_steps(x)
+        """Run chunk by chunk and add the gradient of each; see `Rule.gradients`."""
+        network, steps = as_network("EProp", net), check_steps(x)
         kappa, gain = _check(self, network, loss)
         readout = Eligibility("EProp", network, network.output)
         hidden = {n: Eligibility("EProp", network, n, kappa) for n in network.populations() if n != network.output}
@@ -144,8 +143,8 @@ class EProp(Rule):
             readout.add(gradient)
             for name, synapses in hidden.items():
                 z = synapses.run(synapses.arriving(sent, state), state and state.nodes[name])
-                way = self._way(network, name)
-                synapses.add(synapses.learn(error @ way, gain * (old_error @ way))[0])
+                feedback = self._feedback(network, name)
+                synapses.add(synapses.learn(error @ feedback, gain * (old_error @ feedback))[0])
                 if name in rates:
                     rates[name].add(z, synapses.learn(torch.ones_like(z))[0])
             if start + self.chunk < steps:
@@ -154,8 +153,8 @@ class EProp(Rule):
             state = after
             total = total + value.detach()
             outputs.append(y.detach())
-        for name, held in rates.items():
-            hidden[name].add(held.gradient(self.rate_weight, self.rate, network.dt))
+        for name, mean in rates.items():
+            hidden[name].add(mean.gradient(self.rate_weight, self.rate, network.dt))
         self._adapt(network, readout)
         for synapses in (readout, *hidden.values()):
             synapses.finish()
@@ -166,37 +165,37 @@ class EProp(Rule):
         return {} if self.feedback is None else {"feedback": dict(self.feedback.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned."""
+        """Load the result of `state_dict`."""
         own = self.state_dict().get("feedback", {})
         saved = state.get("feedback", {})
         if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in saved.items()}:
-            raise InputError(f"the feedback was that of another network: {list(saved)}, here {list(own)}.")
+            raise InputError(f"the feedback belongs to another network: {list(saved)}; here {list(own)}.")
         if self.feedback is not None:
             self.feedback.load_state_dict(saved)
 
-    def _way(self, net: Network, name: str) -> Tensor:
-        """Return the matrix [K, N] that brings errors of the readout's currents to a population."""
+    def _feedback(self, net: Network, name: str) -> Tensor:
+        """Return the matrix [K, N] that carries errors of the readout's currents to a population."""
         edges = [edge for edge in _to_output(net) if edge.source == name]
         if self.feedback is None:
-            found = [linear("EProp", edge).weight for edge in edges]
+            matrices = [linear("EProp", edge).weight for edge in edges]
         else:
-            found = [self.feedback.matrices[edge.name] for edge in edges]
-        return torch.stack([matrix.detach() for matrix in found]).sum(0)
+            matrices = [self.feedback.matrices[edge.name] for edge in edges]
+        return torch.stack([matrix.detach() for matrix in matrices]).sum(0)
 
     def _adapt(self, net: Network, readout: Eligibility) -> None:
-        """Give matrices that learn the gradient of the readout weights beside them."""
+        """Add the gradient of the readout weights to matrices that learn."""
         if self.feedback is None or not self.feedback.adaptive:
             return
         assert readout.gradient is not None
         at = 0
-        for edge, synapse in zip(readout.edges, readout.maps, strict=True):
+        for edge, synapse in zip(readout.edges, readout.synapses, strict=True):
             if edge.name in self.feedback.matrices:
                 accumulate(self.feedback.matrices[edge.name], readout.gradient[:, at : at + synapse.n_in])
             at += synapse.n_in + (synapse.bias is not None)
 
 
 class _Rates:
-    """Mean rates and summed eligibilities of a run, from which the gradient of the rate loss follows at its end."""
+    """Mean rates and summed eligibilities of a run, for the gradient of the rate loss."""
 
     def __init__(self) -> None:
         self.trials, self.steps = 0, 0
@@ -209,9 +208,9 @@ class _Rates:
 
     def gradient(self, weight: float, rate: float, dt: float) -> Tensor:
         each = 1.0 / (self.steps * self.trials * dt)
-        found = (weight * (self.spikes * each - rate) * each).unsqueeze(1) * self.eligibility  # type: ignore[union-attr]
-        assert isinstance(found, Tensor)
-        return found
+        gradient = (weight * (self.spikes * each - rate) * each).unsqueeze(1) * self.eligibility  # type: ignore[union-attr]
+        assert isinstance(gradient, Tensor)
+        return gradient
 
 
 def _to_output(net: Network) -> list[Connection]:
@@ -234,7 +233,7 @@ def _check(rule: EProp, net: Network, loss: Loss) -> tuple[float, float]:
         raise InputError(f"EProp: the output {net.output!r} must have one plain r; it has one for each neuron.")
     for edge in net.edges:
         if edge.source == net.output:
-            raise InputError(f"EProp: edge {edge.name!r} leads away from the output, which must be read only.")
+            raise InputError(f"EProp: edge {edge.name!r} leaves the output, which must only be read.")
     for name in net.populations():
         ways = [edge for edge in _to_output(net) if edge.source == name]
         if name != net.output and (not ways or any(edge.delay_steps for edge in ways)):

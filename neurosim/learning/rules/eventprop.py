@@ -1,4 +1,4 @@
-"""EventProp on a time grid: gradients of spike times, with no surrogate, from memory for spikes and not for steps."""
+"""EventProp on a time grid: gradients of spike times, without a surrogate, in memory proportional to spikes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.common.bits import positions
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
-from neurosim.learning.rules.eligibility import accumulate, linear, whole
+from neurosim.learning.rules.eligibility import accumulate, as_network, linear
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.layers import layer
 from neurosim.network.network import Network
@@ -27,42 +27,42 @@ CubaLI = layer(cuba_integrator)
 
 @dataclass(frozen=True)
 class EventProp(Rule):
-    r"""EventProp: the gradient through the times of the spikes that were fired, and through nothing else.
+    r"""EventProp: the gradient through the times of the spikes.
 
-    Backward in time the derivatives :math:`\mu` of the loss by membrane v and current j flow through the transposed
-    step; at a spike of neuron n
+    Backward in time, the derivatives :math:`\mu` of the loss by membrane v and current j pass the transposed step; at a
+    spike of neuron n
 
     .. math:: \mu_{v,n} \leftarrow \mu_{v,n} + \frac{(\vartheta - v_{reset}) \mu_{v,n} - \tau_m S}{r j_n - \vartheta},
               \quad S = \sum_k w_{kn} \left(\frac{\mu_{j,k}}{\tau_s} - \frac{r \mu_{v,k}}{\tau_m}\right)
 
-    with the sum over the neurons it reaches, at the step of arrival, and :math:`\nabla W = \sum_t \mu_j[t] s[t]^\top`.
-    Between spikes only the state at spikes is needed: what is kept grows with the number of spikes (the output and its
-    gradient aside). A silent neuron gets no gradient: begin with weights that make neurons fire, or give `rate_weight`.
+    with the sum over postsynaptic neurons, at the step of arrival, and :math:`\nabla W = \sum_t \mu_j[t] s[t]^\top`.
+    Only the state at spikes is needed: memory is proportional to the number of spikes (the output and its gradient
+    excepted). The gradient of a silent neuron is 0: initialise weights so that neurons fire, or use `rate_weight`.
 
-    This is the time-stepped form: spikes stand on the grid, so that the gradient is that of `exact_events` up to an
-    error of order dt, and not that of the loss on the grid, which is constant between the jumps of its spikes. Where
+    This is the time-stepped form: spikes are on the grid, so the gradient is that of `exact_events` up to an error of
+    order dt. It is not the gradient of the loss on the grid, which is constant between the jumps of its spikes. Where
     :math:`r j` is close to threshold (grazing) gradients are large: clip them.
 
     The network: `Linear` edges of any delay among one input and populations of `CubaLIF` with ``reset="value"`` and
-    plain parameters; the output is `CubaLI` of this module, which never fires, and any loss may look at it.
+    plain parameters; the output is `CubaLI` of this module, which never fires. Any loss can be used.
 
     Parameters
     ----------
     rate_weight : float
         At each spike ``rate_weight (n_j - spikes)`` is added to :math:`\mu_v`, with n_j the neuron's mean number of
-        spikes in the batch: it fires less where that is above `spikes`, and more where it is below (a neuron without a
-        spike still gets nothing). Not part of the value returned.
+        spikes in the batch: the neuron fires less where that is above `spikes`, and more where it is below (not if it
+        is silent). Not part of the value returned.
     spikes : float
-        The wanted number of spikes a run.
+        Target number of spikes per run.
     floor : float
         The least denominator :math:`r j_n - \vartheta`.
     chunk : int
-        Steps per call of the network; no influence on the result.
+        Steps per call of the network; does not change the result.
 
     Raises
     ------
     InputError
-        When a number is out of range; in `gradients`, when the network is not as said.
+        When a number is out of range; in `gradients`, when the network is not of this kind.
 
     References
     ----------
@@ -93,8 +93,8 @@ class EventProp(Rule):
         *,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
-        """Run forward keeping spikes, then back from spike to spike; see `Rule.gradients`."""
-        network, steps = whole("EventProp", net), check_steps(x)
+        """Run forward and keep spikes, then backward from spike to spike; see `Rule.gradients`."""
+        network, steps = as_network("EventProp", net), check_steps(x)
         _check(network)
         tape, output = self._forward(network, x)
         y = output.requires_grad_()
@@ -102,10 +102,10 @@ class EventProp(Rule):
         backward(value)
         assert y.grad is not None
         with torch.no_grad():
-            way = _Back(self, network, x, tape, y.grad)
+            adjoint = _Adjoint(self, network, x, tape, y.grad)
             for stop in range(steps, 0, -self.chunk):
-                way.through(max(stop - self.chunk, 0), stop)
-            way.finish()
+                adjoint.run(max(stop - self.chunk, 0), stop)
+            adjoint.finish()
         return value.detach(), y.detach()
 
     def _forward(self, net: Network, x: Tensor) -> tuple[Tape, Tensor]:
@@ -123,26 +123,26 @@ class EventProp(Rule):
 
 
 class Tape:
-    """The spikes of a run and the current of each neuron that fired, and nothing else."""
+    """The spikes of a run and the current of each neuron at its spikes."""
 
     def __init__(self, names: list[str], x: Tensor) -> None:
         self.steps, self.trials = x.shape[:2]
         self.like = x
-        self.held: dict[str, list[tuple[int, Tensor, Tensor, torch.Size]]] = {name: [] for name in names}
+        self.spikes: dict[str, list[tuple[int, Tensor, Tensor, torch.Size]]] = {name: [] for name in names}
 
     def keep(self, name: str, start: int, z: Tensor, j: Tensor) -> None:
-        """Take the spikes of a chunk [t, B, N] that begins at `start`, and the currents at them."""
+        """Store the spikes of a chunk [t, B, N] that begins at step `start`, and the currents at them."""
         places = positions(z)
-        self.held[name].append((start, places, j.flatten()[places], z.shape))
+        self.spikes[name].append((start, places, j.flatten()[places], z.shape))
 
     def chunk(self, name: str, start: int, stop: int, size: int) -> tuple[Tensor, Tensor]:
         """Return spikes and currents of the steps from `start` (which may be negative) to `stop`, 0 elsewhere."""
         z = self.like.new_zeros((stop - start, self.trials, size))
         current = torch.zeros_like(z)
-        for first, places, values, shape in self.held[name]:
+        for first, places, values, shape in self.spikes[name]:
             if first < stop and first + shape[0] > start:
                 each = shape[1] * shape[2]
-                # The places ascend: those inside stand together.
+                # The positions ascend: those inside are contiguous.
                 moved = places + (first - start) * each
                 low, high = torch.searchsorted(moved, moved.new_tensor([0, z.numel()])).tolist()
                 z.view(-1).index_fill_(0, moved[low:high], 1.0)
@@ -152,27 +152,27 @@ class Tape:
     def counts(self, name: str, size: int) -> Tensor:
         """Return the mean number of spikes of each neuron [N]."""
         found = self.like.new_zeros(size)
-        for _, places, _, _ in self.held[name]:
+        for _, places, _, _ in self.spikes[name]:
             found += torch.bincount(places % size, minlength=size)
         return found / self.trials
 
     @property
     def bytes(self) -> int:
-        """Memory of what is kept."""
-        return sum(t.nbytes for parts in self.held.values() for _, *tensors, _ in parts for t in tensors)
+        """Memory of the stored spikes and currents."""
+        return sum(t.nbytes for parts in self.spikes.values() for _, *tensors, _ in parts for t in tensors)
 
 
 class _Plan(NamedTuple):
-    """What a population does with mu_v in a chunk, where alpha is the membrane's decay.
+    """The update of mu_v of a population in a chunk.
 
     Attributes
     ----------
     share : Tensor [t, B, N]
-        What is added to it; `shares` are its steps.
+        Summand of each step; `shares` are its steps.
     factors, couplings : sequence of Tensor [B, N]
-        What it is multiplied by, and what the worth of a spike to the populations of its own cycle is.
+        Factor of mu_v, and of the derivatives by the inputs of populations of the same cycle.
     inner : list of tuple
-        Target, delay and weight of each edge to these.
+        Target, delay and weight of each edge within the cycle.
     """
 
     share: Tensor
@@ -182,11 +182,11 @@ class _Plan(NamedTuple):
     inner: list[tuple[str, int, Tensor]]
 
 
-class _Back:
-    r"""The way back through a run: chunk by chunk, in each from the populations that are read to those before them.
+class _Adjoint:
+    r"""The backward pass through a run, chunk by chunk, in each from the output to the inputs.
 
-    What happens at a step is linear in :math:`\mu_v`: a population that reaches none of its own senders has its
-    factors and shares worked out for all steps of a chunk at once.
+    A step is linear in :math:`\mu_v`: for a population without a cycle, factors and summands of all steps of a chunk
+    are computed at once.
     """
 
     def __init__(self, rule: EventProp, net: Network, x: Tensor, tape: Tape, g_y: Tensor) -> None:
@@ -197,64 +197,64 @@ class _Back:
         fresh = {name: x.new_zeros((x.shape[1], self.size[name])) for name in names}
         self.mu_v, self.mu_j = dict(fresh), dict(fresh)
         self.reach = max((edge.delay_steps for edge in net.edges), default=0)
-        # What an arrival of a unit weight is worth at the steps of a chunk, and at the first `reach` after it.
-        self.worth = {name: value.expand(self.reach, *value.shape) for name, value in fresh.items()}
+        # Derivative of the loss by an input of unit weight, at the steps of a chunk and the first `reach` after it.
+        self.by_input = {name: value.expand(self.reach, *value.shape) for name, value in fresh.items()}
         self.gradient: dict[str, Tensor] = {}
         self.bias: dict[str, Tensor] = {}
         hidden = [name for name in names if name != net.output]
         self.counts = {name: tape.counts(name, self.size[name]) for name in hidden} if rule.rate_weight else {}
 
-    def through(self, start: int, stop: int) -> None:
-        """Go back over the steps from `stop` to `start`."""
+    def run(self, start: int, stop: int) -> None:
+        """Run backward over the steps from `stop` to `start`."""
         hidden = [name for name in self.size if name != self.net.output]
         fired = {name: self.tape.chunk(name, start, stop, self.size[name]) for name in hidden}
-        found: dict[str, Tensor] = {}
+        mu_j: dict[str, Tensor] = {}
         for component in reversed(self.net.components):
             names = [name for name in reversed(component.nodes) if name in self.size]
             if names:
-                found.update(self._component(names, fired, start, stop))
+                mu_j.update(self._component(names, fired, start, stop))
         for edge in self.net.edges:
-            # Without a delay what arrived is what was just gone through.
+            # Without a delay the spikes of this chunk have arrived in it.
             sent = None if edge.delay_steps or edge.source not in fired else fired[edge.source][0]
-            self._count(edge, found[edge.target], start, stop, sent)
+            self._count(edge, mu_j[edge.target], start, stop, sent)
 
     def _component(
         self, names: list[str], fired: dict[str, tuple[Tensor, Tensor]], start: int, stop: int
     ) -> dict[str, Tensor]:
-        """Go back through the populations of a cycle, or through one alone; return mu_j of each [t, B, N]."""
+        """Run backward through the populations of a cycle, or one population; return mu_j of each [t, B, N]."""
         plans = {name: self._plan(name, names, fired.get(name), start, stop) for name in names}
         mu_v = {name: torch.empty_like(plan.share) for name, plan in plans.items()}
         mu_j = {name: torch.empty_like(plan.share) for name, plan in plans.items()}
-        worth = {name: [*torch.empty_like(plan.share), *self.worth[name]] for name, plan in plans.items()}
+        by_input = {name: [*torch.empty_like(plan.share), *self.by_input[name]] for name, plan in plans.items()}
         for t in range(stop - start - 1, -1, -1):
             for name, plan in plans.items():
                 alpha_mem, alpha_syn, tau_mem, tau_syn, r, *_ = self.numbers[name]
                 share = plan.shares[t]
                 for target, ago, weight in plan.inner:
-                    share = torch.addcmul(share, plan.couplings[t], worth[target][t + ago] @ weight)
+                    share = torch.addcmul(share, plan.couplings[t], by_input[target][t + ago] @ weight)
                 now = torch.addcmul(share, plan.factors[t], self.mu_v[name], out=mu_v[name][t])
-                held = torch.mul(self.mu_j[name], alpha_syn, out=mu_j[name][t])
-                held.add_(now, alpha=(1.0 - alpha_mem) * r)
-                self.mu_v[name], self.mu_j[name] = now, held
+                current = torch.mul(self.mu_j[name], alpha_syn, out=mu_j[name][t])
+                current.add_(now, alpha=(1.0 - alpha_mem) * r)
+                self.mu_v[name], self.mu_j[name] = now, current
                 if plan.inner:
-                    torch.sub(held / tau_syn, now, alpha=r / tau_mem, out=worth[name][t])
+                    torch.sub(current / tau_syn, now, alpha=r / tau_mem, out=by_input[name][t])
         for name in names:
             _, _, tau_mem, tau_syn, r, *_ = self.numbers[name]
             chunk = torch.sub(mu_j[name] / tau_syn, mu_v[name], alpha=r / tau_mem)
-            self.worth[name] = torch.cat((chunk, self.worth[name][: self.reach]))
+            self.by_input[name] = torch.cat((chunk, self.by_input[name][: self.reach]))
         return mu_j
 
     def _plan(
         self, name: str, component: list[str], fired: tuple[Tensor, Tensor] | None, start: int, stop: int
     ) -> _Plan:
-        """Work out what a population does with mu_v at each step of a chunk."""
+        """Compute the update of mu_v of a population at each step of a chunk."""
         alpha_mem, _, tau_mem, _, r, v_th, v_reset = self.numbers[name]
         if fired is None:
             share = self.g_y[start:stop]
             factor = share.new_tensor(alpha_mem)
             return _Plan(share, share.unbind(), [factor] * len(share), [], [])
         z, j = fired
-        # A spike times the inverse of its slope, and 0 where there is none.
+        # A spike times the inverse of its slope, 0 without a spike.
         slope = z / (r * j - v_th).clamp_min(self.rule.floor)
         coupling, factor = slope * -tau_mem, (slope * (v_th - v_reset)).add_(1.0).mul_(alpha_mem)
         share = torch.zeros_like(z)
@@ -264,7 +264,7 @@ class _Back:
             if edge.target in component:
                 inner.append((edge.target, edge.delay_steps, weight))
             else:
-                arrived = self.worth[edge.target][edge.delay_steps : edge.delay_steps + len(z)]
+                arrived = self.by_input[edge.target][edge.delay_steps : edge.delay_steps + len(z)]
                 share.add_(arrived @ weight)
         share.mul_(coupling)
         if name in self.counts:
@@ -289,7 +289,7 @@ class _Back:
         self.bias[edge.name] = self.bias[edge.name] + constant if edge.name in self.bias else constant
 
     def finish(self) -> None:
-        """Add what was found to `.grad`."""
+        """Add the gradients to `.grad`."""
         for edge in self.net.edges:
             synapse = linear("EventProp", edge)
             if synapse.weight.requires_grad:
@@ -311,15 +311,15 @@ def _check(net: Network) -> None:
         raise InputError(f"EventProp needs a network with one input; this one has {list(net.inputs)}.")
     refuse_sources(net, "EventProp")
     for name, node in net.neurons().items():
-        wanted, what = ("cuba_integrator", "CubaLI") if name == net.output else ("cubalif", "CubaLIF")
-        if node.core.name != wanted:
-            raise InputError(f"EventProp: {name!r} must be {what}; it is {node.core.name}.")
+        core, layer_name = ("cuba_integrator", "CubaLI") if name == net.output else ("cubalif", "CubaLIF")
+        if node.core.name != core:
+            raise InputError(f"EventProp: {name!r} must be {layer_name}; it is {node.core.name}.")
         if name != net.output and node.reset != "value":
             raise InputError(f'EventProp: {name!r} must have reset="value"; it has {node.reset!r}.')
-        each = [p for p in node.core.parameters if isinstance(node.value(p), Tensor)]
-        if each:
-            raise InputError(f"EventProp: {name!r} must have plain numbers for {each}, which are tensors.")
+        tensors = [p for p in node.core.parameters if isinstance(node.value(p), Tensor)]
+        if tensors:
+            raise InputError(f"EventProp: {name!r} must have plain numbers for {tensors}, which are tensors.")
     for edge in net.edges:
         linear("EventProp", edge)
         if edge.source == net.output:
-            raise InputError(f"EventProp: edge {edge.name!r} leads away from the output, which must be read only.")
+            raise InputError(f"EventProp: edge {edge.name!r} leaves the output, which must only be read.")

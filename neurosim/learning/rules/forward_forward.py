@@ -1,4 +1,4 @@
-"""Forward-forward: each layer learns, alone, to be active on right inputs and quiet on wrong ones."""
+"""Forward-forward: each layer learns separately to have a high goodness for right inputs and a low one for wrong."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from neurosim.network.population import Population
 
 
 class Goodness(nn.Module):
-    r"""A network whose layers judge whether an input goes with a class; called as one, it gives each class's goodness.
+    r"""A network whose layers score whether an input belongs to a class; its output is the goodness of each class.
 
     .. math:: r_l = \frac1T \sum_t z_l[t], \quad g_l = \sum_j r_{l,j}^2
 
-    The class stands in the first inputs, in place of what is there: one of them at `strength`, the others 0. Each layer
-    but the first gets the spikes of the one before divided by the root mean square of their rates, so that how active
-    that one was is not to be read from them. The goodness of a class is the sum of :math:`g_l` over the layers from the
-    second on (of the only one, where there is but one).
+    The class replaces the first inputs: one of them is `strength`, the others are 0. The input of each layer but the
+    first is the spikes of the layer before, divided by the root mean square of their rates, so that it does not contain
+    the goodness of that layer. The goodness of a class is the sum of :math:`g_l` over the layers from the second on (of
+    the first, if there is only one).
 
     Parameters
     ----------
     net : Network
-        Populations that fire, in a row, without delays; as `Sequential` builds it.
+        Spiking populations in a row, without delays, as `Sequential` builds it.
     classes : int
-        From 2; at least so many inputs in the first axis from the end.
+        From 2 to the number of inputs.
     strength : float
-        Input that stands for the class.
+        Value of the input that encodes the class.
 
     Raises
     ------
     InputError
-        When the network or a number is not as said.
+        When the network is not of this kind, or a number is out of range.
     """
 
     def __init__(self, net: Network, classes: int, *, strength: float = 1.0) -> None:
@@ -53,9 +53,11 @@ class Goodness(nn.Module):
             node = net.nodes[name]
             in_row = len(net.edges) == len(names) and (edge.source, edge.target) == (source, name)
             if not in_row or edge.delay_steps or edge.memory:
-                raise InputError(f"Goodness: populations must stand in a row without delays; see edge {edge.name!r}.")
+                raise InputError(f"Goodness: populations must be in a row without delays; see edge {edge.name!r}.")
             if not isinstance(node, Population) or not node.is_spiking:
-                raise InputError(f"Goodness: {name!r} never fires; goodness is made of spikes. Use LIF, CubaLIF, ALIF.")
+                raise InputError(
+                    f"Goodness: {name!r} never fires; goodness is computed from spikes. Use LIF, CubaLIF, ALIF."
+                )
             if len(node.ports) > 1:
                 raise InputError(f"Goodness: {name!r} has the input ports {list(node.ports)}; use a core with one.")
         if not isinstance(classes, int) or not 2 <= classes <= math.prod(net.shape(net.inputs[0])):
@@ -64,14 +66,14 @@ class Goodness(nn.Module):
             raise InputError(f"Goodness: strength must be a finite number, not 0; got {strength!r}.")
         self.net, self.classes, self.strength = net, classes, float(strength)
 
-    def told(self, x: Tensor, classes: Tensor) -> Tensor:
+    def with_classes(self, x: Tensor, classes: Tensor) -> Tensor:
         """Return `x` [T, B, ...] with `classes` [B] in its first inputs."""
         rows = x.flatten(2).clone()
         rows[:, :, : self.classes] = self.strength * functional.one_hot(classes, self.classes).to(x)
         return rows.view_as(x)
 
     def layers(self, x: Tensor, *, through_time: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Yield each layer's name and goodness [B]; no gradient of one reaches another."""
+        """Yield the name and goodness [B] of each layer; no gradient passes between layers."""
         for edge in self.net.edges:
             node = self.net.nodes[edge.target]
             z, _ = node(edge(x), through_time=through_time)
@@ -80,42 +82,42 @@ class Goodness(nn.Module):
             size = rates.detach().square().mean(1).sqrt().clamp(min=1e-8)
             x = z.detach() / size.view(-1, *[1] * (z.dim() - 2))
 
-    def counted(self, goodness: dict[str, Tensor]) -> Tensor:
-        """Return the sum of the layers' goodness that tells classes apart."""
+    def total(self, goodness: dict[str, Tensor]) -> Tensor:
+        """Return the goodness of a class: the sum over the layers from the second on."""
         return torch.stack(list(goodness.values())[min(len(goodness) - 1, 1) :]).sum(0)
 
     @torch.no_grad()
     def forward(self, x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
-        """Return the goodness of every class [1, B, classes]; there is no state to go on from."""
+        """Return the goodness of every class [1, B, classes]; a run cannot be continued."""
         if state is not None:
-            raise InputError("Goodness looks at whole inputs, from the initial state; call it without one.")
-        found = []
+            raise InputError("Goodness runs complete inputs from the initial state; call it without a state.")
+        goodness = []
         for label in range(self.classes):
             classes = torch.full(x.shape[1:2], label, device=x.device)
-            found.append(self.counted(dict(self.layers(self.told(x, classes)))))
-        return torch.stack(found, 1)[None], NetworkState({}, {})
+            goodness.append(self.total(dict(self.layers(self.with_classes(x, classes)))))
+        return torch.stack(goodness, 1)[None], NetworkState({}, {})
 
 
 @dataclass(frozen=True)
 class ForwardForward(Rule):
-    r"""Forward-forward learning: in every layer a loss of its own goodness, and nothing from one layer to another.
+    r"""Forward-forward learning: each layer has a loss on its own goodness, and no gradient passes between layers.
 
     .. math:: \ell_l = \log(1 + e^{\theta - g_l^+}) + \log(1 + e^{g_l^- - \theta})
 
-    with :math:`g^+` the goodness of an input that shows its own class and :math:`g^-` that of the same input with
-    another class, drawn by chance. Inside a layer the gradient goes through the surrogate, and through time unless
-    `through_time` is off; it ends at the layer's own weights. The network is a `Goodness`.
+    with :math:`g^+` the goodness of an input with its class and :math:`g^-` that of the same input with another class,
+    drawn at random. Within a layer the gradient passes through the surrogate, and through time unless `through_time` is
+    False. The network is a `Goodness`.
 
-    The loss given to `fit` is not trained; it only says how classes are predicted, as `CrossEntropy` does. Of the
-    output that `gradients` returns only the class shown and the one drawn are filled, the others are 0: the accuracy
-    seen in training is how often the right one wins against one wrong one. Evaluation compares all.
+    The loss given to `fit` is not minimised; it only defines how classes are predicted, as `CrossEntropy` does. The
+    output of `gradients` contains the goodness of the right and of the drawn class, and 0 for others: the accuracy in
+    training is how often the right class wins against one wrong class. Evaluation compares all classes.
 
     Parameters
     ----------
     threshold : float
-        :math:`\theta`, above 0: goodness that lies between right and wrong.
+        :math:`\theta`, above 0: the goodness that separates right from wrong.
     through_time : bool
-        Whether the gradient of a layer goes from step to step.
+        Whether the gradient of a layer passes from step to step.
 
     Raises
     ------
@@ -124,8 +126,8 @@ class ForwardForward(Rule):
 
     References
     ----------
-    Hinton, "The forward-forward algorithm: some preliminary investigations", 2022, arXiv:2212.13345. How it is made
-    to spike, goodness of rates and spikes divided by their rates' size, is ours.
+    Hinton, "The forward-forward algorithm: some preliminary investigations", 2022, arXiv:2212.13345. The
+    spiking form, goodness of rates and spikes divided by the size of their rates, is ours.
 
     Examples
     --------
@@ -157,13 +159,13 @@ class ForwardForward(Rule):
         *,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
-        """Learn layer by layer; the value is the sum of the layers' losses. See `Rule.gradients`."""
+        """Add the gradients of each layer's loss; the value is their sum. See `Rule.gradients`."""
         check_steps(x)
         if not isinstance(net, Goodness):
             raise InputError(f"ForwardForward needs Goodness(net, classes); got {type(net).__name__}.")
         step = torch.randint(1, net.classes, target.shape, generator=generator).to(target)
         wrong = (target + step) % net.classes
-        both = torch.cat((net.told(x, target), net.told(x, wrong)), 1)
+        both = torch.cat((net.with_classes(x, target), net.with_classes(x, wrong)), 1)
         total, goodness = torch.zeros((), device=x.device), {}
         for name, found in net.layers(both, through_time=self.through_time):
             right, other = found.chunk(2)
@@ -173,7 +175,7 @@ class ForwardForward(Rule):
             backward(value)
             goodness[name] = found.detach()
             total = total + value.detach()
-        right, other = net.counted(goodness).chunk(2)
+        right, other = net.total(goodness).chunk(2)
         output = right.new_zeros((1, len(target), net.classes))
         output[0].scatter_(1, wrong[:, None], other[:, None]).scatter_(1, target[:, None], right[:, None])
         return total, output

@@ -1,4 +1,4 @@
-"""FPTT: parameters that move at every step of a sequence, held together by a running average of themselves."""
+"""FPTT: parameters change at every step of a sequence, regularised by their running average."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from neurosim.network.graph import NetworkState
 
 
 class FPTT:
-    r"""Forward propagation through time: an optimizer step at each time step, on a loss that remembers the past.
+    r"""Forward propagation through time: an optimizer step at each time step, on a dynamically regularised loss.
 
-    At step k of T the state is cut off from its past and the optimizer makes a step on
+    At step k of T the state is detached from the past and the optimizer makes a step on
 
     .. math:: \ell_k(\Phi) - \langle \lambda, \Phi \rangle + \frac\alpha2 \| \Phi - \bar\Phi \|^2
 
@@ -29,30 +29,30 @@ class FPTT:
     .. math:: \lambda \leftarrow \lambda - \alpha (\Phi - \bar\Phi), \quad
               \bar\Phi \leftarrow (1 - \beta) \bar\Phi + \beta \Phi - \frac\beta\alpha \lambda
 
-    and at the end of an epoch :math:`\Phi \leftarrow \bar\Phi`, which is also what is evaluated (`averaged`). If each
-    step found its minimum, :math:`\lambda` would be :math:`\nabla \ell_k`, and a point where nothing moves has
-    :math:`\bar\Phi = \Phi` and :math:`\lambda = 0`.
+    and at the end of an epoch :math:`\Phi \leftarrow \bar\Phi`, which is also evaluated (`averaged`). If each step
+    reached its minimum, :math:`\lambda` would be :math:`\nabla \ell_k`; a fixed point has :math:`\bar\Phi = \Phi` and
+    :math:`\lambda = 0`.
 
-    It is no `Rule`: a rule leaves gradients for one step of the optimizer, and here the next time step is run with the
-    weights that the last one has changed. Parameters that the optimizer holds are the ones it moves.
+    FPTT is not a `Rule`: a rule returns gradients for one step of the optimizer, and here each time step runs with the
+    weights changed by the step before. The parameters of the optimizer are trained.
 
-    The authors' networks use neurons whose time constants are worked out from input and state by a layer of their
-    own (`neurosim.models.LiquidNeurons`); this is their training for any neurons.
+    The authors' networks use neurons whose time constants a layer computes from input and state
+    (`neurosim.models.LiquidNeurons`); this is their training, for any neurons.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
         Adamax with learning rate 3e-3 in the authors' program.
     alpha : float
-        Strength of the pull towards the average, from 0 up; 0 takes both terms away and leaves plain online
-        gradient descent, the average then following with `beta` alone.
+        Strength of the pull towards the average, from 0. 0 removes both terms, which leaves online gradient descent;
+        the average then follows with `beta` alone.
     beta : float
         Speed of the average, in (0, 1].
     ramp : bool
-        Whether the loss of step k is weighted k/T, as in the authors' program (their auxiliary loss, which takes the
-        other share, is left out), or 1.
+        Whether the loss of step k is weighted by k/T, as in the authors' program (their auxiliary loss with the
+        remaining weight is omitted), or by 1.
     chunk : int
-        Time steps between two steps of the optimizer (the paper's T/K); the gradient runs through these.
+        Time steps between two steps of the optimizer (the paper's T/K); the gradient passes through these.
     clip : float, optional
         Largest norm of each step's gradient; 1 in the authors' program.
 
@@ -105,9 +105,9 @@ class FPTT:
         Returns
         -------
         value : Tensor
-            The loss over all steps without weights or the terms of FPTT, each step seen with the weights it had.
+            The loss over all steps, without the weight k/T and the terms of FPTT, each with the weights of its step.
         output : Tensor [T, B, ...]
-            What the network gave, detached.
+            Output of the network, detached.
         """
         steps = check_steps(x)
         if not getattr(loss, "per_step", False):
@@ -149,27 +149,27 @@ class FPTT:
                 p.copy_(mean)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average, the dual variable and what the optimizer holds; the parameters are in the network."""
+        """Return the average, the dual variable and the state of the optimizer; the parameters are in the network."""
         return {"mean": list(self.mean), "dual": list(self.dual), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned."""
-        for name, held in (("mean", self.mean), ("dual", self.dual)):
-            if [value.shape for value in state[name]] != [value.shape for value in held]:
+        """Load the result of `state_dict`."""
+        for name, own in (("mean", self.mean), ("dual", self.dual)):
+            if [value.shape for value in state[name]] != [value.shape for value in own]:
                 raise InputError(f"FPTT: {name!r} was saved for other parameters. Make it from the same network.")
         self.optimizer.load_state_dict(state["optimizer"])
-        for name, held in (("mean", self.mean), ("dual", self.dual)):
-            for own, value in zip(held, state[name], strict=True):
+        for name, tensors in (("mean", self.mean), ("dual", self.dual)):
+            for own, value in zip(tensors, state[name], strict=True):
                 own.copy_(value)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Let the parameters be their average inside a ``with``: for evaluation."""
-        kept = [p.detach().clone() for p in self.parameters]
+        """Context in which the parameters are their average, for evaluation."""
+        before = [p.detach().clone() for p in self.parameters]
         self.end_epoch()
         try:
             yield
         finally:
             with torch.no_grad():
-                for p, value in zip(self.parameters, kept, strict=True):
+                for p, value in zip(self.parameters, before, strict=True):
                     p.copy_(value)

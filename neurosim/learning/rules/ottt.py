@@ -1,4 +1,4 @@
-"""Learning while time runs forward: gradients from traces of what came before, in memory that T does not change."""
+"""OTTT: gradients computed forward in time from presynaptic traces, in memory independent of T."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ class OTTT(Rule):
     .. math:: \nabla W_l = \sum_t \delta_l[t]\, \hat a_{l-1}[t]^\top, \quad
               \hat a[t] = \alpha\, \hat a[t-1] + s[t]
 
-    with :math:`\delta_l[t]` found inside the step alone, as in `SLTT`, and :math:`\alpha` the decay of the membrane
-    that the synapse leads to. It is the exact gradient for a readout and, where the readout has no memory, for the
-    layer before it, if its neurons are LIF with ``reset="subtract"``, detached. A bias gets :math:`\sum_t \delta[t]`.
+    with :math:`\delta_l[t]` computed within the step, as in `SLTT`, and :math:`\alpha` the decay of the postsynaptic
+    membrane. The gradient is exact for a readout and, if the readout has no memory, for the layer before it when its
+    neurons are LIF with ``reset="subtract"``, detached. The gradient of a bias is :math:`\sum_t \delta[t]`.
 
     Parameters
     ----------
     chunk : int
-        Steps handed to the network in one call, >= 1: a longer chunk is faster and holds more memory, and gives the
-        same gradient.
+        Steps per call of the network, >= 1. A longer chunk is faster, uses more memory and gives the same gradient.
 
     Raises
     ------
     InputError
-        In `gradients`, when the loss is not a mean over steps, or synapses lead to neurons without one shared
-        membrane time constant.
+        In `gradients`, when the loss is not a mean over steps, or postsynaptic neurons do not share one membrane time
+        constant.
 
     References
     ----------
@@ -56,7 +55,7 @@ class OTTT(Rule):
         *,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor]:
-        """Run chunk by chunk and go back through each at once; see `Rule.gradients`."""
+        """Run each chunk forward and backward before the next; see `Rule.gradients`."""
         steps = check_steps(x)
         spans = [(start, min(start + self.chunk, steps), True) for start in range(0, steps, self.chunk)]
         return forward_in_time(self, net, x, target, loss, spans, backward, through_time=False, traces=Traces())

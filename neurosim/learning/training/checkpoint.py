@@ -1,4 +1,4 @@
-"""Checkpoints: the network's tensors and, where asked, all that training needs to go on. Plain data, never code."""
+"""Checkpoints: the network's tensors and, for `fit`, the state of a training run. Plain data, never code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """Contents of a checkpoint file.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Checkpoint:
     training : dict or None
         What `fit` needs to resume; None when only a network was saved.
     notes : dict
-        What the caller of `save_checkpoint` put there.
+        Values passed to `save_checkpoint`.
     """
 
     network: dict[str, Tensor]
@@ -48,23 +48,23 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the network's parameters and buffers to `path`, whole or not at all.
+    """Write the network's parameters and buffers to `path`, completely or not at all.
 
     Parameters
     ----------
     path : path-like
-        The file, by custom ending in `.pt`. An earlier file is replaced once the new one is complete.
+        The file, conventionally ending in `.pt`. An earlier file is replaced when the new one is complete.
     net : Network
-        Whose `state_dict` is written.
+        Its `state_dict` is written.
     training : mapping, optional
-        What `fit` keeps for resuming.
+        State of `fit`, for resuming.
     notes : mapping, optional
-        Anything of your own made of numbers, strings, lists, dicts and tensors, such as how to build the network.
+        Numbers, strings, lists, dicts and tensors of the user, such as how to build the network.
 
     Raises
     ------
     InputError
-        When a value is neither of these and could only be stored as code; names the place.
+        When a value is of another type, which only code could restore; names its place.
     FileError
         When the file cannot be written (full disk, no permission). The earlier file is then untouched.
     """
@@ -83,16 +83,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) -> Checkpoint:
-    """Read a checkpoint, and copy its tensors into `net` where one is given.
+    """Read a checkpoint, and copy its tensors into `net` if one is given.
 
-    No code from the file is ever run. The network is changed only when every tensor fits.
+    No code from the file is run. The network is changed only when every tensor fits.
 
     Parameters
     ----------
     path : path-like
         A file written by `save_checkpoint` or `fit`.
     net : Network, optional
-        Takes the tensors, on its own device.
+        Receives the tensors, on its own device.
 
     Raises
     ------
@@ -112,9 +112,11 @@ def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) 
         )
     missing = {"network", "training", "notes"} - content.keys()
     if missing:
-        raise FileError(f"{file} lacks {', '.join(sorted(missing))}: it is not a whole checkpoint. Use another file.")
+        raise FileError(
+            f"{file} lacks {', '.join(sorted(missing))}: it is not a complete checkpoint. Use another file."
+        )
     if not isinstance(content["network"], dict) or not all(isinstance(t, Tensor) for t in content["network"].values()):
-        raise FileError(f"{file} holds no tensors by name: it is not a whole checkpoint. Use another file.")
+        raise FileError(f"{file} holds no tensors by name: it is not a complete checkpoint. Use another file.")
     if net is not None:
         check_fits(file, content["network"], net)
         net.load_state_dict(content["network"])
@@ -122,14 +124,14 @@ def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) 
 
 
 def check_fits(file: Path, tensors: Mapping[str, Tensor], net: nn.Module) -> None:
-    """Refuse tensors that are not those of `net`, naming the first that differs."""
+    """Raise for tensors that do not fit `net`, naming the first."""
     own = net.state_dict()
     for name in tensors:
         if name not in own:
-            raise InputError(f"{file} holds {name!r}, which the network does not have: it is of another network.")
+            raise InputError(f"{file} holds {name!r}, which the network does not have: it belongs to another network.")
     for name, tensor in own.items():
         if name not in tensors:
-            raise InputError(f"{file} has no {name!r}, which the network needs: it is of another network.")
+            raise InputError(f"{file} has no {name!r}, which the network needs: it belongs to another network.")
         stored = tensors[name]
         if stored.shape != tensor.shape:
             raise ShapeError(
@@ -145,10 +147,10 @@ def check_fits(file: Path, tensors: Mapping[str, Tensor], net: nn.Module) -> Non
 
 def _read(file: Path) -> Any:
     try:
-        # The archive carries a checksum per entry, which torch.load does not look at.
+        # The archive has a checksum per entry, which torch.load does not verify.
         with zipfile.ZipFile(file) as archive:
             packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
-            if packed:  # torch packs nothing, and what is packed may be far larger than the file
+            if packed:  # torch compresses nothing; compressed data may expand far beyond the file
                 raise zipfile.BadZipFile(f"{packed[0]} is compressed")
             damaged = archive.testzip()
         if damaged is not None:
@@ -157,15 +159,15 @@ def _read(file: Path) -> Any:
     except OSError as error:
         raise FileError(f"cannot read checkpoint {file}: {error.strerror or error}.") from error
     except Exception as error:
-        # A damaged archive can fail in any part of the reader, and each part has its own exception.
+        # A damaged archive can fail in any part of the reader, each with its own exception.
         raise FileError(
-            f"{file} is not a whole checkpoint ({type(error).__name__}): it is truncated, damaged or of another kind. "
-            "It was left as it is; use an earlier checkpoint."
+            f"{file} is not a complete checkpoint ({type(error).__name__}): it is truncated, damaged or of another "
+            "kind. The file was not changed; use an earlier checkpoint."
         ) from error
 
 
 def _plain(value: Any, place: str) -> Any:
-    """Return `value` made of what can be loaded without running code; refuse anything else."""
+    """Return `value` in types that load without running code; raise `InputError` for others."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Tensor):

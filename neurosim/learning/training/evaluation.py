@@ -1,4 +1,4 @@
-"""Loss and metrics of a network on a data set, and the pieces that training shares with it."""
+"""Loss and metrics of a network on a data set, and the functions that training shares with it."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def evaluate(
     Parameters
     ----------
     net : Network
-        Left in the mode (train or eval) it was in; moved to `device` if one is given.
+        Its mode (train or eval) is restored; moved to `device` if one is given.
     data : iterable of (x, y)
         x is [T, B, ...] (time first), y is [B].
     loss : Loss
-        Also says how a class is predicted from an output.
+        Also defines how a class is predicted from an output.
     metrics : sequence of callables
         `metric(output, target, predicted)`, see `neurosim.learning.training.metrics`.
     device : torch.device or str, optional
-        Where to run; the network's own device if None.
+        Device of the run; that of the network by default.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def evaluate(
 def mean_scores(
     net: nn.Module, data: Batches, loss: Loss, metrics: Mapping[str, Metric], precision: Precision, place: str
 ) -> dict[str, float]:
-    """Do the work of `evaluate`; `place` begins the error messages."""
+    """Compute the result of `evaluate`; `place` begins the error messages."""
     means = Means()
     forward = precision.forward(net)
     with modes_kept(net), torch.no_grad():
@@ -77,19 +77,19 @@ def mean_scores(
             check_finite(here, net, loss=float(value))
             means.add(y.shape[0], scores(value, output, y, loss, metrics))
     if not means.samples:
-        raise InputError(f"{place}: the data gave no batch. Check the data set and the batch size.")
+        raise InputError(f"{place}: the data has no batch. Check the data set and the batch size.")
     return means.values()
 
 
 class Means:
-    """Means over samples of quantities known as means over batches."""
+    """Means over samples, from means over batches."""
 
     def __init__(self) -> None:
         self.samples = 0
         self._sums: dict[str, Tensor | float] = {}
 
     def add(self, samples: int, values: Mapping[str, Tensor | float]) -> None:
-        """Count one batch. Tensors stay on their device: nothing waits for it."""
+        """Add one batch. Tensors stay on their device, without synchronisation."""
         self.samples += samples
         for name, value in values.items():
             amount = value.detach().double() if isinstance(value, Tensor) else value
@@ -109,22 +109,22 @@ def scores(
 
 
 def on_device(batch: Any, net: nn.Module, loss: Loss, place: str) -> tuple[Tensor, Tensor]:
-    """Return x and y where the network is, or refuse the batch. Whole-number inputs become floating-point."""
+    """Return x and y on the device of the network, or raise; integer inputs are converted to floating point."""
     pair = isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
     if not pair:
         raise ShapeError(f"{place} is a {type(batch).__name__}; a pair of tensors is needed: (x [T, B, ...], y [B]).")
     x, y = batch
     if x.ndim < 2 or y.ndim < 1 or 0 in x.shape or x.shape[1] != y.shape[0]:
-        hint = " x looks batch first: turn it with x.transpose(0, 1)." if y.shape[:1] == x.shape[:1] else ""
+        hint = " x looks batch first: use x.transpose(0, 1)." if y.shape[:1] == x.shape[:1] else ""
         got = f"x is {list(x.shape)} and y is {list(y.shape)}"
-        raise ShapeError(f"{place}: {got}; needed are [T, B, ...] and [B].{hint}")
+        raise ShapeError(f"{place}: {got}; [T, B, ...] and [B] are needed.{hint}")
     where = device_of(net)
     if isinstance(net, Network) and y.device.type == "cpu" and where.type != "cpu":
         loss.check_target(y, math.prod(net.shape(net.output)))
     x = x.to(where, non_blocking=True)
     if not x.is_floating_point():
         x = x.to(next(net.parameters()).dtype)
-    # Spikes hide NaN: a NaN membrane is not above threshold, so a loss would not show it.
+    # A NaN membrane is not above threshold, so spikes and the loss would not contain the NaN.
     if not math.isfinite(float(x.sum())) and not torch.isfinite(x).all():
         step = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
         raise InputError(f"{place}: x holds NaN or infinity, first at step {step}. Clean the data (torch.nan_to_num).")
@@ -132,7 +132,7 @@ def on_device(batch: Any, net: nn.Module, loss: Loss, place: str) -> tuple[Tenso
 
 
 def check_finite(place: str, net: nn.Module, **values: float) -> None:
-    """Refuse a loss or gradient that is NaN or infinite, and say what is most likely behind it."""
+    """Raise for a loss or gradient that is NaN or infinite, with the most likely cause."""
     for name, value in values.items():
         if math.isfinite(value):
             continue
@@ -150,7 +150,7 @@ def device_of(net: nn.Module) -> torch.device:
 
 @contextlib.contextmanager
 def modes_kept(net: nn.Module) -> Iterator[None]:
-    """Put every module back to train or eval mode as it was."""
+    """Restore the train or eval mode of every module."""
     modes = [(module, module.training) for module in net.modules()]
     try:
         yield

@@ -54,45 +54,45 @@ def fit(
     Parameters
     ----------
     net : Network
-        Or a module called as one, which may, say, drop inputs before a network gets them. Holds the weights of the
-        last epoch afterwards; every module is put back to the mode (train or eval) it was in.
+        Or a module that is called like one, for example one that preprocesses inputs. Has the weights of the last epoch
+        afterwards; the mode (train or eval) of every module is restored.
     train : iterable of (x, y)
-        Gone through once an epoch: a `DataLoader`, a list, anything that can be iterated again. x is [T, B, ...] (time
-        first), y is [B]. If it has a method `set_epoch(epoch)`, that is called with 0, 1, ... first.
+        Iterated once per epoch: a `DataLoader`, a list, any iterable that can be iterated again. x is [T, B, ...] (time
+        first), y is [B]. A method `set_epoch(epoch)`, if it has one, is called with 0, 1, ... before each epoch.
     rule : Rule
-        `BPTT()`, `SLTT()`, `SLTT(k=...)`.
+        Such as `BPTT()`, `SLTT()` or `SLTT(k=...)`.
     loss : Loss
-        Value from `neurosim.learning`, or one of your own.
+        One of `neurosim.learning`, or a subclass of `Loss`.
     optimizer : torch.optim.Optimizer, optional
         Over parameters of `net`; Adam with learning rate 1e-3 over all of them if None.
     scheduler : torch scheduler, optional
         Over `optimizer`. Stepped after each epoch; `ReduceLROnPlateau` is given the watched loss (see `patience`).
     epochs : int
-        How many to have trained in the end, those before a resume included.
+        Total number of epochs, those before a resume included.
     validate : iterable of (x, y), optional
         Evaluated after each epoch.
     metrics : sequence of callables
         `metric(output, target, predicted)`, see `neurosim.learning.training.metrics`.
     checkpoint : path-like, optional
-        A folder for `last.pt` (after every epoch) and `best.pt` (lowest watched loss). An earlier run's files there
-        are replaced as this run's come in.
+        A folder for `last.pt` (after every epoch) and `best.pt` (lowest watched loss). Files of an earlier run are
+        replaced as those of this run are written.
     resume : bool
-        Go on from `last.pt`. On the CPU the resumed run gives the same bits as an uninterrupted one.
+        Continue from `last.pt`. On the CPU the resumed run gives the same bits as an uninterrupted one.
     patience : int, optional
         Stop after this many epochs in a row without a new lowest watched loss: the validation loss, or the training
         loss if there is no `validate`.
     clip : float, optional
         Largest norm of the gradient of all parameters of the optimizer together.
     seed : int or None
-        Seeds torch, numpy and `random` for this run; they are put back afterwards. None leaves them alone.
+        Seeds torch, numpy and `random` for this run; their states are restored afterwards. None does not seed them.
     mixed_precision : torch.dtype, optional
         `torch.float16` (with gradient scaling) or `torch.bfloat16`; on CUDA only.
     device : torch.device or str, optional
-        Where to train; the network is moved there. Its own device if None.
+        Device of the training; the network is moved there. Its own device by default.
     progress : bool
         Whether to show a progress bar.
     on_epoch : callable, optional
-        Called with each finished epoch's row, after the checkpoint was written. Its random draws do not change the run.
+        Called with the row of each epoch, after its checkpoint is written. Its random draws do not change the run.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def fit(
     Raises
     ------
     InputError
-        When an argument cannot be used, or a loss or gradient is no longer finite (names epoch and batch).
+        When an argument cannot be used, or a loss or gradient is not finite (names epoch and batch).
     ShapeError
         When a batch is not (x [T, B, ...], y [B]).
     FileError
@@ -117,7 +117,7 @@ def fit(
     if validate is not None:
         _check_batches("validate", validate)
     if resume and checkpoint is None:
-        raise InputError("resume=True needs checkpoint=FOLDER, the folder of the run to go on with.")
+        raise InputError("resume=True needs checkpoint=FOLDER, the folder of the run to resume.")
     if device is not None:
         net.to(device)
     optimizer = _optimizer_for(net, optimizer, scheduler)
@@ -144,7 +144,7 @@ def fit(
         if resume:
             run.resume()
         elif run.folder is not None and not (run.folder / "last.pt").exists():
-            # An interrupt in the first epoch then leaves something to resume, and a bad folder shows at once.
+            # So an interrupt in the first epoch can be resumed, and a wrong folder fails at the start.
             run.save("last.pt")
         bar = stack.enter_context(_bar(progress, train, epochs, run.epoch))
         while run.epoch < epochs and (patience is None or run.waited < patience):
@@ -172,18 +172,18 @@ def _optimizer_for(
         raise InputError("the network has no parameter that requires a gradient: there is nothing to train.")
     if optimizer is None:
         if scheduler is not None:
-            raise InputError("a scheduler was given without its optimizer. Give the optimizer it was made for as well.")
+            raise InputError("a scheduler was given without its optimizer. Pass the optimizer it was made for too.")
         return Adam(learned, lr=1e-3)
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    if not any(id(parameter) in held for parameter in learned):
+    optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in optimized for parameter in learned):
         raise InputError(
-            f"the optimizer {type(optimizer).__name__} holds no parameter of this network. "
+            f"the optimizer {type(optimizer).__name__} has no parameter of this network. "
             "Make it from net.parameters(), after the network was built."
         )
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise InputError(
             f"the scheduler {type(scheduler).__name__} was made for another optimizer than the one given. "
-            "Give both, made for each other."
+            "Pass a scheduler of this optimizer."
         )
     return optimizer
 
@@ -198,12 +198,12 @@ def _bar(progress: bool, train: Batches, epochs: int, done: int) -> Any:
 
 def _check_count(name: str, number: object) -> None:
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InputError(f"{name}={number!r}: a whole number of epochs, from 1 up.")
+        raise InputError(f"{name}={number!r}: an integer number of epochs, from 1.")
 
 
 def _check_batches(name: str, data: Any) -> None:
     if isinstance(data, Iterator) or not hasattr(data, "__iter__"):
         raise InputError(
-            f"{name} is a {type(data).__name__}, which cannot be gone through once per epoch. "
-            "Give a DataLoader or a list of (x, y) batches."
+            f"{name} is a {type(data).__name__}, which cannot be iterated in every epoch. "
+            "Pass a DataLoader or a list of (x, y) batches."
         )

@@ -1,4 +1,4 @@
-"""What a training run leaves behind as numbers: one row per epoch."""
+"""Numbers of a training run: one row per epoch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class History:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Go through the rows."""
+        """Iterate over the rows."""
         return iter(self.rows)
 
     @property
@@ -53,7 +53,7 @@ class History:
         return self.rows[-1]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows and `stopped_early` as JSON, whole or not at all; what is not finite becomes null."""
+        """Write rows and `stopped_early` as JSON, completely or not at all; null replaces NaN and infinity."""
         rows = [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in self.rows]
         text = json.dumps({"rows": rows, "stopped_early": self.stopped_early}, indent=2, allow_nan=False)
         with replaced(path) as part:

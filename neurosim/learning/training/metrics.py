@@ -13,12 +13,12 @@ Metric = Callable[[Tensor, Tensor, Tensor], "Tensor | float"]
 
 
 def accuracy(output: Tensor, target: Tensor, predicted: Tensor) -> Tensor:
-    """Return the share of samples whose predicted class is the target, 0 to 1.
+    """Return the fraction of samples whose predicted class is the target, 0 to 1.
 
     Parameters
     ----------
     output : Tensor
-        The network's output [T, B, C]; not used here, other metrics do.
+        The network's output [T, B, C]; unused here.
     target, predicted : Tensor
         Classes [B].
     """
@@ -26,7 +26,7 @@ def accuracy(output: Tensor, target: Tensor, predicted: Tensor) -> Tensor:
 
 
 def spikes_per_step(output: Tensor, target: Tensor, predicted: Tensor) -> Tensor:
-    """Return the mean output, for spikes the share of steps with a spike, 0 to 1."""
+    """Return the mean output: for spikes, the fraction of steps with a spike, 0 to 1."""
     return output.double().mean()
 
 
@@ -36,7 +36,7 @@ def named_metrics(metrics: Sequence[Metric]) -> dict[str, Metric]:
     for metric in metrics:
         name = getattr(metric, "__name__", None)
         if name is None:
-            raise InputError(f"the metric {metric!r} has no __name__ to head its column. Give a function.")
+            raise InputError(f"the metric {metric!r} has no __name__ for its column. Pass a function.")
         if name in named or name == "loss":
             raise InputError(f"two columns of the history would be called {name!r}. Rename a metric.")
         named[name] = metric

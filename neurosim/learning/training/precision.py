@@ -1,4 +1,4 @@
-"""Half precision where a GPU has it: which calls run under autocast, and the scaling of small gradients."""
+"""Half precision on a GPU: autocast for the network, and scaling of small gradients."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from neurosim.network.graph import NetworkState
 
 
 class Precision:
-    """How a network is run in training: as it is, or with matrix products in half precision.
+    """Precision of a training run: that of the network, or matrix products in half precision.
 
     Parameters
     ----------
     dtype : torch.dtype or None
         `torch.float16`, `torch.bfloat16`, or None for the network's own precision.
     device : torch.device
-        Where the network is.
+        Device of the network.
     optimizer : torch.optim.Optimizer, optional
-        What will step, None for evaluation.
+        The optimizer of the run, None for evaluation.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class Precision:
         if dtype is not None and device.type != "cuda":
             raise InputError(
                 f"mixed_precision={dtype} needs a CUDA device, the network is on {device}. "
-                "Leave mixed_precision out, or give device='cuda'."
+                "Leave mixed_precision out, or pass device='cuda'."
             )
         if dtype == torch.float16 and isinstance(optimizer, LBFGS):
             raise InputError("LBFGS cannot work with the scaled gradients of torch.float16. Use bfloat16 or Adam.")
@@ -47,7 +47,7 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
     def forward(self, net: nn.Module) -> Forward:
-        """Return what a rule calls in place of `net`."""
+        """Return the callable that a rule uses as its network."""
         if self.dtype is None:
             return net
 
@@ -60,5 +60,5 @@ class Precision:
         return run
 
     def backward(self, value: Tensor) -> None:
-        """Go back from a loss, scaled where that is on."""
+        """Run the backward pass of a loss, scaled for float16."""
         self.scaler.scale(value).backward()

@@ -1,4 +1,4 @@
-"""The states of all random generators a run draws from, as plain tensors and numbers."""
+"""The states of all random generators that a run uses, as plain tensors and numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from neurosim.errors import InputError
 def seed_all(seed: int) -> None:
     """Seed torch (all devices), numpy and Python's `random`."""
     if type(seed) is not int or not 0 <= seed < 2**32:
-        raise InputError(f"seed={seed!r}: a whole number from 0 to 2**32 - 1, or None to leave the generators alone.")
+        raise InputError(f"seed={seed!r}: an integer from 0 to 2**32 - 1, or None to leave the generators unseeded.")
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
 
 
 def capture(own: Sequence[torch.Generator] = ()) -> dict[str, Any]:
-    """Return the states of the global generators and of those in `own`, as content that needs no code to load."""
+    """Return the states of the global generators and of those in `own`, in types that load without code."""
     numpy: Any = np.random.get_state(legacy=True)
     kind, keys, position, has_gauss, gauss = numpy
     version, numbers, pending = random.getstate()
@@ -37,7 +37,7 @@ def capture(own: Sequence[torch.Generator] = ()) -> dict[str, Any]:
 
 
 def restore(states: dict[str, Any], own: Sequence[torch.Generator] = ()) -> None:
-    """Put back what `capture` returned."""
+    """Restore the result of `capture`."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
@@ -51,7 +51,7 @@ def restore(states: dict[str, Any], own: Sequence[torch.Generator] = ()) -> None
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Leave the global generators as they were found, whatever is drawn inside."""
+    """Context that restores the states of the global generators."""
     states = capture()
     try:
         yield
@@ -60,11 +60,11 @@ def kept() -> Iterator[None]:
 
 
 def generators_of(data: Any) -> list[torch.Generator]:
-    """Return the generators a `DataLoader` carries itself: its own, its sampler's, its batch sampler's."""
+    """Return the generators of a `DataLoader`: its own, that of its sampler and that of its batch sampler."""
     sampler, batches = getattr(data, "sampler", None), getattr(data, "batch_sampler", None)
-    found: list[torch.Generator] = []
+    generators: list[torch.Generator] = []
     for owner in (data, sampler, batches, getattr(batches, "sampler", None)):
         generator = getattr(owner, "generator", None)
-        if isinstance(generator, torch.Generator) and all(generator is not other for other in found):
-            found.append(generator)
-    return found
+        if isinstance(generator, torch.Generator) and all(generator is not other for other in generators):
+            generators.append(generator)
+    return generators

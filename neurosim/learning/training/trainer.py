@@ -1,4 +1,4 @@
-"""One training run: what changes from batch to batch and epoch to epoch, and what is saved of it."""
+"""One training run: its state from batch to batch and epoch to epoch, and what a checkpoint saves."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from neurosim.learning.training.precision import Precision
 
 @dataclass
 class Run:
-    """The parts of a run that `fit` has checked, and its progress.
+    """The arguments of a run, checked by `fit`, and its progress.
 
-    `generators` holds the rule's own generator first, then those of the data loader.
+    The first of `generators` is that of the rule; the others are those of the data loader.
     """
 
     net: nn.Module
@@ -49,7 +49,7 @@ class Run:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def train_epoch(self, train: Batches, tick: Callable[[], Any]) -> dict[str, Any]:
-        """Go through the data once; return the epoch's row."""
+        """Train on the data once; return the row of the epoch."""
         set_epoch = getattr(train, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(self.epoch)
@@ -65,12 +65,12 @@ class Run:
             means.add(y.shape[0], scores(value, output, y, self.loss, self.metrics))
             tick()
         if not means.samples:
-            raise InputError("train gave no batch. Check the data set and the batch size.")
+            raise InputError("train has no batch. Check the data set and the batch size.")
         return row | means.values()
 
     def _step(self, x: Tensor, y: Tensor, place: str) -> tuple[Tensor, Tensor]:
-        """Find the gradients of one batch and step; return the loss and the output before the step."""
-        found: list[tuple[Tensor, Tensor]] = []
+        """Compute the gradients of one batch and step; return the loss and the output before the step."""
+        results: list[tuple[Tensor, Tensor]] = []
         scaler = self.precision.scaler
 
         def closure() -> float:
@@ -86,10 +86,10 @@ class Run:
             if self.clip is not None:
                 clip_grads_with_norm_(trained, self.clip, total)
             check_finite(place, self.net, loss=float(value))
-            # Overflowing gradients are the scaler's business: it leaves that step out and scales less.
+            # The scaler handles overflow: it skips the step and reduces the scale.
             if not scaler.is_enabled():
                 check_finite(place, self.net, gradient=float(total))
-            found.append((value, output))
+            results.append((value, output))
             return float(value)
 
         if scaler.is_enabled():
@@ -97,16 +97,16 @@ class Run:
             scaler.step(self.optimizer)
             scaler.update()
         else:
-            # Optimizers such as LBFGS ask for the gradients several times in one step.
+            # Optimizers such as LBFGS call the closure several times in one step.
             self.optimizer.step(closure)
-        return found[0]
+        return results[0]
 
     def _warn_of_untrained(self) -> None:
         names = [name for name, value in self.net.named_parameters() if value.requires_grad and value.grad is None]
         if names:
             warnings.warn(
-                f"no gradient reaches {', '.join(names)}: they will not be trained by {self.rule!r}. Under SLTT no "
-                "gradient crosses a delay. Connect them to the output, or set requires_grad to False.",
+                f"no gradient reaches {', '.join(names)}: {self.rule!r} will not train them. Under SLTT no "
+                "gradient passes a delay. Connect them to the output, or set requires_grad to False.",
                 stacklevel=4,
             )
 
@@ -132,7 +132,7 @@ class Run:
             save_checkpoint(self.folder / name, self.net, training=self._state())
 
     def resume(self) -> None:
-        """Take everything from `last.pt`, or nothing when a part does not fit."""
+        """Load everything from `last.pt`, or nothing when a part does not fit."""
         if self.folder is None:
             return
         file = self.folder / "last.pt"
@@ -140,12 +140,12 @@ class Run:
             raise FileError(f"there is no {file} to resume from. Start the run with resume=False.")
         saved = load_checkpoint(file)
         training = self._checked(file, saved)
-        kept = copy.deepcopy(self.rule.state_dict())
+        before = copy.deepcopy(self.rule.state_dict())
         try:
             self.rule.load_state_dict(training["rule_state"])
             self.optimizer.load_state_dict(training["optimizer"]["state"])
         except ValueError as error:
-            self.rule.load_state_dict(kept)
+            self.rule.load_state_dict(before)
             raise InputError(f"{file}: the optimizer's groups differ from those of the run ({error}).") from error
         self.net.load_state_dict(saved.network)
         if self.scheduler is not None:
@@ -171,24 +171,24 @@ class Run:
         }
 
     def _checked(self, file: Path, saved: Checkpoint) -> dict[str, Any]:
-        """Return what was saved for resuming, once all of it is known to fit."""
+        """Return the saved state of training after checking that all of it fits."""
         training = saved.training
         if training is None:
             raise FileError(f"{file} holds a network but no run to resume. Load its weights with load_checkpoint.")
         if training.keys() != self._state().keys():
             raise FileError(f"{file} lacks what a run needs to resume. Load its weights with load_checkpoint.")
         check_fits(file, saved.network, self.net)
-        for what, then, now in (
+        for part, saved_as, now in (
             ("rule", training["rule"], repr(self.rule)),
             ("optimizer", training["optimizer"]["kind"], _kind(self.optimizer)),
             ("scheduler", training["scheduler"]["kind"], _kind(self.scheduler)),
             ("gradient scaling", bool(training["scaler"]), self.precision.scaler.is_enabled()),
             ("random generators", len(training["random"]["own"]), len(self.generators)),
         ):
-            if then != now:
+            if saved_as != now:
                 raise InputError(
-                    f"{file}: the run was made with {what} {then}, now it is {now}. Resume with the same, "
-                    "or begin a new run from its weights with load_checkpoint."
+                    f"{file}: the run used {part} {saved_as}, now it is {now}. Resume with the same, or "
+                    "start a new run from its weights with load_checkpoint."
                 )
         return training
 

@@ -282,7 +282,7 @@ def test_a_loss_that_looks_at_all_steps_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("arguments", [{"k": 0}, {"k": -1}, {"k": 2.0}, {"k": True}, {"chunk": 0}, {"chunk": None}])
 def test_numbers_of_steps_are_checked(arguments: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"is a number of steps, a whole number from 1 up"):
+    with pytest.raises(InputError, match=r"is a number of steps, an integer from 1"):
         SLTT(**arguments)
 
 

@@ -67,7 +67,7 @@ def test_it_is_the_equation_layer_by_layer() -> None:
 def test_the_goodness_of_a_layer_reaches_its_own_weights_alone() -> None:
     net, (x, y) = judged(), batch()
     weights = [edge.synapses[0].weight for edge in net.net.edges]
-    for k, (_, goodness) in enumerate(net.layers(net.told(x, y))):
+    for k, (_, goodness) in enumerate(net.layers(net.with_classes(x, y))):
         found = torch.autograd.grad(goodness.sum(), weights, allow_unused=True)
         assert [g is not None and bool(g.any()) for g in found] == [j == k for j in range(3)]
 
@@ -75,7 +75,7 @@ def test_the_goodness_of_a_layer_reaches_its_own_weights_alone() -> None:
 def test_layers_cannot_tell_how_active_the_one_before_was() -> None:
     net, (x, y) = judged(), batch()
     with torch.no_grad():
-        shown = net.told(x, y)
+        shown = net.with_classes(x, y)
         z, _ = net.net.nodes["lif1"](net.net.edges[0](shown))
     assert z.any()
     size = z.mean(0).square().mean(1).sqrt()
@@ -126,8 +126,8 @@ def test_convolutions_learn_and_the_gradient_can_stay_inside_each_step() -> None
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, 0.2, 0.5)
     x, y = torch.rand(5, 4, 1, 6, 6), torch.tensor([0, 1, 1, 0])
-    assert torch.equal(net.told(x, y)[0, :, 0, 0, :2], torch.eye(2)[y]) and torch.equal(
-        net.told(x, y)[:, :, :, 1:], x[:, :, :, 1:]
+    assert torch.equal(net.with_classes(x, y)[0, :, 0, 0, :2], torch.eye(2)[y]) and torch.equal(
+        net.with_classes(x, y)[:, :, :, 1:], x[:, :, :, 1:]
     )
     found = []
     for through_time in (True, False):
@@ -147,7 +147,7 @@ def test_convolutions_learn_and_the_gradient_can_stay_inside_each_step() -> None
         (lambda: Goodness(ns.Sequential(ns.Linear(4, 2), ns.LIF(dt=DT)), 2, strength=0.0), "strength must be"),
         (
             lambda: Goodness(ns.Sequential(ns.Linear(4, 2), ns.Recurrent(ns.LIF(dt=DT), ns.Linear(2, 2))), 2),
-            "stand in a row",
+            "in a row without",
         ),
         (lambda: Goodness(torch.nn.Linear(2, 2), 2), "needs a Network with one input; got Linear"),
         (lambda: ForwardForward(threshold=0.0), "threshold must be a number above 0"),

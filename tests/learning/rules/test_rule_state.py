@@ -51,7 +51,7 @@ def test_state_of_another_network_is_refused_and_nothing_changes(tmp_path: Path)
             net, batches(), rule=rule, optimizer=optimizer, epochs=2, checkpoint=tmp_path, resume=True, progress=False
         )
     assert all(torch.equal(value, before[name]) for name, value in flat(rule.state_dict()).items())
-    with pytest.raises(InputError, match="holds nothing from batch to batch"):
+    with pytest.raises(InputError, match="keeps nothing from batch to batch"):
         ns.BPTT().load_state_dict({"more": 1})
 
 

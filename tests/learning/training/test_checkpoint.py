@@ -86,7 +86,9 @@ def test_a_truncated_file_is_named_and_left_as_it_was(saved: Path, share: float)
     cut = whole[: int(share * len(whole))]
     saved.write_bytes(cut)
     net = small(1)
-    with pytest.raises(FileError, match=r"net\.pt is not a whole checkpoint .*truncated, damaged or of another kind"):
+    with pytest.raises(
+        FileError, match=r"net\.pt is not a complete checkpoint .*truncated, damaged or of another kind"
+    ):
         load_checkpoint(saved, net)
     assert saved.read_bytes() == cut and same(net, small(1))
 
@@ -117,7 +119,7 @@ def test_an_archive_that_would_swell_in_memory_is_refused(saved: Path) -> None:
             archive.writestr(name, content)
         archive.writestr("net/data/99", bytes(2**26))
     packed = saved.read_bytes()
-    with pytest.raises(FileError, match=r"net\.pt is not a whole checkpoint \(BadZipFile\)"):
+    with pytest.raises(FileError, match=r"net\.pt is not a complete checkpoint \(BadZipFile\)"):
         load_checkpoint(saved)
     assert saved.read_bytes() == packed
 
@@ -147,7 +149,7 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "bomb.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
     for name in ("bomb.pt", "bare.pt"):
-        with pytest.raises(FileError, match=rf"{name} is not a whole checkpoint"):
+        with pytest.raises(FileError, match=rf"{name} is not a complete checkpoint"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "ran").exists()
 
@@ -160,7 +162,7 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "hello")
     (tmp_path / "text.pt").write_text("hello")
     for name in ("archive.pt", "text.pt"):
-        with pytest.raises(FileError, match=rf"{name} is not a whole checkpoint"):
+        with pytest.raises(FileError, match=rf"{name} is not a complete checkpoint"):
             load_checkpoint(tmp_path / name)
 
 
@@ -178,7 +180,7 @@ def test_another_version_is_refused(saved: Path) -> None:
 
 def test_missing_parts_are_named(saved: Path) -> None:
     rewritten(saved, notes=..., training=...)
-    with pytest.raises(FileError, match=r"lacks notes, training: it is not a whole checkpoint"):
+    with pytest.raises(FileError, match=r"lacks notes, training: it is not a complete checkpoint"):
         load_checkpoint(saved)
     rewritten(saved, notes={}, training=None, network={"0.weight": 3})
     with pytest.raises(FileError, match=r"holds no tensors by name"):

@@ -77,7 +77,7 @@ def test_whole_number_inputs_are_taken() -> None:
 
 
 def test_no_batch_is_refused() -> None:
-    with pytest.raises(InputError, match=r"evaluation: the data gave no batch\. Check the data set"):
+    with pytest.raises(InputError, match=r"evaluation: the data has no batch\. Check the data set"):
         evaluate(network(), [])
 
 
@@ -85,7 +85,7 @@ def test_a_batch_that_is_not_a_pair_is_named() -> None:
     x, y = batches()[0]
     with pytest.raises(ShapeError, match=r"evaluation, batch 2 is a Tensor; a pair of tensors is needed"):
         evaluate(network(), [(x, y), x])  # type: ignore[list-item]
-    with pytest.raises(ShapeError, match=r"evaluation, batch 1: x is \[5, 4, 6\] and y is \[3\]; needed are"):
+    with pytest.raises(ShapeError, match=r"evaluation, batch 1: x is \[5, 4, 6\] and y is \[3\]"):
         evaluate(network(), [(x, y[:3])])
 
 

@@ -23,7 +23,7 @@ def test_spikes_per_step_is_the_mean_output() -> None:
 
 def test_columns_are_named_after_functions() -> None:
     assert list(named_metrics([accuracy, spikes_per_step])) == ["accuracy", "spikes_per_step"]
-    with pytest.raises(InputError, match=r"has no __name__ to head its column"):
+    with pytest.raises(InputError, match=r"has no __name__ for its column"):
         named_metrics([partial(accuracy)])
     with pytest.raises(InputError, match=r"two columns of the history would be called 'accuracy'"):
         named_metrics([accuracy, accuracy])

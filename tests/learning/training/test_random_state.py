@@ -71,5 +71,5 @@ def test_generators_of_a_loader_are_found_once_each() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True, "0"])
 def test_seeds_are_checked(seed: Any) -> None:
-    with pytest.raises(InputError, match=r"a whole number from 0 to 2\*\*32 - 1, or None"):
+    with pytest.raises(InputError, match=r"an integer from 0 to 2\*\*32 - 1, or None"):
         seed_all(seed)
