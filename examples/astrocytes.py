@@ -40,10 +40,10 @@ def circuit(arithmetic: Literal["float", "loihi"]) -> ns.Network:
     """Return the astrocyte, and in floating point two neurons, one of which receives its bursts."""
     astro = SlowInwardCurrent(arithmetic=arithmetic)
     nodes: dict[str, Any] = {"input": ns.Input(INPUTS), **astro.nodes()}
-    edges = [astro.hear("input", INPUTS), *astro.edges()]
+    edges = [astro.input_edge("input", INPUTS), *astro.edges()]
     if arithmetic == "float":
         nodes["neuron"] = ns.LIF(tau_mem=20e-3, dt=astro.dt)
-        drive, burst = ns.Linear(INPUTS, 2), astro.act("neuron", 2, weight=10.0)
+        drive, burst = ns.Linear(INPUTS, 2), astro.output_edge("neuron", 2, weight=10.0)
         with torch.no_grad():
             drive.weight.fill_(0.9)
             next(burst.synapses[0].parameters())[1] = 0.0

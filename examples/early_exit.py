@@ -28,15 +28,8 @@ from torch import Tensor, nn
 import neurosim as ns
 from neurosim.datasets import Labelled, digits, direct, mnist
 from neurosim.energy.fanout import fan_out
-from neurosim.models.early_exit import (
-    EarlyExit,
-    calibrate,
-    calibration_error,
-    fixed_steps,
-    operating_points,
-    optimal_stop,
-    run_until_sure,
-)
+from neurosim.models import EarlyExit, calibrate, run_until_confident
+from neurosim.models.exit_calibration import calibration_error, fixed_steps, operating_points, optimal_stop
 from neurosim.models.iir import hidden, output, set_thresholds
 from neurosim.models.iir_stages import reduce_steps
 from neurosim.report import exit_curve, save_figure
@@ -171,7 +164,7 @@ def stop_early(net: ns.Network, test: Labelled, when: EarlyExit, fan: dict[str, 
     right, taken, spikes, operations = 0, 0, 0.0, 0.0
     for x, label in zip(test.x.split(500), test.y.split(500), strict=True):
         x = x.expand(steps, -1, -1)
-        stopped = run_until_sure(net, x, when, half_full(net, x))
+        stopped = run_until_confident(net, x, when, half_full(net, x))
         right, taken = right + int((stopped.predicted == label).sum()), taken + int(stopped.steps.sum())
         for name in fan.keys() - {"input"}:
             spikes += float(stopped.events[name].sum())

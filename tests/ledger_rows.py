@@ -225,7 +225,7 @@ RULES = _rows(
     (
         "HLOP",
         "[Xiao et al. 2024](https://arxiv.org/abs/2402.11984); gradients projected by hand",
-        "learning/rules/test_hlop.py::test_the_gradient_is_that_of_the_rule_at_right_angles_to_the_frozen_rows",
+        "learning/rules/test_hlop.py::test_the_gradient_is_that_of_the_rule_projected_off_the_frozen_rows",
         "lateral neurons learn once per batch",
     ),
     (
@@ -241,7 +241,7 @@ RULES = _rows(
     (
         "PairSTDP",
         "exponential window ([Bi & Poo 1998](https://doi.org/10.1523/JNEUROSCI.18-24-10464.1998))",
-        "plasticity/test_stdp.py::test_a_single_pair_is_worth_the_exponential_window",
+        "plasticity/test_stdp.py::test_a_single_pair_changes_the_weight_by_the_exponential_window",
     ),
     (
         "TripletSTDP",
@@ -309,7 +309,7 @@ MODELS = _rows(
     (
         "SlowInwardCurrent",
         "[Tang et al. 2019](https://arxiv.org/abs/1907.01620); an emulation in integers",
-        "models/test_astrocyte_sic.py::test_whole_numbers_spike_as_an_emulation_does",
+        "models/test_astrocyte_sic.py::test_integer_arithmetic_spikes_as_an_emulation",
         "the table of settings for a given burst is not built",
         SAME_SPIKES,
     ),
@@ -336,9 +336,23 @@ MODELS = _rows(
         "models/test_early_exit.py::test_a_run_that_stops_is_the_full_run_cut_off",
     ),
     (
+        "calibrate",
+        "temperature of Gaussian evidence, 1 / signal; [Guo et al. 2017](https://arxiv.org/abs/1706.04599)",
+        "models/test_early_exit.py::test_the_temperature_of_gaussian_evidence_is_one_over_the_signal",
+        "",
+        "within 4 % for 10,000 samples",
+    ),
+    (
         "ELM",
         "[Spieler et al. 2023](https://arxiv.org/abs/2306.16922), an independent loop",
-        "models/test_elm.py::test_it_does_what_the_authors_write",
+        "models/test_elm.py::test_it_equals_the_equations_of_the_authors",
+    ),
+    (
+        "windows",
+        "sizes and indices of the authors' program on NeuronIO",
+        "models/test_elm.py::test_windows_of_neuronio",
+        "",
+        "indices equal",
     ),
     (
         "ELMLayer",
@@ -378,12 +392,12 @@ MODELS = _rows(
     (
         "PSN",
         "[Fang et al. 2023](https://arxiv.org/abs/2304.12760), its definition",
-        "parallel/test_psn.py::test_it_is_its_definition",
+        "parallel/test_psn.py::test_it_equals_its_definition",
     ),
     (
         "MaskedPSN",
         "[Fang et al. 2023](https://arxiv.org/abs/2304.12760), reach of the mask",
-        "parallel/test_psn.py::test_masked_fully_it_reaches_back_its_order",
+        "parallel/test_psn.py::test_fully_masked_each_output_depends_on_the_last_order_steps",
     ),
     (
         "SlidingPSN",

@@ -7,9 +7,11 @@ from neurosim.models.astrocyte_sic import SlowInwardCurrent
 from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
 from neurosim.models.delta_activity import Activity, WithActivity, activity, activity_loss
 from neurosim.models.dendrites import ActiveDendrites, Segments, k_winners
-from neurosim.models.early_exit import EarlyExit, Stopped, calibrate, run_until_sure
-from neurosim.models.elm import ELM, ELMState, windows
+from neurosim.models.early_exit import EarlyExit, Stopped, run_until_confident
+from neurosim.models.elm import ELM, ELMState
 from neurosim.models.elm_layer import ELMLayer, ELMLayerState, ELMNetwork
+from neurosim.models.elm_routing import windows
+from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibrate
 from neurosim.models.iir import limit_leaks, set_thresholds
 from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
@@ -19,6 +21,7 @@ __all__ = [
     "ELM",
     "ActiveDendrites",
     "Activity",
+    "Calibration",
     "DeltaActivation",
     "DeltaState",
     "ELMLayer",
@@ -31,6 +34,7 @@ __all__ = [
     "GainAstrocyteState",
     "LiquidNeurons",
     "LiquidNeuronsState",
+    "OperatingPoint",
     "Segments",
     "SlowInwardCurrent",
     "Stage",
@@ -44,7 +48,7 @@ __all__ = [
     "mercedes_benz",
     "random_frame",
     "reduce_steps",
-    "run_until_sure",
+    "run_until_confident",
     "send_changes",
     "set_thresholds",
     "windows",

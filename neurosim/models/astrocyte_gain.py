@@ -1,4 +1,4 @@
-"""Astrocytes that gate the synapses in their reach by a slow trace of the spikes that arrive there."""
+"""Astrocytes that scale the synapses of their domain by a slow trace of presynaptic spikes."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ class GainAstrocyteState(NamedTuple):
 
 
 class GainAstrocyte(Population):
-    r"""Spikes in, the same spikes times the gain of their astrocyte out.
+    r"""A population whose output is its input spikes times the gain of their astrocyte.
 
-    The population is divided into domains, equal runs of neurons in a row, each with one astrocyte:
+    The population is divided into equal domains of consecutive neurons, each with one astrocyte:
 
     .. math:: a \leftarrow \rho a + (1 - \rho)\,\overline{s}, \quad \rho = e^{-dt/\tau_{Ca}}, \qquad
               g = 1 + \gamma \frac{a}{1 + a}, \qquad \text{out} = g\, s
 
-    with the mean :math:`\overline{s}` over the domain. The synapses behind it then carry ``W (g s)``, which is the
-    current ``g (W s)`` with the gain of the presynaptic side. It stands in a network as a population of its own, behind
-    a `Flatten`:
+    with the mean :math:`\overline{s}` over the domain. The current of the synapses behind it is ``W (g s)``, which is
+    ``g (W s)`` with a presynaptic gain. In a network it is a separate population, behind a `Flatten`:
 
     ``hidden -> Flatten -> GainAstrocyte -> Linear -> next``
 
     The unit is this project's: gating of a synapse by its astrocyte as an idea is Araque et al., "Tripartite synapses:
-    glia, the unacknowledged partner", Trends in Neurosciences 22, 1999, doi:10.1016/S0166-2236(98)01349-6. It is no
-    astrocyte-modulated unit of another work.
+    glia, the unacknowledged partner", Trends in Neurosciences 22, 1999, doi:10.1016/S0166-2236(98)01349-6. It is not
+    the astrocyte-modulated unit of another work.
 
-    For training and simulation. A product of two signals has no place in NIR, nor among Lava's processes: exporters
-    refuse it by name; `SlowInwardCurrent` is the astrocyte that can be exported.
+    For training and simulation. Neither NIR nor Lava has a product of two signals: exporters refuse it by name;
+    `SlowInwardCurrent` is the astrocyte that can be exported.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ class GainAstrocyte(Population):
     tau_ca : float or Tensor [domains]
         Time constant of the trace, s, in (0, 1000).
     gamma : float or Tensor [domains]
-        Largest gain less 1; 0 gates nothing.
+        Largest gain minus 1; with 0 the gain is 1.
     learn : iterable of str
         Which of ``"tau_ca"`` and ``"gamma"`` are trained, one value for each astrocyte.
 
@@ -66,7 +65,7 @@ class GainAstrocyte(Population):
     InputError, UnitError
         For a value that cannot be used.
     ShapeError
-        When the neurons cannot be divided into the domains.
+        When the number of neurons is not a multiple of `domains`.
 
     Examples
     --------
@@ -95,11 +94,11 @@ class GainAstrocyte(Population):
 
     @property
     def is_spiking(self) -> bool:
-        """False: spikes come out with the size of their gain."""
+        """False: the output is spikes times their gain."""
         return False
 
     def initial_state(self, i: Tensor) -> GainAstrocyteState:
-        """Return the state before the first step: no trace."""
+        """Return the state before the first step: zeros."""
         return GainAstrocyteState(i.new_zeros((i.shape[1], self.domains)))
 
     def run(
@@ -121,8 +120,8 @@ class GainAstrocyte(Population):
         neurons = i[0, 0].numel() if i.numel() else 0
         if neurons % self.domains:
             raise ShapeError(
-                f"GainAstrocyte: {neurons} neurons cannot be divided into {self.domains} equal domains; give domains "
-                f"a divisor of {neurons}."
+                f"GainAstrocyte: {neurons} neurons cannot be divided into {self.domains} equal domains; domains must "
+                f"divide {neurons}."
             )
         rows = i.flatten(2).unflatten(2, (self.domains, -1))
         gain, after, recorded, *_ = self.calcium.run(

@@ -149,7 +149,7 @@ class DeltaActivation(Population):
 
     @property
     def is_spiking(self) -> bool:
-        """False: what is sent is graded."""
+        """False: the output is graded."""
         return False
 
     @property
@@ -207,7 +207,7 @@ class DeltaActivation(Population):
             changes = quantised[1:] - quantised[:-1]
             events, nonzero = _nonzero(changes), _nonzero(quantised[1:])
             first = None
-            if not begins:  # where a sample has begun, its first frame is a change too
+            if not begins:  # the first frame of a sample that has begun is a change too
                 begun = before.begun.reshape(-1, *[1] * (quantised.dim() - 2))
                 first = (quantised[0] - before.sent) * begun
                 events = events + _nonzero(first[None])
@@ -232,7 +232,7 @@ class DeltaActivation(Population):
         return made._replace(**{name: getattr(made, name).to(x.dtype) for name in ("total", "sent", "begun")})
 
     def extra_repr(self) -> str:
-        """Return what distinguishes this layer."""
+        """Return the arguments of this layer."""
         step = "none" if self.theta is None else f"{list(self.theta.shape)}"
         return f"{self.size}, threshold={step}, takes={self.takes!r}, sends={self.sends!r}, rate={self.rate:g}"
 

@@ -1,10 +1,10 @@
-r"""Active dendrites: segments that recognise a pattern by a few coincident synapses, and how often they err.
+r"""Active dendrites: segments that recognise a pattern by a few coincident synapses, and their error probabilities.
 
 Ahmad & Hawkins, "How do neurons operate on sparse distributed representations?", arXiv:1601.00720, and "Properties of
-sparse distributed representations", arXiv:1503.07469. Of n cells exactly a are active; a segment has s synapses, onto
-cells of the pattern it is to recognise, and answers when at least :math:`\theta` of them are active.
+sparse distributed representations", arXiv:1503.07469. Of n cells exactly a are active; a segment has s synapses, from
+cells of its pattern, and is active when at least :math:`\theta` of them are active.
 
-The probabilities are exact: sums of whole numbers, divided once at the end.
+The probabilities are exact: sums of integers, divided once at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from neurosim.synapses.linear import uniform_weight
 
 
 def overlap_count(cells: int, active: int, synapses: int, overlap: int) -> int:
-    r"""Return how many patterns share `overlap` cells with a segment, :math:`\binom{s}{b}\binom{n-s}{a-b}`.
+    r"""Return the number of patterns that share `overlap` cells with a segment, :math:`\binom{s}{b}\binom{n-s}{a-b}`.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def overlap_count(cells: int, active: int, synapses: int, overlap: int) -> int:
 
 
 def false_match(cells: int, active: int, synapses: int, threshold: int) -> float:
-    r"""Return the probability that a segment answers to a random pattern.
+    r"""Return the probability that a segment is active for a random pattern.
 
     :math:`P = \sum_{b \ge \theta} \binom{s}{b}\binom{n-s}{a-b} / \binom{n}{a}`, the tail of a hypergeometric
     distribution.
@@ -46,7 +46,7 @@ def false_match(cells: int, active: int, synapses: int, threshold: int) -> float
     cells, active, synapses : int
         n, a and s; ``0 <= a, s <= n``.
     threshold : int
-        Active synapses needed, a number of synapses and not a share of them, at least 0.
+        Number of active synapses needed, at least 0.
 
     Examples
     --------
@@ -54,15 +54,15 @@ def false_match(cells: int, active: int, synapses: int, threshold: int) -> float
     '3.911e-13'
     """
     _check(cells, active, synapses)
-    _whole("threshold", threshold)
+    _check_integer("threshold", threshold)
     matching = sum(overlap_count(cells, active, synapses, b) for b in range(threshold, min(synapses, active) + 1))
     return float(Fraction(matching, math.comb(cells, active)))
 
 
 def missed_match(active: int, synapses: int, threshold: int, noise: int) -> float:
-    r"""Return the probability that a segment fails to answer to its own pattern when part of it is replaced.
+    r"""Return the probability that a segment is inactive for its own pattern when part of it is replaced.
 
-    The segment holds s of the a cells of its pattern, of which v are silent now:
+    The segment has synapses from s of the a cells of its pattern, of which v are silent:
     :math:`P = \sum_{b < \theta} \binom{a-v}{b}\binom{v}{s-b} / \binom{a}{s}`.
 
     Parameters
@@ -72,11 +72,11 @@ def missed_match(active: int, synapses: int, threshold: int, noise: int) -> floa
     threshold : int
         Active synapses needed.
     noise : int
-        v, cells of the pattern that are not active, 0 to a. Cells that are active in their place are none of the
-        segment's.
+        v, cells of the pattern that are not active, 0 to a. The segment has no synapses from the cells that replace
+        them.
     """
     _check(active, noise, synapses)
-    _whole("threshold", threshold)
+    _check_integer("threshold", threshold)
     missing = sum(
         math.comb(active - noise, b) * math.comb(noise, synapses - b) for b in range(min(threshold, synapses + 1))
     )
@@ -84,45 +84,45 @@ def missed_match(active: int, synapses: int, threshold: int, noise: int) -> floa
 
 
 def any_of(probability: float, segments: int) -> float:
-    """Return the probability ``1 - (1 - p)^M`` that at least one of M independent segments answers.
+    """Return the probability ``1 - (1 - p)^M`` that at least one of M independent segments is active.
 
-    Exact to rounding for a `probability` far below the resolution of 1 as well.
+    Exact to rounding, also for a `probability` far below the resolution of 1.
     """
     if not 0.0 <= probability <= 1.0:
-        raise InputError(f"any_of: a probability lies in 0 to 1; got {probability!r}.")
-    _whole("segments", segments)
+        raise InputError(f"any_of: a probability must be in 0 to 1; got {probability!r}.")
+    _check_integer("segments", segments)
     if probability == 1.0:
         return 1.0 if segments else 0.0
     return -math.expm1(segments * math.log1p(-probability))
 
 
 def union_density(cells: int, active: int, patterns: int) -> float:
-    """Return the expected share of cells in the union of M random patterns, ``1 - (1 - a/n)^M``."""
+    """Return the expected fraction of cells in the union of M random patterns, ``1 - (1 - a/n)^M``."""
     _check(cells, active, 0)
     return any_of(active / cells, patterns)
 
 
 def union_false_match(cells: int, active: int, patterns: int) -> float:
-    """Return about how probable it is that a random pattern lies wholly in the union of M others, ``density^a``."""
+    """Return about the probability that a random pattern is a subset of the union of M others, ``density^a``."""
     return union_density(cells, active, patterns) ** active
 
 
 class Segments(nn.Module):
-    """Dendritic segments that answer when enough of their synapses are active together.
+    """Dendritic segments that are active when enough of their synapses are active.
 
     Parameters
     ----------
     synapses : Tensor [M, s] of int64
-        For each of M segments, the cells that its synapses come from; none twice.
+        For each of M segments, the presynaptic cells, without duplicates.
     cells : int
-        n, cells there are.
+        n, number of cells.
     threshold : int
         Active synapses needed, 1 to s. Of the order of 8 to 20 for an NMDA spike.
 
     Raises
     ------
     ShapeError, InputError
-        When the synapses are not such a table, or the threshold cannot be reached.
+        When the table of synapses is not valid, or the threshold cannot be reached.
 
     Examples
     --------
@@ -139,9 +139,9 @@ class Segments(nn.Module):
         if synapses.dim() != 2 or 0 in synapses.shape:
             raise ShapeError(f"Segments: synapses must be [segments, synapses of each]; got {list(synapses.shape)}.")
         if synapses.is_floating_point() or int(synapses.min()) < 0 or int(synapses.max()) >= cells:
-            raise InputError(f"Segments: synapses must be whole numbers of cells, 0 to {cells - 1}.")
+            raise InputError(f"Segments: synapses must be integer indices of cells, 0 to {cells - 1}.")
         if bool((synapses.sort(1).values.diff(dim=1) == 0).any()):
-            raise InputError("Segments: a segment has two synapses from one cell; draw them without replacement.")
+            raise InputError("Segments: a segment has two synapses from one cell; sample without replacement.")
         if not 1 <= threshold <= synapses.shape[1]:
             raise InputError(
                 f"Segments: threshold must be a number of synapses, 1 to {synapses.shape[1]}; got {threshold!r}."
@@ -153,12 +153,12 @@ class Segments(nn.Module):
     def sampled(
         cls, patterns: Tensor, synapses: int, *, threshold: int, generator: torch.Generator | None = None
     ) -> Segments:
-        """Give each pattern a segment with synapses drawn from its active cells.
+        """Return one segment for each pattern, with synapses sampled from its active cells.
 
         Parameters
         ----------
         patterns : Tensor [M, n]
-            Where not zero, active; at least `synapses` active cells in each.
+            Active where not 0; at least `synapses` active cells in each.
         synapses : int
             s, synapses of each segment.
         threshold, generator
@@ -177,13 +177,13 @@ class Segments(nn.Module):
         return cls(chosen, cells=patterns.shape[1], threshold=threshold)
 
     def active(self, z: Tensor) -> Tensor:
-        """Return how many synapses of each segment are active, int64 [..., M], for cells z [..., n]."""
+        """Return the number of active synapses of each segment, int64 [..., M], for cells z [..., n]."""
         if not z.dim() or z.shape[-1] != self.cells:
             raise ShapeError(f"Segments: cells must be [..., {self.cells}]; got {list(z.shape)}.")
         return (z != 0)[..., self.synapses].sum(-1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return which segments answer, bool [..., M], to cells z [..., n]; not zero is active."""
+        """Return which segments are active, bool [..., M], for cells z [..., n], active where not 0."""
         return self.active(z) >= self.threshold
 
     def extra_repr(self) -> str:
@@ -193,9 +193,9 @@ class Segments(nn.Module):
 
 
 def k_winners(x: Tensor, k: int) -> Tensor:
-    """Keep the k largest values of the last axis and set the others to 0; gradients pass the winners alone.
+    """Keep the k largest values of the last axis and set the others to 0; gradients pass only through the winners.
 
-    Of equal values those that come first win, so that exactly k remain.
+    Of equal values the first win, so exactly k remain.
     """
     if not 1 <= k <= x.shape[-1]:
         raise InputError(f"k_winners: k must be in 1 to {x.shape[-1]}; got {k!r}.")
@@ -210,8 +210,8 @@ class ActiveDendrites(nn.Module):
               m^* = \arg\max_m |u_{j,m} \cdot c|
 
     with a context c, then `k_winners`. The idea is that of Iyer et al., "Avoiding catastrophe: active dendrites enable
-    multi-task learning in dynamic environments", Frontiers in Neurorobotics 2022, arXiv:2201.00042, written down from
-    the description of it and not checked against its program.
+    multi-task learning in dynamic environments", Frontiers in Neurorobotics 2022, arXiv:2201.00042, written from the
+    description and not compared with its program.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class ActiveDendrites(nn.Module):
     def __init__(self, n_in: int, n_out: int, *, context: int, segments: int, winners: int) -> None:
         super().__init__()
         for name, number in (("n_in", n_in), ("n_out", n_out), ("context", context), ("segments", segments)):
-            _whole(name, number, 1)
+            _check_integer(name, number, 1)
         if not 1 <= winners <= n_out:
             raise InputError(f"ActiveDendrites: winners must be in 1 to {n_out}; got {winners!r}.")
         self.feed_forward = nn.Linear(n_in, n_out)
@@ -250,18 +250,18 @@ class ActiveDendrites(nn.Module):
         return torch.sigmoid(drive.gather(-1, strongest)[..., 0])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the winners' activity [B, n_out] for x [B, n_in]; one context may serve all, None gates nothing."""
+        """Return the output [B, n_out] for x [B, n_in]; a context may be shared by all samples; None is no gating."""
         drive = self.feed_forward(x)
         return k_winners(drive if context is None else drive * self.gate(context), self.winners)
 
 
-def _whole(name: str, number: object, low: int = 0) -> None:
+def _check_integer(name: str, number: object, low: int = 0) -> None:
     if not isinstance(number, int) or isinstance(number, bool) or number < low:
-        raise InputError(f"{name} must be a whole number from {low} up; got {number!r}.")
+        raise InputError(f"{name} must be an integer from {low}; got {number!r}.")
 
 
 def _check(cells: int, active: int, synapses: int) -> None:
     for name, number in (("cells", cells), ("active", active), ("synapses", synapses)):
-        _whole(name, number)
+        _check_integer(name, number)
     if cells < 1 or active > cells or synapses > cells:
         raise InputError(f"of {cells} cells there cannot be {active} active and {synapses} with a synapse.")

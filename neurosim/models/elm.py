@@ -16,10 +16,11 @@ from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.kernels.elm import cpu as kernel
 from neurosim.kernels.elm import reference
 from neurosim.kernels.linear.product import linear
+from neurosim.models.elm_routing import random_routing, windows
 from neurosim.synapses.synapse import count
 from neurosim.units import check_dt, decay_of
 
-GAIN, SLOPE = 1.7159, 2.0 / 3.0  # of the tanh through which the memory is written
+GAIN, SLOPE = 1.7159, 2.0 / 3.0  # of the tanh of a memory update
 
 
 class ELMState(NamedTuple):
@@ -38,7 +39,7 @@ class ELMState(NamedTuple):
 
 
 class ELM(nn.Module):
-    r"""ELM neurons side by side, each with parameters of its own.
+    r"""Independent ELM neurons, each with its own parameters.
 
     With branch traces b, memory m, perceptron MLP of one hidden layer, step :math:`\Delta t`:
 
@@ -48,23 +49,23 @@ class ELM(nn.Module):
         \Delta m_t &= 1.7159 \tanh\left(\tfrac{2}{3} \mathrm{MLP}([b_t; \kappa_m \odot m_{t-1}])\right) \\
         m_t &= \kappa_m \odot m_{t-1} + g \odot \Delta m_t, \quad y_t = W_y m_t + b_y
 
-    The variant decides what the memory takes of a change: ``"v1"``, the published results,
-    :math:`g = \lambda (1 - \kappa_m)`; ``"v2"``, the authors' later program, :math:`g = 1 - \kappa_m^\lambda`. v1 is
-    written with a trace at each synapse; the synapses of a neuron share one :math:`\tau_s`, so that the sum of a
-    branch's traces is the trace of its sum, which is what is kept here.
+    The variant defines the gain g of a memory update: ``"v1"``, the published results, :math:`g = \lambda (1 -
+    \kappa_m)`; ``"v2"``, the authors' later program, :math:`g = 1 - \kappa_m^\lambda`. v1 has a trace at each synapse;
+    the synapses of a neuron share one :math:`\tau_s`, so the sum of a branch's traces is the trace of its sum, which is
+    used here.
 
-    The time constants of the memory stay in ``(tau_m_min, tau_m_max)``: they are a sigmoid of `proto_tau_m`, and
-    start spread evenly on a logarithmic scale. They are fixed unless `learn_tau_m`. Weights of synapses are never
-    negative; an inhibitory input is one whose x is negative.
+    The time constants of the memory are in ``(tau_m_min, tau_m_max)``: a sigmoid of `proto_tau_m`, initially uniform on
+    a logarithmic scale. They are fixed unless `learn_tau_m`. Weights of synapses are never negative; an inhibitory
+    input has negative x.
 
-    On the CPU the whole time runs in one call of machine code; elsewhere, under torch.compile and under torch.func the
-    definition runs step by step. It is a module of its own and no population of a `Network`, where what comes into a
-    node and what leaves it have one shape: an ELM neuron takes the values of all its synapses and gives `n_out`.
+    On the CPU all steps run in one call of a fused kernel; elsewhere, under torch.compile and under torch.func the
+    definition runs step by step. An ELM is a module and not a population of a `Network`, whose nodes have input and
+    output of the same shape: an ELM neuron has all its synapses as inputs and `n_out` outputs.
 
     Parameters
     ----------
     n_in : int
-        Inputs, which all neurons share.
+        Inputs, shared by all neurons.
     n_out : int
         Outputs of a neuron.
     dt : float
@@ -74,11 +75,11 @@ class ELM(nn.Module):
     d_m : int
         Memory units of a neuron.
     d_mlp : int, optional
-        Hidden units of its perceptron; ``2 d_m`` if left out.
+        Hidden units of its perceptron; ``2 d_m`` by default.
     branches, synapses : int, optional
-        Branches of a neuron and synapses of a branch (Branch-ELM). Left out: a branch of one synapse for each input.
+        Branches of a neuron and synapses of a branch (Branch-ELM). By default each input has a branch of one synapse.
     routing : {"windows", "random"}
-        Where the synapses of a Branch-ELM come from; see `windows` and `random_routing`.
+        Inputs of the synapses of a Branch-ELM; see `windows` and `random_routing`.
     variant : {"v1", "v2"}
         Which of the authors' two programs is followed.
     gain : float
@@ -90,7 +91,7 @@ class ELM(nn.Module):
     learn_tau_m : bool
         Whether the time constants of the memory are learned.
     w_s : float
-        First weight of every synapse.
+        Initial weight of every synapse.
     activation : {"relu", "silu"}
         Of the hidden units.
 
@@ -109,12 +110,12 @@ class ELM(nn.Module):
     routes : Tensor [N, branches, synapses] of int64
         Input of each synapse.
     connected : Tensor [N, branches, synapses] of bool
-        False where a window reaches beyond the inputs; such a synapse has no effect.
+        False where a window extends beyond the inputs; such a synapse has no effect.
 
     Raises
     ------
     InputError, UnitError
-        For a size, a time constant or a word that cannot be used.
+        For a size, a time constant or a choice that cannot be used.
 
     References
     ----------
@@ -195,7 +196,7 @@ class ELM(nn.Module):
             connected = torch.ones_like(routes, dtype=torch.bool)
         else:
             if branches is None or synapses is None:
-                raise InputError("ELM: a Branch-ELM takes both branches and synapses; give both or neither.")
+                raise InputError("ELM: a Branch-ELM needs both branches and synapses; pass both or neither.")
             sizes = count("ELM", "branches", branches), count("ELM", "synapses", synapses)
             if routing == "random":
                 drawn = torch.stack([random_routing(self.n_in, *sizes) for _ in range(self.neurons)])
@@ -219,7 +220,7 @@ class ELM(nn.Module):
         return decay_of(self.tau_s, self.dt)
 
     def decay_and_gain(self) -> tuple[Tensor, Tensor]:
-        """Return what the memory units keep over a step and what they take of a change, [N, d_m] each."""
+        """Return the decay of the memory units per step and the gain of an update, [N, d_m] each."""
         steps = -self.dt / self.tau_m
         if self.variant == "v1":
             return torch.exp(steps), -self.gain * torch.expm1(steps)
@@ -313,20 +314,20 @@ class ELM(nn.Module):
         return into.scatter_add(2, self.routes, weight)
 
     def to_hidden(self) -> Tensor:
-        """Return the map of the inputs to the hidden units [N, d_mlp, n_in], through synapses and branches."""
+        """Return the matrix from inputs to hidden units [N, d_mlp, n_in], through synapses and branches."""
         first = self.inward[..., : self.branches]
         if not self.is_branched:
             return first * self.w_s.transpose(1, 2)
         return first @ self._matrix()
 
     def _fused(self, x: Tensor, start: ELMState, *, fresh: bool) -> tuple[Tensor, Tensor, ELMState]:
-        """Return output [T, B, N, n_out] and memory [T, B, N, d_m filled up] after each step, and the last state.
+        """Return output [T, B, N, n_out] and memory [T, B, N, d_m padded] after each step, and the last state.
 
-        `fresh` says that the start is zeros.
+        `fresh`: the start is zeros.
         """
         d, h = (kernel.filled(size, x.dtype) - size for size in (self.d_m, self.d_mlp))
         first, second = self.inward.split([self.branches, self.d_m], dim=2)
-        # All is linear up to the hidden units, so that their traces can be kept in place of those of the branches.
+        # Everything before the hidden units is linear: traces of hidden units replace those of branches.
         given, drive = self._drive(x, first, h)
         trace = drive.new_zeros(drive.shape[1:]) if fresh else _padded(_through(start.branch, first), h)
         keep, gain = self.decay_and_gain()
@@ -341,12 +342,12 @@ class ELM(nn.Module):
             self.readout_bias,
         )
         memory, smooth = _padded(start.memory, d), self.activation == "silu"
-        found = kernel.run(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth=smooth)
+        result = kernel.run(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth=smooth)
         last = self._last_traces(given, start.branch, fresh=fresh)
-        return found.output, found.memory, ELMState(last, found.last[..., : self.d_m])
+        return result.output, result.memory, ELMState(last, result.last[..., : self.d_m])
 
     def _drive(self, x: Tensor, first: Tensor, filler: int) -> tuple[Tensor, Tensor]:
-        """Return what comes to the hidden units at each step [T, B, N, d_mlp + filler], and to where their map begins.
+        """Return the input of the hidden units at each step [T, B, N, d_mlp + filler], and that of the first matrix.
 
         Where branches are fewer than hidden units, inputs go to the branches first: that is less to multiply and what
         comes to the branches [T, B, N, branches] is known by the way. Else one map takes x [T, B, n_in] all the way.
@@ -364,7 +365,7 @@ class ELM(nn.Module):
         return self._last_traces(x, branch, fresh=False)
 
     def _last_traces(self, given: Tensor, branch: Tensor, *, fresh: bool) -> Tensor:
-        """Do the same from x, or from what came to the branches [T, B, N, branches]; from zeros if `fresh`."""
+        """Do the same from x, or from the input of the branches [T, B, N, branches]; from zeros if `fresh`."""
         steps = len(given)
         decays = _decays(steps, self.kappa_s, given.dtype, given.device)
         come = (decays @ given.flatten(1)).view(given.shape[1:])
@@ -376,7 +377,7 @@ class ELM(nn.Module):
         return come if fresh else self.kappa_s**steps * branch + come
 
     def _inputs(self, x: Tensor) -> Tensor:
-        """Return what each branch gets at one step, [B, N, branches], for `x` [B, n_in]."""
+        """Return the input of each branch at one step, [B, N, branches], for `x` [B, n_in]."""
         weighted = x[:, self.routes] * (self.w_s * self.connected)
         return weighted.sum(3)
 
@@ -388,7 +389,7 @@ class ELM(nn.Module):
         return torch.stack(traces) if traces else x.new_empty(0, *branch.shape)
 
     def _stepped(self, x: Tensor, start: ELMState) -> tuple[Tensor, Tensor]:
-        """Do what `_fused` does step by step, and fill nothing up."""
+        """Do what `_fused` does, step by step and without padding."""
         keep, gain = self.decay_and_gain()
         after, branch = reference.run(
             map(self._inputs, x),
@@ -401,15 +402,15 @@ class ELM(nn.Module):
         return torch.stack(after) if after else x.new_empty(0, *start.memory.shape), branch
 
     def activated(self, hidden: Tensor) -> Tensor:
-        """Return the hidden units for their sums."""
+        """Return the activation of the hidden units."""
         return functional.silu(hidden) if self.activation == "silu" else torch.relu(hidden)
 
-    def written(self, held: Tensor, hidden: Tensor, gain: Tensor) -> Tensor:
-        """Return the memory for what is left of it and what the hidden units write."""
-        return held + gain * (GAIN * torch.tanh(SLOPE * _map(hidden, self.outward, self.outward_bias)))
+    def written(self, decayed: Tensor, hidden: Tensor, gain: Tensor) -> Tensor:
+        """Return the memory after an update by the hidden units, given the decayed memory."""
+        return decayed + gain * (GAIN * torch.tanh(SLOPE * _map(hidden, self.outward, self.outward_bias)))
 
     def memory_loop(self, branch: Tensor, memory: Tensor) -> MemoryLoop:
-        """Return what takes the neurons from step to step, given what comes to the hidden units."""
+        """Return the loop that runs the neurons step by step, given the input of the hidden units."""
         return MemoryLoop(self, branch, memory)
 
     def _read(self, memory: Tensor) -> Tensor:
@@ -417,19 +418,20 @@ class ELM(nn.Module):
         return _map(memory.flatten(0, 1), self.readout, self.readout_bias).unflatten(0, memory.shape[:2])
 
     def load_released(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the parameters of one neuron from a state dict of the authors' program.
+        """Load the parameters of one neuron from a state dict of the authors' program.
 
         Parameters
         ----------
         weights : mapping of str to Tensor
             With the keys ``_proto_w_s``, ``_proto_tau_m``, ``mlp.network.0.weight`` and ``.bias``,
             ``mlp.network.2.weight`` and ``.bias``, ``w_y.weight`` and ``.bias``, and of a Branch-ELM
-            ``input_to_synapse_indices`` and ``valid_indices_mask``. ``tau_s``, in ms there, must be this neuron's.
+            ``input_to_synapse_indices`` and ``valid_indices_mask``. ``tau_s``, there in ms, must be that of this
+            neuron.
 
         Raises
         ------
         InputError, ShapeError
-            When a key is missing, does not fit, or the time constant of the synapses is another one.
+            When a key is missing, does not fit, or the time constant of the synapses differs.
         """
         if self.neurons != 1:
             raise InputError(f"ELM: a released neuron is one neuron; this module has {self.neurons}.")
@@ -456,7 +458,9 @@ class ELM(nn.Module):
             )
         for name, target in targets.items():
             if weights[name].numel() != target.numel():
-                raise ShapeError(f"ELM: {name} has shape {list(weights[name].shape)}; needed {list(target.shape[1:])}.")
+                raise ShapeError(
+                    f"ELM: {name} has shape {list(weights[name].shape)}; {list(target.shape[1:])} is needed."
+                )
         with torch.no_grad():
             for name, target in targets.items():
                 target.copy_(weights[name].reshape(target.shape))
@@ -471,9 +475,9 @@ class ELM(nn.Module):
 
 
 class MemoryLoop:
-    """ELM neurons from step to step: for a layer whose input is only known once the step before is done.
+    """ELM neurons run step by step, for a layer whose input depends on the step before.
 
-    The traces are kept at the hidden units, to which synapses and branches are linear.
+    Traces are those of the hidden units, whose input is linear in synapses and branches.
 
     Parameters
     ----------
@@ -493,7 +497,7 @@ class MemoryLoop:
         self._trace = torch.einsum("bnj,nhj->bnh", branch, first)
 
     def step(self, drive: Tensor) -> Tensor:
-        """Take a step in which the hidden units get `drive` [B, N, d_mlp]; return the output [B, N, n_out]."""
+        """Run one step with the input `drive` [B, N, d_mlp] of the hidden units; return the output [B, N, n_out]."""
         elm = self.elm
         self._trace = elm.kappa_s * self._trace + drive
         hidden = elm.activated(self._trace + _map(self.memory, self._inward, elm.inward_bias))
@@ -501,46 +505,8 @@ class MemoryLoop:
         return _map(self.memory, elm.readout, elm.readout_bias)
 
 
-def windows(n_in: int, branches: int, synapses: int) -> tuple[Tensor, Tensor]:
-    """Return the input of each synapse, and where there is one: overlapping windows over interleaved inputs.
-
-    The inputs are the excitatory ones, then as many inhibitory ones. They are put in turns, place k holding input
-    ``(k mod 2) n_in / 2 + floor(k / 2)``; branch j has the places ``j stride ... j stride + synapses - 1`` with
-    ``stride = ceil(n_in / branches)``. Places beyond the end stand for no synapse.
-
-    Parameters
-    ----------
-    n_in : int
-        Inputs, an even number.
-    branches, synapses : int
-        Branches, and synapses of each.
-
-    Returns
-    -------
-    routes : Tensor [branches, synapses] of int64
-    connected : Tensor [branches, synapses] of bool
-
-    Examples
-    --------
-    >>> from neurosim.models import windows
-    >>> windows(6, 3, 4)[0].tolist(), windows(6, 3, 4)[1].sum().item()
-    ([[0, 3, 1, 4], [1, 4, 2, 5], [2, 5, 5, 5]], 10)
-    """
-    if n_in % 2:
-        raise InputError(f"ELM: windows run over pairs of inputs, so n_in must be even; got {n_in}.")
-    stride = -(-n_in // branches)
-    places = stride * torch.arange(branches)[:, None] + torch.arange(synapses)
-    held = places.clamp(max=n_in - 1)
-    return (held % 2) * (n_in // 2) + held // 2, places < n_in
-
-
-def random_routing(n_in: int, branches: int, synapses: int) -> Tensor:
-    """Return an input for each synapse [branches, synapses], drawn evenly with replacement by torch's generator."""
-    return torch.randint(n_in, (branches, synapses))
-
-
 def _proto_tau(low: float, high: float, number: int) -> Tensor:
-    """Return what the sigmoid turns into `number` time constants between the bounds, evenly on a logarithmic scale."""
+    """Return the logits of `number` time constants between the bounds, uniform on a logarithmic scale."""
     edge = 1e-6 * (high - low)
     tau = torch.logspace(math.log10(low + edge), math.log10(high - edge), number, dtype=torch.float64)
     share = (tau - low) / (high - low)
@@ -548,7 +514,7 @@ def _proto_tau(low: float, high: float, number: int) -> Tensor:
 
 
 def _layer(neurons: int, n_out: int, n_in: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Return weights and offsets as torch's own linear layers start."""
+    """Return weights and offsets, initialised as torch's linear layers."""
     bound = 1.0 / math.sqrt(n_in)
     weight = torch.empty(neurons, n_out, n_in).uniform_(-bound, bound)
     return nn.Parameter(weight), nn.Parameter(torch.empty(neurons, n_out).uniform_(-bound, bound))
@@ -556,14 +522,14 @@ def _layer(neurons: int, n_out: int, n_in: int) -> tuple[nn.Parameter, nn.Parame
 
 @functools.lru_cache(maxsize=8)
 def _decays(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return what is left after the last of `steps` of what came at each of them."""
-    with torch.inference_mode(False):  # kept, and used in training as well
+    """Return the factor of the input of each of `steps` steps in the trace after the last."""
+    with torch.inference_mode(False):  # cached, and used in training too
         ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64, device=device)
         return (decay**ages).to(dtype)
 
 
 def _padded(x: Tensor, filler: int) -> Tensor:
-    """Return `x` with as many zeros behind its last axis; itself if none are wanted."""
+    """Return `x` with `filler` zeros appended to its last axis; `x` itself if there are none."""
     return functional.pad(x, (0, filler)) if filler else x
 
 

@@ -26,9 +26,9 @@ class ELMLayerState(NamedTuple):
     memory : Tensor [B, N, d_m]
         Memory units.
     slow : Tensor [B, N]
-        Low-pass of the output, which the activity leaves out.
+        Low-pass of the output, subtracted from the activity.
     activity : Tensor [B, N]
-        Activity after the last step, which the neurons of a recurrent layer see one step later.
+        Activity after the last step, the recurrent input of the next step.
     """
 
     branch: Tensor
@@ -38,49 +38,49 @@ class ELMLayerState(NamedTuple):
 
 
 class ELMLayer(nn.Module):
-    r"""ELM neurons whose synapses start at random at the inputs and, one step late, at the layer's own activity.
+    r"""ELM neurons with random synapses from the inputs and, one step late, from the activity of the layer.
 
-    Each neuron is an `ELM` of one output y with parameters and a table of routes of its own; the table is drawn once.
-    With :math:`\kappa_r = e^{-\Delta t/\tau_r}` its activity is
+    Each neuron is an `ELM` of one output y with its own parameters and its own random table of routes. With
+    :math:`\kappa_r = e^{-\Delta t/\tau_r}` its activity is
 
     .. math::
         r_t = \kappa_r r_{t-1} + (1 - \kappa_r) y_t, \quad a_t = \max(y_t - r_t, 0)
 
-    a high-pass and a rectifier. The sizes left out are those of the authors' network; of its high-pass only the time
-    constant is known here, the form above is this project's.
+    a high-pass and a rectifier. Default sizes are those of the authors' network; only the time constant of its
+    high-pass is known here, the form above is this project's.
 
-    Without recurrence the time runs in one fused call. With it there is a step of torch's operations for all neurons
-    at a time; only the input's way to the hidden units is worked out for all steps at once.
+    Without recurrence all steps run in one fused call. With it each step runs as torch operations for all neurons; the
+    input of the hidden units from x is computed for all steps at once.
 
     Parameters
     ----------
     n_in : int
         Inputs.
     neurons : int
-        Number of neurons N, which is that of outputs.
+        Number of neurons and of outputs N.
     dt : float
         Length of a step, s.
     d_m : int
         Memory units of a neuron.
     d_mlp : int, optional
-        Hidden units; ``2 d_m`` if left out.
+        Hidden units; ``2 d_m`` by default.
     branches : int, optional
-        Branches of a neuron; ``2 d_mlp`` if left out.
+        Branches of a neuron; ``2 d_mlp`` by default.
     synapses : int, optional
-        Synapses of a branch; as many as there are branches if left out.
+        Synapses of a branch; the number of branches by default.
     recurrent : bool
-        Whether the neurons see the layer's activity of the step before.
+        Whether the activity of the step before is an input.
     tau_r : float
         Time constant of the high-pass, s.
     dropout : float
-        Probability in [0, 1) that in training an input or a recurrent line is silent for a whole run.
+        Probability in [0, 1) that in training an input or a recurrent connection is silent for a whole run.
     variant, tau_m_min, tau_m_max, learn_tau_m
         As in `ELM`.
 
     Raises
     ------
     InputError, UnitError
-        For what cannot be used.
+        For a value that cannot be used.
 
     References
     ----------
@@ -120,7 +120,7 @@ class ELMLayer(nn.Module):
         self.n_in, self.neurons = count("ELMLayer", "n_in", n_in), count("ELMLayer", "neurons", neurons)
         self.recurrent, self.dropout = recurrent, float(dropout)
         hidden = 2 * d_m if d_mlp is None else d_mlp
-        held = 2 * hidden if branches is None else branches
+        n_branches = 2 * hidden if branches is None else branches
         self.elm = ELM(
             n_in + neurons if recurrent else n_in,
             1,
@@ -128,8 +128,8 @@ class ELMLayer(nn.Module):
             neurons=neurons,
             d_m=d_m,
             d_mlp=hidden,
-            branches=held,
-            synapses=held if synapses is None else synapses,
+            branches=n_branches,
+            synapses=n_branches if synapses is None else synapses,
             routing="random",
             variant=variant,
             tau_m_min=tau_m_min,
@@ -140,9 +140,9 @@ class ELMLayer(nn.Module):
 
     def initial_state(self, x: Tensor) -> ELMLayerState:
         """Return the state before the first step for an input like `x` [T, B, n_in]: zeros."""
-        still = x.new_zeros(x.shape[1], self.neurons)
+        zeros = x.new_zeros(x.shape[1], self.neurons)
         branch, memory = self.elm.initial_state(x)
-        return ELMLayerState(branch, memory, still, still)
+        return ELMLayerState(branch, memory, zeros, zeros)
 
     def forward(self, x: Tensor, state: ELMLayerState | None = None) -> tuple[Tensor, ELMLayerState]:
         """Run the layer over time.
@@ -188,27 +188,27 @@ class ELMLayer(nn.Module):
         elm, kappa = self.elm, self.low_pass.decay("tau_mem")
         to_hidden = elm.to_hidden()
         outside, inside = to_hidden.split([self.n_in, self.neurons], dim=2)
-        before, behind = (None, None) if mask is None else mask.split([self.n_in, self.neurons], dim=1)
-        seen = x if before is None else x * before
-        drive = functional.linear(seen, outside.flatten(0, 1)).unflatten(2, (self.neurons, elm.d_mlp))
+        input_mask, loop_mask = (None, None) if mask is None else mask.split([self.n_in, self.neurons], dim=1)
+        inputs = x if input_mask is None else x * input_mask
+        drive = functional.linear(inputs, outside.flatten(0, 1)).unflatten(2, (self.neurons, elm.d_mlp))
         loop = elm.memory_loop(start.branch, start.memory)
-        activity, slow, heard, found = start.activity, start.slow, [], []
+        activity, slow, recurrent, activities = start.activity, start.slow, [], []
         for now in drive:
-            sent = activity if behind is None else activity * behind
-            heard.append(sent)
-            come = functional.linear(sent, inside.flatten(0, 1)).unflatten(1, (self.neurons, elm.d_mlp))
-            y = loop.step(now + come)[..., 0]
+            z = activity if loop_mask is None else activity * loop_mask
+            recurrent.append(z)
+            from_loop = functional.linear(z, inside.flatten(0, 1)).unflatten(1, (self.neurons, elm.d_mlp))
+            y = loop.step(now + from_loop)[..., 0]
             slow = kappa * slow + (1.0 - kappa) * y
             activity = torch.relu(y - slow)
-            found.append(activity)
-        if not found:
+            activities.append(activity)
+        if not activities:
             return x.new_empty(0, x.shape[1], self.neurons), start
-        branch = elm.last_traces(torch.cat((seen, torch.stack(heard)), dim=2), start.branch)
-        return torch.stack(found), ELMLayerState(branch, loop.memory, slow, activity)
+        branch = elm.last_traces(torch.cat((inputs, torch.stack(recurrent)), dim=2), start.branch)
+        return torch.stack(activities), ELMLayerState(branch, loop.memory, slow, activity)
 
 
 class ELMNetwork(nn.Module):
-    """Layers of ELM neurons in a row, and a linear readout of the last one at every step.
+    """Layers of ELM neurons in a row, and a linear readout of the last layer at every step.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ class ELMNetwork(nn.Module):
     dt : float
         Length of a step, s.
     **options
-        Of every `ELMLayer`.
+        Options of every `ELMLayer`.
 
     Examples
     --------
@@ -237,8 +237,8 @@ class ELMNetwork(nn.Module):
         super().__init__()
         sizes = [n_in, *neurons]
         if len(sizes) == 1:
-            raise InputError("ELMNetwork: neurons must name at least one layer; got none.")
-        self.layers = nn.ModuleList(ELMLayer(before, here, dt=dt, **options) for before, here in pairwise(sizes))
+            raise InputError("ELMNetwork: neurons must have at least one layer; got none.")
+        self.layers = nn.ModuleList(ELMLayer(n, m, dt=dt, **options) for n, m in pairwise(sizes))
         self.readout = nn.Linear(sizes[-1], count("ELMNetwork", "n_out", n_out))
 
     def forward(

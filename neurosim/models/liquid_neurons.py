@@ -1,4 +1,4 @@
-"""Neurons whose time constants are worked out at every step from their input and their state."""
+"""Neurons whose time constants are computed at every step from input and state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LiquidNeuronsState(NamedTuple):
     Attributes
     ----------
     v, a, z : Tensor [B, neurons]
-        Membrane, trace of the own spikes, spikes of the last step.
+        Membrane, trace of the spikes, spikes of the last step.
     """
 
     v: Tensor
@@ -32,29 +32,29 @@ class LiquidNeuronsState(NamedTuple):
 
 
 class LiquidNeurons(Population):
-    r"""Liquid spiking neurons: what membrane and threshold take of a step is a layer's answer to the moment.
+    r"""Liquid spiking neurons: layers compute the decays of membrane and threshold from input and state.
 
     .. math::
         \alpha &= \sigma(W_\alpha [i; v] + b_\alpha), \quad \rho = \sigma(W_\rho [i; a] + b_\rho) \\
         a &\leftarrow \rho \odot a + (1 - \rho) \odot z, \quad \vartheta = \vartheta_0 + \beta a \\
         u &= v + \alpha \odot (i - v), \quad z = H(u - \vartheta), \quad v \leftarrow u (1 - z)
 
-    The two layers reach over the whole population, so that a step is no elementwise core: it is trained and simulated
-    as torch's own operations, and exporters refuse it by name. What they give of the input is worked out for all steps
-    at once. No gradient passes through the reset.
+    The two layers connect the population all-to-all, so a step is not an elementwise core: it runs as torch operations,
+    and exporters refuse it by name. The products with the input are computed for all steps at once. No gradient passes
+    through the reset.
 
     Parameters
     ----------
     neurons : int
         Number of neurons.
     dt : float
-        Length of a step, s, in (0, 0.1); :math:`\alpha` and :math:`\rho` are shares of a step, whatever its length.
+        Length of a step, s, in (0, 0.1); :math:`\alpha` and :math:`\rho` are per step.
     v_th : float
-        Threshold of a neuron at rest, :math:`\vartheta_0`.
+        Threshold at rest, :math:`\vartheta_0`.
     beta : float
-        What the trace of its spikes adds to it.
+        Factor of the trace in the threshold.
     spike : Surrogate, optional
-        ``triangle()`` if left out.
+        ``triangle()`` by default.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class LiquidNeurons(Population):
         super().__init__("liquid_neurons", dt, count("LiquidNeurons", "neurons", neurons))
         for name, value in (("v_th", v_th), ("beta", beta)):
             if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0.0 <= value < float("inf")):
-                raise InputError(f"LiquidNeurons: {name} must be a number from 0 up; got {value!r}.")
+                raise InputError(f"LiquidNeurons: {name} must be a number from 0; got {value!r}.")
         self.v_th, self.beta = float(v_th), float(beta)
         self.spike = triangle() if spike is None else spike
         self.membrane, self.threshold = nn.Linear(2 * neurons, neurons), nn.Linear(2 * neurons, neurons)
@@ -110,8 +110,7 @@ class LiquidNeurons(Population):
         self._check_current(i)
         if i.dtype != self.membrane.weight.dtype:
             raise InputError(
-                f"LiquidNeurons: i is {i.dtype}, the neurons' layers are {self.membrane.weight.dtype}; convert one "
-                "with .to()."
+                f"LiquidNeurons: i is {i.dtype}, the layers are {self.membrane.weight.dtype}; convert one with .to()."
             )
         known = ("v", "a", "u", "alpha", "rho")
         wrong = [name for name in record if name not in known]
@@ -124,7 +123,7 @@ class LiquidNeurons(Population):
         alphas = functional.linear(i, from_i, self.membrane.bias)
         rhos = functional.linear(i, to_threshold, self.threshold.bias)
         spikes: list[Tensor] = []
-        seen: dict[str, list[Tensor]] = {name: [] for name in record}
+        recorded: dict[str, list[Tensor]] = {name: [] for name in record}
         for current, alpha, rho in zip(i, alphas, rhos, strict=True):
             if not through_time:
                 v, a, z = v.detach(), a.detach(), z.detach()
@@ -138,19 +137,19 @@ class LiquidNeurons(Population):
             spikes.append(z)
             now = {"v": v, "a": a, "u": u, "alpha": alpha, "rho": rho}
             for name in record:
-                seen[name].append(now[name].detach())
-        values = {name: torch.stack(each) if each else torch.empty_like(i) for name, each in seen.items()}
+                recorded[name].append(now[name].detach())
+        values = {name: torch.stack(each) if each else torch.empty_like(i) for name, each in recorded.items()}
         out = torch.stack(spikes) if spikes else torch.empty_like(i)
         return LayerOutput(out, LiquidNeuronsState(v, a, z), values)
 
     def _start(self, i: Tensor, state: State | None) -> LiquidNeuronsState:
         if state is None:
             return self.initial_state(i)
-        wanted = f"LiquidNeurons: state must be a tuple of v, a and z of shape {list(i.shape[1:])}"
+        message = f"LiquidNeurons: state must be a tuple of v, a and z of shape {list(i.shape[1:])}"
         if not isinstance(state, tuple) or len(state) != 3:
-            raise ShapeError(f"{wanted}; got {type(state).__name__}.")
+            raise ShapeError(f"{message}; got {type(state).__name__}.")
         if any(value.shape != i.shape[1:] for value in state):
-            raise ShapeError(f"{wanted}; got {[list(value.shape) for value in state]}.")
+            raise ShapeError(f"{message}; got {[list(value.shape) for value in state]}.")
         return LiquidNeuronsState(*(value.to(i.dtype) for value in state))
 
     def extra_repr(self) -> str:

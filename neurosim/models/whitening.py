@@ -1,10 +1,10 @@
-r"""Adaptive gain control: interneurons whiten a signal by changing their gains, and slowly their synapses.
+r"""Adaptive gain control: interneurons whiten a signal by changing their gains and, slowly, their synapses.
 
 Duong, Lipshutz, Heeger, Chklovskii & Simoncelli, "Adaptive whitening in neural populations with gain-modulating
-interneurons", ICML 2023, arXiv:2301.11955; with synapses that learn slowly beside them Duong, Simoncelli, Chklovskii &
+interneurons", ICML 2023, arXiv:2301.11955; with slowly learning synapses Duong, Simoncelli, Chklovskii &
 Lipshutz, "Adaptive whitening with fast gain modulation and slow synaptic plasticity", NeurIPS 2023, arXiv:2308.13633.
-The equations follow the authors' programs (lyndond/frame_whitening, lyndond/multi_timescale_whitening); an on-line
-branch there leaves the leak out, here `alpha` counts wherever it stands in them.
+The equations follow the authors' programs (lyndond/frame_whitening, lyndond/multi_timescale_whitening); an online
+branch there omits the leak; here `alpha` is always included.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ class Whitened(NamedTuple):
 
 
 class FrameWhitening(nn.Module):
-    r"""N neurons and K interneurons in a loop whose gains settle where the responses are white.
+    r"""N neurons and K interneurons in a loop whose gains converge to white responses.
 
-    The responses are where :math:`\dot y = x - W (g \circ W^T y) - \alpha y` comes to rest, and each interneuron moves
-    its gain until the variance of its own input is the square of the length of its frame vector:
+    The responses are the fixed point of :math:`\dot y = x - W (g \circ W^T y) - \alpha y`. Each interneuron changes its
+    gain until the variance of its input is the squared length of its frame vector:
 
     .. math:: y = (\alpha I + W \mathrm{diag}(g) W^T)^{-1} x, \qquad z = W^T y, \qquad
               \Delta g_i = \eta\,(\overline{z_i^2} - |w_i|^2)
 
-    As K such numbers can say no more than K things about the covariance of y, exact whitening needs
-    :math:`K \ge N (N + 1) / 2` vectors in general position. With fewer all :math:`z_i` reach their variances and y
-    stays correlated. Gains may be negative.
+    K variances are K constraints on the covariance of y, so exact whitening needs :math:`K \ge N (N + 1) / 2` vectors
+    in general position. With fewer, all :math:`z_i` reach their variances and y stays correlated. Gains may be
+    negative.
 
     With a `frame_rate` :math:`\eta_W` the synapses learn too, much more slowly:
 
     .. math:: \Delta W = \eta_W\,(\overline{y\, (g \circ z)^T} - W \mathrm{diag}(g))
 
-    This rests where y is white along every vector that has a gain, so that N vectors can whiten as well; those of one
-    signal, while the gains follow changes that share its axes.
+    Its fixed point is y white along every vector with a gain, so that N vectors can whiten too: the vectors those of
+    one signal, the gains those of signals with the same axes.
 
     Parameters
     ----------
     frame : Tensor [N, K]
-        W, a vector in each column.
+        W, one vector per column.
     alpha : float
         Leak, above 0.
     rate : float
         :math:`\eta`.
     gain : float
-        Gains at the start.
+        Initial gains.
     frame_rate : float
-        :math:`\eta_W`; 0 keeps the frame.
+        :math:`\eta_W`; with 0 the frame is fixed.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class FrameWhitening(nn.Module):
     Raises
     ------
     ShapeError, InputError
-        For a frame that is no matrix or does not span the N axes, or a number out of range.
+        For a frame that is not a matrix or does not span the N axes, or a number out of range.
 
     Examples
     --------
@@ -114,12 +114,12 @@ class FrameWhitening(nn.Module):
         self.register_buffer("gains", torch.full_like(frame[0], gain))
 
     def response_matrix(self) -> Tensor:
-        """Return the matrix [N, N] from x to y; it is symmetric."""
+        """Return the symmetric matrix [N, N] from x to y."""
         loop = (self.frame * self.gains) @ self.frame.T
         return torch.linalg.inv(self.alpha * torch.eye(len(loop), dtype=loop.dtype, device=loop.device) + loop)
 
     def forward(self, x: Tensor) -> Whitened:
-        """Return the responses to `x` [n, N] once the loop has come to rest."""
+        """Return the responses to `x` [n, N] at the fixed point of the loop."""
         if x.dim() != 2 or x.shape[1] != len(self.frame):
             raise ShapeError(f"FrameWhitening: x must be [n, {len(self.frame)}]; got {list(x.shape)}.")
         y = x @ self.response_matrix()
@@ -127,13 +127,13 @@ class FrameWhitening(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor) -> Whitened:
-        """Answer a batch `x` [n, N], then move the gains by it, and the frame where it learns."""
-        answered = self(x)
-        self.gains += self.rate * ((answered.z**2).mean(0) - (self.frame**2).sum(0))
+        """Return the responses to a batch `x` [n, N], then update the gains, and the frame if it learns."""
+        responses = self(x)
+        self.gains += self.rate * ((responses.z**2).mean(0) - (self.frame**2).sum(0))
         if self.frame_rate:
-            met = answered.y.T @ (self.gains * answered.z) / len(x)
-            self.frame += self.frame_rate * (met - self.frame * self.gains)
-        return answered
+            correlation = responses.y.T @ (self.gains * responses.z) / len(x)
+            self.frame += self.frame_rate * (correlation - self.frame * self.gains)
+        return responses
 
     def covariance(self, covariance: Tensor) -> Tensor:
         """Return the covariance of y [N, N] for a signal of mean 0 with `covariance` [N, N]."""
@@ -166,7 +166,7 @@ class FrameWhitening(nn.Module):
 
 
 def mercedes_benz() -> Tensor:
-    """Return the three unit vectors of the plane that stand 120 degrees apart, [2, 3] in double precision."""
+    """Return three unit vectors of the plane, 120 degrees apart, [2, 3] in double precision."""
     angles = torch.arange(3, dtype=torch.float64) * (2 * math.pi / 3) + math.pi / 2
     return torch.stack((angles.cos(), angles.sin()))
 
@@ -175,6 +175,6 @@ def random_frame(neurons: int, vectors: int, *, generator: torch.Generator | Non
     """Return unit vectors in random directions, [neurons, vectors] in double precision."""
     for name, number in (("neurons", neurons), ("vectors", vectors)):
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InputError(f"random_frame: {name} must be a whole number from 1; got {number!r}.")
-    drawn = torch.randn(neurons, vectors, generator=generator, dtype=torch.float64)
-    return drawn / drawn.norm(dim=0)
+            raise InputError(f"random_frame: {name} must be an integer from 1; got {number!r}.")
+    directions = torch.randn(neurons, vectors, generator=generator, dtype=torch.float64)
+    return directions / directions.norm(dim=0)

@@ -1,4 +1,4 @@
-"""Layers without a reset, whose steps need not wait for one another. None of them is a LIF: they fire differently."""
+"""Layers without a reset, whose steps can be computed in parallel. None of them is a LIF: they fire differently."""
 
 from neurosim.parallel.masked import MaskedPSN, masking_at
 from neurosim.parallel.psn import PSN

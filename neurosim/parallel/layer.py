@@ -1,4 +1,4 @@
-"""What the parallel spiking neurons share: a membrane that is linear in the input, and a threshold."""
+"""Base of the parallel spiking neurons: a membrane that is linear in the input, and a threshold."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ParallelNeurons(Population):
     dt : float
         Length of a step, s, in (0, 0.1).
     size : int or tuple of int, optional
-        Shape of the population, where it is to be held to one.
+        Shape of the population, if it is to be checked.
     spike : Surrogate, optional
-        Spike with the derivative used in training; ``atan()`` if left out.
+        Spike with the derivative used in training; ``atan()`` by default.
     """
 
     v_th: nn.Parameter
@@ -70,7 +70,7 @@ class ParallelNeurons(Population):
 
     @abstractmethod
     def _distance(self, i: Tensor, state: Any, through_time: bool) -> tuple[Tensor, Any]:
-        """Return the membrane less the threshold [T, B, ...], and the state after the last step."""
+        """Return the membrane minus the threshold [T, B, ...], and the state after the last step."""
 
     def _checked_state(self, state: State, i: Tensor) -> State:
         model: Any = self.initial_state(i)
@@ -81,5 +81,5 @@ class ParallelNeurons(Population):
         return type(model)(*state)
 
     def extra_repr(self) -> str:
-        """Return what distinguishes this layer, in the words used to make it."""
+        """Return the arguments of this layer."""
         return f"dt={self.dt:g}, spike={self.fire.spike}"

@@ -1,4 +1,4 @@
-"""The masked parallel spiking neuron: a PSN that is made causal in the course of training."""
+"""The masked parallel spiking neuron: a PSN that becomes causal during training."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from neurosim.parallel.psn import PSN, check_count
 
 
 class MaskedPSN(PSN):
-    r"""Masked parallel spiking neuron of order k: each step sees itself and the k - 1 before it, once masked fully.
+    r"""Masked parallel spiking neuron of order k: fully masked, a step depends on itself and the k - 1 steps before.
 
     .. math:: H = \left(W \odot (\lambda M_k + (1 - \lambda) \mathbb{1})\right) X, \quad
               M_k[t, s] = 1 \text{ where } t - k < s \le t, \text{ else } 0
 
-    With :math:`\lambda` = `masking` = 0 it is a `PSN`; at 1 it is causal. The authors raise it from 0 to 1 in the
-    course of training (see `masking_at`). Before it is 1 later steps reach earlier ones: a result that is to hold for
-    a causal network must be taken at 1.
+    With :math:`\lambda` = `masking` = 0 it is a `PSN`; at 1 it is causal. The authors increase it from 0 to 1 during
+    training (see `masking_at`). Below 1 a step also depends on later steps: results for a causal network need 1.
 
     Parameters
     ----------
     steps : int
-        T, the one length of run it works on.
+        T, the length of every run.
     order : int
         k, from 1.
     dt : float
         Length of a step, s, in (0, 0.1).
     masking : float
-        In [0, 1]. May be set at any time; kept in the layer's ``state_dict``.
+        In [0, 1]. Can be set at any time; part of the layer's ``state_dict``.
     size, spike
         As in `PSN`.
 
@@ -75,7 +74,7 @@ class MaskedPSN(PSN):
 
     @property
     def masking(self) -> float:
-        """How far the mask is in force: 0 not at all, 1 fully."""
+        """Strength of the mask: 0 none, 1 full."""
         return self._masking
 
     @masking.setter
@@ -85,34 +84,33 @@ class MaskedPSN(PSN):
         self._masking = float(value)
 
     def mixing(self) -> Tensor:
-        """Return the matrix [T, T] by which the input is multiplied over time, as masked now."""
+        """Return the matrix [T, T] that multiplies the input over time, with the current mask."""
         mask = self.masking * self.band + (1.0 - self.masking)
         return self.weight * mask
 
     def get_extra_state(self) -> Tensor:
-        """Return what ``state_dict`` keeps besides the parameters: `masking`."""
+        """Return the part of ``state_dict`` besides the parameters: `masking`."""
         return torch.tensor(self.masking, dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take `masking` from a ``state_dict``."""
+        """Load `masking` from a ``state_dict``."""
         self.masking = float(state)
 
     def extra_repr(self) -> str:
-        """Return what distinguishes this layer, in the words used to make it."""
+        """Return the arguments of this layer."""
         parts = super().extra_repr().split(", ", 1)
         return f"{parts[0]}, {self.order}, masking={self.masking:g}, {parts[1]}"
 
 
 def masking_at(epoch: int, epochs: int) -> float:
-    """Return the authors' schedule of `MaskedPSN.masking`: from 0 in the first epoch straight to 1 in the last.
+    """Return the authors' schedule of `MaskedPSN.masking`: linear from 0 in the first epoch to 1 in the last.
 
     Parameters
     ----------
     epoch : int
-        Epochs that are over; 0 in the first.
+        Number of finished epochs; 0 in the first.
     epochs : int
-        How many there are in all. With a single one the mask is in force from the start; it stays at 1 beyond the
-        last.
+        Number of epochs. With one epoch the mask is full from the start; after the last it stays 1.
 
     Examples
     --------

@@ -17,11 +17,10 @@ class ResetFreeLeaky(Neuron):
     .. math:: v[t] = \alpha\, v[t-1] + (1 - \alpha)\, r\, i[t], \quad z[t] = \Theta(v[t] - v_{th}),
               \quad \alpha = e^{-dt/\tau_{mem}}
 
-    Nothing happens to the membrane at a spike, so all steps together are one triangular matrix product,
-    :math:`v[t] = \alpha^{t+1} v[-1] + (1 - \alpha)\, r \sum_{s \le t} \alpha^{t-s} i[s]`, and could be worked out by a
-    scan. On the CPU the fused loop over time is faster than every scan that was tried, so that is what runs
-    (``docs/parallel.md``). A neuron above its threshold fires at every step until it has leaked below: this is not
-    a LIF, and one trained as such is another network.
+    A spike does not change the membrane, so all steps are one triangular matrix product,
+    :math:`v[t] = \alpha^{t+1} v[-1] + (1 - \alpha)\, r \sum_{s \le t} \alpha^{t-s} i[s]`, which a scan could compute.
+    On the CPU the fused loop over time is faster than every scan that was measured, and is used (``docs/parallel.md``).
+    A neuron above its threshold fires at every step until it has decayed below it: this is not a LIF.
 
     Parameters
     ----------

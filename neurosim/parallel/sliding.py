@@ -37,8 +37,8 @@ class SlidingPSN(ParallelNeurons):
 
     The k weights and the one threshold are shared by all steps and neurons of the layer and learned. It is causal and
     works on runs of any length, on a stream and in a loop: its state is the last k - 1 inputs. There is no reset; it
-    is not a LIF. With ``through_time=False`` the earlier inputs count as state: the weights are trained, and of the
-    inputs only that of the present step gets a gradient.
+    is not a LIF. With ``through_time=False`` earlier inputs count as state: the weights are trained, and only the input
+    of the current step gets a gradient.
 
     Parameters
     ----------
@@ -47,18 +47,18 @@ class SlidingPSN(ParallelNeurons):
     dt : float
         Length of a step, s, in (0, 0.1).
     start : {"exponential", "uniform"}
-        First weights: :math:`w_n = 2^{-n}`, or uniform in ``(-1/sqrt(k), 1/sqrt(k))``.
+        Initial weights: :math:`w_n = 2^{-n}`, or uniform in ``(-1/sqrt(k), 1/sqrt(k))``.
     size : int or tuple of int, optional
-        Shape of the population, where it is to be held to one.
+        Shape of the population, if it is to be checked.
     spike : Surrogate, optional
-        ``atan(2.0)`` if left out, as in the authors' program.
+        ``atan(2.0)`` by default, as in the authors' program.
 
     Attributes
     ----------
     weight : Parameter [k]
-        That of the present step first (the authors' program stores them the other way round).
+        That of the current step first (the authors' program stores them in reverse order).
     v_th : Parameter []
-        Threshold, at first 1.
+        Threshold, initially 1.
 
     References
     ----------
@@ -109,10 +109,10 @@ class SlidingPSN(ParallelNeurons):
         past = state.past.to(i.dtype)
         line = torch.cat((past if through_time else past.detach(), i))
         distance = filtered(line.flatten(1), self.weight.to(i.dtype), -self.v_th.to(i.dtype), through_time)
-        # A copy, so that the state does not hold on to the whole run.
+        # A copy, so that the state does not keep the memory of the whole run.
         after = line[i.shape[0] :].clone()
         return distance.view(i.shape), SlidingState(after if through_time else after.detach())
 
     def extra_repr(self) -> str:
-        """Return what distinguishes this layer, in the words used to make it."""
+        """Return the arguments of this layer."""
         return f"{self.order}, {super().extra_repr()}"

@@ -13,18 +13,18 @@ BLOCK = 16
 
 
 def filtered(line: Tensor, weight: Tensor, offset: Tensor, through_time: bool = True) -> Tensor:
-    """Return ``offset + sum_i weight[i] line[t + k - 1 - i]`` for every step t that has all its k inputs.
+    """Return ``offset + sum_i weight[i] line[t + k - 1 - i]`` for every step t with k inputs.
 
     Parameters
     ----------
     line : Tensor [k - 1 + T, M]
         The k - 1 inputs before the first step, then those of the steps.
     weight : Tensor [k]
-        Taps, that of the present step first.
+        Taps, that of the current step first.
     offset : Tensor []
         Added everywhere.
     through_time : bool
-        Without it only the present step's input gets a gradient; the taps get theirs in any case.
+        If False, only the input of the current step gets a gradient; the taps get theirs in any case.
 
     Returns
     -------

@@ -195,7 +195,9 @@ class Plasticity:
     def _check_samples(self, samples: int) -> None:
         before = next((traces[0].shape[0] for traces in self._traces.values()), samples)
         if before != samples:
-            raise ShapeError(f"x holds {samples} samples, the traces have {before}; call forget() before another batch.")
+            raise ShapeError(
+                f"x holds {samples} samples, the traces have {before}; call forget() before another batch."
+            )
 
     @torch.no_grad()
     def reward(self, value: float | Tensor) -> None:

@@ -65,7 +65,7 @@ def test_gradients_are_finite_differences(loss: Loss) -> None:
 
 
 @every_loss
-def test_a_loss_is_a_value_that_gives_a_scalar_mean_over_the_batch(loss: Loss) -> None:
+def test_a_loss_gives_a_scalar_mean_over_the_batch(loss: Loss) -> None:
     z, y = output()
     value = loss(z, y)
     assert value.shape == () and value.dtype == torch.float64
@@ -139,7 +139,7 @@ def test_cross_entropy_mse_mixes_the_two_by_its_weight() -> None:
     assert float(CrossEntropyMSE(0.0)(z, y)) == float(CrossEntropy()(z, y))
 
 
-def test_max_membrane_looks_at_each_outputs_highest_step() -> None:
+def test_max_membrane_reads_the_highest_step_of_each_output() -> None:
     v = torch.tensor([[[1.0, -2.0]], [[0.5, 3.0]], [[0.0, 0.0]]], dtype=torch.float64, requires_grad=True)
     value = MaxMembrane()(v, torch.tensor([0]))
     value.backward()

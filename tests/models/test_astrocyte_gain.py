@@ -49,7 +49,7 @@ def test_silence_and_a_gain_of_1_change_nothing():
     assert torch.equal(GainAstrocyte(2, dt=1e-3, gamma=0.0)(s)[0], s)
 
 
-def test_a_run_in_two_parts_is_the_run_in_one():
+def test_a_split_run_equals_the_run_in_one():
     astro, s = GainAstrocyte(4, dt=1e-3), spikes()
     whole, end = astro(s)
     first, between = astro(s[:23])
@@ -96,7 +96,7 @@ def test_exporters_and_readers_of_cores_refuse_it_by_name():
         net.neurons()
 
 
-def test_what_does_not_fit_is_refused():
+def test_wrong_shapes_are_refused_by_name():
     with pytest.raises(InputError, match="domains must be an integer from 1"):
         GainAstrocyte(0, dt=1e-3)
     with pytest.raises(ShapeError, match="8 neurons cannot be divided into 3 equal domains"):

@@ -15,7 +15,7 @@ NAMES = ("astro_receiver", "astro_ip3", "astro_burst")
 
 
 def network(astro: SlowInwardCurrent, inputs: int = 20) -> ns.Network:
-    return ns.Network({"input": ns.Input(inputs), **astro.nodes()}, [astro.hear("input", inputs), *astro.edges()])
+    return ns.Network({"input": ns.Input(inputs), **astro.nodes()}, [astro.input_edge("input", inputs), *astro.edges()])
 
 
 def poisson(hertz: float, seconds: int, inputs: int = 20) -> np.ndarray:
@@ -43,7 +43,7 @@ def emulated(spikes: np.ndarray) -> dict[str, list[int]]:
     return fired
 
 
-def test_whole_numbers_spike_as_an_emulation_does():
+def test_integer_arithmetic_spikes_as_an_emulation():
     spikes = poisson(35.0, 5)
     recording = ns.simulate(network(SlowInwardCurrent(arithmetic="loihi")), spikes, record=NAMES)
     expected = emulated(spikes)
@@ -90,7 +90,7 @@ def test_spikes_for_each_ip3_spike_fall_towards_their_limit():
     assert ratios[0] > ratios[1] > ratios[2] > 15000 / 20 and ratios == pytest.approx([1427, 931, 840], abs=1)
 
 
-def test_real_numbers_do_nearly_the_same():
+def test_floating_point_is_close_to_integers():
     net, spikes = network(SlowInwardCurrent()), poisson(20.0, 30)
     recording = ns.simulate(net, spikes, record=(*NAMES, "astro_sic"))
     receiver, ip3, burst = (recording.spikes[name].step for name in NAMES)
@@ -102,14 +102,14 @@ def test_real_numbers_do_nearly_the_same():
 
 @pytest.mark.parametrize("arithmetic", ["float", "loihi"])
 @pytest.mark.parametrize("stages", [4, 3])
-def test_nothing_in_nothing_out(arithmetic, stages):
+def test_without_input_there_is_no_output(arithmetic, stages):
     net = network(SlowInwardCurrent(arithmetic=arithmetic, stages=stages))
     recording = ns.simulate(net, np.zeros((3000, 1, 20), np.float32), record=NAMES)
     assert all(len(recording.spikes[name].step) == 0 for name in NAMES)
     assert all(value.abs().max() == 0 for state in recording.state.nodes.values() for value in state)
 
 
-def test_three_stages_burst_as_often_at_once():
+def test_three_stages_burst_at_the_same_rate_without_the_delay():
     net = network(SlowInwardCurrent(arithmetic="loihi", stages=3))
     recording = ns.simulate(net, poisson(20.0, 8), record=NAMES)
     (ip3,), burst = recording.spikes["astro_ip3"].step, recording.spikes["astro_burst"].step
@@ -117,7 +117,7 @@ def test_three_stages_burst_as_often_at_once():
     assert len(burst) == 31 and burst[0] - ip3 == 2 and gaps[0] == gaps.min() and gaps[-1] == gaps.max()
 
 
-def test_neurons_are_helped_seconds_after_the_drive_began_and_only_with_the_astrocyte():
+def test_the_astrocyte_raises_the_rate_seconds_after_the_input_begins():
     def post(weight: float) -> np.ndarray:
         astro = SlowInwardCurrent()
         drive = ns.Linear(20, 1)
@@ -125,10 +125,10 @@ def test_neurons_are_helped_seconds_after_the_drive_began_and_only_with_the_astr
         net = ns.Network(
             {"input": ns.Input(20), **astro.nodes(), "post": ns.LIF(tau_mem=20e-3, dt=1e-3)},
             [
-                astro.hear("input", 20),
+                astro.input_edge("input", 20),
                 *astro.edges(),
                 ns.Edge("input", "post", drive),
-                astro.act("post", 1, weight=weight),
+                astro.output_edge("post", 1, weight=weight),
             ],
         )
         return ns.simulate(net, poisson(20.0, 8), record=["post", "astro_ip3"]).spikes["post"].step
@@ -139,9 +139,9 @@ def test_neurons_are_helped_seconds_after_the_drive_began_and_only_with_the_astr
     assert burst[1] > burst[0] + 8
 
 
-def test_several_astrocytes_do_not_hear_each_other():
+def test_astrocytes_of_one_layer_are_independent():
     astro = SlowInwardCurrent(size=2, arithmetic="loihi")
-    ear = astro.hear("input", 20)
+    ear = astro.input_edge("input", 20)
     with torch.no_grad():
         ear.synapse.weight[1] = 0.0
     net = ns.Network({"input": ns.Input(20), **astro.nodes()}, [ear, *astro.edges()])
@@ -167,7 +167,7 @@ def test_lava_sends_the_spikes_of_three_stages():
     assert {node.name: node.spikes_lava for node in found.nodes}["astro_burst"] > 20
 
 
-def test_nir_holds_the_astrocyte_of_real_numbers_and_refuses_that_of_whole_ones():
+def test_nir_holds_the_floating_point_astrocyte_and_refuses_the_integer_one():
     pytest.importorskip("nir")
     from neurosim.exchange.nir import to_nir
     from tests.exchange.nir.reference import Interpreter

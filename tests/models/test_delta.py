@@ -36,7 +36,7 @@ def test_changes_sum_to_the_values() -> None:
     torch.testing.assert_close(added, values, rtol=0, atol=1e-12)
 
 
-def test_a_fine_threshold_is_the_activation_itself() -> None:
+def test_a_small_threshold_converges_to_the_activation() -> None:
     x = wandering()
     assert (layer(threshold=1e-9)(x)[0] - x.relu()).abs().max() <= 0.5e-9 + 1e-12
     assert torch.equal(layer(threshold=None)(x)[0], x.relu())
@@ -116,7 +116,7 @@ def test_a_frozen_video_sends_nothing_after_the_first_frame() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.03])
-def test_static_noise_flickers_at_the_edges_of_the_quantiser_and_not_in_a_delta_core(scale: float) -> None:
+def test_noise_toggles_at_the_edges_of_the_quantiser_and_not_in_a_delta_core(scale: float) -> None:
     x = torch.rand(1, 1, 4000, dtype=torch.float64) + 0.5
     noisy = x + scale * torch.randn(60, 1, 4000, dtype=torch.float64)
     one = layer(4000, per="layer")

@@ -70,7 +70,7 @@ def test_limits() -> None:
     assert false_match(50, 50, 8, 8) == 1.0
 
 
-def test_a_binomial_would_be_wrong() -> None:
+def test_a_binomial_differs() -> None:
     # Cells drawn without replacement: at small n a binomial with p = a / n is off by more than a tenth.
     p = 10 / 200
     binomial = sum(math.comb(8, b) * p**b * (1 - p) ** (8 - b) for b in range(4, 9))
@@ -113,7 +113,7 @@ def agrees(successes: int, trials: int, p: float, level: float = 1e-3) -> bool:
     ("cells", "active", "synapses", "threshold", "exact"),
     [(200, 10, 8, 2, 0.053743), (200, 20, 10, 3, 0.06529), (1024, 20, 10, 2, 0.01486)],
 )
-def test_segments_answer_to_chance_as_often_as_the_formula_says(
+def test_the_rate_of_false_matches_is_that_of_the_formula(
     cells: int, active: int, synapses: int, threshold: int, exact: float
 ) -> None:
     p = false_match(cells, active, synapses, threshold)
@@ -126,7 +126,7 @@ def test_segments_answer_to_chance_as_often_as_the_formula_says(
     assert not agrees(hits, trials, 1.2 * p), "the test can tell a fifth more from p"
 
 
-def test_segments_miss_their_noisy_pattern_as_often_as_the_formula_says() -> None:
+def test_the_rate_of_missed_matches_is_that_of_the_formula() -> None:
     trials, noise, missed = 4000, 16, 0
     for seed in range(20):
         whole = patterns(trials // 20, 300, 40, seed)
@@ -139,7 +139,7 @@ def test_segments_miss_their_noisy_pattern_as_often_as_the_formula_says() -> Non
     assert agrees(missed, trials, missed_match(40, 20, 12, noise))
 
 
-def test_several_segments_answer_as_often_as_independent_ones() -> None:
+def test_several_segments_are_active_as_often_as_independent_ones() -> None:
     trials, p = 10_000, false_match(200, 10, 8, 2)
     segments = Segments.sampled(patterns(4, 200, 10, seed=9), 8, threshold=2)
     hits = int(segments(patterns(trials, 200, 10)).any(1).sum())
@@ -191,16 +191,16 @@ def test_the_strongest_segment_gates_with_its_sign() -> None:
     assert (layer.segments.grad != 0).any(-1).tolist() == [[False, True], [True, False]]
 
 
-def test_messages_say_what_is_wrong() -> None:
+def test_wrong_input_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="there cannot be"):
         false_match(10, 11, 3, 1)
-    with pytest.raises(InputError, match="threshold must be a whole number"):
+    with pytest.raises(InputError, match="threshold must be an integer"):
         false_match(10, 5, 3, 0.5)
-    with pytest.raises(InputError, match="probability lies"):
+    with pytest.raises(InputError, match="probability must be"):
         any_of(1.5, 2)
     table = torch.tensor([[0, 1, 2]])
     for synapses, choice, text in (
-        (table, dict(cells=2, threshold=1), "numbers of cells"),
+        (table, dict(cells=2, threshold=1), "indices of cells"),
         (torch.tensor([[0, 1, 1]]), dict(cells=4, threshold=1), "two synapses from one cell"),
         (table, dict(cells=4, threshold=4), "threshold must be a number of synapses"),
     ):

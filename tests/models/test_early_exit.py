@@ -11,8 +11,8 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
-from neurosim.models.early_exit import (
-    EarlyExit,
+from neurosim.models.early_exit import EarlyExit, run_until_confident
+from neurosim.models.exit_calibration import (
     OperatingPoint,
     calibrate,
     calibration_error,
@@ -20,7 +20,6 @@ from neurosim.models.early_exit import (
     front_of,
     operating_points,
     optimal_stop,
-    run_until_sure,
     temperature,
     temperature_of_each_step,
 )
@@ -81,7 +80,7 @@ def test_the_temperature_changes_when_to_stop_and_not_what_is_predicted() -> Non
     assert steps[0] < steps[1] < steps[2]
 
 
-def test_scores_are_what_they_say() -> None:
+def test_scores_equal_their_definitions() -> None:
     summed = torch.log(torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)) * 3.0
     found = {
         score: float(EarlyExit(3.0, 0.5, score).confidence(summed)) for score in ("probability", "margin", "entropy")
@@ -147,14 +146,14 @@ def test_one_temperature_repeated_is_one_temperature() -> None:
         same.steps(outputs[:29])
 
 
-def test_calibration_makes_the_confidence_true() -> None:
+def test_calibration_makes_confidence_equal_accuracy() -> None:
     outputs, target = evidence(5000, steps=20)
     found = calibrate(outputs, target)
     # At alpha = 1 the confidence is far too high; at the right one it is the share of right answers.
     assert found.error_before > 0.1 and found.error_after < 0.02
 
 
-def test_calibration_error_of_cases_worked_by_hand() -> None:
+def test_calibration_error_of_cases_computed_by_hand() -> None:
     probability = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
     right = torch.tensor([True, True, True, False, True, False])
     assert calibration_error(probability, right, bins=10) == pytest.approx((4 * 0.20 + 2 * 0.05) / 6)
@@ -165,7 +164,7 @@ def test_calibration_error_of_cases_worked_by_hand() -> None:
     assert calibration_error(mixed, answer, bins=2) == pytest.approx(0.8)
 
 
-def test_stopping_when_sure_saves_steps_at_equal_accuracy() -> None:
+def test_early_exit_saves_steps_at_equal_accuracy() -> None:
     validation, test = evidence(2000, seed=1), evidence(10_000, seed=2)
     alpha = temperature(*validation)
     (point,) = operating_points(*test, alpha, [0.9])
@@ -177,7 +176,7 @@ def test_stopping_when_sure_saves_steps_at_equal_accuracy() -> None:
     assert bound >= float(fixed.max())
 
 
-def test_those_that_stop_early_are_right_as_often_as_they_claim() -> None:
+def test_the_accuracy_of_stopped_samples_equals_their_confidence() -> None:
     outputs, target = evidence(5000)
     exit_ = EarlyExit(temperature(outputs, target), 0.9)
     predicted, steps = exit_.predict(outputs)
@@ -185,14 +184,14 @@ def test_those_that_stop_early_are_right_as_often_as_they_claim() -> None:
     assert 0.9 <= float((predicted == target)[early].double().mean()) < 0.97
 
 
-def test_the_front_has_what_nothing_beats() -> None:
+def test_the_front_holds_the_points_that_no_other_dominates() -> None:
     points = [
         OperatingPoint(k / 10, a, s) for k, (a, s) in enumerate([(0.5, 1), (0.4, 2), (0.7, 2), (0.7, 3), (0.9, 5)])
     ]
     assert [(p.accuracy, p.steps) for p in front_of(points[::-1])] == [(0.5, 1), (0.7, 2), (0.9, 5)]
 
 
-def test_the_cheapest_threshold_that_loses_nothing_is_chosen() -> None:
+def test_the_threshold_of_fewest_steps_without_loss_is_chosen() -> None:
     outputs, target = evidence(3000)
     full = float(fixed_steps(outputs, target)[-1])
     strict, loose = calibrate(outputs, target), calibrate(outputs, target, tolerance=0.1)
@@ -206,7 +205,7 @@ def test_the_cheapest_threshold_that_loses_nothing_is_chosen() -> None:
     assert list(loose.front) == sorted(loose.front, key=lambda p: p.steps)
 
 
-def test_optimal_stop_of_a_case_worked_by_hand() -> None:
+def test_optimal_stop_of_a_case_computed_by_hand() -> None:
     # Sums of sample 0 say 1, 0, 0; sample 1 says 0 at every step; the answers are 0 and 1.
     outputs = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[2.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]])
     assert optimal_stop(outputs, torch.tensor([0, 1])) == (0.5, (2 + 3) / 2)
@@ -234,7 +233,7 @@ def test_a_run_that_stops_is_the_full_run_cut_off(score: str) -> None:
     when = EarlyExit(0.2, float(confidence[10].median()), score)
     predicted, steps = when.predict(outputs)
     assert steps.min() < steps.median() < steps.max() < len(x)
-    stopped = run_until_sure(net, x, when)
+    stopped = run_until_confident(net, x, when)
     assert torch.equal(stopped.steps, steps) and torch.equal(stopped.predicted, predicted)
     assert set(stopped.events) == {"input", "hidden", "out"}
     for name, held in (("input", x), ("hidden", values["hidden"]), ("out", outputs)):
@@ -249,22 +248,22 @@ def test_a_run_stops_by_the_temperature_of_its_step() -> None:
         outputs, _ = net(x)
     when = EarlyExit(tuple(0.05 * 1.3**t for t in range(len(x))), 0.5)
     predicted, steps = when.predict(outputs)
-    stopped = run_until_sure(net, x, when)
+    stopped = run_until_confident(net, x, when)
     assert torch.equal(stopped.steps, steps) and torch.equal(stopped.predicted, predicted)
     assert not torch.equal(steps, EarlyExit(0.05, 0.5).steps(outputs))
     with pytest.raises(InputError, match="none for step"):
-        run_until_sure(net, x, EarlyExit((0.2, 0.2)))
+        run_until_confident(net, x, EarlyExit((0.2, 0.2)))
 
 
-def test_a_run_goes_on_from_a_state() -> None:
+def test_a_run_continues_from_a_state() -> None:
     net, x = net_and_input()
     with torch.no_grad():
         _, state = net(x[:5])
         rest, _ = net(x[5:], state)
     predicted, steps = EarlyExit(0.2, 0.5).predict(rest)
-    stopped = run_until_sure(net, x[5:], EarlyExit(0.2, 0.5), state)
+    stopped = run_until_confident(net, x[5:], EarlyExit(0.2, 0.5), state)
     assert torch.equal(stopped.steps, steps) and torch.equal(stopped.predicted, predicted)
-    assert not torch.equal(run_until_sure(net, x[5:], EarlyExit(0.2, 0.5)).steps, steps)
+    assert not torch.equal(run_until_confident(net, x[5:], EarlyExit(0.2, 0.5)).steps, steps)
 
 
 def test_a_stopped_sample_is_computed_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,11 +271,11 @@ def test_a_stopped_sample_is_computed_no_further(monkeypatch: pytest.MonkeyPatch
     seen = []
     run = net.run
     monkeypatch.setattr(net, "run", lambda x, *rest: seen.append(x.shape[1]) or run(x, *rest))
-    stopped = run_until_sure(net, x, EarlyExit(0.2, 0.5))
+    stopped = run_until_confident(net, x, EarlyExit(0.2, 0.5))
     assert sum(seen) == int(stopped.steps.sum())
 
 
-def test_messages_say_what_is_wrong() -> None:
+def test_wrong_input_is_refused_by_name() -> None:
     outputs, target = evidence(10)
     for choice, text in (
         (dict(alpha=0.0), "above 0"),
@@ -307,4 +306,4 @@ def test_messages_say_what_is_wrong() -> None:
         calibration_error(torch.ones(2), torch.ones(2, dtype=torch.bool), bins=0)
     net, x = net_and_input()
     with pytest.raises(ShapeError, match="at least one sample"):
-        run_until_sure(net, x[:, :0], EarlyExit())
+        run_until_confident(net, x[:, :0], EarlyExit())

@@ -74,7 +74,7 @@ def test_parameters_of_the_plain_neuron_and_of_learned_time_constants():
 
 @pytest.mark.parametrize("variant", ["v1", "v2"])
 @pytest.mark.parametrize("form", [{}, {"branches": 4, "synapses": 5}, {"d_mlp": 9, "activation": "silu"}])
-def test_it_does_what_the_authors_write(variant, form):
+def test_it_equals_the_equations_of_the_authors(variant, form):
     torch.manual_seed(0)
     neuron = ELM(12, 3, dt=2 * MS, d_m=6, variant=variant, tau_m_max=0.15, **form).double()
     with torch.no_grad():
@@ -185,7 +185,7 @@ def test_windows_of_neuronio():
     assert connected.sum() / 1278 == pytest.approx(3.4, abs=0.1)
 
 
-def test_a_place_beyond_the_inputs_is_no_synapse():
+def test_an_index_beyond_the_inputs_is_no_synapse():
     neuron = ELM(6, 1, dt=MS, d_m=3, branches=3, synapses=4).double()
     x = torch.zeros(1, 1, 6).double()
     x[0, 0, 5] = 1.0
@@ -194,7 +194,7 @@ def test_a_place_beyond_the_inputs_is_no_synapse():
 
 
 @pytest.mark.parametrize("variant", ["v1", "v2"])
-def test_a_run_in_pieces_is_the_run(variant):
+def test_a_split_run_equals_the_run_in_one(variant):
     neuron = ELM(8, 2, dt=MS, neurons=2, d_m=5, branches=4, synapses=3, routing="random", variant=variant).double()
     x = signed(23, 3, 8)
     whole, after = neuron(x)
@@ -207,7 +207,7 @@ def test_a_run_in_pieces_is_the_run(variant):
         assert torch.allclose(a, b, atol=1e-12)
 
 
-def test_neurons_beside_one_another_are_neurons_alone():
+def test_several_neurons_equal_single_neurons():
     torch.manual_seed(1)
     both = ELM(8, 2, dt=MS, neurons=2, d_m=5, branches=4, synapses=3, routing="random").double()
     x = signed(15, 3, 8)
@@ -252,7 +252,7 @@ def test_released_weights_that_do_not_fit_are_refused():
         neuron.load_released({name: value for name, value in weights.items() if name != "w_y.bias"})
     with pytest.raises(InputError, match="tau_s is 7 ms there and 5 ms here"):
         neuron.load_released(weights | {"tau_s": torch.full((12,), 7.0)})
-    with pytest.raises(ShapeError, match=r"w_y.weight has shape \[2, 5\]; needed \[2, 4\]"):
+    with pytest.raises(ShapeError, match=r"w_y.weight has shape \[2, 5\]; \[2, 4\] is needed"):
         neuron.load_released(weights | {"w_y.weight": torch.randn(2, 5)})
     with pytest.raises(InputError, match="one neuron; this module has 2"):
         ELM(6, 2, dt=MS, neurons=2).load_released(weights)
@@ -273,12 +273,12 @@ def test_released_weights_that_do_not_fit_are_refused():
         ({"dt": 1.0}, UnitError, "milliseconds"),
     ],
 )
-def test_what_cannot_be_made(options, error, message):
+def test_wrong_arguments_are_refused_by_name(options, error, message):
     with pytest.raises(error, match=message):
         ELM(5, 1, **{"dt": MS, **options})
 
 
-def test_what_cannot_be_run():
+def test_wrong_input_is_refused_by_name():
     neuron = ELM(5, 1, dt=MS, d_m=3)
     with pytest.raises(ShapeError, match=r"x must be a tensor \[T, B, 5\]; got \[2, 5\]"):
         neuron(torch.zeros(2, 5))

@@ -20,7 +20,7 @@ def test_the_sizes_left_out_are_the_authors():
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_run_in_pieces_is_the_run(recurrent):
+def test_a_split_run_equals_the_run_in_one(recurrent):
     layer = ELMLayer(6, 5, dt=MS, d_m=3, branches=4, recurrent=recurrent).double()
     x = torch.rand(17, 3, 6).double()
     whole, after = layer(x)
@@ -34,7 +34,7 @@ def test_a_run_in_pieces_is_the_run(recurrent):
         assert torch.allclose(a, b, atol=1e-10)
 
 
-def test_the_high_pass_leaves_what_stays_out():
+def test_the_high_pass_removes_constant_input():
     layer = ELMLayer(6, 5, dt=MS, d_m=3, branches=4, recurrent=False)
     a, _ = layer(torch.ones(6000, 1, 6))
     assert a[:20].max() > 1e-3 and a[-1].max() < 1e-3
@@ -87,7 +87,7 @@ def test_a_network():
     assert all(p.grad is not None for p in network.parameters())
 
 
-def test_what_is_refused():
+def test_wrong_arguments_are_refused_by_name():
     with pytest.raises(InputError, match=r"dropout must be a probability in \[0, 1\); got 1"):
         ELMLayer(6, 5, dt=MS, dropout=1)
     with pytest.raises(ShapeError, match=r"x must be a tensor \[T, B, 6\]; got \[3, 2, 7\]"):

@@ -41,7 +41,7 @@ def test_the_equations_step_by_step():
     assert torch.equal(state.z, fired)
 
 
-def test_a_layer_that_says_nothing_of_the_moment_makes_leaky_neurons():
+def test_with_zero_weights_the_neurons_are_leaky_with_a_constant_leak():
     pool = made(beta=0.0, v_th=1.0)
     lif = ns.LIF(dt=1e-3, tau_mem=10e-3).double()
     alpha = 1.0 - lif.decay("tau_mem")
@@ -52,7 +52,7 @@ def test_a_layer_that_says_nothing_of_the_moment_makes_leaky_neurons():
     assert torch.equal(pool(i)[0], lif(i)[0])
 
 
-def test_a_run_in_pieces_is_the_run():
+def test_a_split_run_equals_the_run_in_one():
     pool, i = made(), currents()
     whole, last = pool(i)
     first, state = pool(i[:11])
@@ -98,14 +98,14 @@ def test_exporters_and_readers_of_cores_refuse_it_by_name():
         net.neurons()
 
 
-def test_what_cannot_be_is_said():
+def test_unsupported_use_is_refused_by_name():
     with pytest.raises(InputError, match="neurons"):
         LiquidNeurons(0, dt=1e-3)
-    with pytest.raises(InputError, match="beta must be a number from 0 up"):
+    with pytest.raises(InputError, match="beta must be a number from 0"):
         LiquidNeurons(3, dt=1e-3, beta=-1.0)
-    with pytest.raises(InputError, match="v_th must be a number from 0 up"):
+    with pytest.raises(InputError, match="v_th must be a number from 0"):
         LiquidNeurons(3, dt=1e-3, v_th=True)
-    with pytest.raises(InputError, match=r"i is torch.float32, the neurons' layers are torch.float64"):
+    with pytest.raises(InputError, match=r"i is torch.float32, the layers are torch.float64"):
         made()(currents().float())
     with pytest.raises(ShapeError, match=r"must be a tuple of v, a and z .* got int"):
         made()(currents(), 5)

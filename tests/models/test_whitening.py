@@ -76,7 +76,7 @@ def test_learning_from_noise_comes_near():
     assert float((circuit.covariance(COVARIANCE) - IDENTITY).norm()) < 0.1
 
 
-def test_responses_are_where_the_loop_comes_to_rest():
+def test_responses_are_the_fixed_point_of_the_loop():
     circuit = FrameWhitening(mercedes_benz(), alpha=1.3)
     circuit.gains = torch.tensor([0.5, -0.1, 0.8], dtype=torch.float64)
     x = torch.tensor([[0.7, -1.1]], dtype=torch.float64)
@@ -88,7 +88,7 @@ def test_responses_are_where_the_loop_comes_to_rest():
     torch.testing.assert_close(answered.z, y @ circuit.frame, rtol=0, atol=1e-9)
 
 
-def test_what_cannot_whiten_is_refused():
+def test_wrong_arguments_are_refused_by_name():
     with pytest.raises(InputError, match="the 2 vectors span 1 of 2 axes"):
         FrameWhitening(torch.ones(2, 2))
     with pytest.raises(ShapeError, match=r"frame must be \[N, K\]"):
@@ -101,5 +101,5 @@ def test_what_cannot_whiten_is_refused():
         FrameWhitening(mercedes_benz())(torch.ones(2))
     with pytest.raises(InputError, match="covariance must be positive definite"):
         FrameWhitening(mercedes_benz()).optimal_gains(-IDENTITY)
-    with pytest.raises(InputError, match="vectors must be a whole number"):
+    with pytest.raises(InputError, match="vectors must be an integer"):
         random_frame(2, 0)

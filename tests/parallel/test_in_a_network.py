@@ -155,14 +155,14 @@ def test_a_sliding_psn_runs_in_a_loop():
 
 
 @WHOLE_RUN
-def test_a_neuron_that_sees_the_whole_run_stands_in_no_loop(kind):
+def test_a_neuron_of_whole_runs_is_refused_in_a_loop(kind):
     net = ns.Sequential(ns.Linear(4, 5), ns.Recurrent(LAYERS[kind](), ns.Linear(5, 5)), names=["loop"])
-    with pytest.raises(ShapeError, match=rf"{kind}: made for runs of 12 steps.* got 1\. It stands in no loop"):
+    with pytest.raises(ShapeError, match=rf"{kind}: made for runs of 12 steps.* got 1\. It cannot be in a loop"):
         net(torch.rand(STEPS, 2, 4))
 
 
 @EVERY
-def test_it_takes_a_name_of_its_own_and_never_that_of_lif(kind):
+def test_its_default_node_name_is_not_that_of_lif(kind):
     net = ns.Sequential(ns.Linear(4, 3), LAYERS[kind]())
     name = [*net.nodes][1]
     assert name == ("reset_free_leaky1" if kind == "ResetFreeLeaky" else f"{kind}1")
@@ -181,7 +181,7 @@ def test_sizes_and_steps_are_checked_when_the_network_is_made():
 
 
 @WITHOUT_A_CORE
-def test_what_reads_cores_refuses_it_by_name(kind):
+def test_readers_of_cores_refuse_it_by_name(kind):
     net, x = network(kind), torch.rand(STEPS, 2, 4)
     with pytest.raises(NetworkError, match=rf"node 'hidden' is of type {kind}, which has no core"):
         net.neurons()

@@ -31,7 +31,7 @@ def random(layer):
 
 @pytest.mark.parametrize("shape", [(9, 2), (9, 2, 3), (9, 2, 3, 4), (9, 0, 3)])
 @pytest.mark.parametrize("make", [lambda: PSN(9, dt=DT), lambda: MaskedPSN(9, 3, dt=DT, masking=0.4)])
-def test_it_is_its_definition(make, shape):
+def test_it_equals_its_definition(make, shape):
     layer, i = random(make()), 4 * torch.randn(shape, dtype=torch.float64)
     z, _, values, *_ = layer.run(i, record=["h"])
     h, distance = stepwise(layer, i)
@@ -84,7 +84,7 @@ def test_a_psn_sees_later_steps_and_a_fully_masked_one_does_not():
         assert torch.equal(a["h"][:-1], b["h"][:-1]) is causal
 
 
-def test_masked_fully_it_reaches_back_its_order():
+def test_fully_masked_each_output_depends_on_the_last_order_steps():
     layer, full = MaskedPSN(7, 3, dt=DT, masking=1.0), PSN(7, dt=DT)
     full.load_state_dict({"weight": layer.weight, "v_th": layer.v_th, **_fire(full)})
     with torch.no_grad():
@@ -166,12 +166,12 @@ def test_the_threshold_runs_on_a_fused_kernel_equal_to_plain_autograd():
 
 def test_another_length_of_run_is_refused():
     with pytest.raises(
-        ShapeError, match=r"PSN: made for runs of 9 steps, which it sees all at once; got 8\. It stands"
+        ShapeError, match=r"PSN: made for runs of 9 steps, which it runs all at once; got 8\. It cannot"
     ):
         PSN(9, dt=DT)(torch.randn(8, 2, 3))
 
 
-def test_a_run_that_is_over_is_not_continued():
+def test_the_state_of_a_finished_run_is_refused():
     layer, i = MaskedPSN(9, 3, dt=DT), torch.randn(9, 2, 3)
     _, state = layer(i, layer.initial_state(i))
     with pytest.raises(InputError, match=r"MaskedPSN: state is that of an earlier run of 9 steps, .* state=None"):
@@ -181,7 +181,7 @@ def test_a_run_that_is_over_is_not_continued():
 
 
 def test_a_gradient_within_the_step_is_refused():
-    with pytest.raises(InputError, match=r"PSN: through_time=False asks .* Train with BPTT, or use SlidingPSN"):
+    with pytest.raises(InputError, match=r"PSN: through_time=False needs .* Train with BPTT, or use SlidingPSN"):
         PSN(9, dt=DT)(torch.randn(9, 2, 3), through_time=False)
 
 
@@ -195,11 +195,11 @@ def test_a_gradient_of_a_gradient_is_refused():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: PSN(0, dt=DT), InputError, r"PSN: steps must be a whole number from 1; got 0"),
-        (lambda: PSN(True, dt=DT), InputError, r"PSN: steps must be a whole number from 1; got True"),
+        (lambda: PSN(0, dt=DT), InputError, r"PSN: steps must be an integer from 1; got 0"),
+        (lambda: PSN(True, dt=DT), InputError, r"PSN: steps must be an integer from 1; got True"),
         (lambda: PSN(5, dt=1.0), ns.NeurosimError, r"PSN: dt must be .* Did you pass milliseconds"),
         (lambda: PSN(5, dt=DT, spike="atan"), InputError, r"spike must be a surrogate such as atan\(2.0\); got 'atan'"),
-        (lambda: MaskedPSN(5, 1.5, dt=DT), InputError, r"MaskedPSN: order must be a whole number from 1; got 1.5"),
+        (lambda: MaskedPSN(5, 1.5, dt=DT), InputError, r"MaskedPSN: order must be an integer from 1; got 1.5"),
         (lambda: MaskedPSN(5, 2, dt=DT, masking=1.01), InputError, r"MaskedPSN: masking must be .* got 1.01"),
         (lambda: MaskedPSN(5, 2, dt=DT, masking=float("nan")), InputError, r"masking must be .* got nan"),
         (lambda: PSN(5, dt=DT)(torch.randn(5)), ShapeError, r"PSN: i must be a tensor \[T, B, ...\]; got shape \[5\]"),
@@ -211,7 +211,7 @@ def test_a_gradient_of_a_gradient_is_refused():
         (lambda: masking_at(-1, 3), InputError, r"masking_at: .* got -1 of 3"),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, error, message):
+def test_wrong_arguments_are_refused_by_name(make, error, message):
     with pytest.raises(error, match=message):
         make()
 

@@ -40,7 +40,7 @@ def test_it_is_the_lif_core_without_reset_bit_for_bit():
     assert layer.reset is None
 
 
-def test_with_a_reset_it_would_be_another_neuron():
+def test_a_reset_changes_its_output():
     i = torch.randn(500, 1, 20) * 4
     free, reset = ResetFreeLeaky(dt=DT)(i)[0].mean(), ns.LIF(dt=DT)(i)[0].mean()
     assert free > 1.3 * reset
@@ -77,7 +77,7 @@ def test_a_psn_with_the_matrix_of_the_decay_is_the_same():
     assert torch.equal(z, z_psn) and 0.02 < z.mean() < 0.9
 
 
-def test_it_is_never_called_lif():
+def test_its_kind_is_not_lif():
     layer = ResetFreeLeaky(dt=DT)
     net = ns.Sequential(ns.Linear(2, 3), layer)
     assert [*net.nodes] == ["input", "reset_free_leaky1"]

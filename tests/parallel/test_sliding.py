@@ -69,7 +69,7 @@ def test_gradients_are_those_of_finite_differences(steps):
 
 
 @pytest.mark.parametrize("order", [1, 2, 6, 30])
-def test_a_split_run_is_the_same_run(order):
+def test_a_split_run_equals_the_run_in_one(order):
     # Weights in 64ths and small whole inputs: every sum is exact, in whatever order it is taken.
     layer = SlidingPSN(order, dt=DT)
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_it_compiles_into_one_graph():
     assert torch.equal(layer(i)[0], compiled(i)[0]) and torch.equal(*found)
 
 
-def test_function_transforms_go_through():
+def test_function_transforms_are_supported():
     weight, line = torch.randn(3, dtype=torch.float64), torch.randn(20, 4, dtype=torch.float64)
 
     def size(w):
@@ -194,7 +194,7 @@ def test_function_transforms_go_through():
     assert torch.equal(torch.func.grad(size)(weight.detach()), wanted)
 
 
-def test_copies_are_equal_and_apart():
+def test_copies_are_equal_and_independent():
     layer, i = random(SlidingPSN(4, dt=DT)), torch.randn(40, 2, 3)
     z, state = layer(i)
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
@@ -209,7 +209,7 @@ def test_copies_are_equal_and_apart():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: SlidingPSN(0, dt=DT), InputError, r"SlidingPSN: order must be a whole number from 1; got 0"),
+        (lambda: SlidingPSN(0, dt=DT), InputError, r"SlidingPSN: order must be an integer from 1; got 0"),
         (
             lambda: SlidingPSN(2, dt=DT, start="x"),
             InputError,
@@ -227,6 +227,6 @@ def test_copies_are_equal_and_apart():
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, error, message):
+def test_wrong_arguments_are_refused_by_name(make, error, message):
     with pytest.raises(error, match=message):
         make()

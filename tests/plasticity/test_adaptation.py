@@ -95,7 +95,7 @@ def test_without_the_modulator_it_is_soft_hebbian_learning_of_the_first_weights(
     assert moved == {"synapses.input->one.0.weight"}
 
 
-def test_no_label_is_asked_for() -> None:
+def test_no_label_is_needed() -> None:
     assert list(inspect.signature(NeuromodulatedAdaptation.__call__).parameters) == ["self", "x"]
 
 
@@ -125,6 +125,6 @@ def test_the_entropy_of_one_batch_falls() -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, message) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_arguments_are_refused_by_name(make, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=message):
         make()

@@ -108,7 +108,7 @@ def test_weights_and_level_follow_the_program_step_by_step():
     assert all((weights[e.name] != liquid().edges[k].synapses[0].weight).any() for k, e in enumerate(net.edges))
 
 
-def test_a_run_in_pieces_hears_what_the_run_in_one_hears():
+def test_a_split_run_equals_the_run_in_one():
     x = spikes(60)
     levels = []
     for cuts in ((60,), (7, 30, 23)):
@@ -126,7 +126,7 @@ def test_a_run_in_pieces_hears_what_the_run_in_one_hears():
     assert plasticity.levels == {}
 
 
-def test_spikes_of_one_step_make_no_pair_where_told():
+def test_spikes_of_one_step_are_no_pair_on_request():
     before, after = torch.zeros(30, 1, 1).double(), torch.zeros(30, 1, 1).double()
     before[[5, 20]], after[[5, 12]] = 1.0, 1.0
     pair = PairSTDP(a_plus=1.0, a_minus=0.5, tau_plus=10e-3, tau_minus=20e-3, coincident=False)
@@ -158,7 +158,7 @@ def test_the_branching_factor_by_hand():
         branching_factor(train, connected, window=10)
 
 
-def test_what_cannot_modulate_is_refused():
+def test_wrong_modulation_is_refused_by_name():
     with pytest.raises(InputError, match="liquid must be names of nodes"):
         LiquidAstrocyte("exc", ("input",))
     with pytest.raises(InputError, match="weight must be a finite number"):

@@ -68,7 +68,7 @@ def test_weights_move_while_the_network_runs():
     assert weight_of(net).requires_grad
 
 
-def test_a_run_in_two_calls_is_the_run_in_one():
+def test_a_split_run_equals_the_run_in_one():
     whole, parts, x = net_of(), net_of(), spikes()
     z, _ = Plasticity(whole, {EDGE: RULE}).run(x)
     plasticity = Plasticity(parts, {EDGE: RULE})
@@ -88,7 +88,7 @@ def test_in_chunks_the_weights_move_between_them():
     torch.testing.assert_close(weight_of(net).detach(), wanted, rtol=0, atol=1e-13)
 
 
-def test_a_delayed_edge_sees_spikes_when_they_arrive():
+def test_a_delayed_edge_reads_spikes_when_they_arrive():
     def make(delay: float) -> ns.Network:
         nodes = {"input": ns.Input(5), "out": ns.LIF(tau_mem=10e-3, r=10.0, dt=DT)}
         net = ns.Network(nodes, [ns.Edge("input", "out", ns.Linear(5, 3), delay=delay)]).double()
@@ -105,7 +105,7 @@ def test_a_delayed_edge_sees_spikes_when_they_arrive():
         assert not torch.equal(weight_of(delayed), weight_of(net_of()))
 
 
-def test_a_loop_sees_the_spikes_of_the_step_before():
+def test_a_loop_reads_the_spikes_of_the_step_before():
     torch.manual_seed(0)
     net = ns.Sequential(ns.Linear(5, 3), ns.Recurrent(ns.LIF(r=20.0, dt=DT), ns.Linear(3, 3)), names=("out",)).double()
     with torch.no_grad():
@@ -252,6 +252,6 @@ def after_run(x: Tensor, reward: object = 1.0) -> None:
         (lambda: RewardModulated(RULE, expectation=2.0), InputError, r"expectation must be in \[0, 1\]; got 2.0"),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, kind, message):
+def test_wrong_arguments_are_refused_by_name(make, kind, message):
     with pytest.raises(kind, match=message):
         make()

@@ -62,7 +62,7 @@ def test_a_threshold_and_a_factor_have_a_lowest_value():
     assert weight.abs().max() == 0
 
 
-def test_what_cannot_be_held_is_refused():
+def test_unsupported_values_are_refused():
     net, _ = network()
     shared = ns.Sequential(ns.Linear(3, 3), ns.LIF(dt=1e-3), names=("out",))
     with pytest.raises(InputError, match=r"'out' share one threshold or have none; use v_th=torch.ones\(3\)"):

@@ -228,6 +228,6 @@ def test_checkpoints_hold_the_weights(tmp_path):
         (lambda: SoftHebb(2, 2).learn(torch.ones(3, 4)), ShapeError, r"samples must be \[n, 2\]; got \[3, 4\]"),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, kind, message):
+def test_wrong_arguments_are_refused_by_name(make, kind, message):
     with pytest.raises(kind, match=message):
         make()

@@ -33,7 +33,7 @@ def noise(steps: int, batch: int, neurons: int, seed: int, rate: float = 0.2) ->
 
 
 @pytest.mark.parametrize("later", [1, 2, 5, 17, 60, -1, -2, -5, -17, -60])
-def test_a_single_pair_is_worth_the_exponential_window(later):
+def test_a_single_pair_changes_the_weight_by_the_exponential_window(later):
     rule = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0)
     found = change(rule, train([80], 200), train([80 + later], 200))
     ms = later * 1e-3
@@ -130,7 +130,7 @@ def test_without_triplet_terms_it_is_the_pair_rule():
 
 
 @pytest.mark.parametrize("later", [4, 0, -3])
-def test_a_dendrite_puts_the_spike_after_off(later):
+def test_a_dendrite_applies_the_spike_function_after_off(later):
     rule = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0)
     slow = PairSTDP(a_plus=0.011, a_minus=0.017, tau_plus=15e-3, tau_minus=30e-3, w_max=100.0, dendritic_delay=2e-3)
     found = change(slow, train([80], 200), train([80 + later], 200))
@@ -150,7 +150,7 @@ def test_a_dendrite_puts_the_spike_after_off(later):
         TripletSTDP(),
     ],
 )
-def test_a_run_in_parts_is_the_run_in_one(rule):
+def test_a_split_run_equals_the_run_in_one(rule):
     before, after = noise(200, 3, 4, 1), noise(200, 3, 5, 2)
     weight = torch.full((5, 4), 50.0, dtype=torch.float64)
     traces, parts = None, torch.zeros(5, 4, dtype=torch.float64)
@@ -169,7 +169,7 @@ def test_the_change_is_the_mean_over_the_batch():
     assert once.shape == (3, 4) and once.abs().min() > 0
 
 
-def test_eligibility_fades_from_its_step_on():
+def test_eligibility_decays_from_its_step():
     before, after = noise(30, 2, 4, 1), noise(30, 2, 3, 2)
     weight = torch.full((3, 4), 0.3, dtype=torch.float64)
     rule = PairSTDP(mu=0.5)
@@ -218,6 +218,6 @@ def test_a_trace_is_its_recursion(length):
         (lambda: change(PairSTDP(), train([1], 5), train([1], 5), dt=1.0), UnitError, "Did you pass milliseconds"),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, kind, message):
+def test_wrong_arguments_are_refused_by_name(make, kind, message):
     with pytest.raises(kind, match=message):
         make()

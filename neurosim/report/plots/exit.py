@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from neurosim.errors import InputError
-from neurosim.models.early_exit import OperatingPoint
+from neurosim.models.exit_calibration import OperatingPoint
 from neurosim.report.plots.style import INK, colour, new_figure, tidy
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def exit_curve(
 
     Examples
     --------
-    >>> from neurosim.models.early_exit import OperatingPoint
+    >>> from neurosim.models.exit_calibration import OperatingPoint
     >>> from neurosim.report import exit_curve
     >>> points = [OperatingPoint(0.5, 0.90, 1.5), OperatingPoint(0.9, 0.95, 3.0)]
     >>> figure = exit_curve({"stopped when sure": points}, [0.88, 0.92, 0.94, 0.95], (0.98, 1.2))

@@ -270,7 +270,7 @@ def test_rules_are_values() -> None:
         SLTT().k = 3  # type: ignore[misc]
 
 
-def test_a_loss_that_looks_at_all_steps_is_refused_by_name() -> None:
+def test_a_loss_of_all_steps_is_refused_by_name() -> None:
     net, (x, y) = network(), batch(5)
     with pytest.raises(
         InputError, match=r"SLTT\(k=None, chunk=8\) needs a loss that is a mean over steps; MaxMembrane\(\)"

@@ -163,7 +163,7 @@ def test_a_loss_reaches_the_weights_of_its_own_layer_alone():
         assert [bool(part.any()) for part in parts] == [k == layer for k in range(3)]
 
 
-def test_other_labels_for_the_third_layer_leave_the_first_as_it_was():
+def test_labels_of_the_third_layer_do_not_change_the_first():
     class Labels(ns.Loss):
         per_step = True
 
@@ -253,7 +253,7 @@ def test_it_trains_in_the_loop():
     assert ns.evaluate(local, [(x, y)])["accuracy"] > 0.9
 
 
-def test_what_it_cannot_do_is_said():
+def test_unsupported_use_is_refused_by_name():
     net, (x, y) = network(), batch()
     with pytest.raises(InputError, match=r"DECOLLE\(chunk=0\)"):
         DECOLLE(chunk=0)

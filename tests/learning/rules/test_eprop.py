@@ -132,7 +132,7 @@ def test_the_traces_are_those_of_the_paper():
                 assert close(found_here[2:], exact[2:], 1e-12)
 
 
-def test_feedback_that_learns_gets_the_gradient_of_the_readout():
+def test_trained_feedback_gets_the_gradient_of_the_readout():
     net, (x, y) = network(bias=True), batch()
     fixed = Feedback(net, generator=torch.Generator().manual_seed(1)).double()
     learns = Feedback(net, adaptive=True, generator=torch.Generator().manual_seed(1)).double()
@@ -210,7 +210,7 @@ def test_it_trains_in_the_loop():
     assert history["loss"][-1] < 0.7 * history["loss"][0]
 
 
-def test_what_it_cannot_do_is_said():
+def test_unsupported_use_is_refused_by_name():
     net, (x, y) = network(), batch()
     with pytest.raises(InputError, match=r"EProp\(chunk=0\)"):
         EProp(chunk=0)

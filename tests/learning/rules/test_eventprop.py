@@ -159,7 +159,7 @@ def test_a_silent_neuron_has_no_gradient_and_no_surrogate_is_used():
     assert close(gradients(EventProp(), net, x, torch.zeros(1), Distance()), before, 0)
 
 
-def test_the_rate_weight_asks_for_the_wanted_number_of_spikes():
+def test_the_rate_weight_sets_the_number_of_spikes():
     net, (x, *_) = network(1e-3), spikes(1e-3)
     counts = net.run(x, None, ("pool",)).recorded["pool"].sum((0, 1))
     plain = gradients(EventProp(), net, x, torch.zeros(1), Distance())[0]
@@ -224,7 +224,7 @@ def test_it_trains_in_the_loop():
     assert history["loss"][-1] < 0.5 * history["loss"][0]
 
 
-def test_what_it_cannot_do_is_said():
+def test_unsupported_use_is_refused_by_name():
     x, y = torch.rand(5, 2, 3), torch.tensor([0, 1])
 
     def refused(match, *parts):

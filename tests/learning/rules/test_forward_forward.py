@@ -72,7 +72,7 @@ def test_the_goodness_of_a_layer_reaches_its_own_weights_alone() -> None:
         assert [g is not None and bool(g.any()) for g in found] == [j == k for j in range(3)]
 
 
-def test_layers_cannot_tell_how_active_the_one_before_was() -> None:
+def test_layers_get_normalised_activity() -> None:
     net, (x, y) = judged(), batch()
     with torch.no_grad():
         shown = net.with_classes(x, y)
@@ -88,7 +88,7 @@ def test_layers_cannot_tell_how_active_the_one_before_was() -> None:
     assert first.requires_grad
 
 
-def test_right_and_wrong_part_with_training_and_classes_are_told() -> None:
+def test_training_separates_positive_from_negative_data_and_the_classes() -> None:
     torch.manual_seed(0)
     x = torch.rand(8, 60, 12)
     y = torch.arange(60) % CLASSES
@@ -157,6 +157,6 @@ def test_convolutions_learn_and_the_gradient_can_stay_inside_each_step() -> None
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, message) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_arguments_are_refused_by_name(make, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=message):
         make()

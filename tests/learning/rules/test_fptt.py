@@ -77,7 +77,7 @@ def test_at_each_minimum_the_multiplier_is_the_gradient():
         assert torch.allclose(trainer.mean[0], 0.5 * mean + 0.5 * now - 0.5 / 0.1 * trainer.dual[0], rtol=0, atol=1e-12)
 
 
-def test_where_nothing_moves_the_average_is_the_minimum_and_the_multiplier_0():
+def test_at_a_fixed_point_the_average_is_the_minimum_and_the_multiplier_0():
     p, h, b, trainer = solved(alpha=1.0)
     for _ in range(400):
         trainer.step(0.5 * p @ h @ p - b @ p)
@@ -145,7 +145,7 @@ def test_it_learns():
     assert ns.evaluate(net, [(x, y)])["loss"] < 0.8 * float(first)
 
 
-def test_what_it_cannot_do_is_said():
+def test_unsupported_use_is_refused_by_name():
     net, (x, y) = network(DECAY), batch(3)
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     with pytest.raises(InputError, match=r"FPTT\(chunk=0\)"):

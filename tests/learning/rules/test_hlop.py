@@ -58,7 +58,7 @@ def images(steps: int = 9) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("project", WAYS)
 @pytest.mark.parametrize("rule", RULES, ids=repr)
-def test_the_gradient_is_that_of_the_rule_at_right_angles_to_the_frozen_rows(rule, project):
+def test_the_gradient_is_that_of_the_rule_projected_off_the_frozen_rows(rule, project):
     net, (x, y) = chain(), batch(13)
     banks = frozen_banks(net)
     wanted = projected(net, banks, gradients(rule, net, x, y))
@@ -94,7 +94,7 @@ def test_convolutions_over_one_axis_are_projected_too():
         assert close(gradients(HLOP(ns.BPTT(), banks, project), net, x, y), wanted, 1e-12)
 
 
-def test_the_trace_of_what_is_left_of_the_spikes_stands_in_the_update_of_ottt():
+def test_the_update_of_ottt_has_the_trace_of_the_projected_spikes():
     # The definition with each input x replaced by its part outside the frozen rows, in the weights' gradient alone.
     net, (x, y) = chain(sizes=(20, 5)), batch(11)
     banks = frozen_banks(net)
@@ -117,7 +117,7 @@ def test_the_trace_of_what_is_left_of_the_spikes_stands_in_the_update_of_ottt():
 
 
 @pytest.mark.parametrize("project", WAYS)
-def test_what_the_frozen_rows_explain_gives_the_same_currents_after_any_training(project):
+def test_input_in_the_span_of_the_frozen_rows_gives_the_same_currents_after_any_training(project):
     net, (x, y) = chain(), batch(13)
     banks = frozen_banks(net, rows=4, more=3)
     inside = {}
@@ -132,7 +132,7 @@ def test_what_the_frozen_rows_explain_gives_the_same_currents_after_any_training
         assert (place.synapse(inside[place.name][None]) - current).abs().max() < 1e-13
 
 
-def test_rows_that_miss_the_subspace_let_through_the_sine_of_their_angle():
+def test_rows_off_the_subspace_pass_the_sine_of_their_angle():
     torch.manual_seed(0)
     net, (x, y) = chain(sizes=(20, 5)), batch(13)
     basis = torch.linalg.qr(torch.randn(20, 2, dtype=torch.float64)).Q
@@ -149,7 +149,7 @@ def test_rows_that_miss_the_subspace_let_through_the_sine_of_their_angle():
     assert change[3] / change[2] == pytest.approx(10, rel=0.2)
 
 
-def test_the_first_task_learns_as_without_banks_and_the_forward_pass_stays():
+def test_the_first_task_learns_as_without_banks():
     net, (x, y) = chain(bias=True), batch(13)
     banks = LateralBanks(net)
     banks.begin_task(4)
@@ -161,7 +161,7 @@ def test_the_first_task_learns_as_without_banks_and_the_forward_pass_stays():
     assert not any(part._forward_hooks for part in net.modules())
 
 
-def test_biases_are_left_alone_once_there_is_a_task_to_keep():
+def test_biases_are_not_trained_after_the_first_task():
     net, (x, y) = chain(bias=True), batch(13)
     banks = frozen_banks(net)
     names = [name for name, parameter in net.named_parameters() if any(parameter is p for p in banks.unprotected())]
@@ -182,7 +182,7 @@ def test_gradients_are_added_to_those_that_are_there():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
-def test_each_bank_learns_from_what_enters_its_map(rule):
+def test_each_bank_learns_from_the_input_of_its_synapse(rule):
     net, (x, y) = chain(), batch(13)
     banks, byhand = frozen_banks(net, 4, 3, rate=0.3), frozen_banks(net, 4, 3, rate=0.3)
     names = ["input", "lif1", "lif2"]
@@ -249,7 +249,7 @@ def test_frozen_rows_stay_bit_for_bit_through_tasks():
         kept = [bank.weight.clone() for _, bank in banks.each()]
 
 
-def test_loops_have_banks_too():
+def test_loops_have_banks():
     torch.manual_seed(0)
     lif = dict(tau_mem=TAU, dt=DT, v_th=0.2)
     net = ns.Sequential(
@@ -266,7 +266,7 @@ def test_loops_have_banks_too():
     torch.testing.assert_close(banks.banks["lif1->lif1"].weight, loop.weight, rtol=0, atol=1e-12)
 
 
-def test_two_tasks_in_different_directions_do_not_meet():
+def test_tasks_with_orthogonal_inputs_do_not_interfere():
     # Task B lies in other input directions than task A: with the projection A's answers stay, without they move.
     torch.manual_seed(0)
     axes = torch.linalg.qr(torch.randn(30, 30)).Q
@@ -350,6 +350,6 @@ def twice() -> ns.Network:
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused(make, message):
+def test_wrong_arguments_are_refused_by_name(make, message):
     with pytest.raises(InputError, match=message):
         make()

@@ -49,7 +49,7 @@ def test_without_decay_it_is_sltt():
     assert close(gradients(ns.OTTT(), net, x, y), gradients(ns.SLTT(), net, x, y), 1e-9)
 
 
-def test_any_map_with_weights_learns_from_traces():
+def test_any_synapse_with_weights_learns_from_traces():
     torch.manual_seed(0)
     maps = [
         ns.Conv2d(2, 3, 3, bias=True),
@@ -149,7 +149,7 @@ def test_it_trains_in_the_loop():
     assert history["loss"][-1] < 0.8 * history["loss"][0]
 
 
-def test_what_it_cannot_do_is_said():
+def test_unsupported_use_is_refused_by_name():
     x, y = torch.rand(5, 2, 4), torch.tensor([0, 1])
     with pytest.raises(InputError, match="mean over steps"):
         ns.OTTT().gradients(chain((4, 2)).float(), x, y, ns.RateCrossEntropy())

@@ -36,7 +36,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "net.pt"
 
 
-def test_a_network_comes_back_bit_for_bit(saved: Path) -> None:
+def test_a_network_is_restored_bit_for_bit(saved: Path) -> None:
     net = small(1)
     assert not same(net, small(0))
     found = load_checkpoint(saved, net)
@@ -45,12 +45,12 @@ def test_a_network_comes_back_bit_for_bit(saved: Path) -> None:
     assert list(found.network) == ["0.weight", "0.bias", "1.weight", "1.bias"]
 
 
-def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_folders_are_created_and_no_other_file(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "runs" / "one" / "net.pt", small())
     assert [path.name for path in (tmp_path / "runs" / "one").iterdir()] == ["net.pt"]
 
 
-def test_plain_content_comes_back_with_its_types(tmp_path: Path) -> None:
+def test_plain_content_is_restored_with_its_types(tmp_path: Path) -> None:
     notes: dict[str, Any] = {
         "nest": [1, 2.5, "x", None, True, (1, [2])],
         "tensor": torch.arange(3),
@@ -65,7 +65,7 @@ def test_plain_content_comes_back_with_its_types(tmp_path: Path) -> None:
     assert found == notes and type(found["counter"]) is Counter and type(found["numpy"]) is float
 
 
-def test_what_would_need_code_to_load_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_values_that_need_code_to_load_are_refused_with_their_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"notes\.a\[1\]\.b is a \w*Path, which a checkpoint cannot hold without code"):
         save_checkpoint(tmp_path / "net.pt", small(), notes={"a": [1, {"b": Path("x")}]})
     with pytest.raises(InputError, match=r"notes\.f is a function"):
@@ -93,7 +93,7 @@ def test_a_truncated_file_is_named_and_left_as_it_was(saved: Path, share: float)
     assert saved.read_bytes() == cut and same(net, small(1))
 
 
-def test_no_damaged_byte_goes_unnoticed(saved: Path) -> None:
+def test_every_damaged_byte_is_noticed(saved: Path) -> None:
     # A byte may be one that carries no content (padding, dates); otherwise the reader must refuse.
     whole, expected = saved.read_bytes(), small(0)
     refused = 0
@@ -110,7 +110,7 @@ def test_no_damaged_byte_goes_unnoticed(saved: Path) -> None:
     assert refused > 20
 
 
-def test_an_archive_that_would_swell_in_memory_is_refused(saved: Path) -> None:
+def test_an_archive_of_excessive_size_in_memory_is_refused(saved: Path) -> None:
     # The same entries, and one of 64 MiB of zeros that takes 64 KiB of the file.
     with zipfile.ZipFile(saved) as archive:
         entries = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -187,7 +187,7 @@ def test_missing_parts_are_named(saved: Path) -> None:
         load_checkpoint(saved)
 
 
-def test_another_network_is_refused_by_parameter_and_left_alone(saved: Path) -> None:
+def test_another_network_is_refused_by_parameter_and_unchanged(saved: Path) -> None:
     wide = small(1, hidden=6)
     with pytest.raises(ShapeError, match=r"net\.pt: '0\.weight' is \[5, 3\], in the network it is \[6, 3\]\. Build"):
         load_checkpoint(saved, wide)

@@ -43,7 +43,7 @@ def test_metrics_get_output_target_and_prediction() -> None:
     assert evaluate(network(), batches(), CrossEntropy(), [shapes, accuracy])["shapes"] == 311
 
 
-def test_it_runs_in_eval_mode_without_gradients_and_puts_every_mode_back() -> None:
+def test_it_runs_in_eval_mode_without_gradients_and_restores_every_mode() -> None:
     seen = []
 
     class Watched(nn.Module):
@@ -62,7 +62,7 @@ def test_it_runs_in_eval_mode_without_gradients_and_puts_every_mode_back() -> No
     assert net.training and not net.quiet.training
 
 
-def test_modes_come_back_after_an_error() -> None:
+def test_modes_are_restored_after_an_error() -> None:
     net = network()
     with pytest.raises(KeyError), modes_kept(net):
         net.eval()

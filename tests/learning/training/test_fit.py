@@ -301,7 +301,7 @@ def test_clipping_bounds_the_norm_of_all_gradients_together() -> None:
             assert torch.allclose(b - p, share * g, rtol=1e-3, atol=1e-6)
 
 
-def test_parameters_that_the_optimizer_does_not_hold_play_no_part() -> None:
+def test_parameters_that_the_optimizer_does_not_hold_are_ignored() -> None:
     def run(frozen: bool) -> Any:
         net = network()
         first, last = net.parameters()
@@ -319,7 +319,7 @@ def test_parameters_that_the_optimizer_does_not_hold_play_no_part() -> None:
     assert torch.equal(*held)
 
 
-def test_the_seed_decides_and_the_callers_generators_are_left_alone() -> None:
+def test_the_seed_determines_the_run_and_the_callers_generators_are_unchanged() -> None:
     def run(seed: int | None) -> nn.Module:
         net = Dropped()
         quiet(net, shuffled(), rule=SLTT(k=2), epochs=1, seed=seed)
@@ -361,7 +361,7 @@ def test_set_epoch_is_called_with_the_epochs_done(tmp_path: Path) -> None:
     assert data.epochs == [0, 1, 2, 3]
 
 
-def test_modes_are_put_back_and_are_train_inside() -> None:
+def test_modes_are_train_inside_and_restored_after() -> None:
     seen = []
 
     class Watched(Dropped):
@@ -475,7 +475,7 @@ def interrupt(x: Tensor) -> None:
 
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("good", [1, 4, 8])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, good: int) -> None:
+def test_a_resumed_run_after_an_interrupt_equals_the_uninterrupted_one(tmp_path: Path, good: int) -> None:
     whole = network()
     quiet(whole, batches(3), epochs=3)
     net = network()
@@ -547,7 +547,7 @@ def test_a_resume_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     refused(FileError, r"last\.pt is not a complete checkpoint")
 
 
-def test_a_scheduler_gone_missing_is_noticed(tmp_path: Path) -> None:
+def test_a_missing_scheduler_is_refused(tmp_path: Path) -> None:
     net = network()
     optimizer = torch.optim.Adam(net.parameters())
     quiet(net, batches(1), optimizer=optimizer, scheduler=step_lr(optimizer), epochs=1, checkpoint=tmp_path)
@@ -555,7 +555,7 @@ def test_a_scheduler_gone_missing_is_noticed(tmp_path: Path) -> None:
         quiet(net, batches(1), optimizer=optimizer, epochs=2, checkpoint=tmp_path, resume=True)
 
 
-def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
+def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"there is no .*last\.pt to resume from\. Start the run with resume=False"):
         quiet(network(), batches(), checkpoint=tmp_path, resume=True)
     with pytest.raises(InputError, match=r"resume=True needs checkpoint=FOLDER"):
@@ -593,7 +593,7 @@ def test_arguments_are_checked(options: dict[str, Any], message: str) -> None:
         quiet(network(), batches(), **options)
 
 
-def test_data_that_can_be_gone_through_once_only_or_not_at_all_is_refused() -> None:
+def test_data_that_cannot_be_iterated_again_is_refused() -> None:
     with pytest.raises(InputError, match=r"train is a list_iterator, which cannot be iterated in every epoch\. Pass"):
         quiet(network(), iter(batches()))
     with pytest.raises(InputError, match=r"train is a int, which cannot"):

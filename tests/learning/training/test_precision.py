@@ -31,7 +31,7 @@ def test_an_optimizer_that_cannot_be_scaled_is_refused() -> None:
         Precision(torch.float16, torch.device("cuda"), optimizer)
 
 
-def test_without_it_nothing_stands_between_rule_and_network() -> None:
+def test_without_precision_the_rule_gets_the_network_itself() -> None:
     net, precision = nn.Linear(2, 2), Precision(None, torch.device("cpu"))
     assert precision.forward(net) is net and not precision.scaler.is_enabled()
     value = torch.tensor(3.0, requires_grad=True)

@@ -23,7 +23,7 @@ def draws(own: torch.Generator) -> list[Any]:
     ]
 
 
-def test_every_generator_goes_on_where_it_was() -> None:
+def test_every_generator_continues_its_sequence() -> None:
     own = torch.Generator().manual_seed(1)
     # An odd number of normal draws leaves half a pair inside numpy's and Python's generators.
     np.random.randn(1), random.gauss(0, 1)
@@ -47,7 +47,7 @@ def test_seeds_reach_all_three_libraries() -> None:
     assert all(a != b for a, b in zip(draws(own)[:-1], first[:-1], strict=True))
 
 
-def test_kept_puts_the_global_generators_back_even_after_an_error() -> None:
+def test_kept_restores_the_global_generators_even_after_an_error() -> None:
     own = torch.Generator().manual_seed(1)
     before = capture()
     with pytest.raises(KeyError), kept():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurosim.errors import InputError
-from neurosim.models.early_exit import OperatingPoint
+from neurosim.models.exit_calibration import OperatingPoint
 from neurosim.report import exit_curve
 
 
