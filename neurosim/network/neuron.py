@@ -9,24 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.compiler.counts import OperationCount, operations
-from neurosim.compiler.plan import Plan, find, known
-from neurosim.compiler.program import Program, record
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common import availability, decisions
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.kernels.common.integer_checks import check_currents, check_product
 from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
-from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.neurons import reference
-from neurosim.language import Core, Parameter, Reset, Surrogate, atan
-from neurosim.language.definition import RESET_AMOUNT, parameter_of
+from neurosim.language import Core, Reset, Surrogate
+from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.reset import ResetMode
-from neurosim.network.parameters import CoreParameters
+from neurosim.network.planning import CorePlans
 from neurosim.network.population import Inputs, State
 
 
-class Neuron(CoreParameters):
+class Neuron(CorePlans):
     """A population of neurons of one core.
 
     Parameters
@@ -91,80 +87,7 @@ class Neuron(CoreParameters):
         learn: Iterable[str] = (),
         **parameters: float | Tensor,
     ) -> None:
-        declared = dict(core.parameters)
-        spike = atan() if spike is None else spike
-        if not isinstance(spike, Surrogate):
-            raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
-        if reset not in ("value", "subtract", None):
-            raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
-        if reset_amount is not None:
-            if reset != "subtract" or "reset" not in core.wants:
-                raise InputError(
-                    f'{core.name}: reset_amount is what reset="subtract" subtracts; this layer has reset={reset!r}'
-                    + ("" if "reset" in core.wants else " and its core does not reset")
-                    + ". Leave reset_amount out."
-                )
-            declared[RESET_AMOUNT] = Parameter(1.0)
-            parameters[RESET_AMOUNT] = reset_amount
-        super().__init__(core, dt, size, declared, parameters, learn)
-        self.spike = spike
-        self.reset: ResetMode = reset
-        self.detach_reset = detach_reset
-        self._ports = tuple(core.inputs)
-        self._recorded: dict[Any, Any] = {}
-
-    @property
-    def is_spiking(self) -> bool:
-        """Whether the output is spikes (else it is a membrane)."""
-        return "spike" in self.core.wants
-
-    def operations(self) -> OperationCount:
-        """Return the arithmetic of one neuron's update, counted on the step function."""
-        return operations(self._program())
-
-    @property
-    def ports(self) -> Mapping[str, float | None]:
-        """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
-        return self.core.inputs
-
-    def _program(self, fed: tuple[str, ...] = (), per_trial: tuple[str, ...] = ()) -> Program:
-        """Return the step with the choices of this layer, for the ports that are fed, by default all."""
-        fed = fed or self._ports
-        # Two surrogates may have one name; their derivatives differ.
-        reset = Reset(self.reset, self.detach_reset)
-        choice = (self.spike.derivative, self.spike.primitive, reset, fed, per_trial)
-        if choice not in self._recorded:
-            per_neuron = tuple(name for name in self._varying_names if name not in per_trial)
-            own = self.takes_own_amount
-            self._recorded[choice] = record(
-                self.core, self.spike, reset, per_neuron, per_trial=per_trial, own_amount=own, fed=fed
-            )
-        program: Program = self._recorded[choice]
-        return program
-
-    @constant_in_graph
-    def _prepared(
-        self,
-        train: bool,
-        through_time: bool,
-        names: tuple[str, ...],
-        fed: tuple[str, ...] = (),
-        per_trial: tuple[str, ...] = (),
-    ) -> tuple[str, list[float], list[float]]:
-        """Return the key of the plan and the plain numbers that its two kernels take."""
-        spike = (self.spike.derivative, self.spike.primitive)
-        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names, fed, per_trial)
-        if choice not in self._recorded:
-            plan = Plan(self._program(fed, per_trial), train, through_time, names)
-            numbers = self._shared_coefficients()
-            backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
-            self._recorded[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
-        prepared: tuple[str, list[float], list[float]] = self._recorded[choice]
-        return prepared
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state without what is derived from the core."""
-        return {**self.__dict__, "_recorded": {}}
+        super().__init__(core, dt, size, spike, reset, reset_amount, detach_reset, learn, parameters)
 
     def initial_state(self, i: Inputs) -> Any:
         """Return the state before the first step for an input like `i` [T, B, ...]."""
@@ -205,9 +128,9 @@ class Neuron(CoreParameters):
             return self._stepped(fed, inputs, state, tuple(record), through_time, dtype)
         from neurosim.kernels.neurons.operator import Call, gradient_mask, run_core
 
-        plan = self._plan(fed, inputs[0], (*inputs, *state), through_time, tuple(record))
-        _, key, per_neuron, forward, backward = plan
-        call = Call(key, inputs, state, per_neuron, forward, backward)
+        arguments = self._arguments(fed, inputs[0], (*inputs, *state), through_time, tuple(record))
+        _, key, coefficients, forward, backward = arguments
+        call = Call(key, inputs, state, coefficients, forward, backward)
         result = run_core(call)
         recorded, mask = recorded_values(key, result.stored), gradient_mask(call, result)
         return LayerOutput(result.out.to(dtype), self.core.state_type(*result.state), recorded, None, mask)
@@ -256,10 +179,10 @@ class Neuron(CoreParameters):
         fed, inputs = self._by_port(like if port is None else {port: like})
         _, state, _ = self._checked(inputs, state)
         check_product(self.core, x if packed_bits is None else None, weight, bias)
-        plan = self._plan(fed, like, (x, weight, bias, *state), through_time, tuple(record))
-        train, key, per_neuron, forward, backward = plan
-        arguments = (key, x, weight, bias, state, per_neuron, forward, backward)
-        result = run(Call(*arguments, chunk if train and not record else 0, packed_bits, mask))
+        arguments = self._arguments(fed, like, (x, weight, bias, *state), through_time, tuple(record))
+        train, key, coefficients, forward, backward = arguments
+        chunk = chunk if train and not record else 0
+        result = run(Call(key, x, weight, bias, state, coefficients, forward, backward, chunk, packed_bits, mask))
         state = self.core.state_type(*result.state)
         return LayerOutput(result.out, state, result.recorded, result.packed_bits, result.mask)
 
@@ -306,10 +229,10 @@ class Neuron(CoreParameters):
         drive, others = inputs[place], (*inputs[:place], *inputs[place + 1 :])
         weight, z = weight.to(drive.dtype), z.to(drive.dtype)
         check_product(self.core, None, weight, None, fed, inputs)
-        plan = self._plan(fed, drive, (*inputs, weight, z, *state), through_time, tuple(record))
-        _, key, per_neuron, forward, backward = plan
-        arguments = (key, drive, weight, z, state, per_neuron, forward, backward)
-        result = run(Call(*arguments, 0 if record else chunk, others, place))
+        arguments = self._arguments(fed, drive, (*inputs, weight, z, *state), through_time, tuple(record))
+        _, key, coefficients, forward, backward = arguments
+        chunk = 0 if record else chunk
+        result = run(Call(key, drive, weight, z, state, coefficients, forward, backward, chunk, others, place))
         assert result.last is not None
         out, last, state = result.out.to(dtype), result.last.to(dtype), self.core.state_type(*result.state)
         return LayerOutput(out, state, result.recorded, result.packed_bits, None, last)
@@ -381,69 +304,6 @@ class Neuron(CoreParameters):
         out, after = reference.run(self.core, each, state, coefficients, through_time=through_time, watch=traces)
         recorded = {name: torch.stack(trace).detach() for name, trace in traces.items()}
         return LayerOutput(out, self.core.state_type(*after), recorded)
-
-    def _plan(
-        self,
-        fed: tuple[str, ...],
-        like: Tensor,
-        others: Iterable[Tensor | None],
-        through_time: bool,
-        record: tuple[str, ...],
-    ) -> tuple[bool, str, list[Tensor], list[float], list[float]]:
-        """Return whether a run is trained, the key of its plan, tensor coefficients and the numbers of its two kernels.
-
-        Parameters
-        ----------
-        fed : tuple of str
-            The ports that are fed.
-        like : Tensor [T, B, ...]
-            Of the shape of the input.
-        others : iterable of Tensor
-            What else may have a gradient.
-        """
-        real = like.dtype if like.dtype in DTYPES else torch.float32
-        per_trial: tuple[str, ...] = ()
-        per_neuron: list[Tensor] = []
-        if self._varying_names:
-            per_trial = self._per_trial(like)
-            per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
-        train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*others, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, record, fed, per_trial)
-        if per_trial:
-            numbers = self._prepared_trials(key, per_trial, real, like.device)
-            per_neuron += [t.view(-1, *[1] * (like.dim() - 2)).expand(like.shape[1:]) for t in numbers]
-        return train, key, per_neuron, forward, backward
-
-    def _prepared_trials(
-        self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device
-    ) -> list[Tensor]:
-        """Return the numbers of each trial [B] that the plan of this key takes, computed again when a value changes."""
-        values = [self.tensor(parameter_of(name)) for name in per_trial]
-        choice = (key, per_trial, real, device, self.dt)
-        held, of = self._recorded.get(choice, (None, ()))
-        # A comparison waits for the device, which cannot be captured in a graph.
-        is_captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        if held is None or not (is_captured or all(map(torch.equal, of, values))):
-            plan = find(key)
-            trials = [plan.host_values(plan.per_trial, numbers) for numbers in self._numbers_of_trials(per_trial)]
-            with torch.inference_mode(False):  # the backward pass of a later run saves them
-                table = torch.tensor(trials, dtype=torch.float64).view(len(trials), len(plan.per_trial))
-                held = list(table.to(device, real).unbind(1))
-            self._recorded[choice] = (held, [value.clone() for value in values])
-        found: list[Tensor] = held
-        return found
-
-    def _check_names(self, names: Sequence[str]) -> None:
-        if not names:
-            return
-        program = self._program()
-        known_names = [
-            *program.state,
-            *(n for n, e in program.named.items() if not e.is_boolean and n not in program.state),
-        ]
-        wrong = [name for name in names if name not in known_names]
-        if wrong:
-            raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
 
     def _by_port(self, i: Inputs) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
         """Return the ports that are fed, in the order of the core's, and the input of each."""

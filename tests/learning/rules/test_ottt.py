@@ -45,7 +45,7 @@ def test_without_decay_it_is_sltt():
     net, (x, y) = chain(), batch(9)
     for node in net.neurons().values():
         node._shared.update(tau_mem=DT / 60, r=1.0)
-        node._recorded.clear()
+        node._plans.clear()
     assert close(gradients(ns.OTTT(), net, x, y), gradients(ns.SLTT(), net, x, y), 1e-9)
 
 

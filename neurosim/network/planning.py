@@ -1,0 +1,203 @@
+"""The choices of the neurons of one core, and the plans of their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosim.compiler.counts import OperationCount, operations
+from neurosim.compiler.plan import Plan, find, known
+from neurosim.compiler.program import Program, record
+from neurosim.errors import InputError
+from neurosim.kernels.common.availability import DTYPES
+from neurosim.kernels.common.under_compile import constant_in_graph
+from neurosim.language import Core, Parameter, Reset, Surrogate, atan
+from neurosim.language.definition import RESET_AMOUNT, parameter_of
+from neurosim.language.reset import ResetMode
+from neurosim.network.parameters import CoreParameters, Value
+
+
+class KernelArguments(NamedTuple):
+    """What the kernels of a run take beside its tensors.
+
+    Attributes
+    ----------
+    train : bool
+        Whether something that the run reads needs a gradient.
+    key : str
+        Key of the plan.
+    coefficients : list of Tensor [B, ...]
+        Coefficients of the step that are tensors, in the plan's order.
+    forward_numbers, backward_numbers : list of float
+        The others, as the two kernels of the plan take them.
+    """
+
+    train: bool
+    key: str
+    coefficients: list[Tensor]
+    forward_numbers: list[float]
+    backward_numbers: list[float]
+
+
+class CorePlans(CoreParameters):
+    """A population of one core with its surrogate and reset, and the plans of the kernels that run it.
+
+    Parameters
+    ----------
+    core, dt, size, spike, reset, reset_amount, detach_reset, learn
+        As in `Neuron`.
+    values : mapping of str to float or Tensor
+        Values of the core's parameters.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        dt: float,
+        size: int | Sequence[int] | None,
+        spike: Surrogate | None,
+        reset: ResetMode,
+        reset_amount: Value | None,
+        detach_reset: bool,
+        learn: Iterable[str],
+        values: Mapping[str, Value],
+    ) -> None:
+        declared = dict(core.parameters)
+        spike = atan() if spike is None else spike
+        if not isinstance(spike, Surrogate):
+            raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
+        if reset not in ("value", "subtract", None):
+            raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
+        if reset_amount is not None:
+            if reset != "subtract" or "reset" not in core.wants:
+                raise InputError(
+                    f'{core.name}: reset_amount is what reset="subtract" subtracts; this layer has reset={reset!r}'
+                    + ("" if "reset" in core.wants else " and its core does not reset")
+                    + ". Leave reset_amount out."
+                )
+            declared[RESET_AMOUNT] = Parameter(1.0)
+            values = {**values, RESET_AMOUNT: reset_amount}
+        super().__init__(core, dt, size, declared, values, learn)
+        self.spike = spike
+        self.reset: ResetMode = reset
+        self.detach_reset = detach_reset
+        self._ports = tuple(core.inputs)
+        self._plans: dict[Any, Any] = {}  # programs, plans and numbers that were computed before
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the output is spikes (else it is a membrane)."""
+        return "spike" in self.core.wants
+
+    def operations(self) -> OperationCount:
+        """Return the arithmetic of one neuron's update, counted on the step function."""
+        return operations(self._program())
+
+    @property
+    def ports(self) -> Mapping[str, float | None]:
+        """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
+        return self.core.inputs
+
+    def _program(self, fed: tuple[str, ...] = (), per_trial: tuple[str, ...] = ()) -> Program:
+        """Return the step with the choices of this layer, for the ports that are fed, by default all."""
+        fed = fed or self._ports
+        # Two surrogates may have one name; their derivatives differ.
+        reset = Reset(self.reset, self.detach_reset)
+        choice = (self.spike.derivative, self.spike.primitive, reset, fed, per_trial)
+        if choice not in self._plans:
+            per_neuron = tuple(name for name in self._varying_names if name not in per_trial)
+            own = self.takes_own_amount
+            self._plans[choice] = record(
+                self.core, self.spike, reset, per_neuron, per_trial=per_trial, own_amount=own, fed=fed
+            )
+        program: Program = self._plans[choice]
+        return program
+
+    @constant_in_graph
+    def _prepared(
+        self,
+        train: bool,
+        through_time: bool,
+        names: tuple[str, ...],
+        fed: tuple[str, ...] = (),
+        per_trial: tuple[str, ...] = (),
+    ) -> tuple[str, list[float], list[float]]:
+        """Return the key of the plan and the plain numbers that its two kernels take."""
+        spike = (self.spike.derivative, self.spike.primitive)
+        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names, fed, per_trial)
+        if choice not in self._plans:
+            plan = Plan(self._program(fed, per_trial), train, through_time, names)
+            numbers = self._shared_coefficients()
+            backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
+            self._plans[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
+        prepared: tuple[str, list[float], list[float]] = self._plans[choice]
+        return prepared
+
+    def _arguments(
+        self,
+        fed: tuple[str, ...],
+        like: Tensor,
+        others: Iterable[Tensor | None],
+        through_time: bool,
+        record: tuple[str, ...],
+    ) -> KernelArguments:
+        """Return what the kernels of a run take beside its tensors.
+
+        Parameters
+        ----------
+        fed : tuple of str
+            The ports that are fed.
+        like : Tensor [T, B, ...]
+            Of the shape of the input.
+        others : iterable of Tensor
+            Other tensors that the run reads.
+        """
+        real = like.dtype if like.dtype in DTYPES else torch.float32
+        per_trial: tuple[str, ...] = ()
+        per_neuron: list[Tensor] = []
+        if self._varying_names:
+            per_trial = self._per_trial(like)
+            per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
+        train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*others, *per_neuron))
+        key, forward, backward = self._prepared(train, through_time, record, fed, per_trial)
+        if per_trial:
+            numbers = self._prepared_trials(key, per_trial, real, like.device)
+            per_neuron += [t.view(-1, *[1] * (like.dim() - 2)).expand(like.shape[1:]) for t in numbers]
+        return KernelArguments(train, key, per_neuron, forward, backward)
+
+    def _prepared_trials(
+        self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device
+    ) -> list[Tensor]:
+        """Return the numbers [B] that the plan of `key` takes from each trial, computed again when a value changes."""
+        values = [self.tensor(parameter_of(name)) for name in per_trial]
+        choice = (key, per_trial, real, device, self.dt)
+        numbers, computed_from = self._plans.get(choice, (None, ()))
+        # A comparison waits for the device, which cannot be captured in a graph.
+        is_captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        if numbers is None or not (is_captured or all(map(torch.equal, computed_from, values))):
+            plan = find(key)
+            trials = [plan.host_values(plan.per_trial, each) for each in self._numbers_of_trials(per_trial)]
+            with torch.inference_mode(False):  # the backward pass of a later run saves them
+                table = torch.tensor(trials, dtype=torch.float64).view(len(trials), len(plan.per_trial))
+                numbers = list(table.to(device, real).unbind(1))
+            self._plans[choice] = (numbers, [value.clone() for value in values])
+        return numbers
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        program = self._program()
+        known_names = [
+            *program.state,
+            *(n for n, e in program.named.items() if not e.is_boolean and n not in program.state),
+        ]
+        wrong = [name for name in names if name not in known_names]
+        if wrong:
+            raise InputError(f"{self.core.name}: cannot record {wrong}; this core has {known_names}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without what is derived from the core."""
+        return {**self.__dict__, "_plans": {}}
