@@ -97,7 +97,11 @@ class RunContext:
 
     def recorded(self, name: str) -> Tensor:
         """Return what was recorded under ``"node"`` or ``"node.variable"``."""
-        return torch.cat(self._recorded[name]) if "." in name else self.outputs[name].out.detach()
+        if "." not in name:
+            return self.outputs[name].out.detach()
+        if name not in self._recorded:
+            raise InputError(f"the strategy that ran {name.partition('.')[0]!r} did not record {name!r}.")
+        return torch.cat(self._recorded[name])
 
     def release(self, component: Component, keep: set[str]) -> None:
         """Free outputs that no later component reads, except those of the nodes in `keep`."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from torch import Tensor
-
 from neurosim.kernels.common.decisions import Decision, observed
 from neurosim.network.component import Component
 from neurosim.network.context import RunContext
+from neurosim.network.graph import Connection
 from neurosim.network.strategies import Strategy
 
 
@@ -120,11 +119,11 @@ class _Observed(Strategy):
         return reason
 
     def run(self, context: RunContext, component: Component) -> None:
-        rates = {edge.name: _rate(context.outputs[edge.source].out) for edge in component.outer}
+        rates = _rates(context, component.outer)
         before = set(context.finished)
         with observed() as decisions:
             self.strategy.run(context, component)
-        rates.update({edge.name: _rate(context.outputs[edge.source].out) for edge in component.inner})
+        rates.update(_rates(context, component.inner))
         further = tuple(name for name in context.nodes if name in context.finished - before - {*component.nodes})
         names = (*component.nodes, *further)
         self.rows.append(
@@ -133,8 +132,10 @@ class _Observed(Strategy):
         self.skipped.clear()
 
 
-def _rate(x: Tensor) -> float:
-    return int(x.detach().count_nonzero()) / max(x.numel(), 1)
+def _rates(context: RunContext, edges: Iterable[Connection]) -> dict[str, float]:
+    """Return the share of values that are not zero at the source of each edge, where its output is there."""
+    outputs = {edge.name: context.outputs[edge.source].out for edge in edges if edge.source in context.outputs}
+    return {name: int(x.detach().count_nonzero()) / max(x.numel(), 1) for name, x in outputs.items()}
 
 
 def _grouped(decisions: Sequence[Decision]) -> tuple[KernelCalls, ...]:

@@ -1,7 +1,7 @@
 """How a component of a network is run: an ordered tuple of strategies, of which the first that applies runs it.
 
-To add a way of running, for instance an engine for circuits, derive from `Strategy` and place a value in
-``net.strategies`` before those that it goes before.
+To add one, for instance an engine for circuits, derive from `Strategy` and place a value in ``net.strategies``, ahead
+of those that it is preferred to.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class Strategy(abc.ABC):
     def run(self, context: RunContext, component: Component) -> None:
         """Run a component over all steps.
 
-        The output of each of its nodes goes to `RunContext.store`, spikes still on their way to
-        `RunContext.in_flight`. A strategy that runs later components too adds their nodes to `RunContext.finished`.
+        The result for each of its nodes goes to `RunContext.store`, with the variables that `RunContext.record` names;
+        spikes still on their way go to `RunContext.in_flight`. A strategy that runs later components too adds their
+        nodes to `RunContext.finished`.
         """
 
     def __repr__(self) -> str:
@@ -244,8 +245,8 @@ class Stepwise(Strategy):
     name = "stepwise"
 
     def concerns(self, context: RunContext, component: Component) -> bool:
-        """Return True: any component can be run so."""
-        return True
+        """Return whether the component is a cycle."""
+        return component.is_cycle
 
     def run(self, context: RunContext, component: Component) -> None:
         """Run the cycle chunk by chunk."""

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import NetworkError
+from neurosim.errors import InputError, NetworkError
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.component import components
 from neurosim.network.context import RunContext
-from neurosim.network.strategies import STRATEGIES, Strategy
+from neurosim.network.strategies import STRATEGIES, Stepwise, Strategy
 from neurosim.synapses import RoundedDelays
 from neurosim.synapses.shift import Shift
 from neurosim.synapses.traced import Traces
@@ -240,13 +240,19 @@ def test_a_strategy_may_run_the_whole_network():
     assert ran == [("lif1",)]
 
 
-def test_a_component_that_no_strategy_runs_is_named():
-    net = loop()
-    net.strategies = [Reference()]
-    with pytest.raises(
-        NetworkError, match=r"no strategy runs out; net.strategies has \[<strategy reference>\]. Append"
-    ):
+@pytest.mark.parametrize(("make", "strategy"), [(loop, Reference()), (chain, Stepwise())])
+def test_a_component_that_no_strategy_runs_is_named(make, strategy):
+    net = make()
+    net.strategies = [strategy]
+    with pytest.raises(NetworkError, match=rf"no strategy runs out; net.strategies has \[{strategy}\]. Append"):
         net(torch.rand(9, 2, 6))
+
+
+def test_a_variable_that_a_strategy_did_not_record_is_named():
+    net = chain()
+    net.strategies = [Reference()]
+    with pytest.raises(InputError, match=r"the strategy that ran 'out' did not record 'out.v'"):
+        net.run(torch.rand(9, 2, 6), record=["out.v"])
 
 
 def test_components_know_their_edges_and_when_outputs_are_read_last():
