@@ -127,7 +127,7 @@ def network(real: RealNetwork, scales: Mapping[str, PopulationScale], bits: int,
         if trained and (isinstance(edge.connectivity, Convolution) or edge.connectivity.delay is None):
             unrounded = _chain(edge, edge.weight)[place].get_parameter("weight").detach()
             _train(chain[place], "weight", unrounded, grid)  # in the order of the synapse's own weights
-        edges.append(Edge(edge.source, edge.target, chain, edge.delay or None, edge.name))
+        edges.append(Edge(edge.source, edge.target, chain, edge.delay, edge.name))
     return Network(nodes, edges, output=real.output)
 
 

@@ -104,7 +104,7 @@ def mismatch(
         x[source] = recorded[edge.source].double()
         nodes[source] = Input(x[source].shape[2:])
         chain, _, _ = synapses(edge, scale, bits)
-        into.append(Edge(source, "neurons", chain, edge.delay or None, edge.name))
+        into.append(Edge(source, "neurons", chain, edge.delay, edge.name))
     nodes["neurons"] = neurons(population, scale)
     with torch.no_grad():
         z, _ = Network(nodes, into).double()(x)

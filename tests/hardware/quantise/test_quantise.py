@@ -271,3 +271,12 @@ def test_arguments_are_looked_at(given: dict, message: str) -> None:
     net = ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=DT), names=["out"])
     with pytest.raises(InputError, match=message):
         quantise(net, **{"x": spikes(5, 1, 4), **given})
+
+
+def test_a_loop_whose_synapses_have_the_delay_keeps_it() -> None:
+    # The edge's own delay is 0: the delays of the synapses break the loop.
+    delayed = RoundedDelays(torch.randn(6, 6), torch.full((6, 6), 3), dt=1e-3)
+    edges = [ns.Edge("x", "o", ns.Linear(4, 6)), ns.Edge("o", "o", delayed, delay=0.0)]
+    net = ns.Network({"x": ns.Input(4), "o": ns.LIF(dt=1e-3, size=6)}, edges)
+    quantised = quantise(net, (torch.rand(20, 2, 4) < 0.5).float(), bits=8).net
+    assert [edge.min_delay for edge in quantised.edges] == [edge.min_delay for edge in net.edges] == [0, 3]
