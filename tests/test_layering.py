@@ -316,8 +316,16 @@ def watched(script: str, folder: Path, root: Path) -> dict[str, list[str]]:
     return {name: values for name, *values in (line.split("\t") for line in done.stdout.splitlines())}
 
 
-def test_importing_neurosim_is_cheap_and_leaves_no_trace(tmp_path: Path, root: Path) -> None:
-    seen = watched(WATCHED_IMPORT, tmp_path, root)
+def test_import_loads_no_room_and_not_torch(tmp_path: Path, root: Path) -> None:
+    script = WATCHED_IMPORT.replace('name.split(".")[0]', "name")
+    seen = watched(script, tmp_path, root)
+    assert [name for name in seen["loaded"] if name.startswith(("neurosim.", "torch"))] == []
+    assert seen["written"] == []
+
+
+def test_use_of_every_name_loads_no_optional_package_and_leaves_no_trace(tmp_path: Path, root: Path) -> None:
+    everything = "import neurosim\nfor name in neurosim.__all__:\n    getattr(neurosim, name)\n"
+    seen = watched(WATCHED_IMPORT.replace("import neurosim\n", everything), tmp_path, root)
     assert "torch" in seen["loaded"]
     assert sorted({*LAZY} & {*seen["loaded"]}) == []
     assert seen["written"] == []
