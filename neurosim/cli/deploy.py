@@ -61,7 +61,7 @@ def network_of(source: Path, dt: float | None = None, layers: int | None = None)
     if kind == ".net" and not source.is_dir():
         from neurosim.hardware.netx import read_netx
 
-        return read_netx(source, layers=layers, **({} if dt is None else {"dt": dt}))
+        return read_netx(source, layers=layers) if dt is None else read_netx(source, layers=layers, dt=dt)
     if dt is not None or layers is not None:
         raise InputError("--dt applies to a .nir or .net file, --layers to a .net file; a run has its own.")
     if not source.is_dir():

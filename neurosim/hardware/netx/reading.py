@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,11 @@ from torch import Tensor
 from neurosim.errors import FileError, NeurosimError
 from neurosim.files.untrusted_hdf5 import Group, opened
 from neurosim.hardware.loihi import loihi_neurons, storage
+from neurosim.hardware.netx.timing import connection_steps
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.population import Population
-from neurosim.synapses import Conv2d, Flatten, Linear, RoundedDelays, Synapse
+from neurosim.synapses import Conv2d, Flatten, Identity, Linear, RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
 LONGEST_DELAY = 62  # what netx clips to
@@ -25,11 +27,19 @@ BIAS_EXPONENT = 6
 _WHAT = "a network of lava-dl"
 # Layers that netx itself does not run.
 _NOT_RUN = ("average", "pool", "unpool", "convT", "concat")
+_WITH_WEIGHTS = ("dense", "dense_rec", "conv")
 _CUBA = ("CUBA", "LOIHI")
 
 
-def read_netx(path: str | os.PathLike[str], *, dt: float = 1e-3, layers: int | None = None) -> Network:
-    """Read a network that lava-dl exported, as netx would run it on Loihi.
+def read_netx(
+    path: str | os.PathLike[str],
+    *,
+    dt: float = 1e-3,
+    layers: int | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    chip_timing: bool | None = None,
+) -> Network:
+    """Read a network that lava-dl exported, as netx runs it on Loihi.
 
     Parameters
     ----------
@@ -38,7 +48,15 @@ def read_netx(path: str | os.PathLike[str], *, dt: float = 1e-3, layers: int | N
     dt : float
         Time of a step, s; netx does not use the file's own either.
     layers : int, optional
-        Number of layers to read, from the first on, the input included.
+        Number of layers to read, from the first on, an input layer included.
+    input_shape : int or sequence of int, optional
+        Shape of the input, for a file without an input layer. A dense first layer does not need it: its weights have
+        the number of inputs.
+    chip_timing : bool, optional
+        Whether each connection takes a step, as on the chip; see `neurosim.hardware.netx.connection_steps`. If left
+        out, only for a file with biases. On the chip a bias acts from the first step, k steps before the data
+        reach layer k, which changes the spikes; without biases the output is only k steps later. False: biases act
+        when the data arrive, which is not what the chip computes.
 
     Returns
     -------
@@ -61,13 +79,14 @@ def read_netx(path: str | os.PathLike[str], *, dt: float = 1e-3, layers: int | N
             raise root.refusal("layer", f"must hold layers 0 to n - 1; it has {wrong[0] if wrong else 'none'!r}.")
         if layers is not None and not 1 <= layers <= count:
             raise root.refusal("layer", f"holds {count} layers; layers must be 1 to {count}, got {layers}.")
-        row = _Row(dt)
+        row = _Row(dt, input_shape)
         for k in range(count if layers is None else layers):
-            row.add(k, group.group(str(k)), count)
+            row.add(k, group.group(str(k)), group.group(str(k + 1)).text("type") if k + 1 < count else "")
         try:
-            return row.network()
+            net = row.network()
         except NeurosimError as error:
             raise root.refusal("layer", f"does not form a network: {error}") from error
+    return connection_steps(net) if (row.has_bias if chip_timing is None else chip_timing) else net
 
 
 @dataclass
@@ -75,34 +94,33 @@ class _Row:
     """The network read so far."""
 
     dt: float
+    input_shape: int | Sequence[int] | None
     nodes: dict[str, Input | Population] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     shape: tuple[int, ...] = ()
     flatten: bool = False
+    has_bias: bool = False
 
-    def add(self, k: int, layer: Group, count: int) -> None:
-        """Read one layer."""
+    def add(self, k: int, layer: Group, after: str) -> None:
+        """Read layer `k`; `after` is the type of the next one."""
         kind = layer.text("type")
-        if (k == 0) != (kind == "input"):
-            raise layer.refusal("type", f"is {kind!r}; the first layer and no other must be 'input'.")
+        if kind == "input" and k:
+            raise layer.refusal("type", f"is {kind!r}; only the first layer can be an input.")
         if kind in _NOT_RUN:
             rest = f"Pass layers={k} to read what comes before it." if k else ""
             raise layer.refusal("type", f"is {kind!r}, which netx does not run. {rest}")
+        if kind not in ("input", "flatten", *_WITH_WEIGHTS):
+            raise layer.refusal("type", f"is {kind!r}; input, flatten, dense, dense_rec and conv are read.")
         if kind == "input":
-            if "neuron" in layer:
-                raise layer.refusal(
-                    "neuron", "makes the input a population of neurons; an input of neurosim is spikes."
-                )
-            self.shape = _shape(layer)
-            self.nodes["input"] = Input(self.shape)
-        elif kind == "flatten":
+            self._input(layer, after)
+        elif not k:
+            self._input_of(layer, kind)
+        if kind == "flatten":
             self.flatten = True
-        elif kind in ("dense", "dense_rec"):
-            self._dense(k, layer, recurrent=kind == "dense_rec")
         elif kind == "conv":
             self._conv(k, layer)
-        else:
-            raise layer.refusal("type", f"is {kind!r}; input, flatten, dense, dense_rec and conv are read.")
+        elif kind != "input":
+            self._dense(k, layer, recurrent=kind == "dense_rec")
 
     def network(self) -> Network:
         """Return the network of all layers read."""
@@ -110,9 +128,36 @@ class _Row:
             raise FileError("it holds no layer of neurons; read more layers.")
         return Network(self.nodes, self.edges)
 
+    def _input(self, layer: Group, after: str) -> None:
+        """Read an input layer, and its neurons where it has some."""
+        if self.input_shape is not None:
+            raise layer.refusal("type", "is 'input', which has the shape of the input; leave input_shape out.")
+        shape = _shape(layer)
+        # [N, 1, 1] is N neurons, or an image of one pixel.
+        self.shape = shape if after in ("conv", "flatten") or any(n != 1 for n in shape[1:]) else shape[:1]
+        self.nodes["input"] = Input(self.shape)
+        if "neuron" in layer:
+            self._join(0, layer, [Identity()], self.shape, None)
+
+    def _input_of(self, layer: Group, kind: str) -> None:
+        """Make the input of a file whose first layer has weights, as plain exports of SLAYER do."""
+        shape = self.input_shape
+        if shape is None and kind in ("dense", "dense_rec"):
+            weight = layer.integers("weight")
+            shape = weight.shape[1] if weight.ndim > 1 else weight.size // math.prod(_shape(layer))
+        if shape is None:
+            raise layer.refusal(
+                "type", f"is {kind!r}, and no input layer is before it; pass input_shape=(C, H, W) to read_netx."
+            )
+        try:
+            source = Input(shape)
+        except NeurosimError as error:
+            raise layer.refusal("", f"has no input: {error}") from error
+        self.nodes["input"], self.shape = source, source.shape
+
     def _dense(self, k: int, layer: Group, *, recurrent: bool) -> None:
         before = [Flatten()] if self.flatten or len(self.shape) > 1 else []
-        if len(self.shape) > 1 and not self.flatten:
+        if any(n != 1 for n in self.shape[1:]) and not self.flatten:
             raise layer.refusal(
                 "type", f"is dense, but its input is {list(self.shape)}; a flatten layer must be before it."
             )
@@ -174,17 +219,18 @@ class _Row:
             if isinstance(error, FileError):
                 raise
             raise layer.refusal("neuron", f"is out of range: {error}") from error
+        self.has_bias |= "bias" in layer and bool(layer.integers("bias").any())
         self.edges.append(Edge(before, name, synapses, delay))
         self.shape, self.flatten = shape, False
         return name
 
 
 def _shape(layer: Group) -> tuple[int, ...]:
-    """Return the shape, [N, 1, 1] and [N] being the same."""
+    """Return the shape: [N, 1, 1] of a dense layer is N neurons, and of a convolution an image of one pixel."""
     values = layer.integers("shape", shape=(None,)).tolist()
     if not 1 <= len(values) <= 3 or min(values) < 1:
         raise layer.refusal("shape", f"is {values}; one to three numbers from 1 are expected.")
-    return tuple(values[:1]) if all(n == 1 for n in values[1:]) else tuple(values)
+    return tuple(values)
 
 
 def _without_time(layer: Group, name: str, axes: int) -> np.ndarray:

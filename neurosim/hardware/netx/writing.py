@@ -14,11 +14,12 @@ from neurosim.files.atomic import replaced
 from neurosim.files.problems import Problems
 from neurosim.hardware.loihi import Description, IntegerEdge, Registers, describe
 from neurosim.hardware.netx.reading import BIAS_EXPONENT, LONGEST_DELAY
+from neurosim.hardware.netx.timing import takes_step
 from neurosim.network.network import Network
 from neurosim.synapses.lowering import Convolution, Pooling, SparseRows
 
 
-def write_netx(net: Network, path: str | os.PathLike[str]) -> None:
+def write_netx(net: Network, path: str | os.PathLike[str], *, early_bias: bool = False) -> None:
     """Write an integer network as lava-dl's netx reads it.
 
     Parameters
@@ -29,6 +30,8 @@ def write_netx(net: Network, path: str | os.PathLike[str]) -> None:
         population may have a loop of one step.
     path : path-like
         Conventionally ending in ``.net``; an earlier file is replaced once the new one is complete.
+    early_bias : bool
+        Write a network with biases although on the chip they act before the data arrive; see the notes.
 
     Raises
     ------
@@ -39,12 +42,20 @@ def write_netx(net: Network, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    netx adds one step per layer and computes weight bits and exponents itself; neither is in the file.
+    netx adds one step per layer and computes weight bits and exponents itself; neither is in the file. Without biases
+    the chip computes the same as the network, k steps later in layer k. With biases it does not: on the chip they act
+    from the first step on, k steps before the data reach layer k. A network with biases is therefore written if each
+    edge has a step of delay (`connection_steps`), which is then the step of netx, and refused otherwise unless
+    `early_bias` is True.
     """
     described = describe(net)
     problems = Problems("netx cannot hold this network")
     row = _row(net, described, problems)
-    layers = [] if problems else _layers(net, row, described, problems)
+    has_bias = any(registers.bias_mant.any() for registers in described.populations.values())
+    is_timed = has_bias and _has_connection_steps(net, described)
+    if has_bias and not is_timed and not early_bias:
+        _refuse_biases(net, described, problems)
+    layers = [] if problems else _layers(net, row, described, is_timed, problems)
     problems.raise_if_any()
     with replaced(path) as part, h5py.File(part, "w") as file:
         for k, layer in enumerate(layers):
@@ -61,6 +72,25 @@ def _write(group: h5py.Group, content: dict[str, Any]) -> None:
             group.create_dataset(name, data=value, compression="gzip", shuffle=True)
         else:
             group[name] = value
+
+
+def _has_connection_steps(net: Network, described: Description) -> bool:
+    """Return whether the delay of each edge contains the step that its connection takes on the chip."""
+    edges = [described.edges[edge.name] for edge in net.edges if takes_step(net, edge)]
+    return all(edge.delay_steps + edge.delay.min(initial=LONGEST_DELAY) >= 1 for edge in edges)
+
+
+def _refuse_biases(net: Network, described: Description, problems: Problems) -> None:
+    """Refuse biases of populations that the data reach later on the chip than in the network."""
+    for edge in net.edges:
+        registers = described.populations[edge.target]
+        if takes_step(net, edge) and registers.bias_mant.any():
+            bias = registers.bias_mant << registers.bias_exp
+            problems.add(
+                f"node {registers.name!r}",
+                f"a bias of {bias[bias != 0].flat[0]}, which acts on the chip from the first step on, before the data "
+                "arrive; write connection_steps(net), which computes the spikes of the chip, or pass early_bias=True",
+            )
 
 
 def _row(net: Network, described: Description, problems: Problems) -> list[tuple[IntegerEdge, IntegerEdge | None]]:
@@ -88,10 +118,18 @@ def _row(net: Network, described: Description, problems: Problems) -> list[tuple
 
 
 def _layers(
-    net: Network, row: list[tuple[IntegerEdge, IntegerEdge | None]], described: Description, problems: Problems
+    net: Network,
+    row: list[tuple[IntegerEdge, IntegerEdge | None]],
+    described: Description,
+    is_timed: bool,
+    problems: Problems,
 ) -> list[dict[str, Any]]:
     shape = net.shape(net.inputs[0])
     layers: list[dict[str, Any]] = [{"type": _text("input"), "shape": _filled(shape)}]
+    first, first_loop = row[0]
+    if _is_input_layer(net, first) and first_loop is None and described.populations[first.target].v_th is not None:
+        layers[0].update(_neuron(described.populations[first.target], problems))
+        row = row[1:]
     for edge, loop in row:
         where, registers = f"edge {edge.name!r}", described.populations[edge.target]
         if any(isinstance(value, Pooling) for value in edge.before):
@@ -107,7 +145,7 @@ def _layers(
         if edge.before or (not is_conv and len(shape) > 1):
             layers.append({"type": _text("flatten"), "shape": _filled((int(np.prod(shape)),))})
         layer: dict[str, Any] = {"shape": _filled(registers.shape)}
-        layer.update(_conv(edge, problems) if is_conv else _dense(edge, loop, problems))
+        layer.update(_conv(edge, is_timed, problems) if is_conv else _dense(edge, loop, is_timed, problems))
         if is_conv and loop is not None:
             problems.add(f"edge {loop.name!r}", "netx has loops only behind matrices")
         layer.update(_neuron(registers, problems))
@@ -116,7 +154,13 @@ def _layers(
     return layers
 
 
-def _dense(edge: IntegerEdge, loop: IntegerEdge | None, problems: Problems) -> dict[str, Any]:
+def _is_input_layer(net: Network, edge: IntegerEdge) -> bool:
+    """Return whether an edge only passes the data to the neurons of the input layer."""
+    connection = next(each for each in net.edges if each.name == edge.name)
+    return not takes_step(net, connection) and not edge.delay_steps
+
+
+def _dense(edge: IntegerEdge, loop: IntegerEdge | None, is_timed: bool, problems: Problems) -> dict[str, Any]:
     weight = _effective(edge, _as_matrix(edge), problems)
     content = {
         "type": _text("dense" if loop is None else "dense_rec"),
@@ -124,7 +168,7 @@ def _dense(edge: IntegerEdge, loop: IntegerEdge | None, problems: Problems) -> d
         "outFeatures": weight.shape[0],
         "weight": weight,
     }
-    delay = _delay(edge, problems)
+    delay = _delay(edge, is_timed, problems)
     if delay is not None and loop is not None:
         problems.add(
             f"edge {edge.name!r}", "netx drops the exponent of the weights where a loop and delays meet; leave one out"
@@ -139,11 +183,15 @@ def _dense(edge: IntegerEdge, loop: IntegerEdge | None, problems: Problems) -> d
     return content
 
 
-def _conv(edge: IntegerEdge, problems: Problems) -> dict[str, Any]:
+def _conv(edge: IntegerEdge, is_timed: bool, problems: Problems) -> dict[str, Any]:
     conv = edge.connectivity
     assert isinstance(conv, Convolution)  # _layers has checked
-    if edge.delay_steps:
-        problems.add(f"edge {edge.name!r}", "netx has no delayed convolution")
+    if edge.delay_steps - is_timed:
+        problems.add(
+            f"edge {edge.name!r}",
+            f"a delay of {edge.delay_steps} steps at a convolution; netx has only the step of each connection, which "
+            f"is {'one of them' if is_timed else 'not part of the delay here'}. Leave the delay out",
+        )
     return {
         "type": _text("conv"),
         "inChannels": conv.c_in,
@@ -183,8 +231,9 @@ def _effective(edge: IntegerEdge, weight: np.ndarray, problems: Problems) -> np.
     return values.astype(np.float32)
 
 
-def _delay(edge: IntegerEdge, problems: Problems) -> np.ndarray | None:
-    delay = edge.delay + edge.delay_steps
+def _delay(edge: IntegerEdge, is_timed: bool, problems: Problems) -> np.ndarray | None:
+    """Return the delays beyond the step that netx adds where `is_timed`."""
+    delay = edge.delay + edge.delay_steps - is_timed
     if not delay.any():
         return None
     where = f"edge {edge.name!r}"

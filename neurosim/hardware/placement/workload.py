@@ -84,9 +84,10 @@ class Workload:
             for name, node in net.populations().items()
         )
         links, unheld = [], []
+        # Every connection takes a step on a chip. That is the step of a loop, and of any edge if each one has it.
+        have_step = all(edge.min_delay for edge in net.edges)
         for edge in net.edges:
-            # A loop of one step is the step that every connection takes on a chip.
-            delay = edge.delay_steps + edge.memory - (edge.source == edge.target)
+            delay = edge.delay_steps + edge.memory - (have_step or edge.source == edge.target)
             shape = net.shape(edge.source)
             links.append(Link(edge.name, edge.source, edge.target, reach_of(edge.synapses, shape), delay))
             if any(isinstance(v, Pooling) and v.kind == "max" for v in lowered_chain(edge.synapses, shape)):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import neurosim as ns
 from neurosim.errors import ExportError, FileError
 from neurosim.hardware.loihi import describe, loihi_neurons
-from neurosim.hardware.netx import read_netx, write_netx
+from neurosim.hardware.netx import connection_steps, read_netx, write_netx
 from neurosim.synapses import DelayedSparse, RoundedDelays, Synapse
 from neurosim.synapses.shift import Shift
 
@@ -40,10 +40,11 @@ def dense_file(path: Path, change: Callable[[h5py.File], object] = lambda file: 
     return path
 
 
-def as_netx_runs_it(file: Path, x: np.ndarray) -> list[np.ndarray]:
+def as_netx_runs_it(file: Path, x: np.ndarray, *, chip_timing: bool = False) -> list[np.ndarray]:
     """Run a file of dense layers in integers, as netx sets up Lava's fixed-point LIF and Dense.
 
-    Returns the spikes [T, N] of each layer on the layer's own steps.
+    Returns the spikes [T, N] of each layer: with `chip_timing` on the steps of the chip, on which a spike reaches the
+    next layer one step later; else on the layer's own steps, on which biases act when the data arrive.
     """
 
     def decay(value: np.ndarray, by: int) -> np.ndarray:
@@ -55,6 +56,8 @@ def as_netx_runs_it(file: Path, x: np.ndarray) -> list[np.ndarray]:
             layer = h5[f"layer/{k}"]
             weight = layer["weight"][()].astype(int)
             size = len(weight)
+            if chip_timing:
+                spikes = np.concatenate((np.zeros_like(spikes[:1]), spikes[:-1]))
             loop = layer["weight_rec"][()].astype(int) if "weight_rec" in layer else np.zeros((size, size), int)
             delay = np.broadcast_to(layer["delay"][()].astype(int) if "delay" in layer else 0, size)
             bias = int(layer["bias"][()]) << 6 if "bias" in layer else 0
@@ -86,7 +89,6 @@ def spikes(steps: int, neurons: int, rate: float = 0.4, seed: int = 1) -> np.nda
 def _delays(file: h5py.File) -> None:
     file["layer/1/delay"] = np.array([3.0, 0.0, 7.0], np.float32)
     file["layer/2/delay"] = np.float32(2)
-    file["layer/1/bias"] = np.int64(10)
 
 
 def _loop(file: h5py.File) -> None:
@@ -108,6 +110,47 @@ def test_a_file_is_run_as_netx_runs_it(tmp_path: Path, change: Callable[[h5py.Fi
     assert all(20 < z.sum() < z.size for z in theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert (a == b).all()
+
+
+def _biases(file: h5py.File) -> None:
+    _delays(file)
+    file["layer/1/bias"] = np.int64(60)
+    file["layer/2/bias"] = np.int64(90)
+
+
+def test_biases_act_from_the_first_step_on_as_on_the_chip(tmp_path: Path) -> None:
+    file = dense_file(tmp_path / "a.net", _biases)
+    x = spikes(120, 4)
+    on_chip = run(read_netx(file), x)
+    for a, b in zip(on_chip, as_netx_runs_it(file, x, chip_timing=True), strict=True):
+        assert (a == b).all() and 20 < b.sum() < b.size
+    with_data = run(read_netx(file, chip_timing=False), x)
+    for a, b in zip(with_data, as_netx_runs_it(file, x), strict=True):
+        assert (a == b).all()
+    # Without the bias one is the other, later; with it they differ.
+    assert (with_data[1][:-2] != on_chip[1][2:]).sum() > 5
+
+
+def test_without_biases_the_chip_is_only_later(tmp_path: Path) -> None:
+    file = dense_file(tmp_path / "a.net")
+    x = spikes(120, 4)
+    now, late = run(read_netx(file), x), run(read_netx(file, chip_timing=True), x)
+    assert all((a[: -k - 1] == b[k + 1 :]).all() for k, (a, b) in enumerate(zip(now, late, strict=True)))
+
+
+def test_a_network_with_biases_is_written_with_the_timing_of_the_chip(tmp_path: Path) -> None:
+    net, path = conv_net(2), tmp_path / "c.net"
+    with pytest.raises(ExportError, match="node 'c': a bias of 128, which acts on the chip from the first step on"):
+        write_netx(net, path)
+    assert not path.exists()
+    x = spikes(30, 2 * 9 * 7, 0.2)
+    write_netx(net, path, early_bias=True)
+    early = run(read_netx(path), x)
+    write_netx(connection_steps(net), path)
+    assert [edge.delay_steps for edge in read_netx(path).edges] == [1, 1]
+    for a, b, c in zip(run(connection_steps(net), x), run(read_netx(path), x), early, strict=True):
+        assert a.any() and (a == b).all() and (a == c).all()
+    assert (run(net, x)[0][:-1] != early[0][1:]).any()
 
 
 def test_delays_before_and_after_are_told_apart(tmp_path: Path) -> None:
@@ -159,6 +202,7 @@ def conv_net(bias: torch.Tensor | int = 0) -> ns.Network:
 )
 def test_a_convolution_comes_back(tmp_path: Path, bias: torch.Tensor | int) -> None:
     net = conv_net(bias)
+    net = connection_steps(net) if torch.as_tensor(bias).any() else net
     write_netx(net, tmp_path / "c.net")
     back = read_netx(tmp_path / "c.net")
     assert list(back.nodes) == ["input", "layer1", "layer3"]
@@ -225,9 +269,107 @@ def test_what_is_written_comes_back(
             back.weight.data.copy_(weight[:, :1].expand(m, m))
             edges.append(ns.Edge(names[k + 1], names[k + 1], [back, *after]))
     net = ns.Network(nodes, edges)
+    net = connection_steps(net) if bias else net
     path = tmp_path_factory.mktemp("netx") / "a.net"
     write_netx(net, path)
     same_registers(net, read_netx(path))
+
+
+@pytest.mark.parametrize("image", [(2, 4, 4), (2, 1, 1)])
+@pytest.mark.parametrize("next_is_conv", [False, True])
+def test_images_of_one_pixel_come_back(tmp_path: Path, image: tuple[int, ...], next_is_conv: bool) -> None:
+    def kernel(c_in: int, c_out: int, size: int) -> ns.Conv2d:
+        conv = ns.Conv2d(c_in, c_out, size)
+        conv.weight.data.copy_(2 * torch.randint(-20, 40, conv.weight.shape))
+        return conv
+
+    torch.manual_seed(1)
+    behind: list = [ns.Flatten(), ns.Linear(3, 2)]
+    behind[1].weight.data.copy_(2 * torch.randint(-20, 40, (2, 3)))
+    net = ns.Sequential(
+        ns.Input(image),
+        kernel(2, 3, image[-1]),
+        loihi_neurons(dt=1e-3, v_th=30, bias_mant=torch.arange(3)[:, None, None], bias_exp=6),
+        *([kernel(3, 2, 1)] if next_is_conv else behind),
+        loihi_neurons(dt=1e-3, v_th=20),
+        names=["a", "b"],
+    )
+    net = connection_steps(net)
+    write_netx(net, tmp_path / "a.net")
+    back = read_netx(tmp_path / "a.net")
+    assert [back.shape(name) for name in back.nodes] == [net.shape(name) for name in net.nodes]
+    x = spikes(40, 2 * image[-1] ** 2)
+    for a, b in zip(run(net, x), run(back, x), strict=True):
+        assert a.any() and (a == b).all()
+
+
+def test_pixels_behind_a_dense_layer_need_no_flatten(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["layer/0/shape"][...] = [4, 1, 1]
+
+    assert read_netx(dense_file(tmp_path / "a.net", change)).shape("input") == (4,)
+
+
+def without_input(file: h5py.File) -> None:
+    """Write the layers as a plain export of SLAYER has them: the first one has weights."""
+    del file["layer/0"]
+    for k in (1, 2):
+        file.move(f"layer/{k}", f"layer/{k - 1}")
+
+
+@pytest.mark.parametrize("change", [lambda file: None, _loop, _biases])
+def test_a_file_without_an_input_layer_is_the_same_network(tmp_path: Path, change: Callable) -> None:
+    net = read_netx(dense_file(tmp_path / "a.net", change))
+    back = read_netx(dense_file(tmp_path / "b.net", lambda file: (change(file), without_input(file))))
+    assert list(back.nodes) == ["input", "layer0", "layer1"] and back.shape("input") == (4,)
+    x = spikes(100, 4)
+    for a, b in zip(run(net, x), run(back, x), strict=True):
+        assert a.any() and (a == b).all()
+
+
+def test_the_shape_of_an_input_that_no_layer_gives(tmp_path: Path) -> None:
+    net, path = conv_net(), tmp_path / "c.net"
+    write_netx(net, path)
+    with h5py.File(path, "a") as file:
+        del file["layer/0"]
+        for k in range(1, 4):
+            file.move(f"layer/{k}", f"layer/{k - 1}")
+    x = spikes(30, 2 * 9 * 7, 0.2)
+    back = read_netx(path, input_shape=(2, 9, 7))
+    assert all((a == b).all() for a, b in zip(run(net, x), run(back, x), strict=True))
+    with pytest.raises(FileError, match="is no convolution of"):
+        read_netx(path, input_shape=(3, 9, 7))
+    with pytest.raises(FileError, match="has no input: Input: shape must hold integers"):
+        read_netx(path, input_shape=(0, 9, 7))
+    with pytest.raises(FileError, match="leave input_shape out"):
+        read_netx(dense_file(tmp_path / "a.net"), input_shape=4)
+
+
+def _input_neurons(file: h5py.File) -> None:
+    file["layer/0/neuron/type"] = "CUBA"
+    for key, value in dict(iDecay=4096, vDecay=400, vThMant=1, refDelay=1).items():
+        file[f"layer/0/neuron/{key}"] = value
+    file["layer/0/bias"] = np.int64(1)
+
+
+def test_an_input_layer_with_neurons_is_a_population_behind_the_input(tmp_path: Path) -> None:
+    path = dense_file(tmp_path / "a.net", _input_neurons)
+    net, x = read_netx(path), spikes(100, 4)
+    assert list(net.nodes) == ["input", "layer0", "layer1", "layer2"]
+    # The input layer takes no step: its neurons receive the data themselves.
+    assert [edge.delay_steps for edge in net.edges] == [0, 1, 1]
+    v, fired = np.zeros(4, np.int64), np.zeros((100, 4))
+    for t in range(100):
+        v = np.sign(v) * (abs(v) * (4096 - 400) >> 12) + (x[t] << 6) + (1 << 6)
+        fired[t], v = v > 1 << 6, np.where(v > 1 << 6, 0, v)
+    ours = run(net, x)
+    assert 20 < fired.sum() < fired.size and (ours[0] == fired).all()
+    assert all((a == b).all() for a, b in zip(ours[1:], as_netx_runs_it(path, fired, chip_timing=True), strict=True))
+    write_netx(net, tmp_path / "b.net")
+    back = read_netx(tmp_path / "b.net")
+    assert list(back.nodes) == list(net.nodes)
+    same_registers(net, back)
+    assert all((a == b).all() for a, b in zip(ours, run(back, x), strict=True))
 
 
 def wrong(name: str, value: object, dtype: object = None) -> Callable[[h5py.File], None]:
@@ -256,8 +398,10 @@ def without(name: str) -> Callable[[h5py.File], None]:
             wrong("layer/1/type", [b"average"], "S10"),
             "/layer/1/type is 'average', which netx does not run. Pass layers=1",
         ),
-        (wrong("layer/1/type", [b"input"], "S10"), "/layer/1/type is 'input'; the first layer and no other"),
-        (wrong("layer/0/type", [b"dense"], "S10"), "/layer/0/type is 'dense'; the first layer and no other"),
+        (wrong("layer/1/type", [b"input"], "S10"), "/layer/1/type is 'input'; only the first layer can be an input"),
+        (wrong("layer/0/type", [b"dense"], "S10"), "/layer/0/weight is missing"),
+        (wrong("layer/0/type", [b"conv"], "S10"), "is 'conv', and no input layer is before it; pass input_shape="),
+        (wrong("layer/0/type", [b"flatten"], "S10"), "is 'flatten', and no input layer is before it; pass"),
         (wrong("layer/1/type", [b"lstm"], "S10"), "/layer/1/type is 'lstm'; input, flatten, dense, dense_rec and conv"),
         (wrong("layer/1/type", 3), "/layer/1/type is of type int64, where text is expected"),
         (wrong("layer/0/shape", [4, 0, 1]), "/layer/0/shape is [4, 0, 1]; one to three numbers from 1"),
@@ -280,7 +424,7 @@ def without(name: str) -> Callable[[h5py.File], None]:
         (wrong("layer/1/neuron/refDelay", 3), "/layer/1/neuron/refDelay is above 1"),
         (wrong("layer/1/neuron/messageBits", 8), "/layer/1/neuron/messageBits is above 0"),
         (wrong("layer/1/neuron/gradedSpike", True), "/layer/1/neuron/gradedSpike is true"),
-        (wrong("layer/0/neuron/type", "CUBA"), "/layer/0/neuron makes the input a population"),
+        (wrong("layer/0/neuron/type", "SDNN"), "/layer/0/neuron/type is 'SDNN'; CUBA and LOIHI are read"),
         (wrong("layer/2/weight", h5py.SoftLink("/layer/1/weight")), "/layer/2/weight is a link"),
     ],
 )
@@ -351,7 +495,8 @@ def _every_synapse() -> ns.Network:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: small(bias_mant=3), "node 'a': a bias of 3; netx holds multiples of 64"),
+        (lambda: connection_steps(small(bias_mant=3)), "node 'a': a bias of 3; netx holds multiples of 64"),
+        (lambda: small(bias_mant=64), "node 'a': a bias of 64, which acts on the chip from the first step on"),
         (lambda: small(v_th=None), "node 'a': never fires"),
         (lambda: small(refractory=3), "node 'a': a refractory delay, which netx drops"),
         (_loop_of_two_steps, "a loop of netx takes one step"),

@@ -135,6 +135,18 @@ def test_delays_and_tags_cost_bits() -> None:
     assert plain < tagged < delayed
 
 
+def test_the_step_of_every_connection_needs_no_delay() -> None:
+    def delays(first: float, second: float) -> list[int]:
+        net = ns.Network(
+            {"in": ns.Input(3), "a": ns.LIF(dt=1e-3), "b": ns.LIF(dt=1e-3)},
+            [ns.Edge("in", "a", ns.Linear(3, 3), delay=first), ns.Edge("a", "b", ns.Linear(3, 3), delay=second)],
+        )
+        return [link.delay for link in Workload.of(net).links]
+
+    assert delays(1e-3, 1e-3) == [0, 0] and delays(1e-3, 3e-3) == [0, 2]
+    assert delays(0, 3e-3) == [0, 3]
+
+
 def test_a_loop_of_one_step_needs_no_delay() -> None:
     net = ns.Network(
         {"in": ns.Input(8), "a": ns.LIF(dt=1e-3)},
