@@ -1,9 +1,10 @@
-"""Less memory for the backward pass: keep inputs and the states at a few steps, and compute the steps between again."""
+"""Less memory for the backward pass: keep inputs and the states at a few steps, and recompute the steps between."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from neurosim.kernels.common import bits as cpu_bits
 from neurosim.kernels.common.availability import fused
+from neurosim.synapses.dropout import Masks, shared_masks
 from neurosim.synapses.norm import repeating
 
 Segment = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, Sequence[Tensor]]]
@@ -32,8 +34,13 @@ def recomputed(
     weights: Sequence[Tensor],
     spikes: Sequence[bool] | None = None,
     chunk: int | None = None,
+    *,
+    draws: bool = True,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run `segment` chunk by chunk in time, and again for each chunk in the backward pass.
+
+    The second run of a chunk draws the random numbers of the first from torch's global generators, and uses the same
+    masks of `Dropout`, of which one serves all chunks.
 
     Parameters
     ----------
@@ -50,6 +57,8 @@ def recomputed(
         known to be are examined.
     chunk : int, optional
         Steps of a chunk; `chunk_length` if left out.
+    draws : bool
+        Whether `segment` may draw random numbers; without it their state is not kept.
 
     Returns
     -------
@@ -59,26 +68,56 @@ def recomputed(
     """
     is_binary = tuple(spikes or [False] * len(xs))
     length = chunk_length(xs[0].shape[0]) if chunk is None else chunk
-    out, *after = _Recomputed.apply(segment, is_binary, length, len(state), *xs, *state, *weights)
+    out, *after = _Recomputed.apply(segment, is_binary, length, draws, len(state), *xs, *state, *weights)
     return out, tuple(after)
+
+
+class _Random:
+    """State of torch's global generators and the masks of `Dropout`, before a chunk runs."""
+
+    def __init__(self, device: torch.device, masks: Masks) -> None:
+        self.devices = [device] if device.type == "cuda" else []
+        self.cpu = torch.get_rng_state()
+        self.cuda = [torch.cuda.get_rng_state(each) for each in self.devices]
+        self.masks = dict(masks)
+
+    @contextlib.contextmanager
+    def replayed(self) -> Iterator[None]:
+        """Context that begins with this state; afterwards the generators are as before."""
+        with torch.random.fork_rng(self.devices), shared_masks(dict(self.masks)):
+            torch.set_rng_state(self.cpu)
+            for device, state in zip(self.devices, self.cuda, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, segment: Segment, is_binary: tuple[bool, ...], chunk: int, n_states: int, *tensors: Tensor
+        ctx: Any,
+        segment: Segment,
+        is_binary: tuple[bool, ...],
+        chunk: int,
+        draws: bool,
+        n_states: int,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         n_inputs = len(is_binary)
         xs = tensors[:n_inputs]
         state: Sequence[Tensor] = tensors[n_inputs : n_inputs + n_states]
         outputs, checkpoints = [], []
-        for first in range(0, xs[0].shape[0], chunk):
-            checkpoints.append(tuple(state))
-            out, state = segment([x[first : first + chunk] for x in xs], state)
-            outputs.append(out)
+        random: list[_Random] = []
+        with shared_masks() as masks:
+            for first in range(0, xs[0].shape[0], chunk):
+                checkpoints.append(tuple(state))
+                if draws:
+                    random.append(_Random(xs[0].device, masks))
+                out, state = segment([x[first : first + chunk] for x in xs], state)
+                outputs.append(out)
         packed = [_pack(x, known) for x, known in zip(xs, is_binary, strict=True)]
         ctx.save_for_backward(*packed, *tensors[n_inputs:], *(s for checkpoint in checkpoints for s in checkpoint))
-        ctx.segment, ctx.chunk = segment, chunk
+        # `segment` must not hold what holds the outputs: their graph holds this context, and no collector sees that.
+        ctx.segment, ctx.chunk, ctx.random = segment, chunk, random
         ctx.n_inputs, ctx.n_states, ctx.n_tensors = n_inputs, n_states, len(tensors)
         ctx.inputs = [(x.shape, x.dtype) for x in xs]
         device = xs[0].device.type
@@ -92,7 +131,7 @@ class _Recomputed(torch.autograd.Function):
         saved = ctx.saved_tensors
         packed, weights = saved[: ctx.n_inputs], saved[ctx.n_inputs + ctx.n_states : ctx.n_tensors]
         checkpoints = saved[ctx.n_tensors :]
-        needs_gradient = ctx.needs_input_grad[4 : 4 + ctx.n_inputs]
+        needs_gradient = ctx.needs_input_grad[5 : 5 + ctx.n_inputs]
         g_out, g_states = grads[0], list(grads[1:])
         g_xs: list[list[Tensor]] = [[] for _ in packed]
         g_weights: list[Tensor | None] = [None] * len(weights)
@@ -101,7 +140,8 @@ class _Recomputed(torch.autograd.Function):
             xs = [_unpack(each, shape, dtype, span) for each, (shape, dtype) in zip(packed, ctx.inputs, strict=True)]
             xs = [x.requires_grad_(needs) for x, needs in zip(xs, needs_gradient, strict=True)]
             state = [s.detach().requires_grad_() for s in checkpoints[number * ctx.n_states :][: ctx.n_states]]
-            with torch.enable_grad(), torch.autocast(*ctx.autocast), repeating():
+            random = ctx.random[number].replayed() if ctx.random else contextlib.nullcontext()
+            with random, torch.enable_grad(), torch.autocast(*ctx.autocast), repeating():
                 out, after = ctx.segment(xs, state)
             outputs = [(out, None if g_out is None else g_out[span]), *zip(after, g_states, strict=True)]
             found = iter(_gradients(outputs, [*xs, *state, *weights]))
@@ -114,7 +154,7 @@ class _Recomputed(torch.autograd.Function):
                 total = g_weights[n]
                 g_weights[n] = total if g is None else g if total is None else total + g
         joined = [torch.cat(parts[::-1]) if parts else None for parts in g_xs]
-        return None, None, None, None, *joined, *g_states, *g_weights
+        return None, None, None, None, None, *joined, *g_states, *g_weights
 
 
 def _gradients(outputs: Sequence[tuple[Tensor, Tensor | None]], inputs: Sequence[Tensor]) -> list[Tensor | None]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurosim.errors import InputError
 from neurosim.kernels.common.availability import fused
@@ -22,7 +22,8 @@ from neurosim.network.graph import Connection
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Inputs, Population
 from neurosim.network.recompute import Segment, chunk_length, recomputed
-from neurosim.synapses import BlockLinear, Flatten, Linear, Synapse
+from neurosim.synapses import BatchNorm, BlockLinear, Dropout, Flatten, Linear, Synapse
+from neurosim.synapses.dropout import shared_masks
 from neurosim.synapses.shift import Shift
 
 
@@ -138,13 +139,15 @@ class Recomputed(Strategy):
         """Run the population chunk by chunk."""
         (name,), edges = component.nodes, component.outer
         node, start = context.population(name), context.states[name]
+        # The graph of the output keeps `segment`, so that `segment` must not keep `context`, which has the output.
+        kind, through_time = type(start), context.through_time
 
         def segment(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
             i = as_input(node, sum_currents(edges, xs))
-            return node(i, type(start)(*state), through_time=context.through_time)
+            return node(i, kind(*state), through_time=through_time)
 
-        out, after = run_recomputed(context, edges, segment, start, node.parameters())
-        context.store(name, LayerOutput(out, type(start)(*after), {}))
+        out, after = run_recomputed(context, edges, segment, start, (node,))
+        context.store(name, LayerOutput(out, kind(*after), {}))
 
 
 class RecomputedLoop(Strategy):
@@ -172,26 +175,21 @@ class RecomputedLoop(Strategy):
         (name,), (loop,), edges = component.nodes, component.inner, component.outer
         node, start = context.nodes[name], context.states[name]
         assert isinstance(node, Neuron)
+        # As in `Recomputed.run`, `segment` must not keep `context`.
+        kind, through_time, chunk = type(start), context.through_time, chunk_length(context.steps)
 
         def segment(xs: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
             z, *before = state
             i, weight = with_loop(node, sum_currents(edges, xs), loop, z, len(xs[0]))
             result = node.run_recurrent(
-                i,
-                weight,
-                z,
-                type(start)(*before),
-                through_time=context.through_time,
-                chunk=chunk_length(context.steps),
-                port=loop.port,
+                i, weight, z, kind(*before), through_time=through_time, chunk=chunk, port=loop.port
             )
             assert result.last is not None
             return result.out, (result.last, *result.state)
 
-        parameters = [*loop.synapses[0].parameters(), *node.parameters()]
         begin = (context.in_flight[loop.name][0], *start)
-        out, (last, *after) = run_recomputed(context, edges, segment, begin, parameters, context.steps)
-        context.store(name, LayerOutput(out, type(start)(*after), {}))
+        out, (last, *after) = run_recomputed(context, edges, segment, begin, (*loop.synapses, node), context.steps)
+        context.store(name, LayerOutput(out, kind(*after), {}))
         context.in_flight[loop.name] = (last if context.through_time else last.detach())[None]
 
 
@@ -259,21 +257,22 @@ class Stepwise(Strategy):
         lines = [edge for edge in inner if edge.name in context.in_flight]
         chunk = min(delay for delay in delays.values() if delay)
         outputs: dict[str, list[Tensor]] = {name: [] for name in component.nodes}
-        # A run of no steps makes one empty chunk, so that every output and trace has its shape.
-        for start in range(0, max(context.steps, 1), chunk):
-            length = min(chunk, context.steps - start)
-            for name in component.nodes:
-                currents = {port: current[start : start + length] for port, current in outer[name].items()}
-                for edge in edges[name]:
-                    z = context.in_flight[edge.name] if delays[edge] else outputs[edge.source][-1]
-                    if spans[edge] and not delays[edge]:
-                        z = torch.cat((context.in_flight[edge.name], z))
-                    add_current(currents, edge.port, context.current(edge, z[: spans[edge] + length]))
-                outputs[name].append(context.run_neurons(name, currents).out)
-            for edge in lines:
-                z = outputs[edge.source][-1]
-                z = z if context.through_time else z.detach()
-                context.in_flight[edge.name] = torch.cat((context.in_flight[edge.name][length:], z))
+        with shared_masks():
+            # A run of no steps makes one empty chunk, so that every output and trace has its shape.
+            for start in range(0, max(context.steps, 1), chunk):
+                length = min(chunk, context.steps - start)
+                for name in component.nodes:
+                    currents = {port: current[start : start + length] for port, current in outer[name].items()}
+                    for edge in edges[name]:
+                        z = context.in_flight[edge.name] if delays[edge] else outputs[edge.source][-1]
+                        if spans[edge] and not delays[edge]:
+                            z = torch.cat((context.in_flight[edge.name], z))
+                        add_current(currents, edge.port, context.current(edge, z[: spans[edge] + length]))
+                    outputs[name].append(context.run_neurons(name, currents).out)
+                for edge in lines:
+                    z = outputs[edge.source][-1]
+                    z = z if context.through_time else z.detach()
+                    context.in_flight[edge.name] = torch.cat((context.in_flight[edge.name][length:], z))
         for name, parts in outputs.items():
             # Bits and mask are those of the last chunk alone.
             context.outputs[name] = LayerOutput(torch.cat(parts), context.states[name], {})
@@ -289,6 +288,10 @@ STRATEGIES: tuple[Strategy, ...] = (
 )
 
 
+# Whose result does not change if a call is split into chunks of steps.
+_STEP_BY_STEP = (Synapse.forward, BatchNorm.forward, Dropout.forward)
+
+
 def recompute_obstacle(context: RunContext, component: Component) -> str | None:
     """Return why the backward pass cannot compute a population and its synapses again, or None if it can."""
     (name,) = component.nodes
@@ -300,6 +303,8 @@ def recompute_obstacle(context: RunContext, component: Component) -> str | None:
         return "its population has no core"
     if any(edge.memory for edge in component.outer):
         return "its synapses have their own delays"
+    if any(type(synapse).forward not in _STEP_BY_STEP for edge in component.outer for synapse in edge.synapses):
+        return "a synapse has its own forward, which may combine the steps of a call"
     return None
 
 
@@ -372,14 +377,26 @@ def run_recomputed(
     edges: Sequence[Connection],
     segment: Segment,
     state: Sequence[Tensor],
-    others: Iterable[Tensor],
+    others: Iterable[nn.Module],
     chunk: int | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run `segment` on what arrives through `edges`, and again in the backward pass; see `recomputed`."""
-    weights = [p for edge in edges for synapse in edge.synapses for p in synapse.parameters()] + list(others)
+    """Run `segment`, which calls the synapses of `edges` and `others`, now and in the backward pass.
+
+    See `recomputed`.
+    """
+    called = [*(synapse for edge in edges for synapse in edge.synapses), *others]
+    weights = [parameter for module in called for parameter in module.parameters()]
     sources = (context.nodes[edge.source] for edge in edges)
     spikes = [isinstance(source, Population) and source.is_spiking for source in sources]
-    return recomputed(segment, [context.arriving(edge) for edge in edges], state, weights, spikes, chunk)
+    xs = [context.arriving(edge) for edge in edges]
+    draws = any(may_draw(each) for module in called for each in module.modules())
+    return recomputed(segment, xs, state, weights, spikes, chunk, draws=draws)
+
+
+def may_draw(module: nn.Module) -> bool:
+    """Return whether a call may draw random numbers: that of a `Dropout`, of a class of a program, or of a hook."""
+    is_own = type(module).__module__.startswith("neurosim.") and not isinstance(module, Dropout)
+    return not is_own or bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def check_steps_at_once(edges: Iterable[Connection], instead: str) -> None:

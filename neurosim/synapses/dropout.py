@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -9,12 +12,42 @@ from neurosim.errors import InputError
 from neurosim.synapses.lowering import Lowered, Opaque, Scaling
 from neurosim.synapses.synapse import Synapse
 
+Masks = dict[tuple[nn.Module, torch.Size], Tensor]
+
+_shared: list[Masks] = []
+
+
+@contextlib.contextmanager
+def shared_masks(masks: Masks | None = None) -> Iterator[Masks]:
+    """Context in which the calls of one `Dropout` for inputs of one shape share one mask.
+
+    It serves runs that are split into chunks of steps.
+
+    Parameters
+    ----------
+    masks : dict, optional
+        Masks that were drawn before; by default those of the context around this one, or none.
+
+    Yields
+    ------
+    dict
+        The masks by `Dropout` and shape; those drawn inside are added.
+    """
+    if masks is None:
+        masks = _shared[-1] if _shared else {}
+    _shared.append(masks)
+    try:
+        yield masks
+    finally:
+        _shared.pop()
+
 
 class Dropout(Synapse):
-    """Dropout with one mask per sample and call: a dropped input is silent at every step.
+    """Dropout with one mask per sample and run: a dropped input is silent at every step.
 
     The remaining inputs are scaled by ``1 / (1 - p)``. In eval mode the input passes unchanged. A mask of its own at
-    every step would not silence a neuron, since the membrane integrates over steps.
+    every step would not silence a neuron, since the membrane integrates over steps. A learning rule that runs a batch
+    chunk by chunk uses one mask for all chunks; of calls that a program makes itself, each has its own mask.
 
     Parameters
     ----------
@@ -53,7 +86,15 @@ class Dropout(Synapse):
         """Drop inputs of x [T, B, ...] with one mask for all steps."""
         if not self.training or not self.p:
             return super().forward(x)
-        return x * super().forward(torch.ones_like(x[:1]))
+        return x * self._mask(x[:1])
+
+    def _mask(self, like: Tensor) -> Tensor:
+        if not _shared:
+            return super().forward(torch.ones_like(like))
+        key, masks = (self, like.shape), _shared[-1]
+        if key not in masks:
+            masks[key] = super().forward(torch.ones_like(like))
+        return masks[key]
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         if self.training and self.p:

@@ -1,4 +1,4 @@
-"""Working out the steps between two borders again: the same gradients from less memory."""
+"""Recomputation of the steps between two checkpoints: the same gradients from less memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 import neurosim as ns
 from neurosim.kernels.recurrent import cpu_recomputed
 from neurosim.network.recompute import chunk_length, recomputed
+from neurosim.synapses import Dropout, Synapse
 
 
 def convolutional(**choices):
@@ -182,3 +183,90 @@ def test_without_time_a_loop_run_again_gives_the_same():
     net, x = LOOPS["arctan"](), (torch.rand(30, 5, 11) < 0.4).float().requires_grad_()
     found = [gradients(net, x, through_time=False, recompute=again) for again in (False, True)]
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+
+
+class Noisy(Synapse):
+    """Multiply each value by its own random number, and keep the numbers of the forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    def output_shape(self, shape):
+        return shape
+
+    def apply_step(self, x):
+        noise = torch.rand_like(x)
+        self.drawn.append(noise)
+        return x * noise
+
+
+class Fixed(Synapse):
+    """Multiply by given numbers [T B, ...]."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers = numbers
+
+    def output_shape(self, shape):
+        return shape
+
+    def apply_step(self, x):
+        return x * self.numbers
+
+
+def noisy(first, second):
+    torch.manual_seed(3)
+    lif = dict(dt=1e-3, tau_mem=5e-3, r=8.0)
+    parts = (ns.Linear(6, 20), first, ns.LIF(**lif), second, ns.Linear(20, 5), ns.CubaLIF(**lif))
+    return ns.Sequential(*parts).double()
+
+
+def test_random_numbers_of_a_synapse_are_drawn_again_in_the_backward_pass():
+    x = torch.rand(17, 3, 6).double().requires_grad_()
+    first, second = Noisy(), Noisy()
+    net = noisy(first, second)
+    z, found = gradients(net, x, recompute=True)
+    forward = [torch.cat(each.drawn[:5]) for each in (first, second)]  # 17 steps in chunks of 4
+    assert len(first.drawn) == 10 and z.any()
+    z_same, expected = gradients(noisy(*map(Fixed, forward)), x)
+    assert torch.equal(z, z_same)
+    assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(found, expected, strict=True))
+    torch.manual_seed(9)
+    z, _ = noisy(Noisy(), Noisy())(x, recompute=True)
+    before = torch.get_rng_state()
+    z.sum().backward()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("product", ["linear", "loop"])
+def test_dropout_has_one_mask_for_a_run_with_or_without_recomputation(product):
+    def make():
+        if product == "linear":
+            return noisy(Dropout(0.5), Dropout(0.3))
+        torch.manual_seed(3)
+        loop = ns.Recurrent(ns.LIF(dt=1e-3, r=20.0), ns.Linear(20, 20))
+        parts = (Dropout(0.4), ns.Linear(6, 20), Dropout(0.5), loop, Dropout(0.3), ns.Linear(20, 5), ns.LI(dt=1e-3))
+        return ns.Sequential(ns.Input(6), *parts).double()
+
+    x = torch.rand(17, 3, 6).double().requires_grad_()
+    results = []
+    for recompute in (False, True):
+        net = make()
+        torch.manual_seed(7)
+        results.append(gradients(net, x, recompute=recompute))
+    (z, plain), (again, recomputed_gradients) = results
+    assert torch.equal(z, again) and z.any()
+    assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(recomputed_gradients, plain, strict=True))
+
+
+def test_a_synapse_with_its_own_forward_keeps_all():
+    class Mean(ns.Flatten):
+        def forward(self, x, packed_bits=None, mask=None):
+            return x - x.mean(0)
+
+    net = ns.Sequential(ns.Input(6), Mean(), ns.Linear(6, 4), ns.LIF(dt=1e-3))
+    x = torch.rand(17, 3, 6)
+    (row,) = net.explain(x.requires_grad_(), recompute=True).rows
+    assert "own forward" in row.skipped["recomputed"]
+    assert torch.equal(net(x)[0], net(x, recompute=True)[0])

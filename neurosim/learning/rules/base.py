@@ -16,6 +16,7 @@ from torch import Tensor
 from neurosim.errors import InputError, ShapeError
 from neurosim.learning.losses import Loss
 from neurosim.network.graph import NetworkState
+from neurosim.synapses.dropout import Masks, shared_masks
 
 Backward = Callable[[Tensor], Any]
 
@@ -225,8 +226,9 @@ def forward_in_time(
     state: NetworkState | None = None
     total = torch.zeros((), device=x.device)
     outputs: Tensor | None = None
+    masks: Masks = {}
     for start, stop, learns in spans:
-        with torch.set_grad_enabled(learns):
+        with torch.set_grad_enabled(learns), shared_masks(masks):
             output, state = net(x[start:stop], state, **choices)
             value = loss(output, target) * ((stop - start) / len(x))
         if learns:

@@ -19,6 +19,7 @@ from neurosim.learning.rules.eligibility import arriving
 from neurosim.learning.rules.filtered_trace import FilteredTrace
 from neurosim.learning.rules.local_readouts import LocalReadouts
 from neurosim.network.graph import NetworkState
+from neurosim.synapses.dropout import shared_masks
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,13 @@ class DECOLLE(Rule):
             raise InputError(f"DECOLLE needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
         if self.burn_in >= steps:
             raise InputError(f"DECOLLE(burn_in={self.burn_in}) leaves none of T = {steps} steps. Lower burn_in.")
-        if self.chunk == 1:
-            penalty = self._penalty if self.regularisation else None
-            return run_stepwise(
-                net, x, target, loss, backward, burn_in=self.burn_in, penalty=penalty, update=self.update
-            )
-        return self._chunks(net, x, target, loss, backward)
+        with shared_masks():
+            if self.chunk == 1:
+                penalty = self._penalty if self.regularisation else None
+                return run_stepwise(
+                    net, x, target, loss, backward, burn_in=self.burn_in, penalty=penalty, update=self.update
+                )
+            return self._chunks(net, x, target, loss, backward)
 
     def _chunks(
         self, net: LocalReadouts, x: Tensor, target: Tensor, loss: Loss, backward: Backward

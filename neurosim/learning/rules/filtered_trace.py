@@ -8,7 +8,7 @@ from torch import Tensor
 from neurosim.learning.rules.eligibility import accumulate
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
-from neurosim.synapses import Linear
+from neurosim.synapses import Dropout, Linear
 
 
 def leak(trace: Tensor, x: Tensor, decay: float | Tensor) -> None:
@@ -38,6 +38,7 @@ class FilteredTrace:
         self.biased = any(getattr(synapse, "bias", None) is not None for synapse in edge.synapses)
         (self.plain, *others) = edge.synapses
         self.is_plain = not others and type(self.plain) is Linear
+        self.draws = any(isinstance(synapse, Dropout) for synapse in edge.synapses)
         self.decays = [float(node.decay(name)) for name in ("tau_syn", "tau_mem")]
         self.q: Tensor | None = None
         self.p: Tensor | None = None
@@ -70,7 +71,7 @@ class FilteredTrace:
         """Return the current of the chunk's traces [t, B, ...]; a bias is filtered as they are."""
         driven = self.edge(self.chunk)
         if self.biased:
-            rest = self._current_at_rest(self.chunk[:1, :1])
+            rest = self._current_at_rest(self.chunk[:1])
             driven = driven - rest * (1.0 - self.constant).view(-1, *[1] * (driven.dim() - 1))
         return driven
 
@@ -83,7 +84,7 @@ class FilteredTrace:
             return driven if self.plain.bias is None else driven + self.ones[1] * self.plain.bias
         driven = self.edge(self.p.unsqueeze(0))[0]
         if self.biased:
-            driven = driven - self._current_at_rest(self.p[:1].unsqueeze(0))[0] * (1.0 - self.ones[1])
+            driven = driven - self._current_at_rest(self.p.unsqueeze(0))[0] * (1.0 - self.ones[1])
         return u + driven
 
     def add_gradient(self, g: Tensor) -> None:
@@ -96,4 +97,5 @@ class FilteredTrace:
             accumulate(bias, self.ones[1] * g.sum(0))
 
     def _current_at_rest(self, like: Tensor) -> Tensor:
-        return self.edge(torch.zeros_like(like))
+        """Return the current of silent inputs like `like` [1, B, ...], of one sample if all have the same."""
+        return self.edge(torch.zeros_like(like if self.draws else like[:, :1]))

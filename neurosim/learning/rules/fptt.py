@@ -15,6 +15,7 @@ from neurosim.errors import InputError
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Forward, check_number, check_steps
 from neurosim.network.graph import NetworkState
+from neurosim.synapses.dropout import Masks, shared_masks
 
 
 class FPTT:
@@ -114,9 +115,11 @@ class FPTT:
             raise InputError(f"FPTT needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
         state: NetworkState | None = None
         total, outputs = torch.zeros((), device=x.device), []
+        masks: Masks = {}
         for start in range(0, steps, self.chunk):
             part = x[start : start + self.chunk]
-            output, after = net(part, state)
+            with shared_masks(masks):
+                output, after = net(part, state)
             value = loss(output, target)
             self.step(value * ((start + len(part)) / steps) if self.ramp else value)
             state = after.detach()

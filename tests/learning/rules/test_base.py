@@ -15,8 +15,21 @@ from torch.nn import functional as F
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError
-from neurosim.learning import BPTT, SLTT, CrossEntropy, CrossEntropyMSE, Loss, MaxMembrane, Rule
+from neurosim.learning import (
+    BPTT,
+    DECOLLE,
+    SLTT,
+    CrossEntropy,
+    CrossEntropyMSE,
+    DecolleLIF,
+    LocalReadouts,
+    Loss,
+    MaxMembrane,
+    Rule,
+)
+from neurosim.synapses import Dropout
 from tests.learning.rules.small_networks import CHUNKS, DT, atan_spike, batch, close, gradients, network
+from tests.rule_list import INPUTS, data
 
 
 def by_hand(net: Any, x: Tensor, y: Tensor, decay: float, *, cut: bool) -> list[Tensor]:
@@ -296,3 +309,35 @@ def test_more_steps_drawn_than_there_are_is_refused() -> None:
 def test_an_input_without_steps_is_refused(rule: Rule) -> None:
     with pytest.raises(ShapeError, match=r"x is \[0, 4, 20\]; a tensor \[T, B, \.\.\.\] with at least one step"):
         rule.gradients(network(), torch.zeros(0, 4, 20), torch.zeros(4, dtype=torch.int64), CrossEntropy())
+
+
+def dropping_local():
+    times = dict(tau_syn=2e-3, tau_mem=4e-3)
+    torch.manual_seed(2)
+    edges = (Dropout(0.4), ns.Linear(INPUTS, 16, bias=True), DecolleLIF(dt=1e-3, **times), Dropout(0.3))
+    net = ns.Sequential(ns.Input(INPUTS), *edges, ns.Linear(16, 3), DecolleLIF(dt=1e-3, **times)).double()
+    return LocalReadouts(net, 3)
+
+
+def dropping():
+    torch.manual_seed(2)
+    lif = ns.LIF(dt=1e-3, tau_mem=5e-3, r=8.0)
+    parts = (Dropout(0.4), ns.Linear(INPUTS, 16), lif, Dropout(0.3), ns.Linear(16, 3), ns.LI(dt=1e-3))
+    return ns.Sequential(ns.Input(INPUTS), *parts).double()
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [(dropping, ns.SLTT), (dropping, ns.OTTT), (dropping_local, DECOLLE)],
+    ids=["sltt", "ottt", "decolle"],
+)
+def test_dropout_has_one_mask_for_all_chunks_of_a_batch(make, rule):
+    found = []
+    for chunk in (1, 4, 100):
+        net = make()
+        torch.manual_seed(5)
+        value, output = rule(chunk=chunk).gradients(net, *data(), ns.CrossEntropy())
+        found.append([value, output, *(p.grad for p in net.parameters())])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-9, atol=1e-12)
+    assert any(bool(each.any()) for each in found[0][2:])
