@@ -145,6 +145,7 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
     from neurosim.compiler.triton import source as triton_source
     from neurosim.cores import lif as core
     from neurosim.kernels.neurons import cuda
+    from neurosim.kernels.neurons.arguments import Call
 
     given, found = gpu_parity.work(core), []
     shapes = [(4, 2, 17)] if quick else [(100, 64, 256), (500, 16, 512), (64, 256, 4096)]
@@ -153,7 +154,8 @@ def lif(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[dict[st
         for dtype in (torch.float32, torch.bfloat16):
             i = (torch.randn(shape, device=clock.device) * 20.0).to(dtype)
             start = [torch.zeros(shape[1:], device=clock.device)]
-            out, (after,), (kept,) = cuda.forward(given.plan, [i], start, [], given.forward)
+            call = Call(given.plan.key, [i], start, [], given.forward, given.backward)
+            out, (after,), (kept,) = cuda.forward(call)
             back = torch.empty_like(i)
             directions: dict[str, tuple[list[Tensor], list[float], int]] = {
                 "forward": ([i, out, kept, *start, after], given.forward, 3),

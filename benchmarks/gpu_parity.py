@@ -18,7 +18,9 @@ from neurosim.kernels.linear import cuda as linear_cuda
 from neurosim.kernels.linear import cuda_events
 from neurosim.kernels.linear.arguments import Call
 from neurosim.kernels.linear.operator import run_layer
+from neurosim.kernels.neurons import arguments as neuron_arguments
 from neurosim.kernels.neurons import cpu, cuda
+from neurosim.kernels.neurons.operator import run_core
 from neurosim.kernels.recurrent import arguments as recurrent_arguments
 from neurosim.kernels.recurrent import cuda as cuda_recurrent
 from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
@@ -82,12 +84,13 @@ def cores(device: torch.device, quick: bool) -> Iterator[Parity]:
             i = (torch.randn(steps, *shape) * 20.0).to(dtype)
             g = torch.randn(steps, *shape).to(dtype)
             start, ends = ([0.1 * torch.randn(shape, dtype=real) for _ in core.state] for _ in range(2))
-            wanted = cpu.forward(plan, [i.to(real)], start, [], given.forward)
-            back = cpu.backward(plan, g.to(real), ends, plan.saved_among(wanted.stored), [], given.backward)
+            call = neuron_arguments.Call(plan.key, [i.to(real)], start, [], given.forward, given.backward)
+            wanted = cpu.forward(call)
+            back = cpu.backward(run_core.save(call, wanted), [g.to(real), *ends])
             there = [x.to(device) for x in (i, g, *start, *ends)]
-            got = cuda.forward(plan, [there[0]], there[2 : 2 + states], [], given.forward)
-            kept = plan.saved_among(got.stored)
-            found = cuda.backward(plan, there[1], there[2 + states :], kept, [], given.backward)
+            call = call._replace(inputs=[there[0]], state=there[2 : 2 + states])
+            got = cuda.forward(call)
+            found = cuda.backward(run_core.save(call, got), [there[1], *there[2 + states :]])
             case = f"{core.name} {_name(dtype)}"
             once = LAST_PLACE[dtype] if dtype != real else 0.0
             yield Parity("run_core", f"{case}: output", away(got.out, wanted.out), once if core is CORES[-1] else 0.0)
@@ -209,9 +212,9 @@ def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
     start = [torch.zeros(16, 100, device=device)]
 
     def both() -> list[Tensor]:
-        run = cuda.forward(given.plan, [i], start, [], given.forward)
-        kept = given.plan.saved_among(run.stored)
-        back = cuda.backward(given.plan, i, start, kept, [], given.backward)
+        call = neuron_arguments.Call(given.plan.key, [i], start, [], given.forward, given.backward)
+        run = cuda.forward(call)
+        back = cuda.backward(run_core.save(call, run), [i, *start])
         return [run.out, *run.state, *run.stored, *back.inputs, *back.state]
 
     wanted = [x.clone() for x in both()]

@@ -13,8 +13,10 @@ from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.common.layer_output import LayerOutput
-from neurosim.kernels.elm import cpu as kernel
+from neurosim.kernels.elm import operator as kernel
 from neurosim.kernels.elm import reference
+from neurosim.kernels.elm.arguments import Weights
+from neurosim.kernels.elm.cpu import padded_size
 from neurosim.kernels.linear.product import linear
 from neurosim.models.elm_routing import random_routing, windows
 from neurosim.synapses.synapse import count
@@ -270,7 +272,7 @@ class ELM(nn.Module):
         wrong = [name for name in record if name not in ELMState._fields]
         if wrong:
             raise InputError(f"ELM: cannot record {wrong}; there are {list(ELMState._fields)}.")
-        if x.shape[0] and x.shape[1] and kernel.available(x, *start, *self.parameters(), self.proto_tau_m):
+        if x.shape[0] and x.shape[1] and kernel.can_run(x, *start, *self.parameters(), self.proto_tau_m):
             # The machine code reads single or double precision, whatever autocast makes of products.
             with torch.autocast(x.device.type, enabled=False):
                 y, memory, after = self._fused(x, start, fresh=state is None)
@@ -325,13 +327,13 @@ class ELM(nn.Module):
 
         `fresh`: the start is zeros.
         """
-        d, h = (kernel.filled(size, x.dtype) - size for size in (self.d_m, self.d_mlp))
+        d, h = (padded_size(size, x.dtype) - size for size in (self.d_m, self.d_mlp))
         first, second = self.inward.split([self.branches, self.d_m], dim=2)
         # Everything before the hidden units is linear: traces of hidden units replace those of branches.
         given, drive = self._drive(x, first, h)
         trace = drive.new_zeros(drive.shape[1:]) if fresh else _padded(_through(start.branch, first), h)
         keep, gain = self.decay_and_gain()
-        weights = kernel.Weights(
+        weights = Weights(
             second,
             self.inward_bias,
             self.outward,
@@ -342,7 +344,9 @@ class ELM(nn.Module):
             self.readout_bias,
         )
         memory, smooth = _padded(start.memory, d), self.activation == "silu"
-        result = kernel.run(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth=smooth)
+        tensors = (drive, trace, memory, *weights)
+        trains = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        result = kernel.run(kernel.Call(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth, trains))
         last = self._last_traces(given, start.branch, fresh=fresh)
         return result.output, result.memory, ELMState(last, result.last[..., : self.d_m])
 
@@ -391,12 +395,14 @@ class ELM(nn.Module):
     def _stepped(self, x: Tensor, start: ELMState) -> tuple[Tensor, Tensor]:
         """Do what `_fused` does, step by step and without padding."""
         keep, gain = self.decay_and_gain()
-        after, branch = reference.run(
+        after, branch = reference.recursion(
             map(self._inputs, x),
             *start,
             kappa_s=self.kappa_s,
             keep=keep,
-            hidden=lambda both: self.activated(_map(both, self.inward, self.inward_bias)),
+            hidden=lambda branch, memory: self.activated(
+                _map(torch.cat((branch, memory), dim=2), self.inward, self.inward_bias)
+            ),
             written=lambda decayed, hidden: self.written(decayed, hidden, gain),
         )
         return torch.stack(after) if after else x.new_empty(0, *start.memory.shape), branch

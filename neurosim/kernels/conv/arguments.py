@@ -46,23 +46,6 @@ class Call(NamedTuple):
     mask: Tensor | None = None
 
 
-class Outputs(NamedTuple):
-    """Results of a call; the last two are for the backward pass alone.
-
-    Attributes
-    ----------
-    out : Tensor [R, c_out, H', W']
-    input_bits : Tensor [R, ceil(c_in H W / 64)] of int64
-        Where the input is not zero.
-    values : Tensor or None
-        The input if it has values other than 0 and 1; None, or a tensor of no elements, if not.
-    """
-
-    out: Tensor
-    input_bits: Tensor
-    values: Tensor | None
-
-
 class Saved(NamedTuple):
     """What the backward pass reads.
 
@@ -71,7 +54,7 @@ class Saved(NamedTuple):
     size : sequence of int
         c_in, H and W.
     input_bits, values
-        As in `Outputs`.
+        As in `ProductOutputs`.
     weight, stride, padding, dilation, groups, mask
         As in `Call`.
     """

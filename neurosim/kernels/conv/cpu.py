@@ -13,9 +13,10 @@ from neurosim.compiler.llvm.threads import spread, threads_for
 from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import REAL, Packed, count, events, pack_unless_known, unpack
 from neurosim.kernels.common.buffers import buffer_pool
+from neurosim.kernels.common.event_product import ProductOutputs, graded_values
 from neurosim.kernels.common.operator import Gradients, Needs
 from neurosim.kernels.conv import reference
-from neurosim.kernels.conv.arguments import Call, Outputs, Saved, Settings, settings_of
+from neurosim.kernels.conv.arguments import Call, Saved, Settings, settings_of
 from neurosim.kernels.conv.cpu_code import Backward, compiled_backward, compiled_forward
 from neurosim.kernels.conv.layout import Axis, Layout
 from neurosim.kernels.conv.policy import is_event_driven
@@ -37,7 +38,7 @@ def layout_of(size: Sequence[int], weight: Tensor, settings: Settings) -> Layout
     return _layout(tuple(size), tuple(weight.shape), settings, _VECTOR // weight.element_size())
 
 
-def forward(call: Call) -> Outputs:
+def forward(call: Call) -> ProductOutputs:
     """Run the convolution."""
     x, settings = call.x.contiguous(), settings_of(call)
     packed = pack_unless_known(x.flatten(1), call.packed_bits)
@@ -50,7 +51,7 @@ def forward(call: Call) -> Outputs:
     else:
         with torch.autocast("cpu", enabled=False):
             out = reference.convolve(x, call.weight, call.bias, settings).contiguous()
-    return Outputs(out, packed.bits, None if packed.is_binary else x)
+    return ProductOutputs(out, packed.bits, None if packed.is_binary else x)
 
 
 def _event_forward(x: Tensor, weight: Tensor, bias: Tensor | None, layout: Layout, packed: Packed) -> Tensor:
@@ -75,8 +76,7 @@ def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
     """Return the gradients of input, weight and bias."""
     needs_x, needs_weight, needs_bias = needs
     g, layout = grads[0].contiguous(), layout_of(saved.size, saved.weight, settings_of(saved))
-    if saved.values is not None:  # an operator keeps an input of zeros and ones as a tensor of no elements
-        saved = saved._replace(values=saved.values.view(-1, *saved.size) if saved.values.numel() else None)
+    saved = saved._replace(values=graded_values(saved.values, (-1, *saved.size)))
     rows = g.shape[0]
     inputs = rows * layout.c_in * layout.pixels
     in_mask = inputs if saved.mask is None else min(count(saved.mask), inputs)

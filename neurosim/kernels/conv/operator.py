@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from neurosim.kernels.common.bits import words
-from neurosim.kernels.common.operator import Needs, Operator
+from neurosim.kernels.common.event_product import ProductOutputs, fake_outputs, input_bits_of, product_operator
+from neurosim.kernels.common.operator import Needs
 from neurosim.kernels.conv import cpu, reference
-from neurosim.kernels.conv.arguments import Call, Outputs, Saved, Settings
+from neurosim.kernels.conv.arguments import Call, Saved, Settings
 
 __all__ = ["Settings", "event_conv", "run_conv"]
 
@@ -46,10 +45,10 @@ def event_conv(
     return run_conv(Call(x, weight, bias, *settings, packed_bits, mask)).out
 
 
-def _save(call: Call, outputs: Outputs) -> Saved:
+def _save(call: Call, outputs: ProductOutputs) -> Saved:
     return Saved(
         size=call.x.shape[1:],
-        input_bits=outputs.input_bits if call.packed_bits is None else call.packed_bits,
+        input_bits=input_bits_of(call, outputs),
         values=outputs.values,
         weight=call.weight,
         stride=call.stride,
@@ -60,21 +59,11 @@ def _save(call: Call, outputs: Outputs) -> Saved:
     )
 
 
-def _unshared(call: Call, outputs: Outputs) -> Outputs:
-    bits = outputs.input_bits if call.packed_bits is None else call.packed_bits.new_empty(0)
-    values = call.x.new_empty(0) if outputs.values is None else outputs.values.flatten().clone()
-    return Outputs(outputs.out, bits, values)
-
-
-def _fake(call: Call) -> Outputs:
+def _fake(call: Call) -> ProductOutputs:
     x, weight = call.x, call.weight
     along = zip(x.shape[2:], weight.shape[2:], call.stride, call.padding, call.dilation, strict=True)
     places = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in along]
-    bits = x.new_empty(
-        (x.shape[0], words(math.prod(x.shape[1:]))) if call.packed_bits is None else 0, dtype=torch.int64
-    )
-    values = x.new_empty(torch.library.get_ctx().new_dynamic_size())
-    return Outputs(x.new_empty((x.shape[0], weight.shape[0], *places)), bits, values)
+    return fake_outputs(call, x, (x.shape[0], weight.shape[0], *places), x.shape[0], math.prod(x.shape[1:]))
 
 
 def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list[Tensor]:
@@ -82,19 +71,14 @@ def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list
     return [grads[0].new_empty(shape) for shape in shapes]
 
 
-run_conv = Operator(
+run_conv = product_operator(
     "event_conv",
     Call,
-    Outputs,
     Saved,
     forward=cpu.forward,
     save=_save,
     backward=cpu.backward,
     inputs=("x", "weight", "bias"),
-    results=("out",),
-    private=("input_bits", "values"),
     fake=_fake,
     fake_gradients=_fake_gradients,
-    unshared=_unshared,
-    devices=("cpu",),
 )

@@ -16,8 +16,9 @@ from neurosim.compiler.llvm.threads import spread
 from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import MOST, REAL, WORD, Packed, count, events, pack, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
+from neurosim.kernels.common.event_product import ProductOutputs, graded_values
 from neurosim.kernels.common.operator import Gradients, Needs
-from neurosim.kernels.delayed.arguments import Call, Outputs, Saved
+from neurosim.kernels.delayed.arguments import Call, Saved
 from neurosim.kernels.delayed.cpu_code import (
     LANES,
     forward_kernel,
@@ -34,7 +35,7 @@ _PER_THREAD = 1 << 15  # synapses, at least
 _CACHE_LINE = 64  # bytes
 
 
-def forward(call: Call) -> Outputs:
+def forward(call: Call) -> ProductOutputs:
     """Run the product."""
     line, rows = call.line.contiguous(), call.rows
     packed = pack(line.detach().flatten(0, 1))
@@ -47,7 +48,7 @@ def forward(call: Call) -> Outputs:
         out = together(line, call.weight, rows)
     if decisions.observers and line.shape[1]:
         decisions.note("delayed", "cpu", "event-driven" if by_events else "dense", "event-driven for spikes 0/1")
-    return Outputs(out, packed.bits, None if packed.is_binary else line)
+    return ProductOutputs(out, packed.bits, None if packed.is_binary else line)
 
 
 def by_spike(packed: Packed, batch: int, weight: Tensor, rows: DelayedRows) -> Tensor:
@@ -99,9 +100,8 @@ def together(line: Tensor, weight: Tensor, rows: DelayedRows) -> Tensor:
 
 def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
     """Return the gradients of line and weight."""
-    (g,), rows, values = grads, saved.rows, saved.values
-    if values is not None:  # an operator keeps an input of zeros and ones as a tensor of no elements
-        values = values.view(-1, g.shape[1], rows.n_in) if values.numel() else None
+    (g,), rows = grads, saved.rows
+    values = graded_values(saved.values, (-1, g.shape[1], rows.n_in))
     return [
         inward(g, saved.weight, rows) if needs[0] else None,
         weight_gradient(g, saved.input_bits, values, rows) if needs[1] else None,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from neurosim.kernels.common.bits import words
-from neurosim.kernels.common.operator import Needs, Operator
+from neurosim.kernels.common.event_product import ProductOutputs, fake_outputs, product_operator
+from neurosim.kernels.common.operator import Needs
 from neurosim.kernels.delayed import cpu
-from neurosim.kernels.delayed.arguments import Call, Outputs, Saved
+from neurosim.kernels.delayed.arguments import Call, Saved
 from neurosim.kernels.delayed.rows import DelayedRows
 
 
@@ -34,20 +33,13 @@ def delayed_sparse(line: Tensor, weight: Tensor, rows: DelayedRows) -> Tensor:
     return run_delayed(Call(line, weight, *rows)).out
 
 
-def _save(call: Call, outputs: Outputs) -> Saved:
+def _save(call: Call, outputs: ProductOutputs) -> Saved:
     return Saved(outputs.input_bits, outputs.values, call.weight, *call.rows)
 
 
-def _unshared(call: Call, outputs: Outputs) -> Outputs:
-    values = call.line.new_empty(0) if outputs.values is None else outputs.values.flatten().clone()
-    return Outputs(outputs.out.contiguous(), outputs.input_bits, values)
-
-
-def _fake(call: Call) -> Outputs:
-    line, (steps, batch, n_in) = call.line, call.line.shape
-    bits = line.new_empty((steps * batch, words(n_in)), dtype=torch.int64)
-    values = line.new_empty(torch.library.get_ctx().new_dynamic_size())
-    return Outputs(line.new_empty((steps - call.span, batch, call.n_out)), bits, values)
+def _fake(call: Call) -> ProductOutputs:
+    steps, batch, n_in = call.line.shape
+    return fake_outputs(call, call.line, (steps - call.span, batch, call.n_out), steps * batch, n_in)
 
 
 def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list[Tensor]:
@@ -56,19 +48,14 @@ def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list
     return [grads[0].new_empty(shape) for shape in shapes]
 
 
-run_delayed = Operator(
+run_delayed = product_operator(
     "delayed_sparse",
     Call,
-    Outputs,
     Saved,
     forward=cpu.forward,
     save=_save,
     backward=cpu.backward,
     inputs=("line", "weight"),
-    results=("out",),
-    private=("input_bits", "values"),
     fake=_fake,
     fake_gradients=_fake_gradients,
-    unshared=_unshared,
-    devices=("cpu",),
 )

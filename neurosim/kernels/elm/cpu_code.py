@@ -57,8 +57,8 @@ def lanes(real: str) -> int:
     return LINE // (4 if real == "float" else 8)
 
 
-def filled(count: int, lanes: int) -> int:
-    """Return `count` filled up to whole vectors."""
+def padded(count: int, lanes: int) -> int:
+    """Return `count` rounded up to full vectors."""
     return -(-count // lanes) * lanes
 
 
@@ -187,7 +187,7 @@ def forward_code(sizes: Sizes) -> IRBuilder:
     names = ("drive", "trace", "memory", "inward", "offset", "outward", "middle", "keep", "gain", "read", "shift")
     loop = _Loop(sizes, (*names, "hidden", "slope", "squashed", "output"))
     code, h, d, o = loop.code, sizes.hidden, sizes.memory, sizes.outputs
-    wide = filled(o, sizes.lanes)
+    wide = padded(o, sizes.lanes)
     memories, hiddens = (sizes.units[0], d), (sizes.units[1], h)
     trace, held = loop.room(h), loop.room(d)
     with code.loop(loop.first, loop.last) as unit:

@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from neurosim.kernels.elm.arguments import Call, Weights
 
 
-def run(
+def recursion(
     inputs: Iterable[Tensor],
     branch: Tensor,
     memory: Tensor,
     *,
     kappa_s: Tensor | float,
     keep: Tensor,
-    hidden: Callable[[Tensor], Tensor],
+    hidden: Callable[[Tensor, Tensor], Tensor],
     written: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[list[Tensor], Tensor]:
-    """Run the recursion; the fused kernel is compared with this.
+    """Run the neuron over time.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ def run(
     keep : Tensor [N, d_m]
         Decay of the memory over a step.
     hidden : callable
-        From branches and decayed memory [B, N, branches + d_m] to the hidden units.
+        From branches and decayed memory to the hidden units [B, N, d_mlp].
     written : callable
         From decayed memory and hidden units to the new memory.
 
@@ -48,6 +51,37 @@ def run(
     for now in inputs:
         branch = kappa_s * branch + now
         decayed = keep * memory
-        memory = written(decayed, hidden(torch.cat((branch, decayed), dim=2)))
+        memory = written(decayed, hidden(branch, decayed))
         after.append(memory)
     return after, branch
+
+
+def run(call: Call) -> tuple[Tensor, Tensor]:
+    """Run the operation, whose branches are the traces of the hidden units; the fused kernel is compared with this.
+
+    Returns
+    -------
+    output : Tensor [T, B, N, o]
+    memory : Tensor [T, B, N, d]
+        After each step, without padding.
+    """
+    weights = Weights(*call.weights)
+
+    def hidden(trace: Tensor, decayed: Tensor) -> Tensor:
+        total = _product(weights.inward, decayed) + trace + weights.offset
+        return functional.silu(total) if call.smooth else torch.relu(total)
+
+    def written(decayed: Tensor, hidden: Tensor) -> Tensor:
+        change = torch.tanh(call.bend * (_product(weights.outward, hidden) + weights.middle))
+        return decayed + weights.gain * change
+
+    after, _ = recursion(
+        call.drive, call.trace, call.start, kappa_s=call.kappa, keep=weights.keep, hidden=hidden, written=written
+    )
+    memory = torch.stack(after)
+    return _product(weights.read, memory) + weights.shift, memory
+
+
+def _product(weight: Tensor, x: Tensor) -> Tensor:
+    """Return for each neuron its matrix [N, i, j] times its values [..., N, j]."""
+    return torch.einsum("nij,...nj->...ni", weight, x)

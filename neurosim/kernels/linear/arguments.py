@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from neurosim.kernels.neurons import arguments as neurons
+
 
 class Call(NamedTuple):
     """Arguments of a linear layer with its neurons.
@@ -111,6 +113,16 @@ class Saved(NamedTuple):
     chunk: int
     stored: Sequence[Tensor]
     events: Sequence[Tensor] = ()
+
+
+def neurons_call(layer: Call | Saved, current: Tensor, state: Sequence[Tensor]) -> neurons.Call:
+    """Return the call of the neurons of a layer with their `current` [t, B, N]."""
+    return neurons.Call(layer.plan_key, [current], state, layer.coefficients, layer.forward_numbers, ())
+
+
+def neurons_saved(layer: Saved, stored: Sequence[Tensor]) -> neurons.Saved:
+    """Return what the backward pass of the neurons reads, `stored` being their values of each step."""
+    return neurons.Saved(layer.plan_key, layer.coefficients, layer.backward_numbers, stored)
 
 
 def chunks(steps: int, chunk: int) -> list[tuple[int, int]]:

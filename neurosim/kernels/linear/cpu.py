@@ -13,7 +13,7 @@ from neurosim.kernels.common import decisions, matmul
 from neurosim.kernels.common.bits import REAL, Packed, count, events, pack, pack_unless_known, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.common.operator import Gradients, Needs
-from neurosim.kernels.linear.arguments import Call, Outputs, Saved, chunks
+from neurosim.kernels.linear.arguments import Call, Outputs, Saved, chunks, neurons_call, neurons_saved
 from neurosim.kernels.linear.by_source import by_source
 from neurosim.kernels.linear.cpu_code import Shape, compiled_backward, compiled_forward
 from neurosim.kernels.linear.masked_product import masked_product
@@ -147,12 +147,12 @@ def _dense_forward(call: Call, packed: Packed) -> Outputs:
             for checkpoint, value in zip(checkpoints, state, strict=True):
                 checkpoint.append(value)
             current = matmul.linear(x[first:last], call.weight, call.bias)
-            part = neurons.forward(plan, [current], state, call.coefficients, call.forward_numbers)
+            part = neurons.forward(neurons_call(call, current, state))
             out[first:last], state = part.out, part.state
         stored: Sequence[Tensor] = [torch.stack(checkpoint) for checkpoint in checkpoints]
     else:
         current = matmul.linear(x, call.weight, call.bias)
-        out, state, stored = neurons.forward(plan, [current], state, call.coefficients, call.forward_numbers)
+        out, state, stored = neurons.forward(neurons_call(call, current, state))
     empty = packed.bits.new_empty(0, words(width))
     packed_bits = pack(out.flatten(0, 1)).bits if has_packed_bits(plan) else empty
     mask = packed.bits.new_full((steps * batch if has_mask(plan) else 0, words(width)), -1)
@@ -178,9 +178,9 @@ def _dense_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Grad
         if saved.chunk:
             current = matmul.linear(x, weight, saved.bias).view(-1, batch, width)
             state = [checkpoint[number] for checkpoint in saved.stored]
-            again = neurons.forward(plan, [current], state, saved.coefficients, saved.forward_numbers)
+            again = neurons.forward(neurons_call(saved, current, state))
             values = plan.saved_among(again.stored)
-        found = neurons.backward(plan, g_out[first:last], g_states, values, saved.coefficients, saved.backward_numbers)
+        found = neurons.backward(neurons_saved(saved, values), [g_out[first:last], *g_states])
         g_states = list(found.state)
         g_coefficients = [a + b for a, b in zip(g_coefficients, found.coefficients, strict=True)]
         g_rows = found.inputs[0].flatten(0, 1)

@@ -17,7 +17,7 @@ from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import words
 from neurosim.kernels.common.operator import Gradients, Needs
 from neurosim.kernels.linear import cuda_events
-from neurosim.kernels.linear.arguments import Call, Outputs, Saved, chunks
+from neurosim.kernels.linear.arguments import Call, Outputs, Saved, chunks, neurons_call, neurons_saved
 from neurosim.kernels.linear.cpu import has_mask, has_packed_bits
 from neurosim.kernels.linear.policy import is_event_driven_on_cuda
 from neurosim.kernels.neurons import cuda as neurons
@@ -39,7 +39,7 @@ def forward(call: Call) -> Outputs:
         for checkpoint, value in zip(checkpoints, state, strict=True):
             checkpoint.append(value)
         current = product.forward(x[first:last], bits[first * batch : last * batch], call.bias)
-        out, state, stored = neurons.forward(plan, [current], state, call.coefficients, call.forward_numbers)
+        out, state, stored = neurons.forward(neurons_call(call, current, state))
         outs.append(out)
     out = outs[0] if len(outs) == 1 else torch.cat(outs)
     if call.chunk:
@@ -69,9 +69,9 @@ def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
         if saved.chunk:
             state = [checkpoint[number] for checkpoint in saved.stored]
             current = product.forward(x, bits, saved.bias)
-            again = neurons.forward(plan, [current], state, saved.coefficients, saved.forward_numbers)
+            again = neurons.forward(neurons_call(saved, current, state))
             values = plan.saved_among(again.stored)
-        found = neurons.backward(plan, g_out[first:last], g_states, values, saved.coefficients, saved.backward_numbers)
+        found = neurons.backward(neurons_saved(saved, values), [g_out[first:last], *g_states])
         g_states = list(found.state)
         g_coefficients = [a + b for a, b in zip(g_coefficients, found.coefficients, strict=True)]
         g_rows = found.inputs[0].flatten(0, 1)

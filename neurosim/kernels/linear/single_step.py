@@ -16,21 +16,22 @@ from neurosim.compiler.plan import find
 from neurosim.kernels.common import decisions, matmul
 from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.common.operator import Gradients, Needs, Operation
-from neurosim.kernels.linear.arguments import Call
+from neurosim.kernels.linear.arguments import Call, neurons_call
 from neurosim.kernels.linear.policy import SMALL
+from neurosim.kernels.neurons import arguments
 from neurosim.kernels.neurons import cpu as neurons
 from neurosim.kernels.neurons.arguments import Outputs
 
 
 class Saved(NamedTuple):
-    """What the backward pass reads; the fields are those of `Call`, and the stored values that the plan needs."""
+    """What the backward pass reads: the fields of `neurons.Saved`, the input and the weight."""
 
     plan_key: str
-    x: Tensor
-    weight: Tensor
     coefficients: Sequence[Tensor]
     backward_numbers: Sequence[float]
     stored: Sequence[Tensor]
+    x: Tensor
+    weight: Tensor
 
 
 def run(call: Call) -> LayerOutput:
@@ -49,18 +50,17 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 def _forward(call: Call) -> Outputs:
     current = _product(call.x[0], call.weight.T)
     current = current[None] if call.bias is None else current.add_(call.bias)[None]
-    return neurons.forward(find(call.plan_key), (current,), call.state, call.coefficients, call.forward_numbers)
+    return neurons.forward(neurons_call(call, current, call.state))
 
 
 def _save(call: Call, outputs: Outputs) -> Saved:
     plan = find(call.plan_key)
     values = plan.saved_among(outputs.stored)
-    return Saved(call.plan_key, call.x, call.weight, call.coefficients, call.backward_numbers, values)
+    return Saved(call.plan_key, call.coefficients, call.backward_numbers, values, call.x, call.weight)
 
 
 def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
-    plan, (g_out, *g_states) = find(saved.plan_key), grads
-    found = neurons.backward(plan, g_out, g_states, saved.stored, saved.coefficients, saved.backward_numbers)
+    found = neurons.backward(arguments.Saved(*saved[:4]), grads)
     rows, (needs_x, needs_weight, needs_bias) = found.inputs[0][0], needs
     return [
         _product(rows, saved.weight)[None] if needs_x else None,

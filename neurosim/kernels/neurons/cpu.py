@@ -9,9 +9,9 @@ from torch import Tensor
 
 from neurosim.compiler.llvm.ir import LINE
 from neurosim.compiler.llvm.jit import CompiledKernel
-from neurosim.compiler.plan import Plan
+from neurosim.compiler.plan import find
 from neurosim.kernels.common.buffers import buffer_pool
-from neurosim.kernels.neurons.arguments import Gradients, Outputs
+from neurosim.kernels.neurons.arguments import Call, Gradients, Outputs, Saved
 from neurosim.kernels.neurons.cpu_code import BLOCK, compiled
 
 REAL = {torch.float32: "float", torch.float64: "double"}
@@ -19,53 +19,31 @@ _STREAM = 4 << 20  # bytes of a result that is written past the caches, at least
 _PER_THREAD = 1 << 16  # neuron-steps, at least: starting a thread for fewer takes longer than it saves
 
 
-def forward(
-    plan: Plan,
-    inputs: Sequence[Tensor],
-    state: Sequence[Tensor],
-    coefficients: Sequence[Tensor],
-    numbers: Sequence[float],
-) -> Outputs:
-    """Run `plan` over its `inputs` [T, ...]; `numbers` are those of the forward kernel."""
-    inputs = [i.contiguous() for i in inputs]
+def forward(call: Call) -> Outputs:
+    """Run the neurons."""
+    plan = find(call.plan_key)
+    inputs = [i.contiguous() for i in call.inputs]
     i = inputs[0]
     out = buffer_pool.empty_like(i)
-    kernel = compiled(plan.key, REAL[i.dtype], False, streams(out))
+    kernel = compiled(call.plan_key, REAL[i.dtype], False, streams(out))
     stored = [buffer_pool.empty_like(i) for _ in plan.stored]
-    states = [s.contiguous().clone() for s in state]
-    coefficients = [p.contiguous() for p in coefficients]
-    _run(kernel, [*inputs, out, *stored, *states, *coefficients], i, numbers)
+    states = [s.contiguous().clone() for s in call.state]
+    coefficients = [p.contiguous() for p in call.coefficients]
+    _run(kernel, [*inputs, out, *stored, *states, *coefficients], i, call.forward_numbers)
     return Outputs(out, states, stored)
 
 
-def backward(
-    plan: Plan,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    stored: Sequence[Tensor],
-    coefficients: Sequence[Tensor],
-    numbers: Sequence[float],
-) -> Gradients:
-    """Return the gradients of a run of `plan`.
-
-    Parameters
-    ----------
-    plan : Plan
-    g_out, g_states : Tensor [T, ...], sequence of Tensor [...]
-        Gradients of the output and of the final states.
-    stored : sequence of Tensor [T, ...]
-        Values of each step that the backward kernel reads.
-    coefficients : sequence of Tensor [...]
-    numbers : sequence of float
-        Those of the backward kernel.
-    """
+def backward(saved: Saved, grads: Sequence[Tensor]) -> Gradients:
+    """Return the gradients, given those of the output and of the final states."""
+    g_out, *g_states = grads
     g_out = g_out.contiguous()
-    g_inputs = [buffer_pool.empty_like(g_out) for _ in plan.program.inputs]
-    kernel = compiled(plan.key, REAL[g_out.dtype], True, all(map(streams, g_inputs)))
+    g_inputs = [buffer_pool.empty_like(g_out) for _ in find(saved.plan_key).program.inputs]
+    kernel = compiled(saved.plan_key, REAL[g_out.dtype], True, all(map(streams, g_inputs)))
     g_initial = [g.contiguous().clone() for g in g_states]
-    coefficients = [p.contiguous() for p in coefficients]
+    coefficients = [p.contiguous() for p in saved.coefficients]
     g_coefficients = [torch.zeros_like(p) for p in coefficients]
-    _run(kernel, [g_out, *g_inputs, *stored, *g_initial, *coefficients, *g_coefficients], g_out, numbers)
+    arrays = [g_out, *g_inputs, *saved.stored, *g_initial, *coefficients, *g_coefficients]
+    _run(kernel, arrays, g_out, saved.backward_numbers)
     return Gradients(g_inputs, g_initial, g_coefficients)
 
 

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.compiler.plan import Plan, find, known
+from neurosim.compiler.plan import Plan, find
 from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
 from neurosim.compiler.triton import module_cache as generated
 from neurosim.compiler.triton import source as triton_source
-from neurosim.kernels.neurons.arguments import Gradients, Outputs
+from neurosim.kernels.neurons.arguments import Call, Gradients, Outputs, Saved
 from neurosim.language.expression import Expression
 
 REAL = {
@@ -37,62 +37,43 @@ OPTIONS = {"num_warps": triton_source.WARPS, "enable_fp_fusion": False}
 WIDE = 1 << 17
 
 
-def forward(
-    plan: Plan,
-    inputs: Sequence[Tensor],
-    state: Sequence[Tensor],
-    coefficients: Sequence[Tensor],
-    numbers: Sequence[float],
-) -> Outputs:
-    """Run `plan` over its `inputs`.
+def forward(call: Call) -> Outputs:
+    """Run the neurons.
 
-    Parameters
-    ----------
-    plan : Plan
-        What to run.
-    inputs : sequence of Tensor [T, ...]
-        The current of each input port, all in the same half, single or double precision; the output has it too.
-    state, coefficients : sequence of Tensor [...]
-        In the precision of `arithmetic`; converted if not.
-    numbers : sequence of float
-        Those of the forward kernel.
+    The inputs are all in the same half, single or double precision, and so is the output; state and coefficients are in
+    the precision of `arithmetic`, or converted to it.
     """
-    inputs = [i.contiguous() for i in inputs]
+    plan = find(call.plan_key)
+    inputs = [i.contiguous() for i in call.inputs]
     i = inputs[0]
     real = arithmetic(i.dtype)
     out = torch.empty_like(i)
     stored = [torch.empty_like(i, dtype=stored_in(node, i.dtype)) for node in plan.stored]
-    before = [s.to(real).contiguous() for s in state]
+    before = [s.to(real).contiguous() for s in call.state]
     after = [torch.empty_like(s) for s in before]
-    coefficients = [p.to(real).contiguous() for p in coefficients]
-    kernel = compiled(known(plan), REAL[i.dtype], False, interpreted())
-    launch(kernel, [*inputs, out, *stored, *before, *coefficients, *after], numbers)
+    coefficients = [p.to(real).contiguous() for p in call.coefficients]
+    kernel = compiled(call.plan_key, REAL[i.dtype], False, interpreted())
+    launch(kernel, [*inputs, out, *stored, *before, *coefficients, *after], call.forward_numbers)
     return Outputs(out, after, stored)
 
 
-def backward(
-    plan: Plan,
-    g_out: Tensor,
-    g_states: Sequence[Tensor],
-    stored: Sequence[Tensor],
-    coefficients: Sequence[Tensor],
-    numbers: Sequence[float],
-) -> Gradients:
-    """Return the gradients of a run of `plan`; the arguments are those of `cpu.backward`.
+def backward(saved: Saved, grads: Sequence[Tensor]) -> Gradients:
+    """Return the gradients, given those of the output and of the final states.
 
-    The gradient of an input has the precision of `g_out`, the others that of `arithmetic`.
+    The gradient of an input has the precision of that of the output, the others that of `arithmetic`.
     """
+    g_out, *g_states = grads
     g_out = g_out.contiguous()
     real = arithmetic(g_out.dtype)
-    g_inputs = [torch.empty_like(g_out) for _ in plan.program.inputs]
+    g_inputs = [torch.empty_like(g_out) for _ in find(saved.plan_key).program.inputs]
     g_final = [g.to(real).contiguous() for g in g_states]
     g_initial = [torch.empty_like(g) for g in g_final]
-    coefficients = [p.to(real).contiguous() for p in coefficients]
+    coefficients = [p.to(real).contiguous() for p in saved.coefficients]
     g_coefficients = [torch.empty_like(p) for p in coefficients]
-    kernel = compiled(known(plan), REAL[g_out.dtype], True, interpreted())
-    values = [s.contiguous() for s in stored]
+    kernel = compiled(saved.plan_key, REAL[g_out.dtype], True, interpreted())
+    values = [s.contiguous() for s in saved.stored]
     arrays = [g_out, *g_inputs, *values, *g_final, *coefficients, *g_coefficients, *g_initial]
-    launch(kernel, arrays, numbers)
+    launch(kernel, arrays, saved.backward_numbers)
     return Gradients(g_inputs, g_initial, g_coefficients)
 
 

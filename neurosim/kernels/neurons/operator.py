@@ -45,9 +45,7 @@ def _kernels(like: Tensor) -> ModuleType:
 
 
 def _forward(call: Call) -> Outputs:
-    outputs: Outputs = _kernels(call.inputs[0]).forward(
-        find(call.plan_key), call.inputs, call.state, call.coefficients, call.forward_numbers
-    )
+    outputs: Outputs = _kernels(call.inputs[0]).forward(call)
     return outputs
 
 
@@ -57,10 +55,7 @@ def _save(call: Call, outputs: Outputs) -> Saved:
 
 
 def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Sequence[Tensor]:
-    g_out, *g_states = grads
-    found = _kernels(g_out).backward(
-        find(saved.plan_key), g_out, g_states, saved.stored, saved.coefficients, saved.backward_numbers
-    )
+    found = _kernels(grads[0]).backward(saved, grads)
     return [*found.inputs, *found.state, *found.coefficients]
 
 

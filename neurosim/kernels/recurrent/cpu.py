@@ -15,6 +15,7 @@ from neurosim.kernels.common import matmul
 from neurosim.kernels.common.bits import REAL, pack, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.linear import product
+from neurosim.kernels.neurons import arguments
 from neurosim.kernels.neurons import cpu as neurons
 from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, driven_first, in_order, last_output
 from neurosim.kernels.recurrent.cpu_code import Shape
@@ -71,7 +72,8 @@ def backward(
         g_out = torch.cat((g_out[:-1], (g_out[-1] + g_last)[None]))
     g_final = [g for g in g_states if g is not None]
     if not plan.through_time:  # then not run in chunks: there are no later steps
-        found = neurons.backward(plan, g_out, g_final, saved.stored, saved.coefficients, saved.backward_numbers)
+        values = (saved.plan_key, saved.coefficients, saved.backward_numbers, saved.stored)
+        found = neurons.backward(arguments.Saved(*values), [g_out, *g_final])
         g_drive, *g_others = driven_first(found.inputs, saved.port)
         return [g_drive, torch.zeros_like(g_out[0]), *found.state, *found.coefficients, *g_others]
     g_out = g_out.contiguous()

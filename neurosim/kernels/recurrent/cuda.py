@@ -21,7 +21,7 @@ from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.triton import module_cache as generated
 from neurosim.kernels.common.bits import words
 from neurosim.kernels.linear import cuda_events
-from neurosim.kernels.neurons import cuda
+from neurosim.kernels.neurons import arguments, cuda
 from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
 from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, driven_first, in_order, last_output
 from neurosim.kernels.recurrent.cpu import dense_weight_gradient
@@ -98,7 +98,8 @@ def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
     if not plan.through_time:
         if g_last is not None and len(g_out):
             g_out = torch.cat([g_out[:-1], (g_out[-1] + last)[None]])
-        found = cuda.backward(plan, g_out, g_final, stored, coefficients, numbers)
+        values = (saved.plan_key, coefficients, numbers, stored)
+        found = cuda.backward(arguments.Saved(*values), [g_out, *g_final])
         g_drive, *g_others = driven_first(found.inputs, saved.port)
         return [g_drive, torch.zeros_like(last), *found.state, *found.coefficients, *g_others]
     matrix = _matrix(saved.weight, g_out)

@@ -40,25 +40,8 @@ class Call(NamedTuple):
         return Rows(self.starts, self.post, self.n_out)
 
 
-class Outputs(NamedTuple):
-    """Results of a call; the last two are for the backward pass alone.
-
-    Attributes
-    ----------
-    out : Tensor [R, n_out]
-    input_bits : Tensor [R, ceil(n_in / 64)] of int64
-        Where the input is not zero.
-    values : Tensor or None
-        The input if it has values other than 0 and 1; None, or a tensor of no elements, if not.
-    """
-
-    out: Tensor
-    input_bits: Tensor
-    values: Tensor | None
-
-
 class Saved(NamedTuple):
-    """What the backward pass reads; the fields are those of `Call` and `Outputs`."""
+    """What the backward pass reads; the fields are those of `Call` and `ProductOutputs`."""
 
     input_bits: Tensor
     values: Tensor | None

@@ -12,8 +12,9 @@ from neurosim.compiler.llvm.threads import spread
 from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import REAL, WORD, Packed, count, events, pack_unless_known, unpack, words
 from neurosim.kernels.common.buffers import buffer_pool
+from neurosim.kernels.common.event_product import ProductOutputs, graded_values
 from neurosim.kernels.common.operator import Gradients, Needs
-from neurosim.kernels.sparse.arguments import Call, Outputs, Saved
+from neurosim.kernels.sparse.arguments import Call, Saved
 from neurosim.kernels.sparse.cpu_code import (
     INDEX,
     LANES,
@@ -29,7 +30,7 @@ from neurosim.kernels.sparse.rows import Rows
 _PER_THREAD = 1 << 15  # synapses, at least
 
 
-def forward(call: Call) -> Outputs:
+def forward(call: Call) -> ProductOutputs:
     """Run the product."""
     x, rows = call.x.contiguous(), call.rows
     packed = pack_unless_known(x, call.packed_bits)
@@ -37,7 +38,7 @@ def forward(call: Call) -> Outputs:
     if decisions.observers:
         decisions.note_product("sparse", "cpu", by_events, packed.count, x.numel())
     out = by_spike(x, call.weight, rows, packed) if by_events else together(x, call.weight, rows, inward=False)
-    return Outputs(out, packed.bits, None if packed.is_binary else x)
+    return ProductOutputs(out, packed.bits, None if packed.is_binary else x)
 
 
 def by_spike(x: Tensor, weight: Tensor, rows: Rows, packed: Packed) -> Tensor:
@@ -89,9 +90,8 @@ def together(source: Tensor, weight: Tensor, rows: Rows, inward: bool) -> Tensor
 
 def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
     """Return the gradients of input and weight."""
-    g, rows, values = grads[0].contiguous(), saved.rows, saved.values
-    if values is not None:  # an operator keeps an input of zeros and ones as a tensor of no elements
-        values = values.view(-1, rows.n_in) if values.numel() else None
+    g, rows = grads[0].contiguous(), saved.rows
+    values = graded_values(saved.values, (-1, rows.n_in))
     return [
         inward(g, saved.weight, rows, saved.mask) if needs[0] else None,
         weight_gradient(g, saved.input_bits, values, rows) if needs[1] else None,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from neurosim.kernels.common.bits import words
-from neurosim.kernels.common.operator import Needs, Operator
+from neurosim.kernels.common.event_product import ProductOutputs, fake_outputs, input_bits_of, product_operator
+from neurosim.kernels.common.operator import Needs
 from neurosim.kernels.sparse import cpu
-from neurosim.kernels.sparse.arguments import Call, Outputs, Saved
+from neurosim.kernels.sparse.arguments import Call, Saved
 from neurosim.kernels.sparse.rows import Rows
 
 
@@ -37,42 +36,28 @@ def event_sparse(
     return run_sparse(Call(x, weight, *rows, packed_bits, mask)).out
 
 
-def _save(call: Call, outputs: Outputs) -> Saved:
-    bits = outputs.input_bits if call.packed_bits is None else call.packed_bits
-    return Saved(bits, outputs.values, call.weight, call.starts, call.post, call.n_out, call.mask)
+def _save(call: Call, outputs: ProductOutputs) -> Saved:
+    return Saved(input_bits_of(call, outputs), outputs.values, call.weight, *call.rows, call.mask)
 
 
-def _unshared(call: Call, outputs: Outputs) -> Outputs:
-    bits = outputs.input_bits if call.packed_bits is None else call.packed_bits.new_empty(0)
-    values = call.x.new_empty(0) if outputs.values is None else outputs.values.flatten().clone()
-    return Outputs(outputs.out.contiguous(), bits, values)
-
-
-def _fake(call: Call) -> Outputs:
-    x = call.x
-    size = (x.shape[0], words(x.shape[1])) if call.packed_bits is None else (0,)
-    values = x.new_empty(torch.library.get_ctx().new_dynamic_size())
-    return Outputs(x.new_empty((x.shape[0], call.n_out)), x.new_empty(size, dtype=torch.int64), values)
+def _fake(call: Call) -> ProductOutputs:
+    samples, n_in = call.x.shape
+    return fake_outputs(call, call.x, (samples, call.n_out), samples, n_in)
 
 
 def _fake_gradients(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> list[Tensor]:
-    shapes = ((grads[0].shape[0], saved.starts.shape[0] - 1), saved.weight.shape)
-    return [grads[0].new_empty(shape) for shape in shapes]
+    (g,) = grads
+    return [g.new_empty((g.shape[0], saved.starts.shape[0] - 1)), g.new_empty(saved.weight.shape)]
 
 
-run_sparse = Operator(
+run_sparse = product_operator(
     "event_sparse",
     Call,
-    Outputs,
     Saved,
     forward=cpu.forward,
     save=_save,
     backward=cpu.backward,
     inputs=("x", "weight"),
-    results=("out",),
-    private=("input_bits", "values"),
     fake=_fake,
     fake_gradients=_fake_gradients,
-    unshared=_unshared,
-    devices=("cpu",),
 )

@@ -14,6 +14,7 @@ from neurosim.kernels.delayed import chunked, cpu, reference
 from neurosim.kernels.delayed.arguments import Call
 from neurosim.kernels.delayed.operator import delayed_sparse, run_delayed
 from neurosim.kernels.delayed.rows import DelayedRows, all_to_all, delayed_rows
+from neurosim.kernels.sparse import chunked as sparse_chunked
 from tests.watching import dirty, kept_for_backward, noting
 
 delayed_rows_of = delayed_rows
@@ -251,7 +252,7 @@ def test_chunks_of_synapses_give_the_reference(name, dtype, monkeypatch):
     line, weight, rows = made(name, 0.5, True, torch.float64)
     expected = results(plain(rows), line, weight)
     for at_once in (1 << 24, 500):
-        monkeypatch.setattr(chunked, "_AT_ONCE", at_once)
+        monkeypatch.setattr(sparse_chunked, "_AT_ONCE", at_once)
         found = results(lambda x, w: chunked.multiply(x, w, rows), line.to(dtype), weight.to(dtype))
         for a, b in zip(found, expected, strict=True):
             assert a.dtype is dtype and a.shape == b.shape

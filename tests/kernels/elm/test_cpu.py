@@ -8,7 +8,10 @@ import torch
 from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import REAL
-from neurosim.kernels.elm import cpu as elm
+from neurosim.kernels.common.policy import forced
+from neurosim.kernels.elm import operator, reference
+from neurosim.kernels.elm.arguments import Call
+from neurosim.kernels.elm.cpu import padded_size
 from neurosim.kernels.elm.cpu_code import tanh
 from neurosim.models import ELM, ELMLayer, ELMState
 
@@ -107,16 +110,16 @@ def test_training_after_a_run_in_inference_mode():
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_gradcheck(smooth):
+def test_gradcheck_and_reference(smooth):
     torch.manual_seed(0)
     d, h, neurons = 3, 6, 2
-    wide = [elm.filled(n, torch.float64) for n in (d, h)]
+    wide = [padded_size(n, torch.float64) for n in (d, h)]
 
     def run_it(drive, trace, start, *weights):
         filled = [
             torch.nn.functional.pad(t, (0, wide[n] - t.shape[-1])) for t, n in ((drive, 1), (trace, 1), (start, 0))
         ]
-        found = elm.run(*filled, elm.Weights(*weights), 0.8, 0.6, smooth=smooth)
+        found = operator.run(Call(*filled, weights, 0.8, 0.6, smooth))
         return found.output, found.last[..., :d]
 
     shapes = [(4, 3, neurons, h), (3, neurons, h), (3, neurons, d)]
@@ -124,6 +127,10 @@ def test_gradcheck(smooth):
     shapes += [(neurons, 2, d), (neurons, 2)]
     given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     assert torch.autograd.gradcheck(run_it, given)
+    output, last = run_it(*given)
+    expected, memory = reference.run(Call(*given[:3], given[3:], 0.8, 0.6, smooth))
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last, memory[-1], rtol=1e-12, atol=1e-12)
 
 
 def test_gradcheck_of_the_neuron():
@@ -143,8 +150,8 @@ def test_gradcheck_of_the_neuron():
 
 def test_the_machine_code_runs_where_it_can(monkeypatch):
     calls = []
-    original = elm.run
-    monkeypatch.setattr(elm, "run", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = operator.run
+    monkeypatch.setattr(operator, "run", lambda call: calls.append(1) or original(call))
     neuron = ELM(4, 1, dt=MS, d_m=3)
     x = torch.rand(6, 2, 4)
     neuron(x)
@@ -169,14 +176,10 @@ def test_without_gradient_nothing_is_kept_and_the_result_is_the_same():
 
 @pytest.mark.parametrize("batch", [2, 7, 24])
 def test_any_number_of_threads(batch):
-    before = torch.get_num_threads()
-    try:
-        results = []
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
+    results = []
+    for threads in (1, 3):
+        with forced(threads=threads):
             results.append(run("several", batch, torch.float64, True))
-    finally:
-        torch.set_num_threads(before)
     for a, b in zip(*results, strict=True):
         assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
 

@@ -24,6 +24,8 @@ from neurosim.compiler.triton import source as triton_source
 from neurosim.cores import alif, cubalif, integrate_and_fire, leaky_integrator, lif, loihi_refractory
 from neurosim.kernels.neurons import cpu, cuda
 from neurosim.kernels.neurons import reference as eager
+from neurosim.kernels.neurons.arguments import Call
+from neurosim.kernels.neurons.operator import run_core
 from neurosim.language import Core, Reset, core, seconds
 from neurosim.language.functions import absolute, exp, floor, log, maximum, minimum, sqrt, tanh, trunc, where
 from tests.ahead import POINTER, compiled_ahead
@@ -137,10 +139,11 @@ class Case:
         per_neuron = [t.to(DEVICE) for t in self.tensors.values()]
         forward, backward = (plan.host_values(u, self.numbers) for u in (plan.forward_uniforms, plan.backward_uniforms))
         inputs, state = ([x.to(DEVICE) for x in each] for each in (self.inputs.values(), self.state))
-        out, after, stored = cuda.forward(plan, inputs, state, per_neuron, forward)
-        saved = plan.saved_among(stored)
+        call = Call(known(plan), inputs, state, per_neuron, forward, backward)
+        outputs = cuda.forward(call)
+        out, after, stored = outputs
         g_states = [g.to(DEVICE) for g in self.g_states]
-        gradients = cuda.backward(plan, self.g_out.to(DEVICE), g_states, saved, per_neuron, backward)
+        gradients = cuda.backward(run_core.save(call, outputs), [self.g_out.to(DEVICE), *g_states])
         names = [*self.inputs, *(f"start {k}" for k in self.core.state), *self.tensors]
         recorded = [stored[plan.recording(name)].cpu() for name in plan.recorded]
         flat = [*gradients.inputs, *gradients.state, *gradients.coefficients]
@@ -354,8 +357,8 @@ def test_numbers_keep_double_precision() -> None:
 def test_the_same_as_the_kernel_for_the_cpu() -> None:
     case = Case(alif, 20, (3, 50), per_neuron=("beta",))
     numbers = case.plan.host_values(case.plan.forward_uniforms, case.numbers)
-    known(case.plan)
-    on_cpu = cpu.forward(case.plan, [case.inputs["i"]], case.state, list(case.tensors.values()), numbers)
+    call = Call(known(case.plan), [case.inputs["i"]], case.state, list(case.tensors.values()), numbers, ())
+    on_cpu = cpu.forward(call)
     got = case.fused()
     assert torch.equal(on_cpu.out, got.out)
     assert all(torch.equal(a, b) for a, b in zip(on_cpu.state, got.states, strict=True))

@@ -1,0 +1,39 @@
+"""The leaky memory of ELM neurons over time as an operation for plain eager code on the CPU."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neurosim.kernels.common.autograd import can_call_directly, under_transform
+from neurosim.kernels.common.availability import DTYPES, fused
+from neurosim.kernels.common.operator import Operation
+from neurosim.kernels.elm import cpu
+from neurosim.kernels.elm.arguments import Call, Outputs, Saved
+
+__all__ = ["Call", "can_run", "run"]
+
+
+def can_run(*tensors: Tensor) -> bool:
+    """Return whether `run` takes these tensors: plain ones on the CPU, all in single or all in double precision."""
+    first = tensors[0]
+    if first.device.type != "cpu" or first.dtype not in DTYPES or not can_call_directly(tensors) or under_transform():
+        return False
+    return all(t.dtype == first.dtype and t.device == first.device for t in tensors) and fused(first.device)
+
+
+def _save(call: Call, outputs: Outputs) -> Saved:
+    values = (outputs.values, outputs.hidden, outputs.slope, outputs.squashed)
+    return Saved(*values, call.weights, call.kappa, call.bend, call.smooth)
+
+
+run = Operation(
+    Call,
+    Outputs,
+    Saved,
+    forward=cpu.forward,
+    save=_save,
+    backward=cpu.backward,
+    inputs=("drive", "trace", "start", "weights"),
+    results=("output", "last"),
+    private=("values", "hidden", "slope", "squashed"),
+)
