@@ -2,6 +2,16 @@
 
 from neurosim.exchange.nir.exporting import LossyExport, to_nir, write_nir
 from neurosim.exchange.nir.importing import from_nir
+from neurosim.exchange.nir.reach import UnreachableThreshold
 from neurosim.exchange.nir.verify import NirVerification, NodeAgreement, verify_nir
 
-__all__ = ["LossyExport", "NirVerification", "NodeAgreement", "from_nir", "to_nir", "verify_nir", "write_nir"]
+__all__ = [
+    "LossyExport",
+    "NirVerification",
+    "NodeAgreement",
+    "UnreachableThreshold",
+    "from_nir",
+    "to_nir",
+    "verify_nir",
+    "write_nir",
+]

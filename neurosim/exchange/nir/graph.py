@@ -169,6 +169,23 @@ class Flat:
 JOINT = "joint"
 
 
+def in_seconds(flat: Flat, time_unit: float) -> Flat:
+    """Return a graph whose unit of time is `time_unit` seconds as one in seconds.
+
+    Time constants and delays are multiplied by it. The gain r of `I` and `IF`, which is membrane per unit of time, is
+    divided by it; other gains have no unit of time.
+    """
+    return Flat({name: _in_seconds(node, time_unit) for name, node in flat.nodes.items()}, flat.edges)
+
+
+def _in_seconds(node: Node, time_unit: float) -> Node:
+    factors = {name: time_unit for name in node.fields if name.startswith("tau") or name == "delay"}
+    if node.kind in ("I", "IF"):
+        factors["r"] = 1.0 / time_unit
+    scaled = {name: node.numbers(name).astype(np.float64) * factor for name, factor in factors.items()}
+    return Node(node.kind, {**node.fields, **scaled})
+
+
 def flattened(graph: NirGraph) -> Flat:
     """Return `graph` without subgraphs.
 

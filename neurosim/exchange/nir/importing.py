@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from neurosim import cores
 from neurosim.errors import InputError, NeurosimError
 from neurosim.exchange.nir.files import read_graph
-from neurosim.exchange.nir.graph import FIELDS, Node, flattened, from_nir_object
+from neurosim.exchange.nir.graph import FIELDS, Node, flattened, from_nir_object, in_seconds
+from neurosim.exchange.nir.reach import warn_of_unreachable
 from neurosim.exchange.nir.wiring import RELAY, STATELESS, Chain, Wiring, uniform, wire
 from neurosim.files import untrusted_hdf5 as hdf5
 from neurosim.network.graph import Edge, Input
@@ -49,7 +50,9 @@ def from_nir(
     source: Any,
     *,
     dt: float,
+    time_unit: float = 1.0,
     discretisation: Discretisation = "euler",
+    reset: Literal["value", "subtract"] = "value",
     output: str | None = None,
     dtype: torch.dtype = torch.float32,
     limit: int = hdf5.LIMIT,
@@ -62,10 +65,17 @@ def from_nir(
         A file is read without the `nir` package, and nothing in it is executed.
     dt : float
         Length of a step, s, in (0, 0.1). NIR is in continuous time and has none.
+    time_unit : float
+        Seconds that 1 in the graph stands for. NIR says 1, but many graphs are in steps (``time_unit=dt``): those with
+        `IF` of ``r = 1`` and weights for steps, as sinabs and Spyx write them. Norse writes dt times each time constant
+        (``time_unit=1 / dt``). Time constants and delays are multiplied by it, r of `I` and `IF` is divided.
     discretisation : {"euler", "exponential"}
         The integration step: ``a = 1 - dt/tau`` as in almost every reader of NIR, or ``a = exp(-dt/tau)``, which is
         exact for constant input. In both the gain of a current is ``(1 - a) r``, and the synaptic current is updated
         before the membrane.
+    reset : {"value", "subtract"}
+        ``"value"``: to v_reset, as NIR says. ``"subtract"``: the threshold is subtracted, which NIR cannot state;
+        networks of sinabs and snnTorch are often trained so.
     output : str, optional
         Output node that the network returns, where there are several.
     dtype : torch.dtype
@@ -77,6 +87,11 @@ def from_nir(
     -------
     Network
         Membranes start at 0. An edge that closes a cycle without a `Delay` is one step late.
+
+    Warns
+    -----
+    UnreachableThreshold
+        When inputs of 0 and 1 cannot bring a population to its threshold, or need more than 30 steps.
 
     Raises
     ------
@@ -98,16 +113,48 @@ def from_nir(
     >>> again.nodes["lif1"].decay("tau_mem") == net.nodes["lif1"].decay("tau_mem")
     True
     """
+    net = network_of(
+        source,
+        dt=dt,
+        time_unit=time_unit,
+        discretisation=discretisation,
+        reset=reset,
+        output=output,
+        dtype=dtype,
+        limit=limit,
+    )
+    warn_of_unreachable(net)
+    return net
+
+
+def network_of(
+    source: Any,
+    *,
+    dt: float,
+    time_unit: float = 1.0,
+    discretisation: Discretisation = "euler",
+    reset: str = "value",
+    output: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    limit: int = hdf5.LIMIT,
+) -> Network:
+    """Return what `from_nir` does, without its warning."""
     dt = check_dt("from_nir", dt)
     if discretisation not in ("euler", "exponential"):
         raise InputError(f'discretisation must be "euler" or "exponential"; got {discretisation!r}.')
+    if reset not in ("value", "subtract"):
+        raise InputError(f'reset must be "value" or "subtract"; got {reset!r}.')
+    if not isinstance(time_unit, (int, float)) or isinstance(time_unit, bool) or not 0 < time_unit < math.inf:
+        raise InputError(f"time_unit must be a number of seconds above 0, such as dt or 1e-3; got {time_unit!r}.")
     if isinstance(source, (str, os.PathLike)):
         graph = read_graph(source, limit)
     elif hasattr(source, "nodes") and hasattr(source, "edges"):
         graph = from_nir_object(source)
     else:
         raise InputError(f"from_nir takes a path or a nir.NIRGraph; got {type(source).__name__}.")
-    return _Builder(wire(flattened(graph)), dt, discretisation, dtype).network(output)
+    flat = flattened(graph)
+    wiring = wire(flat if time_unit == 1.0 else in_seconds(flat, time_unit))
+    return _Builder(wiring, dt, discretisation, reset, dtype).network(output)
 
 
 @dataclasses.dataclass
@@ -122,8 +169,10 @@ class _Link:
 
 
 class _Builder:
-    def __init__(self, wiring: Wiring, dt: float, discretisation: Discretisation, dtype: torch.dtype) -> None:
-        self.wiring, self.dt, self.discretisation, self.dtype = wiring, dt, discretisation, dtype
+    def __init__(
+        self, wiring: Wiring, dt: float, discretisation: Discretisation, reset: str, dtype: torch.dtype
+    ) -> None:
+        self.wiring, self.dt, self.discretisation, self.reset, self.dtype = wiring, dt, discretisation, reset, dtype
         self.names = _plain_names([*wiring.inputs, *wiring.populations])
 
     def network(self, output: str | None) -> Network:
@@ -149,7 +198,8 @@ class _Builder:
         try:
             return Network(nodes, edges, output=self.names[returned])
         except NeurosimError as error:
-            raise InputError(f"the graph is not consistent: {error}") from error
+            hint = "".join(_batch_hint(name, node) for name, node in nodes.items() if isinstance(node, Input))
+            raise InputError(f"the graph is not consistent: {error}{hint}") from error
 
     def returned_output(self, output: str | None) -> str:
         outputs = self.wiring.outputs
@@ -308,6 +358,13 @@ class _Builder:
                 core = cores.cuba_integrator_resting if kind == "CubaLI" else cores.cubalif_resting
                 given["v_leak"] = fields["v_leak"]
         values: dict[str, Any] = {**times, **{key: _number(value) for key, value in given.items()}}
+        if self.reset == "subtract" and "v_reset" in given:
+            if given["v_reset"].any():
+                raise InputError(
+                    f'node {name!r}: {kind}.v_reset is {given["v_reset"].max():g}, which reset="subtract" would not '
+                    'use. Pass reset="value".'
+                )
+            values["reset"] = "subtract"
         try:
             return Neuron(core, dt=self.dt, size=size, **values), bias
         except NeurosimError as error:
@@ -321,15 +378,16 @@ class _Builder:
             )
         if np.any(tau >= LONGEST + self.dt):  # Euler's is longer by half a step
             raise InputError(
-                f"node {name!r}: {kind}.{field} must be below {LONGEST:g} s; it has {tau.max():g}. Was it written in "
-                f"milliseconds, or in steps? {tau.max():g} ms is {tau.max() * 1e-3:g} s. Divide it."
+                f"node {name!r}: {kind}.{field} must be below {LONGEST:g} s; it has {tau.max():g}. If the graph is in "
+                "milliseconds, pass time_unit=1e-3; if it is in steps, time_unit=dt."
             )
         if self.discretisation == "exponential":
             return np.broadcast_to(np.asarray(decay_of(_number(tau), self.dt)), tau.shape)
         if np.any(tau < self.dt * (1.0 - 1e-6)):
             raise InputError(
                 f"node {name!r}: {kind}.{field} is {tau.min():g} s, shorter than the step dt={self.dt:g} s, over which "
-                'forward Euler swings about. Take a smaller dt, or discretisation="exponential".'
+                f"forward Euler oscillates. Choose a smaller dt. If the writer multiplied its time constants by dt, "
+                f"as Norse does, pass time_unit={1.0 / self.dt:g}, which is 1/dt."
             )
         return np.maximum(1.0 - self.dt / tau, 0.0)
 
@@ -399,6 +457,16 @@ class _Builder:
         )
 
 
+def _batch_hint(name: str, node: Input) -> str:
+    """Return what to say of an input whose first axis may be the batch."""
+    if len(node.shape) < 2 or node.shape[0] != 1:
+        return ""
+    return (
+        f" The shape {list(node.shape)} of the input {name!r} begins with an axis of 1: if it is the batch, which "
+        f"Input.shape does not contain, write {list(node.shape[1:])}, or export with a sample without a batch axis."
+    )
+
+
 def _number(values: np.ndarray) -> float | Tensor:
     return float(values.flat[0]) if uniform(values) else torch.as_tensor(values)
 
@@ -461,12 +529,14 @@ def _padding(
 
 
 def _flatten(name: str, node: Node) -> Synapse:
-    """Return the flattening of all axes; a start axis of 1 counts the batch, as in torch."""
+    """Return the flattening of all axes, or of none; a start axis of 1 counts the batch, as in torch."""
     start, end = (
         int(node.numbers(f)) if f in node.fields else default for f, default in (("start_dim", 1), ("end_dim", -1))
     )
     known = node.fields.get("input_type")
     axes = known.size if isinstance(known, np.ndarray) and known.ndim == 1 else None
+    if start == end:  # one axis is flattened into itself
+        return Identity()
     if start not in (0, 1) or not (end == -1 or (axes is not None and end in (axes - 1, axes - 1 + start))):
         raise InputError(
             f"node {name!r}: Flatten from axis {start} to {end} does not flatten all axes, as a network of neurosim "

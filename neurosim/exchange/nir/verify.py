@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neurosim.exchange.nir.exporting import Gain, to_nir
 from neurosim.exchange.nir.files import write_graph
-from neurosim.exchange.nir.importing import Discretisation, from_nir
+from neurosim.exchange.nir.importing import Discretisation, network_of
 from neurosim.network.network import Network
 
 
@@ -110,7 +110,7 @@ def verify_nir(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.nir" if path is None else Path(path)
         write_graph(file, graph)
-        again = from_nir(file, dt=net.dt, discretisation=discretisation, dtype=_dtype(net))
+        again = network_of(file, dt=net.dt, discretisation=discretisation, dtype=_dtype(net))
     sent = {name: _sender(again, name) for name in net.populations()}
     data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
     with torch.no_grad():

@@ -23,7 +23,7 @@ from neurosim.synapses import Scale
 
 nir = pytest.importorskip("nir")
 
-from neurosim.exchange.nir import from_nir, to_nir  # noqa: E402
+from neurosim.exchange.nir import UnreachableThreshold, from_nir, to_nir  # noqa: E402
 from tests.exchange.nir.reference import Interpreter  # noqa: E402
 
 DT = 1e-3
@@ -187,6 +187,94 @@ class TestNodes:
         net = from_nir(made, dt=DT, discretisation="exponential")
         assert net.nodes["n1"].value("tau_mem") == 8e-3
         assert from_nir(made, dt=DT).nodes["n1"].decay("tau_mem") == 1 - DT / 8e-3
+
+
+class TestUnitsOfOthers:
+    """Graphs whose unit of time is not a second, and resets that a graph cannot state."""
+
+    def unit_steps(self) -> Any:
+        return row(nir.Affine(weight(30, 20), each(-1, 1, 30)), nir.IF(full(1.0, 30), full(4.0, 30)), n=20)
+
+    @pytest.mark.parametrize("reset", ["value", "subtract"])
+    def test_integrate_and_fire_of_unit_steps(self, reset):
+        made, x = self.unit_steps(), spikes(200, 20)
+        net = from_nir(made, dt=DT, time_unit=DT, reset=reset, dtype=torch.float64)
+        w, b, v, expected = made.nodes["n0"].weight, made.nodes["n0"].bias, np.zeros(30), []
+        for row_ in x[:, 0].numpy():
+            v = v + (w @ row_ + b)
+            fired = v > 4.0
+            v = np.where(fired, 0.0 if reset == "value" else v - 4.0, v)
+            expected.append(fired)
+        z = net(x)[0][:, 0].numpy()
+        assert 500 < z.sum() < z.size and (z == np.array(expected)).all()
+
+    def test_read_in_seconds_it_is_warned_of(self):
+        with pytest.warns(UnreachableThreshold, match=r"'n1' needs .* steps to reach .* pass time_unit=dt"):
+            net = from_nir(self.unit_steps(), dt=DT)
+        assert not net(spikes(50, 20).float())[0].any()
+
+    @pytest.mark.parametrize("unit", [1e-3, 1.0 / 3.0, 20.0])
+    def test_a_graph_in_any_unit_is_that_in_seconds(self, unit):
+        def of(tau: float, r: float) -> Any:
+            cuba = nir.CubaLIF(*(full(v, 30) for v in (2 * tau, tau, 0.8, 0.1, 1.0)), w_in=full(3.0, 30))
+            nodes = (
+                nir.Delay(full(tau, 20)),
+                nir.Linear(weight(30, 20)),
+                nir.LIF(*(full(v, 30) for v in (tau, 1.5, 0.2, 1.0))),
+            )
+            return row(*nodes, nir.Linear(weight(30, 30)), cuba, nir.Linear(weight(9, 30)), nir.I(full(r, 9)), n=20)
+
+        x = spikes(200, 20)
+        seconds = from_nir(of(10e-3, 40.0), dt=DT, dtype=torch.float64)
+        units = from_nir(of(10e-3 / unit, 40.0 * unit), dt=DT, time_unit=unit, dtype=torch.float64)
+        v = seconds(x)[0]
+        assert v.abs().max() > 1 and torch.allclose(v, units(x)[0], rtol=1e-9)
+        assert [e.delay_steps for e in units.edges] == [10, 0, 0]
+
+    @pytest.mark.parametrize("node", [lif(3), nir.CubaLIF(*(full(v, 3) for v in (5e-3, 10e-3, 1.0, 0.0, 1.0)))])
+    def test_a_membrane_that_stays_below_the_threshold_is_warned_of(self, node):
+        low = nir.Linear(np.array([[0.3, 0.6, -4.0]] * 3))
+        with pytest.warns(
+            UnreachableThreshold, match=r"'n1' never reaches its threshold: its membrane stays below 0.9"
+        ):
+            net = from_nir(row(low, node, n=3), dt=DT)
+        assert not net(torch.ones(3000, 1, 3))[0].any()
+        high = nir.Linear(np.array([[0.3, 0.6, -4.0], [0.4, 0.7, -4.0], [0.0, 0.0, 0.0]]))
+        assert from_nir(row(high, node, n=3), dt=DT)(torch.tensor([1.0, 1.0, 0.0]).expand(3000, 1, 3))[0].any()
+
+    def test_inhibition_of_what_never_spikes_is_not_counted(self):
+        # The first population always is at 0 or 1, so that its negative weight brings nothing.
+        made = row(nir.Linear(full(9.0, 1, 1)), lif(1), nir.Linear(full(-9.0, 1, 1)), lif(1), n=1)
+        with pytest.warns(UnreachableThreshold, match="'n3' never reaches"):
+            from_nir(made, dt=DT)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (dict(time_unit=0.0), "time_unit must be a number of seconds above 0, such as dt or 1e-3; got 0.0"),
+            (dict(time_unit="step"), "time_unit must be a number of seconds above 0, such as dt or 1e-3; got 'step'"),
+            (dict(reset="zero"), 'reset must be "value" or "subtract"; got \'zero\''),
+        ],
+    )
+    def test_wrong_arguments(self, given, message):
+        with pytest.raises(InputError, match=message):
+            from_nir(self.unit_steps(), dt=DT, **given)
+
+    def test_a_reset_potential_that_subtraction_would_not_use(self):
+        with pytest.raises(InputError, match=r"LIF.v_reset is 0.2, which reset=\"subtract\" would not use"):
+            from_nir(row(nir.Linear(weight(4, 3)), lif(4, v_reset=0.2), n=3), dt=DT, reset="subtract")
+
+    def test_a_batch_axis_in_the_shape_of_the_input(self):
+        made = row(nir.Linear(weight(4, 3)), lif(4), n=3)
+        made.nodes["input"] = nir.Input(np.array([1, 3]))
+        with pytest.raises(
+            InputError, match=r"The shape \[1, 3\] of the input 'input' begins with an axis of 1: .*\[3\]"
+        ):
+            from_nir(made, dt=DT)
+
+    def test_flattening_one_axis_changes_nothing(self):
+        net = agree(row(nir.Flatten(None, 0, 0), nir.Linear(weight(30, 20)), lif(30), n=20), spikes(200, 20))
+        assert [type(s).__name__ for s in net.edges[0].synapses] == ["Identity", "Linear"]
 
 
 class TestCyclesAndGraphsInside:
@@ -373,7 +461,7 @@ class TestStylesOfOthers:
     def test_an_output_of_another_shape_as_rockpool_writes_it(self):
         nodes = {
             "input": nir.Input(np.array([1])),
-            "w": nir.Linear(np.ones((1, 1))),
+            "w": nir.Linear(np.full((1, 1), 2.0)),
             "lif": lif(1),
             "output": nir.Output(np.array([1, 1, 1])),
         }
@@ -396,7 +484,7 @@ class TestStylesOfOthers:
                 1,
                 np.zeros(3),
             ),
-            "1": nir.IF(np.ones((3, 8, 8)), np.ones((3, 8, 8)) * 4),
+            "1": nir.IF(np.full((3, 8, 8), 1 / DT), np.ones((3, 8, 8)) * 4),
             "2": nir.SumPool2d((2, 2), (2, 2), (0, 0)),
             "3": nir.Flatten(None, 1, -1),
             "4": nir.Affine(weight(10, 48), np.zeros(10)),
@@ -462,7 +550,7 @@ EDITS = {
     "a tau of 0": (lambda f: edit(f, "node/nodes/lif/tau", full(0.0, 5)), r"node 'lif': LIF.tau must be above 0 s"),
     "a tau in milliseconds": (
         lambda f: edit(f, "node/nodes/lif/tau", full(10.0, 5)),
-        r"node 'lif'.*LIF.tau must be below 1 s; it has 10. Was it written in",
+        r"node 'lif'.*LIF.tau must be below 1 s; it has 10. If the graph is in milliseconds, pass time_unit=1e-3; if",
     ),
     "a tau below the step": (
         lambda f: edit(f, "node/nodes/lif/tau", full(1e-4, 5)),
@@ -731,6 +819,7 @@ def networks(draw) -> tuple[ns.Network, int]:
     return ns.Network(nodes, edges), sizes[0]
 
 
+@pytest.mark.filterwarnings("ignore::neurosim.exchange.nir.UnreachableThreshold")
 @settings(max_examples=25, deadline=None)
 @given(networks())
 def test_any_small_network_comes_back_bit_for_bit(made):

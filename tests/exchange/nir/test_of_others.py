@@ -97,17 +97,22 @@ def test_spikingjelly(tmp_path):
     assert spikes.sum() > 200 and int((net(x)[0] != spikes).sum()) == 0
 
 
-def test_norse_divides_its_time_constants_by_dt_twice():
-    # It writes tau = dt / tau_mem_inv: dt times the time constant. Read as it stands that is far below any step.
+def test_norse_writes_dt_times_its_time_constants():
+    # It writes tau = dt / tau_mem_inv, a time constant in units of 1/dt seconds.
     norse = pytest.importorskip("norse.torch")
-    graph = norse.to_nir(norse.SequentialState(nn.Linear(4, 3), norse.LIFBoxCell()), torch.zeros(4))
-    with pytest.raises(ns.NeurosimError, match=r"LIF.tau is 1e-05 s, shorter than the step dt=0.001 s"):
+    theirs = norse.SequentialState(weighted(nn.Linear(12, 20), 9.0), norse.LIFBoxCell())
+    graph = norse.to_nir(theirs, torch.zeros(12))
+    with pytest.raises(ns.NeurosimError, match=r"LIF.tau is 1e-05 s, shorter .* pass time_unit=1000, which is 1/dt"):
         from_nir(graph, dt=1e-3)
-    for node in graph.nodes.values():
-        if isinstance(node, nir.LIF):
-            node.tau = node.tau / 1e-3
-    net = from_nir(graph, dt=1e-3)
+    net = from_nir(graph, dt=1e-3, time_unit=1e3)
     assert next(iter(net.neurons().values())).decay("tau_mem") == pytest.approx(0.9, rel=1e-6)
+    x = (torch.rand(400, 2, 12) < 0.4).float()
+    steps, state = [], None
+    for step in x:
+        z, state = theirs(step, state)
+        steps.append(z)
+    spikes = torch.stack(steps)
+    assert spikes.sum() > 500 and int((net(x)[0] != spikes).sum()) == 0
 
 
 def test_sinabs_writes_tensors():
@@ -123,7 +128,7 @@ def test_sinabs_writes_tensors():
     )
     weighted(theirs)
     graph = to_nir(theirs, torch.rand(1, 2, 8, 8))
-    net = from_nir(graph, dt=1.0 / 16)
+    net = from_nir(graph, dt=1e-3, time_unit=1e-3)
     first = next(iter(net.neurons()))
     assert net.shape(first) == (3, 6, 6)
-    assert net.shape(net.output) == (4,) and np.isclose(net.neurons()[first].value("r"), 1.0 / 16)
+    assert net.shape(net.output) == (4,) and np.isclose(net.neurons()[first].value("r"), 1.0)
