@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
-from neurosim.kernels.common.availability import kernel_status
+from neurosim.kernels.common.availability import NO_KERNEL, kernel_status
 
 # Distribution, module, purpose, how to install it.
 _PARTS = (
@@ -52,6 +52,8 @@ def findings() -> Iterator[tuple[bool, str, str]]:
     for (operator, device), status in kernel_status().items():
         if status == "fused":
             yield True, f"{operator} on {device}: fused kernel", ""
+        elif status.startswith(NO_KERNEL):
+            yield True, f"{operator} on {device}: {status}", ""
         else:
             reason, _, remedy = status.partition("; ")
             yield device != "cpu", f"{operator} on {device}: the reference runs, {reason}", remedy

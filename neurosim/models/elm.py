@@ -346,7 +346,7 @@ class ELM(nn.Module):
         memory, smooth = _padded(start.memory, d), self.activation == "silu"
         tensors = (drive, trace, memory, *weights)
         trains = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        result = kernel.run(kernel.Call(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth, trains))
+        result = kernel.run_elm(kernel.Call(drive, trace, memory, weights, self.kappa_s, SLOPE, smooth, trains))
         last = self._last_traces(given, start.branch, fresh=fresh)
         return result.output, result.memory, ELMState(last, result.last[..., : self.d_m])
 

@@ -13,15 +13,17 @@ from neurosim.errors import KernelError
 from neurosim.kernels.common.under_compile import constant_in_graph
 
 DTYPES = (torch.float32, torch.float64)
-# Operators and the types of devices with a kernel. On CUDA torch's own convolution and sparse products run.
-_OPERATORS = {
-    "run_core": ("cpu", "cuda"),
-    "run_layer": ("cpu", "cuda"),
-    "run_recurrent": ("cpu", "cuda"),
-    "event_conv": ("cpu",),
-    "event_sparse": ("cpu",),
-    "delayed_sparse": ("cpu",),
+# Operations, and what runs on CUDA in place of a kernel where there is none.
+_OPERATIONS = {
+    "run_core": None,
+    "run_layer": None,
+    "run_recurrent": None,
+    "event_conv": "torch's convolution runs",
+    "event_sparse": "torch's operations run, some synapses at a time",
+    "delayed_sparse": "torch's operations run, some synapses at a time",
+    "run_elm": "the reference runs",
 }
+NO_KERNEL = "no fused kernel on cuda"
 
 
 @functools.cache
@@ -41,12 +43,12 @@ def obstacle(device: str) -> str | None:
 
 
 def kernel_status() -> dict[tuple[str, str], str]:
-    """Say for each operator and device whether the fused kernel runs.
+    """Say for each operation and device whether the fused kernel runs.
 
     Returns
     -------
-    dict of (operator, device) to str
-        ``"fused"``, or the reason why the reference runs instead.
+    dict of (operation, device) to str
+        ``"fused"``; or the reason why the reference runs instead; or ``"no fused kernel on cuda"`` and what runs there.
 
     Examples
     --------
@@ -54,12 +56,13 @@ def kernel_status() -> dict[tuple[str, str], str]:
     >>> ns.kernel_status()["run_core", "cpu"]
     'fused'
     """
-    return {
-        (operator + direction, device): obstacle(device) or "fused"
-        for operator, devices in _OPERATORS.items()
-        for device in devices
-        for direction in ("", "_backward")
-    }
+    table = {}
+    for operation, instead in _OPERATIONS.items():
+        for device in ("cpu", "cuda"):
+            status = f"{NO_KERNEL}: {instead}" if instead and device == "cuda" else "fused"
+            for direction in ("", "_backward"):
+                table[operation + direction, device] = obstacle(device) or status
+    return table
 
 
 def required() -> bool:

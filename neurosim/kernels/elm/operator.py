@@ -5,20 +5,24 @@ from __future__ import annotations
 from torch import Tensor
 
 from neurosim.kernels.common.autograd import can_call_directly, under_transform
-from neurosim.kernels.common.availability import DTYPES, fused
+from neurosim.kernels.common.availability import DTYPES, fused, warn_of_missing
 from neurosim.kernels.common.operator import Operation
 from neurosim.kernels.elm import cpu
 from neurosim.kernels.elm.arguments import Call, Outputs, Saved
 
-__all__ = ["Call", "can_run", "run"]
+__all__ = ["Call", "can_run", "run_elm"]
 
 
 def can_run(*tensors: Tensor) -> bool:
-    """Return whether `run` takes these tensors: plain ones on the CPU, all in single or all in double precision."""
+    """Return whether `run_elm` takes these tensors: plain ones on the CPU, all in single or all in double precision."""
     first = tensors[0]
-    if first.device.type != "cpu" or first.dtype not in DTYPES or not can_call_directly(tensors) or under_transform():
+    if not can_call_directly(tensors) or under_transform():
         return False
-    return all(t.dtype == first.dtype and t.device == first.device for t in tensors) and fused(first.device)
+    if first.device.type != "cpu":
+        warn_of_missing("ELM neurons", first.device)
+        return False
+    alike = first.dtype in DTYPES and all(t.dtype == first.dtype and t.device == first.device for t in tensors)
+    return alike and fused(first.device)
 
 
 def _save(call: Call, outputs: Outputs) -> Saved:
@@ -26,7 +30,7 @@ def _save(call: Call, outputs: Outputs) -> Saved:
     return Saved(*values, call.weights, call.kappa, call.bend, call.smooth)
 
 
-run = Operation(
+run_elm = Operation(
     Call,
     Outputs,
     Saved,

@@ -31,7 +31,19 @@ def test_the_cpu_kernels_run_here():
     for path in Path(kernels.__file__).parent.glob("*/operator.py"):
         importlib.import_module(f"neurosim.kernels.{path.parent.name}.operator")
     registered = (name.split("::") for name in torch._C._dispatch_get_all_op_names())
-    assert operators == {name for library, name in registered if library == "neurosim"}
+    torch_operators = {name for library, name in registered if library == "neurosim" and not name.startswith("test_")}
+    assert operators == torch_operators | {"run_elm", "run_elm_backward"}
+
+
+def test_the_table_has_every_operation_on_every_device(monkeypatch):
+    status = ns.kernel_status()
+    assert {device for _, device in status} == {"cpu", "cuda"}
+    assert all(device == "cuda" or (operation, "cuda") in status for operation, device in status)
+    monkeypatch.setattr(availability, "obstacle", lambda device: None)
+    status = ns.kernel_status()
+    assert status["run_core", "cuda"] == "fused"
+    assert status["event_conv", "cuda"] == "no fused kernel on cuda: torch's convolution runs"
+    assert status["run_elm_backward", "cuda"] == "no fused kernel on cuda: the reference runs"
 
 
 def test_a_missing_kernel_is_an_error_where_kernels_are_required(without_kernels, monkeypatch):

@@ -119,7 +119,7 @@ def test_gradcheck_and_reference(smooth):
         filled = [
             torch.nn.functional.pad(t, (0, wide[n] - t.shape[-1])) for t, n in ((drive, 1), (trace, 1), (start, 0))
         ]
-        found = operator.run(Call(*filled, weights, 0.8, 0.6, smooth))
+        found = operator.run_elm(Call(*filled, weights, 0.8, 0.6, smooth))
         return found.output, found.last[..., :d]
 
     shapes = [(4, 3, neurons, h), (3, neurons, h), (3, neurons, d)]
@@ -150,8 +150,8 @@ def test_gradcheck_of_the_neuron():
 
 def test_the_machine_code_runs_where_it_can(monkeypatch):
     calls = []
-    original = operator.run
-    monkeypatch.setattr(operator, "run", lambda call: calls.append(1) or original(call))
+    original = operator.run_elm
+    monkeypatch.setattr(operator, "run_elm", lambda call: calls.append(1) or original(call))
     neuron = ELM(4, 1, dt=MS, d_m=3)
     x = torch.rand(6, 2, 4)
     neuron(x)
