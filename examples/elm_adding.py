@@ -27,9 +27,8 @@ from results import Results
 from torch.nn import functional
 from tqdm import tqdm
 
-from neurosim.datasets import Labelled
+from neurosim.datasets import Labelled, heard, read_shd, read_words
 from neurosim.datasets.adding import Adding
-from neurosim.datasets.spoken import heard, read_shd, read_words
 from neurosim.models import ELM
 
 ARCHIVE = "fsdd_recordings_wav.tar.xz"

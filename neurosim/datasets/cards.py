@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from neurosim.errors import FileError
-from neurosim.files.bundled import data_file, read_toml
+from neurosim.files.bundled import data_file
+from neurosim.files.tables import read_toml
 
 
 @dataclass(frozen=True)

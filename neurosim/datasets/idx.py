@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from neurosim.errors import FileError
+from neurosim.files.paths import regular_file
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -50,8 +51,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """
     path = Path(path)
     try:
-        file_bytes = path.stat().st_size
-        with open(path, "rb") as raw:
+        with regular_file(path) as (raw, file_bytes):
             packed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             if not packed:

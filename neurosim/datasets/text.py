@@ -12,6 +12,9 @@ from torch import Tensor
 
 from neurosim.datasets.checks import checked_integer
 from neurosim.errors import FileError, InputError
+from neurosim.files.paths import contents
+
+LARGEST = 2**30  # bytes of a text
 
 
 class Text(NamedTuple):
@@ -89,7 +92,7 @@ def read_text(path: str | os.PathLike[str]) -> Text:
     Raises
     ------
     FileError
-        When there is no such file, or it is empty or not UTF-8.
+        When there is no such file, or it is empty, not UTF-8 or longer than 1 GiB.
 
     References
     ----------
@@ -102,8 +105,8 @@ def read_text(path: str | os.PathLike[str]) -> Text:
     if found is None:
         raise FileError(f"no text at {given}: give a text file, or a folder that holds it as input.txt.")
     try:
-        text = found.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = contents(found, limit=LARGEST).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise FileError(f"cannot read {found}: {error}. Give a text file in UTF-8.") from error
     if not text:
         raise FileError(f"{found} is empty. Give a text file.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neurosim.errors import FileError
+from neurosim.files.paths import output_file
 
 
 @contextlib.contextmanager
@@ -20,7 +21,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : path-like
-        Path of the finished file. Missing folders are created.
+        Path of the finished file. Missing folders are created. Where it is a link, the file that the link points to is
+        replaced, and the link stays.
 
     Yields
     ------
@@ -30,17 +32,16 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     FileError
-        When the system refuses (full disk, no permission). `path` is then unchanged.
+        When the path is empty, when it is a folder, a device, a named pipe or a socket, and when the system refuses
+        (full disk, no permission). `path` is then unchanged.
     """
-    target = Path(path)
+    target = output_file(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise FileError(
-            f"cannot write {target}: {error.strerror or error}. Choose a folder you may write to."
-        ) from error
+        raise FileError(f"cannot write {path}: {error.strerror or error}. Choose a folder you may write to.") from error
     part = Path(name)
     try:
         yield part
@@ -53,7 +54,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise
         kept = "the earlier file is untouched" if target.exists() else "nothing was left behind"
         raise FileError(
-            f"cannot write {target}: {error.strerror or error}; {kept}. Free some space or choose another folder."
+            f"cannot write {path}: {error.strerror or error}; {kept}. Free some space or choose another folder."
         ) from error
     finally:
         part.unlink(missing_ok=True)

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import configparser
-import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from neurosim.errors import FileError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-LARGEST = 2**20  # bytes of a card
 
 Kind = Literal["datasets", "hardware_targets"]
 
@@ -70,37 +62,6 @@ def data_file(kind: Kind, name: str) -> Path:
             f"For another file give its path, ending in .toml."
         )
     return known[name]
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    FileError
-        When the file cannot be read, is not TOML, nests too deep or is longer than 1 MiB; the message names the file.
-    """
-    try:
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise FileError(f"{path} is {size:,} bytes long; such a file has at most {LARGEST:,}.")
-        with open(path, "rb") as stream:
-            return tomllib.load(stream)
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileError(f"{path} is not TOML: {error}. Correct it there.") from error
 
 
 def _folder(kind: Kind, package: Path) -> Path:

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from neurosim.errors import FileError, NeurosimError
+from neurosim.files.paths import contents, regular_file
 
 LIMIT = 2**30  # bytes that a file may declare
 RATIO = 1100  # between declared and stored bytes of a file read in place; gzip reaches 1032
@@ -87,14 +88,9 @@ def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT, lists
     array([[1., 2.]])
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileError(f"cannot read {path}: there is no such file. Check the path.")
     with contextlib.ExitStack() as held:
         with _readable(path, what):
-            size = path.stat().st_size
-            if size > limit:
-                raise FileError(f"{path} is {size:,} bytes long; {limit:,} are allowed. It is left as it is.")
-            content = path.read_bytes()
+            content = contents(path, limit=limit)
             _check_heaps(content)
             file = held.enter_context(h5py.File(io.BytesIO(content), "r"))
             _Walk(path, what, limit, content, lists=lists).check(file)
@@ -123,11 +119,11 @@ def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
         bytes than 1 GiB or 1100 times the length of the file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileError(f"cannot read {path}: there is no such file. Check the path.")
     with contextlib.ExitStack() as on_error, _readable(path, what):
+        with regular_file(path) as (_, size):
+            pass
         file = on_error.enter_context(h5py.File(path, "r"))
-        _Walk(path, what, max(LIMIT, RATIO * path.stat().st_size), None).check(file)
+        _Walk(path, what, max(LIMIT, RATIO * size), None).check(file)
         on_error.pop_all()
         return file
 

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from neurosim.errors import FileError, InputError
-from neurosim.files.bundled import data_file, data_files, read_toml
+from neurosim.files.bundled import data_file, data_files
+from neurosim.files.tables import read_toml
 
 # Units in one SI unit: dividing 13.2 by 1e12 rounds once, multiplying by 1e-12 twice.
 _ENERGY = {"J": 1.0, "mJ": 1e3, "uJ": 1e6, "nJ": 1e9, "pJ": 1e12, "fJ": 1e15}

@@ -148,5 +148,5 @@ def test_highly_compressible_data_is_read(folder):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileError, match=r"cannot read .*absent: No such file or directory. Check the path"):
+    with pytest.raises(FileError, match=r"cannot read .*absent: there is no such file. Check the path"):
         read_idx(tmp_path / "absent")

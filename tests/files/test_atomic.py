@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -86,11 +89,64 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
-def test_a_folder_is_not_replaced_by_a_file(tmp_path):
-    (tmp_path / "result").mkdir()
-    with (
-        pytest.raises(FileError, match=r"result: Is a directory; the earlier file is untouched"),
-        replaced(tmp_path / "result") as part,
-    ):
+def write(path):
+    with replaced(path) as part:
         part.write_text("new")
-    assert left(tmp_path) == ["result"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to(os.devnull)
+    with socket.socket(socket.AF_UNIX) as server, monkeypatched_folder(tmp_path):
+        server.bind("socket")
+    for name, kind in (
+        ("folder", "a folder"),
+        ("pipe", "a named pipe"),
+        ("device", "a device"),
+        ("socket", "a socket"),
+        (os.devnull, "a device"),
+    ):
+        with pytest.raises(FileError, match=f"it is {kind}, not a file. Give the name of a file"):
+            write(tmp_path / name)
+    assert left(tmp_path) == ["device", "folder", "pipe", "socket"]
+    assert not os.path.isfile(os.devnull)
+
+
+@contextlib.contextmanager
+def monkeypatched_folder(folder):
+    """Run the body in a folder: the path of a socket has at most about 100 characters."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize("path", ["", ".", Path("")])
+def test_an_empty_path_is_refused(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"is empty|it is a folder"):
+        write(path)
+    assert left(tmp_path) == []
+
+
+def test_a_link_stays_and_the_file_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "real")
+    (tmp_path / "new").symlink_to(tmp_path / "there" / "fresh")
+    write(tmp_path / "link")
+    write(tmp_path / "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "new").is_symlink()
+    assert (tmp_path / "there" / "real").read_text() == (tmp_path / "there" / "fresh").read_text() == "new"
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(FileError, match="circle"):
+        write(tmp_path / "circle")
+
+
+def test_a_path_with_a_zero_byte_is_refused():
+    with pytest.raises(FileError, match="null byte"):
+        write("a\0b")

@@ -61,15 +61,3 @@ def test_an_unknown_name_lists_the_known_ones(name):
 def test_the_folders_hold_data_not_code(root):
     for kind in ("datasets", "hardware_targets"):
         assert not list((root / kind).rglob("*.py"))
-
-
-def test_toml_that_cannot_be_read_is_named_with_the_place(tmp_path):
-    path = tmp_path / "card.toml"
-    path.write_text("name = 'x'\nname 7\n", encoding="utf-8")
-    with pytest.raises(FileError, match=r"card\.toml is not TOML: .*line 2"):
-        data_files.read_toml(path)
-    path.write_bytes(b"name = '\xff'")
-    with pytest.raises(FileError, match=r"card\.toml is not TOML"):
-        data_files.read_toml(path)
-    with pytest.raises(FileError, match=r"cannot read .*absent\.toml: No such file"):
-        data_files.read_toml(tmp_path / "absent.toml")

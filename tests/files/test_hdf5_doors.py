@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.datasets.spoken import read_shd
+from neurosim.datasets import read_shd
 from neurosim.errors import FileError
 from neurosim.exchange.nir import from_nir, write_nir
 from neurosim.hardware.loihi import loihi_neurons
@@ -22,7 +22,7 @@ GUARD = "neurosim/files/untrusted_hdf5.py"
 
 
 def net() -> ns.Network:
-    return ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3), names=["out"])
+    return ns.Sequential(ns.Linear(3, 2), ns.LIF(r=50.0, dt=1e-3), names=["out"])
 
 
 def a_recording(path: Path) -> None:

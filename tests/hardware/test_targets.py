@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from neurosim.errors import FileError, InputError
-from neurosim.files.bundled import data_files, read_toml
+from neurosim.files.bundled import data_files
+from neurosim.files.tables import read_toml
 from neurosim.hardware import Quantity, load_target, target_names
 
 GOOD = """

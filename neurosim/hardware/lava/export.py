@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from neurosim.errors import ExportError, FileError, InputError, TargetRunError
 from neurosim.files.atomic import replaced
+from neurosim.files.paths import output_folder
 from neurosim.hardware.lava import description, script
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.graph import Processes, prepare
@@ -221,20 +223,22 @@ class LavaExport:
             raise ExportError(
                 f"edges {names} learn; scripts exist only for networks that do not: export without rules."
             )
-        place = Path(folder)
         read_out = [name for name, neuron in self.network.neurons().items() if neuron.core in READ_OUT]
         text, numbers = script.script(self.graph, read_out)
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"cannot make the folder {str(place)!r}: {error.strerror}.") from error
         files = {script.NUMBERS: numbers} | ({} if x is None else {script.INPUT: self._data(x)})
-        for name, arrays in files.items():
-            contents: dict[str, Any] = dict(arrays)
-            with replaced(place / name) as part, open(part, "wb") as stream:
-                np.savez(stream, **contents)
-        with replaced(place / script.SCRIPT) as part:
-            Path(part).write_text(text, encoding="utf-8")
+        before = Path(folder).is_dir()
+        place = output_folder(folder)
+        try:
+            for name, arrays in files.items():
+                contents: dict[str, Any] = dict(arrays)
+                with replaced(place / name) as part, open(part, "wb") as stream:
+                    np.savez(stream, **contents)
+            with replaced(place / script.SCRIPT) as part:
+                Path(part).write_text(text, encoding="utf-8")
+        except FileError:
+            if not before:  # a full disk leaves no folder behind that holds half of the files
+                shutil.rmtree(place, ignore_errors=True)
+            raise
         return place / script.SCRIPT
 
     def _run_together(

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.atomic import replaced
+from neurosim.files.paths import regular_file
 
 FORMAT = "neurosim checkpoint"
 VERSION = 1
@@ -147,15 +148,10 @@ def check_fits(file: Path, tensors: Mapping[str, Tensor], net: nn.Module) -> Non
 
 def _read(file: Path) -> Any:
     try:
-        # The archive has a checksum per entry, which torch.load does not verify.
-        with zipfile.ZipFile(file) as archive:
-            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
-            if packed:  # torch compresses nothing; compressed data may expand far beyond the file
-                raise zipfile.BadZipFile(f"{packed[0]} is compressed")
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with regular_file(file) as (stream, _):
+            return _read_archive(stream)
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"cannot read checkpoint {file}: {error.strerror or error}.") from error
     except Exception as error:
@@ -164,6 +160,19 @@ def _read(file: Path) -> Any:
             f"{file} is not a complete checkpoint ({type(error).__name__}): it is truncated, damaged or of another "
             "kind. The file was not changed; use an earlier checkpoint."
         ) from error
+
+
+def _read_archive(stream: BinaryIO) -> Any:
+    # The archive has a checksum per entry, which torch.load does not verify.
+    with zipfile.ZipFile(stream) as archive:
+        packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+        if packed:  # torch compresses nothing; compressed data may expand far beyond the file
+            raise zipfile.BadZipFile(f"{packed[0]} is compressed")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
+    stream.seek(0)
+    return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def _plain(value: Any, place: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -98,5 +99,28 @@ def test_names_that_python_has_for_itself_are_changed(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match="cannot make the folder"):
+    with pytest.raises(FileError, match="cannot create the folder"):
         to_lava(ns.Sequential(ns.Linear(2, 2), ns.LIF(dt=1e-3))).save_script(tmp_path / "file" / "below")
+
+
+def test_a_full_disk_leaves_no_folder_and_an_earlier_one_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = to_lava(ns.Sequential(ns.Linear(2, 2), ns.LIF(dt=1e-3)))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes").write_text("keep")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for name in ("new", "there"):
+        with pytest.raises(FileError, match="No space left on device"):
+            export.save_script(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes"]
+
+
+def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(FileError, match="is empty"):
+        to_lava(ns.Sequential(ns.Linear(2, 2), ns.LIF(dt=1e-3))).save_script("")

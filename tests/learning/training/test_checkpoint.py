@@ -74,9 +74,9 @@ def test_values_that_need_code_to_load_are_refused_with_their_path(tmp_path: Pat
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"cannot read checkpoint .*none\.pt: No such file or directory"):
+    with pytest.raises(FileError, match=r"cannot read .*none\.pt: there is no such file"):
         load_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(FileError, match=r"cannot read checkpoint .*: Is a directory"):
+    with pytest.raises(FileError, match=r"cannot read .*: it is a folder"):
         load_checkpoint(tmp_path)
 
 
