@@ -20,6 +20,7 @@ from neurosim.synapses import (
     Shift,
     Standardised,
     Synapse,
+    Unflatten,
 )
 
 DT = 1e-3
@@ -144,6 +145,28 @@ SYNAPSES = (
             "nir": f"holds MaxPool2d; {NO_NIR}",
             "lava": "Lava adds spikes up and has no maximum",
         },
+    ),
+    SynapseCase(
+        ns.MaxPool2d,
+        lambda bias: ns.MaxPool2d(3, stride=2, padding=1),
+        (3, 6, 4),
+        wrong=(6, 4),
+        edge=_flat_linear(18),
+        refused={
+            **dict.fromkeys(("loihi", "netx", "quantisation"), "holds MaxPool2d, which takes maxima"),
+            "nir": "holds MaxPool2d, which takes maxima",
+            "lava": "holds MaxPool2d, which takes maxima",
+            **dict.fromkeys(("counting", "placement"), "MaxPool2d cannot be counted: it takes maxima"),
+        },
+        leaves_out={"description": "no reader holds windows beyond the border"},
+    ),
+    SynapseCase(
+        Unflatten,
+        lambda bias: Unflatten((2, 3, 4)),
+        (24,),
+        wrong=(23,),
+        edge=lambda s: (s, ns.Conv2d(2, 2, 3)),
+        refused={"nir": f"holds Unflatten; {NO_NIR}", "netx": "leave Unflatten out"},
     ),
     SynapseCase(ns.Flatten, lambda bias: ns.Flatten(), (3, 4), edge=lambda s: (s, ns.Linear(12, 5))),
     SynapseCase(Scale, lambda bias: Scale(torch.rand(6) + 0.5, torch.randn(6) if bias else None), (6,), wrong=(5,)),

@@ -15,6 +15,7 @@ from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.shift import Shift
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
+from neurosim.synapses.unflatten import Unflatten
 
 __all__ = [
     "AvgPool2d",
@@ -38,5 +39,6 @@ __all__ = [
     "Standardised",
     "SumPool2d",
     "Synapse",
+    "Unflatten",
     "absorb_batch_norm",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
@@ -26,6 +24,7 @@ from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.shift import Shift
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
+from neurosim.synapses.unflatten import Unflatten
 
 LARGEST_MATRIX = 2**27  # values of a matrix that listed connections are expanded to
 
@@ -68,9 +67,7 @@ def synapses_of(value: Described, shape: tuple[int, ...], *, dt: float) -> list[
         weight = value.weight if value.weight.dim() == 0 else value.weight.expand(shape)
         return [Scale(weight, None if value.bias is None else value.bias.expand(shape))]
     if isinstance(value, Reshape):
-        if value.shape != (math.prod(value.shape),):
-            raise InputError(f"no synapse of neurosim reshapes spikes to {list(value.shape)}; use Flatten.")
-        return [Flatten()]
+        return [Flatten() if len(value.shape) == 1 else Unflatten(value.shape)]
     return [Shift(value.exponent)]
 
 

@@ -7,8 +7,9 @@ import math
 from torch import Tensor
 from torch.nn import functional
 
+from neurosim.errors import InputError
 from neurosim.kernels.common.autograd import can_call_directly, under_transform
-from neurosim.synapses.lowering import Lowered, Pooling, Reshape
+from neurosim.synapses.lowering import Lowered, Opaque, Pooling, Reshape
 from neurosim.synapses.synapse import Synapse, pair
 
 
@@ -100,14 +101,46 @@ class MaxPool2d(_Pool2d):
         Window.
     stride : int or (int, int), optional
         Step between windows; the window itself if left out.
+    padding : int or (int, int)
+        Places added on each side, at most half a window, which are in no maximum.
     """
+
+    def __init__(
+        self,
+        kernel: int | tuple[int, int],
+        *,
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] = 0,
+    ) -> None:
+        super().__init__(kernel, stride=stride)
+        self.padding = pair("MaxPool2d", "padding", padding, 2, low=0)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise InputError(f"MaxPool2d: padding must be at most half of kernel={self.kernel}; got {self.padding}.")
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(C, H', W')``; positions that do not fill a window are left out."""
+        if len(shape) != 3:
+            raise self.refuse(shape, "C, H, W")
+        return super().output_shape((shape[0], *(n + 2 * p for n, p in zip(shape[1:], self.padding, strict=True))))
+
+    def passed_on(
+        self, shape: tuple[int, ...], packed_bits: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return bits for a maximum, and a mask that is set where any position of a window is in the mask."""
+        return (None, None) if any(self.padding) else super().passed_on(shape, packed_bits, mask)
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the maximum over each window of ``x`` [n, C, H, W]."""
-        return functional.max_pool2d(x, self.kernel, self.stride)
+        return functional.max_pool2d(x, self.kernel, self.stride, self.padding)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        if any(self.padding):
+            return Opaque("takes maxima of windows beyond the border")
         return Pooling("max", self.kernel, self.stride)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{super().extra_repr()}, padding={self.padding}" if any(self.padding) else super().extra_repr()
 
 
 class Flatten(Synapse):

@@ -121,6 +121,22 @@ def listed(
     return post[order], pre[order], weight[order]
 
 
+def matrix_of(run: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> tuple[Dense | SparseRows, tuple[int, ...]]:
+    """Return the matrix of a linear function between flat rows, and the shape of its results.
+
+    Parameters
+    ----------
+    run : callable
+        From [n, *shape] in double precision to [n, *out]; it must be linear.
+    shape : tuple of int
+    """
+    out_shape = tuple(run(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:])
+    size, n_out = math.prod(shape), math.prod(out_shape)
+    post, pre, weight = listed(run, shape)
+    rows = SparseRows(n_out, size, post, pre, weight)
+    return (Dense(rows.matrix()) if len(weight) > MANY * n_out * size else rows), out_shape
+
+
 def _smallest(rows: SparseRows, shape: tuple[int, ...]) -> Dense | SparseRows | Scaling:
     """Return the value of the fewest numbers: a factor for each neuron, connections, or a matrix."""
     assert rows.out_shape is not None

@@ -1,6 +1,6 @@
 """Exact conversion from and to other libraries of spiking networks; each is imported only when it is used."""
 
-from neurosim.exchange.peers.conversion import ConversionError
+from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.norse import from_norse, to_norse
 from neurosim.exchange.peers.snntorch import from_snntorch, to_snntorch
 from neurosim.exchange.peers.spikingjelly import from_spikingjelly

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurosim import cores
-from neurosim.errors import TargetRunError
-from neurosim.exchange.peers.conversion import (
-    ConversionError,
-    Number,
-    Part,
-    Step,
-    assembled,
-    converted,
-    doubled,
-    precision,
-    tidy,
-)
+from neurosim.errors import InputError, TargetRunError
+from neurosim.exchange.peers.assembly import Late, Part, Signal
+from neurosim.exchange.peers.errors import ConversionError
+from neurosim.exchange.peers.reader import Mode, Reader, leaves, of_kind, precision
+from neurosim.exchange.peers.steps import Choices, Number, Step, check_learned, check_threshold, doubled, tidy
 from neurosim.exchange.peers.to_torch import RowStage, gain_of, scaled, stages, torch_layers
 from neurosim.language import Surrogate
 from neurosim.network import Network, Recurrent
 from neurosim.synapses import Linear
+from neurosim.synapses.torch_modules import check_unchanged, nearest
+from neurosim.units import check_dt, resistance
 
-_ONE_STEP = {"LIFBoxCell", "LIFCell", "LIBoxCell", "LICell", "IAFCell", "LIFRecurrentCell"}
-_OVER_TIME = {"LIF": "LIFCell", "LI": "LICell", "IAF": "IAFCell", "LIFRecurrent": "LIFRecurrentCell"}
+_ONE_STEP = (
+    "IAFCell",
+    "LIBoxCell",
+    "LICell",
+    "LIFBoxCell",
+    "LIFCell",
+    "LIFRecurrentCell",
+    "LILinearCell",
+    "LSNNCell",
+    "LSNNRecurrentCell",
+)
+_OVER_TIME = ("IAF", "LI", "LIF", "LIFRecurrent", "LSNN", "LSNNRecurrent")
 
 
 def from_norse(
     module: Any,
     *,
+    dt: float | None = None,
     input_shape: int | Sequence[int] | None = None,
     spike: Surrogate | None = None,
+    learn: Iterable[str] = (),
     dtype: torch.dtype | None = None,
 ) -> Network:
     """Convert layers of Norse, with their weights, exactly up to the order of the sums in a step.
@@ -45,50 +52,131 @@ def from_norse(
     Parameters
     ----------
     module : SequentialState, nn.Sequential or list of nn.Module
-        In the order in which they are called: LIFBoxCell, LIFCell, LIFRecurrentCell, LIBoxCell, LICell, IAFCell of
-        Norse, their versions over time (LIF, LIFRecurrent, LI, IAF), Lift, and layers of torch.
-    input_shape, spike, dtype
+        In the order in which they are called: IAFCell, LIFBoxCell, LIFCell, LIFRecurrentCell, LSNNCell,
+        LSNNRecurrentCell, LIBoxCell, LICell, LILinearCell of Norse, or their versions over time (LIF, LSNN, LI, IAF
+        ...) and Lift, and layers of torch.
+    dt : float, optional
+        Length of a step of the network, s; that of the neurons if left out. It affects only how time constants are
+        expressed: the numbers of a step are those of the neurons.
+    input_shape, spike, learn, dtype
         As in `from_snntorch`.
 
     Returns
     -------
     Network
-        With the step dt of the neurons.
 
     Raises
     ------
     ConversionError
         For layers without an exact equivalent, with what to change.
     """
-    kind = precision(module, dtype)
-    choices = {} if spike is None else {"spike": spike}
-    steps: dict[str, float] = {}
-
-    def of_library(where: str, layer: nn.Module) -> list[Part] | None:
-        if not type(layer).__module__.startswith("norse."):
-            return None
-        name = _OVER_TIME.get(type(layer).__name__, type(layer).__name__)
-        if name == "Lift":
-            return converted(layer.lifted_module, of_library, "Norse", kind)
-        if name not in _ONE_STEP:
-            raise ConversionError(f"{where}: of Norse only {', '.join(sorted(_ONE_STEP))} and Lift are converted.")
-        steps[where] = float(layer.dt)  # type: ignore[arg-type]
-        neuron = _step(where, layer, name).neuron(where, steps[where], kind, choices)
-        if name != "LIFRecurrentCell":
-            return [neuron]
-        weights = [_matrix(getattr(layer, field), kind) for field in ("input_weights", "recurrent_weights")]
-        return [weights[0], Recurrent(neuron, weights[1])]
-
-    parts = converted(module, of_library, "Norse", kind)
+    every = list(leaves(module))
+    steps = {where: float(layer.dt) for where, layer in _cells(every)}  # type: ignore[arg-type]
     if len(set(steps.values())) != 1:
         raise ConversionError(f"all neurons must share one dt, and there must be some; got {steps}.")
-    return assembled(parts, input_shape, next(iter(steps.values())))
+    step = next(iter(steps.values())) if dt is None else dt
+    choices = Choices(check_dt("from_norse", step), precision(module, dtype), spike, check_learned(learn))
+    return NorseReader(choices).network(module, input_shape)
+
+
+def _cells(every: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """Return the neurons among layers, those inside of Lift too."""
+    inner = [(where, getattr(layer, "lifted_module", layer)) for where, layer in every]
+    return [(where, layer) for where, layer in inner if hasattr(layer, "dt") and hasattr(layer, "p")]
+
+
+class NorseReader(Reader):
+    """Converts modules of Norse."""
+
+    library = "Norse"
+    package = "norse"
+
+    def mode(self, module: Any) -> Mode:
+        """Return whether the layers are called once a step or once for all steps."""
+        import norse.torch
+
+        modules = list(leaves(module))
+
+        step = [getattr(norse.torch, name) for name in _ONE_STEP]
+        time = [norse.torch.Lift, *(getattr(norse.torch, name) for name in _OVER_TIME)]
+        once = [where for where, layer in modules if nearest(layer, step)]
+        over = [where for where, layer in modules if nearest(layer, time)]
+        if once and over:
+            raise ConversionError(
+                f"{once[0]} runs one step and {over[0]} all steps: in one sequence one of them takes time for samples. "
+                "Put cells into Lift, or use cells everywhere."
+            )
+        return Mode(2 if over else 1)
+
+    def container(self, where: str, module: nn.Module, mode: Mode) -> Mode | None:
+        """Return how the layers in a SequentialState or a Lift are called."""
+        import norse.torch
+
+        kind = nearest(module, (norse.torch.SequentialState, norse.torch.Lift))
+        if kind is None:
+            return None
+        try:
+            check_unchanged(module, kind)
+        except InputError as error:
+            raise ConversionError(f"{where}: {error}") from error
+        if kind is norse.torch.Lift:
+            return Mode(1)
+        if module.return_hidden:
+            raise ConversionError(f"{where}: return_hidden=True returns all values; set it to False.")
+        return mode
+
+    def input_shape(self, module: nn.Module) -> tuple[int, ...] | None:
+        """Return the size of the input of cells with weights of their own."""
+        weights = getattr(module, "input_weights", None)
+        return (weights.shape[1],) if isinstance(weights, Tensor) and self.owns(module) else None
+
+    def parts(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> list[Part]:
+        """Return the neurons of a layer, behind its weights if it has some."""
+        import norse.torch
+
+        names = _ONE_STEP if mode.axes_before == 1 else _OVER_TIME
+        name = of_kind(module, {name: getattr(norse.torch, name) for name in names}, self.library)
+        name = name if name.endswith("Cell") else f"{name}Cell"
+        _check_as_made(module, name, norse.torch)
+        layer: Any = module
+        method = getattr(layer.p, "method", "super")
+        if method == "adjoint":
+            raise InputError("method='adjoint' is another gradient; use one of the surrogates.")
+        threshold = norse.torch.functional.threshold.threshold
+        check_threshold(where, lambda x: threshold(x, method, 1.0), at_threshold=False)
+        kind = self.choices.dtype
+        if name.startswith("LSNN"):
+            loop = _matrix(layer.recurrent_weights, kind) if "Recurrent" in name else None
+            outer = [_matrix(layer.input_weights, kind)] if loop is not None else []
+            return [*outer, _adaptive(where, layer, loop, self.choices)]
+        neurons = _step(where, layer, name).neuron(where, self.choices)
+        if name == "LILinearCell":
+            return [_matrix(layer.input_weights, kind), neurons]
+        if name != "LIFRecurrentCell":
+            return [neurons]
+        return [_matrix(layer.input_weights, kind), Recurrent(neurons, _matrix(layer.recurrent_weights, kind))]
+
+
+def _check_as_made(layer: Any, name: str, norse: Any) -> None:
+    """Check that the functions that run a layer are those of its class."""
+    if name == "LILinearCell":
+        return  # its forward method names them
+    kind = nearest(layer, {getattr(norse, known) for known in (*_ONE_STEP, *_OVER_TIME)})
+    sizes = (1, 1) if "Recurrent" in name else ()
+    example = kind(*sizes, p=layer.p)  # type: ignore[misc]
+    for field in ("activation", "state_fallback"):
+        runs, expected = (
+            getattr(value, "__func__", value) for value in (getattr(layer, field), getattr(example, field))
+        )
+        if runs is not expected:
+            shown = getattr(runs, "__name__", runs)
+            raise InputError(f"{field} is {shown}, not that of {type(example).__name__}, and cannot be read.")
 
 
 def _step(where: str, layer: Any, name: str) -> Step:
+    from norse.torch.functional.reset import reset_subtract, reset_value
+
     p, dt = layer.p, float(layer.dt)
-    if getattr(p, "method", "super") == "adjoint":
-        raise ConversionError(f"{where}: method='adjoint' is another gradient; use one of the surrogates.")
     rest: Number = tidy(p.v_leak) if hasattr(p, "v_leak") else tidy(p.v_reset)  # initial membrane
     if name == "IAFCell":
         return Step(1.0, v_th=tidy(p.v_th) - rest)
@@ -96,19 +184,40 @@ def _step(where: str, layer: Any, name: str) -> Step:
     share = tidy(doubled(dt * p.tau_mem_inv))
     decay: Number = 1.0 - share
     current = None
-    if name in ("LIFCell", "LIFRecurrentCell", "LICell"):
+    if name in ("LIFCell", "LIFRecurrentCell", "LICell", "LILinearCell"):
         current = 1.0 - tidy(doubled(dt * p.tau_syn_inv))
-    if name in ("LIBoxCell", "LICell"):
+    if name in ("LIBoxCell", "LICell", "LILinearCell"):
         if bool(doubled(rest).ne(0).any()):
             raise ConversionError(f"{where}: v_leak={rest}; the output would be shifted by it. Use v_leak=0.")
         return Step(decay, share, current=current)
     threshold = tidy(p.v_th)
-    method = getattr(getattr(p, "reset_method", None), "__name__", "reset_value")
-    if method == "reset_subtract":
+    method = getattr(p, "reset_method", reset_value)
+    if method is reset_subtract:
         return Step(decay, share, threshold - rest, "subtract", amount=threshold, current=current)
-    if method != "reset_value":
-        raise ConversionError(f"{where}: reset_method={method}; only reset_value and reset_subtract are converted.")
+    if method is not reset_value:
+        shown = getattr(method, "__name__", method)
+        raise ConversionError(f"{where}: reset_method={shown}; only reset_value and reset_subtract are converted.")
     return Step(decay, share, threshold - rest, v_reset=tidy(p.v_reset) - rest, current=current)
+
+
+def _adaptive(where: str, layer: Any, loop: Linear | None, choices: Choices) -> Late:
+    """Return the neurons of an LSNN: its membrane reads the current of the step before.
+
+    Norse decays the threshold before it is compared, neurosim after: `beta` is what is left of a spike's rise then.
+    """
+    p, dt = layer.p, float(layer.dt)
+    decays = [1.0 - tidy(doubled(dt * rate)) for rate in (p.tau_syn_inv, p.tau_mem_inv, p.tau_adapt_inv)]
+    current, membrane, adaptation = decays
+    rest = tidy(p.v_leak)
+    values = dict(
+        tau_mem=choices.tau(where, membrane),
+        tau_adapt=choices.tau(where, adaptation, cores.alif.parameters["tau_adapt"].high),
+        beta=tidy(doubled(p.beta) * doubled(adaptation)),
+        v_th=tidy(p.v_th) - rest,
+        v_reset=tidy(p.v_reset) - rest,
+        r=resistance(membrane, 1.0 - membrane, choices.dtype),
+    )
+    return Late(Step(current).neuron(where, choices), choices.neuron(where, cores.alif, **values), loop)
 
 
 def _matrix(weight: Tensor, dtype: torch.dtype) -> Linear:

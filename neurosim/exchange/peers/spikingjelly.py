@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from neurosim.exchange.peers.conversion import (
-    ConversionError,
-    Number,
-    Part,
-    Step,
-    assembled,
-    converted,
-    layers,
-    precision,
-    tidy,
-)
+from neurosim.errors import InputError
+from neurosim.exchange.peers.assembly import Part, Signal
+from neurosim.exchange.peers.errors import ConversionError
+from neurosim.exchange.peers.reader import Mode, Reader, entries, leaves, of_kind, precision
+from neurosim.exchange.peers.steps import Choices, Number, Step, check_learned, check_threshold, tidy
 from neurosim.language import Surrogate
 from neurosim.network import Network, Recurrent
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import Identity, Linear
+from neurosim.parallel import PSN, MaskedPSN, SlidingPSN
+from neurosim.parallel.layer import ParallelNeurons
+from neurosim.synapses import Dropout, Identity, Linear, Sparse
+from neurosim.synapses.torch_layers import Place, torch_synapses
+from neurosim.synapses.torch_modules import check_unchanged, nearest
 from neurosim.units import check_dt, just_below
 
 _NEURONS = ("IFNode", "LIFNode", "ParametricLIFNode")
+_LAYERS = (
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "Flatten",
+    "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "Upsample",
+)
+_CONTAINERS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
+_MEMBRANES = ("NonSpikingIFNode", "NonSpikingLIFNode")
+_PARALLEL = ("PSN", "MaskedPSN", "SlidingPSN")
+_LOOPS = ("LinearRecurrentContainer", "ElementWiseRecurrentContainer")
 
 
 def from_spikingjelly(
@@ -35,6 +55,7 @@ def from_spikingjelly(
     dt: float,
     input_shape: int | Sequence[int] | None = None,
     spike: Surrogate | None = None,
+    learn: Iterable[str] = (),
     dtype: torch.dtype | None = None,
 ) -> Network:
     """Convert layers of SpikingJelly, with their weights, exactly up to the order of the sums in a step.
@@ -47,9 +68,10 @@ def from_spikingjelly(
     ----------
     module : nn.Sequential or list of nn.Module
         In the order in which they are called: IFNode, LIFNode, ParametricLIFNode, LinearRecurrentContainer and
-        ElementWiseRecurrentContainer (of an addition) around one of these, SpikingJelly's and torch's own layers and
-        containers.
-    dt, input_shape, spike, dtype
+        ElementWiseRecurrentContainer (of an addition) around one of these, NonSpikingIFNode, NonSpikingLIFNode, PSN,
+        MaskedPSN, SlidingPSN, VotingLayer, SpikingJelly's and torch's own layers and containers, in single-step or in
+        multi-step mode.
+    dt, input_shape, spike, learn, dtype
         As in `from_snntorch`.
 
     Returns
@@ -63,31 +85,171 @@ def from_spikingjelly(
         For layers without an exact equivalent, with what to change.
     """
     check_dt("from_spikingjelly", dt)
-    kind = precision(module, dtype)
-    choices = {} if spike is None else {"spike": spike}
+    choices = Choices(dt, precision(module, dtype), spike, check_learned(learn))
+    return SpikingJellyReader(choices).network(module, input_shape)
 
-    def neuron(where: str, layer: Any) -> Neuron:
-        return _step(where, layer, kind).neuron(where, dt, kind, choices)
 
-    def of_library(where: str, layer: nn.Module) -> list[Part] | None:
-        if not type(layer).__module__.startswith("spikingjelly."):
+class SpikingJellyReader(Reader):
+    """Converts modules of SpikingJelly."""
+
+    library = "SpikingJelly"
+    package = "spikingjelly"
+
+    def __init__(self, choices: Choices) -> None:
+        super().__init__(choices)
+        try:
+            from spikingjelly.activation_based import layer
+        except ImportError:  # then no module is of SpikingJelly
+            return
+        self.aliases = {getattr(layer, name): getattr(nn, name) for name in _LAYERS}
+
+    def keeps_state(self, module: nn.Module) -> bool:
+        """Whether a layer has a memory; dropout keeps a mask in training only."""
+        return self.owns(module) and bool(getattr(module, "_memories", {})) and not _is_dropout(module)
+
+    def mode(self, module: Any) -> Mode:
+        """Return how the outermost layers are called: in the step mode of the first that has one."""
+        modes = (_step_mode(layer) for layer in self._outermost(module))
+        return Mode(2 if next((mode for mode in modes if mode), "s") == "m" else 1)
+
+    def _outermost(self, module: Any) -> Iterator[Any]:
+        if isinstance(module, (list, tuple, nn.ModuleList)) or (
+            isinstance(module, nn.Sequential) and not self.owns(module)
+        ):
+            for _, entry in entries(module):
+                yield from self._outermost(entry)
+        else:
+            yield module
+
+    def container(self, where: str, module: nn.Module, mode: Mode) -> Mode | None:
+        """Return how the layers in a container of SpikingJelly are called."""
+        if not self.owns(module) or not isinstance(module, nn.Sequential):
             return None
-        name = type(layer).__name__
-        if name in _NEURONS:
-            return [neuron(where, layer)]
-        if name in ("LinearRecurrentContainer", "ElementWiseRecurrentContainer"):
-            return _recurrent(where, layer, name, neuron, kind)
-        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d, nn.Flatten)):
-            return None  # as torch's own
-        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) or name in ("Dropout", "Dropout2d"):
-            return [] if name.startswith("Dropout") else None
-        raise ConversionError(f"{where}: of SpikingJelly's neurons only {', '.join(_NEURONS)} are converted.")
+        from spikingjelly.activation_based import layer
 
-    return assembled(converted(module, of_library, "SpikingJelly", kind), input_shape, dt)
+        try:
+            name = of_kind(module, {name: getattr(layer, name) for name in _CONTAINERS}, "SpikingJelly's containers")
+        except InputError as error:
+            raise ConversionError(f"{where}: {error}") from error
+        self._check_mode(where, module, mode)
+        if mode.axes_before == 1:
+            return mode
+        stateful = name == "MultiStepContainer" or (name == "StepModeContainer" and module.stateful)
+        return Mode(1, stateless=not stateful)
+
+    def _check_mode(self, where: str, module: Any, mode: Mode) -> None:
+        own = _step_mode(module)
+        if own is not None and own != ("s" if mode.axes_before == 1 else "m"):
+            raise ConversionError(
+                f"{where}: step_mode={own!r}, where the layers around it run "
+                f"{'one step' if mode.axes_before == 1 else 'all steps'} at once; set_step_mode(net, 's') or 'm' sets "
+                "all layers."
+            )
+
+    def place(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> Place:
+        """Return where a layer of torch stands; those of SpikingJelly make time part of the batch themselves."""
+        place = super().place(where, module, signal, mode)
+        if not self.owns(module):
+            return place
+        self._check_mode(where, module, mode)
+        return dataclasses.replace(place, axes_before=1)
+
+    def input_shape(self, module: nn.Module) -> tuple[int, ...] | None:
+        """Return the size of the input of a container with weights of its own."""
+        return (module.rc.out_features,) if type(module).__name__ == "LinearRecurrentContainer" else None  # type: ignore[union-attr,return-value]
+
+    def parts(self, where: str, module: Any, signal: Signal, mode: Mode) -> list[Part]:
+        """Return the neurons of a layer, with their loops."""
+        from spikingjelly.activation_based import layer, neuron
+
+        self._check_mode(where, module, mode)
+        if _is_dropout(module):
+            of_kind(module, {name: getattr(layer, name) for name in ("Dropout", "Dropout2d")}, self.library)
+            return [Dropout(module.p).eval()] if module.p else []
+        if isinstance(module, layer.VotingLayer):
+            return _votes(module, layer.VotingLayer, signal)
+        loops = {name: getattr(layer, name) for name in _LOOPS}
+        if nearest(module, loops.values()) is not None:
+            return self._recurrent(where, module, of_kind(module, loops, self.library))
+        kinds = {name: getattr(neuron, name) for name in (*_NEURONS, *_MEMBRANES, *_PARALLEL)}
+        name = of_kind(module, kinds, "SpikingJelly's neurons")
+        if name in _MEMBRANES:
+            return [_membrane(where, module, name).neuron(where, self.choices)]
+        check_threshold(where, module.surrogate_function, at_threshold=True)
+        if name in _PARALLEL:
+            return [_parallel(where, module, name, self.choices)]
+        return [self._neuron(where, module, name)]
+
+    def _neuron(self, where: str, module: Any, name: str) -> Neuron:
+        rest = 0.0 if module.v_reset is None else module.v_reset
+        if module._memories_rv["v"] != rest:
+            raise InputError(
+                f"starts at v={module._memories_rv['v']!r}, which a neuron of neurosim cannot; its initial membrane "
+                f"must be {rest}."
+            )
+        if module._neuron_precision is not None:
+            raise InputError(f"computes in {module._neuron_precision}; convert a layer in full precision.")
+        return _step(module, name, self.choices.dtype).neuron(where, self.choices)
+
+    def _recurrent(self, where: str, module: Any, name: str) -> list[Part]:
+        from spikingjelly.activation_based import neuron
+
+        inner = list(leaves(module.sub_module))
+        kinds = {known: getattr(neuron, known) for known in _NEURONS}
+        if len(inner) != 1 or nearest(inner[0][1], kinds.values()) is None:
+            raise InputError(
+                f"holds {[type(one).__name__ for _, one in inner]}; a loop around one layer of neurons is converted."
+            )
+        self.claim(where, inner[0][1])
+        self._check_mode(where, inner[0][1], Mode())
+        (neurons,) = self.parts(where, inner[0][1], Signal((), ()), Mode())
+        assert isinstance(neurons, Neuron)
+        if name == "ElementWiseRecurrentContainer":
+            if module.element_wise_function not in (operator.add, torch.add):
+                raise InputError(
+                    f"element_wise_function={module.element_wise_function!r}; only operator.add and torch.add are "
+                    "converted."
+                )
+            return [Recurrent(neurons, Identity())]
+        n_in, n_out = module.rc.out_features, module.sub_module_out_features
+        if n_in != n_out:
+            raise InputError(f"its numbers of input and output neurons are {n_in} and {n_out}; they must be equal.")
+        weights = torch_synapses(module.rc, Place((n_in + n_out,), dtype=self.choices.dtype))
+        if weights is None or len(weights) != 1 or not isinstance(joined := weights[0], Linear):
+            raise InputError(f"its weights are a {type(module.rc).__name__}; only a Linear is converted.")
+        outer, loop = Linear(n_in, n_in, bias=joined.bias is not None), Linear(n_out, n_in)
+        outer.weight = nn.Parameter(joined.weight.detach()[:, :n_in].clone())
+        loop.weight = nn.Parameter(joined.weight.detach()[:, n_in:].clone())
+        outer.bias = joined.bias
+        return [outer, Recurrent(neurons, loop)]
 
 
-def _step(where: str, layer: Any, dtype: torch.dtype) -> Step:
-    name, threshold = type(layer).__name__, layer.v_threshold
+def _step_mode(module: Any) -> str | None:
+    """Return the step mode of a layer; those with a single one may not state it."""
+    modes: Sequence[str] = module.supported_step_mode() if hasattr(module, "supported_step_mode") else ()
+    return modes[0] if len(modes) == 1 else getattr(module, "step_mode", None)
+
+
+def _is_dropout(module: nn.Module) -> bool:
+    from spikingjelly.activation_based import layer
+
+    return isinstance(module, layer.Dropout)
+
+
+def _votes(module: Any, kind: type, signal: Signal) -> list[Part]:
+    """Return the means of groups of neurons, which no training changes."""
+    check_unchanged(module, kind)
+    if len(signal.shape) != 1:
+        raise InputError(f"votes over the last axis of {list(signal.shape)}; flatten before it.")
+    size = module.voting_size
+    n_out = signal.shape[0] // size
+    every = torch.arange(n_out * size)
+    weight = torch.full((n_out * size,), 1.0 / size)
+    return [Sparse(signal.shape[0], n_out, torch.stack((every // size, every)), weight).requires_grad_(False)]
+
+
+def _step(layer: Any, name: str, dtype: torch.dtype) -> Step:
+    threshold = layer.v_threshold
     if isinstance(threshold, torch.Tensor):
         threshold = tidy(threshold)
     decay: Number = 1.0
@@ -101,28 +263,35 @@ def _step(where: str, layer: Any, dtype: torch.dtype) -> Step:
     return Step(decay, gain, just_below(threshold - layer.v_reset, dtype))
 
 
-def _recurrent(where: str, layer: Any, name: str, neuron: Any, dtype: torch.dtype) -> list[Part]:
-    inner = list(layers(layer.sub_module))
-    if len(inner) != 1 or type(inner[0][1]).__name__ not in _NEURONS:
-        kinds = [type(module).__name__ for _, module in inner]
-        raise ConversionError(f"{where}: holds {kinds}; a loop around one layer of neurons is converted.")
-    neurons = neuron(where, inner[0][1])
-    if name == "ElementWiseRecurrentContainer":
-        if layer.element_wise_function not in (operator.add, torch.add):
-            raise ConversionError(
-                f"{where}: element_wise_function={layer.element_wise_function!r}; only "
-                "operator.add and torch.add are converted."
-            )
-        return [Recurrent(neurons, Identity())]
-    n_in, n_out = layer.rc.out_features, layer.sub_module_out_features
-    if n_in != n_out:
+def _membrane(where: str, layer: Any, name: str) -> Step:
+    """Return the step of neurons that never fire and start each run at 0."""
+    if layer.decode is not None:
         raise ConversionError(
-            f"{where}: its numbers of input and output neurons are {n_in} and {n_out}; they must be equal."
+            f"{where}: decode={layer.decode!r} makes one value of all steps; leave it out and use a loss of the "
+            "membrane, such as MaxMembrane."
         )
-    outer, loop = Linear(n_in, n_in, bias=layer.rc.bias is not None).to(dtype), Linear(n_out, n_in).to(dtype)
+    share = 1.0 if name == "NonSpikingIFNode" else 1.0 / layer.tau
+    return Step(1.0) if name == "NonSpikingIFNode" else Step(1.0 - share, share)
+
+
+def _parallel(where: str, layer: Any, name: str, choices: Choices) -> ParallelNeurons:
+    """Return a neuron of the PSN family.
+
+    Those of SpikingJelly fire at their threshold too. Where the sum over steps rounds, a membrane that is within
+    rounding of the threshold may be on another side of it.
+    """
+    spike, dt = choices.spike, choices.dt
+    threshold = just_below(-layer.bias.detach().double(), choices.dtype)
+    if name == "SlidingPSN":
+        neurons: PSN | SlidingPSN = SlidingPSN(layer.k, dt=dt, spike=spike)
+        weight = layer.weight.detach().flip(0)
+    elif name == "PSN":
+        neurons, weight = PSN(layer.T, dt=dt, spike=spike), layer.weight.detach()
+    else:
+        neurons = MaskedPSN(layer.T, layer.k, dt=dt, spike=spike, masking=min(float(layer.lambda_), 1.0))
+        weight = layer.weight.detach()
+    neurons = neurons.to(choices.dtype)
     with torch.no_grad():
-        outer.weight.copy_(layer.rc.weight[:, :n_in])
-        loop.weight.copy_(layer.rc.weight[:, n_in:])
-        if outer.bias is not None:
-            outer.bias.copy_(layer.rc.bias)
-    return [outer, Recurrent(neurons, loop)]
+        neurons.weight.copy_(weight)
+        neurons.v_th.copy_(torch.as_tensor(threshold).view(neurons.v_th.shape))
+    return neurons

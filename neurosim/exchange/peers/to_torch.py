@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from neurosim import cores
-from neurosim.exchange.peers.conversion import ConversionError, Number, doubled, tidy
+from neurosim.exchange.peers.errors import ConversionError
+from neurosim.exchange.peers.steps import Number, doubled, tidy
 from neurosim.network.folding import fold
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network

@@ -16,7 +16,7 @@ from neurosim.hardware.loihi import Description, IntegerEdge, Registers, describ
 from neurosim.hardware.netx.reading import BIAS_EXPONENT, LONGEST_DELAY
 from neurosim.hardware.netx.timing import takes_step
 from neurosim.network.network import Network
-from neurosim.synapses.lowering import Convolution, Pooling, SparseRows
+from neurosim.synapses.lowering import Convolution, Pooling, Reshape, SparseRows
 
 
 def write_netx(net: Network, path: str | os.PathLike[str], *, early_bias: bool = False) -> None:
@@ -134,6 +134,9 @@ def _layers(
         where, registers = f"edge {edge.name!r}", described.populations[edge.target]
         if any(isinstance(value, Pooling) for value in edge.before):
             problems.add(where, "netx has no pooling; use a convolution with a stride")
+            continue
+        if any(len(value.shape) > 1 for value in edge.before if isinstance(value, Reshape)):
+            problems.add(where, "netx reshapes spikes to one row only; leave Unflatten out")
             continue
         is_conv = isinstance(edge.connectivity, Convolution)
         if is_conv and len(edge.connectivity.weight.shape) != 4:

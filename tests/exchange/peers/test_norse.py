@@ -97,6 +97,47 @@ def test_recurrent(leak):
     same(from_norse([layer]), x, run(layer, x))
 
 
+def lsnn(**fields: float) -> Any:
+    given = dict(tau_mem_inv=512.0, tau_syn_inv=512.0, tau_adapt_inv=128.0, v_leak=0.0, v_th=0.5, v_reset=0.0, beta=0.5)
+    return norse.LSNNParameters(**{k: tensor(v) for k, v in {**given, **fields}.items()})
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.25])
+@pytest.mark.parametrize("v_reset", [0.0, -0.5])
+def test_lsnn(leak, v_reset):
+    layer, x = norse.LSNNCell(lsnn(v_leak=leak, v_reset=v_reset, v_th=0.5 + leak), dt=DT), noise(shift=0.4)
+    net = from_norse([layer], input_shape=N, dtype=torch.float64)
+    same(net, x, run(layer, x))
+    assert list(net.nodes) == ["input", "leaky_integrator1", "alif2"]
+    with torch.no_grad():
+        same(net, x, norse.LSNN(layer.p, dt=DT)(x)[0])
+    adapted = float(net.run(x, record=("alif2.a",)).recorded["alif2.a"].max())
+    assert adapted > 2.0, "the threshold was never raised by several spikes"
+
+
+def test_lsnn_recurrent():
+    layer = norse.LSNNRecurrentCell(8, N, p=lsnn(), dt=DT, autapses=True).double()
+    dyadic(layer, 2)
+    layer.recurrent_weights.data.sub_(1 / 2)
+    x = noise(8, scale=2.0, shift=0.5)
+    same(from_norse([layer]), x, run(layer, x))
+
+
+def test_another_dt_is_the_same_step():
+    layer, x = norse.LSNNCell(dt=1e-3), noise(scale=40.0)  # its default time constant of adaptation is 800 s
+    net = from_norse([layer], dt=1e-5, input_shape=N, dtype=torch.float64)
+    theirs = run(layer, x)
+    assert net.dt == 1e-5
+    same(net, x, theirs)
+
+
+def test_linear_readout():
+    layer = norse.LILinearCell(6, 4, dt=1e-3).double()
+    x = noise(6)
+    with torch.no_grad():
+        torch.testing.assert_close(from_norse([layer])(x)[0], run(layer, x), rtol=1e-6, atol=1e-6)
+
+
 def test_readouts_and_a_whole_net():
     net = norse.SequentialState(
         nn.Conv2d(1, 3, 3),

@@ -27,7 +27,14 @@ def run(layers, x: torch.Tensor) -> torch.Tensor:
                     value = layer(value)
                     continue
                 if k not in states:
-                    count = {"Leaky": 1, "RLeaky": 2, "Synaptic": 2, "RSynaptic": 3}[type(layer).__name__]
+                    count = {  # states
+                        "Leaky": 1,
+                        "RLeaky": 2,
+                        "Synaptic": 2,
+                        "RSynaptic": 3,
+                        "Lapicque": 1,
+                        "Alpha": 3,
+                    }[type(layer).__name__]
                     states[k] = (torch.zeros_like(value),) * count
                 value, *after = layer(value, *states[k])
                 value = value.to(x.dtype)  # its spikes are in single precision, whatever the rest is in
@@ -105,6 +112,30 @@ def test_synaptic(mechanism, delay):
         check(each, noise(shift=0.0, scale=0.5), input_shape=N)
 
 
+@pytest.mark.parametrize("mechanism", ["subtract", "none"])
+def test_lapicque(mechanism):
+    layer = snn.Lapicque(R=2.0, C=2.0, time_step=1, threshold=0.75, reset_mechanism=mechanism).double()
+    net = check(layer, grid(), input_shape=N)
+    assert net.nodes["lif1"].decay("tau_mem") == 0.75  # 1 - 1 / (R C), not the beta that it states
+    x = noise(scale=8.0)
+    for odd in (snn.Lapicque(beta=0.9, reset_mechanism=mechanism), snn.Lapicque(0.8, R=5.0, reset_mechanism=mechanism)):
+        odd = odd.double()
+        close(from_snntorch([odd], dt=DT, input_shape=N), x, run([odd], x), allowed=2)
+
+
+def test_alpha_without_reset():
+    layer, x = snn.Alpha(alpha=0.75, beta=0.5, threshold=0.25, reset_mechanism="none").double(), noise(shift=0.1)
+    net = from_snntorch([layer], dt=DT, input_shape=N)
+    same(net, x, run([layer], x))
+    values = net.run(x, record=("cubalif2.u",)).recorded
+    states, theirs = (torch.zeros(BATCH, N, dtype=torch.float64),) * 3, []
+    with torch.no_grad():
+        for i in x:
+            _, *states = layer(i, *states)
+            theirs.append(states[2])
+    torch.testing.assert_close(values["cubalif2.u"], torch.stack(theirs), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(("mechanism", "delay"), [("zero", False), ("subtract", True), ("none", True)])
 @pytest.mark.parametrize("name", ["RLeaky", "RSynaptic"])
 @pytest.mark.parametrize("loop", ["linear", "one to one", "V shared", "convolution"])
@@ -177,7 +208,12 @@ REFUSED = {
         r"graded_spikes_factor=2.0; spikes of neurosim are 0 or 1",
     ),
     "quantised": (lambda: snn.Leaky(0.9, state_quant=lambda x: x), r"state_quant is set"),
-    "Lapicque": (lambda: snn.Lapicque(beta=0.9), r"layer '0' \(Lapicque\): only Leaky, RLeaky, Synaptic and RSynaptic"),
+    "LSTM": (lambda: snn.SLSTM(3, 3), r"layer '0' \(SLSTM\): of snnTorch only Leaky, RLeaky, Synaptic, RSynaptic"),
+    "Lapicque, zero": (
+        lambda: snn.Lapicque(beta=0.9, reset_mechanism="zero"),
+        r"layer '0' \(Lapicque\): loses the input of the step after a spike",
+    ),
+    "Alpha with a reset": (lambda: snn.Alpha(0.9, 0.8), r"layer '0' \(Alpha\): its reset 'zero' sets its currents too"),
     "no leak behind a current": (lambda: snn.Synaptic(0.5, 1.0), r"a decay of 1 \(no leak\) beside a synaptic current"),
     "beta 0": (lambda: snn.Leaky(0.0), r"beta=0 with a reset by subtraction"),
     "a module of one's own": (
@@ -185,9 +221,9 @@ REFUSED = {
         r"layer '0' \(GRUCell\): is no layer of torch or snnTorch that is converted",
     ),
     "normalisation in training": (lambda: nn.BatchNorm1d(3), r"BatchNorm1d\): is in training"),
-    "padding of pooling": (
-        lambda: nn.AvgPool2d(2, padding=1),
-        r"AvgPool2d\): padding=1; pooling of neurosim has no such setting",
+    "dilation of pooling": (
+        lambda: nn.MaxPool2d(2, dilation=2),
+        r"MaxPool2d\): dilation=2; pooling of neurosim has no such setting",
     ),
     "reflected padding": (lambda: nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), r"padding_mode='reflect'"),
     "flatten from 2": (lambda: nn.Flatten(2), r"flattens axes 2 to -1"),

@@ -76,6 +76,46 @@ def test_element_wise_recurrent_container(function):
     check(module, grid())
 
 
+@pytest.mark.parametrize("make", [lambda: neuron.NonSpikingIFNode(), lambda: neuron.NonSpikingLIFNode(tau=3.0)])
+def test_membranes_that_never_fire(make):
+    x = noise()
+    with torch.no_grad():
+        v, _ = from_spikingjelly([make()], dt=DT, dtype=x.dtype, input_shape=N)(x)
+        torch.testing.assert_close(v, torch.stack(make()(x)), rtol=1e-12, atol=1e-12)
+    with pytest.raises(ConversionError, match="decode='max-mem' makes one value of all steps"):
+        from_spikingjelly([neuron.NonSpikingLIFNode(decode="max-mem")], dt=DT, input_shape=N)
+
+
+def test_votes():
+    net, x = nn.Sequential(neuron.IFNode(), layer.VotingLayer(5)), grid(dtype=torch.float32)
+    ours = from_spikingjelly(net, dt=DT, input_shape=N)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)[0], run(net, x))
+    assert ours.shape(ours.output) == (6,) and not any(p.requires_grad for p in ours.parameters())
+
+
+@pytest.mark.parametrize("kind", ["PSN", "MaskedPSN", "MaskedPSN, half", "SlidingPSN"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neurons_that_run_all_steps_at_once(kind, dtype):
+    steps = 40
+    module = {
+        "PSN": lambda: neuron.PSN(steps),
+        "MaskedPSN": lambda: neuron.MaskedPSN(3, steps, lambda_init=1.0, step_mode="m"),
+        "MaskedPSN, half": lambda: neuron.MaskedPSN(3, steps, lambda_init=0.5, step_mode="m"),
+        "SlidingPSN": lambda: neuron.SlidingPSN(3, step_mode="m"),
+    }[kind]().to(dtype)
+    with torch.no_grad():
+        module.weight.mul_(4)
+        module.bias.fill_(-0.5)
+        module.bias.add_(torch.rand_like(module.bias) / 8)
+    x = noise(dtype=dtype)[:steps]
+    net = from_spikingjelly([module], dt=DT, dtype=dtype, input_shape=N)
+    with torch.no_grad():
+        theirs = module(x)
+    same(net, x, theirs, at_least=300)
+    assert torch.equal(net.nodes[net.output].v_th < -module.bias.flatten(), torch.ones_like(module.bias.flatten()) > 0)
+
+
 def test_a_whole_net():
     net = (
         nn.Sequential(

@@ -1,0 +1,150 @@
+"""A network built layer by layer: values between layers are sums of what populations send."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from neurosim import cores
+from neurosim.errors import NeurosimError
+from neurosim.exchange.peers.errors import ConversionError
+from neurosim.network import Network, Recurrent
+from neurosim.network.graph import Edge, Input
+from neurosim.network.neuron import Neuron
+from neurosim.network.population import Population
+from neurosim.synapses import Dropout, Flatten, Identity, MaxPool2d, Synapse, Unflatten
+from neurosim.synapses.pool import AvgPool2d
+
+_KEEP_SIGN = (AvgPool2d, Dropout, Flatten, Identity, MaxPool2d, Unflatten)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Late:
+    """Neurons behind others that they read one step late, with synapses back to those.
+
+    Attributes
+    ----------
+    first : Population
+        Reads the input.
+    second : Population
+        Reads `first` one step late; its spikes are the output.
+    loop : Synapse, optional
+        From `second` to `first`, one step late.
+    """
+
+    first: Population
+    second: Population
+    loop: Synapse | None = None
+
+
+Part = Synapse | Population | Recurrent | Late
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Term:
+    """What one population sends through synapses."""
+
+    source: str
+    synapses: tuple[Synapse, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Signal:
+    """A value between two layers: a sum of terms.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+    shape : tuple of int
+        Of one step of one sample.
+    non_negative : bool
+        Whether it is known to be never below 0.
+    """
+
+    terms: tuple[Term, ...]
+    shape: tuple[int, ...]
+    non_negative: bool = False
+
+
+class Assembly:
+    """Nodes and edges of a network under construction.
+
+    Parameters
+    ----------
+    dt : float
+        Length of a step, s.
+    """
+
+    def __init__(self, dt: float) -> None:
+        self.dt = dt
+        self.nodes: dict[str, Input | Population] = {}
+        self.edges: list[Edge] = []
+
+    def input(self, shape: int | Sequence[int], name: str = "input") -> Signal:
+        """Return the value of a new input."""
+        node = self.nodes[name] = Input(shape)
+        return Signal((Term(name),), node.shape)
+
+    def after(self, where: str, signal: Signal, part: Part) -> Signal:
+        """Return the value behind a part that reads `signal`."""
+        try:
+            if isinstance(part, Synapse):
+                return self._through(signal, part)
+            if isinstance(part, Late):
+                first = self._neurons(signal, part.first)
+                name = first.terms[0].source
+                second = self._add(part.second)
+                self.edges.append(Edge(name, second, Identity(), self.dt))
+                if part.loop is not None:
+                    self.edges.append(Edge(second, name, part.loop, self.dt))
+                return Signal((Term(second),), signal.shape, part.second.is_spiking)
+            neurons = part.neuron if isinstance(part, Recurrent) else part
+            sent = self._neurons(signal, neurons)
+            if isinstance(part, Recurrent):
+                name = sent.terms[0].source
+                part.synapse.output_shape(signal.shape)
+                self.edges.append(Edge(name, name, part.synapse, part.delay))
+            return sent
+        except ConversionError:
+            raise
+        except NeurosimError as error:
+            raise ConversionError(f"{where}: {error}") from error
+
+    def sum(self, where: str, signals: Sequence[Signal]) -> Signal:
+        """Return the sum of values of one shape."""
+        shapes = [signal.shape for signal in signals]
+        if len(set(shapes)) > 1:
+            raise ConversionError(f"{where}: adds values of the shapes {[list(shape) for shape in shapes]}.")
+        terms = tuple(term for signal in signals for term in signal.terms)
+        return Signal(terms, shapes[0], all(signal.non_negative for signal in signals))
+
+    def network(self, signal: Signal) -> Network:
+        """Return the network whose output is `signal`; a current is passed on by a relay."""
+        term = signal.terms[0]
+        if len(signal.terms) > 1 or term.synapses or not isinstance(self.nodes[term.source], Population):
+            term = self._neurons(signal, Neuron(cores.relay, dt=self.dt)).terms[0]
+        return Network(self.nodes, self.edges, output=term.source).eval()
+
+    def _through(self, signal: Signal, synapse: Synapse) -> Signal:
+        shape = synapse.output_shape(signal.shape)
+        if len(signal.terms) > 1:
+            signal = self._neurons(signal, Neuron(cores.relay, dt=self.dt), signal.non_negative)
+        (term,) = signal.terms
+        kept = signal.non_negative and isinstance(synapse, _KEEP_SIGN)
+        return Signal((Term(term.source, (*term.synapses, synapse)),), shape, kept)
+
+    def _neurons(self, signal: Signal, neurons: Population, non_negative: bool | None = None) -> Signal:
+        name = self._add(neurons)
+        for term in signal.terms:
+            parallel = sum(edge.source == term.source and edge.target == name for edge in self.edges)
+            label = f"{term.source}->{name}:{parallel + 1}" if parallel else ""
+            self.edges.append(Edge(term.source, name, term.synapses or (Identity(),), name=label))
+        known = neurons.is_spiking if non_negative is None else non_negative
+        return Signal((Term(name),), signal.shape, known)
+
+    def _add(self, neurons: Population) -> str:
+        if any(neurons is node for node in self.nodes.values()):
+            raise ConversionError(f"{neurons.kind} is used twice.")
+        name = f"{neurons.kind}{len(self.nodes)}"
+        self.nodes[name] = neurons
+        return name
