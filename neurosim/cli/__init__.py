@@ -144,12 +144,17 @@ def simulate(
 
 
 @app.command()
-def report(run: RunFolder, samples: Samples = 10, target: Targets = None) -> None:
+def report(
+    run: RunFolder,
+    samples: Samples = 10,
+    target: Targets = None,
+    bits: Annotated[int | None, typer.Option(min=1, max=8, help="Quantise first to weights of this many bits.")] = None,
+) -> None:
     """Plot raster, traces and learning curve, estimate the energy, place on a chip, and write report.html."""
     from neurosim.cli import products, runs
 
     finished = runs.open_run(run)
-    energy = products.write_report_of(finished, samples, tuple(target or ()))
+    energy = products.write_report_of(finished, samples, tuple(target or ()), bits=bits)
     typer.echo(energy.table())
     typer.echo(f"Wrote {run / 'report.html'}.")
 

@@ -104,6 +104,7 @@ def export(
     if to not in writers:
         raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
     name, write = writers[to]
+    samples(run.config, run.split, number)  # a wrong number is refused before anything is written
     place = out or run.folder / name
     outcomes = [write(run, place, number, bits)]
     if check and to in ("lava", "lava-script"):
@@ -156,16 +157,26 @@ def _export_nir(run: Finished, place: Path, number: int, bits: int) -> Outcome:
 
 
 def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
-    from neurosim.hardware.netx import read_netx, write_netx
+    from neurosim.hardware.loihi import describe
+    from neurosim.hardware.netx import connection_steps, read_netx, write_netx
+    from neurosim.hardware.netx.reading import BIAS_EXPONENT
+    from neurosim.hardware.quantise import quantise
 
-    integer = _quantised(run, bits)
+    x, _ = samples(run.config, run.split, number)
+    scale_samples = _scale_samples(run)
+    integer = quantise(run.net, scale_samples, bits=bits, weight_exponents=False, bias_exponent=BIAS_EXPONENT).net
+    timing = ""
+    if any(registers.bias_mant.any() for registers in describe(integer).populations.values()):
+        integer = connection_steps(integer)
+        timing = " On the chip its biases act before the data arrive; it is compared with the same in the simulator."
     write_netx(integer, place)
     back = read_netx(place, dt=run.config.dt)
     if _dtype(integer) == torch.float64:
         back = back.double()
-    x, _ = samples(run.config, run.split, number)
     differing = int((_outputs(integer, x)[-1] != _outputs(back, x)[-1]).sum())
-    text = f"Wrote {place} with {bits}-bit weights. Read back, {differing} output bins of {number} samples differ."
+    text = (
+        f"Wrote {place} with {bits}-bit weights.{timing} Read back, {differing} output bins of {number} samples differ."
+    )
     return Outcome(text, good=not differing)
 
 
@@ -173,7 +184,7 @@ def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) 
     from neurosim.hardware.lava import verify
 
     x, _ = samples(run.config, run.split, number)
-    net = run.net if bits is None else _quantised(run, bits)
+    net = run.net if bits is None else quantised(run, bits)
     result = verify(net, x, timeout=timeout)
     with replaced(run.folder / "lava_check.json") as part:
         part.write_text(result.to_json(), encoding="utf-8")
@@ -196,7 +207,7 @@ def _against_integer(run: Finished, number: int, bits: int | None, timeout: floa
     """Compare with the same network quantised to integers; a difference is expected, so the outcome is good."""
     bits = bits or BITS[0]
     x, y = first(run.config, run.split.test, number)
-    integer = _quantised(run, bits)
+    integer = quantised(run, bits)
     accuracy = {"real": _accuracy(run, run.net, x, y), "integer": _accuracy(run, integer, x, y)}
     outputs = zip(run.net.neurons(), _outputs(run.net, x), _outputs(integer, x), strict=True)
     differing = {name: float((a != b).double().mean()) for name, a, b in outputs}
@@ -210,7 +221,7 @@ def _against_integer(run: Finished, number: int, bits: int | None, timeout: floa
     )
 
 
-def _quantised(run: Finished, bits: int) -> Network:
+def quantised(run: Finished, bits: int) -> Network:
     """Quantise the network of a run."""
     from neurosim.hardware.quantise import quantise
 

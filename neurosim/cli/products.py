@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from neurosim.cli.deploy import quantised
 from neurosim.cli.runs import Finished, samples
 from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
 from neurosim.errors import NeurosimError
 from neurosim.files.atomic import replaced
 from neurosim.hardware import load_target
 from neurosim.hardware.lava import Verification, verify
+from neurosim.hardware.loihi.neurons import THRESHOLD_UNIT
 from neurosim.hardware.placement import Placement, place
 from neurosim.network.network import Network
 from neurosim.report import Section, energy_figure, learning_curve, raster, save_figure, traces, write_report
@@ -20,20 +22,32 @@ PLOTTED = 4  # samples in the raster
 
 
 def write_report_of(
-    run: Finished, number: int, targets: Sequence[str], check: Verification | None = None
+    run: Finished,
+    number: int,
+    targets: Sequence[str],
+    check: Verification | None = None,
+    bits: int | None = None,
 ) -> EnergyReport:
-    """Write ``raster.png``, ``traces.png``, ``learning.png``, ``energy.png``, ``energy.json`` and ``report.html``."""
+    """Write ``raster.png``, ``traces.png``, ``learning.png``, ``energy.png``, ``energy.json`` and ``report.html``.
+
+    With `bits` they are those of the network quantised to weights of so many bits.
+    """
     x, labels = samples(run.config, run.split, number)
-    hidden = next(iter(run.net.neurons()))
-    recording = simulate(run.net, x, record=[*run.net.neurons(), f"{hidden}.v"])
-    operations = count_operations(run.net, x)
+    net = run.net if bits is None else quantised(run, bits)
+    x = x.to(next((p.dtype for p in net.parameters()), x.dtype))
+    hidden = next(iter(net.neurons()))
+    recording = simulate(net, x, record=[*net.neurons(), f"{hidden}.v"])
+    operations = count_operations(net, x)
     chosen = tuple(targets) or DEFAULT_TARGETS
-    placements, chip = placed_on(run.net, chosen)
+    placements, chip = placed_on(net, chosen, bits)
     report = energy(operations, chosen, placements)
     shown = list(range(min(PLOTTED, number)))
+    threshold = net.neurons()[hidden].value("v_th")
+    if bits is not None:
+        threshold = THRESHOLD_UNIT * threshold
     figures = {
         "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
-        "traces": traces(recording, f"{hidden}.v", threshold=run.net.neurons()[hidden].value("v_th")),
+        "traces": traces(recording, f"{hidden}.v", threshold=threshold),
         "learning": learning_curve([{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in run.history]),
         "energy": energy_figure(report),
     }
@@ -41,8 +55,11 @@ def write_report_of(
         save_figure(figure, run.folder / f"{name}.png")
     report.to_json(run.folder / "energy.json")
     rates = {name: f"{value:.1f} Hz" for name, value in recording.rates().items()}
+    quantisation = (
+        [] if bits is None else [f"Quantised to weights of {bits} bits; the figures below are of that network."]
+    )
     sections = [
-        Section("Result", run.metrics, "Mean firing rates on the samples below:", rates),
+        Section("Result", run.metrics, *quantisation, "Mean firing rates on the samples below:", rates),
         Section("Learning", figures["learning"]),
         Section("Spikes", figures["raster"], figures["traces"]),
         Section("Energy", report),
@@ -55,12 +72,14 @@ def write_report_of(
     return report
 
 
-def placed_on(net: Network, targets: Sequence[str]) -> tuple[list[Placement], list[str | Placement]]:
+def placed_on(
+    net: Network, targets: Sequence[str], bits: int | None = None
+) -> tuple[list[Placement], list[str | Placement]]:
     """Place the network on the first target that is a chip; return the placement and the content for a report."""
     for target in map(load_target, targets):
         if "cores" in target.limits and "neurons_per_core" in target.limits:
             try:
-                placement = place(net, target)
+                placement = place(net, target, weight_bits=bits)
             except NeurosimError as error:
                 return [], [f"The network cannot be placed on {target.title}: {error}"]
             return [placement], [placement]

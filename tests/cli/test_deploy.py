@@ -49,6 +49,20 @@ def test_place_takes_nir_and_netx_files(trained: Path, tmp_path: Path) -> None:
     assert "It fits: 1 of 128 cores" in run("place", tmp_path / "a.net", "--layers", "3", "--target", "loihi2")
 
 
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_netx_is_written_with_any_number_of_bits(trained: Path, tmp_path: Path, bits: int) -> None:
+    output = run("export", trained, "--to", "netx", "--out", tmp_path / "a.net", "--bits", bits, "--samples", "3")
+    assert f"with {bits}-bit weights" in output and "Read back, 0 output bins of 3 samples differ" in output
+
+
+@pytest.mark.parametrize("to", ["nir", "netx", "lava", "lava-script"])
+def test_nothing_is_written_for_more_samples_than_there_are(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    message = fail(capsys, monkeypatch, "export", trained, "--to", to, "--out", tmp_path / "a", "--samples", "9999")
+    assert "9999" in message and list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_placed_is_one_line(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +76,7 @@ def test_what_cannot_be_placed_is_one_line(
     assert "a.nir" in said(tmp_path / "a.nir", "--dt", "1e-3")
     assert "--dt applies to a .nir or .net file" in said(trained, "--dt", "1e-3")
     assert "no 'loihi9' among the bundled" in said(trained, "--target", "loihi9")
-    assert "loihi1 stores weights of" in said(trained, "--target", "loihi1", "--weight-bits", "7")
+    assert "loihi1 stores weights of" in said(trained, "--target", "loihi1", "--weight-bits", "9")
 
 
 def test_export_to_nir_is_read_back_and_compared(trained: Path) -> None:
@@ -122,6 +136,13 @@ def test_the_report_holds_the_chip(trained: Path) -> None:
     text = (trained / "report.html").read_text()
     assert ">Chip<" in text and "It fits: 2 of 128 cores" in text
     assert "mesh hops" not in text
+
+
+def test_the_report_of_a_quantised_run(trained: Path) -> None:
+    output = run("report", trained, "--samples", "3", "--target", "loihi1", "--target", "horowitz45", "--bits", "6")
+    assert "loihi1" in output and "refused" not in output
+    text = (trained / "report.html").read_text()
+    assert "Quantised to weights of 6 bits" in text and "It fits: 2 of 128 cores of Intel Loihi (2018) at 6-bit" in text
 
 
 def test_a_hostile_network_file_is_refused_in_one_line(

@@ -233,7 +233,9 @@ class _Exporter:
             return _Population("Threshold", {"threshold": _full(neuron.value("v_th"), shape)}, np.ones(()))
         if core not in _FIRES and core not in _READS_OUT:
             known = ", ".join(c.name for c in (*_FIRES, *_READS_OUT))
-            self.trouble(where, f"its core is {core.name!r}, which NIR has no primitive for; it has {known}")
+            what = f"its core is {core.name!r}, which NIR has no primitive for; it has {known}"
+            integer = ". Write the network as it was before quantise(...)" if core.name.startswith("loihi") else ""
+            self.trouble(where, what + integer)
             return None
         fields, weights = self.membrane(neuron, shape)
         for edge in (e for e in self.net.edges if e.target == name):

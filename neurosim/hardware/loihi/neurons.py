@@ -16,6 +16,7 @@ from neurosim.network.neuron import Neuron
 CORES = (cores.loihi, cores.loihi_refractory, cores.loihi_integrator)
 MANTISSA = (-4096, 4095)
 EXPONENTS = range(8)
+THRESHOLD_UNIT = 64  # voltage of a threshold of 1
 
 
 def loihi_neurons(

@@ -13,6 +13,7 @@ import torch
 from neurosim.files.atomic import replaced
 from neurosim.files.problems import Problems
 from neurosim.hardware.loihi import Description, IntegerEdge, Registers, describe
+from neurosim.hardware.loihi.neurons import MANTISSA
 from neurosim.hardware.netx.reading import BIAS_EXPONENT, LONGEST_DELAY
 from neurosim.hardware.netx.timing import takes_step
 from neurosim.network.network import Network
@@ -133,7 +134,7 @@ def _layers(
     for edge, loop in row:
         where, registers = f"edge {edge.name!r}", described.populations[edge.target]
         if any(isinstance(value, Pooling) for value in edge.before):
-            problems.add(where, "netx has no pooling; use a convolution with a stride")
+            problems.add(where, "netx has no pooling; train with a stride of the convolution instead")
             continue
         if any(len(value.shape) > 1 for value in edge.before if isinstance(value, Reshape)):
             problems.add(where, "netx reshapes spikes to one row only; leave Unflatten out")
@@ -222,15 +223,17 @@ def _effective(edge: IntegerEdge, weight: np.ndarray, problems: Problems) -> np.
         problems.add(
             where,
             f"Shift({exponent}) rounds sums of weights that are no multiples of {2**-exponent}; a file has no "
-            "exponents",
+            "exponents: quantise with weight_exponents=False",
         )
     values = weight << exponent if exponent >= 0 else weight >> -exponent
     if values.max(initial=0) > (254 if values.min(initial=0) < 0 else 255) or values.min(initial=0) < -256:
         problems.add(
-            where, f"weights of {values.min()} to {values.max()} with their exponent; netx clips beyond -256 and 254"
+            where,
+            f"weights of {values.min()} to {values.max()} with their exponent; netx clips beyond -256 and 254: "
+            "quantise with weight_exponents=False",
         )
     if not values.any():
-        problems.add(where, "all weights are 0, by which netx divides; leave the edge out")
+        problems.add(where, "all weights are 0, by which netx divides; quantise to more bits, or leave the edge out")
     return values.astype(np.float32)
 
 
@@ -278,7 +281,18 @@ def _neuron(registers: Registers, problems: Problems) -> dict[str, Any]:
     if bias.any():
         mantissa = bias >> BIAS_EXPONENT
         if (bias % 2**BIAS_EXPONENT).any():
-            problems.add(where, f"a bias of {bias.flat[0]}; netx holds multiples of {2**BIAS_EXPONENT}")
+            problems.add(
+                where,
+                f"a bias of {bias[bias % 2**BIAS_EXPONENT != 0].flat[0]}; netx holds multiples of {2**BIAS_EXPONENT}: "
+                f"quantise with bias_exponent={BIAS_EXPONENT}",
+            )
+        elif mantissa.min() < MANTISSA[0] or mantissa.max() > MANTISSA[1]:
+            most = bias.flat[np.abs(bias).argmax()]
+            problems.add(
+                where,
+                f"a bias of {most}; netx holds {MANTISSA[0]} to {MANTISSA[1]} times {2**BIAS_EXPONENT}: quantise with "
+                f"bias_exponent={BIAS_EXPONENT}",
+            )
         content["bias"] = _spread(mantissa, registers)
     if registers.v_th is None:
         if (registers.du != -1).any() or (registers.dv != 4096).any():

@@ -47,8 +47,8 @@ def place(
     target : name, path or Target
         A chip: a name of `target_names`, a TOML file of your own, or a loaded target. It must state `limits.cores`.
     weight_bits : int, optional
-        Bits of a stored weight, one of those the chip offers. If left out: 8, or where the chip has no such weights
-        the fewest above 8, or else its most.
+        Bits of a weight; it is stored in the fewest bits from there on that the chip offers (7 in 8 on Loihi 1). If
+        left out 8, or else the most that the chip offers.
     delay_bits : int, optional
         Bits of the delay of each synapse; those of the longest delay of its edge if left out.
     tag_bits : int
@@ -90,10 +90,11 @@ def place(
     (True, 3, 1.72)
     """
     target = target if isinstance(target, Target) else load_target(target)
+    offered = _allowed_bits(target) or [_BITS]
     if weight_bits is None:
-        offered = _allowed_bits(target) or [_BITS]
         weight_bits = next((bits for bits in offered if bits >= _BITS), offered[-1])
     _check(target, weight_bits, delay_bits, tag_bits, storage, chips)
+    weight_bits = next((bits for bits in _allowed_bits(target) if bits >= weight_bits), weight_bits)
     each = int(target.limits["cores"].number)
     workload = net if isinstance(net, Workload) else Workload.of(net)
     synapse_format = SynapseFormat(weight_bits, tag_bits, delay_bits, storage)
@@ -140,11 +141,10 @@ def _check(target: Target, weight_bits: int, delay_bits: int | None, tag_bits: i
     if delay_bits is not None and (not isinstance(delay_bits, int) or delay_bits < 0):
         raise InputError(f"delay_bits must be an integer from 0, or None; got {delay_bits!r}.")
     allowed = _allowed_bits(target)
-    if allowed and weight_bits not in allowed:
-        more = [bits for bits in allowed if bits > weight_bits]
-        hint = f" {weight_bits}-bit weights are stored in {more[0]}." if more else " Quantise the weights first."
+    if allowed and weight_bits > allowed[-1]:
         raise InputError(
-            f"{target.name} stores weights of {', '.join(map(str, allowed))} bits; got {weight_bits}.{hint}"
+            f"{target.name} stores weights of {', '.join(map(str, allowed))} bits; got {weight_bits}. Quantise the "
+            f"weights to {allowed[-1]} bits."
         )
     largest = int(target.limits["chips"].number) if "chips" in target.limits else None
     if largest is not None and chips > largest:

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from neurosim.hardware.loihi.neurons import EXPONENTS, MANTISSA
 from neurosim.hardware.loihi.weights import SignMode, weight_range, weight_step
+
+
+@dataclass(frozen=True)
+class IntegerFormat:
+    """The integers that a network may hold.
+
+    Attributes
+    ----------
+    bits : int
+        Of the weights, 1 ... 8.
+    weight_exponents : bool
+        Whether an edge whose weights exceed their range gets a weight exponent; otherwise they are clipped.
+    bias_exponent : int or None
+        Exponent of all biases, 0 ... 7; None for the smallest that holds each bias.
+    """
+
+    bits: int
+    weight_exponents: bool = True
+    bias_exponent: int | None = None
 
 
 class WeightGrid(nn.Module):
@@ -47,31 +68,37 @@ class BiasGrid(nn.Module):
     ----------
     unit : float
         Voltage of the chip for a membrane of 1.
+    exponent : int, optional
+        As in `chip_bias`.
     """
 
-    def __init__(self, unit: float) -> None:
+    def __init__(self, unit: float, exponent: int | None = None) -> None:
         super().__init__()
-        self.unit = unit
+        self.unit, self.exponent = unit, exponent
 
     def forward(self, bias: Tensor) -> Tensor:
         """Return the integer biases."""
-        return _straight_through(bias * self.unit, chip_bias(bias.detach() * self.unit))
+        return _straight_through(bias * self.unit, chip_bias(bias.detach() * self.unit, self.exponent))
 
     def extra_repr(self) -> str:
         """Return the settings."""
         return f"unit={self.unit:.4g}"
 
 
-def chip_bias(bias: Tensor) -> Tensor:
-    """Return the nearest biases of the chip, integers; beyond its range the last one."""
+def chip_bias(bias: Tensor, exponent: int | None = None) -> Tensor:
+    """Return the nearest biases of the chip, integers; beyond its range the last one.
+
+    `exponent` is that of all biases; if left out, each has the smallest that holds it.
+    """
+    exponents = EXPONENTS if exponent is None else range(exponent, exponent + 1)
     nearest = torch.zeros_like(bias)
     open_ = torch.ones_like(bias, dtype=torch.bool)
-    for exponent in EXPONENTS:
-        mantissa = torch.round(bias * 2.0**-exponent)
-        if exponent == EXPONENTS[-1]:
+    for each in exponents:
+        mantissa = torch.round(bias * 2.0**-each)
+        if each == exponents[-1]:
             mantissa = mantissa.clamp(*MANTISSA)
         fits = open_ & (mantissa >= MANTISSA[0]) & (mantissa <= MANTISSA[1])
-        nearest = torch.where(fits, mantissa * 2.0**exponent, nearest)
+        nearest = torch.where(fits, mantissa * 2.0**each, nearest)
         open_ = open_ & ~fits
     return nearest
 

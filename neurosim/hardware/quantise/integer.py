@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from neurosim.hardware.loihi.neurons import loihi_neurons, split_bias
 from neurosim.hardware.loihi.weights import sign_mode, weight_range
-from neurosim.hardware.quantise.grid import BiasGrid, WeightGrid, chip_bias
+from neurosim.hardware.quantise.grid import BiasGrid, IntegerFormat, WeightGrid, chip_bias
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
@@ -50,25 +50,27 @@ class PopulationScale:
 
 
 def scale_of(
-    population: RealPopulation, edges: list[RealEdge], scale: float, bits: int, clip: float = 1.0
+    population: RealPopulation, edges: list[RealEdge], scale: float, held: IntegerFormat, clip: float = 1.0
 ) -> PopulationScale:
     """Return `scale` with the smallest exponents for which no weight exceeds `clip` times the range."""
+    if not held.weight_exponents:
+        return PopulationScale(scale, dict.fromkeys((edge.name for edge in edges), 0))
     exponents = {}
     for edge in edges:
-        low, high = weight_range(bits, sign_mode(edge.weight))
+        low, high = weight_range(held.bits, sign_mode(edge.weight))
         most = max(abs(low), high) * clip
         size = float(edge.weight.abs().max()) * scale if edge.weight.numel() else 0.0
         exponents[edge.name] = min(max(math.ceil(math.log2(size / most)) if size > most else 0, 0), MOST_EXPONENT)
     return PopulationScale(scale, exponents)
 
 
-def neurons(population: RealPopulation, scale: PopulationScale) -> Neuron:
+def neurons(population: RealPopulation, scale: PopulationScale, held: IntegerFormat) -> Neuron:
     """Return the population in integers."""
     v_th: Any = None
     if population.v_th is not None:
         v_th = torch.round(torch.as_tensor(population.v_th).double() * scale.scale).clamp(max=HIGHEST_THRESHOLD)
         v_th = int(v_th) if v_th.dim() == 0 else v_th
-    bias: Any = 0.0 if population.bias is None else chip_bias(population.bias * scale.unit)
+    bias: Any = 0.0 if population.bias is None else chip_bias(population.bias * scale.unit, held.bias_exponent)
     mantissa, exponent = split_bias(bias)
     return loihi_neurons(
         dt=population.dt,
@@ -83,10 +85,10 @@ def neurons(population: RealPopulation, scale: PopulationScale) -> Neuron:
     )
 
 
-def synapses(edge: RealEdge, scale: PopulationScale, bits: int) -> tuple[list[Synapse], int, WeightGrid]:
+def synapses(edge: RealEdge, scale: PopulationScale, held: IntegerFormat) -> tuple[list[Synapse], int, WeightGrid]:
     """Return the synapses of an edge with integer weights, the place of the weights among them, and their grid."""
     exponent = scale.exponents[edge.name]
-    grid = WeightGrid(scale.scale * 2.0**-exponent, bits, sign_mode(edge.weight))
+    grid = WeightGrid(scale.scale * 2.0**-exponent, held.bits, sign_mode(edge.weight))
     chain = _chain(edge, grid(edge.weight))
     shift: list[Synapse] = [Shift(exponent)] if exponent else []
     return [*chain, *shift], len(chain) - 1, grid
@@ -104,7 +106,9 @@ def _chain(edge: RealEdge, weight: Tensor) -> list[Synapse]:
     return chain
 
 
-def network(real: RealNetwork, scales: Mapping[str, PopulationScale], bits: int, trained: bool = False) -> Network:
+def network(
+    real: RealNetwork, scales: Mapping[str, PopulationScale], held: IntegerFormat, trained: bool = False
+) -> Network:
     """Return the integer network, in single precision.
 
     Parameters
@@ -112,18 +116,18 @@ def network(real: RealNetwork, scales: Mapping[str, PopulationScale], bits: int,
     real : RealNetwork
     scales : mapping of str to PopulationScale
         By population.
-    bits : int
+    held : IntegerFormat
     trained : bool
         Whether weights and biases stay in floating point and are rounded at each use, so that they can be trained.
     """
     nodes: dict[str, Any] = {name: Input(shape) for name, shape in real.inputs.items()}
     for name, population in real.populations.items():
-        nodes[name] = neurons(population, scales[name])
+        nodes[name] = neurons(population, scales[name], held)
         if trained and population.bias is not None:
-            _train(nodes[name], "bias", population.bias, BiasGrid(scales[name].unit))
+            _train(nodes[name], "bias", population.bias, BiasGrid(scales[name].unit, held.bias_exponent))
     edges = []
     for edge in real.edges:
-        chain, place, grid = synapses(edge, scales[edge.target], bits)
+        chain, place, grid = synapses(edge, scales[edge.target], held)
         if trained and (isinstance(edge.connectivity, Convolution) or edge.connectivity.delay is None):
             unrounded = _chain(edge, edge.weight)[place].get_parameter("weight").detach()
             _train(chain[place], "weight", unrounded, grid)  # in the order of the synapse's own weights

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from neurosim.errors import InputError
 from neurosim.hardware.loihi.description import describe
+from neurosim.hardware.loihi.neurons import EXPONENTS
 from neurosim.hardware.loihi.weights import SignMode, weight_step
 from neurosim.hardware.quantise import integer, real, search
+from neurosim.hardware.quantise.grid import IntegerFormat
 from neurosim.network.folding import fold
 from neurosim.network.network import Network
 
@@ -50,6 +52,8 @@ def quantise(
     x: Tensor | Mapping[str, Tensor],
     *,
     bits: int = 8,
+    weight_exponents: bool = True,
+    bias_exponent: int | None = None,
     scales: Mapping[str, float] | None = None,
     trained: bool = False,
 ) -> Quantised:
@@ -69,6 +73,11 @@ def quantise(
         Data to choose the scales on: spikes, or integers as in graded spikes. A few hundred samples are enough.
     bits : int
         Of the weights, 1 ... 8 with their sign.
+    weight_exponents : bool
+        Whether an edge whose weights exceed their range gets a weight exponent. Without it they are clipped; a ``.net``
+        file has no exponents.
+    bias_exponent : int, optional
+        Exponent of all biases, 0 ... 7; if left out each has the smallest that holds it. A ``.net`` file has 6.
     scales : mapping of str to float, optional
         Scales of populations, which are then not searched.
     trained : bool
@@ -99,6 +108,9 @@ def quantise(
     (True, True)
     """
     weight_step(bits, SignMode.MIXED)
+    if bias_exponent is not None and bias_exponent not in EXPONENTS:
+        raise InputError(f"bias_exponent must be an integer from 0 to {EXPONENTS[-1]}, or None; got {bias_exponent!r}.")
+    held = IntegerFormat(bits, weight_exponents, bias_exponent)
     read = real.read(fold(net))
     given = dict(scales or {})
     unknown = [name for name in given if name not in read.populations]
@@ -122,9 +134,9 @@ def quantise(
     finally:
         net.train(was_training)
     recorded = {**inputs, **outputs}
-    choices = {name: search.search(read, name, recorded, bits, given.get(name)) for name in read.populations}
+    choices = {name: search.search(read, name, recorded, held, given.get(name)) for name in read.populations}
     chosen = {name: choice.scale for name, choice in choices.items()}
-    quantised = integer.network(read, chosen, bits, trained)
+    quantised = integer.network(read, chosen, held, trained)
     if not trained:
         quantised = quantised if describe(quantised).fits_single else quantised.double()
     return Quantised(quantised, bits, MappingProxyType(choices))

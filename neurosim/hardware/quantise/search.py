@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.hardware.loihi.weights import sign_mode, weight_range
+from neurosim.hardware.quantise.grid import IntegerFormat
 from neurosim.hardware.quantise.integer import HIGHEST_THRESHOLD, PopulationScale, neurons, scale_of, synapses
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
 from neurosim.network.graph import Edge, Input
@@ -41,7 +42,7 @@ class Choice:
 
 
 def search(
-    real: RealNetwork, name: str, recorded: Mapping[str, Tensor], bits: int, given: float | None = None
+    real: RealNetwork, name: str, recorded: Mapping[str, Tensor], held: IntegerFormat, given: float | None = None
 ) -> Choice:
     """Choose the scale of the population `name`.
 
@@ -54,20 +55,19 @@ def search(
         A population.
     recorded : mapping of str to Tensor [T, B, ...]
         Outputs of all nodes, inputs included, in floating point.
-    bits : int
-        Of the weights.
+    held : IntegerFormat
     given : float, optional
         The scale, where it is not searched.
     """
     population, edges = real.populations[name], real.into(name)
-    candidates = [scale_of(population, edges, given, bits)] if given else list(_candidates(population, edges, bits))
-    mismatches = [(mismatch(population, edges, scale, recorded, name, bits), k) for k, scale in enumerate(candidates)]
+    candidates = [scale_of(population, edges, given, held)] if given else list(_candidates(population, edges, held))
+    mismatches = [(mismatch(population, edges, scale, recorded, name, held), k) for k, scale in enumerate(candidates)]
     least, best = min(mismatches)
     return Choice(candidates[best], least, len(candidates))
 
 
-def _candidates(population: RealPopulation, edges: list[RealEdge], bits: int) -> Iterator[PopulationScale]:
-    fits = [_largest_fitting(edge, bits) for edge in edges if edge.weight.any()]
+def _candidates(population: RealPopulation, edges: list[RealEdge], held: IntegerFormat) -> Iterator[PopulationScale]:
+    fits = [_largest_fitting(edge, held.bits) for edge in edges if edge.weight.any()]
     v_th = 0.0 if population.v_th is None else float(torch.as_tensor(population.v_th).max())
     highest = HIGHEST_THRESHOLD / v_th if v_th > 0 else float("inf")
     seen: set[tuple[float, tuple[int, ...]]] = set()
@@ -75,7 +75,7 @@ def _candidates(population: RealPopulation, edges: list[RealEdge], bits: int) ->
         for part in _PARTS:
             scale = min(base * part, highest)
             for clip in _CLIPS:
-                candidate = scale_of(population, edges, scale, bits, clip)
+                candidate = scale_of(population, edges, scale, held, clip)
                 key = (scale, tuple(candidate.exponents.values()))
                 if key not in seen:
                     seen.add(key)
@@ -94,7 +94,7 @@ def mismatch(
     scale: PopulationScale,
     recorded: Mapping[str, Tensor],
     name: str,
-    bits: int,
+    held: IntegerFormat,
 ) -> float:
     """Return the difference of a population in integers from that in floating point, as in `Choice`."""
     nodes: dict[str, Any] = {}
@@ -103,9 +103,9 @@ def mismatch(
         source = f"from{number}"
         x[source] = recorded[edge.source].double()
         nodes[source] = Input(x[source].shape[2:])
-        chain, _, _ = synapses(edge, scale, bits)
+        chain, _, _ = synapses(edge, scale, held)
         into.append(Edge(source, "neurons", chain, edge.delay, edge.name))
-    nodes["neurons"] = neurons(population, scale)
+    nodes["neurons"] = neurons(population, scale, held)
     with torch.no_grad():
         z, _ = Network(nodes, into).double()(x)
     expected = recorded[name].double()

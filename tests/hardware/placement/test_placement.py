@@ -135,6 +135,10 @@ def test_delays_and_tags_cost_bits() -> None:
     assert plain < tagged < delayed
 
 
+def test_weights_are_stored_in_the_next_width_that_the_chip_has() -> None:
+    assert [place(row(4, 3), "loihi1", weight_bits=bits).weight_bits for bits in (6, 7, 8)] == [6, 8, 8]
+
+
 def test_the_step_of_every_connection_needs_no_delay() -> None:
     def delays(first: float, second: float) -> list[int]:
         net = ns.Network(
@@ -410,10 +414,9 @@ def test_it_is_written_as_text_and_json(tmp_path: Path) -> None:
     [
         (dict(target="cpu"), "cpu states no cores or no limit of a core"),
         (
-            dict(target="loihi1", weight_bits=7),
-            "loihi1 stores weights of 1, 2, 3, 4, 5, 6, 8 bits; got 7. 7-bit weights",
+            dict(target="loihi1", weight_bits=9),
+            "loihi1 stores weights of 1, 2, 3, 4, 5, 6, 8 bits; got 9. Quantise the weights to 8 bits",
         ),
-        (dict(target="loihi1", weight_bits=9), "got 9. Quantise the weights first"),
         (dict(target="loihi1", weight_bits=0), "weight_bits must be an integer from 1; got 0"),
         (dict(target="loihi1", tag_bits=-1), "tag_bits must be an integer from 0"),
         (dict(target="loihi1", chips=0), "chips must be an integer from 1"),
