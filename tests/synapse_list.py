@@ -165,7 +165,7 @@ SYNAPSES = (
         lambda bias: Unflatten((2, 3, 4)),
         (24,),
         wrong=(23,),
-        edge=lambda s: (s, ns.Conv2d(2, 2, 3)),
+        edge=lambda s: (s, ns.Conv2d(2, 4, 2)),
         refused={"nir": f"holds Unflatten; {NO_NIR}", "netx": "leave Unflatten out"},
     ),
     SynapseCase(ns.Flatten, lambda bias: ns.Flatten(), (3, 4), edge=lambda s: (s, ns.Linear(12, 5))),

@@ -108,6 +108,10 @@ class Chained(Reach):
             self._y = y.flatten()
         super().__init__(math.prod(shape), self._y.numel())
         kinds = [value for value in values if not isinstance(value, Reshape)]
+        for value in values:  # what reshapes the input first leaves its order as it is
+            if not isinstance(value, Reshape):
+                break
+            shape = value.shape
         # All places of a window reach the same neurons as the sum of the window, where windows do not overlap.
         first = kinds[0] if len(kinds) == 2 else None
         if isinstance(first, Pooling) and first.kernel == first.stride and first.kind != "max":
