@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -151,16 +149,17 @@ def test_the_gain_of_a_neuron_goes_into_the_weights():
 
 def test_a_slow_contender_is_called_less_often_and_the_table_says_so(monkeypatch):
     only(monkeypatch, "neurosim", "plain loop")
-    real = compare.build
+    build, training_step, slow = compare.build, compare.step.training_step, []
 
-    def build(name, layers):
-        net = real(name, layers)
-        if name == "plain loop":
-            forward = net.forward
-            net.forward = lambda x: (time.sleep(0.3), forward(x))[1]
-        return net
+    def noted(net, task):
+        run = training_step(net, task)
+        slow.extend([run] * (net is made["plain loop"]))
+        return run
 
-    monkeypatch.setattr(compare, "build", build)
+    made: dict[str, object] = {}
+    monkeypatch.setattr(compare, "build", lambda name, layers: made.setdefault(name, build(name, layers)))
+    monkeypatch.setattr(compare.step, "training_step", noted)
+    monkeypatch.setattr(compare, "seconds", lambda run: (run(), 0.3 if run in slow else 0.001)[1])
     found = compare.compare("feedforward", SMALL, rounds=3, calls=1, quick=True, budget_s=0.7)
     calls = {name: each["calls"] for name, each in found["contenders"].items()}
     assert calls == {"neurosim": 3, "plain loop": 2, compare.PRODUCTS: 3}

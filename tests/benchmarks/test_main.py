@@ -106,6 +106,8 @@ def test_what_was_found_is_kept_when_a_later_one_fails(tmp_path, monkeypatch):
     def measure(options):
         raise FreshError("the process broke")
 
+    monkeypatch.setattr(BENCHMARKS["rules"], "measure", lambda options: {"rules": {}})
+    monkeypatch.setattr(BENCHMARKS["rules"], "table", lambda result: "")
     monkeypatch.setattr(BENCHMARKS["memory"], "measure", measure)
     path = tmp_path / "figures.json"
     assert main(["rules", "memory", "--quick", "--json", str(path)]) == 1

@@ -24,7 +24,8 @@ def test_the_memory_of_online_rules_does_not_grow_and_that_of_bptt_does() -> Non
     flat = {"SLTT", "SLTT-K, K = 4", "OTTT", "e-prop"}
     flat |= {"FPTT, an update per step", "FPTT, an update per 10 steps", "DECOLLE", "DECOLLE, an update per step"}
     for name in RULES:
-        ratio = rules.peak(name, 400, SIZES) / rules.peak(name, 200, SIZES)
+        steps = 20 if name.endswith("update per step") else 200  # e-prop works in chunks
+        ratio = rules.peak(name, 2 * steps, SIZES) / rules.peak(name, steps, SIZES)
         assert (ratio < 1.1) == (name in flat), (name, ratio)
     assert rules.peak("BPTT, recompute", 400, SIZES) < rules.peak("BPTT", 400, SIZES)
 
