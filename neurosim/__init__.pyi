@@ -157,8 +157,12 @@ from .learning import (
     load_checkpoint as load_checkpoint,
 )
 from .learning import (
+    parameter_groups as parameter_groups,
+)
+from .learning import (
     save_checkpoint as save_checkpoint,
 )
+from .network import init as init
 from .network.graph import Edge as Edge
 from .network.graph import Input as Input
 from .network.graph import NetworkState as NetworkState

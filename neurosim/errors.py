@@ -37,3 +37,7 @@ class ExportError(NeurosimError, ValueError):
 
 class TargetRunError(NeurosimError, RuntimeError):
     """A run on a target (a Lava process group) failed, hung or was stopped."""
+
+
+class ActivityWarning(UserWarning):
+    """A population never fires, or fires at every step."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.atomic import replaced
+from neurosim.network.activity import warn_of
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population
@@ -88,6 +89,11 @@ def simulate(
     FileError
         When `path` cannot be written.
 
+    Warns
+    -----
+    ActivityWarning
+        When a recorded population sends no spike, or fires at more than 90 % of the steps, in a run from the start.
+
     Examples
     --------
     >>> import torch, neurosim as ns
@@ -129,10 +135,15 @@ def simulate(
                     keep.add(name, values[name], start, net)
                 ticks.update(stop - start)
         assert now is not None
-        if isinstance(keep, _InMemory):
-            return keep.finish(T, B, now)
-        keep.writer.finish(T, B, now)
-    return Recording.load(path)  # type: ignore[arg-type]
+        if isinstance(keep, _OnDisk):
+            keep.writer.finish(T, B, now)
+    recording = keep.finish(T, B, now) if isinstance(keep, _InMemory) else Recording.load(path)  # type: ignore[arg-type]
+    if state is None:  # a continued run may be a few steps
+        counts = {name: len(spikes) for name, spikes in recording.spikes.items() if name in net.populations()}
+        sizes = {name: T * B * math.prod(net.shape(name)) for name in counts}
+        rates = {name: count / sizes[name] for name, count in counts.items() if sizes[name]}
+        warn_of(rates, f"the {T} steps of this run", stacklevel=2)
+    return recording
 
 
 def _recorded_names(net: Network, record: Sequence[str] | None) -> list[str]:

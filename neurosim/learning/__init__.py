@@ -24,6 +24,7 @@ from neurosim.learning.training.checkpoint import Checkpoint, load_checkpoint, s
 from neurosim.learning.training.continual import average_accuracy, backward_transfer
 from neurosim.learning.training.evaluation import evaluate
 from neurosim.learning.training.fit import fit
+from neurosim.learning.training.groups import parameter_groups
 from neurosim.learning.training.history import History
 from neurosim.learning.training.metrics import accuracy, spikes_per_step
 
@@ -59,6 +60,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_checkpoint",
+    "parameter_groups",
     "save_checkpoint",
     "spikes_per_step",
 ]

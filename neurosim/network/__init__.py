@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neurosim.kernels.common.layer_output import LayerOutput
+from neurosim.network import init
 from neurosim.network.explanation import ComponentExplanation, Explanation, KernelCalls
 from neurosim.network.folding import fold
 from neurosim.network.graph import Edge, Input, NetworkState
@@ -36,5 +37,6 @@ __all__ = [
     "SourceState",
     "Strategy",
     "fold",
+    "init",
     "layer",
 ]

@@ -58,6 +58,7 @@ class BlockLinear(Synapse):
         fan_in = n_in // blocks
         self.weight = uniform_weight((blocks, n_out // blocks, fan_in), fan_in)
         self.bias = uniform_weight((n_out,), fan_in) if bias else None
+        self.note_drawn_weights()
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(n_out,)``."""

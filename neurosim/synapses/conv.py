@@ -46,6 +46,7 @@ class _Conv(Synapse):
             fan_in *= k
         self.weight = uniform_weight((c_out, c_in // groups, *self.kernel), fan_in)
         self.bias = uniform_weight((c_out,), fan_in) if bias else None
+        self.note_drawn_weights()
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(c_out, *places)``."""

@@ -108,6 +108,7 @@ class DelayedLinear(TapDelays):
         self.variant = checked_variant(variant)
         bound = math.sqrt(6.0 / n_in)
         self.weight = nn.Parameter(torch.empty(n_out, n_in).uniform_(-bound, bound))
+        self.note_drawn_weights()
         self.delay = nn.Parameter(torch.rand(n_out, n_in) * (self.memory + (variant == "code")))
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
         self.register_buffer("width", torch.tensor(decreasing_width(self.memory, 0, 1, variant)))

@@ -115,6 +115,8 @@ class DelayedSparse(SparseStructure, FixedDelays):
         else:
             start = check_weight(name, weight, order.numel()).detach()[order]
         self._fill(rows, shortest, start)
+        if weight is None:
+            self.note_drawn_weights()
 
     @classmethod
     def drawn(
@@ -162,6 +164,8 @@ class DelayedSparse(SparseStructure, FixedDelays):
         if longest > made.memory:
             raise InputError(f"{name}: delays up to {longest} steps were drawn; max_delay is {made.memory} steps.")
         made._fill(sort_by_delay(undelayed, steps.sub_(shortest), values, made.memory), shortest, values)
+        if weight is None:
+            made.note_drawn_weights()
         return made
 
     def _fill(self, rows: DelayedRows, shortest: int, weight: Tensor) -> None:

@@ -41,6 +41,7 @@ class Linear(Synapse):
         self.n_in, self.n_out = count("Linear", "n_in", n_in), count("Linear", "n_out", n_out)
         self.weight = uniform_weight((n_out, n_in), n_in)
         self.bias = uniform_weight((n_out,), n_in) if bias else None
+        self.note_drawn_weights()
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(n_out,)``."""

@@ -76,6 +76,7 @@ class Sparse(SparseStructure):
         synapses = rows.post.numel()
         if weight is None:
             self.weight = uniform_weight((synapses,), -(-synapses // n_out))
+            self.note_drawn_weights()
         else:
             weight = check_weight("Sparse", weight, synapses).detach()
             self.weight = nn.Parameter(weight.clone() if order is None else weight[order])
@@ -126,7 +127,10 @@ class Sparse(SparseStructure):
         structure, weights, _ = generators(seed)
         n_in, n_out = count("Sparse", "n_in", n_in), count("Sparse", "n_out", n_out)
         rows = draw_rows(rule, n_in, n_out, structure)
-        return cls(n_in, n_out, rows, draw_weights(weight, rows, weights))
+        synapse = cls(n_in, n_out, rows, draw_weights(weight, rows, weights))
+        if weight is None:
+            synapse.note_drawn_weights()
+        return synapse
 
     def merged(self) -> Sparse:
         """Return the same synapses with those of one pair made one, whose weight is their sum."""

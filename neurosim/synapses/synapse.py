@@ -34,11 +34,28 @@ class Synapse(nn.Module, abc.ABC):
         Whether the weights can learn from a trace of the input instead of the input, as in linear synapses.
     folds : bool
         Whether `neurosim.network.fold` makes the synapse part of plain weights and biases.
+    initial_scale : float
+        Factor by which `neurosim.network.init` multiplied the weights that the constructor drew.
     """
 
     memory: int = 0
     traced: bool = True
     folds: bool = False
+    initial_scale: float = 1.0
+    _drawn: tuple[float, float] | None = None
+
+    def note_drawn_weights(self) -> None:
+        """Remember that the weights are those that the constructor drew."""
+        self._drawn = _fingerprint(self.get_parameter("weight"))
+
+    def has_drawn_weights(self) -> bool:
+        """Whether the weights are those that the constructor drew: not trained, loaded or set since."""
+        weight = self._parameters.get("weight")
+        if self._drawn is None or weight is None:
+            return False
+        total, size = _fingerprint(weight)
+        # A sum depends on the number of threads in its last bits.
+        return abs(total - self._drawn[0]) <= 1e-9 * self._drawn[1] and abs(size / self._drawn[1] - 1) <= 1e-9
 
     @property
     def min_delay(self) -> int:
@@ -192,6 +209,12 @@ class Synapse(nn.Module, abc.ABC):
         return ShapeError(
             f"{self._get_name()}: spikes must be [T, B, {wanted}]; got [T, B, {', '.join(map(str, shape))}]."
         )
+
+
+def _fingerprint(weight: Tensor) -> tuple[float, float]:
+    """Return the sum and the norm of weights, in double precision."""
+    weight = weight.detach()
+    return float(weight.sum(dtype=torch.float64)), float(torch.linalg.vector_norm(weight, dtype=torch.float64))
 
 
 def lowered_chain(synapses: Sequence[Synapse], shape: tuple[int, ...]) -> list[Lowered]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from neurosim.errors import InputError
@@ -22,7 +22,7 @@ from neurosim.learning.training.evaluation import Batches, device_of, mean_score
 from neurosim.learning.training.history import History
 from neurosim.learning.training.metrics import Metric, accuracy, named_metrics
 from neurosim.learning.training.precision import Precision
-from neurosim.learning.training.trainer import Run
+from neurosim.learning.training.trainer import Run, default_optimizer
 
 _BPTT = BPTT()
 _CROSS_ENTROPY = CrossEntropy()
@@ -44,6 +44,7 @@ def fit(
     patience: int | None = None,
     clip: float | None = None,
     seed: int | None = 0,
+    wake: bool = True,
     mixed_precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -64,7 +65,8 @@ def fit(
     loss : Loss
         One of `neurosim.learning`, or a subclass of `Loss`.
     optimizer : torch.optim.Optimizer, optional
-        Over parameters of `net`; Adam with learning rate 1e-3 over all of them if None.
+        Over parameters of `net`. If None, Adam over all of them with learning rate 1e-3, times k for weights that
+        `ns.init` multiplied by k, which need steps k times as large; see `parameter_groups`.
     scheduler : torch scheduler, optional
         Over `optimizer`. Stepped after each epoch; `ReduceLROnPlateau` is given the watched loss (see `patience`).
     epochs : int
@@ -85,6 +87,9 @@ def fit(
         Largest norm of the gradient of all parameters of the optimizer together.
     seed : int or None
         Seeds torch, numpy and `random` for this run; their states are restored afterwards. None does not seed them.
+    wake : bool
+        Whether weights that are as their constructor drew them are scaled with `ns.init.fluctuation_driven` if the
+        population they feed hardly fires in the first batch (less than one spike per 1000 neuron-steps).
     mixed_precision : torch.dtype, optional
         `torch.float16` (with gradient scaling) or `torch.bfloat16`; on CUDA only.
     device : torch.device or str, optional
@@ -120,6 +125,7 @@ def fit(
         raise InputError("resume=True needs checkpoint=FOLDER, the folder of the run to resume.")
     if device is not None:
         net.to(device)
+    own_optimizer = optimizer is None
     optimizer = _optimizer_for(net, optimizer, scheduler)
     run = Run(
         net=net,
@@ -132,6 +138,8 @@ def fit(
         clip=clip,
         folder=None if checkpoint is None else Path(checkpoint),
         generators=[torch.Generator(), *random_state.generators_of(train)],
+        own_optimizer=own_optimizer,
+        wake=wake,
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(modes_kept(net))
@@ -173,7 +181,7 @@ def _optimizer_for(
     if optimizer is None:
         if scheduler is not None:
             raise InputError("a scheduler was given without its optimizer. Pass the optimizer it was made for too.")
-        return Adam(learned, lr=1e-3)
+        return default_optimizer(net)
     optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in optimized for parameter in learned):
         raise InputError(

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from neurosim.errors import FileError, InputError
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Rule
-from neurosim.learning.training import random_state
+from neurosim.learning.training import random_state, start
 from neurosim.learning.training.checkpoint import Checkpoint, check_fits, load_checkpoint, save_checkpoint
 from neurosim.learning.training.evaluation import Batches, Means, check_finite, on_device, scores
+from neurosim.learning.training.groups import parameter_groups
 from neurosim.learning.training.metrics import Metric
 from neurosim.learning.training.precision import Precision
 
@@ -30,7 +31,8 @@ from neurosim.learning.training.precision import Precision
 class Run:
     """The arguments of a run, checked by `fit`, and its progress.
 
-    The first of `generators` is that of the rule; the others are those of the data loader.
+    The first of `generators` is that of the rule; the others are those of the data loader. With `own_optimizer` the
+    optimizer is the default one.
     """
 
     net: nn.Module
@@ -43,6 +45,8 @@ class Run:
     clip: float | None
     folder: Path | None
     generators: list[torch.Generator]
+    own_optimizer: bool = False
+    wake: bool = True
     epoch: int = 0
     best: float = math.inf
     waited: int = 0
@@ -59,6 +63,8 @@ class Run:
         for number, batch in enumerate(train, start=1):
             place = f"epoch {self.epoch + 1}, batch {number}"
             x, y = on_device(batch, self.net, self.loss, place)
+            if number == 1 and self.epoch == 0:
+                self._wake(x)
             value, output = self._step(x, y, place)
             if number == 1 and self.epoch == 0:
                 self._warn_of_untrained()
@@ -101,6 +107,10 @@ class Run:
             self.optimizer.step(closure)
         return results[0]
 
+    def _wake(self, x: Tensor) -> None:
+        if start.wake(self.net, x, scale=self.wake) and self.own_optimizer:
+            self.optimizer = default_optimizer(self.net)
+
     def _warn_of_untrained(self) -> None:
         names = [name for name, value in self.net.named_parameters() if value.requires_grad and value.grad is None]
         if names:
@@ -140,6 +150,9 @@ class Run:
             raise FileError(f"there is no {file} to resume from. Start the run with resume=False.")
         saved = load_checkpoint(file)
         training = self._checked(file, saved)
+        if self.own_optimizer:
+            start.restore(self.net, {**training["start"], "drawn": ()})
+            self.optimizer = default_optimizer(self.net)
         before = copy.deepcopy(self.rule.state_dict())
         try:
             self.rule.load_state_dict(training["rule_state"])
@@ -148,6 +161,7 @@ class Run:
             self.rule.load_state_dict(before)
             raise InputError(f"{file}: the optimizer's groups differ from those of the run ({error}).") from error
         self.net.load_state_dict(saved.network)
+        start.restore(self.net, training["start"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(training["scheduler"]["state"])
         self.precision.scaler.load_state_dict(training["scaler"])
@@ -167,6 +181,7 @@ class Run:
             "optimizer": {"kind": type(self.optimizer).__name__, "state": self.optimizer.state_dict()},
             "scheduler": {"kind": _kind(self.scheduler), "state": scheduler},
             "scaler": self.precision.scaler.state_dict(),
+            "start": start.state(self.net),
             "random": random_state.capture(self.generators),
         }
 
@@ -195,3 +210,8 @@ class Run:
 
 def _kind(part: object) -> str:
     return "none" if part is None else type(part).__name__
+
+
+def default_optimizer(net: nn.Module) -> Optimizer:
+    """Return Adam over all parameters that need a gradient, with learning rate 1e-3 times the scale of the weights."""
+    return Adam(parameter_groups(net, lr=1e-3))
