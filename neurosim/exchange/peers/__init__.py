@@ -2,6 +2,7 @@
 
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.norse import from_norse, to_norse
+from neurosim.exchange.peers.rockpool import from_rockpool
 from neurosim.exchange.peers.sinabs import from_sinabs
 from neurosim.exchange.peers.snntorch import from_snntorch, to_snntorch
 from neurosim.exchange.peers.spikingjelly import from_spikingjelly
@@ -9,6 +10,7 @@ from neurosim.exchange.peers.spikingjelly import from_spikingjelly
 __all__ = [
     "ConversionError",
     "from_norse",
+    "from_rockpool",
     "from_sinabs",
     "from_snntorch",
     "from_spikingjelly",

@@ -199,7 +199,8 @@ def precision(module: Any, dtype: torch.dtype | None) -> torch.dtype:
     """Return the precision of layers: `dtype`, or that of their first parameter or buffer."""
     if dtype is not None:
         return dtype
-    numbers = (t for _, layer in leaves(module) for t in (*layer.parameters(), *layer.buffers()))
+    every = (layer for _, layer in leaves(module))  # some libraries give `parameters` another meaning
+    numbers = (t for layer in every for t in (*nn.Module.parameters(layer), *nn.Module.buffers(layer)))
     return next((t.dtype for t in numbers if t.is_floating_point()), torch.get_default_dtype())
 
 
