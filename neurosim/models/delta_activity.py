@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, NetworkError
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss, Steps
 from neurosim.learning.rules.base import BPTT, Backward, Forward, Rule
 from neurosim.models.delta import DeltaActivation, DeltaState
 from neurosim.network.graph import NetworkState
@@ -170,6 +170,13 @@ class _Sum(Loss):
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         value = self.loss(output, target)
         return value + self.run.activity.to(value)
+
+    def over(self, output: Tensor, target: Tensor, steps: Steps) -> Tensor:
+        value = self.loss.over(output, target, steps)
+        return value + self.run.activity.to(value)
+
+    def is_over_time(self, output: Tensor, target: Tensor) -> bool:
+        return self.loss.is_over_time(output, target)
 
     def prediction(self, output: Tensor) -> Tensor:
         return self.loss.prediction(output)

@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from neurosim.errors import InputError
 from neurosim.learning.losses import Loss, RateCrossEntropy
-from neurosim.learning.training.evaluation import Batches, evaluate
+from neurosim.learning.training.batches import Batches
+from neurosim.learning.training.evaluation import evaluate
 from neurosim.learning.training.fit import fit
 from neurosim.learning.training.history import History
 from neurosim.models.iir import limit_leaks

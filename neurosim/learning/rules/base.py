@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss, Steps, check_per_step
 from neurosim.network.graph import NetworkState
 from neurosim.synapses.dropout import Masks, shared_masks
 
@@ -52,7 +52,7 @@ class Rule(ABC):
         x : Tensor
             Input [T, B, ...].
         target : Tensor
-            Classes [B], int64.
+            Classes [B], int64, or what the loss takes: [B, ...], or [B, T, ...] with a value for each step.
         loss : Loss
             One of `neurosim.learning.losses`, or a subclass of `Loss`.
         generator : torch.Generator, optional
@@ -110,7 +110,7 @@ class BPTT(Rule):
     ) -> tuple[Tensor, Tensor]:
         """Run all steps forward, then all backward; see `Rule.gradients`."""
         check_steps(x)
-        output, _ = net(x, recompute=True) if self.recompute else net(x)
+        output, _ = called(net, x, recompute=True) if self.recompute else called(net, x)
         value = loss(output, target)
         backward(value)
         return value.detach(), output.detach()
@@ -218,19 +218,15 @@ def forward_in_time(
     **choices
         For the network.
     """
-    if not getattr(loss, "per_step", False):
-        raise InputError(
-            f"{rule!r} needs a loss that is a mean over steps; {loss!r} uses all steps at once. "
-            "Use CrossEntropy() or CrossEntropyMSE(), a subclass of Loss with per_step = True, or the rule BPTT()."
-        )
+    check_per_step(repr(rule), loss)
     state: NetworkState | None = None
     total = torch.zeros((), device=x.device)
     outputs: Tensor | None = None
     masks: Masks = {}
     for start, stop, learns in spans:
         with torch.set_grad_enabled(learns), shared_masks(masks):
-            output, state = net(x[start:stop], state, **choices)
-            value = loss(output, target) * ((stop - start) / len(x))
+            output, state = called(net, x[start:stop], state, **choices)
+            value = loss.over(output, target, Steps(start, len(x))) * ((stop - start) / len(x))
         if learns:
             backward(value)
         state = state.detach()
@@ -240,6 +236,17 @@ def forward_in_time(
         outputs[start:stop] = output.detach()
     assert outputs is not None  # there is at least one step
     return total, outputs
+
+
+def called(net: Forward, x: Tensor, *state: NetworkState | None, **choices: Any) -> tuple[Tensor, NetworkState]:
+    """Return output and state of a call of the network, or raise if it returns anything else."""
+    result: Any = net(x, *state, **choices)
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)):
+        raise InputError(
+            f"the forward of {type(net).__name__} returned {type(result).__name__}; a network returns "
+            "(output [T, B, ...], state), as ns.Network does. Return the state of the ns.Network inside as well."
+        )
+    return result
 
 
 def check_number(rule: str, name: str, number: object) -> None:

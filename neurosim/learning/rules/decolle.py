@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neurosim.errors import InputError
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss, Masked, Steps, check_per_step
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
 from neurosim.learning.rules.decolle_stepwise import run_stepwise
 from neurosim.learning.rules.eligibility import arriving
@@ -89,8 +89,11 @@ class DECOLLE(Rule):
         steps = check_steps(x)
         if not isinstance(net, LocalReadouts):
             raise InputError(f"DECOLLE needs LocalReadouts(net, classes); got {type(net).__name__}.")
-        if not getattr(loss, "per_step", False):
-            raise InputError(f"DECOLLE needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
+        check_per_step("DECOLLE", loss)
+        if self.burn_in and isinstance(loss, Masked):
+            raise InputError(
+                f"DECOLLE(burn_in={self.burn_in}) has no lengths or masks, as samples may end before it; use 0."
+            )
         if self.burn_in >= steps:
             raise InputError(f"DECOLLE(burn_in={self.burn_in}) leaves none of T = {steps} steps. Lower burn_in.")
         with shared_masks():
@@ -121,7 +124,7 @@ class DECOLLE(Rule):
             outputs.append(net.read(inner.output, values[f"{inner.output}.u"], z))
             if start >= self.burn_in:
                 share = (stop - start) / (steps - self.burn_in)
-                value, penalty = self._local(net, names, traces, values, target, loss)
+                value, penalty = self._local(net, names, traces, values, target, loss, Steps(start, steps))
                 backward((value + penalty) * share)
                 total = total + value.detach() * share
                 if self.update is not None:
@@ -137,6 +140,7 @@ class DECOLLE(Rule):
         values: Mapping[str, Tensor],
         target: Tensor,
         loss: Loss,
+        span: Steps,
     ) -> tuple[Tensor, Tensor]:
         """Return the sum over layers of the loss of a chunk, and of the regularisation."""
         value, penalty = torch.zeros(()), torch.zeros(())
@@ -147,7 +151,7 @@ class DECOLLE(Rule):
             # The value of the membrane is that of the run, its gradient that of the traces through the weights.
             u = values[f"{name}.u"] + (driven - driven.detach())
             y = net.read(name, u, node.spike(u - node.value("v_th")))
-            value = value.to(y) + loss(y, target)
+            value = value.to(y) + loss.over(y, target, span)
             if self.regularisation:
                 penalty = penalty.to(y) + self._penalty(u)
         return value, penalty.to(value)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss, Masked, Steps
 from neurosim.learning.rules.base import Backward
 from neurosim.learning.rules.filtered_trace import FilteredTrace, leak
 from neurosim.learning.rules.local_readouts import LocalReadouts
@@ -65,7 +65,12 @@ def run_stepwise(
             outputs.append(read[last].detach())
             if not learns:
                 continue
-            value = loss(torch.stack(read), target)
+            outputs_of_layers = torch.stack(read)
+            if isinstance(loss, Masked) or loss.is_over_time(outputs_of_layers, target):
+                parts = [loss.over(y[None], target, Steps(t, len(x))) for y in read]
+                value = torch.stack(parts).mean()
+            else:
+                value = loss(outputs_of_layers, target)
             values.append(value.detach())
             if penalty is not None:
                 value = value + functools.reduce(torch.add, [penalty(each.u) for each in layers]) / len(layers)

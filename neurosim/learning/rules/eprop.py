@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss, Steps, check_per_step
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
 from neurosim.learning.rules.eligibility import Eligibility, accumulate, as_network, linear
 from neurosim.network.graph import Connection, NetworkState
@@ -135,7 +135,7 @@ class EProp(Rule):
                 y, after, values, *_ = network.run(part, state, tuple(hidden))
             sent = {network.inputs[0]: part, **values}
             y = y.detach().requires_grad_()
-            value = loss(y, target) * (len(part) / steps)
+            value = loss.over(y, target, Steps(start, steps)) * (len(part) / steps)
             backward(value)
             readout.run(readout.arriving(sent, state), state and state.nodes[network.output])
             assert y.grad is not None
@@ -220,8 +220,7 @@ def _to_output(net: Network) -> list[Connection]:
 
 def _check(rule: EProp, net: Network, loss: Loss) -> tuple[float, float]:
     """Return decay and gain of the readout of a network that e-prop can train."""
-    if not getattr(loss, "per_step", False):
-        raise InputError(f"EProp needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
+    check_per_step("EProp", loss)
     if len(net.inputs) != 1:
         raise InputError(f"EProp needs a network with one input; this one has {list(net.inputs)}.")
     refuse_sources(net, "EProp")

@@ -13,7 +13,7 @@ from torch import Tensor
 from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import positions
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
 from neurosim.learning.rules.eligibility import accumulate, as_network, linear
 from neurosim.network.graph import Connection, NetworkState

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurosim.errors import InputError
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss, check_classes_alone
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_steps
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
@@ -163,6 +163,7 @@ class ForwardForward(Rule):
         check_steps(x)
         if not isinstance(net, Goodness):
             raise InputError(f"ForwardForward needs Goodness(net, classes); got {type(net).__name__}.")
+        check_classes_alone("ForwardForward", loss, target)
         step = torch.randint(1, net.classes, target.shape, generator=generator).to(target)
         wrong = (target + step) % net.classes
         both = torch.cat((net.with_classes(x, target), net.with_classes(x, wrong)), 1)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from neurosim.errors import InputError
-from neurosim.learning.losses import Loss
-from neurosim.learning.rules.base import Forward, check_number, check_steps
+from neurosim.learning.losses.base import Loss, Steps, check_per_step
+from neurosim.learning.rules.base import Forward, called, check_number, check_steps
 from neurosim.network.graph import NetworkState
 from neurosim.synapses.dropout import Masks, shared_masks
 
@@ -99,7 +99,8 @@ class FPTT:
         ----------
         net : Network
         x : Tensor [T, B, ...]
-        target : Tensor [B]
+        target : Tensor [B], [B, ...] or [B, T, ...]
+            As the loss takes it.
         loss : Loss
             A mean over steps.
 
@@ -111,16 +112,15 @@ class FPTT:
             Output of the network, detached.
         """
         steps = check_steps(x)
-        if not getattr(loss, "per_step", False):
-            raise InputError(f"FPTT needs a loss that is a mean over steps, such as CrossEntropy(); got {loss!r}.")
+        check_per_step("FPTT", loss)
         state: NetworkState | None = None
         total, outputs = torch.zeros((), device=x.device), []
         masks: Masks = {}
         for start in range(0, steps, self.chunk):
             part = x[start : start + self.chunk]
             with shared_masks(masks):
-                output, after = net(part, state)
-            value = loss(output, target)
+                output, after = called(net, part, state)
+            value = loss.over(output, target, Steps(start, steps))
             self.step(value * ((start + len(part)) / steps) if self.ramp else value)
             state = after.detach()
             total = total + value.detach() * (len(part) / steps)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule
 from neurosim.learning.rules.lateral_banks import LateralBanks
 from neurosim.learning.rules.lateral_inputs import observed

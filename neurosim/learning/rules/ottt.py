@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurosim.learning.losses import Loss
+from neurosim.learning.losses.base import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps, forward_in_time
 from neurosim.synapses.traced import Traces
 

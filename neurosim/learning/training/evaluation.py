@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neurosim.errors import InputError, ShapeError
-from neurosim.learning.losses import CrossEntropy, Loss
-from neurosim.learning.training.metrics import Metric, accuracy, named_metrics
+from neurosim.errors import InputError
+from neurosim.learning.losses import CrossEntropy, Loss, Steps
+from neurosim.learning.rules.base import called
+from neurosim.learning.training.arguments import as_loss, check_batches, check_module, checked_device
+from neurosim.learning.training.batches import Batch, Batches, device_of, on_device
+from neurosim.learning.training.metrics import Metric, accuracy, collect, collects, named_metrics, scored
 from neurosim.learning.training.precision import Precision
-from neurosim.network.network import Network
-
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 _CROSS_ENTROPY = CrossEntropy()
 
@@ -24,8 +24,8 @@ _CROSS_ENTROPY = CrossEntropy()
 def evaluate(
     net: nn.Module,
     data: Batches,
-    loss: Loss = _CROSS_ENTROPY,
-    metrics: Sequence[Metric] = (accuracy,),
+    loss: Loss | nn.Module = _CROSS_ENTROPY,
+    metrics: Sequence[Metric] | None = None,
     *,
     device: torch.device | str | None = None,
 ) -> dict[str, float]:
@@ -35,19 +35,21 @@ def evaluate(
     ----------
     net : Network
         Its mode (train or eval) is restored; moved to `device` if one is given.
-    data : iterable of (x, y)
-        x is [T, B, ...] (time first), y is [B].
-    loss : Loss
-        Also defines how a class is predicted from an output.
-    metrics : sequence of callables
-        `metric(output, target, predicted)`, see `neurosim.learning.training.metrics`.
+    data : iterable of (x, y) or (x, y, lengths)
+        x is [T, B, ...] (time first), y is [B], or [B, ...] or [B, T, ...] where the loss takes it; lengths are the
+        numbers of valid steps, int64 [B], or a mask, bool [B, T].
+    loss : Loss or loss of torch.nn
+        Also defines what is predicted from an output. A loss of torch.nn becomes a `TorchLoss`.
+    metrics : sequence of callables, optional
+        `metric(output, target, predicted)`, or objects of torchmetrics, which get predictions and targets. By default
+        `accuracy`, if the targets are classes.
     device : torch.device or str, optional
         Device of the run; that of the network by default.
 
     Returns
     -------
     dict
-        `loss` and one entry per metric, means over samples.
+        `loss` and one entry per metric, means over the samples that are counted.
 
     Raises
     ------
@@ -56,79 +58,92 @@ def evaluate(
     ShapeError
         When a batch is not (x [T, B, ...], y [B]).
     """
+    check_module("evaluate", net)
+    check_batches("data", data)
+    loss = as_loss(loss)
     if device is not None:
-        net.to(device)
+        net.to(checked_device(device))
     return mean_scores(net, data, loss, named_metrics(metrics), Precision(None, device_of(net)), "evaluation")
 
 
 def mean_scores(
-    net: nn.Module, data: Batches, loss: Loss, metrics: Mapping[str, Metric], precision: Precision, place: str
+    net: nn.Module,
+    data: Batches,
+    loss: Loss,
+    metrics: Mapping[str, Any] | None,
+    precision: Precision,
+    place: str,
 ) -> dict[str, float]:
     """Compute the result of `evaluate`; `place` begins the error messages."""
-    means = Means()
+    means = Scores(loss, metrics)
     forward = precision.forward(net)
     with modes_kept(net), torch.no_grad():
         net.eval()
-        for number, batch in enumerate(data, start=1):
+        for number, given in enumerate(data, start=1):
             here = f"{place}, batch {number}"
-            x, y = on_device(batch, net, loss, here)
-            output, _ = forward(x)
-            value = loss(output, y)
+            batch = on_device(given, net, loss, here)
+            output, _ = called(forward, batch.x)
+            value = batch.loss(loss)(output, batch.y)
             check_finite(here, net, loss=float(value))
-            means.add(y.shape[0], scores(value, output, y, loss, metrics))
+            means.add(value, output, batch)
     if not means.samples:
         raise InputError(f"{place}: the data has no batch. Check the data set and the batch size.")
     return means.values()
 
 
-class Means:
-    """Means over samples, from means over batches."""
+class Scores:
+    """Loss and metrics over batches, as means over the samples that are counted.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    loss : Loss
+    metrics : mapping of str to Metric, optional
+        By default accuracy, if targets and predictions are classes.
+    """
+
+    def __init__(self, loss: Loss, metrics: Mapping[str, Any] | None) -> None:
+        self.loss, self.metrics = loss, metrics
         self.samples = 0
         self._sums: dict[str, Tensor | float] = {}
+        for metric in (metrics or {}).values():
+            if collects(metric):
+                metric.reset()
 
-    def add(self, samples: int, values: Mapping[str, Tensor | float]) -> None:
+    def add(self, value: Tensor, output: Tensor, batch: Batch) -> None:
         """Add one batch. Tensors stay on their device, without synchronisation."""
+        _, target, mask = batch
+        predicted = self.loss.predicted(output, target, Steps(0, len(output), mask))
+        if self.metrics is None:
+            floating = target.is_floating_point() or predicted.is_floating_point()
+            self.metrics = {} if floating else {"accuracy": accuracy}
+        skipped = self.loss.ignored(target)
+        if skipped is not None and skipped.dim() == 2:
+            mask = ~skipped if mask is None else mask & ~skipped
+            skipped = ~mask.any(1)
+        if skipped is not None:
+            kept = ~skipped
+            output, target, predicted = output[:, kept], target[kept], predicted[kept]
+            mask = None if mask is None else mask[kept]
+        samples = target.shape[0]
         self.samples += samples
-        for name, value in values.items():
-            amount = value.detach().double() if isinstance(value, Tensor) else value
-            self._sums[name] = self._sums.get(name, 0.0) + amount * samples
+        self._add("loss", value, samples)
+        for name, metric in self.metrics.items():
+            if collects(metric):
+                collect(metric, target, predicted, mask)
+            else:
+                self._add(name, scored(name, metric, output, target, predicted, mask), samples)
+
+    def _add(self, name: str, value: Tensor | float, samples: int) -> None:
+        amount = value.detach().double() if isinstance(value, Tensor) else value
+        self._sums[name] = self._sums.get(name, 0.0) + amount * samples
 
     def values(self) -> dict[str, float]:
-        """Return the means."""
-        return {name: float(total) / self.samples for name, total in self._sums.items()}
-
-
-def scores(
-    value: Tensor, output: Tensor, target: Tensor, loss: Loss, metrics: Mapping[str, Metric]
-) -> dict[str, Tensor | float]:
-    """Return the loss and the metrics of one batch."""
-    predicted = loss.prediction(output)
-    return {"loss": value, **{name: metric(output, target, predicted) for name, metric in metrics.items()}}
-
-
-def on_device(batch: Any, net: nn.Module, loss: Loss, place: str) -> tuple[Tensor, Tensor]:
-    """Return x and y on the device of the network, or raise; integer inputs are converted to floating point."""
-    pair = isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-    if not pair:
-        raise ShapeError(f"{place} is a {type(batch).__name__}; a pair of tensors is needed: (x [T, B, ...], y [B]).")
-    x, y = batch
-    if x.ndim < 2 or y.ndim < 1 or 0 in x.shape or x.shape[1] != y.shape[0]:
-        hint = " x looks batch first: use x.transpose(0, 1)." if y.shape[:1] == x.shape[:1] else ""
-        got = f"x is {list(x.shape)} and y is {list(y.shape)}"
-        raise ShapeError(f"{place}: {got}; [T, B, ...] and [B] are needed.{hint}")
-    where = device_of(net)
-    if isinstance(net, Network) and y.device.type == "cpu" and where.type != "cpu":
-        loss.check_target(y, math.prod(net.shape(net.output)))
-    x = x.to(where, non_blocking=True)
-    if not x.is_floating_point():
-        x = x.to(next(net.parameters()).dtype)
-    # A NaN membrane is not above threshold, so spikes and the loss would not contain the NaN.
-    if not math.isfinite(float(x.sum())) and not torch.isfinite(x).all():
-        step = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
-        raise InputError(f"{place}: x holds NaN or infinity, first at step {step}. Clean the data (torch.nan_to_num).")
-    return x, y.to(where, non_blocking=True)
+        """Return the loss and the metrics."""
+        found = {name: float(total) / self.samples for name, total in self._sums.items()}
+        for name, metric in (self.metrics or {}).items():
+            if collects(metric):
+                found[name] = float(metric.compute())
+        return found
 
 
 def check_finite(place: str, net: nn.Module, **values: float) -> None:
@@ -141,11 +156,6 @@ def check_finite(place: str, net: nn.Module, **values: float) -> None:
         else:
             cause = "Lower the learning rate, clip the gradient (clip=1.0), or use a surrogate with a smaller slope."
         raise InputError(f"{place}: the {name} is {value}. {cause} Checkpoints written so far are kept.")
-
-
-def device_of(net: nn.Module) -> torch.device:
-    """Return the device of the network's parameters; the CPU if it has none."""
-    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
 
 
 @contextlib.contextmanager

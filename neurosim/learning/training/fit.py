@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from neurosim.errors import InputError
 from neurosim.learning.losses import CrossEntropy, Loss
 from neurosim.learning.rules.base import BPTT, Rule
-from neurosim.learning.training import random_state
-from neurosim.learning.training.evaluation import Batches, device_of, mean_scores, modes_kept
+from neurosim.learning.training import arguments, random_state
+from neurosim.learning.training.arguments import Scheduler
+from neurosim.learning.training.averaging import Average
+from neurosim.learning.training.batches import Batches, device_of
+from neurosim.learning.training.evaluation import mean_scores, modes_kept
 from neurosim.learning.training.history import History
-from neurosim.learning.training.metrics import Metric, accuracy, named_metrics
+from neurosim.learning.training.metrics import Metric, named_metrics
 from neurosim.learning.training.precision import Precision
-from neurosim.learning.training.trainer import Run, default_optimizer
+from neurosim.learning.training.progress import Progress
+from neurosim.learning.training.trainer import Run
+from neurosim.learning.training.watching import Watch
 
 _BPTT = BPTT()
 _CROSS_ENTROPY = CrossEntropy()
@@ -33,22 +37,28 @@ def fit(
     train: Batches,
     *,
     rule: Rule = _BPTT,
-    loss: Loss = _CROSS_ENTROPY,
+    loss: Loss | nn.Module = _CROSS_ENTROPY,
     optimizer: Optimizer | None = None,
-    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+    scheduler: Scheduler | None = None,
+    scheduler_per: Literal["epoch", "batch"] = "epoch",
     epochs: int = 10,
     validate: Batches | None = None,
-    metrics: Sequence[Metric] = (accuracy,),
+    metrics: Sequence[Metric] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     patience: int | None = None,
+    watch: str | None = None,
+    watch_mode: Literal["min", "max"] = "min",
     clip: float | None = None,
+    accumulate: int = 1,
+    average: float | None = None,
     seed: int | None = 0,
     wake: bool = True,
     mixed_precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
-    on_epoch: Callable[[dict[str, Any]], Any] | None = None,
+    on_batch: Callable[[Progress], Any] | None = None,
+    on_epoch: Callable[[Progress], Any] | None = None,
 ) -> History:
     """Train a network.
 
@@ -57,34 +67,51 @@ def fit(
     net : Network
         Or a module that is called like one, for example one that preprocesses inputs. Has the weights of the last epoch
         afterwards; the mode (train or eval) of every module is restored.
-    train : iterable of (x, y)
+    train : iterable of (x, y) or (x, y, lengths)
         Iterated once per epoch: a `DataLoader`, a list, any iterable that can be iterated again. x is [T, B, ...] (time
-        first), y is [B]. A method `set_epoch(epoch)`, if it has one, is called with 0, 1, ... before each epoch.
+        first), y is [B], or [B, ...] or [B, T, ...] where the loss takes it; lengths are the numbers of valid steps,
+        int64 [B], or a mask, bool [B, T] (see `neurosim.learning.pad`). A method `set_epoch(epoch)`, if it has one, is
+        called with 0, 1, ... before each epoch.
     rule : Rule
         Such as `BPTT()`, `SLTT()` or `SLTT(k=...)`.
-    loss : Loss
-        One of `neurosim.learning`, or a subclass of `Loss`.
+    loss : Loss or loss of torch.nn
+        One of `neurosim.learning`, or a subclass of `Loss`. A loss of torch.nn, such as ``nn.MSELoss()``, becomes a
+        `TorchLoss` of the output of each step.
     optimizer : torch.optim.Optimizer, optional
         Over parameters of `net`. If None, Adam over all of them with learning rate 1e-3, times k for weights that
         `ns.init` multiplied by k, which need steps k times as large; see `parameter_groups`.
     scheduler : torch scheduler, optional
-        Over `optimizer`. Stepped after each epoch; `ReduceLROnPlateau` is given the watched loss (see `patience`).
+        Over `optimizer`. Stepped after each epoch; `ReduceLROnPlateau` is given the watched value (see `watch`).
+    scheduler_per : {"epoch", "batch"}
+        Whether the scheduler is stepped after each epoch, or after each step of the optimizer, as `OneCycleLR` needs.
     epochs : int
         Total number of epochs, those before a resume included.
-    validate : iterable of (x, y), optional
+    validate : iterable, optional
+        Batches like those of `train`.
         Evaluated after each epoch.
-    metrics : sequence of callables
-        `metric(output, target, predicted)`, see `neurosim.learning.training.metrics`.
+    metrics : sequence of callables, optional
+        `metric(output, target, predicted)`, or objects of torchmetrics, which get predictions and targets. By default
+        `accuracy`, if the targets are classes.
     checkpoint : path-like, optional
-        A folder for `last.pt` (after every epoch) and `best.pt` (lowest watched loss). Files of an earlier run are
+        A folder for `last.pt` (after every epoch) and `best.pt` (best watched value). Files of an earlier run are
         replaced as those of this run are written.
     resume : bool
         Continue from `last.pt`. On the CPU the resumed run gives the same bits as an uninterrupted one.
     patience : int, optional
-        Stop after this many epochs in a row without a new lowest watched loss: the validation loss, or the training
-        loss if there is no `validate`.
+        Stop after this many epochs in a row without a new best watched value.
+    watch : str, optional
+        Column of the history whose value is watched, such as ``"validation_accuracy"``; by default the validation loss,
+        or the training loss if there is no `validate`.
+    watch_mode : {"min", "max"}
+        Whether the best value is the lowest or the highest.
     clip : float, optional
         Largest norm of the gradient of all parameters of the optimizer together.
+    accumulate : int
+        Number of batches of one step of the optimizer. Their gradients are added with the shares of their samples, so
+        that the step is that of one batch with the samples of all (batch normalisation excepted).
+    average : float, optional
+        Decay of the moving average of the parameters after each step, such as 0.999. The average is evaluated on
+        `validate`, is in `best.pt`, and is in the network after the run; training continues without it.
     seed : int or None
         Seeds torch, numpy and `random` for this run; their states are restored afterwards. None does not seed them.
     wake : bool
@@ -96,13 +123,15 @@ def fit(
         Device of the training; the network is moved there. Its own device by default.
     progress : bool
         Whether to show a progress bar.
-    on_epoch : callable, optional
-        Called with the row of each epoch, after its checkpoint is written. Its random draws do not change the run.
+    on_batch, on_epoch : callable, optional
+        Called with a `Progress` after each step of the optimizer, and after each epoch when its checkpoint is written.
+        It has the numbers so far by name, the network as ``progress.net``, and ``progress.stop()``. Random draws of a
+        callback do not change the run.
 
     Returns
     -------
     History
-        One row per epoch, those before a resume included.
+        One row per epoch, those before a resume included; an epoch that a callback stops has no row.
 
     Raises
     ------
@@ -113,20 +142,28 @@ def fit(
     FileError
         When a checkpoint cannot be written, or is missing or damaged on resume.
     """
-    _check_count("epochs", epochs)
+    arguments.check_module("fit", net)
+    arguments.check_rule(rule)
+    loss = arguments.as_loss(loss)
+    arguments.check_count("epochs", epochs)
     if patience is not None:
-        _check_count("patience", patience)
-    if clip is not None and not clip > 0:
-        raise InputError(f"clip={clip}: the largest gradient norm allowed, above 0, or None.")
-    _check_batches("train", train)
+        arguments.check_count("patience", patience)
+    arguments.check_clip(clip)
+    arguments.check_count("accumulate", accumulate, "batches")
+    arguments.check_share("average", average)
+    arguments.check_callable("on_batch", on_batch)
+    arguments.check_callable("on_epoch", on_epoch)
+    arguments.check_batches("train", train)
     if validate is not None:
-        _check_batches("validate", validate)
+        arguments.check_batches("validate", validate)
+    if scheduler_per not in ("epoch", "batch"):
+        raise InputError(f'scheduler_per={scheduler_per!r}: "epoch" or "batch".')
     if resume and checkpoint is None:
         raise InputError("resume=True needs checkpoint=FOLDER, the folder of the run to resume.")
     if device is not None:
-        net.to(device)
+        net.to(arguments.checked_device(device))
     own_optimizer = optimizer is None
-    optimizer = _optimizer_for(net, optimizer, scheduler)
+    optimizer = arguments.optimizer_for(net, optimizer, scheduler)
     run = Run(
         net=net,
         rule=rule,
@@ -134,8 +171,13 @@ def fit(
         metrics=named_metrics(metrics),
         optimizer=optimizer,
         scheduler=scheduler,
+        scheduler_per=scheduler_per,
         precision=Precision(mixed_precision, device_of(net), optimizer),
         clip=clip,
+        accumulate=accumulate,
+        average=None if average is None else Average(net, average),
+        watch=Watch(watch, watch_mode, validates=validate is not None),
+        seed=seed,
         folder=None if checkpoint is None else Path(checkpoint),
         generators=[torch.Generator(), *random_state.generators_of(train)],
         own_optimizer=own_optimizer,
@@ -155,45 +197,25 @@ def fit(
             # So an interrupt in the first epoch can be resumed, and a wrong folder fails at the start.
             run.save("last.pt")
         bar = stack.enter_context(_bar(progress, train, epochs, run.epoch))
-        while run.epoch < epochs and (patience is None or run.waited < patience):
+        stopped = False
+        while run.epoch < epochs and (patience is None or run.watch.waited < patience) and not stopped:
             start = time.perf_counter()
-            row = run.train_epoch(train, bar.update)
+            row = run.train_epoch(train, bar.update, on_batch)
+            if row is None:
+                break
             if validate is not None:
                 place = f"epoch {run.epoch + 1}, validation"
-                scores = mean_scores(net, validate, loss, run.metrics, run.precision, place)
+                with run.averaged():
+                    scores = mean_scores(net, validate, loss, run.metrics, run.precision, place)
                 row |= {f"validation_{name}": value for name, value in scores.items()}
             row["seconds"] = time.perf_counter() - start
             run.finish_epoch(row)
             shown = {name: value for name, value in row.items() if name.endswith(("loss", "accuracy"))}
             bar.set_postfix(epoch=run.epoch, **{name: f"{value:.4g}" for name, value in shown.items()})
-            if on_epoch is not None:
-                with random_state.kept():
-                    on_epoch(dict(row))
+            stopped = run.call(on_epoch, row)
+        if run.average is not None:
+            run.average.copy_to(net)
     return History(run.rows, stopped_early=run.epoch < epochs)
-
-
-def _optimizer_for(
-    net: nn.Module, optimizer: Optimizer | None, scheduler: LRScheduler | ReduceLROnPlateau | None
-) -> Optimizer:
-    learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    if not learned:
-        raise InputError("the network has no parameter that requires a gradient: there is nothing to train.")
-    if optimizer is None:
-        if scheduler is not None:
-            raise InputError("a scheduler was given without its optimizer. Pass the optimizer it was made for too.")
-        return default_optimizer(net)
-    optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    if not any(id(parameter) in optimized for parameter in learned):
-        raise InputError(
-            f"the optimizer {type(optimizer).__name__} has no parameter of this network. "
-            "Make it from net.parameters(), after the network was built."
-        )
-    if scheduler is not None and scheduler.optimizer is not optimizer:
-        raise InputError(
-            f"the scheduler {type(scheduler).__name__} was made for another optimizer than the one given. "
-            "Pass a scheduler of this optimizer."
-        )
-    return optimizer
 
 
 def _bar(progress: bool, train: Batches, epochs: int, done: int) -> Any:
@@ -202,16 +224,3 @@ def _bar(progress: bool, train: Batches, epochs: int, done: int) -> Any:
     batches = len(train) if isinstance(train, Sized) else None
     total = None if batches is None else batches * epochs
     return tqdm(total=total, initial=(batches or 0) * done, unit="batch", desc="training", disable=not progress)
-
-
-def _check_count(name: str, number: object) -> None:
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InputError(f"{name}={number!r}: an integer number of epochs, from 1.")
-
-
-def _check_batches(name: str, data: Any) -> None:
-    if isinstance(data, Iterator) or not hasattr(data, "__iter__"):
-        raise InputError(
-            f"{name} is a {type(data).__name__}, which cannot be iterated in every epoch. "
-            "Pass a DataLoader or a list of (x, y) batches."
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from torch.optim import Adam, Optimizer
 
 from neurosim.errors import InputError
 from neurosim.network.population import Population
@@ -59,3 +60,8 @@ def parameter_groups(net: nn.Module, *, lr: float = 1e-3, weight_decay: float = 
 
     collect(net, 1.0, True)
     return [dict(params=params, lr=rate, weight_decay=decay) for (rate, decay), params in groups.items()]
+
+
+def default_optimizer(net: nn.Module) -> Optimizer:
+    """Return Adam over all parameters that need a gradient, with learning rate 1e-3 times the scale of the weights."""
+    return Adam(parameter_groups(net, lr=1e-3))

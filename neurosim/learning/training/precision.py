@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from neurosim.errors import InputError
-from neurosim.learning.rules.base import Forward
+from neurosim.learning.rules.base import Forward, called
 from neurosim.network.graph import NetworkState
 
 
@@ -53,7 +53,7 @@ class Precision:
 
         def run(x: Tensor, state: NetworkState | None = None, **choices: Any) -> tuple[Tensor, NetworkState]:
             with torch.autocast(self.device_type, dtype=self.dtype):
-                output, after = net(x, state, **choices)
+                output, after = called(net, x, state, **choices)
             # Losses sum over steps and classes: in float32.
             return output.float(), after
 

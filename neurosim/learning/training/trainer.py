@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from neurosim.errors import FileError, InputError
 from neurosim.learning.losses import Loss
-from neurosim.learning.rules.base import Rule
+from neurosim.learning.rules.base import Backward, Rule
 from neurosim.learning.training import random_state, start
+from neurosim.learning.training.arguments import Scheduler
+from neurosim.learning.training.averaging import Average
+from neurosim.learning.training.batches import Batch, Batches, on_device
 from neurosim.learning.training.checkpoint import Checkpoint, check_fits, load_checkpoint, save_checkpoint
-from neurosim.learning.training.evaluation import Batches, Means, check_finite, on_device, scores
-from neurosim.learning.training.groups import parameter_groups
-from neurosim.learning.training.metrics import Metric
+from neurosim.learning.training.evaluation import Scores, check_finite
+from neurosim.learning.training.groups import default_optimizer
 from neurosim.learning.training.precision import Precision
+from neurosim.learning.training.progress import Progress
+from neurosim.learning.training.watching import Watch
+
+Callback = Callable[[Progress], Any] | None
 
 
 @dataclass
@@ -38,65 +44,106 @@ class Run:
     net: nn.Module
     rule: Rule
     loss: Loss
-    metrics: Mapping[str, Metric]
+    metrics: Mapping[str, Any] | None
     optimizer: Optimizer
-    scheduler: LRScheduler | ReduceLROnPlateau | None
+    scheduler: Scheduler | None
+    scheduler_per: Literal["epoch", "batch"]
     precision: Precision
     clip: float | None
+    accumulate: int
+    average: Average | None
+    watch: Watch
+    seed: int | None
     folder: Path | None
     generators: list[torch.Generator]
     own_optimizer: bool = False
     wake: bool = True
     epoch: int = 0
-    best: float = math.inf
-    waited: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def train_epoch(self, train: Batches, tick: Callable[[], Any]) -> dict[str, Any]:
-        """Train on the data once; return the row of the epoch."""
+    def train_epoch(self, train: Batches, tick: Callable[[], Any], on_batch: Callback) -> dict[str, Any] | None:
+        """Train on the data once; return the row of the epoch, or None if the callback stopped it."""
         set_epoch = getattr(train, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(self.epoch)
         self.net.train()
         row = {"epoch": self.epoch + 1, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
-        means = Means()
-        for number, batch in enumerate(train, start=1):
-            place = f"epoch {self.epoch + 1}, batch {number}"
-            x, y = on_device(batch, self.net, self.loss, place)
-            if number == 1 and self.epoch == 0:
-                self._wake(x)
-            value, output = self._step(x, y, place)
-            if number == 1 and self.epoch == 0:
+        means = Scores(self.loss, self.metrics)
+        for first, batches in self._groups(train):
+            if first == 1 and self.epoch == 0:
+                self._wake(batches[0].x)
+            results = self._step(batches, f"epoch {self.epoch + 1}, batch {first}")
+            if first == 1 and self.epoch == 0:
                 self._warn_of_untrained()
-            means.add(y.shape[0], scores(value, output, y, self.loss, self.metrics))
-            tick()
+            if self.average is not None:
+                self.average.update(self.net)
+            if self.scheduler is not None and self.scheduler_per == "batch":
+                self._step_scheduler(self.scheduler, results[-1][0])
+            for batch, (value, output) in zip(batches, results, strict=True):
+                means.add(value, output, batch)
+                tick()
+            if on_batch is not None:
+                last = first + len(batches) - 1
+                numbers = {"epoch": self.epoch + 1, "batch": last, "loss": float(results[-1][0])}
+                if self.call(on_batch, numbers):
+                    return None
         if not means.samples:
             raise InputError("train has no batch. Check the data set and the batch size.")
         return row | means.values()
 
-    def _step(self, x: Tensor, y: Tensor, place: str) -> tuple[Tensor, Tensor]:
-        """Compute the gradients of one batch and step; return the loss and the output before the step."""
-        results: list[tuple[Tensor, Tensor]] = []
-        scaler = self.precision.scaler
+    def _groups(self, train: Batches) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield the batches of each step of the optimizer, with the number of the first."""
+        group: list[Batch] = []
+        number = 0
+        for number, batch in enumerate(train, start=1):
+            group.append(on_device(batch, self.net, self.loss, f"epoch {self.epoch + 1}, batch {number}"))
+            if len(group) == self.accumulate:
+                yield number - len(group) + 1, group
+                group = []
+        if group:
+            yield number - len(group) + 1, group
+
+    def call(self, callback: Callback, numbers: dict[str, Any]) -> bool:
+        """Call a callback; return whether it stops the run. Its random draws do not change the run."""
+        if callback is None:
+            return False
+        progress = Progress(self.net, dict(numbers))
+        with random_state.kept():
+            callback(progress)
+        return progress.stopped
+
+    def _step(self, batches: list[Batch], place: str) -> list[tuple[Tensor, Tensor]]:
+        """Compute the gradients of the batches and step; return their losses and outputs before the step."""
+        results: list[list[tuple[Tensor, Tensor]]] = []
+        scaler, forward = self.precision.scaler, self.precision.forward(self.net)
+        samples = sum(batch.y.shape[0] for batch in batches)
 
         def closure() -> float:
             self.optimizer.zero_grad()
             self.net.zero_grad()
-            value, output = self.rule.gradients(
-                self.precision.forward(self.net), x, y, self.loss, self.generators[0], backward=self.precision.backward
-            )
+            found = []
+            for batch in batches:
+                loss, backward = batch.loss(self.loss), cast(Backward, self.precision.backward)
+                if len(batches) > 1:
+                    backward = _scaled(backward, batch.y.shape[0] / samples)
+                found.append(
+                    self.rule.gradients(forward, batch.x, batch.y, loss, self.generators[0], backward=backward)
+                )
             if scaler.is_enabled():
                 scaler.unscale_(self.optimizer)
             trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             total = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
             if self.clip is not None:
                 clip_grads_with_norm_(trained, self.clip, total)
-            check_finite(place, self.net, loss=float(value))
+            value = sum(
+                float(value) * (batch.y.shape[0] / samples) for batch, (value, _) in zip(batches, found, strict=True)
+            )
+            check_finite(place, self.net, loss=value)
             # The scaler handles overflow: it skips the step and reduces the scale.
             if not scaler.is_enabled():
                 check_finite(place, self.net, gradient=float(total))
-            results.append((value, output))
-            return float(value)
+            results.append(found)
+            return value
 
         if scaler.is_enabled():
             closure()
@@ -108,8 +155,12 @@ class Run:
         return results[0]
 
     def _wake(self, x: Tensor) -> None:
-        if start.wake(self.net, x, scale=self.wake) and self.own_optimizer:
+        if not start.wake(self.net, x, scale=self.wake):
+            return
+        if self.own_optimizer:
             self.optimizer = default_optimizer(self.net)
+        if self.average is not None:
+            self.average = Average(self.net, self.average.decay)
 
     def _warn_of_untrained(self) -> None:
         names = [name for name, value in self.net.named_parameters() if value.requires_grad and value.grad is None]
@@ -120,20 +171,27 @@ class Run:
                 stacklevel=4,
             )
 
+    @staticmethod
+    def _step_scheduler(scheduler: Scheduler, watched: Any) -> None:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(float(watched))
+        else:
+            scheduler.step()
+
+    def averaged(self) -> contextlib.AbstractContextManager[Any]:
+        """Context in which the network has the average of its parameters, if there is one."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied(self.net)
+
     def finish_epoch(self, row: dict[str, Any]) -> None:
         """Count the epoch, step the scheduler and write the checkpoints."""
-        watched = row.get("validation_loss", row["loss"])
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(watched)
-        elif self.scheduler is not None:
-            self.scheduler.step()
+        watched = self.watch.value(row)
+        if self.scheduler is not None and self.scheduler_per == "epoch":
+            self._step_scheduler(self.scheduler, watched)
         self.rows.append(row)
         self.epoch += 1
-        improved = watched < self.best
-        self.waited = 0 if improved else self.waited + 1
-        self.best = min(watched, self.best)
-        if improved:
-            self.save("best.pt")
+        if self.watch.improves(watched):
+            with self.averaged():
+                self.save("best.pt")
         self.save("last.pt")
 
     def save(self, name: str) -> None:
@@ -164,22 +222,26 @@ class Run:
         start.restore(self.net, training["start"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(training["scheduler"]["state"])
+        if self.average is not None:
+            for name, value in training["average"].items():
+                self.average.values[name].copy_(value)
         self.precision.scaler.load_state_dict(training["scaler"])
-        for name in ("epoch", "best", "waited", "rows"):
-            setattr(self, name, training[name])
+        self.epoch, self.rows = training["epoch"], training["rows"]
+        self.watch.best, self.watch.waited = training["best"], training["waited"]
         random_state.restore(training["random"], self.generators)
 
     def _state(self) -> dict[str, Any]:
         scheduler = None if self.scheduler is None else self.scheduler.state_dict()
         return {
             "epoch": self.epoch,
-            "best": self.best,
-            "waited": self.waited,
+            "best": self.watch.best,
+            "waited": self.watch.waited,
             "rows": self.rows,
             "rule": repr(self.rule),
             "rule_state": self.rule.state_dict(),
             "optimizer": {"kind": type(self.optimizer).__name__, "state": self.optimizer.state_dict()},
             "scheduler": {"kind": _kind(self.scheduler), "state": scheduler},
+            "average": {} if self.average is None else self.average.values,
             "scaler": self.precision.scaler.state_dict(),
             "start": start.state(self.net),
             "random": random_state.capture(self.generators),
@@ -208,10 +270,9 @@ class Run:
         return training
 
 
+def _scaled(backward: Backward, share: float) -> Backward:
+    return lambda value: backward(value * share)
+
+
 def _kind(part: object) -> str:
     return "none" if part is None else type(part).__name__
-
-
-def default_optimizer(net: nn.Module) -> Optimizer:
-    """Return Adam over all parameters that need a gradient, with learning rate 1e-3 times the scale of the weights."""
-    return Adam(parameter_groups(net, lr=1e-3))

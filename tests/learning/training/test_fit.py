@@ -575,7 +575,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(tmp_path: Path
         ({"epochs": 0}, r"epochs=0: an integer number of epochs, from 1"),
         ({"epochs": 2.5}, r"epochs=2\.5: an integer number of epochs"),
         ({"patience": 0}, r"patience=0: an integer number of epochs"),
-        ({"clip": 0.0}, r"clip=0\.0: the largest gradient norm allowed, above 0, or None"),
+        ({"clip": 0.0}, r"clip=0\.0: the largest gradient norm allowed, a number above 0, or None"),
         ({"clip": float("nan")}, r"clip=nan"),
         ({"seed": -1}, r"seed=-1: an integer from 0"),
         ({"mixed_precision": torch.float16}, r"mixed_precision=torch\.float16 needs a CUDA device"),
