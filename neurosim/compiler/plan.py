@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from neurosim.compiler.adjoint import Adjoint, adjoint
 from neurosim.compiler.program import Level, Levels, Program
 from neurosim.compiler.saving import values_to_keep
+from neurosim.errors import InputError
 from neurosim.language.expression import Expression, topological
 
 Value = TypeVar("Value")
@@ -165,8 +166,21 @@ class Plan:
             elif node.op == "parameter":
                 value[id(node)] = numbers[node.payload]
             else:
-                value[id(node)] = _HOST[node.op](*(value[id(arg)] for arg in node.args))
+                operands = [value[id(arg)] for arg in node.args]
+                try:
+                    value[id(node)] = _HOST[node.op](*operands)
+                except (ArithmeticError, ValueError) as error:
+                    raise self._no_value(node, operands, numbers) from error
         return [float(value[id(node)]) for node in uniforms]
+
+    def _no_value(self, node: Expression, operands: Sequence[float], numbers: Mapping[str, float]) -> InputError:
+        names = [leaf.payload for leaf in topological([node]) if leaf.op == "parameter"]
+        values = ", ".join(f"{name} = {numbers[name]:g}" for name in dict.fromkeys(names))
+        called = f"{node.op}({', '.join(f'{x:g}' for x in operands)})"
+        return InputError(
+            f"core {self.program.name}: the step computes {node!r}, which is {called} for {values or 'its constants'} "
+            "and not a number; choose other values, or guard it with maximum, minimum or where."
+        )
 
     @functools.cached_property
     def key(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, Literal, get_args
@@ -13,6 +13,7 @@ from neurosim.errors import InputError
 from neurosim.language import Core, Reset, Surrogate
 from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.expression import LEAVES, Expression, Trace, topological
+from neurosim.language.trial import step_values
 
 Level = Literal["host", "trial", "neuron", "step"]
 _LEVELS: tuple[Level, ...] = get_args(Level)
@@ -97,15 +98,11 @@ def record(
     arguments = [trace.leaf("input", name) if name in inputs else _rest(trace, core, name) for name in core.inputs]
     leaves = [*arguments, *(trace.leaf("state", name) for name in core.state)]
     local: dict[str, Any] = {}
-    returned = _with_locals(core, leaves, given, local)
-    if not isinstance(returned, tuple) or len(returned) != 1 + len(core.state):
-        raise InputError(f"core {core.name}: the step must return the output and {len(core.state)} new state value(s).")
-    output, *states = (trace.lift(value) for value in returned)
-    for what, value in zip(("the output", *core.state), (output, *states), strict=True):
-        if value.is_boolean:
-            raise InputError(
-                f"core {core.name}: {what} is a comparison, not a number; return where(condition, 1.0, 0.0)."
-            )
+
+    def call(*arguments: Expression, **keywords: Any) -> Any:
+        return _with_locals(core, arguments, keywords, local)
+
+    output, *states = step_values(core.name, tuple(core.state), trace, leaves, given, call)
     named = {}
     for name, value in local.items():
         if isinstance(value, Expression) and value.op not in LEAVES and not name.startswith("_"):
@@ -123,7 +120,7 @@ def _rest(trace: Trace, core: Core, port: str) -> Expression:
     return trace.lift(value)
 
 
-def _with_locals(core: Core, args: list[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:
+def _with_locals(core: Core, args: Sequence[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:
     """Call the step and copy its local variables on return: they name the values."""
     code = getattr(core.step, "__code__", None)
 

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from neurosim.errors import InputError, UnitError
+from neurosim.language.trial import check_step
 
 CHOICES = ("spike", "reset")
 RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset subtracts its own amount
+_LAYER_ARGUMENTS = (*CHOICES, RESET_AMOUNT, "self", "core", "dt", "size", "detach_reset", "learn")
 _PARAMETER_KIND = {"alpha": "tau", "cos": "f", "sin": "f"}
 
 
@@ -146,7 +148,7 @@ class Core:
         state_type.__reduce__ = lambda values: (_state, (self, *values))
         object.__setattr__(self, "state_type", state_type)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Run one step."""
         return self.step(*args, **kwargs)
 
@@ -249,12 +251,15 @@ def core(
         name: value if isinstance(value, Parameter) else Parameter(float(value))
         for name, value in (parameters or {}).items()
     }
-    reserved = [name for name in declared if name in (*CHOICES, RESET_AMOUNT, "dt") or parameter_of(name) != name]
-    if reserved:
+    computed = [name for name in declared if name == "dt" or parameter_of(name) != name]
+    if computed:
         raise InputError(
-            f"a parameter cannot be called {reserved}: the layer computes these; alpha_x comes from tau_x, cos_x and "
+            f"a parameter cannot be called {computed}: the layer computes these; alpha_x comes from tau_x, cos_x and "
             "sin_x from f_x."
         )
+    taken = [name for name in declared if name in _LAYER_ARGUMENTS]
+    if taken:
+        raise InputError(f"a parameter cannot be called {taken}: these are arguments of the layer; rename it.")
     initial = {k: float(v) for k, v in state.items()} if isinstance(state, Mapping) else dict.fromkeys(state, 0.0)
     ports = _ports(inputs)
 
@@ -275,10 +280,14 @@ def core(
             raise InputError(
                 f"core {step.__name__}: the step takes {unknown} by keyword; it may take {sorted(offered)}."
             )
+        _check_state(step.__name__, initial)
         _check_arrays(step.__name__, ports, initial, [name for name in wants if name not in CHOICES])
+        if not step.__name__.isidentifier():
+            raise InputError(f"a core is called as its step function; {step.__name__} has no name. Write it with def.")
         decorated = Core(step.__name__, step, declared, ports, initial, wants, integers_up_to)
         object.__setattr__(decorated, "__doc__", step.__doc__)
         object.__setattr__(decorated, "__module__", step.__module__)
+        check_step(step.__name__, tuple(ports), tuple(initial), wants, step)
         return decorated
 
     return decorate
@@ -297,6 +306,13 @@ def _ports(inputs: Iterable[str] | Mapping[str, float | None]) -> dict[str, floa
         got = infinite or "none"
         raise InputError(f"inputs must name at least one port, each with a finite value or None; got {got}.")
     return ports
+
+
+def _check_state(owner: str, state: Iterable[str]) -> None:
+    """Refuse names that a field of a NamedTuple cannot have."""
+    private = [name for name in state if name.startswith("_")]
+    if private:
+        raise InputError(f"core {owner}: a state variable cannot begin with an underscore; rename {private}.")
 
 
 def _check_arrays(owner: str, inputs: Iterable[str], state: Iterable[str], coefficients: Iterable[str]) -> None:

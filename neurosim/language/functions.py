@@ -1,9 +1,11 @@
-"""The functions a step function may call. Each works on torch tensors, on symbols and on plain numbers."""
+"""The functions a step function may call. Each takes torch tensors, symbols and plain numbers."""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -32,6 +34,20 @@ _PLAIN: dict[str, Callable[[float], float]] = {
     "trunc": lambda x: float(math.trunc(x)),
     "floor": lambda x: float(math.floor(x)),
 }
+
+
+# Type of tensors that are made of plain numbers alone; torch's default type if None.
+_number_type: contextvars.ContextVar[torch.dtype | None] = contextvars.ContextVar("number_type", default=None)
+
+
+@contextlib.contextmanager
+def numbers_of(dtype: torch.dtype) -> Iterator[None]:
+    """Make a choice between two plain numbers a tensor of `dtype` inside this context."""
+    token = _number_type.set(dtype)
+    try:
+        yield
+    finally:
+        _number_type.reset(token)
 
 
 def _unary(op: str, x: Any) -> Any:
@@ -117,6 +133,8 @@ def where(condition: Any, a: Any, b: Any) -> Any:
         return a if condition else b
     like = next((x for x in (a, b) if isinstance(x, Tensor)), condition)
     if condition.dtype is torch.bool:
+        if like is condition:
+            like = condition.new_empty(0, dtype=_number_type.get() or torch.get_default_dtype())
         return torch.where(condition, _like(a, like), _like(b, like))
     return _Pick.apply(condition, _like(a, like), _like(b, like))
 

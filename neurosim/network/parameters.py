@@ -16,6 +16,7 @@ from neurosim.network.population import Population
 from neurosim.units import decay_of, turn_of
 
 Value = float | Tensor
+_LATER = ("spike", "reset", "detach_reset")  # attributes of a layer that are set after its parameters
 
 
 class CoreParameters(Population):
@@ -94,7 +95,11 @@ class CoreParameters(Population):
         if name not in self.declared:
             raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
         stored = self.tensor(name)
-        return stored.exp() if self._stored_names[name] != name else stored
+        return stored.exp() if self._is_logarithm(name) else stored
+
+    def _is_logarithm(self, name: str) -> bool:
+        """Whether the stored tensor of a parameter is the logarithm of its value: that of a learned time constant."""
+        return name in self.learned and self.declared[name].unit == "s"
 
     def decay(self, name: str) -> Value:
         """Return ``exp(-dt / tau)`` of time constant `name`, computed in double precision."""
@@ -170,21 +175,27 @@ class CoreParameters(Population):
             value = value.detach().clone().to(dtype)
         else:
             value = declared.check(owner, name, value)
+        is_time = name in self.learned and declared.unit == "s"
+        attribute = self._free_attribute(f"log_{name}" if is_time else name)
         if name in self.learned:
             if declared.integer:
                 raise InputError(f"{owner}: {name} is an integer and cannot be learned; leave it out of learn.")
             start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
             if start.dim() == 0 and self.size is not None:
                 start = start.expand(self.size).clone()
-            is_time = declared.unit == "s"
-            self._stored_names[name] = f"log_{name}" if is_time else name
-            stored = nn.Parameter((start.log() if is_time else start).clone())
-            self.register_parameter(self._stored_names[name], stored)
+            self._stored_names[name] = attribute
+            self.register_parameter(attribute, nn.Parameter((start.log() if is_time else start).clone()))
         elif isinstance(value, Tensor):
-            self._stored_names[name] = name
-            self.register_buffer(name, value)
+            self._stored_names[name] = attribute
+            self.register_buffer(attribute, value)
         else:
             self._shared[name] = value
+
+    def _free_attribute(self, name: str) -> str:
+        """Return an attribute for a parameter: of this name, unless the layer has another attribute of that name."""
+        while hasattr(self, name) or name in _LATER:
+            name += "_parameter"
+        return name
 
     def _check_parameters(self, i: Tensor) -> None:
         """Check that the parameters that are tensors fit a current `i` [T, B, ...]."""

@@ -59,12 +59,17 @@ class IRBuilder(Body):
     # What a function is called with.
 
     def pointer_argument(self, name: str) -> str:
-        """Add an argument that is the address of an array with no other name; return the name of the argument."""
-        self._arguments.append(("ptr", f"noalias %{name}"))
-        return f"%{name}"
+        """Add an argument that is the address of an array that no other argument points to; return its name in the IR.
+
+        That name is numbered, so that no name of a user's core is one of the builder's own.
+        """
+        readable = f".{name}" if name.isascii() else ""
+        argument = f"%p{len(self._arguments)}{readable}"
+        self._arguments.append(("ptr", f"noalias {argument}"))
+        return argument
 
     def integer_argument(self, name: str) -> str:
-        """Add a whole-number argument."""
+        """Add an integer argument."""
         self._arguments.append(("i64", f"%{name}"))
         return f"%{name}"
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.language import Core
+from neurosim.language.functions import numbers_of
 
 
 def run(
@@ -52,7 +53,8 @@ def run(
             current = tuple(s.detach() for s in current)
         # A step may return the same number for all neurons, such as a state that is set to 0.
         at_t = [x[t] if isinstance(x, Tensor) else x for x in inputs]
-        returned = core(*at_t, *current, **given)
+        with numbers_of(like.dtype):
+            returned = core(*at_t, *current, **given)
         out, *new = (x if isinstance(x, Tensor) else torch.full_like(like[t], x) for x in returned)
         current = tuple(new)
         outputs.append(out)
