@@ -35,6 +35,10 @@ class ExportError(NeurosimError, ValueError):
     """A target cannot hold what the network asks of it."""
 
 
+class NothingCompared(UserWarning):
+    """A comparison found no difference, but no spike or value was there that could have differed."""
+
+
 class TargetRunError(NeurosimError, RuntimeError):
     """A run on a target (a Lava process group) failed, hung or was stopped."""
 

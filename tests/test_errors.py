@@ -18,9 +18,13 @@ KINDS = {
 }
 
 
+WARNINGS = {"ActivityWarning", "NothingCompared"}
+
+
 def test_every_kind_is_listed():
     defined = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
-    assert defined == {"NeurosimError", *KINDS}
+    assert defined == {"NeurosimError", *KINDS, *WARNINGS}
+    assert all(issubclass(getattr(errors, name), UserWarning) for name in WARNINGS)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -429,3 +429,16 @@ def test_a_real_refusal_of_the_system_ends_in_an_error_and_no_crash(tmp_path, ro
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"cannot write {path}: File too large; the earlier file is untouched.")
     assert (path.read_bytes(), left(tmp_path)) == (b"old", ["run.h5"])
+
+
+def test_events_are_an_input_of_simulate_and_named_by_a_network() -> None:
+    first = ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3, r=50.0), names=["a"])
+    second = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3, r=50.0), names=["b"])
+    x = (torch.rand(40, 2, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    spikes = ns.simulate(first, x).spikes["a"]
+    assert len(spikes) > 0
+    with torch.no_grad():
+        expected = second(first(x)[0])[0]
+    assert torch.equal(ns.simulate(second, spikes).spikes["b"].to_grid(), expected)
+    with pytest.raises(ns.NeurosimError, match=r"got Events. Pass x.to_grid\(\), or use simulate"):
+        second(spikes)

@@ -173,9 +173,12 @@ def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     back = read_netx(place, dt=run.config.dt)
     if _dtype(integer) == torch.float64:
         back = back.double()
-    differing = int((_outputs(integer, x)[-1] != _outputs(back, x)[-1]).sum())
+    ours, read = _outputs(integer, x)[-1], _outputs(back, x)[-1]
+    differing = int((ours != read).sum())
+    silent = "" if ours.any() or read.any() else " Neither sent a spike, so that this shows nothing: take more samples."
     text = (
         f"Wrote {place} with {bits}-bit weights.{timing} Read back, {differing} output bins of {number} samples differ."
+        f"{silent}"
     )
     return Outcome(text, good=not differing)
 

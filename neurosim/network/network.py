@@ -385,7 +385,9 @@ class Network(nn.Module):
             wanted = self._shapes[name]
             if not isinstance(data, Tensor) or tuple(data.shape[2:]) != wanted or data.dim() < 2:
                 got = list(data.shape) if isinstance(data, Tensor) else type(data).__name__
-                raise ShapeError(f"x for {name!r} must be a tensor [T, B, {', '.join(map(str, wanted))}]; got {got}.")
+                hint = " Pass x.to_grid(), or use simulate." if hasattr(data, "to_grid") else ""
+                wanted_shape = ", ".join(map(str, wanted))
+                raise ShapeError(f"x for {name!r} must be a tensor [T, B, {wanted_shape}]; got {got}.{hint}")
             if not data.is_floating_point():
                 raise InputError(f"x for {name!r} must be in floating point; got {data.dtype}. Use x.float().")
             if lead not in (None, data.shape[:2]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neurosim.errors import NothingCompared
 from neurosim.exchange.nir.exporting import Gain, to_nir
 from neurosim.exchange.nir.files import write_graph
 from neurosim.exchange.nir.importing import Discretisation, network_of
@@ -34,6 +36,8 @@ class NodeAgreement:
         Step, sample and neuron of the first difference.
     largest : float
         Largest difference.
+    is_silent : bool
+        Whether all values of both are 0, so that none could have differed.
     """
 
     name: str
@@ -42,6 +46,7 @@ class NodeAgreement:
     differing: int
     first: tuple[int, ...] | None
     largest: float
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ class NirVerification:
         """Whether the outputs of all populations are equal, bit for bit."""
         return not any(node.differing for node in self.nodes)
 
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Populations whose values are all 0 on both sides: of them nothing was shown."""
+        return tuple(node.name for node in self.nodes if node.is_silent)
+
     def __str__(self) -> str:
         """Return one line for each population."""
         lines = []
@@ -69,6 +79,8 @@ class NirVerification:
             if node.first is not None:
                 step, sample, *neuron = node.first
                 line += f"; first at step {step}, sample {sample}, neuron {neuron}; at most by {node.largest:g}"
+            if node.is_silent:
+                line += "; that shows nothing: give an input at which it spikes"
             lines.append(line)
         return "\n".join(lines)
 
@@ -98,6 +110,11 @@ def verify_nir(
     -------
     NirVerification
 
+    Warns
+    -----
+    NothingCompared
+        When all values of a population are 0.
+
     Examples
     --------
     >>> import torch, neurosim as ns
@@ -117,9 +134,17 @@ def verify_nir(
         ours = net.run(data, record=tuple(sent)).recorded
         theirs = again.run(data, record=tuple(sent.values())).recorded
     spiking = {name: node.is_spiking for name, node in net.populations().items()}
-    return NirVerification(
+    result = NirVerification(
         tuple(_compared(name, ours[name], theirs[other], spiking[name]) for name, other in sent.items())
     )
+    if result.silent:
+        warnings.warn(
+            f"nothing was compared of {', '.join(result.silent)}, whose values are all 0. Give an input at which they "
+            "spike.",
+            NothingCompared,
+            stacklevel=2,
+        )
+    return result
 
 
 def _dtype(net: Network) -> torch.dtype:
@@ -137,4 +162,5 @@ def _compared(name: str, ours: Tensor, theirs: Tensor, spiking: bool) -> NodeAgr
     places = off.nonzero()
     first = tuple(int(n) for n in places[0]) if len(places) else None
     largest = (ours - theirs).abs().max().item() if ours.numel() else 0.0
-    return NodeAgreement(name, ours.numel(), int(ours.sum()) if spiking else 0, len(places), first, largest)
+    is_silent = not bool(ours.any() or theirs.any())
+    return NodeAgreement(name, ours.numel(), int(ours.sum()) if spiking else 0, len(places), first, largest, is_silent)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from neurosim.errors import NothingCompared
 from neurosim.hardware.lava.export import to_lava
 from neurosim.hardware.lava.inputs import Data, as_arrays
 from neurosim.hardware.lava.learning import PlasticityRule
@@ -76,6 +78,8 @@ class LearningVerification:
             f"Lava and simulator: {self.spikes_differing} spikes of the output differ, {self.spikes} in the simulator "
             f"({self.samples} samples of {self.steps} steps, Lava took {self.seconds_lava:.1f} s)"
         )
+        still = [e.name for e in self.edges if not e.moved]
+        head += f"; {weights_at_rest(still)}" if still else ""
         rows = [
             f"  {e.name}: weights moved by up to {e.moved:.3g}, differ by up to {e.largest:.2g}" for e in self.edges
         ]
@@ -114,6 +118,11 @@ def verify_learning(
     ------
     ExportError, ShapeError, InputError, TargetRunError
         As in `verify` and `Plasticity`.
+
+    Warns
+    -----
+    NothingCompared
+        When no weight of an edge changed.
     """
     export = to_lava(net, rules)
     data = as_arrays(export.network, x)
@@ -131,7 +140,18 @@ def verify_learning(
             moved[edge] = max(moved[edge], float(np.abs(values - values[0]).max()))
     edges = tuple(EdgeVerification(e, int(run.weights[e].size), largest[e], moved[e]) for e in rules)
     steps, samples = data[name].shape[:2]
+    still = [edge.name for edge in edges if not edge.moved]
+    if still:
+        warnings.warn(weights_at_rest(still), NothingCompared, stacklevel=2)
     return LearningVerification(steps, samples, edges, spikes, differing, run.seconds)
+
+
+def weights_at_rest(edges: Sequence[str]) -> str:
+    """Return what to say of edges on which nothing was learned."""
+    return (
+        f"no weight of {', '.join(edges)} changed: that shows nothing of the rule. Give an input at which both sides "
+        "spike, and a reward where the rule needs one"
+    )
 
 
 def _simulated(

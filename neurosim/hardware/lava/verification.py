@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from neurosim.errors import NothingCompared
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import LavaExport, to_lava
 from neurosim.hardware.lava.inputs import Data, as_arrays
@@ -42,6 +44,8 @@ class NodeVerification:
         Largest difference.
     states_differing : int or None
         For fixed-point models: number of currents u and voltages v that differ, of all steps, samples and neurons.
+    is_silent : bool
+        Whether all outputs of both are 0, so that none could have differed.
     """
 
     name: str
@@ -51,6 +55,7 @@ class NodeVerification:
     differing: int
     largest: float
     states_differing: int | None = None
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,13 @@ class Verification:
     seconds_lava: float
 
     @property
+    def silent(self) -> tuple[str, ...]:
+        """Populations without a spike on either side, or with a membrane of 0: of them nothing was shown."""
+        return tuple(node.name for node in self.nodes if node.is_silent)
+
+    @property
     def agrees(self) -> bool:
-        """Whether no spike differs, nor any state that was compared."""
+        """Whether no spike differs, nor any state that was compared; see `silent` for what was not compared."""
         return self.spikes_differing == 0 and not any(node.states_differing for node in self.nodes)
 
     def to_json(self) -> str:
@@ -147,6 +157,8 @@ class Verification:
             + ("" if n.states_differing is None else f"; {n.states_differing} of {2 * n.compared} states differ")
             for n in self.nodes
         ]
+        if self.silent:
+            rows.append(f"  {without_evidence(self.silent)}")
         first = self.first_difference
         if first is not None:
             rows.append(
@@ -199,6 +211,11 @@ def verify(
         When `x` does not fit or is not finite.
     TargetRunError
         When Lava is missing, fails or takes too long.
+
+    Warns
+    -----
+    NothingCompared
+        When a population sent no spike on either side.
     """
     export = to_lava(net)
     return compare(export, net, x, together=together, timeout=timeout, python=python)
@@ -233,7 +250,7 @@ def compare(
     steps, samples = next(iter(data.values())).shape[:2]
     spiking = [name for name in names if _kind(export.network, name) != "membrane"]
     first = any(where.any() for where in differs.values())
-    return Verification(
+    result = Verification(
         steps=steps,
         samples=samples,
         spikes_compared=sum(node.compared for node in nodes),
@@ -244,6 +261,17 @@ def compare(
         spikes_differing_float32=_differing_in_single(net, data, simulated),
         python=lava.python,
         seconds_lava=lava.seconds,
+    )
+    if result.silent:
+        warnings.warn(without_evidence(result.silent), NothingCompared, stacklevel=3)
+    return result
+
+
+def without_evidence(silent: Sequence[str]) -> str:
+    """Return what to say of populations of which nothing was compared."""
+    return (
+        f"no spike was compared of {', '.join(silent)}, which sent none: that shows nothing. Give an input at which "
+        "they spike."
     )
 
 
@@ -272,7 +300,9 @@ def _tensors(net: Network, data: dict[str, np.ndarray]) -> dict[str, torch.Tenso
 
 def _node(name: str, simulated: np.ndarray, lava: np.ndarray, differs: np.ndarray, kind: str) -> NodeVerification:
     spikes = (0, 0) if kind == "membrane" else (int(np.sum(simulated != 0)), int(np.sum(lava != 0)))
-    return NodeVerification(name, lava.size, *spikes, int(differs.sum()), float(np.abs(simulated - lava).max()))
+    largest = float(np.abs(simulated - lava).max())
+    is_silent = not simulated.any() and not lava.any()
+    return NodeVerification(name, lava.size, *spikes, int(differs.sum()), largest, is_silent=is_silent)
 
 
 def _differing_in_single(net: Network, data: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> int | None:

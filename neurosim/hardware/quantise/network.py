@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from neurosim.errors import InputError
+from neurosim.errors import InputError, NothingCompared
 from neurosim.hardware.loihi.description import describe
 from neurosim.hardware.loihi.neurons import EXPONENTS
 from neurosim.hardware.loihi.weights import SignMode, weight_step
@@ -95,6 +96,11 @@ def quantise(
     InputError
         When x is not integer, or a name or number is unknown or out of range.
 
+    Warns
+    -----
+    NothingCompared
+        When a population sends no spike on `x`, so that its scale cannot be chosen.
+
     Examples
     --------
     >>> import torch, neurosim as ns
@@ -134,6 +140,14 @@ def quantise(
     finally:
         net.train(was_training)
     recorded = {**inputs, **outputs}
+    silent = [name for name in read.populations if not outputs[name].any()]
+    if silent:
+        warnings.warn(
+            f"scales of {', '.join(silent)} are chosen without evidence: no spike was sent on x. Give data at which "
+            "they spike.",
+            NothingCompared,
+            stacklevel=2,
+        )
     choices = {name: search.search(read, name, recorded, held, given.get(name)) for name in read.populations}
     chosen = {name: choice.scale for name, choice in choices.items()}
     quantised = integer.network(read, chosen, held, trained)

@@ -8,7 +8,7 @@ import torch
 
 import neurosim as ns
 from neurosim import cores, language
-from neurosim.errors import ExportError, InputError
+from neurosim.errors import ExportError, InputError, NothingCompared
 from neurosim.synapses import BatchNorm, DelayedLinear, Identity, RoundedDelays, Scale
 
 nir = pytest.importorskip("nir")
@@ -111,6 +111,15 @@ def test_an_independent_reader_gets_every_membrane(name, gain):
     sent = by_interpreter(to_nir(net, gain=gain), drive(20))["output"]
     assert np.abs(sent).max() > 0.5
     np.testing.assert_allclose(v[:, 0].numpy(), sent, rtol=1e-9, atol=1e-12)
+
+
+def test_a_comparison_without_a_spike_says_so():
+    net = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=DT, r=20.0), names=["out"])
+    with pytest.warns(NothingCompared, match="nothing was compared of out"):
+        result = verify_nir(net, torch.zeros(10, 1, 3))
+    assert result.agrees and result.silent == ("out",) and "0 spikes; that shows nothing" in str(result)
+    net.synapses["input->out"][0].weight.data.fill_(1.0)
+    assert verify_nir(net, torch.ones(10, 1, 3)).silent == ()
 
 
 @pytest.mark.parametrize("discretisation", ["euler", "exponential"])

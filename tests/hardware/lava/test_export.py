@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import FileError, InputError, ShapeError, TargetRunError
+from neurosim.errors import FileError, InputError, NothingCompared, ShapeError, TargetRunError
 from neurosim.hardware.lava import Verification, description, to_lava, verify
 from neurosim.hardware.lava.verification import compare
 
@@ -137,6 +137,17 @@ def test_images_wider_than_127_are_convolved_right() -> None:
         ns.Input((1, 3, 200)), ns.Conv2d(1, 2, (2, 5), stride=(1, 3)), ns.LIF(dt=DT, r=80.0), names=["out"]
     )
     is_exact(verify(net, (torch.rand(15, 1, 1, 3, 200) < 0.4).float(), timeout=LIMIT), spikes=100)
+
+
+def test_a_comparison_without_a_spike_says_so() -> None:
+    net = ns.Sequential(ns.Linear(3, 4), ns.LIF(dt=1e-3, r=30.0), ns.Linear(4, 2), ns.LIF(dt=1e-3), names=["a", "b"])
+    with torch.no_grad():
+        for edge, weight in zip(net.edges, (1.0, 1e-3), strict=True):
+            edge.synapses[0].weight.fill_(weight)
+    with pytest.warns(NothingCompared, match="no spike was compared of b, which sent none"):
+        result = verify(net, torch.ones(12, 1, 3))
+    assert result.agrees and result.silent == ("b",) and result.spikes > 0
+    assert "no spike was compared of b, which sent none: that shows nothing" in result.summary()
 
 
 def test_an_unflipped_kernel_is_found_with_its_first_difference() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import ExportError, InputError
+from neurosim.errors import ExportError, InputError, NothingCompared
 from neurosim.hardware.lava import to_lava, verify_learning
 from neurosim.plasticity.engine import RewardModulated
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
@@ -59,6 +59,14 @@ def test_weights_of_pairs_go_the_same_way() -> None:
     assert result.spikes > 50
     assert "weights moved by up to" in result.summary()
     assert (result.steps, result.samples) == (STEPS, 2)
+
+
+def test_weights_that_do_not_change_show_nothing() -> None:
+    net = ns.Sequential(ns.Linear(4, 2), ns.LIF(dt=1e-3), names=["out"])
+    rule = PairSTDP(w_min=-math.inf, w_max=math.inf, dendritic_delay=1e-3)
+    with pytest.warns(NothingCompared, match="no weight of input->out changed"):
+        result = verify_learning(net, {"input->out": rule}, torch.zeros(8, 1, 4))
+    assert result.agrees and "no weight of input->out changed: that shows nothing" in result.summary()
 
 
 def test_weights_under_reward_go_the_same_way() -> None:

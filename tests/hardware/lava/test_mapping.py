@@ -16,7 +16,7 @@ from neurosim.errors import ExportError, InputError
 from neurosim.hardware.lava import to_lava
 from neurosim.hardware.lava.populations import KNOWN
 from neurosim.hardware.lava.start_voltage import float_start
-from neurosim.synapses import DelayedLinear
+from neurosim.synapses import DelayedLinear, Identity
 
 DT = 1e-3
 
@@ -93,6 +93,15 @@ def test_a_synapse_that_lava_cannot_hold_is_named(synapses: list[Any], message: 
     net = ns.Sequential(ns.Input((2, 4, 4)), *synapses, ns.LIF(dt=DT), names=["out"])
     (problem,) = refused(net)
     assert re.match(f"edge 'input->out': {message}", problem), problem
+
+
+@pytest.mark.parametrize("chain", [[Identity()], [Identity(), Identity()]])
+def test_identity_is_one_connection_per_neuron(chain: list[Any]) -> None:
+    net = ns.Network({"x": ns.Input((2, 3, 3)), "a": ns.LIF(dt=1e-3, r=2.0)}, [ns.Edge("x", "a", chain)])
+    (process,) = to_lava(net).graph.sparse
+    gain = 2.0 * (1.0 - net.neurons()["a"].decay("tau_mem"))
+    assert np.array_equal(process.weight, np.full(18, gain))
+    assert np.array_equal(process.post, process.pre) and len(process.post) == 18
 
 
 def test_a_membrane_that_is_sent_on_is_refused() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.errors import ExportError, InputError
+from neurosim.errors import ExportError, InputError, NothingCompared
 from neurosim.hardware.loihi import SignMode, describe, sign_mode, split_bias, weight_range, weight_step
 from neurosim.hardware.quantise import fixed, quantise
 from neurosim.hardware.quantise.grid import BiasGrid, WeightGrid, chip_bias
@@ -16,6 +16,12 @@ from neurosim.synapses import BatchNorm, RoundedDelays, Synapse
 
 DT = 1e-3
 NEURONS = dict(dt=DT, tau_mem=10e-3, r=15.0)
+
+
+def test_a_scale_without_a_spike_to_choose_it_on_is_named() -> None:
+    net = ns.Sequential(ns.Linear(20, 10), ns.LIF(dt=1e-3, r=1.0), names=["out"])
+    with pytest.warns(NothingCompared, match="scales of out are chosen without evidence: no spike was sent on x"):
+        quantise(net, torch.zeros(10, 2, 20))
 
 
 def spikes(*shape: int, rate: float = 0.2, seed: int = 0) -> Tensor:
@@ -277,6 +283,6 @@ def test_a_loop_whose_synapses_have_the_delay_keeps_it() -> None:
     # The edge's own delay is 0: the delays of the synapses break the loop.
     delayed = RoundedDelays(torch.randn(6, 6), torch.full((6, 6), 3), dt=1e-3)
     edges = [ns.Edge("x", "o", ns.Linear(4, 6)), ns.Edge("o", "o", delayed, delay=0.0)]
-    net = ns.Network({"x": ns.Input(4), "o": ns.LIF(dt=1e-3, size=6)}, edges)
+    net = ns.Network({"x": ns.Input(4), "o": ns.LIF(dt=1e-3, r=50.0, size=6)}, edges)
     quantised = quantise(net, (torch.rand(20, 2, 4) < 0.5).float(), bits=8).net
     assert [edge.min_delay for edge in quantised.edges] == [edge.min_delay for edge in net.edges] == [0, 3]
