@@ -104,13 +104,14 @@ class Operation(Generic[Call, Outputs, Saved]):
 
     def recall(self, ctx: Any, grads: Gradients) -> tuple[Saved, Gradients]:
         """Return what was kept, and the gradients of the results."""
+        tensors = ctx.saved_tensors  # read once: each read unpacks them, which `torch.utils.checkpoint` allows once
         filled = list(grads[: len(ctx.results)])
         for place, g in enumerate(filled):
             if g is None and place not in self._absent:
                 shape, dtype = ctx.results[place]
-                like = grads[0] if grads[0] is not None else _first((*grads, *ctx.saved_tensors))
+                like = grads[0] if grads[0] is not None else _first((*grads, *tensors))
                 filled[place] = like.new_zeros(shape, dtype=dtype)
-        return self._saved_rebuilt(ctx.saved_tensors, *ctx.saved), filled
+        return self._saved_rebuilt(tensors, *ctx.saved), filled
 
     def run_backward(self, ctx: Any, needs: Needs, grads: Gradients) -> Gradients:
         """Return the gradients of all tensors of the call in the backward pass of an autograd function."""
