@@ -13,12 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 import neurosim as ns
 from neurosim.kernels.common.policy import forced
-from neurosim.models import ELM
-from neurosim.synapses import DelayedSparse
+from neurosim.models import ELM, ELMState
+from neurosim.synapses import DelayedSparse, Synapse
 
 T, B, N = 12, 3, 8
 SENSITIVE = {"dt": 1e-3, "tau_mem": 4e-3, "v_th": 0.02}
 PAIRS = torch.tensor([[0, 0, 1, 4, 4, 7, 6], [0, 7, 3, 3, 3, 1, 2]])
+DELAYS = torch.tensor([0, 2, 1, 3, 3, 0, 1])
 
 
 def loop(n: int = N) -> ns.Network:
@@ -28,7 +29,7 @@ def loop(n: int = N) -> ns.Network:
     )
 
 
-def two(synapse: Callable[[], ns.Synapse], shape: tuple[int, ...] = (N,)) -> nn.Module:
+def two(synapse: Callable[[], Synapse], shape: tuple[int, ...] = (N,)) -> nn.Module:
     return ns.Sequential(ns.Input(shape), synapse(), ns.LIF(**SENSITIVE), synapse(), ns.LIF(**SENSITIVE))
 
 
@@ -48,7 +49,7 @@ class InTurn(nn.Module):
 class Flat(ELM):
     """ELM neurons whose outputs are the inputs of the next."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> tuple[Tensor, ELMState]:  # type: ignore[override]
         out, state = super().forward(x)
         return out.flatten(2), state
 
@@ -59,9 +60,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "recurrent": lambda: InTurn(loop(), loop()),
     "conv": lambda: two(lambda: ns.Conv2d(2, 2, 3, padding=1), (2, 2, 2)),
     "sparse": lambda: two(lambda: ns.Sparse(N, N, PAIRS, torch.full((7,), 0.5))),
-    "delayed": lambda: two(
-        lambda: DelayedSparse(N, N, PAIRS, torch.tensor([0, 2, 1, 3, 3, 0, 1]), torch.full((7,), 0.5), dt=1e-3)
-    ),
+    "delayed": lambda: two(lambda: DelayedSparse(N, N, PAIRS, DELAYS, torch.full((7,), 0.5), dt=1e-3)),
     "elm": lambda: InTurn(Flat(N, 2, dt=1e-3, d_m=3, neurons=4), Flat(N, 2, dt=1e-3, d_m=3)),
 }
 

@@ -13,15 +13,8 @@ from neurosim.kernels.common.bits import REAL
 from neurosim.kernels.common.buffers import buffer_pool
 from neurosim.kernels.common.operator import Gradients, Needs
 from neurosim.kernels.elm.arguments import Call, Outputs, Saved, Weights
-from neurosim.kernels.elm.cpu_code import (
-    Sizes,
-    compiled_backward,
-    compiled_forward,
-    compiled_outer,
-    lanes,
-    most_rows,
-    padded,
-)
+from neurosim.kernels.elm.cpu_code import compiled_backward, compiled_forward, compiled_outer
+from neurosim.kernels.elm.tiles import Sizes, lanes, most_rows, padded
 
 
 def padded_size(count: int, dtype: torch.dtype) -> int:

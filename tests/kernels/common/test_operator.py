@@ -23,7 +23,7 @@ class Call(NamedTuple):
 
 class Outputs(NamedTuple):
     out: Tensor
-    count: Tensor
+    positive: Tensor
     product: Tensor
     others: Sequence[Tensor]
 
@@ -110,8 +110,8 @@ def test_outputs_and_gradients_are_those_of_the_definition(run):
     outputs = run(call_of(*given))
     expected = forward(call_of(*given))
     assert type(outputs) is Outputs and len(outputs.others) == 2
-    assert torch.equal(outputs.out, expected.out) and torch.equal(outputs.count, expected.count)
-    assert not outputs.count.requires_grad
+    assert torch.equal(outputs.out, expected.out) and torch.equal(outputs.positive, expected.positive)
+    assert not outputs.positive.requires_grad
     results = [outputs.out, *outputs.others]
     ends = [torch.randn_like(r) for r in results]
     found = torch.autograd.grad(results, given, ends)

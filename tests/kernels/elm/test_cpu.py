@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from neurosim.compiler.llvm.ir import IRBuilder
+from neurosim.compiler.llvm.tanh import tanh
 from neurosim.errors import InputError
 from neurosim.kernels.common.bits import REAL
 from neurosim.kernels.common.policy import forced
 from neurosim.kernels.elm import operator, reference
 from neurosim.kernels.elm.arguments import Call
 from neurosim.kernels.elm.cpu import padded_size
-from neurosim.kernels.elm.cpu_code import tanh
 from neurosim.models import ELM, ELMLayer, ELMState
 
 MS = 1e-3
