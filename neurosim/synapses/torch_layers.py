@@ -94,6 +94,11 @@ def torch_synapses(module: nn.Module, place: Place) -> list[Synapse] | None:
     return synapses if place.dtype is None else [synapse.to(place.dtype) for synapse in synapses]
 
 
+def is_torch_layer(module: nn.Module) -> bool:
+    """Whether `torch_synapses` converts, or refuses by name, a module of this class."""
+    return nearest(module, _LAYERS) is not None
+
+
 def _linear(module: Any, place: Place) -> list[Synapse]:
     if place.shape != (module.in_features,):
         raise InputError(

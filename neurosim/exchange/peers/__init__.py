@@ -6,9 +6,13 @@ from neurosim.exchange.peers.rockpool import from_rockpool
 from neurosim.exchange.peers.sinabs import from_sinabs
 from neurosim.exchange.peers.snntorch import from_snntorch, to_snntorch
 from neurosim.exchange.peers.spikingjelly import from_spikingjelly
+from neurosim.exchange.peers.verdicts import Conversion, Verdict, examine
 
 __all__ = [
+    "Conversion",
     "ConversionError",
+    "Verdict",
+    "examine",
     "from_norse",
     "from_rockpool",
     "from_sinabs",

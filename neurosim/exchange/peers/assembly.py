@@ -118,6 +118,12 @@ class Assembly:
         terms = tuple(term for signal in signals for term in signal.terms)
         return Signal(terms, shapes[0], all(signal.non_negative for signal in signals))
 
+    def settled(self, signal: Signal) -> Signal:
+        """Return a value that several layers read as the output of one node, so that it is computed once."""
+        if len(signal.terms) == 1 and not signal.terms[0].synapses:
+            return signal
+        return self._neurons(signal, Neuron(cores.relay, dt=self.dt), signal.non_negative)
+
     def network(self, signal: Signal) -> Network:
         """Return the network whose output is `signal`; a current is passed on by a relay."""
         term = signal.terms[0]
@@ -127,9 +133,7 @@ class Assembly:
 
     def _through(self, signal: Signal, synapse: Synapse) -> Signal:
         shape = synapse.output_shape(signal.shape)
-        if len(signal.terms) > 1:
-            signal = self._neurons(signal, Neuron(cores.relay, dt=self.dt), signal.non_negative)
-        (term,) = signal.terms
+        (term,) = (self.settled(signal) if len(signal.terms) > 1 else signal).terms
         kept = signal.non_negative and isinstance(synapse, _KEEP_SIGN)
         return Signal((Term(term.source, (*term.synapses, synapse)),), shape, kept)
 

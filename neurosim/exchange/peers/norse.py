@@ -70,7 +70,7 @@ def from_norse(
     ConversionError
         For layers without an exact equivalent, with what to change.
     """
-    every = list(leaves(module))
+    every = list(leaves(module, package="norse"))
     steps = {where: float(layer.dt) for where, layer in _cells(every)}  # type: ignore[arg-type]
     if len(set(steps.values())) != 1:
         raise ConversionError(f"all neurons must share one dt, and there must be some; got {steps}.")
@@ -95,7 +95,7 @@ class NorseReader(Reader):
         """Return whether the layers are called once a step or once for all steps."""
         import norse.torch
 
-        modules = list(leaves(module))
+        modules = list(leaves(module, package=self.package))
 
         step = [getattr(norse.torch, name) for name in _ONE_STEP]
         time = [norse.torch.Lift, *(getattr(norse.torch, name) for name in _OVER_TIME)]
@@ -129,6 +129,17 @@ class NorseReader(Reader):
         """Return the size of the input of cells with weights of their own."""
         weights = getattr(module, "input_weights", None)
         return (weights.shape[1],) if isinstance(weights, Tensor) and self.owns(module) else None
+
+    def returns_state(self, module: nn.Module) -> bool:
+        """Whether a call returns the state too, as all of Norse's do but a Lift of a layer of torch."""
+        if isinstance(module, nn.Sequential) and not self.owns(module):
+            return False
+        inner = getattr(module, "lifted_module", module)
+        return self.owns(inner)
+
+    def rounding(self, module: nn.Module) -> str:
+        """Return what rounds in a neuron."""
+        return "" if type(module).__name__ in ("IAF", "IAFCell") else "Norse adds the change of a step to the membrane"
 
     def parts(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> list[Part]:
         """Return the neurons of a layer, behind its weights if it has some."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from neurosim.errors import InputError
-from neurosim.exchange.peers.assembly import Assembly, Part, Signal
+from neurosim.exchange.peers.assembly import Assembly, Late, Part, Signal
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.steps import Choices
-from neurosim.network import Network
-from neurosim.synapses.torch_layers import Place, torch_synapses
+from neurosim.exchange.peers.tracing import read_graph
+from neurosim.exchange.peers.verdicts import Verdict, log
+from neurosim.network import Network, Recurrent
+from neurosim.synapses import BatchNorm, Dropout, Sparse, Synapse
+from neurosim.synapses.torch_layers import Place, is_torch_layer, torch_synapses
 from neurosim.synapses.torch_modules import check_unchanged, nearest
 
 
@@ -89,6 +93,26 @@ class Reader(abc.ABC):
         """Return the shape of the input that a layer of the library states, if it does."""
         return None
 
+    def rounding(self, module: nn.Module) -> str:
+        """Return why the neurons of a layer are equal up to rounding only; empty where their arithmetic is the same."""
+        return ""
+
+    def returns_state(self, module: nn.Module) -> bool:
+        """Whether a call of a module returns its state beside its value."""
+        return False
+
+    def is_layer(self, module: nn.Module) -> bool:
+        """Whether a module is read as one layer or container, and not through its forward method."""
+        if self.owns(module) or is_torch_layer(module):
+            return True
+        if not _is_row(module):
+            return type(module).__module__.startswith("torch.nn.")
+        try:
+            _check_row(module)
+        except InputError:  # its forward method is read
+            return bool(module._forward_hooks or module._forward_pre_hooks)
+        return True
+
     def network(self, module: Any, input_shape: int | Sequence[int] | None) -> Network:
         """Return the network of a sequence of modules."""
         every = list(leaves(module))
@@ -114,6 +138,8 @@ class Reader(abc.ABC):
             own = self.container(where, module, mode)
             if own is not None:
                 inner = own
+            elif not self.is_layer(module):
+                return read_graph(self, module, signal, path, mode)
             elif not _is_row(module):
                 return self._layer(where, module, signal, mode)
             else:
@@ -126,6 +152,48 @@ class Reader(abc.ABC):
         return signal
 
     def _layer(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> Signal:
+        found = log()
+        if found is None:
+            return self._converted(where, module, signal, mode)[0]
+        try:
+            after, parts = self._converted(where, module, signal, mode)
+        except ConversionError as error:
+            found.append(Verdict(where, "refused", note=str(error).removeprefix(f"{where}: ")))
+            shape = _shape_of_call(module, signal.shape, mode.axes_before)
+            if shape is None:
+                raise
+            return self.assembly.input(shape, f"behind{len(self.assembly.nodes)}")
+        notes = [note for part in parts if (note := self._note(module, part))]
+        rounds = any(not isinstance(part, Synapse) for part in parts) and (
+            self.rounding(module) or ("learned time constants are rounded" if self.choices.learn else "")
+        )
+        names = ", ".join(self._names(parts)) or "nothing"
+        verdict: Literal["exact", "bounded"] = "bounded" if rounds else "exact"
+        found.append(Verdict(where, verdict, names, "; ".join([*([rounds] if rounds else []), *notes])))
+        return after
+
+    def _names(self, parts: Sequence[Part]) -> Iterator[str]:
+        """Yield the classes of synapses and the names of nodes."""
+        known = {id(node): name for name, node in self.assembly.nodes.items()}
+        for part in parts:
+            if isinstance(part, Synapse):
+                yield type(part).__name__
+            elif isinstance(part, Late):
+                yield from (known[id(part.first)], known[id(part.second)])
+            else:
+                yield known[id(part.neuron if isinstance(part, Recurrent) else part)]
+
+    def _note(self, module: nn.Module, part: Part) -> str:
+        """Return how a synapse differs from a layer in training."""
+        if isinstance(part, Dropout) and not self.owns(module):
+            return "in training one mask for all steps"
+        if isinstance(part, Sparse) and any(True for _ in nn.Module.parameters(module)):
+            return "in training its weights are not shared"
+        if isinstance(part, BatchNorm) and getattr(module, "momentum", 0.1) is None:
+            return "momentum None became 0.1"
+        return ""
+
+    def _converted(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> tuple[Signal, list[Part]]:
         if self.keeps_state(module):
             self.claim(where, module)
             if mode.stateless:
@@ -136,15 +204,16 @@ class Reader(abc.ABC):
             raise ConversionError(f"{where}: {error}") from error
         for part in parts:
             signal = self.assembly.after(where, signal, part)
-        return signal
+        return signal, parts
 
     def claim(self, where: str, module: nn.Module) -> None:
         """Refuse a layer with a state that stands at another place too."""
-        if (before := self._stateful.setdefault(id(module), where)) != where:
+        if id(module) in self._stateful:
             raise ConversionError(
-                f"{where}: is the same object as {before} and keeps one state for both places, which no two "
-                "populations do. Use two layers of neurons."
+                f"{where}: is the same object as {self._stateful[id(module)]} and keeps one state for both places, "
+                "which no two populations do. Use two layers of neurons."
             )
+        self._stateful[id(module)] = where
 
     def _equivalent(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> list[Part]:
         if self.owns(module) and nearest(module, self.aliases) is None:
@@ -152,9 +221,8 @@ class Reader(abc.ABC):
         synapses = torch_synapses(module, self.place(where, module, signal, mode))
         if synapses is None:
             raise ConversionError(
-                f"{where}: is no layer of torch or {self.library} that is converted. Pass the layers in the order in "
-                "which they are called, as a list or nn.Sequential; the forward method of another module cannot be "
-                "read."
+                f"{where}: is no layer of torch or {self.library} that is converted. Use one that is, see "
+                "docs/conversions.md, or layers of which it consists."
             )
         return list(synapses)
 
@@ -176,13 +244,30 @@ def entries(module: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(number), entry) for number, entry in enumerate(module))
 
 
-def leaves(module: Any, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of a sequence with their names for messages; containers are flattened."""
-    if isinstance(module, (list, tuple, nn.Sequential, nn.ModuleList)):
+def leaves(module: Any, path: str = "", package: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of a sequence with their names for messages; containers are flattened.
+
+    With the name of a `package` those inside of modules that are of neither torch nor this package are yielded too.
+    """
+    is_row = isinstance(module, (list, tuple, nn.Sequential, nn.ModuleList))
+    kinds = type(module).__mro__
+    is_foreign = bool(package) and not any(k.__module__.split(".")[0] == package for k in kinds)
+    if is_row or (is_foreign and isinstance(module, nn.Module) and not kinds[0].__module__.startswith("torch.")):
         for name, entry in entries(module):
-            yield from leaves(entry, f"{path}{name}.")
+            yield from leaves(entry, f"{path}{name}.", package)
     elif isinstance(module, nn.Module):
         yield named(path, module), module
+
+
+def _shape_of_call(module: nn.Module, shape: tuple[int, ...], axes: int) -> tuple[int, ...] | None:
+    """Return the shape of a sample of what a module returns, or None where it does not run."""
+    try:
+        with torch.no_grad():
+            value = copy.deepcopy(module).eval()(torch.zeros(*(2,) * axes, *shape))
+    except Exception:  # whatever a module of the user raises
+        return None
+    value = value[0] if isinstance(value, tuple) else value
+    return tuple(value.shape[axes:]) if isinstance(value, torch.Tensor) and value.dim() > axes else None
 
 
 def _is_row(module: nn.Module) -> bool:

@@ -103,6 +103,14 @@ class RockpoolReader(Reader):
         size = getattr(module, "size_in", None) if self.owns(module) else None
         return (int(size),) if isinstance(size, int) and size else None
 
+    def returns_state(self, module: nn.Module) -> bool:
+        """Whether a call returns a state and a record too, as all of Rockpool's do."""
+        return self.owns(module)
+
+    def rounding(self, module: nn.Module) -> str:
+        """Return what rounds in a neuron."""
+        return "Rockpool computes its decays in single precision"
+
     def parts(self, where: str, module: Any, signal: Signal, mode: Mode) -> list[Part]:
         """Return the neurons of a module, with their loops, or its weights."""
         import rockpool.nn.modules.torch as modules

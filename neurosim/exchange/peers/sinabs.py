@@ -89,7 +89,8 @@ class SinabsReader(Reader):
 
     def mode(self, module: Any) -> Mode:
         """Return the axes before those of a sample, which the first layer of sinabs states; layers may change them."""
-        self._axes = next((axes for _, layer in leaves(module) if (axes := self._axes_of(layer))), 1)
+        every = (self._axes_of(layer) for _, layer in leaves(module, package=self.package))
+        self._axes = next((axes for axes in every if axes), 1)
         return Mode(2)
 
     def _axes_of(self, module: nn.Module) -> int:
@@ -133,6 +134,12 @@ class SinabsReader(Reader):
     def place(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> Place:
         """Return where a layer of torch stands."""
         return super().place(where, module, signal, Mode(self._now(mode)))
+
+    def rounding(self, module: Any) -> str:
+        """Return what rounds in a neuron."""
+        return (
+            "" if type(module).__name__ in ("IAF", "IAFSqueeze") else "sinabs computes its decays in single precision"
+        )
 
     def parts(self, where: str, module: Any, signal: Signal, mode: Mode) -> list[Part]:
         """Return the neurons of a layer, with their loops."""

@@ -105,6 +105,21 @@ class SnnTorchReader(Reader):
         """Whether a layer keeps its membrane itself; else the caller passes it on."""
         return self.owns(module) and bool(getattr(module, "init_hidden", False))
 
+    def returns_state(self, module: nn.Module) -> bool:
+        """Whether a call returns the membrane too."""
+        if isinstance(module, nn.Sequential):
+            return len(module) > 0 and self.returns_state(module[-1])
+        return self.owns(module) and bool(not getattr(module, "init_hidden", True) or getattr(module, "output", False))
+
+    def rounding(self, module: Any) -> str:
+        """Return what rounds in a neuron."""
+        name = type(module).__name__
+        if name in ("Lapicque", "Alpha"):
+            return "its factors are computed from the numbers of snnTorch"
+        if module.reset_mechanism == "subtract":
+            return "subtracts after the decay, in neurosim before it"
+        return "a decay for each neuron rounds the factor of the input" if module.beta.numel() > 1 else ""
+
     def parts(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> list[Part]:
         """Return the neurons of a layer."""
         import snntorch

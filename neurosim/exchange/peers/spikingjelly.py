@@ -109,7 +109,7 @@ class SpikingJellyReader(Reader):
 
     def mode(self, module: Any) -> Mode:
         """Return how the outermost layers are called: in the step mode of the first that has one."""
-        modes = (_step_mode(layer) for layer in self._outermost(module))
+        modes = (_step_mode(layer) for outer in self._outermost(module) for layer in self._inside(outer))
         return Mode(2 if next((mode for mode in modes if mode), "s") == "m" else 1)
 
     def _outermost(self, module: Any) -> Iterator[Any]:
@@ -120,6 +120,13 @@ class SpikingJellyReader(Reader):
                 yield from self._outermost(entry)
         else:
             yield module
+
+    def _inside(self, module: Any) -> Iterator[Any]:
+        """Yield a layer of the library, or the layers inside of another module."""
+        if self.owns(module):
+            yield module
+        elif isinstance(module, nn.Module):
+            yield from (layer for _, layer in leaves(module, package=self.package))
 
     def container(self, where: str, module: nn.Module, mode: Mode) -> Mode | None:
         """Return how the layers in a container of SpikingJelly are called."""
@@ -157,6 +164,18 @@ class SpikingJellyReader(Reader):
     def input_shape(self, module: nn.Module) -> tuple[int, ...] | None:
         """Return the size of the input of a container with weights of its own."""
         return (module.rc.out_features,) if type(module).__name__ == "LinearRecurrentContainer" else None  # type: ignore[union-attr,return-value]
+
+    def rounding(self, module: Any) -> str:
+        """Return what rounds in a neuron."""
+        name = type(module).__name__
+        if name in _PARALLEL:
+            return "sums over steps are rounded"
+        if name in _LOOPS:
+            return self.rounding(module.sub_module)
+        plain = name == "LIFNode" and not module.decay_input and not module.v_reset
+        if plain or name in ("IFNode", "NonSpikingIFNode"):
+            return ""
+        return "SpikingJelly adds the change of a step to the membrane"
 
     def parts(self, where: str, module: Any, signal: Signal, mode: Mode) -> list[Part]:
         """Return the neurons of a layer, with their loops."""

@@ -38,6 +38,11 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
+class Doubled(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).softmax(1)
+
+
 class Renamed(nn.Sequential):
     def parts(self) -> int:
         return len(self)
@@ -53,11 +58,22 @@ def test_a_layer_or_container_with_a_forward_of_its_own_is_refused(library: str)
     convert, neurons = CONVERTERS[library]
     with pytest.raises(ConversionError, match=r"layer '0' \(Positive\): its class Positive has a method 'forward'"):
         convert([Positive(4, 4), neurons()])
-    with pytest.raises(ConversionError, match=r"layer '1' \(Residual\): its class Residual has a method 'forward'"):
-        convert([nn.Linear(4, 4), Residual(nn.Linear(4, 4)), neurons()])
-    with pytest.raises(ConversionError, match="Residual"):
-        convert(Residual(nn.Linear(4, 4), neurons()))
+    with pytest.raises(ConversionError, match=r"layer '1' \(Doubled\): at 'softmax' its forward method calls softmax"):
+        convert([nn.Linear(4, 4), Doubled(nn.Linear(4, 4)), neurons()])
     convert(Renamed(nn.Linear(4, 4), neurons()))
+
+
+@each
+def test_a_container_with_a_forward_of_its_own_is_read(library: str) -> None:
+    convert, neurons = CONVERTERS[library]
+    inner = nn.Linear(4, 4)
+    net = convert([nn.Linear(4, 4), Residual(inner), neurons()]).double()
+    x = torch.randn(10, 2, 4, dtype=torch.float64)
+    with torch.no_grad():
+        sent = net.run(x, record=("relay1",)).recorded["relay1"]
+        summed = sum(edge(sent) for edge in net.edges if edge.source == "relay1")
+        torch.testing.assert_close(summed, Residual(inner.double())(sent))
+    assert [node.core.name for node in net.neurons().values()] == ["relay", "lif"]
 
 
 @each
