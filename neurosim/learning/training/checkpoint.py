@@ -1,4 +1,4 @@
-"""Checkpoints: the network's tensors and, for `fit`, the state of a training run. Plain data, never code."""
+"""Checkpoints: tensors and description of a network and, for `fit`, the state of a run. Plain data, never code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.atomic import replaced
 from neurosim.files.paths import regular_file
+from neurosim.network.description import describe, differences
 
 FORMAT = "neurosim checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class Checkpoint:
         What `fit` needs to resume; None when only a network was saved.
     notes : dict
         Values passed to `save_checkpoint`.
+    description : dict of str to dict
+        Constants, steps, resets and edges of the network; see `neurosim.network.description`.
     """
 
     network: dict[str, Tensor]
     training: dict[str, Any] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -56,7 +60,7 @@ def save_checkpoint(
     path : path-like
         The file, conventionally ending in `.pt`. An earlier file is replaced when the new one is complete.
     net : Network
-        Its `state_dict` is written.
+        Its `state_dict` is written, and its description: constants of the cores, dt, resets, surrogates, edges.
     training : mapping, optional
         State of `fit`, for resuming.
     notes : mapping, optional
@@ -73,6 +77,7 @@ def save_checkpoint(
         "format": FORMAT,
         "version": VERSION,
         "network": _plain(net.state_dict(), "network"),
+        "description": _plain(describe(net), "description"),
         "training": None if training is None else _plain(training, "training"),
         "notes": _plain(notes or {}, "notes"),
     }
@@ -100,7 +105,8 @@ def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) 
     FileError
         When the file is missing, truncated, damaged, not a checkpoint, or of another format version.
     InputError, ShapeError
-        When the file belongs to another network; names the parameter.
+        When the file belongs to another network, which has other tensors, constants or edges; names the difference. The
+        tensors alone can be loaded into such a network with ``net.load_state_dict(load_checkpoint(path).network)``.
     """
     file = Path(path)
     content = _read(file)
@@ -111,17 +117,23 @@ def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) 
             f"{file} has checkpoint version {content.get('version')!r}, this neurosim reads version {VERSION}. "
             "Install the neurosim that wrote it, or train again."
         )
-    missing = {"network", "training", "notes"} - content.keys()
+    missing = {"network", "description", "training", "notes"} - content.keys()
     if missing:
         raise FileError(
             f"{file} lacks {', '.join(sorted(missing))}: it is not a complete checkpoint. Use another file."
         )
     if not isinstance(content["network"], dict) or not all(isinstance(t, Tensor) for t in content["network"].values()):
         raise FileError(f"{file} holds no tensors by name: it is not a complete checkpoint. Use another file.")
+    described = content["description"]
+    if not isinstance(described, dict) or not all(isinstance(part, dict) for part in described.values()):
+        raise FileError(
+            f"{file} holds no description of its network: it is not a complete checkpoint. Use another file."
+        )
     if net is not None:
         check_fits(file, content["network"], net)
+        check_same(file, described, net)
         net.load_state_dict(content["network"])
-    return Checkpoint(content["network"], content["training"], content["notes"])
+    return Checkpoint(content["network"], content["training"], content["notes"], described)
 
 
 def check_fits(file: Path, tensors: Mapping[str, Tensor], net: nn.Module) -> None:
@@ -144,6 +156,17 @@ def check_fits(file: Path, tensors: Mapping[str, Tensor], net: nn.Module) -> Non
                 f"{file}: {name!r} is {stored.dtype}, in the network it is {tensor.dtype}. "
                 f"Convert the network first: net.to({stored.dtype})."
             )
+
+
+def check_same(file: Path, description: Mapping[str, Mapping[str, Any]], net: nn.Module) -> None:
+    """Raise `InputError` for a network with other constants or edges than the saved one, naming the first of them."""
+    found = differences(description, describe(net))
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        raise InputError(
+            f"{file} was saved from another network: {'; '.join(found[:3])}{more}. Build the network as it was, or "
+            "load the tensors alone: net.load_state_dict(load_checkpoint(path).network)."
+        )
 
 
 def _read(file: Path) -> Any:

@@ -16,14 +16,14 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from neurosim.errors import FileError, InputError
+from neurosim.errors import FileError, InputError, NeurosimError
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Rule
-from neurosim.learning.training import random_state, start
+from neurosim.learning.training import random_state, resuming, start
 from neurosim.learning.training.arguments import Scheduler
 from neurosim.learning.training.averaging import Average
 from neurosim.learning.training.batches import Batch, Batches, on_device
-from neurosim.learning.training.checkpoint import Checkpoint, check_fits, load_checkpoint, save_checkpoint
+from neurosim.learning.training.checkpoint import Checkpoint, check_fits, check_same, load_checkpoint, save_checkpoint
 from neurosim.learning.training.evaluation import Scores, check_finite
 from neurosim.learning.training.groups import default_optimizer
 from neurosim.learning.training.precision import Precision
@@ -60,6 +60,12 @@ class Run:
     wake: bool = True
     epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the settings of optimizer and scheduler at the start of the run."""
+        scheduler = None if self.scheduler is None else resuming.plain(self.scheduler.state_dict())
+        self.settings = {"optimizer": resuming.settings_of(self.optimizer), "scheduler": scheduler}
 
     def train_epoch(self, train: Batches, tick: Callable[[], Any], on_batch: Callback) -> dict[str, Any] | None:
         """Train on the data once; return the row of the epoch, or None if the callback stopped it."""
@@ -208,17 +214,28 @@ class Run:
             raise FileError(f"there is no {file} to resume from. Start the run with resume=False.")
         saved = load_checkpoint(file)
         training = self._checked(file, saved)
-        if self.own_optimizer:
-            start.restore(self.net, {**training["start"], "drawn": ()})
-            self.optimizer = default_optimizer(self.net)
-        before = copy.deepcopy(self.rule.state_dict())
+        before = copy.deepcopy((self._state(), self.net.state_dict()))
+        optimizer = self.optimizer
         try:
-            self.rule.load_state_dict(training["rule_state"])
-            self.optimizer.load_state_dict(training["optimizer"]["state"])
-        except ValueError as error:
-            self.rule.load_state_dict(before)
-            raise InputError(f"{file}: the optimizer's groups differ from those of the run ({error}).") from error
-        self.net.load_state_dict(saved.network)
+            if self.own_optimizer:
+                start.restore(self.net, {**training["start"], "drawn": ()})
+                self.optimizer = default_optimizer(self.net)
+            resuming.check_optimizer(file, training["optimizer"]["state"], self.optimizer)
+            self._load(training, saved.network)
+        except Exception as error:
+            self.optimizer = optimizer
+            self._load(*before)
+            if isinstance(error, NeurosimError):
+                raise
+            # Any part may fail in its own way on content that was edited.
+            raise FileError(
+                f"{file} is damaged ({type(error).__name__}: {error}). Nothing was loaded; use another file."
+            ) from error
+
+    def _load(self, training: dict[str, Any], network: Mapping[str, Tensor]) -> None:
+        self.rule.load_state_dict(training["rule_state"])
+        self.optimizer.load_state_dict(training["optimizer"]["state"])
+        self.net.load_state_dict(network)
         start.restore(self.net, training["start"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(training["scheduler"]["state"])
@@ -226,6 +243,7 @@ class Run:
             for name, value in training["average"].items():
                 self.average.values[name].copy_(value)
         self.precision.scaler.load_state_dict(training["scaler"])
+        self.settings = training["settings"]
         self.epoch, self.rows = training["epoch"], training["rows"]
         self.watch.best, self.watch.waited = training["best"], training["waited"]
         random_state.restore(training["random"], self.generators)
@@ -233,46 +251,73 @@ class Run:
     def _state(self) -> dict[str, Any]:
         scheduler = None if self.scheduler is None else self.scheduler.state_dict()
         return {
+            "run": self.description(),
+            "settings": self.settings,
             "epoch": self.epoch,
             "best": self.watch.best,
             "waited": self.watch.waited,
             "rows": self.rows,
-            "rule": repr(self.rule),
             "rule_state": self.rule.state_dict(),
-            "optimizer": {"kind": type(self.optimizer).__name__, "state": self.optimizer.state_dict()},
-            "scheduler": {"kind": _kind(self.scheduler), "state": scheduler},
+            "optimizer": {"state": self.optimizer.state_dict()},
+            "scheduler": {"state": scheduler},
             "average": {} if self.average is None else self.average.values,
             "scaler": self.precision.scaler.state_dict(),
             "start": start.state(self.net),
             "random": random_state.capture(self.generators),
         }
 
+    def description(self) -> dict[str, Any]:
+        """Return the arguments on which the results of the run depend, as plain data."""
+        return {
+            "rule": repr(self.rule),
+            "loss": repr(self.loss),
+            "optimizer": type(self.optimizer).__name__,
+            "default optimizer": self.own_optimizer,
+            "scheduler": "none" if self.scheduler is None else type(self.scheduler).__name__,
+            "scheduler_per": self.scheduler_per,
+            "clip": self.clip,
+            "accumulate": self.accumulate,
+            "average": None if self.average is None else self.average.decay,
+            "watch": repr(self.watch),
+            "seed": self.seed,
+            "mixed_precision": str(self.precision.dtype),
+            "gradient scaling": self.precision.scaler.is_enabled(),
+        }
+
     def _checked(self, file: Path, saved: Checkpoint) -> dict[str, Any]:
         """Return the saved state of training after checking that all of it fits."""
-        training = saved.training
+        training, now = saved.training, self._state()
         if training is None:
             raise FileError(f"{file} holds a network but no run to resume. Load its weights with load_checkpoint.")
-        if training.keys() != self._state().keys():
+        if not isinstance(training, dict) or training.keys() != now.keys():
             raise FileError(f"{file} lacks what a run needs to resume. Load its weights with load_checkpoint.")
         check_fits(file, saved.network, self.net)
-        for part, saved_as, now in (
-            ("rule", training["rule"], repr(self.rule)),
-            ("optimizer", training["optimizer"]["kind"], _kind(self.optimizer)),
-            ("scheduler", training["scheduler"]["kind"], _kind(self.scheduler)),
-            ("gradient scaling", bool(training["scaler"]), self.precision.scaler.is_enabled()),
-            ("random generators", len(training["random"]["own"]), len(self.generators)),
-        ):
-            if saved_as != now:
-                raise InputError(
-                    f"{file}: the run used {part} {saved_as}, now it is {now}. Resume with the same, or "
-                    "start a new run from its weights with load_checkpoint."
-                )
+        check_same(file, saved.description, self.net)
+        for name in ("run", "settings", "optimizer", "scheduler"):
+            if not isinstance(training[name], dict) or training[name].keys() != now[name].keys():
+                raise resuming.damaged(file, name)
+        resuming.check_description(file, training["run"], now["run"])
+        resuming.check_random(file, training["random"], now["random"])
+        resuming.check_progress(file, training)
+        resuming.check_start(file, training["start"])
+        for name in ("scheduler", "average", "scaler"):
+            resuming.check_form(file, name, training[name], now[name])
+        if not isinstance(training["rule_state"], dict):
+            raise resuming.damaged(file, "rule_state")
+        if not self.own_optimizer:
+            resuming.check_optimizer(file, training["optimizer"]["state"], self.optimizer)
+            # Those of a run in the same program may have moved since it began.
+            moved = {
+                "optimizer": training["optimizer"]["state"]["param_groups"],
+                "scheduler": training["scheduler"]["state"],
+            }
+            groups = [{k: v for k, v in group.items() if k != "params"} for group in moved["optimizer"]]
+            allowed = (training["settings"]["optimizer"], groups)
+            resuming.check_settings(file, f"optimizer {now['run']['optimizer']}", self.settings["optimizer"], allowed)
+            allowed = (training["settings"]["scheduler"], moved["scheduler"])
+            resuming.check_settings(file, f"scheduler {now['run']['scheduler']}", self.settings["scheduler"], allowed)
         return training
 
 
 def _scaled(backward: Backward, share: float) -> Backward:
     return lambda value: backward(value * share)
-
-
-def _kind(part: object) -> str:
-    return "none" if part is None else type(part).__name__

@@ -173,8 +173,8 @@ def rewritten(path: Path, **changes: Any) -> None:
 
 
 def test_another_version_is_refused(saved: Path) -> None:
-    rewritten(saved, version=2)
-    with pytest.raises(FileError, match=r"has checkpoint version 2, this neurosim reads version 1\. Install"):
+    rewritten(saved, version=3)
+    with pytest.raises(FileError, match=r"has checkpoint version 3, this neurosim reads version 2\. Install"):
         load_checkpoint(saved)
 
 
