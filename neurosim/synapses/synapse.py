@@ -6,6 +6,7 @@ import abc
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -245,15 +246,15 @@ def event_driven(x: Tensor, weight: Tensor) -> bool:
 
 
 def count(owner: str, name: str, value: object, low: int = 1) -> int:
-    """Return `value` if it is an integer from `low`."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
-        return value
+    """Return `value` if it is an integer from `low`, of Python or numpy."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and value >= low:
+        return int(value)
     raise InputError(f"{owner}: {name} must be an integer from {low}; got {value!r}.")
 
 
 def pair(owner: str, name: str, value: object, length: int, low: int = 1) -> tuple[int, ...]:
     """Return `value` as one integer for each of `length` axes."""
-    values = (value,) * length if isinstance(value, int) else value
+    values = (value,) * length if isinstance(value, Integral) else value
     if not isinstance(values, (tuple, list)) or len(values) != length:
         raise InputError(f"{owner}: {name} must be an integer or {length} of them; got {value!r}.")
     return tuple(count(owner, name, v, low) for v in values)

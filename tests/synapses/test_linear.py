@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,3 +74,11 @@ def test_sizes_must_be_whole_numbers(sizes, name, shown):
 
 def test_it_says_what_it_is():
     assert repr(ns.Linear(3, 2, bias=True)) == "Linear(3, 2, bias=True)"
+
+
+def test_sizes_may_be_integers_of_numpy_and_nothing_else() -> None:
+    assert ns.Linear(np.int64(3), np.uint8(2)).weight.shape == (2, 3)
+    assert ns.Conv2d(np.int32(1), 2, np.int64(3)).kernel == (3, 3)
+    for value in (3.0, True, np.bool_(True), np.float64(3)):
+        with pytest.raises(InputError, match="n_in must be an integer from 1"):
+            ns.Linear(value, 2)  # type: ignore[arg-type]
