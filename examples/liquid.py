@@ -57,36 +57,20 @@ def liquid(drive: float, generator: torch.Generator, sizes: Sizes = SIZES) -> tu
         # With this r a weight is the amplitude of the postsynaptic potential.
         return ns.LIF(tau_mem=20e-3, r=1 / (1 - decay_of(20e-3, DT)), dt=DT)
 
-    net = ns.Network(
-        {"input": ns.Input(inputs), "exc": neurons(), "inh": neurons()},
-        [
-            ns.Edge("input", "exc", ns.Linear(inputs, exc)),
-            ns.Edge("exc", "exc", ns.Linear(exc, exc)),
-            ns.Edge("exc", "inh", ns.Linear(exc, inh), delay=DT),
-            ns.Edge("inh", "exc", ns.Linear(inh, exc), delay=DT),
-            ns.Edge("inh", "inh", ns.Linear(inh, inh)),
-        ],
-        output="exc",
-    )
-    there = {}
-    for edge in net.edges:
-        weight = weight_of(edge)
-        mask = (torch.rand(weight.shape, generator=generator) < 0.2).float()
-        if edge.source == edge.target:
-            mask.fill_diagonal_(0)
-        means = {"input": drive * INPUTS / inputs, "exc": 0.1 * EXCITATORY / exc, "inh": -0.4 * INHIBITORY / inh}
-        mean = means[edge.source]
-        with torch.no_grad():
-            weight.copy_(2 * mean * torch.rand(weight.shape, generator=generator) * mask)
-        there[edge.name] = mask
-    return net, there
-
-
-def weight_of(edge: Any) -> Tensor:
-    """Return the weights of an edge with one synapse."""
-    (synapse,) = edge.synapses
-    assert isinstance(synapse, ns.Linear)
-    return synapse.weight
+    count = {"input": inputs, "exc": exc, "inh": inh}
+    means = {"input": drive * INPUTS / inputs, "exc": 0.1 * EXCITATORY / exc, "inh": -0.4 * INHIBITORY / inh}
+    there, edges = {}, []
+    for source, target in (("input", "exc"), ("exc", "exc"), ("exc", "inh"), ("inh", "exc"), ("inh", "inh")):
+        n_out, n_in = count[target], count[source]
+        mask = torch.rand(n_out, n_in, generator=generator) < 0.2
+        if source == target:
+            mask.fill_diagonal_(False)
+        weight = 2 * means[source] * torch.rand(n_out, n_in, generator=generator)
+        # Only the synapses that exist are stored, so that no rule makes others.
+        synapse = ns.Sparse(n_in, n_out, mask.nonzero().T, weight[mask])
+        edges.append(ns.Edge(source, target, synapse, delay=None if source in ("input", target) else DT))
+        there[f"{source}->{target}"] = mask.float()
+    return ns.Network({"input": ns.Input(inputs), "exc": neurons(), "inh": neurons()}, edges, output="exc"), there
 
 
 @torch.no_grad()
@@ -105,7 +89,6 @@ def measured(net: ns.Network, there: dict[str, Tensor], x: Tensor) -> tuple[floa
 
 def taught(
     net: ns.Network,
-    there: dict[str, Tensor],
     kind: str,
     weight: float,
     x: Tensor,
@@ -133,9 +116,6 @@ def taught(
     state = None
     for piece in tqdm(x.split(PIECE), unit="piece", desc=name, leave=False):
         _, state = plasticity.run(piece, state)
-        with torch.no_grad():  # absent synapses stay absent
-            for edge in net.edges:
-                weight_of(edge).mul_(there[edge.name])
 
 
 def learn(start: str, kind: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -148,7 +128,7 @@ def learn(start: str, kind: str, seed: int, args: argparse.Namespace) -> dict[st
 
     test = trains(args.test_seconds)
     before, began = measured(net, there, test), time.perf_counter()
-    taught(net, there, kind, args.weight, trains(args.seconds), args, f"{start} {kind} {seed}")
+    taught(net, kind, args.weight, trains(args.seconds), args, f"{start} {kind} {seed}")
     after = measured(net, there, test)
     print(
         f"driven {start}, {kind}, seed {seed}: branching factor {before[0]:.2f} to {after[0]:.2f}, "
@@ -215,7 +195,7 @@ def read(seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         began = time.perf_counter()
         if kind != "untrained":
             weight = args.weight * (EXCITATORY + INHIBITORY) / sum(args.neurons)
-            taught(net, there, kind, weight, heard, args, f"digits {kind} {seed}")
+            taught(net, kind, weight, heard, args, f"digits {kind} {seed}")
         branching, rate = measured(net, there, heard[: round(1 / DT)])
         # The same spikes for every liquid.
         chance = torch.Generator().manual_seed(seed + 1000)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError
 from neurosim.network.network import Network
+from neurosim.plasticity.pairs import warn_of_zeros
 from neurosim.synapses import BatchNorm, Conv1d, Conv2d, Linear
 
 
@@ -101,6 +102,8 @@ class NeuromodulatedAdaptation:
             )
         if self.source not in net.inputs:
             raise InputError(f"edge {edge!r}: its weights must be the first, after an Input; got {self.source!r}.")
+        if rate:
+            warn_of_zeros(f"edge {edge!r}", weights.weight)
         self.net, self.weights, self.norm = net, weights, norm
         self.rate, self.inverse_temperature, self.statistics = rate, inverse_temperature, statistics
         modulator = [p for p in (norm.weight, norm.bias) if p is not None]

@@ -20,8 +20,9 @@ from neurosim.network.network import Network
 from neurosim.network.population import Population
 from neurosim.network.source import Source
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte
+from neurosim.plasticity.pairs import Pairs, pairs_of
 from neurosim.plasticity.stdp import STDP
-from neurosim.synapses import Linear
+from neurosim.synapses import Linear, Sparse
 from neurosim.units import decay_of
 
 
@@ -75,7 +76,8 @@ class Plasticity:
     net : Network
         Its weights are changed in place.
     rules : mapping of str to STDP, RewardModulated or AstrocyteModulated
-        Rule of each plastic edge, by name; the edge is one `Linear`.
+        Rule of each plastic edge, by name; the edge is one `Linear`, whose synapses are all pairs of neurons, or one
+        `Sparse`, whose synapses are those listed: no others are made.
     chunk : int
         Steps between two changes of the weights, from 1. With 1 each step uses the weights changed by the step before.
         Longer chunks are faster, and equivalent if weights change little within a chunk.
@@ -90,7 +92,14 @@ class Plasticity:
     Raises
     ------
     InputError
-        For an unknown edge or node, an edge that is not a single `Linear`, or a chunk below 1.
+        For an unknown edge or node, an edge that is not a single `Linear` or `Sparse`, weights that a hook computes, or
+        a chunk below 1.
+
+    Warns
+    -----
+    UserWarning
+        When some weights of a `Linear` are exactly 0: the rule changes them too, although they may stand for no
+        synapse.
 
     Examples
     --------
@@ -250,17 +259,18 @@ class Plasticity:
         if plastic.astrocyte is not None:
             factors = plastic.astrocyte.modulated(factors, level[plastic.astrocyte.astrocyte].to(weight))
         if plastic.reward is None:
-            weight.copy_(rule.bounded(weight + rule.change(weight, factors)))
+            weight.copy_(rule.bounded(weight + rule.change(weight, factors, plastic.pairs)))
             return
         decay = decay_of(plastic.reward.tau, self.net.dt)
-        new = rule.eligibility(weight, factors, decay)
+        new = rule.eligibility(weight, factors, decay, plastic.pairs)
         old = self._eligible.get(name)
         self._eligible[name] = new if old is None else old * decay ** len(pre) + new
 
 
 class _Plastic(NamedTuple):
     edge: Connection
-    synapse: Linear
+    synapse: Linear | Sparse
+    pairs: Pairs
     rule: STDP
     reward: RewardModulated | None = None
     astrocyte: AstrocyteModulated | None = None
@@ -271,25 +281,23 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteMo
     if name not in edges:
         raise InputError(f"no edge {name!r}; this network has {list(edges)}.")
     edge = edges[name]
-    if len(edge.synapses) != 1 or not isinstance(edge.synapses[0], Linear):
-        kinds = ", ".join(type(synapse).__name__ for synapse in edge.synapses)
-        raise InputError(f"edge {name!r}: plastic synapses must be one Linear; got {kinds}.")
+    synapse, pairs = pairs_of(f"edge {name!r}", edge.synapses)
     for end in (edge.source, edge.target):
         node = net.nodes[end]
         if not isinstance(node, Input) and not (isinstance(node, (Population, Source)) and node.is_spiking):
             raise InputError(f"edge {name!r}: {end!r} never fires; timing rules need spikes on both sides.")
     if isinstance(rule, RewardModulated):
-        return _Plastic(edge, edge.synapses[0], rule.rule, reward=rule)
+        return _Plastic(edge, synapse, pairs, rule.rule, reward=rule)
     if isinstance(rule, AstrocyteModulated):
         unknown = [n for n in (*rule.astrocyte.liquid, *rule.astrocyte.inputs) if n not in net.nodes]
         if unknown:
             raise InputError(
                 f"edge {name!r}: its astrocyte integrates spikes of {unknown}; this network has {list(net.nodes)}."
             )
-        return _Plastic(edge, edge.synapses[0], rule.rule, astrocyte=rule)
+        return _Plastic(edge, synapse, pairs, rule.rule, astrocyte=rule)
     if not isinstance(rule, STDP):
         raise InputError(
             f"edge {name!r}: the rule must be PairSTDP, TripletSTDP, RewardModulated or AstrocyteModulated; "
             f"got {rule!r}."
         )
-    return _Plastic(edge, edge.synapses[0], rule)
+    return _Plastic(edge, synapse, pairs, rule)

@@ -17,7 +17,8 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import Linear
+from neurosim.plasticity.pairs import Pairs, pairs_of
+from neurosim.synapses import Linear, Sparse
 from neurosim.units import decay_of
 
 
@@ -150,15 +151,15 @@ class ThresholdHomeostasis(RateHomeostasis):
 class SynapticScaling(RateHomeostasis):
     r"""Incoming weights of a neuron that fires too much are scaled: :math:`w \leftarrow w\,(1 + \eta\,(r^* - r))`.
 
-    Ratios and signs of the weights of a neuron stay the same; the factor is at least 0.
+    Ratios and signs of the weights of a neuron stay the same, and weights of 0 stay 0; the factor is at least 0.
 
     Parameters
     ----------
     net, targets, rate, tau
         As in `RateHomeostasis`.
     edges : mapping of str to str, optional
-        For each population the name of the edge whose weights are scaled, one `Linear`; by default its only incoming
-        edge.
+        For each population the name of the edge whose weights are scaled, one `Linear` or `Sparse`; by default its only
+        incoming edge.
 
     References
     ----------
@@ -176,9 +177,9 @@ class SynapticScaling(RateHomeostasis):
         edges: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(net, targets, rate=rate, tau=tau)
-        self._weights = {name: self._weight(name, (edges or {}).get(name)) for name in targets}
+        self._synapses = {name: self._synapse(name, (edges or {}).get(name)) for name in targets}
 
-    def _weight(self, name: str, edge: str | None) -> Tensor:
+    def _synapse(self, name: str, edge: str | None) -> tuple[Linear | Sparse, Pairs]:
         incoming = {e.name: e for e in self.net.edges if e.target == name}
         if edge is None and len(incoming) == 1:
             edge = next(iter(incoming))
@@ -186,11 +187,8 @@ class SynapticScaling(RateHomeostasis):
             raise InputError(
                 f"{self._owner}: edges must name one edge onto {name!r}, of {list(incoming)}; got {edge!r}."
             )
-        synapses = incoming[edge].synapses
-        if len(synapses) != 1 or not isinstance(synapses[0], Linear):
-            kinds = ", ".join(type(synapse).__name__ for synapse in synapses)
-            raise InputError(f"{self._owner}: edge {edge!r} must be one Linear; got {kinds}.")
-        return synapses[0].weight
+        return pairs_of(f"{self._owner}: edge {edge!r}", incoming[edge].synapses, grows=False)
 
     def _move(self, name: str, excess: Tensor) -> None:
-        self._weights[name].mul_((1 - self.rate * excess).clamp(min=0)[:, None])
+        synapse, pairs = self._synapses[name]
+        synapse.weight.mul_(pairs.by_post((1 - self.rate * excess).clamp(min=0)))

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
+from neurosim.plasticity.pairs import AllPairs, Pairs
 from neurosim.units import check_dt, decay_of
 
+_ALL = AllPairs()
 BLOCK = 64  # steps whose traces are computed in one product
 
 
@@ -95,22 +97,30 @@ class STDP(ABC):
         """Return the weights, clipped to the bounds."""
         return weight.clamp(self.w_min, self.w_max)
 
-    def change(self, weight: Tensor, factors: Factors) -> Tensor:
-        """Return the change of `weight` [n_out, n_in] over all steps, mean over the batch, before the bounds."""
+    def change(self, weight: Tensor, factors: Factors, pairs: Pairs = _ALL) -> Tensor:
+        """Return the change of the weights over all steps, mean over the batch, before the bounds.
+
+        Parameters
+        ----------
+        weight : Tensor [n_out, n_in], or [n] of listed pairs
+        factors : Factors
+        pairs : Pairs
+            Which neurons the weights join.
+        """
         _, batch = factors.post_up.shape[:2]
         up, down = self.dependence(weight)
-        raised = factors.post_up.flatten(0, 1).T @ factors.pre_up.flatten(0, 1)
-        lowered = factors.post_down.flatten(0, 1).T @ factors.pre_down.flatten(0, 1)
+        raised = pairs.summed(factors.post_up, factors.pre_up)
+        lowered = pairs.summed(factors.post_down, factors.pre_down)
         return (up * raised - down * lowered) / batch
 
-    def eligibility(self, weight: Tensor, factors: Factors, decay: float) -> Tensor:
-        """Return the change of each sample [B, n_out, n_in], that of k steps before the last times decay^k."""
+    def eligibility(self, weight: Tensor, factors: Factors, decay: float, pairs: Pairs = _ALL) -> Tensor:
+        """Return the change of each sample [B, *weights], that of k steps before the last times decay^k."""
         steps = len(factors.post_up)
         ages = torch.arange(steps - 1, -1, -1, dtype=weight.dtype, device=weight.device)
         fading = (decay**ages)[:, None, None]
         up, down = self.dependence(weight)
-        raised = torch.einsum("tbo,tbi->boi", fading * factors.post_up, factors.pre_up)
-        lowered = torch.einsum("tbo,tbi->boi", fading * factors.post_down, factors.pre_down)
+        raised = pairs.by_sample(fading * factors.post_up, factors.pre_up)
+        lowered = pairs.by_sample(fading * factors.post_down, factors.pre_down)
         return up * raised - down * lowered
 
 

@@ -227,7 +227,7 @@ def after_run(x: Tensor, reward: object = 1.0) -> None:
     ("make", "kind", "message"),
     [
         (lambda: Plasticity(net_of(), {"a": RULE}), InputError, r"no edge 'a'; this network has \['input->out'\]"),
-        (lambda: Plasticity(conv(), {EDGE: RULE}), InputError, "plastic synapses must be one Linear; got Conv2d"),
+        (lambda: Plasticity(conv(), {EDGE: RULE}), InputError, "must be one Linear or Sparse; got Conv2d"),
         (lambda: Plasticity(silent(), {EDGE: RULE}), InputError, "'out' never fires"),
         (
             lambda: Plasticity(net_of(), {EDGE: cast(Any, 3)}),
