@@ -127,13 +127,23 @@ class Plan:
 
     @functools.cached_property
     def forward_uniforms(self) -> tuple[Expression, ...]:
-        """Numbers that the forward kernel takes, computed before the run in double precision."""
-        return self._frontier(self._forward_outputs, (), "host")
+        """Numbers that the forward kernel takes, computed before the run in double precision.
+
+        The last is the support of the surrogate if that is limited and the plan trains.
+        """
+        found = self._frontier(self._forward_outputs, (), "host")
+        return self._with_support(found) if self.train else found
 
     @functools.cached_property
     def backward_uniforms(self) -> tuple[Expression, ...]:
-        """Numbers that the backward kernel takes."""
-        return self._frontier(self.backward_outputs, self.saved, "host")
+        """Numbers that the backward kernel takes; the last is the support of the surrogate if that is limited."""
+        return self._with_support(self._frontier(self.backward_outputs, self.saved, "host"))
+
+    def _with_support(self, numbers: tuple[Expression, ...]) -> tuple[Expression, ...]:
+        if not self.program.is_limited:
+            return numbers
+        support = self.program.support
+        return (*(node for node in numbers if node is not support), support)
 
     @functools.cached_property
     def per_trial(self) -> tuple[Expression, ...]:
@@ -158,7 +168,11 @@ class Plan:
         return tuple(found)
 
     def host_values(self, uniforms: Sequence[Expression], numbers: Mapping[str, float]) -> list[float]:
-        """Return the values of `uniforms`, computed in double precision from the coefficients that are numbers."""
+        """Return the values of `uniforms`, computed in double precision from the coefficients that are numbers.
+
+        Numbers of the surrogate are those that the step was recorded with if they are left out.
+        """
+        numbers = {**self.program.numbers, **numbers}
         value: dict[int, Any] = {}
         for node in topological(uniforms):
             if node.op == "constant":
@@ -196,6 +210,7 @@ class Plan:
         ends = [number[id(n)] for n in outputs]
         program = self.program
         arrays = f"{program.inputs} {list(program.state)} {program.per_neuron} {program.per_trial} {self.recorded}"
+        arrays += f" {self.train and program.is_limited}"
         text = "\n".join((*lines, str(ends), f"{arrays} {self.train} {self.through_time}"))
         return f"{self.program.name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,10 @@ class Program:
         Local variables of the step function, for recording and for reading.
     trace : Trace
         The trace of the expressions.
+    surrogate : Surrogate
+        That of the step, with symbols for its numbers.
+    numbers : mapping of str to float
+        Numbers of the surrogate that the step was recorded with; see `numbers_of`.
     """
 
     name: str
@@ -51,11 +56,39 @@ class Program:
     per_trial: tuple[str, ...]
     named: Mapping[str, Expression]
     trace: Trace
+    surrogate: Surrogate
+    numbers: Mapping[str, float]
 
     @property
     def is_spiking(self) -> bool:
         """Whether the output is a spike."""
         return self.output.op == "spike"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the surrogate of the output is zero from some distance to threshold on."""
+        return self.is_spiking and self.output.payload.support < math.inf
+
+    @property
+    def support(self) -> Expression:
+        """That distance, a number that kernels take; the output must be limited."""
+        return self.trace.leaf("parameter", _SUPPORT)
+
+    def numbers_of(self, spike: Surrogate) -> dict[str, float]:
+        """Return the values of the leaves that stand for the numbers of a surrogate of the recorded form."""
+        numbers = {_leaf_name(name): value for name, value in spike.numbers.items()}
+        if self.is_limited:
+            own = self.output.payload is not self.surrogate  # a core may have a surrogate of its own
+            numbers[_SUPPORT] = self.output.payload.support if own else spike.support
+        return numbers
+
+
+def _leaf_name(number: str) -> str:
+    """Return the name of the leaf for a number of the surrogate, which no coefficient of a core can have."""
+    return f"spike.{number}"
+
+
+_SUPPORT = _leaf_name("support.of.derivative")
 
 
 def record(
@@ -89,8 +122,9 @@ def record(
     """
     trace = Trace(per_neuron)
     given: dict[str, Any] = {name: trace.leaf("parameter", name) for name in core.coefficients}
+    surrogate = spike.with_symbols(lambda name: trace.leaf("parameter", _leaf_name(name)))
     if "spike" in core.wants:
-        given["spike"] = spike
+        given["spike"] = surrogate
     if "reset" in core.wants:
         amount = trace.leaf("parameter", RESET_AMOUNT) if own_amount else None
         given["reset"] = dataclasses.replace(reset, amount=amount)
@@ -109,7 +143,8 @@ def record(
             named[name] = value
             value.label = value.label or name
     after = dict(zip(core.state, states, strict=True))
-    return Program(core.name, inputs, output, after, per_neuron, per_trial, named, trace)
+    program = Program(core.name, inputs, output, after, per_neuron, per_trial, named, trace, surrogate, {})
+    return dataclasses.replace(program, numbers=program.numbers_of(spike))
 
 
 def _rest(trace: Trace, core: Core, port: str) -> Expression:

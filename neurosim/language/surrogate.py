@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Hashable
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.language.expression import Expression
+from neurosim.language.expression import Expression, Trace
 from neurosim.language.functions import absolute, exp, logistic, maximum, where
 
 
@@ -30,7 +30,8 @@ class Surrogate:
     name : str
         The expression that makes it, with function and width.
     derivative : callable
-        ``g(x)``, written with the functions of `neurosim.language.functions`.
+        ``g(x)``, written with the functions of `neurosim.language.functions`. The floats among the keywords of a
+        `functools.partial`, such as a slope, are arguments of the compiled kernels: another value compiles nothing.
     support : float
         ``g(x)`` is zero for ``|x| >= support``; infinite if it has no end.
     primitive : callable, optional
@@ -65,6 +66,59 @@ class Surrogate:
     def __repr__(self) -> str:
         return self.name
 
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Numbers that are arguments of the compiled kernels, such as ``{"slope": 2.0}``."""
+        found = {}
+        for function in (self.derivative, self.primitive):
+            if isinstance(function, partial):
+                found.update({name: value for name, value in function.keywords.items() if isinstance(value, float)})
+        return found if self._takes_symbols(found) else {}
+
+    def _takes_symbols(self, numbers: dict[str, float]) -> bool:
+        """Whether the functions can be recorded with symbols for these numbers: a function may branch on them."""
+        trace = Trace()
+        with_symbols = self._replaced({name: trace.leaf("parameter", name) for name in numbers})
+        try:
+            for function in (with_symbols.derivative, with_symbols.primitive):
+                if function is not None:
+                    function(trace.leaf("input", "x"))
+        except (InputError, TypeError, ValueError, ArithmeticError):
+            return False
+        return True
+
+    def _replaced(self, values: dict[str, Any]) -> Surrogate:
+        """Return this surrogate with other values for some of the keywords of its functions."""
+
+        def new(function: Any) -> Any:
+            if not isinstance(function, partial):
+                return function
+            keywords = {name: values.get(name, value) for name, value in function.keywords.items()}
+            return partial(function.func, *function.args, **keywords)
+
+        return dataclasses.replace(self, derivative=new(self.derivative), primitive=new(self.primitive))
+
+    def with_symbols(self, symbol: Callable[[str], Any]) -> Surrogate:
+        """Return this surrogate with ``symbol(name)`` in place of each of its `numbers`."""
+        return self._replaced({name: symbol(name) for name in self.numbers})
+
+    @cached_property
+    def form(self) -> Hashable:
+        """What two surrogates share that differ in their `numbers` alone."""
+        limited = self.support < math.inf
+        form = (*map(self._form_of, (self.derivative, self.primitive)), limited)
+        try:
+            hash(form)
+        except TypeError:  # a keyword such as a list
+            return (self.derivative, self.primitive, limited)
+        return form
+
+    def _form_of(self, function: Any) -> Hashable:
+        if not isinstance(function, partial) or not self.numbers:
+            return function
+        other = {name: value for name, value in function.keywords.items() if name not in self.numbers}
+        return (function.func, function.args, tuple(function.keywords), tuple(other.items()))
+
 
 class _Spike(torch.autograd.Function):
     @staticmethod
@@ -85,6 +139,10 @@ def _positive(function: str, **values: float) -> None:
             raise InputError(f"{function}: {name} must be a finite number above 0; got {value!r}.")
 
 
+def _floats(**values: float) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
 def _atan(x: Any, slope: float) -> Any:
     return (slope / 2.0) / (1.0 + (math.pi / 2.0 * slope * x) ** 2)
 
@@ -92,7 +150,7 @@ def _atan(x: Any, slope: float) -> Any:
 def atan(slope: float = 2.0) -> Surrogate:
     """Return the arctan surrogate ``g = (a/2) / (1 + (pi/2 a x)^2)``, a = `slope`; mass 1 (Fang et al. 2021)."""
     _positive("atan", slope=slope)
-    return Surrogate(f"atan(slope={slope!r})", partial(_atan, slope=slope))
+    return Surrogate(f"atan(slope={slope!r})", partial(_atan, **_floats(slope=slope)))
 
 
 def _fast_sigmoid(x: Any, slope: float) -> Any:
@@ -102,7 +160,7 @@ def _fast_sigmoid(x: Any, slope: float) -> Any:
 def fast_sigmoid(slope: float = 25.0) -> Surrogate:
     """Return the fast-sigmoid surrogate ``g = 1 / (1 + k |x|)^2``, k = `slope`; peak 1 (Zenke & Ganguli 2018)."""
     _positive("fast_sigmoid", slope=slope)
-    return Surrogate(f"fast_sigmoid(slope={slope!r})", partial(_fast_sigmoid, slope=slope))
+    return Surrogate(f"fast_sigmoid(slope={slope!r})", partial(_fast_sigmoid, **_floats(slope=slope)))
 
 
 def _sigmoid(x: Any, slope: float) -> Any:
@@ -113,7 +171,7 @@ def _sigmoid(x: Any, slope: float) -> Any:
 def sigmoid(slope: float = 4.0) -> Surrogate:
     """Return the sigmoid surrogate ``g = a s (1 - s)``, ``s = 1/(1 + exp(-a x))``, a = `slope`; mass 1."""
     _positive("sigmoid", slope=slope)
-    return Surrogate(f"sigmoid(slope={slope!r})", partial(_sigmoid, slope=slope))
+    return Surrogate(f"sigmoid(slope={slope!r})", partial(_sigmoid, **_floats(slope=slope)))
 
 
 def _triangle(x: Any, width: float, height: float) -> Any:
@@ -129,7 +187,9 @@ def triangle(width: float = 1.0, height: float | None = None) -> Surrogate:
     height = 1.0 / width if height is None else height
     _positive("triangle", height=height)
     return Surrogate(
-        f"triangle(width={width!r}, height={height!r})", partial(_triangle, width=width, height=height), support=width
+        f"triangle(width={width!r}, height={height!r})",
+        partial(_triangle, **_floats(width=width, height=height)),
+        support=width,
     )
 
 
@@ -140,7 +200,7 @@ def _rectangle(x: Any, width: float) -> Any:
 def rectangle(width: float = 1.0) -> Surrogate:
     """Return the rectangle ``g = 1/w where |x| < w/2``, w = `width`; mass 1 (Wu et al. 2018)."""
     _positive("rectangle", width=width)
-    return Surrogate(f"rectangle(width={width!r})", partial(_rectangle, width=width), support=width / 2.0)
+    return Surrogate(f"rectangle(width={width!r})", partial(_rectangle, **_floats(width=width)), support=width / 2.0)
 
 
 def _exponential(x: Any, height: float, width: float) -> Any:
@@ -157,7 +217,7 @@ def exponential(tau_grad: float = 1.0, scale_grad: float = 1.0, v_th: float = 1.
     width = 100.0 * tau_grad * v_th
     return Surrogate(
         f"exponential(tau_grad={tau_grad!r}, scale_grad={scale_grad!r}, v_th={v_th!r})",
-        partial(_exponential, height=scale_grad * 0.1 / (2.0 * width), width=width),
+        partial(_exponential, **_floats(height=scale_grad * 0.1 / (2.0 * width), width=width)),
     )
 
 
@@ -180,7 +240,7 @@ def multi_gaussian(sigma: float = 0.5, h: float = 0.15, s: float = 6.0, gamma: f
     _positive("multi_gaussian", sigma=sigma, h=h, s=s, gamma=gamma)
     return Surrogate(
         f"multi_gaussian(sigma={sigma!r}, h={h!r}, s={s!r}, gamma={gamma!r})",
-        partial(_multi_gaussian, sigma=sigma, h=h, s=s, gamma=gamma),
+        partial(_multi_gaussian, **_floats(sigma=sigma, h=h, s=s, gamma=gamma)),
     )
 
 
@@ -204,5 +264,7 @@ def smooth(slope: float = 4.0) -> Surrogate:
     """
     _positive("smooth", slope=slope)
     return Surrogate(
-        f"smooth(slope={slope!r})", partial(_sigmoid, slope=slope), primitive=partial(_scaled_logistic, slope=slope)
+        f"smooth(slope={slope!r})",
+        partial(_sigmoid, **_floats(slope=slope)),
+        primitive=partial(_scaled_logistic, **_floats(slope=slope)),
     )

@@ -104,9 +104,8 @@ class CorePlans(CoreParameters):
     def _program(self, fed: tuple[str, ...] = (), per_trial: tuple[str, ...] = ()) -> Program:
         """Return the step with the choices of this layer, for the ports that are fed, by default all."""
         fed = fed or self._ports
-        # Two surrogates may have one name; their derivatives differ.
         reset = Reset(self.reset, self.detach_reset)
-        choice = (self.spike.derivative, self.spike.primitive, reset, fed, per_trial)
+        choice = (self.spike.form, reset, fed, per_trial)
         if choice not in self._plans:
             per_neuron = tuple(name for name in self._varying_names if name not in per_trial)
             own = self.takes_own_amount
@@ -124,17 +123,23 @@ class CorePlans(CoreParameters):
         names: tuple[str, ...],
         fed: tuple[str, ...] = (),
         per_trial: tuple[str, ...] = (),
+        spike: str = "",
     ) -> tuple[str, list[float], list[float]]:
-        """Return the key of the plan and the plain numbers that its two kernels take."""
-        spike = (self.spike.derivative, self.spike.primitive)
-        choice = (*spike, self.reset, self.detach_reset, self.dt, train, through_time, names, fed, per_trial)
-        if choice not in self._plans:
-            plan = Plan(self._program(fed, per_trial), train, through_time, names)
-            numbers = self._shared_coefficients()
+        """Return the key of the plan and the plain numbers that its two kernels take.
+
+        `spike` is the name of the surrogate: a compiler that holds the result compares it.
+        """
+        form = self.spike.form
+        choice = (form, self.reset, self.detach_reset, self.dt, train, through_time, names, fed, per_trial)
+        plan, surrogate, prepared = self._plans.get(choice, (None, None, None))
+        if surrogate is not self.spike:  # of a surrogate that differs in its numbers alone the plan is the same
+            plan = plan or Plan(self._program(fed, per_trial), train, through_time, names)
+            numbers = {**self._shared_coefficients(), **plan.program.numbers_of(self.spike)}
             backward = plan.host_values(plan.backward_uniforms, numbers) if train else []
-            self._plans[choice] = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
-        prepared: tuple[str, list[float], list[float]] = self._plans[choice]
-        return prepared
+            prepared = (known(plan), plan.host_values(plan.forward_uniforms, numbers), backward)
+            self._plans[choice] = (plan, self.spike, prepared)
+        found: tuple[str, list[float], list[float]] = prepared
+        return found
 
     def _arguments(
         self,
@@ -162,7 +167,7 @@ class CorePlans(CoreParameters):
             per_trial = self._per_trial(like)
             per_neuron = [t.to(real).expand(like.shape[1:]) for t in self._varying_coefficients(per_trial).values()]
         train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*others, *per_neuron))
-        key, forward, backward = self._prepared(train, through_time, record, fed, per_trial)
+        key, forward, backward = self._prepared(train, through_time, record, fed, per_trial, self.spike.name)
         if per_trial:
             numbers = self._prepared_trials(key, per_trial, real, like.device)
             per_neuron += [t.view(-1, *[1] * (like.dim() - 2)).expand(like.shape[1:]) for t in numbers]
@@ -174,16 +179,18 @@ class CorePlans(CoreParameters):
         """Return the numbers [B] that the plan of `key` takes from each trial, computed again when a value changes."""
         values = [self.tensor(parameter_of(name)) for name in per_trial]
         choice = (key, per_trial, real, device, self.dt)
-        numbers, computed_from = self._plans.get(choice, (None, ()))
+        numbers, computed_from, surrogate = self._plans.get(choice, (None, (), None))
         # A comparison waits for the device, which cannot be captured in a graph.
         is_captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        if numbers is None or not (is_captured or all(map(torch.equal, computed_from, values))):
+        same = surrogate is self.spike and (is_captured or all(map(torch.equal, computed_from, values)))
+        if numbers is None or not same:
             plan = find(key)
-            trials = [plan.host_values(plan.per_trial, each) for each in self._numbers_of_trials(per_trial)]
+            spike = plan.program.numbers_of(self.spike)
+            trials = [plan.host_values(plan.per_trial, spike | each) for each in self._numbers_of_trials(per_trial)]
             with torch.inference_mode(False):  # the backward pass of a later run saves them
                 table = torch.tensor(trials, dtype=torch.float64).view(len(trials), len(plan.per_trial))
                 numbers = list(table.to(device, real).unbind(1))
-            self._plans[choice] = (numbers, [value.clone() for value in values])
+            self._plans[choice] = (numbers, [value.clone() for value in values], self.spike)
         return numbers
 
     def _check_names(self, names: Sequence[str]) -> None:

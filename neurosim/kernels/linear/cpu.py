@@ -31,7 +31,7 @@ def has_packed_bits(plan: Plan) -> bool:
 
 def has_mask(plan: Plan) -> bool:
     """Return whether the surrogate of `plan` is zero far from threshold, so that few neurons need a gradient."""
-    return has_packed_bits(plan) and plan.train and plan.program.output.payload.support < float("inf")
+    return plan.train and plan.program.is_limited
 
 
 def forward(call: Call) -> Outputs:

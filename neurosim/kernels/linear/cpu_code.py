@@ -65,7 +65,7 @@ class Shape:
     @property
     def limited(self) -> bool:
         """Whether the surrogate is zero far from threshold, which is then written down."""
-        return self.spike is not None and self.plan.train and self.spike.payload.support < float("inf")
+        return self.plan.train and self.plan.program.is_limited
 
 
 _AHEAD = "2"  # steps for which the backward pass asks for its arrays in advance
@@ -212,7 +212,7 @@ def forward_code(shape: Shape) -> IRBuilder:
                 _write_bits(layer, code.truth(shape.spike), bits, word)
             if shape.spike is not None and active:
                 distance = code.fresh(code.operation("abs", [code.value(shape.spike.args[0])]))
-                near = code.fresh(code.compare("lt", distance, code.literal(shape.spike.payload.support)))
+                near = code.fresh(code.compare("lt", distance, code.value(shape.plan.program.support)))
                 _write_bits(layer, near, active, word)
         for name, variable in state.items():
             code.store(code.load_variable(variable), held[name], here, layer.mask)

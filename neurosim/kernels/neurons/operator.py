@@ -28,12 +28,10 @@ def gradient_mask(call: Call, outputs: Outputs) -> Tensor | None:
         return None
     plan = find(call.plan_key)
     spike = plan.program.output
-    if not plan.train or spike.op != "spike" or spike.payload.support == float("inf"):
-        return None
-    if spike.args[0] not in plan.stored:
+    if not plan.train or not plan.program.is_limited or spike.args[0] not in plan.stored:
         return None
     distance = outputs.stored[plan.position(spike.args[0])]
-    return bits_within(distance.flatten(0, 1).flatten(1), spike.payload.support)
+    return bits_within(distance.flatten(0, 1).flatten(1), call.backward_numbers[-1])
 
 
 def _kernels(like: Tensor) -> ModuleType:

@@ -78,7 +78,9 @@ def backward(
         return [g_drive, torch.zeros_like(g_out[0]), *found.state, *found.coefficients, *g_others]
     g_out = g_out.contiguous()
     (steps, batch, _), (heads, n, _) = g_out.shape, weight.shape
-    shape = _shape(plan, weight, saved.port, few_near_threshold(plan, saved.stored) if few is None else few)
+    shape = _shape(
+        plan, weight, saved.port, few_near_threshold(plan, saved.stored, saved.backward_numbers) if few is None else few
+    )
     g_inputs, g_z0 = [buffer_pool.empty_like(g_out) for _ in plan.program.inputs], torch.empty_like(g_out[0])
     g_initial = [g.contiguous().clone() for g in g_final]
     coefficients = [p.contiguous() for p in saved.coefficients]

@@ -79,7 +79,7 @@ def _find_near(loop: Loop, to: str | None) -> None:
     code, shape = loop.code, loop.shape
     distance = shape.plan.program.output.args[0]
     (name,) = (name for name, node in loop.kernel.reads.items() if node is distance)
-    support = code.literal(shape.plan.program.output.payload.support)
+    support = code.value(shape.plan.program.support)
     kind = f"<{shape.lanes} x i32>"
     found = code.variable(kind)
     with code.loop("0", loop.panels) as panel:

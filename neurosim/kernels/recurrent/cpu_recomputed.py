@@ -78,7 +78,8 @@ def _forward(call: Call) -> Outputs:
         others = [x[first:last] for x in call.others]
         part = cpu.forward(call._replace(drive=call.drive[first:last], z0=z, state=state, others=others))
         out[first:last], z, state = part.out, part.last, part.state
-        near += policy.count_near(plan, plan.saved_among(part.stored), first, len(call.drive))
+        saved = plan.saved_among(part.stored)
+        near += policy.count_near(plan, saved, call.backward_numbers, first, len(call.drive))
         packed_bits.append(part.packed_bits[1:] if packed_bits else part.packed_bits)
     few = policy.is_few(near, len(call.drive), call.z0.numel())
     return Outputs(out, z, torch.cat(packed_bits), state, checkpoints, few)

@@ -15,7 +15,7 @@ FEW = 0.5
 _COUNTED = 16  # steps, at most, at which that share is measured
 
 
-def few_near_threshold(plan: Plan, saved: Sequence[Tensor]) -> bool:
+def few_near_threshold(plan: Plan, saved: Sequence[Tensor], numbers: Sequence[float]) -> bool:
     """Return whether so few neurons are near threshold that their gradients are computed one by one.
 
     Parameters
@@ -23,10 +23,12 @@ def few_near_threshold(plan: Plan, saved: Sequence[Tensor]) -> bool:
     plan : Plan
     saved : sequence of Tensor [T, B, N]
         What the plan stored for the backward pass; T is 1 or more.
+    numbers : sequence of float
+        Those of the backward kernel.
     """
     if not saved:
         return False
-    return is_few(count_near(plan, saved, 0, len(saved[0])), len(saved[0]), saved[0][0].numel())
+    return is_few(count_near(plan, saved, numbers, 0, len(saved[0])), len(saved[0]), saved[0][0].numel())
 
 
 def is_few(near: float, steps: int, neurons: int) -> bool:
@@ -35,16 +37,14 @@ def is_few(near: float, steps: int, neurons: int) -> bool:
     return policy.choose(few) and near < math.inf
 
 
-def count_near(plan: Plan, saved: Sequence[Tensor], first: int, steps: int) -> float:
+def count_near(plan: Plan, saved: Sequence[Tensor], numbers: Sequence[float], first: int, steps: int) -> float:
     """Return how many neurons are near threshold at some of the steps from `first` on; infinity if that is not known.
 
     The steps counted are the same however a run of `steps` steps is cut.
     """
-    if not plan.program.is_spiking:
+    if not plan.program.is_limited or plan.program.output.args[0] not in plan.saved:
         return math.inf
-    distance, support = plan.program.output.args[0], plan.program.output.payload.support
-    if support == math.inf or distance not in plan.saved:
-        return math.inf
+    distance, support = plan.program.output.args[0], numbers[-1]
     interval = -(-steps // _COUNTED)
     some = saved[plan.saved.index(distance)][-first % interval :: interval]
     return int((some.abs() < support).sum())
