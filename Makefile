@@ -4,7 +4,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
-EXTRAS := cuda,docs,lava,lint,nir,test
+EXTRAS := cuda,data,docs,lava,lint,nir,test
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.installed
@@ -84,10 +84,10 @@ $(DEV): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 
 # lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly require torchvision, which only
 # their example tasks import; sinabs requires an older nir and the software of its chips, and imports pbr. So these are
-# installed without their dependencies; the extras `lava` and `nir`, loguru and pbr provide what they do import.
+# installed without their dependencies; the extras `lava` and `nir`, loguru, nirtorch and pbr provide what they import.
 $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 	$(call install_extras,$(EXTRAS))
 	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python \
-	    lava-nc norse sinabs snntorch spikingjelly loguru pbr
+	    lava-nc norse sinabs snntorch spikingjelly loguru nirtorch pbr
 	@touch $(DEV) $@
 	@echo "Installed."

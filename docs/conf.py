@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import inspect
 import re
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+import neurosim
+
 project = "neurosim"
 author = "the neurosim authors"
-release = version = importlib.metadata.version("neurosim")
+release = version = neurosim.__version__
 
 extensions = [
     "myst_parser",

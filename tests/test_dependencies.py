@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# No extra can require lava-nc past its own pins: make installs it beside the extra `lava`. Where it is not installed,
-# only the name of its module is known.
-BESIDE = {"lava", "lava-nc"}
+# No extra can require these past their own pins: make installs lava-nc and sinabs beside the extras. Where they are not
+# installed, only the name of the module is known.
+BESIDE = {"lava", "lava-nc", "sinabs", "rockpool"}
+OWN = "neurosim-toolkit"
+# Extras that make does not install.
+NOT_MADE = {"all", "notebook"}
 
 
 def requirements(text: str) -> list[Requirement]:
@@ -82,9 +86,40 @@ def test_every_requirement_is_imported(root: Path, required: list[Requirement]) 
     assert sorted(names(required) - {*imported(root / "neurosim")}) == []
 
 
-def test_nothing_under_the_gpl_is_imported(root: Path, extras: dict[str, list[Requirement]]) -> None:
-    assert "tonic" in names(extras["tonic"])
+def test_every_extra_is_imported(root: Path, extras: dict[str, list[Requirement]]) -> None:
+    # networkx, numpy and the rest of `lava` are what lava-nc imports.
+    used = {*imported(root / "neurosim")}
+    for extra in ("cuda", "data", "nir", "peers"):
+        assert names(extras[extra]) <= used, extra
+
+
+def test_nothing_under_the_gpl_is_imported(root: Path) -> None:
     assert "tonic" not in imported(root / "neurosim")
+
+
+def test_all_has_every_extra_that_neurosim_uses(extras: dict[str, list[Requirement]]) -> None:
+    (everything,) = extras["all"]
+    assert everything.name == OWN
+    assert everything.extras == {*extras} - {"all", "docs", "lint", "peers", "test"}
+
+
+def test_torch_is_bounded_by_what_was_tested(required: list[Requirement], pinned: list[Requirement]) -> None:
+    (wanted,), (installed,) = ([one for one in listed if one.name == "torch"] for listed in (required, pinned))
+    major, minor = str(installed.specifier).removeprefix("==").split(".")[:2]
+    assert f"<{major}.{int(minor) + 1}" in str(wanted.specifier).split(",")
+
+
+def test_hints_name_the_distribution(root: Path) -> None:
+    # Another project on the package index is called neurosim.
+    texts = [path for folder in ("neurosim", "docs", "examples") for path in (root / folder).rglob("*")]
+    texts += [root / name for name in ("README.md", "CONTRIBUTING.md", "CITATION.cff", "Makefile")]
+    wrong = re.compile(r"neurosim\[\w+\]|pip install (?:-\S+ )*'?neurosim(?![-\w])")
+    found = [
+        path.relative_to(root).as_posix()
+        for path in texts
+        if path.suffix in (".py", ".md", ".cff", "") and path.is_file() and wrong.search(path.read_text("utf-8"))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
@@ -99,7 +134,7 @@ def test_make_installs_one_version_of_each(
     # triton's version is torch's to choose.
     assert names([one for one in here if not str(one.specifier).startswith("==")]) == {"triton"}
     versions = {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in here}
-    installed = [*required, *(one for extra, wanted in extras.items() if extra != "tonic" for one in wanted)]
+    installed = [*required, *(one for extra, wanted in extras.items() if extra not in NOT_MADE for one in wanted)]
     for one in filter(applies, installed):
         if one.name != "triton":
             assert one.specifier.contains(versions[canonicalize_name(one.name)]), one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 # One worker runs them all, so that the wheel is built once.
 pytestmark = pytest.mark.xdist_group("wheel")
@@ -66,7 +68,7 @@ def wheel(source_distribution: Path, tmp_path_factory: pytest.TempPathFactory) -
         else:
             archive.extractall(unpacked)
     out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-c", BUILD, "build_wheel", out, cwd=only(unpacked, "neurosim-*"))
+    run(sys.executable, "-c", BUILD, "build_wheel", out, cwd=only(unpacked, "neurosim_toolkit-*"))
     return only(out, "*.whl")
 
 
@@ -114,7 +116,11 @@ def test_wheel_names_its_licence_and_its_command(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         texts = {name.partition(".dist-info/")[2]: archive.read(name) for name in archive.namelist()}
     assert b"Apache License" in texts["licenses/LICENSE"]
-    assert b"License-Expression: Apache-2.0" in texts["METADATA"]
+    about = email.message_from_bytes(texts["METADATA"])
+    assert about["Name"] == "neurosim-toolkit" and about["License-Expression"] == "Apache-2.0"
+    assert about["Author"] and (about["Home-page"] or about.get_all("Project-URL"))
+    (torch,) = (one for one in map(Requirement, about.get_all("Requires-Dist")) if one.name == "torch")
+    assert {each.operator for each in torch.specifier} == {">=", "<"}
     assert b"neurosim = neurosim.cli:main" in texts["entry_points.txt"]
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
+
+import typer
 
 import neurosim
+from neurosim.cli.output import STDOUT
 from neurosim.errors import InputError
 
 
@@ -30,8 +35,26 @@ def folder(places: Sequence[Path] | None = None) -> Path:
     )
 
 
-def run(names: Sequence[str], json: Path | None, data: Path | None, plot: Path | None, quick: bool) -> int:
-    """Run benchmarks by name, or all, in a separate process; return its exit status."""
+def run(
+    names: Sequence[str],
+    json: Path | None,
+    data: Path | None,
+    plot: Path | None,
+    quick: bool,
+    *,
+    tables: IO[str] | None = None,
+) -> int:
+    """Run benchmarks by name, or all, in a separate process; return its exit status.
+
+    Their tables go to standard output, or to the file `tables`; with `json` as ``-`` the results go there instead.
+    """
+    if json == STDOUT:
+        with tempfile.TemporaryDirectory() as folder_of_results:
+            results = Path(folder_of_results) / "results.json"
+            status = run(names, results, data, plot, quick, tables=sys.stderr)
+            if results.is_file():
+                typer.echo(results.read_text(encoding="utf-8"), nl=False)
+        return status
     options = [*names]
     # The other process runs in another folder.
     for name, path in (("--json", json), ("--data", data), ("--plot", plot)):
@@ -39,4 +62,6 @@ def run(names: Sequence[str], json: Path | None, data: Path | None, plot: Path |
             options += [name, str(path.resolve())]
     if quick:
         options.append("--quick")
-    return subprocess.run([sys.executable, "-m", "benchmarks", *options], cwd=folder(), check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *options], cwd=folder(), check=False, stdout=tables
+    ).returncode

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import neurosim.learning
+from neurosim.cli.names import command_name
 from neurosim.errors import FileError, InputError
 from neurosim.learning import Loss, Rule
 
@@ -53,10 +54,20 @@ class Choices(Generic[T]):
         InputError
             For a name that is none of them.
         """
+        return self.names()[self.name_of(text)]
+
+    def name_of(self, text: str) -> str:
+        """Return the name on the command line of the class that `text` names.
+
+        Raises
+        ------
+        InputError
+            For a name that is none of them.
+        """
         known = self.names()
-        for name, each in known.items():
+        for name in known:
             if _plain(name) == _plain(text):
-                return each
+                return name
         raise InputError(f"{self.option} must be one of {', '.join(known)}, or FILE.py:FUNCTION; got {text!r}.")
 
     def value(self, text: str, options: Mapping[str, Any], *arguments: Any) -> T:
@@ -102,17 +113,6 @@ class Choices(Generic[T]):
 
 RULES = Choices("rule", Rule)  # type: ignore[type-abstract]
 LOSSES = Choices("loss", Loss)  # type: ignore[type-abstract]
-
-
-def command_name(name: str) -> str:
-    """Return the name of a class in lower case, its words joined by hyphens.
-
-    Examples
-    --------
-    >>> [command_name(name) for name in ("BPTT", "EProp", "CrossEntropyMSE")]
-    ['bptt', 'e-prop', 'cross-entropy-mse']
-    """
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
 def is_own(text: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -33,11 +34,14 @@ class Outcome:
     ----------
     text : str
         The text to print.
+    content : dict
+        The same in plain values.
     good : bool
         False where two sides that must agree do not.
     """
 
     text: str
+    content: dict[str, Any]
     good: bool = True
 
 
@@ -77,17 +81,14 @@ def place(
     chips: int,
     storage: str,
     picture: Path | None,
-    to: Path | None,
 ) -> Placement:
-    """Place a network; draw the chip and write the JSON file where a path is given."""
+    """Place a network; draw the chip where a path is given."""
     from neurosim.hardware.placement import place as place_on
     from neurosim.report import chip_map, save_figure
 
     placement = place_on(net, target, weight_bits=weight_bits, chips=chips, storage=storage)  # type: ignore[arg-type]
     if picture is not None:
         save_figure(chip_map(placement), picture)
-    if to is not None:
-        placement.to_json(to)
     return placement
 
 
@@ -104,7 +105,7 @@ def export(
     if to not in writers:
         raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
     name, write = writers[to]
-    samples(run.config, run.split, number)  # a wrong number is refused before anything is written
+    samples(run.settings, run.split, number)  # a wrong number is refused before anything is written
     place = out or run.folder / name
     outcomes = [write(run, place, number, bits)]
     if check and to in ("lava", "lava-script"):
@@ -126,26 +127,28 @@ def quantise(run: Finished, bits: Sequence[int], number: int) -> Outcome:
     """Quantise a run to each number of bits, test the integer networks, and write ``quantised.json`` to the run."""
     from neurosim.hardware.quantise import accuracy_against_bits
 
-    test = first(run.config, run.split.test, number)
-    report = accuracy_against_bits(run.net, _scale_samples(run), [test], loss(run.config), bits=bits)
-    json_text({"samples": number, "results": report.to_json()}, run.folder / "quantised.json")
-    return Outcome(f"{report.table()}\nOn {number} test samples.")
+    test = first(run.settings, run.split.test, number)
+    report = accuracy_against_bits(run.net, _scale_samples(run), [test], loss(run.settings), bits=bits)
+    content = {"samples": number, "results": report.to_json()}
+    json_text(content, run.folder / "quantised.json")
+    return Outcome(f"{report.table()}\nOn {number} test samples.", content)
 
 
 def _export_lava(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     from neurosim.hardware.lava import to_lava
 
     to_lava(run.net).save(place)
-    return Outcome(f"Wrote {place}.")
+    return Outcome(f"Wrote {place}.", {"written": str(place)})
 
 
 def _export_script(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     from neurosim.hardware.lava import to_lava
 
-    x, _ = samples(run.config, run.split, number)
+    x, _ = samples(run.settings, run.split, number)
     script = to_lava(run.net).save_script(place, x)
     return Outcome(
-        f"Wrote {script}, with its weights and {number} samples beside it. It needs only lava-nc and Python 3.10."
+        f"Wrote {script}, with its weights and {number} samples beside it. It needs only lava-nc and Python 3.10.",
+        {"written": str(script)},
     )
 
 
@@ -153,7 +156,7 @@ def _export_nir(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     from neurosim.exchange.nir import write_nir
 
     write_nir(run.net, place)
-    return Outcome(f"Wrote {place}.")
+    return Outcome(f"Wrote {place}.", {"written": str(place)})
 
 
 def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
@@ -162,7 +165,7 @@ def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     from neurosim.hardware.netx.reading import BIAS_EXPONENT
     from neurosim.hardware.quantise import quantise
 
-    x, _ = samples(run.config, run.split, number)
+    x, _ = samples(run.settings, run.split, number)
     scale_samples = _scale_samples(run)
     integer = quantise(run.net, scale_samples, bits=bits, weight_exponents=False, bias_exponent=BIAS_EXPONENT).net
     timing = ""
@@ -170,7 +173,7 @@ def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
         integer = connection_steps(integer)
         timing = " On the chip its biases act before the data arrive; it is compared with the same in the simulator."
     write_netx(integer, place)
-    back = read_netx(place, dt=run.config.dt)
+    back = read_netx(place, dt=run.settings.dt)
     if _dtype(integer) == torch.float64:
         back = back.double()
     ours, read = _outputs(integer, x)[-1], _outputs(back, x)[-1]
@@ -180,18 +183,19 @@ def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
         f"Wrote {place} with {bits}-bit weights.{timing} Read back, {differing} output bins of {number} samples differ."
         f"{silent}"
     )
-    return Outcome(text, good=not differing)
+    content = {"written": str(place), "bits": bits, "samples": number, "differing": differing}
+    return Outcome(text, content, not differing)
 
 
 def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
     from neurosim.hardware.lava import verify
 
-    x, _ = samples(run.config, run.split, number)
+    x, _ = samples(run.settings, run.split, number)
     net = run.net if bits is None else quantised(run, bits)
     result = verify(net, x, timeout=timeout)
     with replaced(run.folder / "lava_check.json") as part:
         part.write_text(result.to_json(), encoding="utf-8")
-    return Outcome(result.summary(), result.agrees)
+    return Outcome(result.summary(), {"lava": json.loads(result.to_json())}, result.agrees)
 
 
 def _against_nir(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
@@ -199,17 +203,19 @@ def _against_nir(run: Finished, number: int, bits: int | None, timeout: float) -
 
     if bits is not None:
         raise InputError("--bits applies to --against lava or integer; NIR holds floating-point networks.")
-    x, _ = samples(run.config, run.split, number)
+    x, _ = samples(run.settings, run.split, number)
     result = verify_nir(run.net, x)
     nodes = [dataclasses.asdict(node) for node in result.nodes]
-    json_text({"samples": number, "nodes": nodes}, run.folder / "nir_check.json")
-    return Outcome(f"Written as NIR, read back and compared with the network:\n{result}", result.agrees)
+    content = {"samples": number, "nodes": nodes}
+    json_text(content, run.folder / "nir_check.json")
+    text = f"Written as NIR, read back and compared with the network:\n{result}"
+    return Outcome(text, {"nir": content}, result.agrees)
 
 
 def _against_integer(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
     """Compare with the same network quantised to integers; a difference is expected, so the outcome is good."""
     bits = bits or BITS[0]
-    x, y = first(run.config, run.split.test, number)
+    x, y = first(run.settings, run.split.test, number)
     integer = quantised(run, bits)
     accuracy = {"real": _accuracy(run, run.net, x, y), "integer": _accuracy(run, integer, x, y)}
     outputs = zip(run.net.neurons(), _outputs(run.net, x), _outputs(integer, x), strict=True)
@@ -220,7 +226,8 @@ def _against_integer(run: Finished, number: int, bits: int | None, timeout: floa
     real, rounded = (f"{accuracy[kind]:.2%}" for kind in ("real", "integer"))
     return Outcome(
         f"Accuracy on {number} samples: {real} in floating point, {rounded} in integers with {bits}-bit weights.\n"
-        f"Spike bins that differ: {bins}."
+        f"Spike bins that differ: {bins}.",
+        {"integer": content},
     )
 
 
@@ -233,7 +240,7 @@ def quantised(run: Finished, bits: int) -> Network:
 
 def _scale_samples(run: Finished) -> Tensor:
     """Return the training samples that scales are searched on."""
-    return first(run.config, run.split.train, min(SCALE_SAMPLES, len(run.split.train)))[0]
+    return first(run.settings, run.split.train, min(SCALE_SAMPLES, len(run.split.train)))[0]
 
 
 def _outputs(net: Network, x: Tensor) -> list[Tensor]:
@@ -246,7 +253,7 @@ def _outputs(net: Network, x: Tensor) -> list[Tensor]:
 
 
 def _accuracy(run: Finished, net: Network, x: Tensor, y: Tensor) -> float:
-    return evaluate(net, [(x.to(_dtype(net)), y)], loss=loss(run.config))["accuracy"]
+    return evaluate(net, [(x.to(_dtype(net)), y)], loss=loss(run.settings))["accuracy"]
 
 
 def _dtype(net: Network) -> torch.dtype:

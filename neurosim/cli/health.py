@@ -8,59 +8,166 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
-from neurosim.kernels.common.availability import NO_KERNEL, kernel_status
+from neurosim.kernels.common.availability import kernel_status
 
-# Distribution, module, purpose, how to install it.
-_PARTS = (
-    ("torch", "torch", "tensors and training", "pip install torch"),
-    ("llvmlite", "llvmlite", "fused CPU kernels", "pip install llvmlite"),
-    ("triton", "triton", "fused CUDA kernels (Linux)", "pip install 'neurosim[cuda]'"),
-    ("numpy", "numpy", "arrays", "pip install numpy"),
-    ("h5py", "h5py", "recordings on disk", "pip install h5py"),
-    ("matplotlib", "matplotlib", "pictures", "pip install matplotlib"),
-    ("scikit-learn", "sklearn", "the handwritten digits dataset", "pip install scikit-learn"),
-    (
-        "lava-nc",
-        "lava",
-        "export to Lava",
-        "pip install 'neurosim[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0",
-    ),
-    ("snntorch", "snntorch", "comparison with peers", "pip install 'neurosim[peers]'"),
-    ("norse", "norse", "comparison with peers", "pip install --no-deps norse==1.1.0"),
-    ("tonic", "tonic", "readers of event files (GPL, optional)", "pip install 'neurosim[tonic]'"),
+DISTRIBUTION = "neurosim-toolkit"
+_SUMMARY = "Train, simulate and deploy spiking neural networks from one description"
+_LAVA = "pip install 'neurosim-toolkit[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package that neurosim uses.
+
+    Attributes
+    ----------
+    name : str
+        Name of the distribution.
+    purpose : str
+        What it is used for.
+    module : str
+        Name it is imported by, where that is another.
+    extra : str
+        The extra that installs it; empty where neurosim needs it.
+    remedy : str
+        How to install it, where its extra does not.
+    """
+
+    name: str
+    purpose: str
+    module: str = ""
+    extra: str = ""
+    remedy: str = ""
+
+    @property
+    def import_name(self) -> str:
+        """The name it is imported by."""
+        return self.module or self.name.replace("-", "_")
+
+    @property
+    def hint(self) -> str:
+        """How to install it."""
+        return (
+            self.remedy or f"pip install {f'{DISTRIBUTION}[{self.extra}]'!r}"
+            if self.extra
+            else f"pip install {self.name}"
+        )
+
+
+PARTS = (
+    Part("torch", "tensors and training"),
+    Part("numpy", "arrays"),
+    Part("llvmlite", "fused CPU kernels"),
+    Part("h5py", "recordings and network files"),
+    Part("matplotlib", "pictures"),
+    Part("networkx", "placement on chips"),
+    Part("lazy_loader", "an import that does not wait for torch"),
+    Part("platformdirs", "the folder of compiled kernels"),
+    Part("tqdm", "progress bars"),
+    Part("typer", "the command line"),
+    Part("scikit-learn", "the handwritten digits of the demonstration", "sklearn", "data"),
+    Part("triton", "fused CUDA kernels (Linux)", extra="cuda"),
+    Part("nir", "exchange with other simulators", extra="nir"),
+    Part("lava-nc", "export to Lava", "lava", "lava", _LAVA),
+    Part("asteval", "lava-nc's requirement", extra="lava"),
+    Part("scipy", "lava-nc's requirement", extra="lava"),
+    Part("ipywidgets", "progress bars in notebooks", extra="notebook"),
+    Part("snntorch", "conversion from and to snnTorch", extra="peers"),
+    Part("norse", "conversion from and to Norse", extra="peers"),
+    Part("spikingjelly", "conversion from and to SpikingJelly", extra="peers"),
 )
-_NEEDED = {"torch", "llvmlite", "numpy", "h5py", "matplotlib", "scikit-learn"}
 
 
-def findings() -> Iterator[tuple[bool, str, str]]:
-    """Yield (good, finding, remedy) for each part; the remedy is empty where none is needed."""
-    yield True, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}", ""
-    yield True, f"{os.cpu_count()} processors, torch uses {torch.get_num_threads()} threads", ""
-    for distribution, module, purpose, remedy in _PARTS:
-        if importlib.util.find_spec(module) is None:
-            yield distribution not in _NEEDED, f"{distribution} is not installed: {purpose}", remedy
-            continue
-        try:
-            version = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            version = "of unknown version"
-        yield True, f"{distribution} {version}: {purpose}", ""
-    yield True, _devices(), ""
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes
+    ----------
+    good : bool
+        False where neurosim cannot work.
+    text : str
+        What was found.
+    remedy : str
+        What to do; empty where nothing is needed.
+    """
+
+    good: bool
+    text: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """Return the text for people."""
+        mark = "BAD " if not self.good else "--  " if self.remedy else "ok  "
+        return f"{mark} {self.text}" + (f"\n       do: {self.remedy}" if self.remedy else "")
+
+
+def findings() -> Iterator[Finding]:
+    """Yield what was found, part by part."""
+    yield Finding(
+        True, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
+    )
+    yield Finding(True, f"{os.cpu_count()} processors, torch uses {torch.get_num_threads()} threads")
+    yield from _distribution()
+    for part in PARTS:
+        if importlib.util.find_spec(part.import_name) is None:
+            yield Finding(bool(part.extra), f"{part.name} is not installed: {part.purpose}", part.hint)
+        else:
+            yield Finding(True, f"{part.name} {_version(part.name)}: {part.purpose}")
+    if torch.cuda.is_available():
+        names = (torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+        yield Finding(True, f"CUDA devices: {', '.join(names)}")
+    yield from _kernels()
+
+
+def _distribution() -> Iterator[Finding]:
+    """Say which distribution is installed, and whether the other project of the name neurosim is there too."""
+    own = _version(DISTRIBUTION)
+    if own:
+        yield Finding(True, f"{DISTRIBUTION} {own}")
+    try:
+        about = importlib.metadata.metadata("neurosim")
+    except importlib.metadata.PackageNotFoundError:
+        if not own:
+            yield Finding(True, f"{DISTRIBUTION} is not installed: it runs from {_place()}")
+        return
+    if about["Summary"] != _SUMMARY:
+        yield Finding(
+            False,
+            f"another project called neurosim ({about['Version']}) is installed; it has the same import name",
+            f"pip uninstall neurosim && pip install --force-reinstall --no-deps {DISTRIBUTION}",
+        )
+    elif not own:
+        yield Finding(
+            True, f"neurosim {about['Version']}, installed from {_place()} before it was called {DISTRIBUTION}"
+        )
+
+
+def _place() -> str:
+    spec = importlib.util.find_spec("neurosim")
+    return "an unknown place" if spec is None or spec.origin is None else os.path.dirname(spec.origin)
+
+
+def _kernels() -> Iterator[Finding]:
+    """Say which kernels run, operations with the same status together."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for (operator, device), status in kernel_status().items():
+        groups.setdefault((device, status), []).append(operator)
+    for (device, status), operators in groups.items():
+        names = ", ".join(operators)
         if status == "fused":
-            yield True, f"{operator} on {device}: fused kernel", ""
-        elif status.startswith(NO_KERNEL):
-            yield True, f"{operator} on {device}: {status}", ""
+            yield Finding(True, f"fused kernels on {device}: {names}")
         else:
             reason, _, remedy = status.partition("; ")
-            yield device != "cpu", f"{operator} on {device}: the reference runs, {reason}", remedy
+            yield Finding(device != "cpu", f"the reference runs on {device}, {reason}: {names}", remedy)
 
 
-def _devices() -> str:
-    if not torch.cuda.is_available():
-        return "no CUDA device"
-    names = ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
-    return f"CUDA devices: {names}"
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "" if name == DISTRIBUTION else "of unknown version"

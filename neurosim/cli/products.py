@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from neurosim.cli.deploy import quantised
 from neurosim.cli.runs import Finished, samples
@@ -32,7 +34,7 @@ def write_report_of(
 
     With `bits` they are those of the network quantised to weights of so many bits.
     """
-    x, labels = samples(run.config, run.split, number)
+    x, labels = samples(run.settings, run.split, number)
     net = run.net if bits is None else quantised(run, bits)
     x = x.to(next((p.dtype for p in net.parameters()), x.dtype))
     hidden = next(iter(net.neurons()))
@@ -68,7 +70,7 @@ def write_report_of(
         sections.append(Section("Chip", *chip))
     if check is not None:
         sections.append(Section("Lava", *check.summary().splitlines()))
-    write_report(run.folder / "report.html", title=f"neurosim: {run.config.dataset}", sections=sections)
+    write_report(run.folder / "report.html", title=f"neurosim: {run.settings.dataset}", sections=sections)
     return report
 
 
@@ -88,10 +90,16 @@ def placed_on(
 
 def check_lava(run: Finished, number: int, timeout: float) -> Verification:
     """Run the network as Lava processes, compare every spike, and write ``lava_check.json``."""
-    x, _ = samples(run.config, run.split, number)
+    x, _ = samples(run.settings, run.split, number)
     result = verify(run.net, x, timeout=timeout)
     _write(run.folder / "lava_check.json", result.to_json())
     return result
+
+
+def plain(check: Verification) -> dict[str, Any]:
+    """Return the comparison with Lava as plain values."""
+    content: dict[str, Any] = json.loads(check.to_json())
+    return content
 
 
 def _write(path: Path, text: str) -> None:

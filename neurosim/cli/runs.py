@@ -1,24 +1,31 @@
-"""A run on disk: its configuration, the trained weights and the results, in one folder."""
+"""Train by settings, and open what was trained."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from neurosim.cli.choices import LOSSES, RULES, function_in, is_own
+from neurosim.cli import folder as run_folder
+from neurosim.cli.choices import LOSSES, RULES, function_in, is_own, options_of
+from neurosim.cli.folder import HISTORY, LAST, METRICS, Identity
+from neurosim.cli.schedule import Cosine
+from neurosim.cli.settings import Settings
 from neurosim.datasets import Encoder, Labelled, Split, direct, latency, load, rate
-from neurosim.errors import FileError, InputError
-from neurosim.files.atomic import replaced
+from neurosim.errors import FileError, InputError, NeurosimError
+from neurosim.files.atomic import json_text
+from neurosim.files.lock import owned
+from neurosim.files.paths import output_folder
 from neurosim.language import triangle
 from neurosim.learning import History, Loss, Rule, evaluate, fit, load_checkpoint
 from neurosim.network import Network, Sequential
@@ -26,167 +33,260 @@ from neurosim.network.graph import Input
 from neurosim.network.layers import LIF
 from neurosim.synapses import Flatten, Linear
 
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """The configuration of a run; the defaults are the demonstration.
-
-    Attributes
-    ----------
-    dataset : str
-        Name of a bundled card, or path of a TOML file.
-    data_root : str or None
-        Folder of the data files, where the dataset needs one.
-    network : str or None
-        ``"FILE.py:FUNCTION"`` for a custom network: ``function(shape, classes, dt) -> Network``.
-    hidden : tuple of int
-        Sizes of the hidden populations otherwise.
-    steps, dt : int, float
-        Steps per sample, and the length of a step in s.
-    encoder : str
-        One of `ENCODERS`; ``rate`` fires at up to one spike per step.
-    tau_mem, gain : float
-        Membrane time constant in s and input gain r of the LIF neurons.
-    rule, rule_options : str, dict
-        A rule that `neurosim.learning` exports, or ``"FILE.py:FUNCTION"`` called with the network; its arguments.
-    loss, loss_options : str, dict
-        The same for the loss; a function is called without arguments.
-    epochs, batch_size, learning_rate, seed
-        Of the training (Adam, learning rate falling to zero along a cosine).
-    """
-
-    dataset: str = "digits"
-    data_root: str | None = None
-    network: str | None = None
-    hidden: tuple[int, ...] = (256,)
-    steps: int = 32
-    dt: float = 1e-3
-    encoder: str = "rate"
-    tau_mem: float = 5e-3
-    gain: float = 5.0
-    rule: str = "bptt"
-    rule_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    loss: str = "rate-cross-entropy"
-    loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    epochs: int = 25
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the names; numbers are checked where they are used."""
-        if self.encoder not in ENCODERS:
-            raise InputError(f"encoder must be one of {', '.join(ENCODERS)}; got {self.encoder!r}.")
-        if not is_own(self.rule):
-            RULES.class_of(self.rule)
-        if not is_own(self.loss):
-            LOSSES.value(self.loss, self.loss_options)
-
-
-ENCODERS: dict[str, Callable[[Config], Encoder]] = {
-    "rate": lambda config: rate(config.steps, max_rate=1.0 / config.dt, dt=config.dt),
-    "latency": lambda config: latency(config.steps),
-    "direct": lambda config: direct(config.steps),
+_ENCODERS: dict[str, Callable[[Settings], Encoder]] = {
+    "rate": lambda settings: rate(settings.steps, max_rate=1.0 / settings.dt, dt=settings.dt),
+    "latency": lambda settings: latency(settings.steps),
+    "direct": lambda settings: direct(settings.steps),
 }
 
 
-def data(config: Config) -> Split:
-    """Read the dataset of `config`."""
-    return load(config.dataset, config.data_root)
+def named(settings: Settings) -> Settings:
+    """Return the settings with the names of rule and loss as the library writes them.
+
+    Raises
+    ------
+    InputError
+        When there is no such rule or loss.
+    """
+    rule = settings.rule if is_own(settings.rule) else RULES.name_of(settings.rule)
+    loss = settings.loss if is_own(settings.loss) else LOSSES.name_of(settings.loss)
+    return dataclasses.replace(settings, rule=rule, loss=loss)
 
 
-def encoder(config: Config) -> Encoder:
-    """Return the encoder of `config`."""
-    return ENCODERS[config.encoder](config)
+def data(settings: Settings) -> Split:
+    """Read the dataset of a run."""
+    if not is_own(settings.dataset):
+        return load(settings.dataset, settings.data_root)
+    split = function_in("dataset", settings.dataset)()
+    if not isinstance(split, Split):
+        raise InputError(f"dataset: {settings.dataset} must return a Split; got {type(split).__name__}.")
+    return split
 
 
-def build(config: Config, split: Split) -> Network:
-    """Return the untrained network of `config`, its weights drawn from the seed."""
-    shape, classes = tuple(split.train.x.shape[1:]), len(split.train.classes)
-    torch.manual_seed(config.seed)
-    if config.network:
-        return _own_network(config.network, shape, classes, config.dt)
+def encoder(settings: Settings, part: Labelled) -> Encoder | None:
+    """Return the encoder of a run; None for data with steps of its own."""
+    return None if part.timed else _ENCODERS[settings.encoder](settings)
+
+
+def build(settings: Settings, split: Split) -> Network:
+    """Return the untrained network of a run, its weights drawn from the seed."""
+    first = 2 if split.train.timed else 1
+    shape, classes = tuple(split.train.x.shape[first:]), len(split.train.classes)
+    torch.manual_seed(settings.seed)
+    if settings.network:
+        return _own_network(settings.network, shape, classes, settings.dt)
     parts: list[Any] = [Input(shape), Flatten()]
-    sizes = (math.prod(shape), *config.hidden, classes)
-    names = [*(f"hidden{n}" if len(config.hidden) > 1 else "hidden" for n in range(1, len(sizes) - 1)), "output"]
+    sizes = (math.prod(shape), *settings.hidden, classes)
+    names = [*(f"hidden{n}" if len(settings.hidden) > 1 else "hidden" for n in range(1, len(sizes) - 1)), "output"]
     for before, after in itertools.pairwise(sizes):
-        parts += [Linear(before, after), LIF(tau_mem=config.tau_mem, r=config.gain, dt=config.dt, spike=triangle())]
+        parts += [
+            Linear(before, after),
+            LIF(tau_mem=settings.tau_mem, r=settings.gain, dt=settings.dt, spike=triangle()),
+        ]
     return Sequential(*parts, names=names)
 
 
-def rule(config: Config, net: Network) -> Rule:
-    """Return the learning rule of `config` for a network."""
-    return RULES.value(config.rule, config.rule_options, *([net] if is_own(config.rule) else []))
+def rule(settings: Settings, net: Network) -> Rule:
+    """Return the learning rule of a run for a network."""
+    arguments = [net] if is_own(settings.rule) else []
+    return RULES.value(settings.rule, options_of("rule", settings.rule_option), *arguments)
 
 
-def loss(config: Config) -> Loss:
-    """Return the loss of `config`."""
-    return LOSSES.value(config.loss, config.loss_options)
+def loss(settings: Settings) -> Loss:
+    """Return the loss of a run."""
+    return LOSSES.value(settings.loss, options_of("loss", settings.loss_option))
 
 
-def train(config: Config, folder: Path, *, resume: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train by `config`, test once at the end, and write everything to `folder`.
+def device(name: str) -> torch.device:
+    """Return a device that is there.
+
+    Raises
+    ------
+    InputError
+        When there is no such device here.
+    """
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device = {name!r} cannot be used here: {reason}. Give cpu, or cuda where there is one."
+        ) from error
+    return found
+
+
+def optimizer(settings: Settings, net: Network) -> Optimizer:
+    """Return the optimizer of a run over the parameters of its network."""
+    kinds = {name.lower(): kind for name, kind in vars(torch.optim).items() if isinstance(kind, type)}
+    options = options_of("optimizer", settings.optimizer_option)
+    try:
+        return kinds[settings.optimizer](net.parameters(), lr=settings.learning_rate, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"optimizer {settings.optimizer}: {error}. Correct --optimizer-option.") from error
+
+
+def train(
+    settings: Settings,
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "train",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train by `settings`, test once at the end, and write everything to `folder`.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to train.
+    folder : path-like
+        Where to; nothing is written before all settings are checked.
+    resume : bool
+        Continue the run in the folder. `settings` are those of the run; `epochs` alone may be larger.
+    overwrite : bool
+        Remove an earlier run in the folder; without it a folder that holds a run is refused.
+    command : str
+        Part of the identity of the run.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
     dict
         The content of ``metrics.json``.
+
+    Raises
+    ------
+    InputError
+        When a setting cannot be used, or differs from that of the run to resume.
+    FileError
+        When the folder holds another run, is in use by another process, cannot be written, or holds no run to resume.
     """
-    split = data(config)
-    net = build(config, split)
-    learning = rule(config, net)
-    _write_json(folder / "run.json", dataclasses.asdict(config))
-    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    start = time.perf_counter()
-    history = fit(
-        net,
-        split.train.batches(config.batch_size, seed=config.seed, encoder=encoder(config)),
-        rule=learning,
-        loss=loss(config),
-        optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs),
-        epochs=config.epochs,
-        checkpoint=folder,
-        resume=resume,
-        seed=config.seed,
-        progress=progress,
-    )
-    seconds = time.perf_counter() - start
-    history.save(folder / "history.json")
-    scores = evaluate(net, test_batches(config, split.test), loss=loss(config))
-    metrics = {
-        "dataset": config.dataset,
-        "test_accuracy": scores["accuracy"],
-        "test_loss": scores["loss"],
-        "test_samples": len(split.test),
-        "train_accuracy": history.last["accuracy"],
-        "epochs": len(history),
-        "rule": repr(learning),
-        "seconds_training": round(seconds, 2),
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "torch": torch.__version__,
-    }
-    _write_json(folder / "metrics.json", metrics)
+    settings = named(settings)
+    split = data(settings)
+    part, validation = _held_out(settings, split.train)
+    place = device(settings.device)
+    net = build(settings, split).to(place)
+    learning = rule(settings, net)
+    measure = loss(settings)
+    descent = optimizer(settings, net)
+    here = Path(folder)
+    if resume:
+        run_folder.check_continued(here, settings)
+    with _owned_run(here, fresh=not resume, overwrite=overwrite):
+        if resume:
+            identity = _resumed(here, settings, net)
+            run_folder.write_settings(here, settings)
+        else:
+            identity = Identity.new(settings, command)
+            run_folder.write_start(here, settings, identity)
+        start = time.perf_counter()
+        history = fit(
+            net,
+            part.batches(settings.batch_size, seed=settings.seed, encoder=encoder(settings, part)),
+            rule=learning,
+            loss=measure,
+            optimizer=descent,
+            scheduler=Cosine(descent, settings.epochs) if settings.schedule == "cosine" else None,
+            epochs=settings.epochs,
+            validate=None if validation is None else test_batches(settings, validation),
+            checkpoint=here,
+            resume=resume,
+            patience=settings.patience,
+            clip=settings.clip,
+            seed=settings.seed,
+            device=place,
+            progress=progress,
+        )
+        seconds = time.perf_counter() - start
+        history.save(here / HISTORY)
+        scores = evaluate(net, test_batches(settings, split.test), loss=measure)
+        metrics: dict[str, Any] = {
+            "run": identity.id,
+            "dataset": settings.dataset,
+            "test_accuracy": scores["accuracy"],
+            "test_loss": scores["loss"],
+            "test_samples": len(split.test),
+            **{name: history.last[name] for name in ("validation_accuracy", "validation_loss") if name in history.last},
+            "train_accuracy": history.last["accuracy"],
+            "epochs": len(history),
+            "rule": repr(learning),
+            "seconds_training": round(seconds, 2),
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "torch": torch.__version__,
+        }
+        json_text(metrics, here / METRICS)
     return metrics
 
 
-def test_batches(config: Config, test: Labelled) -> Any:
+@contextlib.contextmanager
+def _owned_run(folder: Path, *, fresh: bool, overwrite: bool) -> Iterator[None]:
+    """Own the folder of a run; a fresh run that fails before its first epoch leaves nothing behind."""
+    if fresh and not overwrite and run_folder.holds_run(folder):
+        raise FileError(
+            f"{folder} holds a run. Give --resume to continue it, --overwrite to remove it, or another folder."
+        )
+    new = not folder.exists()
+    try:
+        with owned(output_folder(folder)):
+            if fresh:
+                run_folder.clear(folder)
+            try:
+                yield
+            except NeurosimError:
+                if fresh and not (folder / "best.pt").exists():
+                    run_folder.clear(folder)
+                raise
+    finally:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _resumed(folder: Path, settings: Settings, net: Network) -> Identity:
+    """Check that the run in a folder can be resumed; return its identity."""
+    identity = run_folder.identity_of(folder)
+    run_folder.check_sources(folder, settings, identity)
+    training = load_checkpoint(folder / LAST, net).training or {}
+    done = training.get("epoch")
+    if not isinstance(done, int):
+        raise FileError(f"{folder / LAST} holds no run to resume. Train again with --overwrite.")
+    if settings.epochs < done:
+        raise InputError(
+            f"epochs = {settings.epochs}, but the run in {folder} has {done} already. Give at least {done}."
+        )
+    return identity
+
+
+def _held_out(settings: Settings, part: Labelled) -> tuple[Labelled, Labelled | None]:
+    """Return the samples to train on and those for validation, drawn from the seed."""
+    number = round(settings.validation * len(part))
+    if not settings.validation:
+        return part, None
+    if not 0 < number < len(part):
+        raise InputError(f"validation = {settings.validation:g} of {len(part)} samples leaves none on one side.")
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(settings.seed))
+    return part.subset(order[number:].sort().values), part.subset(order[:number].sort().values)
+
+
+def test_batches(settings: Settings, test: Labelled) -> Any:
     """Return the test samples, encoded the same way at every call."""
-    return test.batches(min(512, len(test)), seed=config.seed, encoder=encoder(config), shuffle=False)
+    return test.batches(min(512, len(test)), seed=settings.seed, encoder=encoder(settings, test), shuffle=False)
 
 
-def first(config: Config, data: Labelled, number: int) -> tuple[Tensor, Tensor]:
+def first(settings: Settings, part: Labelled, number: int) -> tuple[Tensor, Tensor]:
     """Return the first samples of a part of the data, encoded [T, B, ...] the same way at every call, and labels."""
-    if not 1 <= number <= len(data):
-        raise InputError(f"samples must be between 1 and {len(data)}; got {number}.")
-    few = data.subset(slice(number))
-    x, y = next(iter(few.batches(number, seed=config.seed, encoder=encoder(config), shuffle=False)))
+    if not 1 <= number <= len(part):
+        raise InputError(f"samples must be between 1 and {len(part)}; got {number}.")
+    few = part.subset(slice(number))
+    x, y = next(iter(few.batches(number, seed=settings.seed, encoder=encoder(settings, few), shuffle=False)))
     return x, y
 
 
-def samples(config: Config, split: Split, number: int) -> tuple[Tensor, list[str]]:
+def samples(settings: Settings, split: Split, number: int) -> tuple[Tensor, list[str]]:
     """Return the first test samples encoded [T, B, ...] and the names of their classes."""
-    x, y = first(config, split.test, number)
+    x, y = first(settings, split.test, number)
     return x, [split.test.classes[int(label)] for label in y]
 
 
@@ -195,36 +295,32 @@ class Finished:
     """A trained run read back from its folder."""
 
     folder: Path
-    config: Config
+    settings: Settings
+    identity: Identity
     split: Split
     net: Network
     metrics: dict[str, Any]
     history: History
 
 
-def open_run(folder: str | os.PathLike[str]) -> Finished:
-    """Read a run that `train` wrote.
+def open_run(folder: str | os.PathLike[str], weights: str = "last") -> Finished:
+    """Read a run that `train` wrote, with the weights of its last epoch or its best.
 
     Raises
     ------
     FileError
-        When the folder holds no run, or a file in it is damaged.
+        When the folder holds no run that has finished, a file in it is damaged or belongs to another run, or a user's
+        file that is part of the run has changed.
     """
-    folder = Path(folder)
-    config = _config(folder)
-    split = data(config)
-    net = build(config, split)
-    load_checkpoint(folder / "last.pt", net)
-    history = _read_json(folder / "history.json")
-    return Finished(folder, config, split, net, _read_json(folder / "metrics.json"), History(history["rows"]))
-
-
-def _config(folder: Path) -> Config:
-    content = _read_json(folder / "run.json")
-    known = {field.name for field in dataclasses.fields(Config)}
-    if not isinstance(content, dict) or set(content) - known:
-        raise FileError(f"{folder / 'run.json'} is not the configuration of a run; it is left unchanged. Train again.")
-    return Config(**{**content, "hidden": tuple(content.get("hidden", ()))})
+    here = Path(folder)
+    settings = run_folder.settings_of(here)
+    identity = run_folder.identity_of(here)
+    run_folder.check_sources(here, settings, identity)
+    metrics, history = run_folder.metrics_of(here), History(run_folder.rows_of(here))
+    split = data(settings)
+    net = build(settings, split)
+    load_checkpoint(here / f"{weights}.pt", net)
+    return Finished(here, settings, identity, split, net, metrics, history)
 
 
 def _own_network(place: str, shape: tuple[int, ...], classes: int, dt: float) -> Network:
@@ -232,19 +328,3 @@ def _own_network(place: str, shape: tuple[int, ...], classes: int, dt: float) ->
     if not isinstance(net, Network):
         raise InputError(f"network: {place} must return a Network; got {type(net).__name__}.")
     return net
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with replaced(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise FileError(
-            f"no {path.name} in {path.parent}; give a folder that `neurosim train` or `neurosim demo` has written."
-        )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise FileError(f"{path} cannot be read ({error}); it is left unchanged. Train again.") from error

@@ -42,7 +42,7 @@ def digits() -> Split:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise FileError(
-            "the digits ship with scikit-learn, which cannot be imported here. Run: pip install scikit-learn"
+            "the digits ship with scikit-learn, which is not installed. Run: pip install 'neurosim-toolkit[data]'"
         ) from error
     about = card("digits")
     pixels, labels = load_digits(return_X_y=True)

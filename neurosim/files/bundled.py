@@ -76,7 +76,7 @@ def _folder(kind: Kind, package: Path) -> Path:
         return installed
     raise FileError(
         f"the bundled {kind} are missing: neither {installed} (an installation) nor {checkout} (a checkout) is there. "
-        f"Install neurosim again."
+        f"Install neurosim-toolkit again."
     )
 
 
@@ -86,4 +86,4 @@ def _is_checkout(folder: Path) -> bool:
         config.read(folder / "setup.cfg", encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return False
-    return config.get("metadata", "name", fallback="") == "neurosim"
+    return config.get("metadata", "name", fallback="") == "neurosim-toolkit"

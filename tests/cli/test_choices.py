@@ -10,6 +10,7 @@ import pytest
 
 import neurosim.learning
 from neurosim.cli.choices import LOSSES, RULES, options_of
+from neurosim.cli.options import complete_dataset, complete_loss, complete_rule, complete_target
 from neurosim.errors import FileError, InputError
 from neurosim.learning import BPTT, OTTT, SLTT, CrossEntropy, RateCrossEntropy, TargetRates
 from tests.cli.test_cli import QUICK, fail, run
@@ -25,6 +26,12 @@ def test_every_rule_and_loss_of_the_library_has_a_name() -> None:
 @pytest.mark.parametrize("text", ["event-prop", "eventprop", "EventProp", "event_prop", "EVENTPROP"])
 def test_case_and_hyphens_do_not_matter(text: str) -> None:
     assert RULES.class_of(text).__name__ == "EventProp"
+
+
+def test_what_a_shell_completes_are_the_names_of_the_library() -> None:
+    assert {*complete_rule("")} == {*RULES.names()} and {*complete_loss("")} == {*LOSSES.names()}
+    assert complete_rule("sl") == ["sltt"]
+    assert complete_dataset("m") == ["mnist"] and "loihi1" in complete_target("loihi")
 
 
 def test_options_become_arguments() -> None:
@@ -94,11 +101,11 @@ def test_a_rule_names_the_network_it_needs(
 
 
 def test_the_defaults_are_values_of_the_library() -> None:
-    from neurosim.cli.runs import Config
+    from neurosim.cli.settings import Settings
 
-    config = Config()
-    assert RULES.value(config.rule, config.rule_options) == BPTT()
-    assert LOSSES.value(config.loss, config.loss_options) == RateCrossEntropy()
+    config = Settings()
+    assert RULES.value(config.rule, {}) == BPTT()
+    assert LOSSES.value(config.loss, {}) == RateCrossEntropy()
     assert LOSSES.value("cross-entropy", {}) == CrossEntropy()
     assert RULES.value("ottt", {"chunk": 4}) == OTTT(chunk=4)
 

@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from neurosim.cli import app, main
-from neurosim.cli.health import findings
 from neurosim.recording.recording import Recording
 
 QUICK = ["--epochs", "1", "--hidden", "16", "--steps", "8"]
@@ -45,7 +44,7 @@ def test_train_leaves_a_run(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["test_samples"] == 360
     assert 0.0 <= metrics["test_accuracy"] <= 1.0
-    assert {"run.json", "last.pt", "best.pt", "history.json"} <= {f.name for f in trained.iterdir()}
+    assert {"run.toml", "run.json", "last.pt", "best.pt", "history.json"} <= {f.name for f in trained.iterdir()}
 
 
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
         "fit = loop.fit\n"
         "def stop(row): raise KeyboardInterrupt\n"
         "runs.fit = lambda *a, **k: fit(*a, **k, on_epoch=stop)\n"
-        "runs.train(runs.Config(epochs=2, hidden=(16,), steps=8), Path(sys.argv[1]), progress=False)\n"
+        "runs.train(runs.Settings(epochs=2, hidden=(16,), steps=8), Path(sys.argv[1]), progress=False)\n"
     )
     stopped = subprocess.run([sys.executable, "-c", code, str(parts)], capture_output=True, text=True, check=False)
     assert "KeyboardInterrupt" in stopped.stderr
@@ -124,7 +123,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
 def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path
 ) -> None:
-    assert "no run.json" in fail(capsys, monkeypatch, "report", tmp_path / "nothing")
+    assert "no run.toml" in fail(capsys, monkeypatch, "report", tmp_path / "nothing")
     assert "no 'cifar' among the bundled datasets: there are digits, fashion_mnist, mnist" in fail(
         capsys, monkeypatch, "train", tmp_path / "x", "--dataset", "cifar"
     )
@@ -133,14 +132,14 @@ def test_errors_are_one_line(
         capsys, monkeypatch, "train", tmp_path / "x", "--rule-option", "k=3"
     )
     assert "a mean over steps" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--rule", "sltt")
-    assert "--to must be one of lava, " in fail(capsys, monkeypatch, "export", trained, "--to", "onnx")
+    assert "'onnx' is not one of 'lava'" in fail(capsys, monkeypatch, "export", trained, "--to", "onnx")
     assert "FILE.py:FUNCTION" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--network", "missing.py:make")
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "run.json").write_text('{"dataset": ')
+    (broken / "run.toml").write_text("dataset = ")
     error = fail(capsys, monkeypatch, "simulate", broken, "--out", tmp_path / "r.h5")
-    assert "run.json cannot be read" in error
-    assert (broken / "run.json").read_text() == '{"dataset": '
+    assert "run.toml is not TOML" in error
+    assert (broken / "run.toml").read_text() == "dataset = "
 
 
 def test_a_truncated_checkpoint_is_named_and_left(
@@ -148,7 +147,7 @@ def test_a_truncated_checkpoint_is_named_and_left(
 ) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("run.json", "metrics.json", "history.json"):
+    for name in ("run.toml", "run.json", "metrics.json", "history.json"):
         (copy / name).write_bytes((trained / name).read_bytes())
     damaged = (trained / "last.pt").read_bytes()[:1000]
     (copy / "last.pt").write_bytes(damaged)
@@ -156,23 +155,18 @@ def test_a_truncated_checkpoint_is_named_and_left(
     assert (copy / "last.pt").read_bytes() == damaged
 
 
-def test_doctor_says_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    output = run("doctor")
-    assert "run_core on cpu: fused kernel" in output
-    assert "torch" in output
-    real = __import__("importlib.util").util.find_spec
-    monkeypatch.setattr(
-        "neurosim.cli.health.importlib.util.find_spec", lambda n: None if n in ("lava", "h5py") else real(n)
-    )
-    missing = {
-        found.split(" is")[0]: (good, remedy) for good, found, remedy in findings() if "is not installed" in found
-    }
-    assert missing["lava-nc"][0] is True
-    assert "--ignore-requires-python lava-nc" in missing["lava-nc"][1]
-    assert missing["h5py"] == (False, "pip install h5py")
-
-
 def test_help_names_every_command() -> None:
     output = run("--help")
-    for command in ("demo", "train", "simulate", "report", "export", "doctor"):
+    for command in (
+        "demo",
+        "train",
+        "evaluate",
+        "info",
+        "targets",
+        "datasets",
+        "simulate",
+        "report",
+        "export",
+        "doctor",
+    ):
         assert command in output

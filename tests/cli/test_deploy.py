@@ -114,8 +114,8 @@ def test_a_script_for_lava_alone_is_written(trained: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["export", "RUN", "--to", "onnx"], "--to must be one of lava, lava-script, nir, netx; got 'onnx'"),
-        (["verify", "RUN", "--against", "itself"], "--against must be one of lava, nir, integer; got 'itself'"),
+        (["export", "RUN", "--to", "onnx"], "'onnx' is not one of 'lava', 'lava-script', 'nir', 'netx'"),
+        (["verify", "RUN", "--against", "itself"], "'itself' is not one of 'lava', 'nir', 'integer'"),
         (["verify", "RUN", "--against", "nir", "--bits", "8"], "--bits applies to --against lava or integer"),
         (["verify", "RUN", "--against", "nir", "--samples", "9999"], "samples must be between 1 and 360; got 9999"),
     ],

@@ -54,7 +54,7 @@ def test_the_split_never_changes(data, part, digest):
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(FileError, match=r"ship with scikit-learn.*pip install scikit-learn"):
+    with pytest.raises(FileError, match=r"ship with scikit-learn.*pip install 'neurosim-toolkit\[data\]'"):
         digits()
 
 

@@ -24,6 +24,7 @@ def a_package(parent, *, wheel=True, beside=True, setup_cfg=None):
     [
         None,
         "[metadata]\nname = datasets\n",
+        "[metadata]\nname = neurosim\n",
         "[options]\npackages = find:\n",
         "no ini file",
         "[metadata]\nname = é%(x)s\n",
@@ -35,13 +36,15 @@ def test_a_stranger_s_folder_beside_an_installed_package_is_not_read(tmp_path, s
 
 
 def test_a_checkout_reads_its_own_folder_even_if_a_build_left_a_copy(tmp_path):
-    package = a_package(tmp_path, setup_cfg="[metadata]\nname = neurosim\n")
+    package = a_package(tmp_path, setup_cfg="[metadata]\nname = neurosim-toolkit\n")
     assert data_files._folder("datasets", package) == tmp_path / "datasets"
 
 
 def test_missing_folders_are_named(tmp_path):
     package = a_package(tmp_path, wheel=False)
-    with pytest.raises(FileError, match=r"bundled datasets are missing: neither .*_data.*Install neurosim again"):
+    with pytest.raises(
+        FileError, match=r"bundled datasets are missing: neither .*_data.*Install neurosim-toolkit again"
+    ):
         data_files._folder("datasets", package)
 
 

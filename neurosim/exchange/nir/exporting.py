@@ -127,7 +127,7 @@ def to_nir(
         import nir
     except ImportError as error:
         raise TargetRunError(
-            "the nir package is not installed. Install it with: pip install 'neurosim[nir]'"
+            "the nir package is not installed. Install it with: pip install 'neurosim-toolkit[nir]'"
         ) from error
     return _Exporter(net, nir, discretisation, gain, allow_lossy).graph()
 

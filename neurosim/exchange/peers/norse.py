@@ -276,7 +276,9 @@ def to_norse(net: Network) -> nn.Module:
     try:
         import norse.torch
     except ImportError as error:
-        raise TargetRunError("norse is not installed. Install it with: pip install 'neurosim[peers]'") from error
+        raise TargetRunError(
+            "norse is not installed. Install it with: pip install 'neurosim-toolkit[peers]'"
+        ) from error
     layers: list[nn.Module] = []
     for stage in row:
         layers += _layers(stage, norse.torch, net.dt)

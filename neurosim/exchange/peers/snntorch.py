@@ -253,7 +253,9 @@ def to_snntorch(net: Network) -> nn.Sequential:
     try:
         import snntorch
     except ImportError as error:
-        raise TargetRunError("snntorch is not installed. Install it with: pip install 'neurosim[peers]'") from error
+        raise TargetRunError(
+            "snntorch is not installed. Install it with: pip install 'neurosim-toolkit[peers]'"
+        ) from error
     layers: list[nn.Module] = []
     for stage in row:
         gain = gain_of(stage.neuron) if stage.neuron.core in (*_FIRES, *_READS_OUT) else 1.0

@@ -91,6 +91,8 @@ def traces(
 
 
 def _mark(axes: Any, times: np.ndarray) -> None:
+    if not len(times):
+        return  # an empty line outside the axes has no extent, and the layout would collapse
     # In units of the axes' height, so that a spike mark is never behind the trace and does not change its scale.
     axes.plot(
         times,

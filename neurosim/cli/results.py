@@ -1,0 +1,185 @@
+"""Test a run, and describe what neurosim reads: runs, checkpoints, networks, recordings, chips, datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neurosim.cli import deploy, runs
+from neurosim.cli import folder as run_folder
+from neurosim.cli.runs import Finished
+from neurosim.datasets import card, dataset_names
+from neurosim.errors import FileError, InputError
+from neurosim.hardware import load_target, target_names
+from neurosim.learning import evaluate, load_checkpoint
+from neurosim.network import Network
+from neurosim.recording.recording import Recording
+
+_CONFUSIONS = 5  # pairs of classes that are printed
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Text for people and the same in plain values."""
+
+    text: str
+    content: Any
+
+
+def evaluated(run: Finished, part: str, samples: int | None, device: torch.device) -> Result:
+    """Test a run on a part of its dataset."""
+    data = run.split.test if part == "test" else run.split.train
+    if samples is not None:
+        if samples > len(data):
+            raise InputError(f"samples must be between 1 and {len(data)}; got {samples}.")
+        data = data.subset(slice(samples))
+    measure = runs.loss(run.settings)
+    confusion = torch.zeros(len(data.classes), len(data.classes), dtype=torch.int64)
+
+    def confusions(output: torch.Tensor, target: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        confusion.index_put_(
+            (target.cpu(), predicted.cpu()), torch.ones(len(target), dtype=torch.int64), accumulate=True
+        )
+        return (predicted == target).float().mean()
+
+    batches = runs.test_batches(run.settings, data)
+    scores = evaluate(run.net, batches, loss=measure, metrics=(confusions,), device=device)
+    accuracy = scores["confusions"]
+    content = {
+        "run": run.identity.id,
+        "part": part,
+        "samples": len(data),
+        "loss": scores["loss"],
+        "accuracy": accuracy,
+        "classes": list(data.classes),
+        "confusion": confusion.tolist(),
+    }
+    lines = [f"Accuracy {accuracy:.2%}, loss {scores['loss']:.4g} on {len(data)} samples ({part})."]
+    wrong = confusion.clone().fill_diagonal_(0)
+    for place in wrong.flatten().argsort(descending=True, stable=True)[:_CONFUSIONS].tolist():
+        true, taken = divmod(place, len(data.classes))
+        if count := int(wrong[true, taken]):
+            lines.append(
+                f"  {count} of {int(confusion[true].sum())} {data.classes[true]} taken for {data.classes[taken]}"
+            )
+    return Result("\n".join(lines), content)
+
+
+def described(source: Path, dt: float | None) -> Result:
+    """Describe a run, a checkpoint, a network or a recording."""
+    kind = source.suffix.lower()
+    if source.is_dir():
+        return _run(source)
+    if kind == ".pt":
+        saved = load_checkpoint(source)
+        tensors = {name: list(value.shape) for name, value in saved.network.items()}
+        epoch = None if saved.training is None else saved.training.get("epoch")
+        head = f"Checkpoint of {len(tensors)} tensors" + (
+            "." if epoch is None else f", after {epoch} epochs of training."
+        )
+        return Result(_table(head, tensors), {"tensors": tensors, "epoch": epoch})
+    if kind in (".nir", ".net"):
+        net = deploy.network_of(source, dt)
+        return Result(_table(f"Network of {source.name}:", _populations(net)), {"populations": _populations(net)})
+    if kind in (".h5", ".hdf5"):
+        with Recording.load(source) as recording:
+            rates = {name: f"{hertz:.4g} Hz" for name, hertz in recording.rates().items()}
+            traces = {name: list(trace.shape) for name, trace in recording.traces.items()}
+            content = {"steps": recording.T, "dt": recording.dt, "rates": recording.rates(), "traces": traces}
+            head = f"Recording of {recording.T} steps of {recording.dt:g} s."
+        return Result(_table(head, {**rates, **traces}), content)
+    raise FileError(f"{source} is neither the folder of a run nor a .pt, .nir, .net or .h5 file. Check the path.")
+
+
+def targets(name: str | None) -> Result:
+    """List the chips and energy models, or describe one."""
+    if name is None:
+        found = {each: load_target(each).title for each in target_names()}
+        return Result(_table("Chips and energy models:", found), found)
+    target = load_target(name)
+    sections = {
+        section: {
+            key: {"value": q.value, "unit": q.unit, "source": q.source} for key, q in getattr(target, section).items()
+        }
+        for section in ("limits", "storage", "mesh", "precision", "parameters", "energy")
+    }
+    lines = [f"{target.name}: {target.title}", target.summary]
+    if target.energy_not_public:
+        lines.append(f"No energies: {target.energy_not_public}")
+    for section, quantities in sections.items():
+        lines += [f"{section}:"] if quantities else []
+        for key, q in quantities.items():
+            value = ", ".join(f"{v:g}" for v in q["value"]) if isinstance(q["value"], tuple) else f"{q['value']:g}"
+            lines.append(f"  {key:28} {value} {q['unit']}")
+    about = {"name": target.name, "title": target.title, "summary": target.summary, "path": str(target.path)}
+    return Result("\n".join(lines), {**about, **sections})
+
+
+def datasets(name: str | None) -> Result:
+    """List the datasets, or describe one."""
+    if name is None:
+        found = {each: card(each).title for each in dataset_names()}
+        return Result(_table("Datasets:", found), found)
+    about = card(name)
+    content = {
+        key: value if not isinstance(value, Path) else str(value)
+        for key, value in dataclasses.asdict(about).items()
+        if key != "files"
+    } | {"files": [file.name for file in about.files]}
+    shown = {
+        "samples": ", ".join(f"{part} {number:,}" for part, number in about.counts.items()),
+        "shape": " x ".join(map(str, about.shape)),
+        "classes": f"{len(about.classes)}: {', '.join(about.classes)}",
+        "source": about.source,
+        "download": about.download,
+        "licence": about.licence,
+        "files": ", ".join(file.name for file in about.files) or "none: an installed package has the data",
+    }
+    return Result(_table(f"{about.name}: {about.title}", shown), content)
+
+
+def _run(folder: Path) -> Result:
+    settings, identity = run_folder.settings_of(folder), run_folder.identity_of(folder)
+    finished = (folder / run_folder.METRICS).exists()
+    metrics = run_folder.metrics_of(folder) if finished else {}
+    populations = _populations(runs.open_run(folder).net) if finished else {}
+    shown = {
+        "run": identity.id,
+        "started": f"{identity.started} on {identity.host}, neurosim {identity.neurosim}, torch {identity.torch}",
+        **{name: value for name, value in settings.table().items() if value not in (None, ())},
+    }
+    lines = [_table(f"Run in {folder}{'' if finished else ', not finished'}:", shown)]
+    if finished:
+        lines.append(_table("Results:", {key: value for key, value in metrics.items() if key != "run"}))
+        lines.append(_table("Populations:", populations))
+    content = {
+        "identity": dataclasses.asdict(identity),
+        "settings": settings.table(),
+        "finished": finished,
+        "metrics": metrics,
+        "populations": populations,
+    }
+    return Result("\n".join(lines), content)
+
+
+def _populations(net: Network) -> dict[str, str]:
+    return {
+        name: f"{math.prod(net.shape(name)):,} {neuron.core.name} neurons {list(net.shape(name))}"
+        for name, neuron in net.neurons().items()
+    }
+
+
+def _table(head: str, rows: dict[str, Any]) -> str:
+    width = max(map(len, rows), default=0)
+    return "\n".join([head, *(f"  {name:{width}}  {_shown(value)}" for name, value in rows.items())])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
