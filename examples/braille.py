@@ -20,7 +20,6 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("file", help="The .npz file of readings.")
 parser.add_argument("--epochs", type=int, default=40)
 args = parser.parse_args()
-
 with np.load(args.file) as stored:
     n, T, sensors = stored["shape"]
     bits = np.unpackbits(stored["x_packed"])[: n * T * sensors].reshape(n, T // BIN, BIN, sensors)

@@ -247,7 +247,7 @@ def event_driven(x: Tensor, weight: Tensor) -> bool:
 
 def count(owner: str, name: str, value: object, low: int = 1) -> int:
     """Return `value` if it is an integer from `low`, of Python or numpy."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and value >= low:
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low:
         return int(value)
     raise InputError(f"{owner}: {name} must be an integer from {low}; got {value!r}.")
 
