@@ -24,6 +24,7 @@ PICTURE = re.compile(r"!\[[^\]\n]*\]\(([^)\s]+)\)")
 NEED = {
     "README.md": ("lava",),
     "docs/conversions.md": ("snntorch",),
+    "docs/from_snntorch.md": ("snntorch", "norse", "spikingjelly", "sinabs"),
     "docs/lava.md": ("lava",),
     "docs/names.md": ("snntorch", "norse", "spikingjelly", "sinabs", "nir"),
     "docs/nir.md": ("nir",),
