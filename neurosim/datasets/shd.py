@@ -72,6 +72,11 @@ def read_shd(
         wrong = labels[(labels < 0) | (labels >= len(CLASSES))]
         if len(wrong):
             raise file.refusal("labels", f"holds {wrong[0]}, where 0 to {len(CLASSES) - 1} is allowed.")
+        for name in ("times", "units"):
+            if spikes.length(name) != len(labels):
+                raise spikes.refusal(
+                    name, f"holds {spikes.length(name)} samples, where there are {len(labels)} labels."
+                )
         chosen = range(len(labels)) if samples is None else _checked_samples(samples, len(labels))
         x = torch.zeros(len(chosen), steps, channels)
         for row, number in enumerate(chosen):

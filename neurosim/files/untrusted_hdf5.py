@@ -24,6 +24,7 @@ from neurosim.files.paths import contents, regular_file
 
 LIMIT = 2**30  # bytes that a file may declare
 RATIO = 1100  # between declared and stored bytes of a file read in place; gzip reaches 1032
+UNSTORED = 2**16  # bytes that an array of a file read in place may declare without storing them
 MEMBERS = 100_000
 DEPTH = 32
 # The filters that come with HDF5 itself; any other is looked for on disk, as a library, and run.
@@ -253,6 +254,13 @@ class Group:
         with _readable(self._path, self._what):
             return [bytes(value).rstrip(b"\0").decode() for value in np.atleast_1d(member[()]).flat]
 
+    def length(self, name: str) -> int:
+        """Return the length of a member that is an array of one axis."""
+        member = self._dataset(name)
+        if len(member.shape) != 1:
+            raise self.refusal(name, f"is of shape {list(member.shape)}, where one axis is expected.")
+        return int(member.shape[0])
+
     def list(self, name: str, index: int) -> np.ndarray:
         """Return the list of numbers at `index` of a member that is an array [n] of such lists."""
         member = self._dataset(name)
@@ -335,7 +343,11 @@ class _Walk:
             raise self._refusal(place, f"is of type {_shown(dataset.dtype)}; only numbers and text are read")
         if dataset.shape is None:
             raise self._refusal(place, "is an empty dataset without a shape")
-        self._count(dataset.size * dataset.dtype.itemsize, dataset, place)
+        size = dataset.size * dataset.dtype.itemsize
+        self._count(size, dataset, place)
+        stored = dataset.id.get_storage_size()
+        if self._content is None and dataset.dtype.kind in "biuf" and size > max(UNSTORED, RATIO * stored):
+            raise self._refusal(place, f"declares {size:,} bytes, of which the file stores {stored:,}")
         if element is not None or (text is not None and text.length is None):
             self._check_lengths(dataset, place, 1 if element is None else element.itemsize)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,9 @@ from neurosim.files.atomic import replaced
 from neurosim.files.untrusted_hdf5 import opened_in_place
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
+from neurosim.recording.stored import MOST_STEPS, MOST_VALUES, StoredArray, StoredEvents
 from neurosim.recording.writer import FORMAT, Writer
+from neurosim.units import check_dt
 
 
 class Recording:
@@ -80,14 +83,15 @@ class Recording:
         ------
         FileError
             When the file is missing, damaged, not a recording, or holds what a recording does not hold, such as a
-            link to another file (see `neurosim.files.untrusted_hdf5`).
+            link to another file (see `neurosim.files.untrusted_hdf5`). Sizes are checked here; the order and the
+            ranges of a list of events before its first use.
         """
         if not Path(path).exists():
             raise FileError(f"no recording at {path}; give the path that simulate(..., path=...) or save wrote.")
         file = opened_in_place(path, what="a recording")
         try:
-            return _read(file)
-        except (AttributeError, KeyError, OSError, ValueError, RuntimeError, TypeError) as error:
+            return _read(Path(path), file)
+        except (AttributeError, KeyError, OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
             file.close()
             raise FileError(
                 f"{path} is not a complete recording ({error}); it is left as it is. Simulate again."
@@ -112,26 +116,55 @@ class Recording:
         return f"<Recording T={self.T} B={self.B} dt={self.dt:g} s; {spikes}{'; ' * bool(traces and spikes)}{traces}>"
 
 
-def _read(file: h5py.File) -> Recording:
+def _read(path: Path, file: h5py.File) -> Recording:
     attributes = file.attrs
     if int(attributes["format"]) != FORMAT:
         raise ValueError(f"format {attributes['format']} instead of {FORMAT}")
-    dt, steps, batch = float(attributes["dt"]), int(attributes["T"]), int(attributes["B"])
+    dt = check_dt("Recording", float(attributes["dt"]))
+    steps, batch = _size(attributes, "T", 0, MOST_STEPS), _size(attributes, "B", 0, MOST_VALUES)
     spikes = {}
     for name, group in file.get("spikes", {}).items():
-        shape = tuple(int(n) for n in group.attrs["shape"])
-        fields = (group["step"], group["batch"], group["neuron"])
-        if len({f.shape for f in fields}) != 1:
-            raise ValueError(f"event lists of {name!r} differ in length")
-        spikes[name] = Events.stored(*fields, T=steps, B=batch, shape=shape, dt=dt)
-    traces = dict(file.get("traces", {}).items())
+        shape = _shape(name, group.attrs["shape"], batch)
+        columns = StoredEvents(path, group, steps, batch, math.prod(shape)).columns
+        spikes[name] = Events.stored(*columns.values(), T=steps, B=batch, shape=shape, dt=dt)
+    traces = {name: StoredArray(path, trace) for name, trace in file.get("traces", {}).items()}
     short = [name for name, trace in traces.items() if trace.shape[:2] != (steps, batch)]
     if short:
         raise ValueError(f"traces {short} are not [{steps}, {batch}, ...]")
     nodes = {}
     for name, group in file.get("state/nodes", {}).items():
         order = [bytes(variable).decode() for variable in group.attrs["order"]]
+        values = [_state(f"state of {name!r}", group[variable], 0, batch) for variable in order]
         # A node's name need not be an identifier, which the name of a class must be.
-        nodes[name] = collections.namedtuple("State", order)(*(torch.from_numpy(group[v][...]) for v in order))
-    edges = {name: torch.from_numpy(line[...]) for name, line in file.get("state/edges", {}).items()}
+        nodes[name] = collections.namedtuple("State", order)(*values)
+    edges = {
+        name: _state(f"spikes in flight of {name!r}", line, 1, batch)
+        for name, line in file.get("state/edges", {}).items()
+    }
     return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, edges), file=file)
+
+
+def _size(attributes: Any, name: str, low: int, most: int) -> int:
+    """Return an attribute that is an integer."""
+    value = np.asarray(attributes[name])
+    if value.ndim or value.dtype.kind not in "iu" or not low <= int(value) <= most:
+        raise ValueError(f"{name} is {value.tolist()!r}, where an integer from {low} to {most} is expected")
+    return int(value)
+
+
+def _shape(name: str, given: Any, batch: int) -> tuple[int, ...]:
+    """Return the shape of a node."""
+    values = np.asarray(given)
+    if values.ndim != 1 or values.dtype.kind not in "iu" or not values.size or values.min() < 1:
+        raise ValueError(f"the shape of {name!r} is {values.tolist()!r}, where integers from 1 are expected")
+    shape = tuple(int(n) for n in values)
+    if math.prod(shape) * max(batch, 1) > MOST_VALUES:
+        raise ValueError(f"{batch} samples of {name!r} of shape {list(shape)} are more than {MOST_VALUES} values")
+    return shape
+
+
+def _state(what: str, stored: h5py.Dataset, axis: int, batch: int) -> torch.Tensor:
+    """Return a tensor of a state, whose samples are on `axis`."""
+    if len(stored.shape) <= axis or stored.shape[axis] != batch:
+        raise ValueError(f"the {what} is of shape {list(stored.shape)}, where axis {axis} must be B = {batch}")
+    return torch.from_numpy(stored[...])

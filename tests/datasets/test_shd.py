@@ -40,7 +40,7 @@ def write(path: Path, times: list[list[float]], units: list[list[float]], labels
         ([[0.1]], [[1.5]], [0], "f4", "channels 0 to 699"),
         ([[0.1]], [[1]], [20], "u2", "labels holds 20, where 0 to 19 is allowed"),
         ([[0.1]], [[1]], [-1], "u2", "labels holds -1"),
-        ([[0.1]], [[1]], [0, 1], "u2", "holds 1 lists, where number 1 is needed"),
+        ([[0.1]], [[1]], [0, 1], "u2", "times holds 1 samples, where there are 2 labels"),
     ],
 )
 def test_a_file_out_of_form_is_refused(

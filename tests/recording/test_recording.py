@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import FileError, InputError
+from neurosim.errors import FileError
 
 DT = 1e-3
 
@@ -125,7 +125,7 @@ def _no_group(file):
         (_no_format, "format"),
         (_other_format, "format 99 instead of 2"),
         (_no_neurons, "neuron"),
-        (_short_list, "event lists of 'hidden' differ in length"),
+        (_short_list, "the lists of /spikes/hidden differ in length"),
         (_short_trace, r"traces \['out'\] are not \[20, 3, ...\]"),
         (_no_group, "spikes|items"),
     ],
@@ -170,13 +170,97 @@ def _neuron_out_of_range(file):
     file["spikes/hidden/neuron"][3] = -1
 
 
+def _out_of_order(file):
+    step = file["spikes/hidden/step"]
+    step[...] = step[...][::-1]
+
+
 @pytest.mark.parametrize(
-    ("damage", "said"), [(_step_out_of_range, "step holds 20"), (_neuron_out_of_range, "neuron holds -1")]
+    ("damage", "said"),
+    [
+        (_step_out_of_range, "step holds 20, where 0 to 19"),
+        (_neuron_out_of_range, "neuron holds -1, where 0 to 4"),
+        (_out_of_order, "step is not in ascending order"),
+    ],
 )
-def test_events_of_a_file_are_checked_when_they_are_read(recording, tmp_path, damage, said):
+@pytest.mark.parametrize(
+    "use", [lambda spikes: spikes.to_grid(), lambda spikes: spikes.between(0, 5), lambda spikes: spikes.neuron[0]]
+)
+def test_events_of_a_file_are_checked_when_they_are_used(recording, tmp_path, damage, said, use):
     path = tmp_path / "run.h5"
     recording.save(path)
     with h5py.File(path, "r+") as file:
         damage(file)
-    with ns.Recording.load(path) as loaded, pytest.raises(InputError, match=f"{said}; allowed is 0 to"):
-        loaded.spikes["hidden"].to_grid()
+    with ns.Recording.load(path) as loaded, pytest.raises(FileError, match=rf"run.h5: /spikes/hidden/{said}"):
+        use(loaded.spikes["hidden"])
+
+
+def _attribute(place, name, value):
+    def damage(file):
+        file[place].attrs[name] = value
+
+    return damage
+
+
+def _float_steps(file):
+    step = file["spikes/hidden/step"][...]
+    del file["spikes/hidden/step"]
+    file["spikes/hidden/step"] = step.astype(float)
+
+
+def _state_of_another_batch(file):
+    v = file["state/nodes/hidden/v"][...]
+    del file["state/nodes/hidden/v"]
+    file["state/nodes/hidden/v"] = v[:2]
+
+
+def _declared_only(file):
+    file["traces"].create_dataset("large", (20, 3, 10**6), "f4", chunks=(20, 3, 4096))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_attribute("/", "T", 2**62), "T is 4611686018427387904, where an integer from 0"),
+        (_attribute("/", "T", -1), "T is -1, where an integer from 0"),
+        (_attribute("/", "T", 20.5), "T is 20.5, where an integer from 0"),
+        (_attribute("/", "B", 2**62), "B is 4611686018427387904, where an integer from 0"),
+        (_attribute("/", "B", 4), "traces .* are not .20, 4, ...."),
+        (_attribute("/", "dt", float("nan")), "dt must be a number in .0, 0.1. s; got nan"),
+        (_attribute("/", "dt", -1e-3), "dt must be a number in .0, 0.1. s; got -0.001"),
+        (_attribute("spikes/hidden", "shape", [-5]), "the shape of 'hidden' is .-5., where integers from 1"),
+        (_attribute("spikes/hidden", "shape", [2**50]), "are more than 1099511627776 values"),
+        (_float_steps, "/spikes/hidden/step is .* float64.*, where a list of integers"),
+        (_state_of_another_batch, "the state of 'hidden' is of shape .*, where axis 0 must be B = 3"),
+        (_declared_only, "declares 240,000,000 bytes, of which the file stores 0"),
+    ],
+)
+def test_sizes_that_no_recording_has_are_refused(recording, tmp_path, damage, said):
+    path = tmp_path / "run.h5"
+    recording.save(path)
+    with h5py.File(path, "r+") as file:
+        damage(file)
+    with pytest.raises(FileError, match=said) as caught:
+        ns.Recording.load(path)
+    assert "run.h5" in str(caught.value)
+
+
+def test_a_damaged_file_is_named_on_loading_or_on_use(recording, tmp_path):
+    path = tmp_path / "run.h5"
+    recording.save(path)
+    whole, draw, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in draw.integers(len(content), size=draw.integers(1, 9)):
+            content[place] = draw.integers(256)
+        path.write_bytes(bytes(content[: draw.integers(len(content)) if draw.random() < 0.2 else None]))
+        try:
+            with ns.Recording.load(path) as loaded:
+                loaded.rates()
+                for spikes in loaded.spikes.values():
+                    assert spikes.read().count().sum() == len(spikes)
+                for trace in loaded.traces.values():
+                    assert np.asarray(trace).shape == trace.shape
+        except FileError:
+            refused += 1
+    assert refused > 50
