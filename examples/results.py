@@ -10,13 +10,14 @@ from typing import Any
 
 from neurosim.errors import FileError
 from neurosim.files.atomic import replaced
+from neurosim.files.tables import read_json
 
 
 class Results:
     """Results of a study in a JSON file: its settings, and one row per finished part.
 
     The file is complete at any time. A run with the same settings reads it and computes only the missing parts; a run
-    with other settings replaces it.
+    with other settings is refused, and the file is left as it is.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class Results:
     Raises
     ------
     FileError
-        When the file cannot be read or written, or does not contain results.
+        When the file cannot be read or written, does not contain results, or contains those of other settings.
 
     Examples
     --------
@@ -56,12 +57,20 @@ class Results:
         self.path = Path(path)
         self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
         self.rows: list[dict[str, Any]] = []
-        try:
-            kept = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise FileError(f"cannot read {self.path} as results: {error}. Move it or give another file.") from error
-        if isinstance(kept, dict) and kept.get("settings") == self.settings:
-            self.rows = kept["results"]
+        if self.path.exists():
+            self.rows = self._kept(read_json(self.path))
+
+    def _kept(self, content: Any) -> list[dict[str, Any]]:
+        """Return the rows of a file of the same settings."""
+        rows = content.get("results") if isinstance(content, dict) else None
+        settings = content.get("settings") if isinstance(content, dict) else None
+        if not isinstance(settings, dict) or not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+            raise FileError(f"cannot read {self.path} as results. Move it or give another file.")
+        names = [name for name in {**settings, **self.settings} if settings.get(name) != self.settings.get(name)]
+        if names:
+            found = ", ".join(f"{name} {settings.get(name)!r}, now {self.settings.get(name)!r}" for name in names)
+            raise FileError(f"{self.path} holds results of other settings: {found}. Give another file, or remove it.")
+        return rows
 
     def once(self, part: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Return the row of `part`, read from the file or computed and written.

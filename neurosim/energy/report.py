@@ -12,6 +12,7 @@ from neurosim.energy.models import HOPS, mesh_hops, model_of
 from neurosim.energy.operations import Operations
 from neurosim.errors import InputError
 from neurosim.files.atomic import json_text
+from neurosim.files.notebook import text_html
 from neurosim.hardware.placement import Placement
 from neurosim.hardware.targets import Target, load_target
 from neurosim.quantities import quantity, significant
@@ -104,6 +105,9 @@ class EnergyReport:
                 return column
         names = ", ".join(column.target.name for column in self.columns)
         raise InputError(f"no column {name!r} in this report. There are: {names}.")
+
+    def _repr_html_(self) -> str:
+        return text_html(self.table())
 
     def table(self) -> str:
         """Return aligned text: joules per inference by layer and target, the verdict, and what is left out."""

@@ -16,6 +16,7 @@ import torch
 
 from neurosim.errors import FileError
 from neurosim.files.atomic import replaced
+from neurosim.files.notebook import table_html
 from neurosim.files.untrusted_hdf5 import opened_in_place
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
@@ -109,6 +110,13 @@ class Recording:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+    def _repr_html_(self) -> str:
+        rates = self.rates()
+        rows: list[tuple[Any, ...]] = [(name, len(self.spikes[name]), hertz, "") for name, hertz in rates.items()]
+        rows += [(name, "", "", list(trace.shape)) for name, trace in self.traces.items()]
+        head = f"Recording of {self.T} steps of {self.dt:g} s, {self.B} samples"
+        return table_html(head, ("name", "spikes", "rate (Hz)", "trace [T, B, ...]"), rows)
 
     def __repr__(self) -> str:
         spikes = ", ".join(f"{n}: {len(s)} spikes" for n, s in self.spikes.items())

@@ -16,6 +16,7 @@ from neurosim.errors import NothingCompared
 from neurosim.exchange.nir.exporting import Gain, to_nir
 from neurosim.exchange.nir.files import write_graph
 from neurosim.exchange.nir.importing import Discretisation, network_of
+from neurosim.files.notebook import text_html
 from neurosim.network.network import Network
 
 
@@ -70,6 +71,9 @@ class NirVerification:
     def silent(self) -> tuple[str, ...]:
         """Populations whose values are all 0 on both sides: of them nothing was shown."""
         return tuple(node.name for node in self.nodes if node.is_silent)
+
+    def _repr_html_(self) -> str:
+        return text_html(str(self))
 
     def __str__(self) -> str:
         """Return one line for each population."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from neurosim.errors import NothingCompared
+from neurosim.files.notebook import text_html
 from neurosim.hardware.lava.exchange import Request
 from neurosim.hardware.lava.export import LavaExport, to_lava
 from neurosim.hardware.lava.inputs import Data, as_arrays
@@ -145,6 +146,9 @@ class Verification:
     def to_json(self) -> str:
         """Return everything as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def _repr_html_(self) -> str:
+        return text_html(self.summary())
 
     def summary(self) -> str:
         """Return the result in a few lines."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from neurosim.errors import InputError
 from neurosim.files.atomic import json_text
+from neurosim.files.notebook import text_html
 from neurosim.hardware.placement.keys import LIMITS
 from neurosim.hardware.targets import Target
 
@@ -185,6 +186,9 @@ class Placement:
             row["storage"] = ", ".join(kinds) or None
             rows.append(row)
         return rows
+
+    def _repr_html_(self) -> str:
+        return text_html(self.table())
 
     def table(self) -> str:
         """Return aligned text: a row for each population, what does not fit, and the notes."""

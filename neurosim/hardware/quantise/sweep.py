@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurosim.files.notebook import text_html
 from neurosim.hardware.quantise.integer import fixed
 from neurosim.hardware.quantise.network import quantise
 from neurosim.learning import evaluate
@@ -55,6 +56,9 @@ class BitsReport:
     def real(self) -> float:
         """Accuracy in floating point."""
         return self.results[0].accuracy
+
+    def _repr_html_(self) -> str:
+        return text_html(self.table())
 
     def table(self) -> str:
         """Return the results as text, a line each, with the difference from floating point in percentage points."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from neurosim.errors import InputError
 from neurosim.files.atomic import replaced
+from neurosim.files.notebook import table_html
 
 
 @dataclass
@@ -51,6 +52,12 @@ class History:
         if not self.rows:
             raise InputError("the history is empty: no epoch was finished.")
         return self.rows[-1]
+
+    def _repr_html_(self) -> str:
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        rows = [[row.get(name, "") for name in columns] for row in self.rows]
+        ended = ", stopped early" if self.stopped_early else ""
+        return table_html(f"{len(self)} epochs{ended}", columns, rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write rows and `stopped_early` as JSON, completely or not at all; null replaces NaN and infinity."""

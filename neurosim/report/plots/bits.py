@@ -8,10 +8,11 @@ from neurosim.hardware.quantise import BitsReport
 from neurosim.report.plots.style import FAINT, INK, colour, new_figure, tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def bits_curve(report: BitsReport, *, title: str = "") -> Figure:
+def bits_curve(report: BitsReport, *, title: str = "", ax: Axes | None = None) -> Figure:
     """Plot the accuracy of quantised networks against the bits of their weights, and that in floating point as a line.
 
     Parameters
@@ -20,6 +21,8 @@ def bits_curve(report: BitsReport, *, title: str = "") -> Figure:
         From `neurosim.hardware.quantise.accuracy_against_bits`.
     title : str
         Title of the figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes of ``plt.subplots`` to draw in place of: the plot becomes a subfigure there, and `ax` is removed.
 
     Returns
     -------
@@ -28,7 +31,7 @@ def bits_curve(report: BitsReport, *, title: str = "") -> Figure:
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure = new_figure(3.6, 2.7)
+    figure = new_figure(3.6, 2.7, ax)
     axes = figure.subplots()
     tidy(axes, grid="y")
     axes.axhline(report.real, color=FAINT, linewidth=1, linestyle="--", label=f"floating point, {report.real:.2%}")

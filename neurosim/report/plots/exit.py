@@ -10,6 +10,7 @@ from neurosim.models.exit_calibration import OperatingPoint
 from neurosim.report.plots.style import INK, colour, new_figure, tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -19,6 +20,7 @@ def exit_curve(
     bound: tuple[float, float] | None = None,
     *,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Plot accuracy over the mean number of steps, for early exit.
 
@@ -32,6 +34,8 @@ def exit_curve(
         Accuracy and mean steps of an agent that knows the answer, as `optimal_stop` returns them; drawn as a star.
     title : str
         Title of the figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes of ``plt.subplots`` to draw in place of: the plot becomes a subfigure there, and `ax` is removed.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def exit_curve(
     accuracies = [float(value) for value in fixed]
     if not accuracies:
         raise InputError("fixed holds no accuracy. Give the accuracy after every number of steps, 1 to T.")
-    figure = new_figure(4.6, 3.2)
+    figure = new_figure(4.6, 3.2, ax)
     axes = tidy(figure.subplots(), grid="y")
     steps = range(1, len(accuracies) + 1)
     axes.plot(steps, accuracies, color=INK, linewidth=1.0, marker=".", markersize=4, label="same steps for all")

@@ -26,7 +26,7 @@ _PARTS = {
 }
 
 
-def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
+def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "", ax: Axes | None = None) -> Figure:
     """Plot the metrics of a training run: losses in one panel, accuracies in another, each other metric in its own.
 
     Parameters
@@ -37,6 +37,8 @@ def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> 
         ``validation_`` and ``test_`` share a panel. Without ``"epoch"``, entries are numbered from 1.
     title : str
         Title of the figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes of ``plt.subplots`` to draw in place of: the plot becomes a subfigure there, and `ax` is removed.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def learning_curve(history: Iterable[Mapping[str, Any]], *, title: str = "") -> 
     if not groups:
         raise InputError("the history holds no numbers. Give a list of dicts, one per epoch.")
     panels = sorted(groups, key=lambda name: (name != "loss", name != "accuracy", name))
-    figure = new_figure(min(3.6 * len(panels), 10.8), 2.7 * math.ceil(len(panels) / 3))
+    figure = new_figure(min(3.6 * len(panels), 10.8), 2.7 * math.ceil(len(panels) / 3), ax)
     grid = figure.subplots(math.ceil(len(panels) / 3), min(len(panels), 3), squeeze=False)
     for axes, name in zip(grid.flat, panels, strict=False):
         _panel(axes, name, groups[name])

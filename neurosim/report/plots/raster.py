@@ -29,6 +29,7 @@ def raster(
     colour_by: str = "layer",
     neurons: int = _MOST_NEURONS,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Plot the spikes of several layers and several samples, with the rates at the side.
 
@@ -48,6 +49,8 @@ def raster(
         Most neurons drawn per layer, evenly spaced; the axis states their number.
     title : str
         Title of the figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes of ``plt.subplots`` to draw in place of: the plot becomes a subfigure there, and `ax` is removed.
 
     Returns
     -------
@@ -74,14 +77,16 @@ def raster(
 
     chosen = [_choose(int(np.prod(recording.spikes[name].shape)), neurons) for name in names]
     heights = [_height(len(keep)) for keep in chosen]
-    figure = new_figure(7.2, 0.9 + sum(heights))
+    figure = new_figure(7.2, 0.9 + sum(heights), ax)
     grid = figure.add_gridspec(len(names), 2, width_ratios=(6, 1), height_ratios=heights, wspace=0.02)
     classes = sorted(set(labels), key=str) if labels is not None else []
     unit, unit_name = time_unit(recording.T * recording.dt)
     first: Axes | None = None
+    rows: list[Axes] = []
     for row, (name, keep) in enumerate(zip(names, chosen, strict=True)):
         axes = figure.add_subplot(grid[row, 0], sharex=first)
         first = first or axes
+        rows.append(axes)
         side = figure.add_subplot(grid[row, 1], sharey=axes)
         for place, sample in enumerate(samples):
             tint = colour(classes.index(labels[sample]) if colour_by == "class" and labels is not None else row)
@@ -89,7 +94,7 @@ def raster(
         _rates(side, recording, name, keep, samples, colour(row) if colour_by == "layer" else FAINT)
         last = row == len(names) - 1
         _frame(axes, side, recording, name, keep, len(samples), unit, unit_name, last=last)
-    _headings(figure.axes[0], recording, samples, labels, unit)
+    _headings(rows[0], recording, samples, labels, unit)
     if title:
         figure.suptitle(title, fontsize=10, color=INK)
     return figure

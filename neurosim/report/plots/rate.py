@@ -13,12 +13,20 @@ from neurosim.report.plots.raster import _names
 from neurosim.report.plots.style import FAINT, INK, colour, new_figure, tidy, time_unit
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from neurosim.recording.recording import Recording
 
 
-def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int = 50, title: str = "") -> Figure:
+def rates(
+    recording: Recording,
+    names: Sequence[str] | None = None,
+    *,
+    bins: int = 50,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure:
     """Plot rates of layers: their distribution over neurons on the left, the mean over time on the right.
 
     Parameters
@@ -31,6 +39,8 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
         Time bins on the right; no bin is shorter than a step.
     title : str
         Title of the figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes of ``plt.subplots`` to draw in place of: the plot becomes a subfigure there, and `ax` is removed.
 
     Returns
     -------
@@ -48,7 +58,7 @@ def rates(recording: Recording, names: Sequence[str] | None = None, *, bins: int
     duration = recording.T * recording.dt
     unit, unit_name = time_unit(duration)
     edges = np.unique(np.linspace(0, recording.T, min(bins, recording.T) + 1).round().astype(np.int64))
-    figure = new_figure(7.2, 2.9)
+    figure = new_figure(7.2, 2.9, ax)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     for k, name in enumerate(names):
         spikes = recording.spikes[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from neurosim.errors import InputError
 from neurosim.files.atomic import replaced
@@ -39,11 +39,23 @@ def colour(k: int) -> str:
     return PALETTE[k % len(PALETTE)]
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return a figure of this size in inches, independent of windows and of pyplot."""
-    from matplotlib.figure import Figure
+def new_figure(width: float, height: float, ax: Axes | None = None) -> Figure:
+    """Return a figure of this size in inches, independent of windows and of pyplot; a notebook shows it.
 
-    return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    With `ax`, return a subfigure in the place of these axes, which are removed.
+    """
+    from neurosim.report.plots.picture import Picture
+
+    if ax is None:
+        return Picture(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    place = getattr(ax, "get_subplotspec", lambda: None)()
+    if place is None:
+        raise InputError(
+            f"ax is a {type(ax).__name__} without a place in a grid. Give axes of plt.subplots or Figure.subplots."
+        )
+    figure = ax.figure
+    ax.remove()
+    return cast("Figure", figure.add_subfigure(place))
 
 
 def tidy(axes: Axes, *, grid: str = "") -> Axes:
@@ -74,7 +86,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        From any plot of this package.
+        From any plot of this package; of a plot that was drawn with `ax`, the entire figure is saved.
     path : path-like
         Ends in ``.png``, ``.pdf`` or ``.svg``.
     dpi : int
@@ -96,6 +108,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150)
     kind = path.suffix.lower().lstrip(".")
     if kind not in _FORMATS:
         raise InputError(f"cannot save a figure as {path.name!r}. The name must end in .{', .'.join(_FORMATS)}.")
+    whole: Any = figure
+    while not hasattr(whole, "savefig"):
+        whole = whole.figure
     with replaced(path) as part:
-        figure.savefig(part, format=kind, dpi=dpi)
+        whole.savefig(part, format=kind, dpi=dpi)
     return path

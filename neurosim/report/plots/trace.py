@@ -11,6 +11,7 @@ from neurosim.errors import InputError
 from neurosim.report.plots.style import INK, colour, new_figure, tidy, time_unit
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from neurosim.recording.recording import Recording
@@ -26,6 +27,7 @@ def traces(
     sample: int = 0,
     threshold: float | Any | None = None,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Plot one state variable of several neurons over time, one row each.
 
@@ -43,6 +45,8 @@ def traces(
         Threshold of the node (``net.nodes["hidden"].value("v_th")``), one value or one per neuron: a dashed line.
     title : str
         Title of the figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes of ``plt.subplots`` to draw in place of: the plot becomes a subfigure there, and `ax` is removed.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def traces(
     unit, unit_name = time_unit(recording.T * recording.dt)
     # What step k leaves is drawn at k dt, as in `Events.time` and in the raster.
     time = np.arange(recording.T) * recording.dt / unit
-    figure = new_figure(7.2, 0.9 + 1.05 * len(chosen))
+    figure = new_figure(7.2, 0.9 + 1.05 * len(chosen), ax)
     rows = figure.subplots(len(chosen), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, neuron in zip(rows, chosen, strict=True):
         axes.plot(time, values[:, neuron], color=colour(0), linewidth=0.9)
