@@ -37,15 +37,28 @@ class Late:
     loop: Synapse | None = None
 
 
-Part = Synapse | Population | Recurrent | Late
+@dataclasses.dataclass(frozen=True)
+class Delayed:
+    """A value some steps late.
+
+    Attributes
+    ----------
+    steps : int
+    """
+
+    steps: int
+
+
+Part = Synapse | Population | Recurrent | Late | Delayed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Term:
-    """What one population sends through synapses."""
+    """What one population sends through synapses, `late` steps later."""
 
     source: str
     synapses: tuple[Synapse, ...] = ()
+    late: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +103,9 @@ class Assembly:
         try:
             if isinstance(part, Synapse):
                 return self._through(signal, part)
+            if isinstance(part, Delayed):
+                (term,) = self.settled(signal).terms
+                return dataclasses.replace(signal, terms=(dataclasses.replace(term, late=term.late + part.steps),))
             if isinstance(part, Late):
                 first = self._neurons(signal, part.first)
                 name = first.terms[0].source
@@ -120,14 +136,14 @@ class Assembly:
 
     def settled(self, signal: Signal) -> Signal:
         """Return a value that several layers read as the output of one node, so that it is computed once."""
-        if len(signal.terms) == 1 and not signal.terms[0].synapses:
+        if len(signal.terms) == 1 and not signal.terms[0].synapses and not signal.terms[0].late:
             return signal
         return self._neurons(signal, Neuron(cores.relay, dt=self.dt), signal.non_negative)
 
     def network(self, signal: Signal) -> Network:
         """Return the network whose output is `signal`; a current is passed on by a relay."""
         term = signal.terms[0]
-        if len(signal.terms) > 1 or term.synapses or not isinstance(self.nodes[term.source], Population):
+        if len(signal.terms) > 1 or term.synapses or term.late or not isinstance(self.nodes[term.source], Population):
             term = self._neurons(signal, Neuron(cores.relay, dt=self.dt)).terms[0]
         return Network(self.nodes, self.edges, output=term.source).eval()
 
@@ -135,14 +151,15 @@ class Assembly:
         shape = synapse.output_shape(signal.shape)
         (term,) = (self.settled(signal) if len(signal.terms) > 1 else signal).terms
         kept = signal.non_negative and isinstance(synapse, _KEEP_SIGN)
-        return Signal((Term(term.source, (*term.synapses, synapse)),), shape, kept)
+        return Signal((dataclasses.replace(term, synapses=(*term.synapses, synapse)),), shape, kept)
 
     def _neurons(self, signal: Signal, neurons: Population, non_negative: bool | None = None) -> Signal:
         name = self._add(neurons)
         for term in signal.terms:
             parallel = sum(edge.source == term.source and edge.target == name for edge in self.edges)
             label = f"{term.source}->{name}:{parallel + 1}" if parallel else ""
-            self.edges.append(Edge(term.source, name, term.synapses or (Identity(),), name=label))
+            delay = term.late * self.dt if term.late else None
+            self.edges.append(Edge(term.source, name, term.synapses or (Identity(),), delay, name=label))
         known = neurons.is_spiking if non_negative is None else non_negative
         return Signal((Term(name),), signal.shape, known)
 

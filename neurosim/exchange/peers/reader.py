@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neurosim.errors import InputError
-from neurosim.exchange.peers.assembly import Assembly, Late, Part, Signal
+from neurosim.exchange.peers.assembly import Assembly, Delayed, Late, Part, Signal
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.steps import Choices
 from neurosim.exchange.peers.tracing import read_graph
@@ -164,7 +164,7 @@ class Reader(abc.ABC):
                 raise
             return self.assembly.input(shape, f"behind{len(self.assembly.nodes)}")
         notes = [note for part in parts if (note := self._note(module, part))]
-        rounds = any(not isinstance(part, Synapse) for part in parts) and (
+        rounds = any(not isinstance(part, (Synapse, Delayed)) for part in parts) and (
             self.rounding(module) or ("learned time constants are rounded" if self.choices.learn else "")
         )
         names = ", ".join(self._names(parts)) or "nothing"
@@ -180,6 +180,8 @@ class Reader(abc.ABC):
                 yield type(part).__name__
             elif isinstance(part, Late):
                 yield from (known[id(part.first)], known[id(part.second)])
+            elif isinstance(part, Delayed):
+                yield f"a delay of {part.steps} step"
             else:
                 yield known[id(part.neuron if isinstance(part, Recurrent) else part)]
 

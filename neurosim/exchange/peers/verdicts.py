@@ -78,7 +78,7 @@ def examine(convert: Callable[..., Network], module: Any, **arguments: Any) -> C
     Parameters
     ----------
     convert : callable
-        `from_snntorch`, `from_norse`, `from_spikingjelly`, `from_sinabs` or `from_rockpool`.
+        `from_snntorch`, `from_norse`, `from_spikingjelly`, `from_sinabs`, `from_rockpool` or `from_slayer`.
     module : nn.Module or list of nn.Module
     **arguments
         Other arguments of `convert`.
