@@ -15,7 +15,7 @@ from neurosim.synapses.building import synapses_of
 from neurosim.synapses.dropout import Dropout
 from neurosim.synapses.lowering import Convolution, Dense, Scaling
 from neurosim.synapses.norm import BatchNorm
-from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d
+from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
 from neurosim.synapses.probing import matrix_of
 from neurosim.synapses.synapse import Synapse
 from neurosim.synapses.torch_modules import check_unchanged, nearest, numbers
@@ -174,8 +174,8 @@ def _pool2d(module: Any, place: Place) -> list[Synapse]:
         if len(place.shape) != 3:
             raise InputError(f"pools an input of {list(place.shape)}; pooling needs [C, H, W].")
         return [MaxPool2d(kernel, stride=stride, padding=padding)]
-    if plain and padding == (0, 0) and module.divisor_override is None:
-        return [AvgPool2d(kernel, stride=stride)]
+    if plain and padding == (0, 0) and module.divisor_override in (None, 1):
+        return [(AvgPool2d if module.divisor_override is None else SumPool2d)(kernel, stride=stride)]
     settings = (kernel, stride, padding, module.ceil_mode, module.count_include_pad, module.divisor_override)
     return _fixed(_matrix(lambda x: nn.functional.avg_pool2d(x, *settings), place))
 

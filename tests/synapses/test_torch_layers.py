@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from neurosim.errors import InputError
-from neurosim.synapses import BatchNorm, Conv2d, Dropout, Flatten, Linear, Synapse, Unflatten
+from neurosim.synapses import BatchNorm, Conv2d, Dropout, Flatten, Linear, SumPool2d, Synapse, Unflatten
 from neurosim.synapses.torch_layers import Place, torch_synapses
 
 BATCH = 4
@@ -61,6 +61,7 @@ LAYERS = {
     "AvgPool2d padded": (lambda: nn.AvgPool2d(3, stride=2, padding=1), IMAGE),
     "AvgPool2d padded, not counted": (lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False), IMAGE),
     "AvgPool2d ceil": (lambda: nn.AvgPool2d(4, ceil_mode=True), IMAGE),
+    "AvgPool2d sum": (lambda: nn.AvgPool2d(2, divisor_override=1), IMAGE),
     "AvgPool2d divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), IMAGE),
     "MaxPool2d": (lambda: nn.MaxPool2d(2), IMAGE),
     "MaxPool2d padded": (lambda: nn.MaxPool2d(3, stride=2, padding=1), IMAGE),
@@ -124,6 +125,7 @@ def test_structure_is_kept_where_a_synapse_has_it() -> None:
     assert [type(s) for s in converted(nn.Flatten(1, 3), IMAGE)] == [Flatten]
     assert [type(s) for s in converted(nn.Flatten(2), IMAGE)] == [Unflatten]
     assert converted(nn.ReLU(), IMAGE, non_negative=True) == []
+    assert [type(s) for s in converted(nn.AvgPool2d(2, divisor_override=1), IMAGE)] == [SumPool2d]
     assert [type(s) for s in converted(nn.Flatten(2), IMAGE, axes_before=2)] == [Flatten]
     assert torch_synapses(nn.GRUCell(3, 3), Place((3,))) is None
 

@@ -117,7 +117,13 @@ class Reader(abc.ABC):
         """Return the network of a sequence of modules."""
         every = list(leaves(module))
         shape = input_shape if input_shape is not None else self._first_shape(every)
-        return self.assembly.network(self.read(module, self.assembly.input(shape), "", self.mode(module)))
+        net = self.assembly.network(self.read(module, self.assembly.input(shape), "", self.mode(module)))
+        learned = {name for node in net.neurons().values() for name in node.learned} if self.choices.learn else set()
+        unknown = [name for name in self.choices.learn if name not in learned]
+        if unknown:
+            known = sorted({name for node in net.neurons().values() for name in node.declared})
+            raise ConversionError(f"learn: no neurons have the parameters {unknown}; they have {known}.")
+        return net
 
     def _first_shape(self, every: Sequence[tuple[str, nn.Module]]) -> tuple[int, ...]:
         first = every[0][1] if every else None

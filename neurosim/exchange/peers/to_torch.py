@@ -185,8 +185,9 @@ def torch_layer(synapse: RowSynapse, where: str) -> nn.Module:
             return nn.MaxPool2d((height, width), (down, right))
         divisor = 1 if value.kind == "sum" else None
         return nn.AvgPool2d((height, width), (down, right), divisor_override=divisor)
-    if isinstance(value, Reshape) and len(value.shape) == 1:
-        return nn.Flatten()
+    if isinstance(value, Reshape):
+        flat = nn.Flatten()
+        return flat if len(value.shape) == 1 else nn.Sequential(flat, nn.Unflatten(1, value.shape))
     raise _no_layer(synapse, where)
 
 

@@ -5,10 +5,10 @@ A graph is read node by node. What has no equivalent, such as a membrane that is
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import inspect
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional
 from neurosim.errors import InputError
 from neurosim.exchange.peers.assembly import Assembly, Signal
 from neurosim.exchange.peers.errors import ConversionError
+from neurosim.exchange.peers.restoring import traced
 from neurosim.exchange.peers.steps import Choices
 from neurosim.synapses import Scale
 from neurosim.synapses.torch_modules import check_unchanged
@@ -79,8 +80,8 @@ def read_graph(reader: Layers, module: nn.Module, signal: Signal, path: str, mod
     where = f"layer {path.rstrip('.')!r} ({type(module).__name__})" if path else type(module).__name__
     try:
         check_unchanged(module, type(module))
-        with _unchanged(module):
-            graph = _Tracer(reader.is_layer).trace(module)
+        with traced(module):
+            graph = _Tracer(reader.is_layer).trace(module, _choices(module))
     except InputError as error:
         raise ConversionError(f"{where}: {error}") from error
     except Exception as error:  # whatever a method of the user raises when its values are not known
@@ -89,36 +90,6 @@ def read_graph(reader: Layers, module: nn.Module, signal: Signal, path: str, mod
             "over time and without decisions on values; or pass the layers as a list or nn.Sequential."
         ) from error
     return _Graph(reader, module, path, where, mode).value(graph, signal)
-
-
-@contextlib.contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Trace in evaluation mode; refuse, and undo, changes of attributes."""
-    every = list(nn.Module.modules(module))
-    before = [(one, dict(vars(one)), dict(one._buffers), one.training) for one in every]
-    for one in every:
-        one.training = False
-    changed = None
-    try:
-        yield
-    finally:
-        for one, attributes, buffers, training in before:
-            one.training = training
-            now = vars(one)
-            for name in {*now, *attributes} - {"training"}:
-                made = name.startswith("_tensor_constant")  # by the tracer, for a tensor of the method
-                if now.get(name) is not attributes.get(name) and not made:
-                    changed = changed or (one, name)
-            changed = changed or next(
-                ((one, name) for name, value in buffers.items() if one._buffers.get(name) is not value), None
-            )
-            one._buffers.clear()
-            one._buffers.update(buffers)
-            now.clear()
-            now.update(attributes)
-    if changed is not None:
-        kind, name = type(changed[0]).__name__, changed[1]
-        raise InputError(f"its forward method changes the attribute {name!r} of {kind}: a state that cannot be read.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +165,8 @@ class _Graph:
         numbers = [one for one in arguments if isinstance(one, (int, float))]
         if target in _MULTIPLY and len(signals) == len(numbers) == 1:
             return self._times(node, signals[0], float(numbers[0]))
+        if not signals and target in _OF_CHOICES:  # the tracer's check of an argument that it fixed
+            return _State()
         make = _FUNCTIONS.get(target)
         if make is not None and len(signals) == 1 and arguments[0] is signals[0]:
             layer = make(*arguments[1:], **node.kwargs)
@@ -217,12 +190,19 @@ class _Graph:
         )
 
 
+def _choices(module: nn.Module) -> dict[str, Any]:
+    """Return the arguments of a forward method that are choices with a default, not values."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, (bool, int, float, str))}
+
+
 def _without_dropout(p: float = 0.5, training: bool = True, inplace: bool = False) -> nn.Module:
     if training:
         raise ConversionError("functional.dropout drops inputs in evaluation too: pass training=self.training.")
     return nn.Dropout(p)
 
 
+_OF_CHOICES = (operator.eq, torch._assert)
 _ADD = (operator.add, operator.iadd, torch.add, Tensor.add)
 _SUBTRACT = (operator.sub, torch.sub, Tensor.sub)
 _MULTIPLY = (operator.mul, torch.mul, Tensor.mul)

@@ -159,6 +159,7 @@ class Reads(nn.Module):
         super().__init__()
         self.fc, self.sn, self.run = nn.Linear(4, 4), neuron.IFNode(), run
         self.register_buffer("v", torch.zeros(4))
+        self.seen: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(self, x)
@@ -174,7 +175,19 @@ def count(self: Any, x: Tensor) -> Tensor:
     return self.sn(self.fc(x))
 
 
+def step(self: Any, x: Tensor) -> Tensor:
+    self.v.add_(1.0)
+    return self.sn(self.fc(x) if self.v[0] > 3 else x)
+
+
+def record(self: Any, x: Tensor) -> Tensor:
+    self.seen.append(x)
+    return self.sn(self.fc(x))
+
+
 REFUSED = {
+    "a buffer in place": (step, "changes the attribute 'v' of Reads"),
+    "a list": (record, "changes the attribute 'seen' of Reads"),
     "a state of its own": (
         remember,
         "changes the attribute 'v' of Reads: a state that cannot be read|cannot assign .* as buffer 'v'",
@@ -201,6 +214,17 @@ def test_refused_by_name(name: str) -> None:
     with pytest.raises(ConversionError, match=message):
         from_spikingjelly(module, dt=DT, input_shape=4)
     assert vars(module) == before[0] and module.v is before[1] and isinstance(module.v, Tensor)
+    assert module.seen == [] and not module.v.any()
+
+
+def test_choices_with_a_default_are_taken() -> None:
+    class Chooses(Reads):
+        def forward(self, x: Tensor, twice: bool = False, mode: str = "plain") -> Tensor:
+            x = self.fc(x) if mode == "plain" else x
+            return self.sn(x + x if twice else x)
+
+    net = from_spikingjelly(Chooses(None), dt=DT, input_shape=4)
+    assert [edge.name for edge in net.edges] == ["input->integrate_and_fire1"]
 
 
 def test_states_of_snntorch_are_those_of_the_caller() -> None:

@@ -274,3 +274,5 @@ def test_parameters_that_are_learned(library: str) -> None:
     torch.testing.assert_close(net.nodes["lif1"].value("tau_mem").item(), plain.value("tau_mem"), rtol=1e-6, atol=0)
     with pytest.raises(ns.NeurosimError, match="learn must be a sequence of names"):
         convert([nn.Linear(4, 3), neurons()], learn="tau_mem")
+    with pytest.raises(ConversionError, match=r"learn: no neurons have the parameters \['beta'\]; they have \["):
+        convert([nn.Linear(4, 3), neurons()], learn=("tau_mem", "beta"))
