@@ -10,17 +10,26 @@ from torch import nn
 
 import neurosim as ns
 from neurosim.synapses import (
+    AdaptiveAvgPool2d,
+    AvgPool1d,
     BatchNorm,
+    Conv3d,
+    ConvTranspose2d,
     DelayedLinear,
     DelayedSparse,
     Dropout,
+    GroupNorm,
     Identity,
+    LayerNorm,
+    MaxPool1d,
     RoundedDelays,
     Scale,
     Shift,
     Standardised,
+    SumPool1d,
     Synapse,
     Unflatten,
+    Upsample,
 )
 
 DT = 1e-3
@@ -100,6 +109,33 @@ FOLDED = "counted once it is part of the weights"
 OWN_STATE = "it carries spikes from step to step in a state of its own"
 DATA = "its delays are verified to be finite, which a compiled graph cannot do"
 NO_NIR = "NIR has no primitive for it"
+NOT_LINEAR = "it is not linear in one step"
+
+
+def _before_weights(name: str) -> dict[str, str]:
+    """Return the refusals of a synapse without weights that no chip has, but Lava holds as a matrix."""
+    return {
+        **dict.fromkeys(("loihi", "netx", "quantisation"), f"holds {name}"),
+        "nir": f"holds {name}, a matrix onto a population of shape",
+    }
+
+
+def _not_a_row(name: str) -> dict[str, str]:
+    """Return the refusals of a matrix onto a population of several axes."""
+    return {
+        "nir": f"holds {name}, a matrix onto a population of shape",
+        "netx": "netx has no matrix onto a population of shape",
+        "quantisation": f"{name} connects to a population of shape",
+    }
+
+
+def _everywhere(name: str, reason: str) -> dict[str, str]:
+    """Return the refusals of a synapse that is not linear."""
+    return {
+        **dict.fromkeys(("loihi", "netx", "quantisation", "nir", "lava"), f"holds {name}, which {reason}"),
+        **dict.fromkeys(("counting", "placement"), f"{name} cannot be counted: it {reason}"),
+    }
+
 
 SYNAPSES = (
     SynapseCase(ns.Linear, lambda bias: ns.Linear(7, 5, bias=bias), (7,), wrong=(8,)),
@@ -159,6 +195,79 @@ SYNAPSES = (
             **dict.fromkeys(("counting", "placement"), "MaxPool2d cannot be counted: it takes maxima"),
         },
         leaves_out={"description": "no reader holds windows beyond the border"},
+    ),
+    SynapseCase(
+        Conv3d,
+        lambda bias: Conv3d(2, 3, 2, padding=(0, 1, 0), bias=bias),
+        (2, 3, 4, 2),
+        wrong=(3, 3, 4, 2),
+        refused=_not_a_row("Conv3d"),
+    ),
+    SynapseCase(
+        ConvTranspose2d,
+        lambda bias: ConvTranspose2d(3, 2, 3, stride=2, padding=1, output_padding=(1, 0), bias=bias),
+        (3, 4, 3),
+        wrong=(2, 4, 3),
+        refused=_not_a_row("ConvTranspose2d"),
+    ),
+    SynapseCase(
+        Upsample,
+        lambda bias: Upsample((2, 3)),
+        (2, 3, 2),
+        wrong=(3, 2),
+        edge=_flat_linear(72),
+        refused=_before_weights("Upsample"),
+    ),
+    SynapseCase(
+        SumPool1d,
+        lambda bias: SumPool1d(3, stride=2),
+        (2, 8),
+        wrong=(8,),
+        edge=_flat_linear(6),
+        refused=_before_weights("SumPool1d"),
+    ),
+    SynapseCase(
+        AvgPool1d,
+        lambda bias: AvgPool1d(2),
+        (2, 8),
+        wrong=(8,),
+        edge=_flat_linear(8),
+        refused=_before_weights("AvgPool1d"),
+    ),
+    SynapseCase(
+        AdaptiveAvgPool2d,
+        lambda bias: AdaptiveAvgPool2d((2, 3)),
+        (2, 5, 4),
+        wrong=(5, 4),
+        edge=_flat_linear(12),
+        refused=_before_weights("AdaptiveAvgPool2d"),
+    ),
+    SynapseCase(
+        MaxPool1d,
+        lambda bias: MaxPool1d(2),
+        (2, 8),
+        wrong=(8,),
+        edge=_flat_linear(8),
+        refused=_everywhere("MaxPool1d", "takes maxima"),
+        leaves_out={"description": "no reader holds maxima over one axis"},
+    ),
+    SynapseCase(
+        GroupNorm,
+        lambda bias: GroupNorm(2, 4),
+        (4, 3),
+        wrong=(5, 3),
+        edge=_flat_linear(12),
+        refused=_everywhere("GroupNorm", "divides by the deviation of each step"),
+        leaves_out={"description": NOT_LINEAR},
+    ),
+    SynapseCase(
+        LayerNorm,
+        lambda bias: LayerNorm((4, 3)),
+        (4, 3),
+        wrong=(3, 4),
+        edge=_flat_linear(12),
+        refused=_everywhere("LayerNorm", "divides by the deviation of each step"),
+        leaves_out={"description": NOT_LINEAR},
     ),
     SynapseCase(
         Unflatten,

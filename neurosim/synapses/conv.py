@@ -15,7 +15,7 @@ from neurosim.synapses.synapse import Synapse, count, event_driven, pair
 
 
 class _Conv(Synapse):
-    """Cross-correlation over one or two axes, as torch defines it."""
+    """Cross-correlation over one to three axes, as torch defines it."""
 
     axes: int
 
@@ -50,7 +50,7 @@ class _Conv(Synapse):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(c_out, *places)``."""
-        names = "L" if self.axes == 1 else "HW"
+        names = ("L", "HW", "DHW")[self.axes - 1]
         if len(shape) != 1 + self.axes or shape[0] != self.c_in:
             raise self.refuse(shape, f"{self.c_in}, {', '.join(names)}")
         places = tuple(
@@ -151,3 +151,39 @@ class Conv2d(_Conv):
             settings = Settings(self.stride, self.padding, self.dilation, self.groups)
             return event_conv(x, weight, self.bias, settings, packed_bits=packed_bits, mask=mask)
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Conv3d(_Conv):
+    """Convolution over three axes: ``[T, B, c_in, D, H, W] -> [T, B, c_out, D', H', W']``.
+
+    Computed by torch's dense product. Exporters see it as the matrix of one step.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Number of input and of output channels.
+    kernel : int or (int, int, int)
+        Depth, height and width of the kernel.
+    stride, padding, dilation : int or (int, int, int)
+        As in ``torch.nn.Conv3d``; padding is with zeros.
+    groups : int
+        Number of groups of channels; groups are not connected.
+    bias : bool
+        Whether each channel gets a constant current too.
+
+    Attributes
+    ----------
+    weight : Parameter [c_out, c_in / groups, kd, kh, kw]
+    bias : Parameter [c_out] or None
+    """
+
+    axes = 3
+
+    def product(
+        self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the cross-correlation of ``x`` [n, c_in, D, H, W] with `weight`, plus the bias."""
+        return functional.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _lowered(self, shape: tuple[int, ...]) -> Lowered:
+        return self._found(shape)
