@@ -108,7 +108,7 @@ class AdaptiveAvgPool2d(Synapse):
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the mean over each window of ``x`` [n, C, H, W]."""
-        return functional.adaptive_avg_pool2d(x, self.places)
+        return functional.adaptive_avg_pool2d(x, (self.places[0], self.places[1]))
 
     def extra_repr(self) -> str:
         """Return the places."""
