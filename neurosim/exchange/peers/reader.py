@@ -18,6 +18,7 @@ from neurosim.exchange.peers.steps import Choices
 from neurosim.exchange.peers.tracing import read_graph
 from neurosim.exchange.peers.verdicts import Verdict, log
 from neurosim.network import Network, Recurrent
+from neurosim.network.neuron import Neuron
 from neurosim.synapses import BatchNorm, Dropout, Sparse, Synapse
 from neurosim.synapses.torch_layers import Place, is_torch_layer, torch_synapses
 from neurosim.synapses.torch_modules import check_unchanged, nearest
@@ -62,6 +63,7 @@ class Reader(abc.ABC):
         self.assembly = Assembly(choices.dt)
         self.aliases: dict[type, type] = {}
         self._stateful: dict[int, str] = {}
+        self._read: dict[int, str] = {}  # the first place of each layer
 
     @abc.abstractmethod
     def parts(self, where: str, module: nn.Module, signal: Signal, mode: Mode) -> list[Part]:
@@ -118,10 +120,11 @@ class Reader(abc.ABC):
         every = list(leaves(module))
         shape = input_shape if input_shape is not None else self._first_shape(every)
         net = self.assembly.network(self.read(module, self.assembly.input(shape), "", self.mode(module)))
-        learned = {name for node in net.neurons().values() for name in node.learned} if self.choices.learn else set()
+        neurons = [node for node in net.populations().values() if isinstance(node, Neuron)]
+        learned = {name for node in neurons for name in node.learned}
         unknown = [name for name in self.choices.learn if name not in learned]
         if unknown:
-            known = sorted({name for node in net.neurons().values() for name in node.declared})
+            known = sorted({name for node in neurons for name in node.declared})
             raise ConversionError(f"learn: no neurons have the parameters {unknown}; they have {known}.")
         return net
 
@@ -170,6 +173,9 @@ class Reader(abc.ABC):
                 raise
             return self.assembly.input(shape, f"behind{len(self.assembly.nodes)}")
         notes = [note for part in parts if (note := self._note(module, part))]
+        first = self._read.setdefault(id(module), where)
+        if first != where and any(True for _ in nn.Module.parameters(module)):
+            notes.append(f"in training its weights are not those of {first}, the same object")
         rounds = any(not isinstance(part, (Synapse, Delayed)) for part in parts) and (
             self.rounding(module) or ("learned time constants are rounded" if self.choices.learn else "")
         )

@@ -13,6 +13,7 @@ from neurosim import cores
 from neurosim.errors import InputError, NeurosimError
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.language import Core, Surrogate
+from neurosim.language.definition import RESET_AMOUNT
 from neurosim.network.neuron import Neuron
 from neurosim.units import resistance, time_constant
 
@@ -33,24 +34,21 @@ class Choices:
         That of the library if left out.
     learn : tuple of str
         Names of parameters to be trained, in the neurons that have them.
-    fixed_dt : bool
-        Whether the other library states dt, so that the user cannot choose it.
     """
 
     dt: float
     dtype: torch.dtype
     spike: Surrogate | None = None
     learn: tuple[str, ...] = ()
-    fixed_dt: bool = False
 
     def neuron(self, where: str, core: Core, **values: Any) -> Neuron:
         """Return neurons of `core`; `where` is their name in messages."""
         if self.spike is not None:
             values["spike"] = self.spike
-        learn = [name for name in self.learn if name in core.parameters or name in values]
-        for name in learn:
-            given = values.get(name, core.parameters[name].default if name in core.parameters else 0.0)
-            values[name] = torch.as_tensor(given, dtype=torch.float64).to(self.dtype)
+        present = {name: parameter.default for name, parameter in core.parameters.items()}
+        present |= {name: value for name, value in values.items() if name in present or name == RESET_AMOUNT}
+        learn = [name for name in self.learn if name in present]
+        values |= {name: torch.as_tensor(present[name], dtype=torch.float64).to(self.dtype) for name in learn}
         try:
             return Neuron(core, dt=self.dt, learn=learn, **values)
         except NeurosimError as error:
@@ -65,14 +63,10 @@ class Choices:
         largest = float(torch.as_tensor(tau).max())
         if largest >= longest:
             shorter = self.dt * longest / largest
-            remedy = (
-                "neurosim has none so slow; use a faster decay"
-                if self.fixed_dt
-                else f"give a smaller dt, below {shorter:.3g} s: it affects only how time constants are expressed"
-            )
             raise ConversionError(
                 f"{where}: a decay of {float(torch.as_tensor(decay).max()):.9g} in a step of {self.dt:g} s is a time "
-                f"constant of {largest:.6g} s, and time constants are below {longest:g} s; {remedy}."
+                f"constant of {largest:.6g} s, and time constants are below {longest:g} s; give a smaller dt, below "
+                f"{shorter:.3g} s: it affects only how time constants are expressed."
             )
         return tau
 

@@ -57,12 +57,29 @@ class _WithState:
     signal: Signal
 
 
+class _Proxy(fx.Proxy):
+    """A value that records sums in place as such."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     """Records layers as one node each; modules of the user are read through."""
 
     def __init__(self, is_layer: Callable[[nn.Module], bool]) -> None:
         super().__init__()
         self.is_layer = is_layer
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Return the value of a node."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module is one node."""
@@ -158,6 +175,8 @@ class _Graph:
             sent = arguments[0]
             return sent.signal if isinstance(sent, _WithState) and arguments[1] == 0 else _State()
         signals = [one for one in arguments if isinstance(one, Signal)]
+        if target in _IN_PLACE and not self._is_own(node.args[0]):
+            raise self._refusal(node, "changes a value in place that may be read elsewhere; write x = x + y")
         if target in _ADD and len(signals) == 2 and not node.kwargs:
             return self.reader.assembly.sum(self._name(node), signals)
         if target in _SUBTRACT and len(signals) == 2 and not node.kwargs:
@@ -169,11 +188,25 @@ class _Graph:
             return _State()
         make = _FUNCTIONS.get(target)
         if make is not None and len(signals) == 1 and arguments[0] is signals[0]:
-            layer = make(*arguments[1:], **node.kwargs)
+            try:
+                layer = make(*arguments[1:], **node.kwargs)
+            except TypeError as error:
+                raise self._refusal(node, f"calls {node.name} with {error}") from error
             return self.reader.read(layer, signals[0], f"{self.path}{node.name}.", self.mode)
         if target is operator.getitem:
             raise self._refusal(node, "takes parts of a value: a loop over time cannot be read, only one step")
         raise self._refusal(node, f"calls {getattr(node.target, '__name__', node.target)}")
+
+    def _is_own(self, changed: Any) -> bool:
+        """Whether a value is in memory of its own and read at one place only, so that it may change in place."""
+        if not isinstance(changed, fx.Node) or len(changed.users) > 1:
+            return False
+        if changed.op != "call_module":
+            return changed.op == "call_function" and changed.target in (*_ADD, *_SUBTRACT, *_MULTIPLY)
+        layer = self.module.get_submodule(str(changed.target))
+        while isinstance(layer, nn.Sequential) and len(layer):
+            layer = layer[-1]
+        return isinstance(layer, _MAKE_THEIR_OUTPUT)  # neurons may keep what they return
 
     def _times(self, node: fx.Node, signal: Signal, factor: float) -> Signal:
         scale = Scale(torch.tensor(factor)).to(self.reader.choices.dtype).requires_grad_(False)
@@ -203,9 +236,11 @@ def _without_dropout(p: float = 0.5, training: bool = True, inplace: bool = Fals
 
 
 _OF_CHOICES = (operator.eq, torch._assert)
+_IN_PLACE = (operator.iadd, operator.isub, operator.imul)
+_MAKE_THEIR_OUTPUT = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.AvgPool2d, nn.MaxPool2d)
 _ADD = (operator.add, operator.iadd, torch.add, Tensor.add)
-_SUBTRACT = (operator.sub, torch.sub, Tensor.sub)
-_MULTIPLY = (operator.mul, torch.mul, Tensor.mul)
+_SUBTRACT = (operator.sub, operator.isub, torch.sub, Tensor.sub)
+_MULTIPLY = (operator.mul, operator.imul, torch.mul, Tensor.mul)
 _FUNCTIONS: dict[Any, Callable[..., nn.Module]] = {
     torch.flatten: lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim),
     Tensor.flatten: lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim),

@@ -185,7 +185,29 @@ def record(self: Any, x: Tensor) -> Tensor:
     return self.sn(self.fc(x))
 
 
+def in_place(self: Any, x: Tensor) -> Tensor:
+    y = self.fc(x)
+    kept = y
+    y += x
+    return self.sn(y + kept)  # kept was changed too
+
+
+def in_place_of_the_input(self: Any, x: Tensor) -> Tensor:
+    x += 1.0 * self.fc(x)
+    return self.sn(x)
+
+
+def spikes_in_place(self: Any, x: Tensor) -> Tensor:
+    z = self.sn(x)
+    z += x
+    return z
+
+
 REFUSED = {
+    "spikes in place": (spikes_in_place, "changes a value in place that may be read elsewhere"),
+    "a sum in place": (in_place, "at 'iadd' its forward method changes a value in place that may be read elsewhere"),
+    "the input in place": (in_place_of_the_input, "changes a value in place that may be read elsewhere"),
+    "no such setting": (lambda self, x: functional.interpolate(x, antialias=True), "calls interpolate with"),
     "a buffer in place": (step, "changes the attribute 'v' of Reads"),
     "a list": (record, "changes the attribute 'seen' of Reads"),
     "a state of its own": (
@@ -215,6 +237,20 @@ def test_refused_by_name(name: str) -> None:
         from_spikingjelly(module, dt=DT, input_shape=4)
     assert vars(module) == before[0] and module.v is before[1] and isinstance(module.v, Tensor)
     assert module.seen == [] and not module.v.any()
+
+
+def test_a_sum_in_place_of_a_value_that_nothing_else_reads() -> None:
+    def run(self: Any, x: Tensor) -> Tensor:
+        y = self.fc(x)
+        y += x
+        y *= 0.5
+        return self.sn(y)
+
+    module, x = Reads(run).double(), spikes(4) * 3
+    with torch.no_grad():
+        theirs = torch.stack([module(i) for i in x])
+        ours, _ = from_spikingjelly(module, dt=DT, input_shape=4)(x)
+    assert torch.equal(ours, theirs) and ours.sum() > 30
 
 
 def test_choices_with_a_default_are_taken() -> None:
@@ -304,5 +340,8 @@ def test_verdicts() -> None:
     assert learned.verdicts[1].note == "learned time constants are rounded"
     missing = examine(from_snntorch, [snn.Leaky(0.5)], dt=DT)
     assert [one.layer for one in missing.refused] == ["network"] and "pass input_shape" in missing.verdicts[0].note
+    shared = nn.Linear(4, 4)
+    twice = examine(from_snntorch, [shared, snn.Leaky(0.5), shared], dt=DT)
+    assert twice.verdicts[2].note == "in training its weights are not those of layer '0' (Linear), the same object"
     graph = examine(from_spikingjelly, Residual().eval(), dt=DT, input_shape=(1, 8, 8))
     assert graph.network is not None and len(graph.verdicts) > 15
