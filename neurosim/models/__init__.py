@@ -15,6 +15,8 @@ from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibr
 from neurosim.models.iir import limit_leaks, set_thresholds
 from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
+from neurosim.models.resnet import resnet18, resnet34
+from neurosim.models.vgg import vgg11, vgg16
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
 
 __all__ = [
@@ -48,8 +50,12 @@ __all__ = [
     "mercedes_benz",
     "random_frame",
     "reduce_steps",
+    "resnet18",
+    "resnet34",
     "run_until_confident",
     "send_changes",
     "set_thresholds",
+    "vgg11",
+    "vgg16",
     "windows",
 ]
