@@ -51,9 +51,9 @@ def wake(net: nn.Module, x: Tensor, *, scale: bool = True) -> list[init.Scaled]:
             f"hardly a spike in the first batch with the weights as drawn, so they were multiplied: {row}. Call "
             "ns.init.fluctuation_driven(net, x) before fit to do this yourself, or pass wake=False to train without.",
             ActivityWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-    warn_of(rates, "the first batch", stacklevel=4)
+    warn_of(rates, "the first batch", stacklevel=5)
     return scaled
 
 

@@ -49,6 +49,7 @@ def test_without_it_the_network_stays_silent_and_says_so() -> None:
     net, before = default(), weights(default())
     with pytest.warns(ActivityWarning) as told:
         train(net, 1, wake=False)
+    assert {Path(one.filename).name for one in told} == {"test_start.py"}
     assert [str(one.message)[:44] for one in told] == ["no spike in the first batch: lif1, lif2. The"]
     assert net(batches()[0][0])[0].sum() == 0 and float((weights(net) - before).abs().max()) < 0.01
 
