@@ -468,6 +468,27 @@ EXPORTS = _rows(
         "fires at `>`, SpikingJelly at `>=`: thresholds are lowered by one step of the precision",
         SAME_SPIKES,
     ),
+    (
+        "from_sinabs",
+        "[sinabs 3.1](https://github.com/synsense/sinabs)",
+        "exchange/peers/test_sinabs.py::test_iaf",
+        "fires at `>`, sinabs at `>=`: thresholds are lowered by one step of the precision",
+        SAME_SPIKES,
+    ),
+    (
+        "from_rockpool",
+        "[Rockpool 3.1](https://github.com/synsense/rockpool) where it is installed, else its documented equations",
+        "exchange/peers/test_rockpool.py::test_lif",
+        "fires at `>`, Rockpool at `>=`: thresholds are lowered by one step of the precision",
+        SAME_SPIKES,
+    ),
+    (
+        "from_slayer",
+        "[lava-dl 0.6](https://github.com/lava-nc/lava-dl) where it is installed, else its documented arithmetic",
+        "exchange/peers/test_slayer.py::test_dense",
+        "currents and membranes wrap or stop at 2^23, those of lava-dl do not",
+        SAME_SPIKES,
+    ),
 )
 
 ENCODERS = _rows(

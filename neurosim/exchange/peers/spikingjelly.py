@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from neurosim.errors import InputError
-from neurosim.exchange.peers.assembly import Part, Signal
+from neurosim.exchange.peers.assembly import Delayed, Part, Signal
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.reader import Mode, Reader, entries, leaves, of_kind, precision
 from neurosim.exchange.peers.steps import Choices, Number, Step, check_learned, check_threshold, tidy
@@ -69,8 +69,8 @@ def from_spikingjelly(
     module : nn.Sequential or list of nn.Module
         In the order in which they are called: IFNode, LIFNode, ParametricLIFNode, LinearRecurrentContainer and
         ElementWiseRecurrentContainer (of an addition) around one of these, NonSpikingIFNode, NonSpikingLIFNode, PSN,
-        MaskedPSN, SlidingPSN, VotingLayer, SpikingJelly's and torch's own layers and containers, in single-step or in
-        multi-step mode.
+        MaskedPSN, SlidingPSN, VotingLayer, Delay, SpikingJelly's and torch's own layers and containers, in single-step
+        or in multi-step mode.
     dt, input_shape, spike, learn, dtype
         As in `from_snntorch`.
 
@@ -185,6 +185,9 @@ class SpikingJellyReader(Reader):
         if _is_dropout(module):
             of_kind(module, {name: getattr(layer, name) for name in ("Dropout", "Dropout2d")}, self.library)
             return [Dropout(module.p).eval()] if module.p else []
+        if isinstance(module, layer.Delay):
+            check_unchanged(module, layer.Delay)
+            return [Delayed(module.delay_steps)] if module.delay_steps else []
         if isinstance(module, layer.VotingLayer):
             return _votes(module, layer.VotingLayer, signal)
         loops = {name: getattr(layer, name) for name in _LOOPS}

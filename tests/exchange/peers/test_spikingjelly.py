@@ -86,6 +86,16 @@ def test_membranes_that_never_fire(make):
         from_spikingjelly([neuron.NonSpikingLIFNode(decode="max-mem")], dt=DT, input_shape=N)
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_delays(last):
+    net = nn.Sequential(layer.Delay(2), neuron.IFNode(), layer.Delay(3), layer.Delay(1))
+    net = net if last else net.append(neuron.LIFNode(decay_input=False))
+    ours = from_spikingjelly(net, dt=DT, dtype=torch.float64, input_shape=N)
+    x = grid()
+    same(ours, x, run(net, x))
+    assert [edge.delay_steps for edge in ours.edges] == [2, 3, 1]
+
+
 def test_votes():
     net, x = nn.Sequential(neuron.IFNode(), layer.VotingLayer(5)), grid(dtype=torch.float32)
     ours = from_spikingjelly(net, dt=DT, input_shape=N)
