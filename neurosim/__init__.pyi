@@ -139,6 +139,9 @@ from .learning import (
     RateCrossEntropy as RateCrossEntropy,
 )
 from .learning import (
+    RatePenalty as RatePenalty,
+)
+from .learning import (
     Rule as Rule,
 )
 from .learning import (
@@ -190,6 +193,9 @@ from .synapses import (
 )
 from .synapses import (
     Conv2d as Conv2d,
+)
+from .synapses import (
+    Dropout as Dropout,
 )
 from .synapses import (
     Flatten as Flatten,

@@ -23,6 +23,7 @@ from neurosim.learning import (
     LocalReadouts,
     MaxMembrane,
 )
+from neurosim.learning.penalties import Penalised, SpikePenalty
 from neurosim.learning.rules.eventprop import CubaLI
 from neurosim.models import DeltaActivation, WithActivity
 
@@ -258,6 +259,12 @@ RULES = (
         spiking,
         _hlop(lambda chunk: ns.SLTT(chunk=chunk)),
         refused={"has no bank of lateral neurons": blocks},
+    ),
+    RuleCase(
+        Penalised,
+        spiking,
+        lambda net, chunk=8: Penalised(ns.SLTT(chunk=chunk), (SpikePenalty(0.05),)),
+        refused={"penalties need the Network itself": lambda: nn.Sequential(spiking())},
     ),
     RuleCase(
         WithActivity,

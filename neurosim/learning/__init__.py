@@ -16,6 +16,7 @@ from neurosim.learning.losses import (
     TorchLoss,
     mask_of,
 )
+from neurosim.learning.penalties import MembranePenalty, Penalty, RatePenalty, SpikePenalty
 from neurosim.learning.rules.base import BPTT, SLTT, Rule
 from neurosim.learning.rules.decolle import DECOLLE
 from neurosim.learning.rules.eprop import EProp, Feedback
@@ -61,9 +62,13 @@ __all__ = [
     "MaxMembrane",
     "MeanMembrane",
     "MembraneMSE",
+    "MembranePenalty",
+    "Penalty",
     "Progress",
     "RateCrossEntropy",
+    "RatePenalty",
     "Rule",
+    "SpikePenalty",
     "SpikeTimeMSE",
     "Steps",
     "TargetRates",

@@ -31,6 +31,8 @@ class RunContext:
         Variables to record of each node.
     through_time, recompute, traces
         As in `Network.forward`.
+    gradient : bool
+        As in `Network.run`.
 
     Attributes
     ----------
@@ -57,10 +59,11 @@ class RunContext:
         through_time: bool,
         recompute: bool,
         traces: Traces | None,
+        gradient: bool = False,
     ) -> None:
         first = next(iter(inputs.values()))
         self.nodes, self.record, self.traces = nodes, record, traces
-        self.through_time, self.recompute = through_time, recompute
+        self.through_time, self.recompute, self.gradient = through_time, recompute, gradient
         self.steps, self.device = first.shape[0], first.device
         self.outputs = {name: LayerOutput(x, (), {}) for name, x in inputs.items()}
         self.finished = set(inputs)
@@ -91,14 +94,42 @@ class RunContext:
         """Run a population on the current [t, B, ...] into each port, over any number of steps."""
         node, variables = self.population(name), self.record.get(name, ())
         i = as_input(node, currents)
-        result = node.run(i, self.states[name], variables, through_time=self.through_time)
+        if node.must_be_called:
+            result = self._called(name, node, i, variables)
+        elif variables and self.gradient:
+            result = self._with_gradient(name, node, i, variables)
+        else:
+            result = node.run(i, self.states[name], variables, through_time=self.through_time)
         self.store(name, result)
         return result
+
+    def _called(self, name: str, node: Population, i: Inputs, variables: tuple[str, ...]) -> LayerOutput:
+        """Call a population as a module, so that its hooks run."""
+        if variables:
+            raise InputError(
+                f"cannot record {name}.{variables[0]}: {name!r} has a hook or a forward of its own, which gives no "
+                "variables. Record the output of the node, or remove the hook."
+            )
+        result = node(i, self.states[name], through_time=self.through_time)
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)):
+            raise InputError(
+                f"{name!r}: a hook or a forward of its own returned {type(result).__name__}; (output, state) is needed."
+            )
+        return LayerOutput(result[0], result[1], {})
+
+    def _with_gradient(self, name: str, node: Population, i: Inputs, variables: tuple[str, ...]) -> LayerOutput:
+        """Run a population step by step, so that its recorded states have their gradient."""
+        if not isinstance(node, Neuron):
+            raise InputError(
+                f"cannot record {name}.{variables[0]} with its gradient: {name!r} has no core. Record its output."
+            )
+        return node.run_reference(i, self.states[name], variables, through_time=self.through_time, gradient=True)
 
     def recorded(self, name: str) -> Tensor:
         """Return what was recorded under ``"node"`` or ``"node.variable"``."""
         if "." not in name:
-            return self.outputs[name].out.detach()
+            out = self.outputs[name].out
+            return out if self.gradient else out.detach()
         if name not in self._recorded:
             raise InputError(f"the strategy that ran {name.partition('.')[0]!r} did not record {name!r}.")
         return torch.cat(self._recorded[name])

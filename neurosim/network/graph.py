@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.network.population import State
+from neurosim.network.population import State, Uncalled
 from neurosim.synapses import Synapse
 from neurosim.synapses.delayed import Delayed
 
 
-class Input(nn.Module):
+class Input(Uncalled):
     """A node whose output is data given to each call of the network.
 
     Parameters

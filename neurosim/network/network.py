@@ -17,6 +17,7 @@ from neurosim.network.explanation import ComponentExplanation, Explanation, obse
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
+from neurosim.network.parts import Parts, SynapseList
 from neurosim.network.population import Population
 from neurosim.network.source import Source, check_state, checked_streams, drawn, first_state, samples_of
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
@@ -82,8 +83,7 @@ class Network(nn.Module):
         check_ports(nodes, self.edges)
         order, groups = order_of(list(nodes), self.edges)
         self.components = components(groups, self.edges)
-        self.nodes = nn.ModuleDict({name: nodes[name] for name in order})
-        self.synapses = nn.ModuleDict({edge.name: nn.ModuleList(edge.synapses) for edge in self.edges})
+        self.nodes = Parts({name: nodes[name] for name in order})
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
         self.sources = tuple(name for name in order if isinstance(nodes[name], Source))
         self._streams = checked_streams(self._sources(), self.dt)
@@ -92,7 +92,8 @@ class Network(nn.Module):
             raise NetworkError(
                 f"output must name a population of neurons, one of {list(self.populations())}; got {self.output!r}."
             )
-        self._shapes = shapes_of(self.nodes, self.edges)
+        self._shapes = self.nodes.shapes = shapes_of(self.nodes, self.edges)
+        self.synapses = Parts({edge.name: SynapseList(edge, self._shapes[edge.source]) for edge in self.edges})
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of the population `name`, without T and B."""
@@ -227,6 +228,7 @@ class Network(nn.Module):
         through_time: bool = True,
         recompute: bool = False,
         traces: Traces | None = None,
+        gradient: bool = False,
     ) -> LayerOutput:
         """Run as `forward` does, and record what `record` names.
 
@@ -236,6 +238,10 @@ class Network(nn.Module):
             As in `forward`.
         record : sequence of str
             ``"node"`` for the output of a node, ``"node.variable"`` for a state or local variable of its core.
+        gradient : bool
+            Whether recorded values have their gradient, for losses on hidden activity or several outputs. The outputs
+            of nodes cost nothing more; populations whose state variables are recorded then run step by step, which is
+            slow. Local variables have no gradient.
 
         Returns
         -------
@@ -252,7 +258,14 @@ class Network(nn.Module):
         """
         outputs, start = self._from_outside(x, state, steps, batch)
         return self._run(
-            self.strategies, outputs, start, record, through_time=through_time, recompute=recompute, traces=traces
+            self.strategies,
+            outputs,
+            start,
+            record,
+            through_time=through_time,
+            recompute=recompute,
+            traces=traces,
+            gradient=gradient,
         )
 
     def explain(
@@ -312,12 +325,20 @@ class Network(nn.Module):
         through_time: bool,
         recompute: bool,
         traces: Traces | None,
+        gradient: bool = False,
     ) -> LayerOutput:
         if not through_time or recompute:
             check_steps_at_once(self.edges, "BPTT() over the whole run")
         variables = self._variables(record)
         context = RunContext(
-            self.nodes, outputs, start, variables, through_time=through_time, recompute=recompute, traces=traces
+            self.nodes,
+            outputs,
+            start,
+            variables,
+            through_time=through_time,
+            recompute=recompute,
+            traces=traces,
+            gradient=gradient,
         )
         run_layered(context, self.components, strategies, {self.output, *record})
         recorded = {name: context.recorded(name) for name in record}

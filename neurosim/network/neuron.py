@@ -238,7 +238,13 @@ class Neuron(CorePlans):
         return LayerOutput(out, state, result.recorded, result.packed_bits, None, last)
 
     def run_reference(
-        self, i: Tensor, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
+        self,
+        i: Inputs,
+        state: State | None = None,
+        record: Sequence[str] = (),
+        *,
+        through_time: bool = True,
+        gradient: bool = False,
     ) -> LayerOutput:
         """Run the step function itself, step by step with plain autograd: the definition.
 
@@ -248,12 +254,14 @@ class Neuron(CorePlans):
             As in `forward`.
         record : sequence of str
             State variables.
+        gradient : bool
+            Whether recorded values have their gradient.
         """
         self._check_names(record)
         fed, inputs = self._by_port(i)
         inputs, state, dtype = self._checked(inputs, state)
         check_currents(self.core, fed, inputs, dtype)
-        return self._stepped(fed, inputs, state, tuple(record), through_time, dtype)
+        return self._stepped(fed, inputs, state, tuple(record), through_time, dtype, gradient)
 
     def _stepped(
         self,
@@ -263,16 +271,20 @@ class Neuron(CorePlans):
         record: tuple[str, ...],
         through_time: bool,
         dtype: torch.dtype,
+        gradient: bool = False,
     ) -> LayerOutput:
         local = [name for name in record if name not in self.core.state]
         if local:
-            raise InputError(f"{self.core.name}: the reference records state only; {local} need the fused kernel.")
+            raise InputError(
+                f"{self.core.name}: {local} cannot be recorded with their gradient, or without a fused kernel; the "
+                f"state can: {list(self.core.state)}."
+            )
         like, by_port = inputs[0], dict(zip(fed, inputs, strict=True))
         per_trial = self._per_trial(like)
         per_neuron = {name: value.to(like.dtype) for name, value in self._varying_coefficients(per_trial).items()}
         if not per_trial:
             coefficients = {**self._shared_coefficients(), **per_neuron}
-            result = self._step_by_step(by_port, state, coefficients, record, through_time)
+            result = self._step_by_step(by_port, state, coefficients, record, through_time, gradient)
             return result._replace(out=result.out.to(dtype))
         # A number of a trial is a plain number: each trial runs on its own.
         per_neuron = {name: value.expand(like.shape[1:]) for name, value in per_neuron.items()}
@@ -281,7 +293,9 @@ class Neuron(CorePlans):
             one = slice(b, b + 1)
             coefficients = {**numbers, **{name: value[one] for name, value in per_neuron.items()}}
             part = {port: x[:, one] for port, x in by_port.items()}
-            results.append(self._step_by_step(part, [s[one] for s in state], coefficients, record, through_time))
+            results.append(
+                self._step_by_step(part, [s[one] for s in state], coefficients, record, through_time, gradient)
+            )
         out = torch.cat([result.out for result in results], 1).to(dtype)
         after = self.core.state_type(*map(torch.cat, zip(*(result.state for result in results), strict=True)))
         recorded = {name: torch.cat([result.recorded[name] for result in results], 1) for name in record}
@@ -294,6 +308,7 @@ class Neuron(CorePlans):
         coefficients: dict[str, Any],
         record: tuple[str, ...],
         through_time: bool,
+        gradient: bool,
     ) -> LayerOutput:
         reset = Reset(self.reset, self.detach_reset, coefficients.pop(RESET_AMOUNT, None))
         choices = {"spike": self.spike, "reset": reset}
@@ -302,7 +317,9 @@ class Neuron(CorePlans):
         # A port without a value is fed.
         each: list[Any] = [inputs.get(port, value) for port, value in self.core.inputs.items()]
         out, after = reference.run(self.core, each, state, coefficients, through_time=through_time, watch=traces)
-        recorded = {name: torch.stack(trace).detach() for name, trace in traces.items()}
+        # A run of no steps has no trace.
+        stacked = {name: torch.stack(trace) if trace else torch.empty_like(out) for name, trace in traces.items()}
+        recorded = {name: trace if gradient else trace.detach() for name, trace in stacked.items()}
         return LayerOutput(out, self.core.state_type(*after), recorded)
 
     def _by_port(self, i: Inputs) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:

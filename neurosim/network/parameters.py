@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -63,19 +64,54 @@ class CoreParameters(Population):
         super().__init__(core.name, dt, size)
         self.core = core
         self.declared = dict(declared)
-        self.learned = tuple(learn)
+        self.learned = _checked_names(core.name, learn)
         self._shared: dict[str, float] = {}
         self._stored_names: dict[str, str] = {}  # of each parameter that is a tensor, the attribute that stores it
         for kind, names in (("parameters", values), ("learn", self.learned)):
             unknown = [name for name in names if name not in self.declared]
             if unknown:
-                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.")
+                hint = _hint(core, unknown, values, dt) if kind == "parameters" else ""
+                raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.{hint}")
         for name, parameter in self.declared.items():
             self._set(name, values.get(name, parameter.default))
         names = (*core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
         self._shared_names = tuple(name for name in names if self._is_shared(name))
         self._varying_names = tuple(name for name in names if not self._is_shared(name))
         self._fixed_names = tuple(name for name in self._varying_names if parameter_of(name) not in self.learned)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the value of a parameter is checked, or refused if the layer has computed from it."""
+        own = vars(self)
+        # A parameter of a custom core may have the name of an attribute, which is not meant here.
+        if name not in own and "_fixed_names" in own and name in self.declared:
+            self._check_assignment(name, value)
+        super().__setattr__(name, value)
+
+    def _check_assignment(self, name: str, value: Any) -> None:
+        """Raise unless `value` is a tensor for a parameter that is stored as a tensor of the same shape."""
+        declared, owner = self.declared[name], self.core.name
+        stored = self._stored_names.get(name)
+        if stored is None:
+            raise InputError(
+                f"{owner}: {name} of this layer is the number {self._shared.get(name)!r} and cannot be set; make a new "
+                f"layer with {name}={value!r}, or give a tensor when the layer is made, which can be set."
+            )
+        if stored != name:
+            raise InputError(
+                f"{owner}: {name} is learned and stored as its logarithm; set that: layer.{stored}.data.fill_(...)."
+            )
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{owner}: {name} of this layer is a tensor; set it to one of shape {list(self.tensor(name).shape)}, "
+                f"or layer.{name}.data.fill_({value!r})."
+            )
+        if value.shape != self.tensor(name).shape:
+            raise ShapeError(
+                f"{owner}: {name} has shape {list(self.tensor(name).shape)}; got {list(value.shape)}. Make a new layer."
+            )
+        outside = value[~(declared.holds(value) & torch.isfinite(value))]
+        if outside.numel():
+            declared.check(owner, name, outside.flatten()[0].item())
 
     @property
     def takes_own_amount(self) -> bool:
@@ -221,6 +257,35 @@ class CoreParameters(Population):
             shown = f"tensor{list(value.shape)}" if isinstance(value, Tensor) else f"{value:g}"
             texts.append(f"{name}={shown}" + (" (learned)" if name in self.learned else ""))
         return texts
+
+
+def _checked_names(owner: str, learn: Any) -> tuple[str, ...]:
+    names = tuple(learn) if isinstance(learn, Iterable) and not isinstance(learn, (str, Tensor)) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        example = (learn,) if isinstance(learn, str) else ("tau_mem",)
+        raise InputError(f"{owner}: learn is a tuple of names of parameters, such as learn={example!r}; got {learn!r}.")
+    return names
+
+
+def _hint(core: Core, unknown: Sequence[str], values: Mapping[str, Any], dt: Any) -> str:
+    """Return what other libraries' names of parameters are here."""
+    name = unknown[0]
+    if name in ("beta", "alpha", "decay") and "tau_mem" in core.parameters:
+        value, numbers = values[name], (int, float)
+        hint = " A decay per step is a time constant here: tau_mem = -dt / ln(beta)"
+        if isinstance(value, numbers) and isinstance(dt, numbers) and 0.0 < value < 1.0:
+            hint += f", here tau_mem={-dt / math.log(value):.6g}"
+        return f"{hint}. For snnTorch's membrane, whose input has no factor 1 - beta, set r = 1 / (1 - beta) too."
+    other = {
+        "threshold": "v_th",
+        "v_threshold": "v_th",
+        "tau": "tau_mem",
+        "learn_beta": "learn",
+        "surrogate_function": "spike",
+    }
+    other |= {"spike_grad": "spike", "reset_mechanism": "reset", "tau_m": "tau_mem", "v_rest": "v_reset"}
+    known = name in other and (other[name] in core.parameters or other[name] in ("learn", "spike", "reset"))
+    return f" It is called {other[name]} here." if known else ""
 
 
 def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:

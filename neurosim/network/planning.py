@@ -19,6 +19,18 @@ from neurosim.language.definition import RESET_AMOUNT, parameter_of
 from neurosim.language.reset import ResetMode
 from neurosim.network.parameters import CoreParameters, Value
 
+_CHOICES = ("spike", "reset", "detach_reset")
+
+
+def check_choice(owner: str, name: str, value: Any) -> None:
+    """Raise `InputError` for what is no surrogate, no reset mode, or neither True nor False."""
+    if name == "spike" and not isinstance(value, Surrogate):
+        raise InputError(f"{owner}: spike must be a surrogate such as atan(2.0); got {value!r}.")
+    if name == "reset" and (value is not None and value not in ("value", "subtract")):
+        raise InputError(f'{owner}: reset must be "value", "subtract" or None; got {value!r}.')
+    if name == "detach_reset" and not isinstance(value, bool):
+        raise InputError(f"{owner}: detach_reset must be True or False; got {value!r}.")
+
 
 class KernelArguments(NamedTuple):
     """What the kernels of a run take beside its tensors.
@@ -67,10 +79,8 @@ class CorePlans(CoreParameters):
     ) -> None:
         declared = dict(core.parameters)
         spike = atan() if spike is None else spike
-        if not isinstance(spike, Surrogate):
-            raise InputError(f"{core.name}: spike must be a surrogate such as atan(2.0); got {spike!r}.")
-        if reset not in ("value", "subtract", None):
-            raise InputError(f'{core.name}: reset must be "value", "subtract" or None; got {reset!r}.')
+        check_choice(core.name, "spike", spike)
+        check_choice(core.name, "reset", reset)
         if reset_amount is not None:
             if reset != "subtract" or "reset" not in core.wants:
                 raise InputError(
@@ -86,6 +96,12 @@ class CorePlans(CoreParameters):
         self.detach_reset = detach_reset
         self._ports = tuple(core.inputs)
         self._plans: dict[Any, Any] = {}  # programs, plans and numbers that were computed before
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; surrogate and reset are checked."""
+        if name in _CHOICES:
+            check_choice(self.kind, name, value)
+        super().__setattr__(name, value)
 
     @property
     def is_spiking(self) -> bool:

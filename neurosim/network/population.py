@@ -35,7 +35,22 @@ class Population(nn.Module, ABC):
         super().__init__()
         self.kind = kind
         self.dt = check_dt(kind, dt)
-        self.size = None if size is None else (size,) if isinstance(size, int) else tuple(size)
+        self.size = checked_size(kind, size)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; dt and size of a population that is made cannot be changed."""
+        if name in ("dt", "size") and name in vars(self):
+            raise InputError(
+                f"{self.kind}: {name} of a layer that is made cannot be set, because other values were computed from "
+                f"it; make a new layer with {name}={value!r}."
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def must_be_called(self) -> bool:
+        """Whether a hook, or a replaced `forward`, has to run at each call of the population."""
+        replaced = type(self).forward is not Population.forward or "forward" in vars(self)
+        return replaced or has_hooks(self)
 
     @property
     @abstractmethod
@@ -101,3 +116,39 @@ class Population(nn.Module, ABC):
     def _check_device(self, name: str, value: Tensor, i: Tensor) -> None:
         if value.device != i.device:
             raise InputError(f"{self.kind}: {name} is on {value.device}, i on {i.device}; move one with .to().")
+
+
+class Uncalled(nn.Module):
+    """A node that is never called as a module, so that hooks are refused."""
+
+    def _refuse(self, *arguments: Any, **options: Any) -> Any:
+        raise InputError(
+            f"{type(self).__name__} is not called as a module, so that a hook would never run; register it on the "
+            "network, on a population or on a synapse."
+        )
+
+    register_forward_hook = register_forward_pre_hook = _refuse
+    register_full_backward_hook = register_full_backward_pre_hook = register_backward_hook = _refuse
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a call of a module runs hooks, forward or backward."""
+    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+
+
+def checked_size(kind: str, size: Any) -> tuple[int, ...] | None:
+    """Return the shape of a population as a tuple, or None.
+
+    Raises
+    ------
+    InputError
+        For what is no integer from 1, and no sequence of such.
+    """
+    if size is None:
+        return None
+    sizes = (size,) if isinstance(size, int) else size
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str) or not sizes:
+        raise InputError(f"{kind}: size must be an integer from 1, or a tuple of such; got {size!r}.")
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+        raise InputError(f"{kind}: size must hold integers from 1; got {size!r}.")
+    return tuple(sizes)

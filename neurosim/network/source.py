@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.kernels.common.philox import WORD, stream_of
+from neurosim.network.population import Uncalled
 
 MAX_SEED = 2**63 - 1
 
@@ -32,7 +33,7 @@ class SourceState(NamedTuple):
     step: Tensor
 
 
-class Source(nn.Module, ABC):
+class Source(Uncalled, ABC):
     """A node that makes its own output, spikes or currents, as a function of its state.
 
     The concrete sources are in `neurosim.circuit`.

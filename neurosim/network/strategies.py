@@ -20,7 +20,7 @@ from neurosim.network.component import Component
 from neurosim.network.context import RunContext, add_current, as_input
 from neurosim.network.graph import Connection
 from neurosim.network.neuron import Neuron
-from neurosim.network.population import Inputs, Population
+from neurosim.network.population import Inputs, Population, has_hooks
 from neurosim.network.recompute import Segment, chunk_length, recomputed
 from neurosim.synapses import BatchNorm, BlockLinear, Dropout, Flatten, Linear, Synapse
 from neurosim.synapses.dropout import shared_masks
@@ -83,6 +83,9 @@ class FusedLinear(Strategy):
             return "several edges drive it"
         if not isinstance(context.nodes[component.nodes[0]], Neuron):
             return "its population has no core"
+        reason = call_obstacle(context, component.nodes[0])
+        if reason is not None:
+            return reason
         edge = component.outer[0]
         leading, linear, _ = split_linear(edge.synapses)
         if not isinstance(linear, Linear):
@@ -301,10 +304,22 @@ def recompute_obstacle(context: RunContext, component: Component) -> str | None:
         return "its variables are recorded"
     if not isinstance(context.nodes[name], Neuron):
         return "its population has no core"
+    reason = call_obstacle(context, name)
+    if reason is not None:
+        return reason
     if any(edge.memory for edge in component.outer):
         return "its synapses have their own delays"
     if any(type(synapse).forward not in _STEP_BY_STEP for edge in component.outer for synapse in edge.synapses):
         return "a synapse has its own forward, which may combine the steps of a call"
+    return None
+
+
+def call_obstacle(context: RunContext, name: str) -> str | None:
+    """Return why a population has to be called by itself, or None if a strategy may run its core with its synapses."""
+    if context.population(name).must_be_called:
+        return "a hook or a replaced forward of the population must run"
+    if context.gradient and name in context.record:
+        return "its variables are recorded with their gradient"
     return None
 
 
@@ -320,6 +335,9 @@ def loop_obstacle(context: RunContext, component: Component) -> str | None:
     node = context.nodes[component.nodes[0]]
     if type(node) is not Neuron:
         return "the population is not a plain layer of a core"
+    reason = call_obstacle(context, component.nodes[0])
+    if reason is not None:
+        return reason
     if not is_plain(loop.synapses[0]):
         return "the synapse of the loop is not a plain Linear or BlockLinear"
     if not fused(context.device):
@@ -331,21 +349,15 @@ def is_plain(synapse: Synapse) -> bool:
     """Return whether a synapse is a product with a matrix that no subclass and no hook changes."""
     kind = type(synapse)
     own = kind.apply_step in (Linear.apply_step, BlockLinear.apply_step) and kind.forward is Synapse.forward
-    return own and not _has_hooks(synapse)
+    return own and not has_hooks(synapse)
 
 
 def split_linear(synapses: tuple[Synapse, ...]) -> tuple[tuple[Synapse, ...], Synapse, float]:
     """Return the synapses before the last, the last, and the power of two by which a left shift multiplies it."""
     *leading, last = synapses
-    if type(last) is Shift and last.exponent >= 0 and leading and not _has_hooks(last):
+    if type(last) is Shift and last.exponent >= 0 and leading and not has_hooks(last):
         return tuple(leading[:-1]), leading[-1], 2.0**last.exponent
     return tuple(leading), last, 1.0
-
-
-def _has_hooks(synapse: Synapse) -> bool:
-    return any(
-        (synapse._forward_hooks, synapse._forward_pre_hooks, synapse._backward_hooks, synapse._backward_pre_hooks)
-    )
 
 
 def sum_currents(edges: Sequence[Connection], xs: Sequence[Tensor]) -> dict[str, Tensor]:

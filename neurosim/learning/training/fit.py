@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from neurosim.errors import InputError
 from neurosim.learning.losses import CrossEntropy, Loss
+from neurosim.learning.penalties import Penalised, Penalty
 from neurosim.learning.rules.base import BPTT, Rule
 from neurosim.learning.training import arguments, random_state
 from neurosim.learning.training.arguments import Scheduler
@@ -38,6 +39,7 @@ def fit(
     *,
     rule: Rule = _BPTT,
     loss: Loss | nn.Module = _CROSS_ENTROPY,
+    penalties: Sequence[Penalty] = (),
     optimizer: Optimizer | None = None,
     scheduler: Scheduler | None = None,
     scheduler_per: Literal["epoch", "batch"] = "epoch",
@@ -77,6 +79,9 @@ def fit(
     loss : Loss or loss of torch.nn
         One of `neurosim.learning`, or a subclass of `Loss`. A loss of torch.nn, such as ``nn.MSELoss()``, becomes a
         `TorchLoss` of the output of each step.
+    penalties : sequence of Penalty
+        Added to the loss, such as ``[ns.RatePenalty(1e-4, high=20.0)]``, for `BPTT`, and for `SLTT` and `OTTT` those
+        that are means over steps. The loss in the history includes them; that of `validate` does not.
     optimizer : torch.optim.Optimizer, optional
         Over parameters of `net`. If None, Adam over all of them with learning rate 1e-3, times k for weights that
         `ns.init` multiplied by k, which need steps k times as large; see `parameter_groups`.
@@ -145,6 +150,8 @@ def fit(
     arguments.check_module("fit", net)
     arguments.check_rule(rule)
     loss = arguments.as_loss(loss)
+    if not isinstance(penalties, (tuple, list)) or len(penalties):
+        rule = Penalised(rule, penalties)  # type: ignore[arg-type]
     arguments.check_count("epochs", epochs)
     if patience is not None:
         arguments.check_count("patience", patience)
