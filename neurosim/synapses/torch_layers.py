@@ -12,14 +12,19 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses.building import synapses_of
+from neurosim.synapses.conv import Conv3d
+from neurosim.synapses.conv_transpose import ConvTranspose2d
 from neurosim.synapses.dropout import Dropout
 from neurosim.synapses.lowering import Convolution, Dense, Scaling
 from neurosim.synapses.norm import BatchNorm
 from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
+from neurosim.synapses.pool1d import AdaptiveAvgPool2d, AvgPool1d, MaxPool1d
 from neurosim.synapses.probing import matrix_of
+from neurosim.synapses.step_norm import GroupNorm, LayerNorm
 from neurosim.synapses.synapse import Synapse
 from neurosim.synapses.torch_modules import check_unchanged, nearest, numbers
 from neurosim.synapses.unflatten import Unflatten
+from neurosim.synapses.upsample import Upsample
 
 Shape = tuple[int, ...]
 
@@ -117,6 +122,10 @@ def _conv(module: Any, place: Place) -> list[Synapse]:
     weight, bias = numbers(module, "weight", "bias")
     assert weight is not None
     weight, padding, dilation = _padded(module, weight)
+    if weight.dim() == 5:
+        settings = dict(stride=tuple(module.stride), padding=padding, dilation=dilation, groups=module.groups)
+        conv = Conv3d(module.in_channels, len(weight), tuple(weight.shape[2:]), bias=bias is not None, **settings)
+        return _learning([_filled(conv, weight, bias)], module)
     value = Convolution(weight, tuple(module.stride), padding, dilation, module.groups, bias)
     return _learning(synapses_of(value, place.shape, dt=0.0), module)
 
@@ -146,6 +155,11 @@ def _transposed(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
     weight, bias = numbers(module, "weight", "bias")
     assert weight is not None
+    if weight.dim() == 4 and module.groups == 1 and set(module.dilation) == {1}:
+        sizes = dict(stride=module.stride, padding=module.padding, output_padding=module.output_padding)
+        c_in, c_out, height, width = weight.shape
+        synapse = ConvTranspose2d(c_in, c_out, (height, width), bias=bias is not None, **sizes)
+        return _learning([_filled(synapse, weight, bias)], module)
     run = nn.functional.conv_transpose1d if weight.dim() == 3 else nn.functional.conv_transpose2d
     settings = (module.stride, module.padding, module.output_padding, module.groups, module.dilation)
     exact = weight.double()
@@ -184,6 +198,10 @@ def _pool1d(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
     if len(place.shape) != 2:
         raise InputError(f"pools an input of {list(place.shape)}; pooling over one axis needs [C, L].")
+    plain = not module.ceil_mode and _single(module.padding) == 0 and _single(getattr(module, "dilation", 1)) == 1
+    if plain and not getattr(module, "return_indices", False):
+        pool1d = AvgPool1d if isinstance(module, nn.AvgPool1d) else MaxPool1d
+        return [pool1d(_single(module.kernel_size), stride=_single(module.stride or module.kernel_size))]
     if isinstance(module, nn.AvgPool1d):
         settings = (module.kernel_size, module.stride, module.padding, module.ceil_mode, module.count_include_pad)
         return _fixed(_matrix(lambda x: nn.functional.avg_pool1d(x, *settings), place))
@@ -211,8 +229,9 @@ def _adaptive(module: Any, place: Place) -> list[Synapse]:
         return [pool((window[0], window[1]))]
     if isinstance(module, nn.AdaptiveMaxPool2d):
         raise InputError(f"output_size={module.output_size!r} does not divide {list(places)} into equal windows.")
-    run: Any = nn.functional.adaptive_avg_pool1d if axes == 1 else nn.functional.adaptive_avg_pool2d
-    return _fixed(_matrix(lambda x: run(x, size), place))
+    if axes == 2:
+        return [AdaptiveAvgPool2d((size[0], size[1]))]
+    return _fixed(_matrix(lambda x: nn.functional.adaptive_avg_pool1d(x, size[0]), place))
 
 
 def _flatten(module: Any, place: Place) -> list[Synapse]:
@@ -271,6 +290,22 @@ def _norm(module: Any, place: Place) -> list[Synapse]:
     return [norm.eval()]
 
 
+def _group_norm(module: Any, place: Place) -> list[Synapse]:
+    _batch_first(module, place)
+    norm = GroupNorm(module.num_groups, module.num_channels, eps=module.eps)
+    return _learning([_filled(norm, *numbers(module, "weight", "bias"))], module)
+
+
+def _layer_norm(module: Any, place: Place) -> list[Synapse]:
+    if tuple(module.normalized_shape) != place.shape:
+        raise InputError(
+            f"normalises the axes {list(module.normalized_shape)} of an input of {list(place.shape)}; a conversion "
+            "exists only for all axes of one sample."
+        )
+    norm = LayerNorm(place.shape, eps=module.eps)
+    return _learning([_filled(norm, *numbers(module, "weight", "bias"))], module)
+
+
 def _dropout(module: Any, place: Place) -> list[Synapse]:
     return [Dropout(module.p).eval()] if 0 < module.p < 1 else []
 
@@ -290,6 +325,9 @@ def _relu(module: Any, place: Place) -> list[Synapse]:
 
 def _upsample(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
+    factors = _pair(module.scale_factor) if _is_whole(module.scale_factor) else None
+    if module.mode == "nearest" and module.size is None and factors is not None and len(place.shape) == 3:
+        return [Upsample(factors)]
     settings = dict(
         size=module.size, scale_factor=module.scale_factor, mode=module.mode, align_corners=module.align_corners
     )
@@ -319,6 +357,17 @@ def _fixed(synapses: list[Synapse]) -> list[Synapse]:
     return [synapse.requires_grad_(False) for synapse in synapses]
 
 
+def _filled(synapse: Any, weight: Tensor | None, bias: Tensor | None) -> Synapse:
+    """Return a synapse with copies of these numbers; what a layer of torch does not have keeps its value, untrained."""
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            setattr(synapse, name, nn.Parameter(value.clone()))
+        elif getattr(synapse, name) is not None:
+            getattr(synapse, name).requires_grad_(False)
+    result: Synapse = synapse
+    return result
+
+
 def _learning(synapses: list[Synapse], module: nn.Module) -> list[Synapse]:
     """Return synapses whose parameters are trained where those of the module are."""
     for name, parameter in synapses[-1].named_parameters():
@@ -340,8 +389,13 @@ def _batch_first(module: nn.Module, place: Place) -> None:
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else value
+    first, second = (value, value) if isinstance(value, (int, float)) else value
     return int(first), int(second)
+
+
+def _is_whole(factor: Any) -> bool:
+    values = factor if isinstance(factor, tuple) else (factor,)
+    return all(isinstance(value, (int, float)) and value >= 1 and value == int(value) for value in values)
 
 
 def _single(value: Any) -> int:
@@ -349,12 +403,24 @@ def _single(value: Any) -> int:
 
 
 _WEIGHTED = frozenset(
-    {nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.BatchNorm1d, nn.BatchNorm2d}
+    {
+        nn.Linear,
+        nn.Conv1d,
+        nn.Conv2d,
+        nn.Conv3d,
+        nn.ConvTranspose1d,
+        nn.ConvTranspose2d,
+        nn.BatchNorm1d,
+        nn.BatchNorm2d,
+        nn.GroupNorm,
+        nn.LayerNorm,
+    }
 )
 _LAYERS: dict[type, Callable[[Any, Place], list[Synapse]]] = {
     nn.Linear: _linear,
     nn.Conv1d: _conv,
     nn.Conv2d: _conv,
+    nn.Conv3d: _conv,
     nn.ConvTranspose1d: _transposed,
     nn.ConvTranspose2d: _transposed,
     nn.AvgPool1d: _pool1d,
@@ -368,6 +434,8 @@ _LAYERS: dict[type, Callable[[Any, Place], list[Synapse]]] = {
     nn.Unflatten: _unflatten,
     nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
     nn.Identity: _same,
     nn.Dropout: _dropout,
     nn.Dropout1d: _dropout,

@@ -43,6 +43,12 @@ def norm(kind: type, channels: int) -> nn.Module:
     return module
 
 
+def norm_of(module: nn.Module) -> nn.Module:
+    for value in module.parameters():
+        nn.init.uniform_(value, 0.5, 1.5)
+    return module
+
+
 IMAGE, LINE = (2, 6, 7), (3, 9)
 LAYERS = {
     "Linear": (lambda: nn.Linear(5, 4), (5,)),
@@ -56,6 +62,15 @@ LAYERS = {
     "Conv1d same, even kernel": (lambda: nn.Conv1d(3, 3, 4, padding="same", groups=3), LINE),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1), IMAGE),
     "ConvTranspose2d without bias": (lambda: nn.ConvTranspose2d(2, 3, 2, bias=False), IMAGE),
+    "ConvTranspose2d grouped": (lambda: nn.ConvTranspose2d(2, 4, 3, groups=2, dilation=2), IMAGE),
+    "Conv3d": (lambda: nn.Conv3d(2, 3, (2, 3, 1), stride=(1, 2, 1), padding=(1, 0, 0)), (2, 3, 6, 4)),
+    "Conv3d same": (lambda: nn.Conv3d(2, 3, (2, 3, 4), padding="same", bias=False), (2, 3, 6, 4)),
+    "GroupNorm": (lambda: norm_of(nn.GroupNorm(2, 4)), (4, 3, 3)),
+    "GroupNorm without weights": (lambda: nn.GroupNorm(2, 4, affine=False), (4, 3, 3)),
+    "LayerNorm": (lambda: norm_of(nn.LayerNorm((3, 9), eps=1e-3)), LINE),
+    "LayerNorm without bias": (lambda: nn.LayerNorm(8, bias=False), (8,)),
+    "MaxPool1d plain": (lambda: nn.MaxPool1d(2), LINE),
+    "AvgPool1d plain": (lambda: nn.AvgPool1d(2, stride=1), LINE),
     "ConvTranspose1d": (lambda: nn.ConvTranspose1d(3, 2, 3, stride=3), LINE),
     "AvgPool2d": (lambda: nn.AvgPool2d(2, stride=1), IMAGE),
     "AvgPool2d padded": (lambda: nn.AvgPool2d(3, stride=2, padding=1), IMAGE),
@@ -117,7 +132,10 @@ def test_settings_of_training_are_kept() -> None:
     (linear,) = converted(module, (5,))
     assert isinstance(linear, Linear) and linear.bias is not None
     assert not linear.weight.requires_grad and linear.bias.requires_grad
-    assert not any(p.requires_grad for s in converted(nn.Upsample(scale_factor=2), IMAGE) for p in s.parameters())
+    bilinear = nn.Upsample(scale_factor=2, mode="bilinear")
+    assert not any(p.requires_grad for s in converted(bilinear, IMAGE) for p in s.parameters())
+    (norm_without,) = converted(nn.GroupNorm(1, 2, affine=False), IMAGE)
+    assert not any(p.requires_grad for p in norm_without.parameters())
 
 
 def test_structure_is_kept_where_a_synapse_has_it() -> None:
@@ -251,6 +269,7 @@ REFUSED = {
     "rectified currents": (lambda: nn.ReLU(), IMAGE, "rectifies currents, which may be below 0"),
     "shape": (lambda: nn.Conv2d(3, 4, 3), IMAGE, r"cannot take an input of \[2, 6, 7\]"),
     "shape of pooling": (lambda: nn.AvgPool2d(2, padding=1), (4,), r"cannot take an input of \[4\]"),
+    "some axes": (lambda: nn.LayerNorm(9), LINE, r"normalises the axes \[9\] of an input of \[3, 9\]"),
     "no equal windows": (lambda: nn.AdaptiveMaxPool2d(4), IMAGE, "does not divide"),
 }
 

@@ -12,10 +12,34 @@ from neurosim.network import Network, Recurrent
 from neurosim.network.graph import Edge, Input
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.synapses import Dropout, Flatten, Identity, MaxPool2d, Synapse, Unflatten
-from neurosim.synapses.pool import AvgPool2d
+from neurosim.synapses import (
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    Dropout,
+    Flatten,
+    Identity,
+    MaxPool1d,
+    MaxPool2d,
+    SumPool2d,
+    Synapse,
+    Unflatten,
+    Upsample,
+)
 
-_KEEP_SIGN = (AvgPool2d, Dropout, Flatten, Identity, MaxPool2d, Unflatten)
+_KEEP_SIGN = (
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    Dropout,
+    Flatten,
+    Identity,
+    MaxPool1d,
+    MaxPool2d,
+    SumPool2d,
+    Unflatten,
+    Upsample,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -201,7 +201,7 @@ class Reader(abc.ABC):
         """Return how a synapse differs from a layer in training."""
         if isinstance(part, Dropout) and not self.owns(module):
             return "in training one mask for all steps"
-        if isinstance(part, Sparse) and any(True for _ in nn.Module.parameters(module)):
+        if isinstance(part, Sparse) and isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)):
             return "in training its weights are not shared"
         if isinstance(part, BatchNorm) and getattr(module, "momentum", 0.1) is None:
             return "momentum None became 0.1"

@@ -96,6 +96,27 @@ def test_delays(last):
     assert [edge.delay_steps for edge in ours.edges] == [2, 3, 1]
 
 
+@pytest.mark.parametrize("mode", ["s", "m"])
+def test_layers_of_spikingjelly_are_those_of_torch(mode):
+    net = nn.Sequential(
+        layer.Conv2d(2, 4, 3, padding=1),
+        layer.GroupNorm(2, 4),
+        layer.AdaptiveAvgPool2d(4),
+        layer.ConvTranspose2d(4, 2, 2, stride=2),
+        layer.Upsample(scale_factor=2),
+        layer.MaxPool2d(3, 2, 1),
+        layer.Flatten(),
+        layer.Linear(128, 5),
+    )
+    for module in net:
+        module.step_mode = mode
+    x = torch.randn(4, 2, 2, 8, 8)
+    with torch.no_grad():
+        theirs = net(x) if mode == "m" else torch.stack([net(i) for i in x])
+        ours, _ = from_spikingjelly(net, dt=DT, input_shape=(2, 8, 8))(x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_votes():
     net, x = nn.Sequential(neuron.IFNode(), layer.VotingLayer(5)), grid(dtype=torch.float32)
     ours = from_spikingjelly(net, dt=DT, input_shape=N)
