@@ -44,7 +44,8 @@ class Neuron(CorePlans):
         Whether the gradient through the reset is cut.
     learn : iterable of str
         Parameters that are trained: one value for each neuron if `size` or a tensor gives the shape, else one
-        for all. A time constant is stored as its logarithm, so that it stays positive.
+        for all. A time constant is stored as ``log(tau / start)``. Values stay in their declared range; see
+        `neurosim.network.parameters.CoreParameters`.
     **parameters : float or Tensor
         Values of the core's parameters in SI units. A tensor must broadcast against the population or against
         [B, *population]*: one value for each neuron ([N]), each trial of a batch ([B, 1]) or both ([B, N]).

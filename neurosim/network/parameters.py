@@ -17,6 +17,7 @@ from neurosim.network.population import Population
 from neurosim.units import decay_of, turn_of
 
 Value = float | Tensor
+_INSIDE = 1e-6  # relative distance of the value of a trained parameter from the ends of its range
 _LATER = ("spike", "reset", "detach_reset")  # attributes of a layer that are set after its parameters
 
 
@@ -24,7 +25,9 @@ class CoreParameters(Population):
     """A population with the parameters of one core.
 
     A parameter is *shared* if it is one float for all neurons, else a tensor: a buffer, or a trained
-    ``nn.Parameter``. A trained time constant is stored as its logarithm, so that it stays positive.
+    ``nn.Parameter``. A trained time constant is stored as ``log(tau / start)``, so that it stays positive and weight
+    decay pulls it to its start. The value of a trained parameter stays in its declared range: beyond a bound it is the
+    bound, and the gradient passes as if it were the stored value, so that training can bring it back.
 
     The step function takes *coefficients*, which are computed from the parameters: a parameter itself, the decay
     ``alpha_x`` of a time constant ``tau_x``, ``cos_x`` and ``sin_x`` of a frequency ``f_x``, and ``dt``.
@@ -66,6 +69,8 @@ class CoreParameters(Population):
         self.declared = dict(declared)
         self.learned = _checked_names(core.name, learn)
         self._shared: dict[str, float] = {}
+        self._starts: dict[str, str] = {}  # of each trained time constant, the buffer with its start
+        self._bounds: dict[str, tuple[float, float]] = {}  # of trained parameters with a range
         self._stored_names: dict[str, str] = {}  # of each parameter that is a tensor, the attribute that stores it
         for kind, names in (("parameters", values), ("learn", self.learned)):
             unknown = [name for name in names if name not in self.declared]
@@ -131,11 +136,13 @@ class CoreParameters(Population):
         if name not in self.declared:
             raise InputError(f"{self.core.name}: no parameter {name!r}; this core has {list(self.declared)}.")
         stored = self.tensor(name)
-        return stored.exp() if self._is_logarithm(name) else stored
-
-    def _is_logarithm(self, name: str) -> bool:
-        """Whether the stored tensor of a parameter is the logarithm of its value: that of a learned time constant."""
-        return name in self.learned and self.declared[name].unit == "s"
+        is_time = name in self._starts
+        value = getattr(self, self._starts[name]) * stored.exp() if is_time else stored
+        if name not in self._bounds:
+            return value
+        held = value.detach().clamp(*self._bounds[name])
+        change = stored - stored.detach()  # 0, with the gradient of what is stored
+        return torch.where(held == value, value, held * (1.0 + change) if is_time else held + change)
 
     def decay(self, name: str) -> Value:
         """Return ``exp(-dt / tau)`` of time constant `name`, computed in double precision."""
@@ -169,7 +176,7 @@ class CoreParameters(Population):
         return {name: self.coefficient(name) for name in names}  # type: ignore[misc]
 
     def tensor(self, name: str) -> Tensor:
-        """Return the stored tensor of a parameter that is not shared; the logarithm of a learned time constant."""
+        """Return the stored tensor of a parameter that is not shared: ``log(tau / start)`` of a trained time."""
         stored: Tensor = getattr(self, self._stored_names[name])
         return stored
 
@@ -220,12 +227,28 @@ class CoreParameters(Population):
             if start.dim() == 0 and self.size is not None:
                 start = start.expand(self.size).clone()
             self._stored_names[name] = attribute
-            self.register_parameter(attribute, nn.Parameter((start.log() if is_time else start).clone()))
+            if declared.low > -math.inf or declared.high < math.inf:
+                self._bounds[name] = self._bounds_of(declared, start)
+            if is_time:
+                self._starts[name] = self._free_attribute(f"{name}_start")
+                self.register_buffer(self._starts[name], start.clone())
+            self.register_parameter(attribute, nn.Parameter(torch.zeros_like(start) if is_time else start.clone()))
         elif isinstance(value, Tensor):
             self._stored_names[name] = attribute
             self.register_buffer(attribute, value)
         else:
             self._shared[name] = value
+
+    def _bounds_of(self, declared: Parameter, start: Tensor) -> tuple[float, float]:
+        """Return the lowest and the highest value of a trained parameter, within its range, which has open ends."""
+        low, high = (
+            end if math.isinf(end) else end - sign * _INSIDE * abs(end)
+            for end, sign in ((declared.low, -1.0), (declared.high, 1.0))
+        )
+        if not declared.low:  # a decay over 100 time constants is 0
+            low = self.dt / 100.0 if declared.unit == "s" else _INSIDE
+        values = start.detach().double()
+        return min(low, float(values.min())), max(high, float(values.max()))
 
     def _free_attribute(self, name: str) -> str:
         """Return an attribute for a parameter: of this name, unless the layer has another attribute of that name."""

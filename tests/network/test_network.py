@@ -297,6 +297,7 @@ def test_parameters_are_named_by_edge_and_node():
     names = list(ns.Network(nodes, edges).state_dict())
     assert names == [
         "nodes.hidden.log_tau_mem",
+        "nodes.hidden.tau_mem_start",
         "synapses.input->hidden.0.weight",
         "synapses.hidden->out.0.weight",
         "synapses.hidden->hidden.0.weight",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import neurosim as ns
 from neurosim import cores
 from neurosim.errors import ShapeError, UnitError
+from neurosim.language import Core
 from tests.battery import gradients
 from tests.user_cores import coba
 
@@ -219,3 +221,69 @@ def test_half_precision_and_no_trials():
     assert torch.equal(layer(i.bfloat16())[0].float(), layer(i.bfloat16().float())[0])
     assert layer(torch.zeros(0, TRIALS, 3))[0].shape == (0, TRIALS, 3)
     assert ns.LIF(dt=1e-3, tau_mem=torch.zeros(0, 1))(torch.zeros(5, 0, 3))[0].shape == (5, 0, 3)
+
+
+LEARNABLE = [
+    (core, name)
+    for core in vars(cores).values()
+    for name, declared in (core.parameters.items() if isinstance(core, Core) else ())
+    if not declared.integer and (declared.low > -math.inf or declared.high < math.inf)
+]
+
+
+@pytest.mark.parametrize(("core", "name"), LEARNABLE, ids=lambda case: getattr(case, "name", case))
+def test_a_learned_parameter_stays_in_its_declared_range_and_comes_back(core, name):
+    declared, layer = core.parameters[name], ns.layer(core)(dt=1e-3, size=3, learn=(name,))
+    stored, start = layer.tensor(name), layer.value(name).detach().clone()
+    assert torch.equal(start, torch.full((3,), declared.default))
+    for push in (-60.0, 60.0):
+        with torch.no_grad():
+            stored.copy_(torch.full((3,), push) if declared.unit == "s" else start + push * 1e6)
+        value = layer.value(name)
+        assert bool(declared.holds(value).all()) and torch.isfinite(value).all()
+        again = ns.layer(core)(dt=1e-3, size=3, **{name: value.detach()})
+        assert torch.equal(again.value(name), value)
+        if not torch.equal(value, stored):  # the gradient passes at the bound, so that training brings it back
+            (gradient,) = torch.autograd.grad(value.sum(), stored)
+            assert (gradient > 0).all()
+
+
+def test_a_start_outside_the_bounds_of_training_is_kept():
+    for tau in (1e-9, 0.9999999):
+        layer = ns.LIF(dt=1e-3, tau_mem=tau, learn=("tau_mem",)).double()
+        assert float(layer.value("tau_mem").detach()) == pytest.approx(tau, rel=1e-6)
+
+
+def test_weight_decay_pulls_a_time_constant_to_its_start_and_not_to_a_second():
+    layer = ns.LIF(dt=1e-3, tau_mem=torch.tensor([5e-3, 8e-3]), learn=("tau_mem",))
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=5e-3, weight_decay=0.1)
+    for _ in range(500):  # a silent neuron: only the decay acts
+        optimizer.zero_grad()
+        (0.0 * layer(torch.zeros(5, 1, 2))[1].v.sum() + 0.0 * layer.value("tau_mem").sum()).backward()
+        optimizer.step()
+    assert torch.equal(layer.value("tau_mem").detach(), torch.tensor([5e-3, 8e-3]))
+    with torch.no_grad():
+        layer.tensor("tau_mem").fill_(1.0)
+    for _ in range(2000):
+        optimizer.step()
+    assert (layer.value("tau_mem").detach() < torch.tensor([10e-3, 16e-3])).all()
+
+
+def test_a_learned_time_constant_is_saved_with_its_start():
+    layer = ns.LIF(dt=1e-3, tau_mem=5e-3, learn=("tau_mem",))
+    with torch.no_grad():
+        layer.tensor("tau_mem").fill_(0.3)
+    other = ns.LIF(dt=1e-3, tau_mem=50e-3, learn=("tau_mem",))
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other.value("tau_mem"), layer.value("tau_mem"))
+
+
+def test_a_time_constant_that_training_pushed_up_is_exported_and_read_back(tmp_path):
+    pytest.importorskip("nir")
+    from neurosim.exchange.nir import from_nir, to_nir
+
+    net = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=1e-3, r=99.0, learn=("tau_mem",)), names=["out"])
+    with torch.no_grad():
+        net.nodes["out"].tensor("tau_mem").fill_(9.0)  # 160 s, were it not for the range
+        net.edges[0].synapses[0].weight.fill_(1.0)
+    assert float(torch.as_tensor(from_nir(to_nir(net), dt=1e-3).nodes["out"].value("tau_mem"))) < 1.0

@@ -169,6 +169,7 @@ def test_a_training_run_resumes_bit_for_bit(driven, tmp_path):
     assert not all(torch.equal(a, b) for a, b in zip(whole, first, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:edge 'noise->out'. 1 of 18 weights are exactly 0")
 def test_a_circuit_learns_from_its_own_spikes(alone):
     def run(chunk):
         net = copy.deepcopy(alone)
