@@ -66,6 +66,10 @@ class Surrogate:
     def __repr__(self) -> str:
         return self.name
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields alone: what is derived from them is not pickled."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     @cached_property
     def numbers(self) -> dict[str, float]:
         """Numbers that are arguments of the compiled kernels, such as ``{"slope": 2.0}``."""
