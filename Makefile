@@ -3,6 +3,10 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+# Of make fuzz: damaged files of each kind, and which.
+NUMBER ?= 20000
+SEED ?= 1
+KINDS ?=
 VENV := .venv
 EXTRAS := cuda,data,docs,lava,lint,nir,test
 BIN := $(VENV)/bin
@@ -19,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help dev install demo test bench verify-hardware docs lint lava-pythons clean
+.PHONY: help dev install demo test fuzz bench verify-hardware docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +37,9 @@ demo: $(INSTALLED) ## Train on real digits, plot, report, compare with Lava: see
 
 test: $(INSTALLED) ## Run all tests and doctests, with coverage
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov
+
+fuzz: $(INSTALLED) ## Read damaged files of every kind: make fuzz NUMBER=100000 SEED=7 KINDS="nir tar"
+	@$(BIN)/python -m tests.fuzz --number $(NUMBER) --seed $(SEED) $(KINDS)
 
 bench: $(INSTALLED) ## Time training steps against other libraries and the machine's limits
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks

@@ -24,7 +24,7 @@ from neurosim.files.paths import contents, regular_file
 
 LIMIT = 2**30  # bytes that a file may declare
 RATIO = 1100  # between declared and stored bytes of a file read in place; gzip reaches 1032
-UNSTORED = 2**16  # bytes that an array of a file read in place may declare without storing them
+UNSTORED = 2**16  # bytes that an array may declare without storing them
 MEMBERS = 100_000
 DEPTH = 32
 # The filters that come with HDF5 itself; any other is looked for on disk, as a library, and run.
@@ -76,7 +76,8 @@ def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT, lists
     FileError
         When the file is missing, truncated, damaged or no HDF5; for links to other files and links that lead
         nowhere, for groups that contain themselves, arrays kept in other files, types other than numbers and text,
-        filters that are not HDF5's own, and for more than `limit` bytes, 100,000 members or 32 levels.
+        filters that are not HDF5's own, arrays that declare much more than the file stores, and for more than `limit`
+        bytes, 100,000 members or 32 levels.
 
     Examples
     --------
@@ -346,7 +347,7 @@ class _Walk:
         size = dataset.size * dataset.dtype.itemsize
         self._count(size, dataset, place)
         stored = dataset.id.get_storage_size()
-        if self._content is None and dataset.dtype.kind in "biuf" and size > max(UNSTORED, RATIO * stored):
+        if dataset.dtype.kind in "biuf" and size > max(UNSTORED, RATIO * stored):
             raise self._refusal(place, f"declares {size:,} bytes, of which the file stores {stored:,}")
         if element is not None or (text is not None and text.length is None):
             self._check_lengths(dataset, place, 1 if element is None else element.itemsize)

@@ -104,8 +104,12 @@ def _huge(file: h5py.File) -> None:
 
 
 def _many(file: h5py.File) -> None:
-    for k in range(3):
-        file.create_dataset(f"x{k}", (2**16,), "f8", chunks=(8,))
+    for k in range(17):
+        file.create_dataset(f"x{k:02}", (2**13,), "f8", chunks=(8,))
+
+
+def _unstored(file: h5py.File) -> None:
+    file.create_dataset("x", (2**14,), "f8", chunks=(8,))
 
 
 def _texts(file: h5py.File) -> None:
@@ -154,7 +158,8 @@ HOSTILE = [
     (_other_file, "/a/x keeps its values in another file"),
     (_virtual, "/x keeps its values in another file"),
     (_huge, r"/x of shape [1099511627776, 1048576] and type float64 brings the file to"),
-    (_many, "/x2 of shape [65536] and type float64 brings the file to 1,572,864 bytes; 1,048,576 are allowed"),
+    (_many, "/x16 of shape [8192] and type float64 brings the file to 1,114,112 bytes; 1,048,576 are allowed"),
+    (_unstored, "/x declares 131,072 bytes, of which the file stores 0"),
     (_texts, "/x holds 100,001 texts; 100,000 are allowed"),
     (_reference, "/x is of type reference; only numbers and text are read"),
     (_lists, "/x is of type lists of int64; only numbers and text are read"),
