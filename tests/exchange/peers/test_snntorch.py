@@ -10,6 +10,7 @@ from torch import nn
 
 import neurosim as ns
 from neurosim.exchange.peers import ConversionError, from_snntorch, to_snntorch
+from neurosim.synapses import Unflatten
 from tests.exchange.peers.rows import BATCH, N, close, dyadic, grid, noise, same
 
 snn = pytest.importorskip("snntorch")
@@ -284,6 +285,36 @@ def test_out_and_the_same_spikes(make):
     same(net, x, stepped(to_snntorch(net), x), 500)
 
 
+def test_out_a_threshold_below_zero_without_reset():
+    net = ns.Sequential(ns.Linear(N, N), ns.LIF(dt=DT, r=3.0, v_th=-0.2, reset=None)).double()
+    x = noise(shift=-0.5)
+    same(net, x, stepped(to_snntorch(net), x), 500)
+    same(from_snntorch(to_snntorch(net), dt=DT), x, stepped(to_snntorch(net), x), 500)
+
+
+def test_out_and_back_images():
+    net = ns.Sequential(
+        ns.Linear(N, 32, bias=True),
+        Unflatten((2, 4, 4)),
+        ns.Conv2d(2, 3, 3, bias=True),
+        ns.SumPool2d(2),
+        ns.Flatten(),
+        ns.LIF(dt=DT, tau_mem=3e-3, r=9.0),
+    )
+    x = noise(scale=3.0, dtype=torch.float32)
+    theirs = to_snntorch(net)
+    same(net, x, stepped(theirs, x), 100)
+    back = from_snntorch(theirs, dt=DT)
+    assert [type(s).__name__ for s in back.edges[0].synapses] == [
+        "Linear",
+        "Unflatten",
+        "Conv2d",
+        "SumPool2d",
+        "Flatten",
+    ]
+    same(back, x, stepped(theirs, x), 100)
+
+
 def test_out_and_back_the_default_of_snntorch():
     theirs = nn.Sequential(nn.Linear(N, N), snn.Leaky(beta=0.75)).double()
     net = from_snntorch(theirs, dt=DT)
@@ -316,6 +347,8 @@ def test_out_loops_and_readout():
     ("make", "message"),
     [
         (lambda: ns.LIF(dt=DT, v_reset=0.3), r"node 'n': v_reset=0.3; snnTorch resets to 0"),
+        (lambda: ns.LIF(dt=DT, v_th=-0.2), r"node 'n': v_th=-0.2 with a reset; snnTorch resets neurons at rest"),
+        (lambda: ns.LIF(dt=DT, v_th=torch.tensor([1.0, -0.2, 0.5])), r"node 'n': v_th=-0.2 to 1 with a reset"),
         (
             lambda: ns.LIF(dt=DT, reset="subtract"),
             r"node 'n': its reset subtracts 1.0; snnTorch's subtracts v_th / decay",
