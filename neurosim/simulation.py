@@ -104,6 +104,9 @@ def simulate(
     >>> first.traces["out.v"].shape, rest.T
     ((60, 4, 2), 40)
     """
+    if not isinstance(net, Network):
+        got = getattr(net, "__name__", type(net).__name__)
+        raise InputError(f"simulate needs a network, such as ns.Sequential(...) or ns.Network(...); got {got}.")
     if state is not None:
         _check_state(state, seed, trials)
     given = dict(x) if isinstance(x, Mapping) else x
@@ -114,7 +117,7 @@ def simulate(
         chunk = max(1, min(T, _CHUNK_BYTES // (4 * max(B * width, 1))))
     elif isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
-    where = torch.device(device) if device is not None else _place(net)
+    where = _checked_device(device) if device is not None else _place(net)
     run = net if where == _place(net) else copy.deepcopy(net).to(where)
     bar = T * B * width >= _LONG_RUN if progress is None else progress
     now = _first_state(run, given, B, seed, trials, where) if state is None else _moved(state, where)
@@ -307,3 +310,10 @@ def _bar(steps: int, show: bool) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=steps, unit="step", disable=not show, desc="simulate", leave=False)
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise InputError(f'device={device!r}: a device such as "cpu", "cuda" or torch.device("cuda", 1).') from None

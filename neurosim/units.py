@@ -7,6 +7,7 @@ are the same if a is; so a is what is carried across, never tau.
 from __future__ import annotations
 
 import math
+import numbers
 from typing import overload
 
 import torch
@@ -174,6 +175,8 @@ def just_below(threshold: float | Tensor, dtype: torch.dtype) -> float | Tensor:
 
 def check_dt(owner: str, dt: float) -> float:
     """Return `dt` if it can be a step in seconds."""
+    if isinstance(dt, numbers.Real) and hasattr(dt, "dtype"):
+        dt = float(str(dt))  # a number of numpy in single precision stands for its shortest decimal
     if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 0.1:
         return float(dt)
     large = isinstance(dt, (int, float)) and 0.1 <= dt < math.inf

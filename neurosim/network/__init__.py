@@ -13,6 +13,7 @@ from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.network.sequential import Recurrent, Sequential
 from neurosim.network.source import Source, SourceState
+from neurosim.network.stateful import Stateful
 from neurosim.network.strategies import Strategy
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Sequential",
     "Source",
     "SourceState",
+    "Stateful",
     "Strategy",
     "fold",
     "init",

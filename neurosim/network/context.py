@@ -36,8 +36,8 @@ class RunContext:
 
     Attributes
     ----------
-    steps : int
-        T.
+    steps, samples : int
+        T and B.
     device : torch.device
     outputs : dict of str to LayerOutput
         Of each node that has run and that a later one reads, or that the run returns.
@@ -64,7 +64,7 @@ class RunContext:
         first = next(iter(inputs.values()))
         self.nodes, self.record, self.traces = nodes, record, traces
         self.through_time, self.recompute, self.gradient = through_time, recompute, gradient
-        self.steps, self.device = first.shape[0], first.device
+        (self.steps, self.samples), self.device = first.shape[:2], first.device
         self.outputs = {name: LayerOutput(x, (), {}) for name, x in inputs.items()}
         self.finished = set(inputs)
         self.states: dict[str, State] = dict(start.nodes)

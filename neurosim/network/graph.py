@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
@@ -169,5 +170,37 @@ class NetworkState(NamedTuple):
 
     def detach(self) -> NetworkState:
         """Return the same state without gradient history."""
-        nodes = {k: type(s)(*(v.detach() for v in s)) for k, s in self.nodes.items()}
-        return NetworkState(nodes, {k: v.detach() for k, v in self.edges.items()})
+        return self._mapped(lambda v: v.detach(), lambda v: v.detach())
+
+    def to(
+        self, device: torch.device | str | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> NetworkState:
+        """Return the state on another device, in another floating-point type, or both.
+
+        Numbers of sources, which are integers, keep their type.
+        """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        place = device
+
+        def move(v: Tensor) -> Tensor:
+            real = dtype if dtype is not None and v.is_floating_point() else v.dtype
+            return v.to(v.device if place is None else place, real)
+
+        return self._mapped(move, move)
+
+    def select(self, samples: int | slice | Tensor | Sequence[int]) -> NetworkState:
+        """Return the state of some samples of the batch, in this order.
+
+        Parameters
+        ----------
+        samples : int, slice, sequence of int, or Tensor of int64 or bool
+            A single number selects a batch of one.
+        """
+        index: Any = slice(samples, samples + 1 or None) if isinstance(samples, int) else samples
+        index = torch.as_tensor(index) if isinstance(index, (list, tuple)) else index
+        return self._mapped(lambda v: v[index], lambda v: v[:, index])
+
+    def _mapped(self, of_node: Callable[[Tensor], Tensor], of_edge: Callable[[Tensor], Tensor]) -> NetworkState:
+        nodes = {k: type(s)(*map(of_node, s)) for k, s in self.nodes.items()}
+        return NetworkState(nodes, {k: of_edge(v) for k, v in self.edges.items()})

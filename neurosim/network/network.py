@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,38 @@ class Network(nn.Module):
             )
         self._shapes = self.nodes.shapes = shapes_of(self.nodes, self.edges)
         self.synapses = Parts({edge.name: SynapseList(edge, self._shapes[edge.source]) for edge in self.edges})
+
+    def parts(self) -> list[nn.Module]:
+        """Return synapses and populations in order of computation: before each population the synapses of its edges."""
+        found: list[nn.Module] = []
+        for name, node in self.populations().items():
+            found += [synapse for edge in self.edges if edge.target == name for synapse in edge.synapses]
+            found.append(node)
+        return found
+
+    def __len__(self) -> int:
+        """Return the number of `parts`."""
+        return len(self.parts())
+
+    def __bool__(self) -> bool:
+        """Return True."""
+        return True
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """Iterate over `parts`."""
+        return iter(self.parts())
+
+    def __getitem__(self, key: int | slice | str) -> Any:
+        """Return a part, a list of parts, the node of a name, or the synapses of the edge of a name."""
+        if isinstance(key, (int, slice)):
+            parts = self.parts()
+            if isinstance(key, int) and not -len(parts) <= key < len(parts):
+                raise IndexError(f"part {key} of {len(parts)}.")  # ends an iteration
+            return parts[key]
+        for named in (self.nodes, self.synapses):
+            if key in named:
+                return named[key]
+        raise InputError(f"no node or edge {key!r}; this network has {[*self.nodes]} and {[*self.synapses]}.")
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of the population `name`, without T and B."""
@@ -402,6 +435,7 @@ class Network(nn.Module):
         if set(given) != set(self.inputs):
             raise InputError(f"x must give data for the inputs {list(self.inputs)}; got {list(given)}.")
         lead = None
+        weight = next((p for p in self.synapses.parameters() if p.is_floating_point()), None)
         for name, data in given.items():
             wanted = self._shapes[name]
             if not isinstance(data, Tensor) or tuple(data.shape[2:]) != wanted or data.dim() < 2:
@@ -411,6 +445,11 @@ class Network(nn.Module):
                 raise ShapeError(f"x for {name!r} must be a tensor [T, B, {wanted_shape}]; got {got}.{hint}")
             if not data.is_floating_point():
                 raise InputError(f"x for {name!r} must be in floating point; got {data.dtype}. Use x.float().")
+            if weight is not None and data.dtype != weight.dtype and not _is_autocast(data):
+                raise InputError(
+                    f"x for {name!r} is {data.dtype}, the weights of the network are {weight.dtype}; use "
+                    f"x.to({weight.dtype}), or net.to({data.dtype})."
+                )
             if lead not in (None, data.shape[:2]):
                 raise ShapeError(
                     f"all inputs must share T and B; {name!r} has {list(data.shape[:2])}, another {list(lead or ())}."
@@ -420,6 +459,8 @@ class Network(nn.Module):
 
     def _variables(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the variables to record of each node."""
+        if isinstance(names, str):
+            raise InputError(f"record must be a sequence of names; got the text {names!r}. Write record=[{names!r}].")
         variables: dict[str, tuple[str, ...]] = {}
         for name in names:
             node, _, variable = name.partition(".")
@@ -435,3 +476,8 @@ class Network(nn.Module):
             if variable:
                 variables[node] = (*variables.get(node, ()), variable)
         return variables
+
+
+def _is_autocast(x: Tensor) -> bool:
+    """Whether products convert their inputs by themselves."""
+    return torch.is_autocast_enabled(x.device.type)

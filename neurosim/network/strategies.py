@@ -298,8 +298,8 @@ _STEP_BY_STEP = (Synapse.forward, BatchNorm.forward, Dropout.forward)
 def recompute_obstacle(context: RunContext, component: Component) -> str | None:
     """Return why the backward pass cannot compute a population and its synapses again, or None if it can."""
     (name,) = component.nodes
-    if not context.steps:
-        return "the run has no steps"
+    if not context.steps or not context.samples:
+        return "the run has no steps or no samples"
     if name in context.record:
         return "its variables are recorded"
     if not isinstance(context.nodes[name], Neuron):

@@ -260,4 +260,6 @@ def check_steps(x: object) -> int:
     if not isinstance(x, Tensor) or x.ndim < 2 or x.shape[0] == 0:
         got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(f"x is {got}; a tensor [T, B, ...] with at least one step is needed, time first.")
+    if x.shape[1] == 0:
+        raise ShapeError(f"x is {list(x.shape)}; a batch [T, B, ...] with at least one sample is needed.")
     return x.shape[0]
