@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurosim.cli import options
-from neurosim.cli.options import DEFAULT, Bits, Json, RunFolder, Samples, Targets, Timeout
+from neurosim.cli.options import DEFAULT, Bits, Json, RunFolder, Samples, Targets, Timeout, TimeUnit
 from neurosim.cli.output import note, write
 
 if TYPE_CHECKING:
@@ -216,12 +216,13 @@ def info(
         Path, typer.Argument(help="Folder of a run, or a .pt, .nir, .net or .h5 file.", show_default=False)
     ],
     dt: Annotated[float | None, typer.Option(help="Length of a step, s; needed for a .nir file.")] = None,
+    time_unit: TimeUnit = None,
     json: Json = None,
 ) -> None:
     """Describe a run, a checkpoint, a network or a recording."""
     from neurosim.cli import results
 
-    result = results.described(source, dt)
+    result = results.described(source, dt, time_unit)
     write(result.text, result.content, json)
 
 
@@ -305,6 +306,7 @@ def place(
     chips: Annotated[int, typer.Option(min=1, help="Number of chips available.")] = 1,
     storage: Annotated[options.Storage, typer.Option(help="How synapses are stored.")] = "auto",
     dt: Annotated[float | None, typer.Option(help="Length of a step, s; needed for a .nir file.")] = None,
+    time_unit: TimeUnit = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Number of layers to read of a .net file.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the chip to this file (png, svg, pdf).")] = None,
     json: Json = None,
@@ -312,7 +314,7 @@ def place(
     """Place a network on the cores of a chip: cores used, the binding limit, what would make it fit."""
     from neurosim.cli import deploy
 
-    net = deploy.network_of(source, dt, layers)
+    net = deploy.network_of(source, dt, layers, time_unit)
     placed = deploy.place(net, target, weight_bits=weight_bits, chips=chips, storage=storage, picture=picture)
     drawn = "" if picture is None else f"\nWrote {picture}."
     write(f"{placed.table()}{drawn}", placed.to_dict(), json)

@@ -45,13 +45,16 @@ class Outcome:
     good: bool = True
 
 
-def network_of(source: Path, dt: float | None = None, layers: int | None = None) -> Network:
+def network_of(
+    source: Path, dt: float | None = None, layers: int | None = None, time_unit: float | None = None
+) -> Network:
     """Read a network: from the folder of a run, or from a ``.nir`` or ``.net`` file.
 
     Raises
     ------
     InputError
-        When `source` is none of them, a ``.nir`` file is given without `dt`, or a run with it.
+        When `source` is none of them, a ``.nir`` file is given without `dt`, or another with `time_unit`, or a run with
+        `dt`.
     FileError
         When it cannot be read.
     """
@@ -61,7 +64,9 @@ def network_of(source: Path, dt: float | None = None, layers: int | None = None)
 
         if dt is None:
             raise InputError(f"{source.name}: NIR has no time step; give one in seconds, such as --dt 1e-3.")
-        return from_nir(source, dt=dt)
+        return from_nir(source, dt=dt, time_unit=1.0 if time_unit is None else time_unit)
+    if time_unit is not None:
+        raise InputError("--time-unit applies to a .nir file; a .net file is in steps, and a run in seconds.")
     if kind == ".net" and not source.is_dir():
         from neurosim.hardware.netx import read_netx
 

@@ -19,6 +19,10 @@ DEFAULT = Settings()
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, written by train or demo.", show_default=False)]
 Samples = Annotated[int, typer.Option(min=1, help="Number of test samples.")]
 Bits = Annotated[int, typer.Option(min=1, max=8, help="Bits of a weight, including its sign.")]
+TimeUnit = Annotated[
+    float | None,
+    typer.Option(help="Seconds that 1 in a .nir file stands for: dt if it is in steps, 1e-3 if in milliseconds."),
+]
 Timeout = Annotated[float, typer.Option(min=1, help="Time limit for Lava, s.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file; - prints it as JSON.")]
 Kind = Literal["lava", "lava-script", "nir", "netx"]

@@ -70,7 +70,7 @@ def evaluated(run: Finished, part: str, samples: int | None, device: torch.devic
     return Result("\n".join(lines), content)
 
 
-def described(source: Path, dt: float | None) -> Result:
+def described(source: Path, dt: float | None, time_unit: float | None = None) -> Result:
     """Describe a run, a checkpoint, a network or a recording."""
     kind = source.suffix.lower()
     if source.is_dir():
@@ -84,7 +84,7 @@ def described(source: Path, dt: float | None) -> Result:
         )
         return Result(_table(head, tensors), {"tensors": tensors, "epoch": epoch})
     if kind in (".nir", ".net"):
-        net = deploy.network_of(source, dt)
+        net = deploy.network_of(source, dt, time_unit=time_unit)
         return Result(_table(f"Network of {source.name}:", _populations(net)), {"populations": _populations(net)})
     if kind in (".h5", ".hdf5"):
         with Recording.load(source) as recording:

@@ -63,6 +63,23 @@ def test_nothing_is_written_for_more_samples_than_there_are(
     assert "9999" in message and list(tmp_path.iterdir()) == []
 
 
+def test_a_nir_file_in_steps_is_placed_and_described(tmp_path: Path) -> None:
+    nir = pytest.importorskip("nir")
+    neurons = nir.LIF(*(np.full(2, value) for value in (8.0, 1.0, 0.0, 1.0, 0.0)))
+    nodes = {
+        "i": nir.Input(np.array([3])),
+        "w": nir.Linear(np.ones((2, 3))),
+        "n": neurons,
+        "o": nir.Output(np.array([2])),
+    }
+    path = tmp_path / "steps.nir"
+    nir.write(path, nir.NIRGraph(nodes, [("i", "w"), ("w", "n"), ("n", "o")]))
+    for command in ("place", "info"):
+        result = CliRunner().invoke(app, [command, str(path), "--dt", "1e-3"])
+        assert "pass time_unit=1e-3; if it is in steps, time_unit=dt" in str(result.exception)
+        assert "n" in run(command, path, "--dt", "1e-3", "--time-unit", "1e-3")
+
+
 def test_what_cannot_be_placed_is_one_line(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +92,7 @@ def test_what_cannot_be_placed_is_one_line(
     assert "give one in seconds, such as --dt 1e-3" in said(tmp_path / "a.nir")
     assert "a.nir" in said(tmp_path / "a.nir", "--dt", "1e-3")
     assert "--dt applies to a .nir or .net file" in said(trained, "--dt", "1e-3")
+    assert "--time-unit applies to a .nir file" in said(trained, "--time-unit", "1e-3")
     assert "no 'loihi9' among the bundled" in said(trained, "--target", "loihi9")
     assert "loihi1 stores weights of" in said(trained, "--target", "loihi1", "--weight-bits", "9")
 
