@@ -83,7 +83,7 @@ def test_every_example_says_what_it_shows(root: Path) -> None:
 
 
 # What the Citation File Format 1.2.0 requires, and what else a reference manager reads.
-CITATION = {"cff-version", "message", "title", "authors", "type", "version", "license", "abstract", "keywords"}
+CITATION = {"cff-version", "message", "url", "title", "authors", "type", "version", "license", "abstract", "keywords"}
 
 
 def citation_problems(citation: Any, version: str, licence: str) -> list[str]:

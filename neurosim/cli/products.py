@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from neurosim.cli.deploy import quantised
+from neurosim.cli.results import evaluated
 from neurosim.cli.runs import Finished, samples
 from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
 from neurosim.errors import NeurosimError
@@ -21,6 +25,8 @@ from neurosim.report import Section, energy_figure, learning_curve, raster, save
 from neurosim.simulation import simulate
 
 PLOTTED = 4  # samples in the raster
+PLOTTED_COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
+CLASSES = 20  # most classes of a table of confusions
 
 
 def write_report_of(
@@ -50,7 +56,7 @@ def write_report_of(
     figures = {
         "raster": raster(recording, samples=shown, labels=labels, title=f"Spikes of {len(shown)} test samples"),
         "traces": traces(recording, f"{hidden}.v", threshold=threshold),
-        "learning": learning_curve([{k: row[k] for k in ("epoch", "loss", "accuracy")} for row in run.history]),
+        "learning": learning_curve([{k: row[k] for k in PLOTTED_COLUMNS if k in row} for row in run.history]),
         "energy": energy_figure(report),
     }
     for name, figure in figures.items():
@@ -60,18 +66,51 @@ def write_report_of(
     quantisation = (
         [] if bits is None else [f"Quantised to weights of {bits} bits; the figures below are of that network."]
     )
+    metrics = {name: value for name, value in run.metrics.items() if name != "run"}
     sections = [
-        Section("Result", run.metrics, *quantisation, "Mean firing rates on the samples below:", rates),
+        Section("Result", metrics, *confusions(run), *quantisation, "Mean firing rates on the samples below:", rates),
         Section("Learning", figures["learning"]),
         Section("Spikes", figures["raster"], figures["traces"]),
         Section("Energy", report),
+        Section("Settings", origin(run), "All settings, as in run.toml:", settings_of(run)),
     ]
     if chip:
         sections.append(Section("Chip", *chip))
     if check is not None:
         sections.append(Section("Lava", *check.summary().splitlines()))
-    write_report(run.folder / "report.html", title=f"neurosim: {run.settings.dataset}", sections=sections)
+    about = run.identity
+    note = f"Run {about.id[:8]}, started {about.started} by neurosim {about.command}; seed {run.settings.seed}."
+    write_report(run.folder / "report.html", title=f"neurosim: {run.settings.dataset}", sections=sections, note=note)
     return report
+
+
+def confusions(run: Finished) -> list[str | list[dict[str, Any]]]:
+    """Return the table of confusions on the test part: a row for each class, and how often it was taken for which."""
+    classes = run.split.test.classes
+    if len(classes) > CLASSES:
+        return []
+    counts = evaluated(run, "test", None, torch.device("cpu")).content["confusion"]
+    rows = [
+        {"class": name, **{f"as {other}": count for other, count in zip(classes, row, strict=True)}}
+        for name, row in zip(classes, counts, strict=True)
+    ]
+    return ["Confusions on the test part (rows: the class; columns: what it was taken for):", rows]
+
+
+def origin(run: Finished) -> dict[str, Any]:
+    """Return where and with what the run was trained."""
+    about = dataclasses.asdict(run.identity)
+    sources = about.pop("sources")
+    return {**about, **({"files": sources} if sources else {})}
+
+
+def settings_of(run: Finished) -> dict[str, Any]:
+    """Return the settings of the run, those that are left out apart."""
+    shown = {}
+    for name, value in run.settings.table().items():
+        if value not in (None, ()):
+            shown[name] = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    return shown
 
 
 def placed_on(

@@ -31,8 +31,10 @@ h1 { font-size: 1.7rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; border-bottom: 1px solid #ddd; padding-bottom: .25rem; }
 nav { margin: 0 0 1rem; font-size: .9rem; }
 nav a { margin-right: 1rem; color: #0072B2; text-decoration: none; }
-figure { margin: 1rem 0; }
+figure { margin: 1rem 0; overflow-x: auto; }
 img { max-width: 100%; height: auto; }
+/* On a phone a plot of several panels is scrolled: made as narrow as the screen, its text could not be read. */
+@media (max-width: 45rem) { img { max-width: none; width: 56rem; } td.refused { max-width: 16rem; } }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #eee; }
@@ -40,7 +42,7 @@ thead th { border-bottom: 2px solid #ccc; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td:first-child { white-space: nowrap; }
 table.pairs td.number { text-align: left; }
-td.refused { color: #884400; }
+td.refused { color: #884400; white-space: normal; overflow-wrap: anywhere; }
 ul { padding-left: 1.2rem; }
 footer { margin-top: 3rem; color: #666; font-size: .85rem; }
 @media print { nav { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }

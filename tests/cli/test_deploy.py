@@ -156,6 +156,17 @@ def test_the_report_holds_the_chip(trained: Path) -> None:
     assert "mesh hops" not in text
 
 
+def test_the_report_says_where_it_comes_from(trained: Path) -> None:
+    run("report", trained, "--samples", "3", "--target", "loihi1")
+    text = (trained / "report.html").read_text()
+    identity = json.loads((trained / "run.json").read_text())
+    for part in (identity["id"], identity["started"], "seed 0", ">Settings<", "learning_rate", "as 9", "Confusions"):
+        assert part in text
+    content = json.loads(run("evaluate", trained, "--json", "-"))
+    first = content["confusion"][0]
+    assert f"<td>0</td>{''.join(f'<td class=number>{count}</td>' for count in first)}" in text
+
+
 def test_the_report_of_a_quantised_run(trained: Path) -> None:
     output = run("report", trained, "--samples", "3", "--target", "loihi1", "--target", "horowitz45", "--bits", "6")
     assert "loihi1" in output and "refused" not in output
