@@ -179,6 +179,7 @@ from .network.network import Network as Network
 from .network.neuron import Neuron as Neuron
 from .network.sequential import Recurrent as Recurrent
 from .network.sequential import Sequential as Sequential
+from .network.stateful import Stateful as Stateful
 from .recording.events import Events as Events
 from .recording.recording import Recording as Recording
 from .simulation import simulate as simulate
