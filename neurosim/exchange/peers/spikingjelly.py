@@ -20,7 +20,7 @@ from neurosim.network import Network, Recurrent
 from neurosim.network.neuron import Neuron
 from neurosim.parallel import PSN, MaskedPSN, SlidingPSN
 from neurosim.parallel.layer import ParallelNeurons
-from neurosim.synapses import Dropout, Identity, Linear, Sparse
+from neurosim.synapses import BatchNorm, Dropout, Identity, Linear, Sparse
 from neurosim.synapses.torch_layers import Place, torch_synapses
 from neurosim.synapses.torch_modules import check_unchanged, nearest
 from neurosim.units import check_dt, just_below
@@ -45,6 +45,7 @@ _LAYERS = (
     "MaxPool2d",
     "Upsample",
 )
+_OVER_TIME = ("ThresholdDependentBatchNorm1d", "ThresholdDependentBatchNorm2d")
 _CONTAINERS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
 _MEMBRANES = ("NonSpikingIFNode", "NonSpikingLIFNode")
 _PARALLEL = ("PSN", "MaskedPSN", "SlidingPSN")
@@ -71,8 +72,8 @@ def from_spikingjelly(
     module : nn.Sequential or list of nn.Module
         In the order in which they are called: IFNode, LIFNode, ParametricLIFNode, LinearRecurrentContainer and
         ElementWiseRecurrentContainer (of an addition) around one of these, NonSpikingIFNode, NonSpikingLIFNode, PSN,
-        MaskedPSN, SlidingPSN, VotingLayer, Delay, SpikingJelly's and torch's own layers and containers, in single-step
-        or in multi-step mode.
+        MaskedPSN, SlidingPSN, VotingLayer, Delay, ThresholdDependentBatchNorm1d and 2d, SpikingJelly's and torch's own
+        layers and containers, in single-step or in multi-step mode.
     dt, input_shape, spike, learn, dtype
         As in `from_snntorch`.
 
@@ -187,6 +188,9 @@ class SpikingJellyReader(Reader):
         if _is_dropout(module):
             of_kind(module, {name: getattr(layer, name) for name in ("Dropout", "Dropout2d")}, self.library)
             return [Dropout(module.p).eval()] if module.p else []
+        norms = {name: getattr(layer, name) for name in _OVER_TIME}
+        if nearest(module, norms.values()) is not None:
+            return _norm_over_time(module, of_kind(module, norms, self.library), signal)
         if isinstance(module, layer.Delay):
             check_unchanged(module, layer.Delay)
             return [Delayed(module.delay_steps)] if module.delay_steps else []
@@ -252,6 +256,21 @@ def _step_mode(module: Any) -> str | None:
     """Return the step mode of a layer; those with a single one may not state it."""
     modes: Sequence[str] = module.supported_step_mode() if hasattr(module, "supported_step_mode") else ()
     return modes[0] if len(modes) == 1 else getattr(module, "step_mode", None)
+
+
+def _norm_over_time(module: Any, name: str, signal: Signal) -> list[Part]:
+    """Return threshold-dependent batch normalisation, whose statistics in training are over all steps."""
+    plain = (nn.BatchNorm1d if name.endswith("1d") else nn.BatchNorm2d)(
+        module.num_features, module.eps, module.momentum
+    )
+    plain.to(module.weight.dtype).train(module.training)
+    plain.running_mean, plain.running_var = module.running_mean, module.running_var
+    plain.weight, plain.bias = module.weight, module.bias
+    synapses = torch_synapses(plain, Place(signal.shape))
+    norm = synapses[0] if synapses else None
+    assert isinstance(norm, BatchNorm)
+    norm.over = "time"
+    return [norm]
 
 
 def _is_dropout(module: nn.Module) -> bool:

@@ -117,6 +117,29 @@ def test_layers_of_spikingjelly_are_those_of_torch(mode):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_normalisation_over_time():
+    net = nn.Sequential(layer.Conv2d(2, 4, 3), layer.ThresholdDependentBatchNorm2d(1.0, 0.5, 4), neuron.IFNode())
+    functional.set_step_mode(net, "m")
+    x = (torch.rand(60, 3, 2, 6, 6) < 0.5).float()
+    with torch.no_grad():
+        net(x)  # in training: the running statistics move
+    functional.reset_net(net)
+    with pytest.raises(ConversionError, match=r"layer '1' \(ThresholdDependentBatchNorm2d\): is in training"):
+        from_spikingjelly(net, dt=DT, input_shape=(2, 6, 6))
+    net.eval()
+    ours = from_spikingjelly(net, dt=DT, input_shape=(2, 6, 6))
+    norm = ours.edges[0].synapses[1]
+    assert norm.over == "time"
+    with torch.no_grad():
+        theirs = net(x)
+        assert torch.equal(ours(x)[0], theirs) and theirs.sum() > 100
+        # In training too: the same currents, by the same statistics.
+        net[1].train(), norm.train()
+        current = net[0](x)
+        torch.testing.assert_close(norm(current), net[1](current), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, net[1].running_var)
+
+
 def test_votes():
     net, x = nn.Sequential(neuron.IFNode(), layer.VotingLayer(5)), grid(dtype=torch.float32)
     ours = from_spikingjelly(net, dt=DT, input_shape=N)
