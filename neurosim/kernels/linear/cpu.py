@@ -184,7 +184,7 @@ def _dense_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Grad
         g_states = list(found.state)
         g_coefficients = [a + b for a, b in zip(g_coefficients, found.coefficients, strict=True)]
         g_rows = found.inputs[0].flatten(0, 1)
-        g_weight += matmul.product(g_rows.T, x)
+        g_weight += matmul.sum_of_outer_products(g_rows, x)
         if g_bias is not None:
             g_bias += g_rows.sum(0)
         if needs[0]:

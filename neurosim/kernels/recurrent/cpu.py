@@ -124,7 +124,7 @@ def dense_weight_gradient(g_drive: Tensor, z: Tensor, heads: int) -> Tensor:
     post, pre = (x.reshape(-1, heads, x.shape[-1] // heads).transpose(0, 1) for x in (g_drive, z))
     if g_drive.is_cuda:
         return post.transpose(1, 2) @ pre
-    return torch.stack([matmul.product(a.T, b) for a, b in zip(post, pre, strict=True)])
+    return torch.stack([matmul.sum_of_outer_products(a, b) for a, b in zip(post, pre, strict=True)])
 
 
 def panels(weight: Tensor, lanes: int) -> Tensor:

@@ -56,3 +56,46 @@ def test_torchs_switch_is_heard(monkeypatch):
         assert torch.equal(dense.linear(x, x), functional.linear(x, x))
     finally:
         torch._C._set_mkldnn_enabled(True)
+
+
+@pytest.mark.parametrize("rows", [*range(20), 63, 64, 65, 127, 129, 1000, 4095, 4096, 4097, 20001])
+def test_pieces_cover_the_rows_in_few_sizes(rows):
+    parts = dense.pieces(rows)
+    assert [first for first, _ in parts] == [0, *(last for _, last in parts[:-1])][: len(parts)]
+    assert not parts or (parts[-1][1] == rows and len(parts) <= 2 + rows // dense._ROWS)
+
+
+def test_any_number_of_rows_needs_few_sizes_of_pieces():
+    sizes = {last - first for rows in range(1, 9000) for first, last in dense.pieces(rows)}
+    assert len(sizes) <= 63 + 6 * 32 + 1
+
+
+def test_the_shapes_given_to_onednn_are_bounded_and_the_bits_the_same(monkeypatch):
+    if not dense._HAS_ONEDNN:
+        pytest.skip("torch was built without oneDNN")
+    x, weight, bias = torch.randn(700, 40), torch.randn(24, 40), torch.randn(24)
+    whole = dense.linear(x, weight, bias)
+    shapes, real = set(), dense._by_onednn
+    monkeypatch.setattr(dense, "_by_onednn", lambda x, *rest: (shapes.add(x.shape), real(x, *rest))[1])
+    monkeypatch.setattr(dense, "_seen", set())
+    monkeypatch.setattr(dense, "_DIRECT", 5)
+    for rows in range(2, 700):
+        assert torch.equal(dense.linear(x[:rows], weight, bias), whole[:rows])
+    assert len(shapes) < 200 and len(dense._seen) == 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(0, 3, 2), (1, 3, 2), (500, 7, 5), (9001, 20, 3)])
+def test_a_weight_gradient_is_summed_in_pieces(shape, dtype):
+    rows, left, right = shape
+    post, pre = torch.randn(rows, left, dtype=dtype), torch.randn(rows, right, dtype=dtype)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 8):
+            torch.set_num_threads(threads)
+            found.append(dense.sum_of_outer_products(post, pre))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[0], post.T @ pre, rtol=1e-4, atol=1e-3)
+    if dtype is torch.float32 and dense._HAS_ONEDNN:
+        assert all(torch.equal(other, found[0]) for other in found)
