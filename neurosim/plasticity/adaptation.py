@@ -21,14 +21,13 @@ class NeuromodulatedAdaptation:
 
     For each batch, without its classes,
 
-    1. statistics of all `BatchNorm` are those of the batch; 2. the weights of one edge learn from the mean input
-    :math:`\bar x` of each sample over time, with channels competing
-       at each position, :math:`\Delta w_k = \eta\,\langle y_k (\bar x - u_k w_k) \rangle` with :math:`u = W \bar x` and
-       :math:`y = \mathrm{softmax}(t\,u)`;
+    1. statistics of all `BatchNorm` are those of the batch;
+    2. the weights of one edge learn from the mean input :math:`\bar x` of each sample over time, with channels
+       competing at each position, :math:`\Delta w_k = \eta\,\langle y_k (\bar x - u_k w_k) \rangle` with
+       :math:`u = W \bar x` and :math:`y = \mathrm{softmax}(t\,u)`;
     3. the network runs, and scale and shift of the `BatchNorm` behind these weights, the modulator, make one gradient
-    step
-       on the mean entropy :math:`-\sum_c p_c \log p_c` of its predictions, p being the softmax of the mean output over
-       time.
+       step on the mean entropy :math:`-\sum_c p_c \log p_c` of its predictions, p being the softmax of the mean output
+       over time.
 
     Everything else stays unchanged. Only the outline of the published method is public to us: a soft Hebbian rule on
     the first convolution, and a modulator of its responses that follows the entropy. **These equations are our reading
