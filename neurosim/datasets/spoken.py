@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +15,18 @@ import numpy as np
 import torch
 
 from neurosim.datasets.auditory import cochlea
+from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.labelled import Labelled
 from neurosim.errors import FileError, InputError
 from neurosim.files.archives import LARGEST, LIMIT, tar_members
-from neurosim.files.paths import contents
+from neurosim.files.atomic import replaced
+from neurosim.files.paths import contents, output_folder, regular_file
 from neurosim.files.wav import read_wav
 from neurosim.units import check_dt
 
 _NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")
 DIGITS = tuple(map(str, range(10)))
+_CONVERSION = 1  # counted up when `cochlea` or `heard` gives other spikes
 
 
 class Word(NamedTuple):
@@ -101,7 +107,14 @@ def _wav_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
             yield file.name, content
 
 
-def heard(words: Iterable[Word], *, duration: float = 0.5, channels: int = 64, dt: float = 10e-3) -> Labelled:
+def heard(
+    words: Iterable[Word],
+    *,
+    duration: float = 0.5,
+    channels: int = 64,
+    dt: float = 10e-3,
+    cache: str | os.PathLike[str] | None = None,
+) -> Labelled:
     """Convert words to spikes of a `cochlea`, cut or padded with silence to one duration.
 
     Parameters
@@ -112,11 +125,21 @@ def heard(words: Iterable[Word], *, duration: float = 0.5, channels: int = 64, d
         s.
     channels, dt
         As in `cochlea`.
+    cache : path-like, optional
+        A folder: the spikes are written there, and read the next time the same words are converted with the same
+        values. The file is named by a digest of both.
 
     Returns
     -------
     Labelled
         `x` float32 [n, T, channels] with numbers of spikes, `y` the digits; timed.
+
+    Raises
+    ------
+    InputError, UnitError
+        When `duration` is less than a step, and as `cochlea`.
+    FileError
+        When `cache` cannot be written.
 
     Examples
     --------
@@ -130,10 +153,39 @@ def heard(words: Iterable[Word], *, duration: float = 0.5, channels: int = 64, d
     steps = round(duration / check_dt("heard", dt))
     if steps < 1:
         raise InputError(f"heard: duration = {duration!r} s is less than a step of {dt:g} s.")
-    digits, grids = [], []
+    checked_integer("channels", channels)
+    words = list(words)
+    digits = torch.tensor([word.digit for word in words], dtype=torch.int64)
+    file = None if cache is None else output_folder(cache) / f"heard_{_digest(words, steps, channels, dt)}.npz"
+    x = None if file is None else _cached(file, (len(words), steps, channels))
+    if x is None:
+        x = np.zeros((len(words), steps, channels), np.float32)
+        for row, word in enumerate(words):
+            sound = word.wave[: round(duration * word.rate)]
+            spikes = cochlea(sound, word.rate, channels=channels, dt=dt)[:steps]
+            x[row, : len(spikes)] = spikes
+        if file is not None:
+            with replaced(file) as part, open(part, "wb") as stream:
+                np.savez_compressed(stream, x=x)
+    return Labelled(torch.from_numpy(x), digits, DIGITS, timed=True)
+
+
+def _digest(words: Sequence[Word], steps: int, channels: int, dt: float) -> str:
+    """Return a digest of all that the spikes depend on."""
+    digest = hashlib.sha256(f"{_CONVERSION} {steps} {channels} {dt!r}".encode())
     for word in words:
-        spikes = cochlea(word.wave[: round(duration * word.rate)], word.rate, channels=channels, dt=dt)[:steps]
-        grids.append(np.pad(spikes, ((0, steps - len(spikes)), (0, 0))))
-        digits.append(word.digit)
-    x = torch.from_numpy(np.stack(grids)) if grids else torch.zeros(0, steps, channels)
-    return Labelled(x, torch.tensor(digits, dtype=torch.int64), DIGITS, timed=True)
+        digest.update(f" {word.rate!r} {word.wave.dtype} {len(word.wave)} ".encode())
+        digest.update(np.ascontiguousarray(word.wave).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _cached(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the spikes in a file of the cache; None where it is missing or damaged."""
+    if not file.is_file():
+        return None
+    try:
+        with regular_file(file) as (stream, _), np.load(stream, allow_pickle=False) as content:
+            x = content["x"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return x if x.shape == shape and x.dtype == np.float32 else None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurosim.datasets import Word, cochlea, heard, read_shd, read_words
+from neurosim.datasets import Word, cochlea, heard, read_shd, read_words, spoken
 from neurosim.errors import FileError, InputError, ShapeError, UnitError
 
 RATE = 8000
@@ -94,6 +94,38 @@ def test_words_of_one_duration():
     assert len(heard([])) == 0
     with pytest.raises(InputError, match="less than a step"):
         heard([], duration=1e-3)
+
+
+def test_words_are_converted_once(tmp_path, monkeypatch):
+    words = [Word(tone(300, 0.1), RATE, 3, "ann", 0), Word(tone(800, 0.9), RATE, 8, "bob", 1)]
+    fresh = heard(words, channels=16, cache=tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    calls = []
+    real = spoken.cochlea
+    monkeypatch.setattr(spoken, "cochlea", lambda *a, **k: calls.append(1) or real(*a, **k))
+    again = heard(words, channels=16, cache=tmp_path / "cache")
+    assert calls == [] and torch.equal(again.x, fresh.x) and torch.equal(again.y, fresh.y)
+    assert torch.equal(heard(words, channels=16).x, fresh.x)
+    calls.clear()
+    # Whatever the spikes depend on makes another file.
+    louder = [words[0]._replace(wave=words[0].wave * np.float32(0.5)), words[1]]
+    for other in (
+        {"words": words, "channels": 8},
+        {"words": words, "channels": 16, "dt": 5e-3},
+        {"words": words, "channels": 16, "duration": 0.4},
+        {"words": words[::-1], "channels": 16},
+        {"words": louder, "channels": 16},
+        {"words": [words[0]._replace(rate=RATE * 2.0), words[1]], "channels": 16},
+    ):
+        before = len(calls)
+        heard(**other, cache=tmp_path / "cache")
+        assert len(calls) == before + 2
+    # A damaged file is written anew.
+    for content in (b"", file.read_bytes()[:200], b"no file of numbers"):
+        file.write_bytes(content)
+        before = len(calls)
+        assert torch.equal(heard(words, channels=16, cache=tmp_path / "cache").x, fresh.x)
+        assert len(calls) == before + 2
 
 
 def test_spikes_of_shd_are_counted_and_late_ones_cut(tmp_path):
