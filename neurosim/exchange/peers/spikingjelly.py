@@ -190,7 +190,8 @@ class SpikingJellyReader(Reader):
             return [Dropout(module.p).eval()] if module.p else []
         norms = {name: getattr(layer, name) for name in _OVER_TIME}
         if nearest(module, norms.values()) is not None:
-            return _norm_over_time(module, of_kind(module, norms, self.library), signal)
+            place = Place(signal.shape, dtype=self.choices.dtype)
+            return _norm_over_time(module, of_kind(module, norms, self.library), place)
         if isinstance(module, layer.Delay):
             check_unchanged(module, layer.Delay)
             return [Delayed(module.delay_steps)] if module.delay_steps else []
@@ -258,7 +259,7 @@ def _step_mode(module: Any) -> str | None:
     return modes[0] if len(modes) == 1 else getattr(module, "step_mode", None)
 
 
-def _norm_over_time(module: Any, name: str, signal: Signal) -> list[Part]:
+def _norm_over_time(module: Any, name: str, place: Place) -> list[Part]:
     """Return threshold-dependent batch normalisation, whose statistics in training are over all steps."""
     plain = (nn.BatchNorm1d if name.endswith("1d") else nn.BatchNorm2d)(
         module.num_features, module.eps, module.momentum
@@ -266,7 +267,7 @@ def _norm_over_time(module: Any, name: str, signal: Signal) -> list[Part]:
     plain.to(module.weight.dtype).train(module.training)
     plain.running_mean, plain.running_var = module.running_mean, module.running_var
     plain.weight, plain.bias = module.weight, module.bias
-    synapses = torch_synapses(plain, Place(signal.shape))
+    synapses = torch_synapses(plain, place)
     norm = synapses[0] if synapses else None
     assert isinstance(norm, BatchNorm)
     norm.over = "time"

@@ -130,6 +130,8 @@ def test_normalisation_over_time():
     ours = from_spikingjelly(net, dt=DT, input_shape=(2, 6, 6))
     norm = ours.edges[0].synapses[1]
     assert norm.over == "time"
+    double = from_spikingjelly(net, dt=DT, input_shape=(2, 6, 6), dtype=torch.float64)
+    assert double(x.double())[0].sum() > 100
     with torch.no_grad():
         theirs = net(x)
         assert torch.equal(ours(x)[0], theirs) and theirs.sum() > 100
