@@ -79,7 +79,8 @@ class BufferPool:
         while self.idle > self.limit:
             with contextlib.suppress(LookupError, StopIteration):
                 oldest = next(iter(self._waiting))
-                self._waiting[oldest].pop()
+                if self._waiting[oldest]:  # all blocks of a size may be lent out
+                    self._waiting[oldest].pop()
                 if not self._waiting[oldest]:
                     del self._waiting[oldest]
 

@@ -84,6 +84,24 @@ def test_a_result_above_the_limit_is_not_kept():
     assert buffer_pool.idle == 0
 
 
+def test_a_size_that_is_lent_out_whole_does_not_stop_the_others_from_going():
+    class Counted(BufferPool):
+        asked = 0
+
+        @property
+        def idle(self):
+            self.asked += 1
+            assert self.asked < 100, "the oldest size has no block to give up, and the pool waits for one"
+            return super().idle
+
+    buffer_pool = Counted(limit=PAGE)
+    buffer_pool.empty((PAGE,), torch.uint8)
+    lent = buffer_pool.empty((PAGE,), torch.uint8)  # the size is known, and no block of it waits
+    size, block = 2 * PAGE, mmap.mmap(-1, 2 * PAGE)
+    buffer_pool._take_back(size, block)
+    assert buffer_pool.idle == 0 and len(lent) == PAGE
+
+
 def test_a_system_without_memory_is_named(monkeypatch):
     def refuse(*_, **__):
         raise OSError(12, "Cannot allocate memory")
