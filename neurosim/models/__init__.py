@@ -15,6 +15,7 @@ from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibr
 from neurosim.models.iir import limit_leaks, set_thresholds
 from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
+from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.vgg import vgg11, vgg16
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
@@ -37,6 +38,7 @@ __all__ = [
     "LiquidNeurons",
     "LiquidNeuronsState",
     "OperatingPoint",
+    "RateError",
     "Segments",
     "SlowInwardCurrent",
     "Stage",
@@ -49,6 +51,8 @@ __all__ = [
     "limit_leaks",
     "mercedes_benz",
     "random_frame",
+    "rate_coded",
+    "rate_errors",
     "reduce_steps",
     "resnet18",
     "resnet34",
