@@ -11,6 +11,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 import neurosim
+from neurosim.language import Core
 
 project = "neurosim"
 author = "the neurosim authors"
@@ -52,6 +53,21 @@ def keep_stars_of_shapes(*arguments: Any) -> None:
     lines[:] = [LITERAL_OR_STAR.sub(lambda found: found[1] or r"\*", line) for line in lines]
 
 
+def described_core(name: str, core: Core) -> str:
+    """Return the description of a core: its equation, ports, state and parameters."""
+
+    def one(parameter: str) -> str:
+        found = core.parameters[parameter]
+        return f"``{parameter}`` = {found.default:g}{f' {found.unit}' if found.unit else ''}"
+
+    text = inspect.getdoc(core.step) or ""
+    ports = ", ".join(f"``{port}``" for port in core.inputs)
+    state = ", ".join(f"``{variable}``" for variable in core.state) or "none"
+    facts = f"Input {ports}; state {state}; parameters {', '.join(map(one, core.parameters)) or 'none'}."
+    body = "\n".join(f"   {line}" for line in [*text.splitlines(), "", facts])
+    return f".. py:data:: {name}\n\n{body}\n"
+
+
 class Names(SphinxDirective):
     """Describe the public names of a package, except those that are names of neurosim itself."""
 
@@ -65,6 +81,9 @@ class Names(SphinxDirective):
         lines = []
         for name in (each for each in module.__all__ if each not in above):
             value = getattr(module, name)
+            if isinstance(value, Core):
+                lines.append(described_core(f"{package}.{name}", value))
+                continue
             kind = "autoclass" if inspect.isclass(value) else "autofunction" if inspect.isfunction(value) else None
             lines.append(f".. {kind}:: {package}.{name}" if kind else f"``{name}``: {type(value).__name__}.\n")
         return self.parse_text_to_nodes("\n".join(lines))
