@@ -58,7 +58,7 @@ def described_core(name: str, core: Core) -> str:
 
     def one(parameter: str) -> str:
         found = core.parameters[parameter]
-        return f"``{parameter}`` = {found.default:g}{f' {found.unit}' if found.unit else ''}"
+        return f"``{parameter}`` = {found.default:g}{f' {found.unit}' if found.unit not in ('', '1') else ''}"
 
     text = inspect.getdoc(core.step) or ""
     ports = ", ".join(f"``{port}``" for port in core.inputs)
