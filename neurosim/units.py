@@ -173,6 +173,36 @@ def just_below(threshold: float | Tensor, dtype: torch.dtype) -> float | Tensor:
     return below if isinstance(threshold, Tensor) else below.item()
 
 
+def milliseconds_question(value: float) -> str:
+    """Return the question for a time in s that is so long that it may have been meant in ms."""
+    return f"Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
+
+
+def longest_delay(dt: float) -> float:
+    """Return the time in s that delays stay below: 0.1 s, or 100 steps of a long step `dt`."""
+    return max(0.1, 100 * dt)
+
+
+def delay_obstacle(delay: float, dt: float, name: str = "delay") -> str | None:
+    """Return why a delay in s cannot be used, as the end of an error that begins with its owner; None if it can.
+
+    It must be an integer number of steps, from 0 and below `longest_delay`.
+
+    Examples
+    --------
+    >>> from neurosim.units import delay_obstacle
+    >>> delay_obstacle(2e-3, 1e-3)
+    >>> delay_obstacle(1.5, 1e-3)
+    'delay must be in [0, 0.1) s; got 1.5. Did you pass milliseconds? 1.5 ms is 0.0015 s.'
+    """
+    exact = delay / dt
+    if not math.isfinite(exact) or delay < 0 or abs(exact - round(exact)) > 1e-6 * max(round(exact), 1):
+        return f"{name} must be an integer number of steps of {dt:g} s; got {delay!r} s."
+    if delay >= longest_delay(dt):
+        return f"{name} must be in [0, {longest_delay(dt):g}) s; got {delay!r}. {milliseconds_question(delay)}"
+    return None
+
+
 def check_dt(owner: str, dt: float) -> float:
     """Return `dt` if it can be a step in seconds."""
     if isinstance(dt, numbers.Real) and hasattr(dt, "dtype"):
@@ -180,5 +210,5 @@ def check_dt(owner: str, dt: float) -> float:
     if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 0.1:
         return float(dt)
     large = isinstance(dt, (int, float)) and 0.1 <= dt < math.inf
-    hint = f" Did you pass milliseconds? {dt:g} ms is {dt * 1e-3:g} s." if large else ""
+    hint = f" {milliseconds_question(dt)}" if large else ""
     raise UnitError(f"{owner}: dt must be a number in (0, 0.1) s; got {dt!r}.{hint}")

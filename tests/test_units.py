@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neurosim as ns
-from neurosim.errors import InputError
+from neurosim.errors import InputError, NetworkError
+from neurosim.synapses import DelayedLinear, DelayedSparse
+from neurosim.synapses.connectivity import Bernoulli
+from neurosim.synapses.distributions import Constant, Uniform
 from neurosim.units import euler_time_constant, just_below, resistance, time_constant
 
 
@@ -59,3 +62,46 @@ def test_above_just_below_is_at_or_above(dtype):
     at = threshold.to(dtype)
     assert (at > below).all() and not (torch.nextafter(at, at - 1) > below).any()
     assert just_below(1.0, dtype) == below[0].item()
+
+
+@pytest.mark.parametrize(
+    ("delay", "dt", "message"),
+    [
+        (0.0, 1e-4, None),
+        (0.0999, 1e-4, None),
+        (0.1, 1e-4, r"delay must be in \[0, 0.1\) s; got 0.1. Did you pass milliseconds\? 0.1 ms is 0.0001 s"),
+        (1.5, 1e-4, r"\[0, 0.1\) s; got 1.5. Did you pass milliseconds\? 1.5 ms is 0.0015 s"),
+        (0.25, 10e-3, None),  # a step of 10 ms
+        (2.0, 10e-3, r"\[0, 1\) s; got 2.0. Did you pass milliseconds"),
+        (2.5e-4, 1e-3, "an integer number of steps of 0.001 s; got 0.00025 s"),
+        (-1e-3, 1e-3, "an integer number of steps"),
+        (float("nan"), 1e-3, "an integer number of steps"),
+        (float("inf"), 1e-3, "an integer number of steps"),
+    ],
+)
+def test_one_rule_for_delays_everywhere(delay, dt, message):
+    pairs = torch.tensor([[0], [0]])
+    ways = [
+        lambda: ns.Network(
+            nodes={"input": ns.Input(1), "n": ns.LIF(dt=dt)},
+            edges=[ns.Edge("input", "n", ns.Linear(1, 1), delay=delay)],
+        ),
+        lambda: DelayedSparse(1, 1, pairs, torch.tensor([delay], dtype=torch.float64), dt=dt),
+        lambda: DelayedSparse(1, 1, pairs, torch.tensor([0]), max_delay=delay, dt=dt),
+        lambda: DelayedLinear(1, 1, max_delay=delay, dt=dt),
+    ]
+    if delay <= 0:  # synapses with delays say that of a delay below 0 themselves; a longest delay is above 0
+        ways = ways[:1]
+    for make in ways:
+        if message is None:
+            make()
+        else:
+            with pytest.raises((InputError, NetworkError), match=message):
+                make()
+
+
+def test_drawn_delays_have_the_rule_too():
+    with pytest.raises(InputError, match=r"delay must be in \[0, 0.1\) s; got 1.5. Did you pass"):
+        DelayedSparse.drawn(3, 3, Bernoulli(1.0), delay=Constant(1.5), seed=0, dt=1e-4)
+    with pytest.raises(InputError, match=r"delay must be in \[0, 0.1\) s; .* It was drawn from Uniform"):
+        DelayedSparse.drawn(30, 30, Bernoulli(1.0), delay=Uniform(0.5, 2.5), seed=0, dt=1e-4)

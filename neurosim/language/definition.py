@@ -13,6 +13,7 @@ from typing import Any
 
 from neurosim.errors import InputError, UnitError
 from neurosim.language.trial import check_step
+from neurosim.units import milliseconds_question
 
 CHOICES = ("spike", "reset")
 RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset subtracts its own amount
@@ -62,7 +63,7 @@ class Parameter:
         unit = "" if self.unit == "1" else f" {self.unit}"
         hint = ""
         if self.unit == "s" and number and value >= self.high and math.isfinite(value):
-            hint = f" Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
+            hint = f" {milliseconds_question(value)}"
         raise UnitError(f"{owner}: {name} must be {self._allowed}{unit}; got {value!r}.{hint}")
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -12,6 +11,7 @@ from neurosim.network.graph import Connection, Edge, Input
 from neurosim.network.population import Population
 from neurosim.network.source import Source
 from neurosim.synapses import Synapse
+from neurosim.units import delay_obstacle
 
 
 def check_nodes(nodes: Mapping[str, Input | Source | Population]) -> None:
@@ -61,19 +61,10 @@ def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: fl
     if edge.delay is None:
         steps = 1 if edge.source == edge.target else 0
     else:
-        if not math.isfinite(edge.delay):
-            raise NetworkError(
-                f"edge {name!r}: delay must be an integer number of steps of {dt:g} s; got {edge.delay!r} s."
-            )
+        obstacle = delay_obstacle(edge.delay, dt)
+        if obstacle:
+            raise NetworkError(f"edge {name!r}: {obstacle}")
         steps = round(edge.delay / dt)
-        if edge.delay < 0 or abs(edge.delay / dt - steps) > 1e-6 * max(steps, 1):
-            raise NetworkError(
-                f"edge {name!r}: delay must be an integer number of steps of {dt:g} s; got {edge.delay!r} s."
-            )
-        if edge.delay >= 10:
-            raise NetworkError(
-                f"edge {name!r}: delay must be in [0, 10) s; got {edge.delay!r}. Did you pass milliseconds?"
-            )
         if edge.source == edge.target and steps + sum(synapse.min_delay for synapse in edge.synapses) == 0:
             raise NetworkError(
                 f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out."

@@ -20,6 +20,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.sparse.rows import MOST_NEURONS, Rows, index_type
 from neurosim.synapses.delayed import in_steps
 from neurosim.synapses.distributions import Constant, Distribution, Uniform
+from neurosim.units import delay_obstacle, longest_delay
 
 Word = Literal["allowed", "excluded"]
 
@@ -214,7 +215,8 @@ def draw_delays(distribution: Distribution, count: int, dt: float, chance: np.ra
     Raises
     ------
     InputError
-        When delays below 0 or from 10 s may be drawn, or a constant is not an integer number of steps.
+        When delays below 0 may be drawn, one is too long (`neurosim.units.longest_delay`), or a constant is not an
+        integer number of steps.
     """
     if not isinstance(distribution, Distribution):
         raise InputError(f"delay must be a Distribution such as Constant(1.5e-3); got {distribution!r}.")
@@ -228,10 +230,10 @@ def draw_delays(distribution: Distribution, count: int, dt: float, chance: np.ra
     for first in range(0, count, _BLOCK):
         part = steps[first : first + _BLOCK]
         seconds = distribution.draw(len(part), chance)
-        if seconds.max() >= 10:
-            raise InputError(
-                f"delay must be in [0, 10) s; {distribution!r} gave {seconds.max():g} s. Did you pass milliseconds?"
-            )
+        longest = float(seconds.max())
+        if longest >= longest_delay(dt):
+            obstacle = delay_obstacle(round(longest / dt) * dt, dt)
+            raise InputError(f"{obstacle} It was drawn from {distribution!r}.")
         part.copy_(torch.from_numpy(np.rint(seconds / dt)))
     return steps
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses.lowering import Lowered, Opaque
 from neurosim.synapses.synapse import Synapse, count
-from neurosim.units import check_dt
+from neurosim.units import check_dt, delay_obstacle, longest_delay
 
 
 class Delayed(Synapse):
@@ -21,12 +20,13 @@ class Delayed(Synapse):
 
     bias: Tensor | nn.Parameter | None
 
-    def __init__(self, n_in: int, n_out: int, max_delay: float, dt: float) -> None:
+    def __init__(self, n_in: int, n_out: int, max_delay: float | None, dt: float, steps: int = 0) -> None:
+        # `steps` are those of the longest delay where no time is given; a number of steps is not in milliseconds.
         super().__init__()
         name = self._get_name()
         self.n_in, self.n_out = count(name, "n_in", n_in), count(name, "n_out", n_out)
         self.dt = check_dt(name, dt)
-        self.memory = whole_steps(name, max_delay, dt)
+        self.memory = steps if max_delay is None else whole_steps(name, max_delay, dt)
 
     @property
     def delay_span(self) -> int:
@@ -165,30 +165,28 @@ def in_steps(owner: str, delay: object, dt: float) -> Tensor:
     Raises
     ------
     InputError
-        When one is not an integer number of steps, or 10 s and more.
+        When one is not an integer number of steps, or too long; see `neurosim.units.delay_obstacle`.
     """
     if not isinstance(delay, Tensor) or not (delay.is_floating_point() or delay.dtype == torch.int64):
         kind = delay.dtype if isinstance(delay, Tensor) else type(delay).__name__
         raise InputError(f"{owner}: delay must be a tensor of int64 in steps or of floating point in s; got {kind}.")
     if delay.dtype == torch.int64:
         return delay
-    exact = delay.detach().double() / dt
-    steps = exact.round()
-    off_grid = ~torch.isfinite(exact) | ((exact - steps).abs() > 1e-6 * steps.abs().clamp_min(1.0))
-    if off_grid.any():
-        first = delay[off_grid][0].item()
-        raise InputError(f"{owner}: delay must be an integer number of steps of {dt:g} s; got {first:g} s.")
-    if delay.numel() and float(delay.max()) >= 10:
-        raise InputError(f"{owner}: delay must be in [0, 10) s; got {float(delay.max())!r}. Did you pass milliseconds?")
+    seconds = delay.detach().double()
+    steps = (seconds / dt).round()
+    off_grid = ~((seconds / dt - steps).abs() <= 1e-6 * steps.abs().clamp_min(1.0))
+    wrong = delay[off_grid][:1] if off_grid.any() else delay[seconds >= longest_delay(dt)].flatten().sort().values[-1:]
+    if wrong.numel():
+        value = wrong.item()
+        raise InputError(f"{owner}: {delay_obstacle(float(f'{value:.7g}'), dt) or delay_obstacle(value, dt)}")
     return steps.long()
 
 
 def whole_steps(owner: str, delay: float, dt: float) -> int:
     """Return a longest delay of `delay` seconds in steps, if it is an integer number of them."""
-    known = isinstance(delay, (int, float)) and math.isfinite(delay)
-    steps = round(delay / dt) if known else -1
-    if not known or steps < 0 or abs(delay / dt - steps) > 1e-6 * max(steps, 1):
-        raise InputError(f"{owner}: max_delay must be an integer number of steps of {dt:g} s; got {delay!r} s.")
-    if delay >= 10:
-        raise InputError(f"{owner}: max_delay must be in [0, 10) s; got {delay!r}. Did you pass milliseconds?")
-    return steps
+    if not isinstance(delay, (int, float)):
+        raise InputError(f"{owner}: max_delay must be a number of s; got {delay!r}.")
+    obstacle = delay_obstacle(delay, dt, "max_delay")
+    if obstacle:
+        raise InputError(f"{owner}: {obstacle}")
+    return round(delay / dt)

@@ -106,7 +106,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
         if steps.shape != pre.shape:
             raise ShapeError(f"{name}: delay must be [{pre.numel()}]; got {list(steps.shape)}.")
         shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
-        super().__init__(n_in, n_out, max(longest, 0) * dt if max_delay is None else max_delay, dt)
+        super().__init__(n_in, n_out, max_delay, dt, max(longest, 0))
         if shortest < 0 or longest > self.memory:
             raise InputError(f"{name}: delays must lie in 0 to {self.memory} steps; got {shortest} to {longest}.")
         rows, order = delayed_rows(pre, post, steps - shortest, n_in, n_out, self.memory)
@@ -160,7 +160,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
         steps = draw_delays(delay, undelayed.post.numel(), check_dt(name, dt), delays)
         shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
         made = cls.__new__(cls)
-        FixedDelays.__init__(made, n_in, n_out, longest * dt if max_delay is None else max_delay, dt)
+        FixedDelays.__init__(made, n_in, n_out, max_delay, dt, longest)
         if longest > made.memory:
             raise InputError(f"{name}: delays up to {longest} steps were drawn; max_delay is {made.memory} steps.")
         made._fill(sort_by_delay(undelayed, steps.sub_(shortest), values, made.memory), shortest, values)

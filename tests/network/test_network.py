@@ -393,7 +393,7 @@ REFUSED = {
     ),
     "milliseconds": (
         build({}, [ROW[0], ("a", "b", L(), 20)]),
-        "edge 'a->b': delay must be in [0, 10) s; got 20. Did you pass milliseconds?",
+        "edge 'a->b': delay must be in [0, 0.1) s; got 20. Did you pass milliseconds? 20 ms is 0.02 s.",
     ),
     "a loop without delay": (
         build({}, [*ROW, ("a", "a", L(), 0.0)]),

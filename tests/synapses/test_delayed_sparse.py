@@ -360,7 +360,7 @@ def test_memory_is_that_of_the_synapses():
         (
             lambda p, d: DelayedSparse(2, 2, p, torch.tensor([1.0, 25.0]), dt=DT),
             InputError,
-            "delay must be in [0, 10) s; got 25.0. Did you pass milliseconds?",
+            "delay must be in [0, 0.1) s; got 25.0. Did you pass milliseconds?",
         ),
         (
             lambda p, d: DelayedSparse(2, 2, p, d - 2, dt=DT),
