@@ -289,6 +289,15 @@ def test_values_for_each_trial_need_as_many_trials():
         layer(torch.zeros(5, 2, 4))
 
 
+def test_a_learned_parameter_stays_in_its_range():
+    layer = ns.LIF(dt=1e-3, tau_mem=5e-3, learn=("tau_mem",))
+    assert float(layer.log_tau_mem.detach()) == 0.0 and torch.equal(layer.value("tau_mem").detach(), torch.tensor(5e-3))
+    for push in (-100.0, 100.0):
+        with torch.no_grad():
+            layer.log_tau_mem.fill_(push)
+        assert 0.0 < float(layer.value("tau_mem").detach()) < 1.0
+
+
 def test_feedforward_input_arrives_in_the_same_step():
     z, _ = chain()(impulse(4))
     assert times(z) == [4]
