@@ -10,6 +10,7 @@ from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layers import ALIF, IF, LI, LIF, CubaLIF, layer
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
+from neurosim.network.padded import run_padded
 from neurosim.network.population import Population
 from neurosim.network.sequential import Recurrent, Sequential
 from neurosim.network.source import Source, SourceState
@@ -41,4 +42,5 @@ __all__ = [
     "fold",
     "init",
     "layer",
+    "run_padded",
 ]

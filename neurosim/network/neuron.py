@@ -276,10 +276,12 @@ class Neuron(CorePlans):
     ) -> LayerOutput:
         local = [name for name in record if name not in self.core.state]
         if local:
-            raise InputError(
-                f"{self.core.name}: {local} cannot be recorded with their gradient, or without a fused kernel; the "
-                f"state can: {list(self.core.state)}."
-            )
+            if gradient:
+                raise InputError(
+                    f"{self.core.name}: {local} cannot be recorded with their gradient; the state can: "
+                    f"{list(self.core.state)}."
+                )
+            raise InputError(f"{self.core.name}: the reference records state only; {local} need the fused kernel.")
         like, by_port = inputs[0], dict(zip(fed, inputs, strict=True))
         per_trial = self._per_trial(like)
         per_neuron = {name: value.to(like.dtype) for name, value in self._varying_coefficients(per_trial).items()}

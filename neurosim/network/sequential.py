@@ -89,10 +89,7 @@ def Sequential(*parts: Part, names: Sequence[str] | None = None) -> Network:
             continue
         neuron = part.neuron if isinstance(part, Recurrent) else part
         if not isinstance(neuron, Population):
-            kind = type(part).__name__
-            raise NetworkError(
-                f"Sequential takes Input, synapses, neurons, Recurrent and modules of torch.nn; got {kind}."
-            )
+            raise NetworkError(f"Recurrent needs neurons such as ns.LIF(dt=1e-3); got {type(neuron).__name__}.")
         if not between:
             raise NetworkError(f"no synapse before {neuron.kind}; put Linear, Conv2d, ... between populations.")
         name = given.pop(0) if given is not None else f"{neuron.kind}{len(nodes)}"

@@ -52,3 +52,21 @@ def write_digits(folder: Path, part: str, number: int) -> None:
     head = struct.pack(">IIII", 0x00000803, number, 28, 28)
     (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
     (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x00000801, number) + labels.tobytes())
+
+
+def accuracies(printed: str) -> list[float]:
+    return [float(line.rpartition(" ")[2]) for line in printed.splitlines() if "test accuracy" in line]
+
+
+def test_torch_loop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run("torch_loop.py", monkeypatch, "--epochs", "3")
+    found = accuracies(capsys.readouterr().out)
+    assert len(found) == 3 and found[-1] > 0.75
+
+
+@pytest.mark.filterwarnings("ignore")  # of Lightning itself
+@pytest.mark.parametrize("rule", ["bptt", "sltt"])
+def test_lightning(rule: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lightning")
+    run("lightning_module.py", monkeypatch, "--epochs", "3", "--rule", rule)
+    assert accuracies(capsys.readouterr().out)[-1] > 0.8

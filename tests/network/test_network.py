@@ -483,7 +483,11 @@ def test_an_input_needs_a_shape(shape):
             {"names": ("a", "b")},
             "names must give one name for each of the 1 populations; got ['a', 'b'].",
         ),
-        ((L(), torch.nn.ReLU()), {}, "Sequential takes Input, synapses, neurons and Recurrent; got ReLU."),
+        (
+            (L(), torch.nn.ReLU()),
+            {},
+            "part 1 is torch.nn.modules.activation.ReLU: use neurons, such as ns.LIF(dt=1e-3).",
+        ),
         ((L(), lif(), lif()), {}, "no synapse before lif; put Linear, Conv2d, ... between populations."),
         ((L(), lif(), L(), lif()), {"names": ("a", "a")}, "names must differ; 'a' is used twice."),
         (
