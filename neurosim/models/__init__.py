@@ -10,6 +10,7 @@ from neurosim.models.dendrites import ActiveDendrites, Segments, k_winners
 from neurosim.models.early_exit import EarlyExit, Stopped, run_until_confident
 from neurosim.models.elm import ELM, ELMState
 from neurosim.models.elm_layer import ELMLayer, ELMLayerState, ELMNetwork
+from neurosim.models.elm_released import elm_from_weights, released_elm
 from neurosim.models.elm_routing import windows
 from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibrate
 from neurosim.models.iir import limit_leaks, set_thresholds
@@ -47,6 +48,7 @@ __all__ = [
     "activity",
     "activity_loss",
     "calibrate",
+    "elm_from_weights",
     "k_winners",
     "limit_leaks",
     "mercedes_benz",
@@ -54,6 +56,7 @@ __all__ = [
     "rate_coded",
     "rate_errors",
     "reduce_steps",
+    "released_elm",
     "resnet18",
     "resnet34",
     "run_until_confident",

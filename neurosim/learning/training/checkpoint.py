@@ -109,7 +109,7 @@ def load_checkpoint(path: str | os.PathLike[str], net: nn.Module | None = None) 
         tensors alone can be loaded into such a network with ``net.load_state_dict(load_checkpoint(path).network)``.
     """
     file = Path(path)
-    content = _read(file)
+    content = read_stored(file)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileError(f"{file} is not a neurosim checkpoint. Give a file written by fit or save_checkpoint.")
     if content.get("version") != VERSION:
@@ -169,7 +169,8 @@ def check_same(file: Path, description: Mapping[str, Mapping[str, Any]], net: nn
         )
 
 
-def _read(file: Path) -> Any:
+def read_stored(file: Path) -> Any:
+    """Return what `torch.save` wrote to a file; nothing in it is run."""
     try:
         with regular_file(file) as (stream, _):
             return _read_archive(stream)
