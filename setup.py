@@ -1,4 +1,4 @@
-"""Put the TOML folders of the repository's top level into the wheel; everything else is in setup.cfg."""
+"""Put the data folders of the repository's top level into the wheel; everything else is in setup.cfg."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 # They contain data, not code: as a package, `datasets` would shadow a well-known import name.
-DATA_FOLDERS = ("hardware_targets", "datasets")
+DATA_FOLDERS = ("hardware_targets", "datasets", "pretrained")
 
 
 def data_files() -> list[Path]:
@@ -22,7 +22,7 @@ def data_files() -> list[Path]:
 
 
 class BuildWithData(build_py):  # type: ignore[misc]  # setuptools ships no types
-    """Copy ``hardware_targets/`` and ``datasets/`` to ``neurosim/_data/`` of what is built.
+    """Copy ``hardware_targets/``, ``datasets/`` and ``pretrained/`` to ``neurosim/_data/`` of what is built.
 
     An editable install copies nothing: there the folders of the checkout are read.
     """

@@ -8,14 +8,14 @@ speaker are tested, as in the dataset's own split.
 """
 
 import argparse
-import math
 
 import torch
 
 import neurosim as ns
 from neurosim.datasets import heard, read_words
+from neurosim.models import adaptive_speech
 
-DT, TAU = 10e-3, 50e-3
+DT = 10e-3
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("recordings", help="Tar archive or folder of wav files.")
 parser.add_argument("--epochs", type=int, default=20)
@@ -27,10 +27,7 @@ tested = torch.tensor([word.take < 5 for word in words])
 train, test = data.subset(~tested), data.subset(tested)
 
 torch.manual_seed(0)
-gain = 1 / (1 - math.exp(-DT / TAU))  # of the current, as in v = alpha v + i
-hidden = ns.ALIF(tau_mem=TAU, tau_adapt=0.3, beta=0.2, r=gain, dt=DT, spike=ns.fast_sigmoid(5.0))
-layers = ns.Linear(64, 256), ns.Recurrent(hidden, ns.Linear(256, 256)), ns.Linear(256, 10)
-net = ns.Sequential(*layers, ns.LI(tau_mem=0.2, r=20.0, dt=DT))
+net = adaptive_speech(channels=64, classes=10, dt=DT)
 optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
 decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs)
 options = dict(optimizer=optimizer, scheduler=decay, epochs=args.epochs, clip=1.0)

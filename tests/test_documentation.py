@@ -96,7 +96,7 @@ def test_an_error_names_the_line_of_the_page() -> None:
 # The changelog may name what has moved: only its links are checked.
 DESCRIBING = [page for page in PAGES if page != "CHANGELOG.md"]
 NAME = re.compile(r"(?<![\w/.])(neurosim|ns)((?:\.[A-Za-z_]\w*)+)")
-FOLDERS = "neurosim|tests|docs|examples|benchmarks|datasets|hardware_targets"
+FOLDERS = "neurosim|tests|docs|examples|benchmarks|datasets|hardware_targets|pretrained"
 ROOMS = "kernels|compiler|language|cores|network|learning|hardware|exchange|energy|plasticity|synapses|cli|report"
 FILE = re.compile(rf"(?<![\w/.])(?:{FOLDERS}|{ROOMS})/[\w*./-]+")
 COMMANDED = re.compile(r"(?<![\w/.-])(?:tests|examples|benchmarks)/[\w*./]+")

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 # One worker runs them all, so that the wheel is built once.
 pytestmark = pytest.mark.xdist_group("wheel")
 
-DATA = ("hardware_targets", "datasets")
+DATA = ("hardware_targets", "datasets", "pretrained")
 # No tool on the way may ask the network: the wheel is built with what is installed.
 BUILD = "from setuptools import build_meta; import sys; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 
@@ -107,7 +107,9 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path, root: Path) -> None:
 
 @pytest.mark.parametrize("folder", DATA)
 def test_wheel_holds_the_data(wheel: Path, root: Path, folder: str) -> None:
-    files = {f"neurosim/_data/{path.relative_to(root).as_posix()}" for path in (root / folder).rglob("*.toml")}
+    files = {
+        f"neurosim/_data/{path.relative_to(root).as_posix()}" for path in (root / folder).rglob("*") if path.is_file()
+    }
     assert files
     assert sorted(files - {*contents(wheel)}) == []
 

@@ -32,7 +32,7 @@ def text_files(root: Path) -> list[Path]:
     return [path for path in tracked(root) if path.suffix in TEXT]
 
 
-@pytest.mark.parametrize("folder", ["hardware_targets", "datasets"])
+@pytest.mark.parametrize("folder", ["hardware_targets", "datasets", "pretrained"])
 def test_data_folders_are_no_packages(root: Path, folder: str) -> None:
     assert list((root / folder).glob("*.toml"))
     assert list((root / folder).rglob("*.py")) == []

@@ -1,4 +1,4 @@
-"""Find the cards that are data, not code: `datasets/*.toml` and `hardware_targets/*.toml`."""
+"""Find the cards that are data, not code: `datasets/*.toml`, `hardware_targets/*.toml` and `pretrained/*.toml`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from neurosim.errors import FileError
 
-Kind = Literal["datasets", "hardware_targets"]
+Kind = Literal["datasets", "hardware_targets", "pretrained"]
 
 
 def data_files(kind: Kind) -> list[Path]:
@@ -16,7 +16,7 @@ def data_files(kind: Kind) -> list[Path]:
 
     Parameters
     ----------
-    kind : {"datasets", "hardware_targets"}
+    kind : {"datasets", "hardware_targets", "pretrained"}
         Which folder.
 
     Returns
@@ -41,7 +41,7 @@ def data_file(kind: Kind, name: str) -> Path:
 
     Parameters
     ----------
-    kind : {"datasets", "hardware_targets"}
+    kind : {"datasets", "hardware_targets", "pretrained"}
         Which folder.
     name : str
         For example ``"mnist"`` for ``mnist.toml``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurosim.models.adaptive_speech import adaptive_speech
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
 from neurosim.models.astrocyte_sic import SlowInwardCurrent
 from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
@@ -16,6 +17,7 @@ from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibr
 from neurosim.models.iir import limit_leaks, set_thresholds
 from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
+from neurosim.models.pretrained import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.vgg import vgg11, vgg16
@@ -44,14 +46,19 @@ __all__ = [
     "SlowInwardCurrent",
     "Stage",
     "Stopped",
+    "WeightCard",
     "WithActivity",
     "activity",
     "activity_loss",
+    "adaptive_speech",
     "calibrate",
+    "digits_network",
     "elm_from_weights",
     "k_winners",
     "limit_leaks",
     "mercedes_benz",
+    "pretrained",
+    "pretrained_names",
     "random_frame",
     "rate_coded",
     "rate_errors",
@@ -64,5 +71,6 @@ __all__ = [
     "set_thresholds",
     "vgg11",
     "vgg16",
+    "weight_card",
     "windows",
 ]

@@ -17,6 +17,7 @@ from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.synapses import Synapse
+from neurosim.units import check_dt
 
 Neurons = Callable[[], Population]
 SMALL = 64  # images up to this height and width get the small stem
@@ -52,7 +53,7 @@ class ImageNetwork:
                 f"{name}: neuron must be a function without arguments that returns a new population, such as "
                 f"lambda: ns.LIF(dt=1e-3); got {type(neuron).__name__}."
             )
-        self.name, self.width, self.neuron, self.dt = name, width, neuron, dt
+        self.name, self.width, self.neuron, self.dt = name, width, neuron, check_dt(name, dt)
         source = Input(tuple(shape))
         self.nodes: dict[str, Input | Population] = {"input": source}
         self.edges: list[Edge] = []

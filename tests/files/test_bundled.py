@@ -62,5 +62,5 @@ def test_an_unknown_name_lists_the_known_ones(name):
 
 
 def test_the_folders_hold_data_not_code(root):
-    for kind in ("datasets", "hardware_targets"):
+    for kind in ("datasets", "hardware_targets", "pretrained"):
         assert not list((root / kind).rglob("*.py"))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import neurosim as ns
 from neurosim.energy import count_operations
-from neurosim.errors import ExportError, InputError, ShapeError
+from neurosim.errors import ExportError, InputError, ShapeError, UnitError
 from neurosim.exchange.nir import from_nir, to_nir
 from neurosim.models import resnet18, resnet34, vgg11, vgg16
 from neurosim.network import fold
@@ -224,6 +224,7 @@ def wrong_neuron() -> ns.Neuron:
         (resnet18, dict(variant="max"), InputError, "variant must be one of"),
         (vgg11, dict(width=0.0), InputError, "width must be a number above 0"),
         (vgg11, dict(classes=1), InputError, "classes must be an integer from 2"),
+        (resnet18, dict(dt=1.0), UnitError, "resnet18: dt"),
         (vgg11, dict(pool="sum"), InputError, 'pool must be "max" or "average"'),
         (vgg11, dict(neuron=ns.LIF(dt=DT)), InputError, "a function without arguments"),
         (resnet34, dict(neuron=wrong_neuron), InputError, "share of the threshold v_th"),
