@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from neurosim.models.adaptive_speech import adaptive_speech
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
 from neurosim.models.astrocyte_sic import SlowInwardCurrent
 from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
@@ -17,9 +16,10 @@ from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibr
 from neurosim.models.iir import limit_leaks, set_thresholds
 from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
-from neurosim.models.pretrained import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
 from neurosim.models.resnet import resnet18, resnet34
+from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
+from neurosim.models.speech import adaptive_speech
 from neurosim.models.vgg import vgg11, vgg16
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
 

@@ -14,7 +14,7 @@ import neurosim as ns
 from neurosim.datasets import digits, rate
 from neurosim.errors import FileError
 from neurosim.models import digits_network, pretrained, pretrained_names, weight_card
-from neurosim.models.pretrained import LARGEST, load_weights
+from neurosim.models.shipped_weights import LARGEST, load_weights
 
 
 @pytest.fixture
