@@ -435,7 +435,7 @@ class Network(nn.Module):
         if set(given) != set(self.inputs):
             raise InputError(f"x must give data for the inputs {list(self.inputs)}; got {list(given)}.")
         lead = None
-        weight = next((p for p in self.synapses.parameters() if p.is_floating_point()), None)
+        weight = self._first_weight()
         for name, data in given.items():
             wanted = self._shapes[name]
             if not isinstance(data, Tensor) or tuple(data.shape[2:]) != wanted or data.dim() < 2:
@@ -456,6 +456,15 @@ class Network(nn.Module):
                 )
             lead = data.shape[:2]
         return given
+
+    def _first_weight(self) -> Tensor | None:
+        """Return a parameter of the first synapse that has its own; `Module.parameters` is slow."""
+        for edge in self.edges:
+            for synapse in edge.synapses:
+                for parameter in synapse._parameters.values():
+                    if parameter is not None and parameter.is_floating_point():
+                        return parameter
+        return None
 
     def _variables(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the variables to record of each node."""
