@@ -183,6 +183,14 @@ def longest_delay(dt: float) -> float:
     return max(0.1, 100 * dt)
 
 
+def steps_obstacle(name: str, time: float, dt: float) -> str | None:
+    """Return why a time in s is not an integer number of steps from 0, as the end of an error; None if it is."""
+    steps = time / dt
+    if math.isfinite(steps) and time >= 0 and abs(steps - round(steps)) <= 1e-6 * max(round(steps), 1):
+        return None
+    return f"{name} must be an integer number of steps of {dt:g} s; got {time!r} s."
+
+
 def delay_obstacle(delay: float, dt: float, name: str = "delay") -> str | None:
     """Return why a delay in s cannot be used, as the end of an error that begins with its owner; None if it can.
 
@@ -195,12 +203,10 @@ def delay_obstacle(delay: float, dt: float, name: str = "delay") -> str | None:
     >>> delay_obstacle(1.5, 1e-3)
     'delay must be in [0, 0.1) s; got 1.5. Did you pass milliseconds? 1.5 ms is 0.0015 s.'
     """
-    exact = delay / dt
-    if not math.isfinite(exact) or delay < 0 or abs(exact - round(exact)) > 1e-6 * max(round(exact), 1):
-        return f"{name} must be an integer number of steps of {dt:g} s; got {delay!r} s."
-    if delay >= longest_delay(dt):
+    obstacle = steps_obstacle(name, delay, dt)
+    if obstacle is None and delay >= longest_delay(dt):
         return f"{name} must be in [0, {longest_delay(dt):g}) s; got {delay!r}. {milliseconds_question(delay)}"
-    return None
+    return obstacle
 
 
 def check_dt(owner: str, dt: float) -> float:

@@ -257,7 +257,7 @@ def check_nir_round_trip(model: Model) -> None:
 
 
 def _defaults(model: Model) -> dict[str, Any]:
-    return {name: model.parameters.get(name, p.default) for name, p in model.core.parameters.items() if not p.integer}
+    return {name: model.parameters.get(name, p.default) for name, p in model.core.parameters.items() if p.is_learnable}
 
 
 def _equal(a: Tensor, b: Tensor, rounding: float) -> bool:

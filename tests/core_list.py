@@ -89,7 +89,7 @@ class Model:
 
     @property
     def learnable(self) -> tuple[str, ...]:
-        return tuple(name for name, parameter in self.core.parameters.items() if not parameter.integer)
+        return tuple(name for name, parameter in self.core.parameters.items() if parameter.is_learnable)
 
     def make(self, **choices: Any) -> ns.Neuron:
         """Make a layer that takes a tensor, at a step of 1 ms by default."""

@@ -6,10 +6,13 @@ from typing import Any
 
 from neurosim.cores.leaky_integrator import leaky_integrator
 from neurosim.language.definition import core, seconds
-from neurosim.language.functions import where
+from neurosim.language.functions import floor, where
 
 
-@core(parameters=dict(tau_mem=seconds(20e-3), t_ref=seconds(2e-3), v_th=1.0, v_reset=0.0, r=1.0), state=("v", "wait"))
+@core(
+    parameters=dict(tau_mem=seconds(20e-3), t_ref=seconds(2e-3, in_steps=True), v_th=1.0, v_reset=0.0, r=1.0),
+    state=("v", "wait"),
+)
 def refractory_lif(
     i: Any,
     v: Any,
@@ -26,12 +29,12 @@ def refractory_lif(
 ) -> tuple[Any, ...]:
     """`lif` whose membrane is frozen for `t_ref` after a spike: input in that time is lost (Lava ``LIFRefractory``).
 
-    `wait` is the remaining refractory time, s; `t_ref` is rounded to steps. A refractory neuron does not fire,
-    whatever its membrane. The float model of lava-nc 0.10 (BSD-3) without a synaptic current.
+    `wait` is the remaining refractory time in steps, and `t_ref` an integer number of them. A refractory neuron does
+    not fire, whatever its membrane. The float model of lava-nc 0.10 (BSD-3) without a synaptic current.
     """
-    resting = wait > 0.5 * dt
+    resting = wait > 0.0
     driven, _ = leaky_integrator(i, v, alpha_mem=alpha_mem, r=r)
     u = where(resting, v, driven)
     z = spike(where(resting, -1.0, u - v_th))
-    left = where(resting, wait - dt, wait)
-    return z, reset(u, z, to=v_reset, by=v_th), where(reset.gate(z), t_ref, left)
+    left = where(resting, wait - 1.0, wait)
+    return z, reset(u, z, to=v_reset, by=v_th), where(reset.gate(z), floor(t_ref / dt + 0.5), left)

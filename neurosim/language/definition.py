@@ -35,6 +35,8 @@ class Parameter:
         Bounds: exclusive, but for an integer inclusive.
     integer : bool
         Whether the value must be an integer, which cannot be learned.
+    in_steps : bool
+        Whether the value must be an integer number of steps of the layer, which cannot be learned.
     """
 
     default: float
@@ -42,6 +44,7 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     integer: bool = False
+    in_steps: bool = False
 
     def holds(self, value: Any) -> Any:
         """Return whether a number, or each element of a tensor, is in the range."""
@@ -67,19 +70,24 @@ class Parameter:
         raise UnitError(f"{owner}: {name} must be {self._allowed}{unit}; got {value!r}.{hint}")
 
     @property
+    def is_learnable(self) -> bool:
+        """Whether the value can be learned: integers and numbers of steps cannot."""
+        return not (self.integer or self.in_steps)
+
+    @property
     def _allowed(self) -> str:
         if self.integer:
             return f"an integer from {self.low:.0f} to {self.high:.0f}"
         return f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
 
 
-def seconds(default: float, high: float = 1.0) -> Parameter:
-    """Declare a time in seconds, in (0, `high`).
+def seconds(default: float, high: float = 1.0, *, in_steps: bool = False) -> Parameter:
+    """Declare a time in seconds, in (0, `high`), with `in_steps` an integer number of steps of the layer.
 
     The step may use the decay ``alpha_x = exp(-dt/tau_x)`` of a time constant ``tau_x``. The bound catches values in
     milliseconds: membranes and synapses are faster than a second.
     """
-    return Parameter(default, unit="s", low=0.0, high=high)
+    return Parameter(default, unit="s", low=0.0, high=high, in_steps=in_steps)
 
 
 def integer(default: int, low: int, high: int) -> Parameter:

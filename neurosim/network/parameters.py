@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurosim.errors import InputError, ShapeError
+from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core, Parameter
 from neurosim.language.definition import RESET_AMOUNT, parameter_of
 from neurosim.network.population import Population
-from neurosim.units import decay_of, turn_of
+from neurosim.units import decay_of, steps_obstacle, turn_of
 
 Value = float | Tensor
 _INSIDE = 1e-6  # relative distance of the value of a trained parameter from the ends of its range
@@ -218,11 +218,17 @@ class CoreParameters(Population):
             value = value.detach().clone().to(dtype)
         else:
             value = declared.check(owner, name, value)
+        if declared.in_steps:
+            for time in value.flatten().tolist() if isinstance(value, Tensor) else [value]:
+                obstacle = steps_obstacle(name, time, self.dt)
+                if obstacle:
+                    raise UnitError(f"{owner}: {obstacle}")
         is_time = name in self.learned and declared.unit == "s"
         attribute = self._free_attribute(f"log_{name}" if is_time else name)
         if name in self.learned:
-            if declared.integer:
-                raise InputError(f"{owner}: {name} is an integer and cannot be learned; leave it out of learn.")
+            if not declared.is_learnable:
+                kind = "an integer" if declared.integer else "an integer number of steps"
+                raise InputError(f"{owner}: {name} is {kind} and cannot be learned; leave it out of learn.")
             start = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
             if start.dim() == 0 and self.size is not None:
                 start = start.expand(self.size).clone()

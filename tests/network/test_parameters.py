@@ -227,7 +227,7 @@ LEARNABLE = [
     (core, name)
     for core in vars(cores).values()
     for name, declared in (core.parameters.items() if isinstance(core, Core) else ())
-    if not declared.integer and (declared.low > -math.inf or declared.high < math.inf)
+    if declared.is_learnable and (declared.low > -math.inf or declared.high < math.inf)
 ]
 
 

@@ -11,7 +11,7 @@ from neurosim import cores
 from neurosim.files.problems import Problems
 from neurosim.hardware.lava.edges import Projection, refusal
 from neurosim.hardware.lava.latency import Cycle, Hop, latencies
-from neurosim.hardware.lava.populations import KNOWN, PROCESSES, READ_OUT, number, steps_of_rest
+from neurosim.hardware.lava.populations import KNOWN, PROCESSES, READ_OUT, number
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
@@ -64,9 +64,6 @@ def check_population(name: str, neuron: Population, problems: Problems) -> None:
             problems.add(
                 where, f"{parameter}={shown}; {process.process} has one for a population: give all its neurons the same"
             )
-    if "t_ref" in neuron.core.parameters and np.any(steps_of_rest(neuron) < 1):
-        shown = value_range(number(neuron.value("t_ref")))
-        problems.add(where, f"t_ref={shown} s is less than a step; Lava's neuron rests for at least one: use LIF")
 
 
 def check_edge(net: Network, edge: Connection, problems: Problems) -> bool:

@@ -64,8 +64,8 @@ def number(value: float | torch.Tensor) -> np.ndarray:
 
 
 def steps_of_rest(neuron: Neuron) -> np.ndarray:
-    """Return the refractory time in steps, rounded as the core counts them."""
-    return np.maximum(np.ceil(number(neuron.value("t_ref")) / neuron.dt - 0.5), 0.0)
+    """Return the refractory time in steps."""
+    return np.rint(number(neuron.value("t_ref")) / neuron.dt)
 
 
 def _leak(neuron: Neuron, name: str) -> np.ndarray:

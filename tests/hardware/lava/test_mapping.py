@@ -52,10 +52,6 @@ def one(neuron: ns.Neuron, synapse: ns.synapses.Synapse | None = None) -> ns.Net
         (ns.layer(cores.ternary_lif)(dt=DT, v_low=0.2), r"node 'out': v_low=0.2; above 0 it would fire"),
         (ns.layer(cores.resonate_and_fire_izhikevich)(dt=DT, v_th=0.0), r"node 'out': v_th=0; below 0 it would fire"),
         (
-            ns.layer(cores.refractory_lif)(dt=DT, t_ref=4e-4),
-            r"node 'out': t_ref=0.0004 s is less than a step; .* use LIF",
-        ),
-        (
             ns.layer(cores.refractory_lif)(dt=DT, t_ref=torch.tensor([1e-3, 2e-3, 1e-3])),
             r"node 'out': t_ref=0.001 to 0.002; LIFRefractory has one for a population",
         ),
