@@ -145,7 +145,7 @@ def _readable(path: Path, what: str) -> Iterator[None]:
 
 
 def _check_heaps(content: bytes) -> None:
-    """Refuse a heap of texts in which the HDF5 library would loop forever: free space of size 0."""
+    """Refuse a heap of texts in which HDF5 would loop forever: free space of size 0, an item beyond the end."""
     place = content.find(_HEAP)
     while place >= 0:
         end = place + int.from_bytes(content[place + 8 : place + 16], "little")
@@ -154,6 +154,8 @@ def _check_heaps(content: bytes) -> None:
             index, size = (int.from_bytes(content[item + k : item + k + n], "little") for k, n in ((0, 2), (8, 8)))
             if index == 0 and size == 0:
                 raise ValueError(f"the heap at byte {place} has free space without a size at byte {item}")
+            if size > end - item:
+                raise ValueError(f"the heap at byte {place} has an item of {size} bytes at byte {item}, beyond its end")
             item += -(-size // 8) * 8 + (16 if index else 0)
         place = content.find(_HEAP, place + 1)
 

@@ -289,6 +289,16 @@ def test_a_heap_in_which_hdf5_never_finds_an_end_is_refused(tmp_path: Path) -> N
     assert "has free space without a size" in refused(path)
 
 
+def test_a_heap_with_an_item_beyond_its_end_is_refused(tmp_path: Path) -> None:
+    # Rounded up to the next item, a size of 2**64 - 1 is 0: HDF5 would look at one item forever.
+    path = written(tmp_path / "a.h5", lambda file: file.create_dataset("x", data="short") and None)
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first + 8 : first + 16] = b"\xff" * 8
+    path.write_bytes(content)
+    assert "beyond its end" in refused(path)
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [

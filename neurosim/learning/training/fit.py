@@ -200,8 +200,9 @@ def fit(
             run.generators[0].manual_seed(seed)
         if resume:
             run.resume()
-        elif run.folder is not None and not (run.folder / "last.pt").exists():
-            # So an interrupt in the first epoch can be resumed, and a wrong folder fails at the start.
+        elif run.folder is not None:
+            # So an interrupt in the first epoch can be resumed, and not from the checkpoint of an earlier run in the
+            # folder; and a wrong folder fails at the start.
             run.save("last.pt")
         bar = stack.enter_context(_bar(progress, train, epochs, run.epoch))
         stopped = False

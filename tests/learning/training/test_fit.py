@@ -487,6 +487,18 @@ def test_a_resumed_run_after_an_interrupt_equals_the_uninterrupted_one(tmp_path:
 
 
 @pytest.mark.usefixtures("ctrl_c")
+def test_a_fresh_run_that_is_interrupted_does_not_resume_an_earlier_one(tmp_path: Path) -> None:
+    quiet(network(), batches(3), epochs=3, checkpoint=tmp_path)
+    whole = network(1)
+    quiet(whole, batches(3), epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(network(1), Poisoned(1, interrupt), epochs=3, checkpoint=tmp_path)
+    resumed = network(2)
+    quiet(resumed, batches(3), epochs=3, checkpoint=tmp_path, resume=True)
+    assert equal(whole, resumed)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_while_writing_leaves_the_earlier_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
