@@ -40,9 +40,9 @@ from neurosim.network.layers import IF
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.synapses.dropout import Dropout
-from neurosim.synapses.pool import MaxPool2d
+from neurosim.synapses.lowering import Opaque, Pooling
 from neurosim.synapses.scale import Identity, Scale
-from neurosim.synapses.synapse import Synapse, count
+from neurosim.synapses.synapse import Synapse, count, lowered_chain
 from neurosim.synapses.torch_layers import Place, torch_synapses
 
 _CHUNK = 16  # steps that are recorded at once
@@ -124,7 +124,8 @@ def rate_coded(
         raise InputError("rate_coded: the model has no ReLU, so there are no activations to send as spikes.")
     plain = fold(Network(nodes, edges).eval())
     worth = [
-        Edge(edge.source, edge.target, _times(edge.synapses, thresholds.get(edge.source, 1.0))) for edge in plain.edges
+        Edge(edge.source, edge.target, _times(edge.synapses, thresholds.get(edge.source, 1.0), data.dtype))
+        for edge in plain.edges
     ]
     return Network({name: plain.nodes[name] for name in nodes}, worth).eval()  # type: ignore[misc]
 
@@ -246,14 +247,14 @@ def _layers(model: nn.Sequential, data: Tensor) -> tuple[list[_Layer], list[Syna
     """Return the rectifiers of a model, the synapses behind the last one, and the outputs of the model."""
     if type(model) is not nn.Sequential:
         raise InputError(
-            f"rate_coded: the model must be a torch.nn.Sequential of layers and ReLU; got {type(model).__name__}. Put "
+            f"the model must be a torch.nn.Sequential of layers and ReLU; got {type(model).__name__}. Put "
             "its layers into one, in the order in which its forward method calls them."
         )
     if any(module.training for module in model.modules()):
-        raise InputError("rate_coded: the model is in training; call model.eval() so that its layers are fixed.")
+        raise InputError("the model is in training; call model.eval() so that its layers are fixed.")
     if not isinstance(data, Tensor) or not data.is_floating_point() or data.dim() < 2 or not len(data):
         got = f"{list(data.shape)} of {data.dtype}" if isinstance(data, Tensor) else type(data).__name__
-        raise ShapeError(f"rate_coded: data must be a tensor [B, ...] in floating point with a sample; got {got}.")
+        raise ShapeError(f"data must be a tensor [B, ...] in floating point with a sample; got {got}.")
     layers: list[_Layer] = []
     chain: list[Synapse] = []
     values = data
@@ -291,10 +292,12 @@ def _synapses(place: str, module: nn.Module, where: Place) -> list[Synapse]:
             f"{described} has no conversion; the model may have ReLU and linear layers such as Linear, Conv2d, "
             "BatchNorm2d, AvgPool2d, Flatten and Dropout."
         )
-    if any(isinstance(synapse, MaxPool2d) for synapse in synapses):
-        raise InputError(
-            f"{described} takes a maximum, and the maximum of spikes is not that of their rates. Train with AvgPool2d."
-        )
+    for value in lowered_chain(synapses, where.shape):
+        if isinstance(value, Opaque) or (isinstance(value, Pooling) and value.kind == "max"):
+            raise InputError(
+                f"{described} is not affine, so its mean over spikes is not its value at their rates. Train with "
+                "AvgPool2d in the place of a maximum, and BatchNorm2d in the place of other normalisation."
+            )
     return [synapse for synapse in synapses if not isinstance(synapse, Dropout)]
 
 
@@ -310,7 +313,7 @@ def _threshold(layer: _Layer, percentile: float) -> float:
     return float(np.percentile(positive, percentile))
 
 
-def _times(synapses: Sequence[Synapse], factor: float) -> list[Synapse]:
+def _times(synapses: Sequence[Synapse], factor: float, dtype: torch.dtype) -> list[Synapse]:
     """Return synapses for spikes that are each worth `factor`."""
     if factor == 1.0:
         return list(synapses)
@@ -319,4 +322,4 @@ def _times(synapses: Sequence[Synapse], factor: float) -> list[Synapse]:
             with torch.no_grad():
                 weight.mul_(factor)  # the synapses before it are pooling and reshaping
             return list(synapses)
-    return [Scale(factor), *synapses]
+    return [Scale(factor).to(dtype), *synapses]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import runpy
 import struct
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import neurosim.datasets
 
@@ -70,3 +72,12 @@ def test_lightning(rule: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     pytest.importorskip("lightning")
     run("lightning_module.py", monkeypatch, "--epochs", "3", "--rule", rule)
     assert accuracies(capsys.readouterr().out)[-1] > 0.8
+
+
+def test_pretrained_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    run("pretrained_digits.py", monkeypatch, tmp_path / "digits.pt", "--epochs", "1")
+    torch.set_num_threads(threads)
+    *accuracies, digest = capsys.readouterr().out.splitlines()
+    assert len(accuracies) == 3 and min(float(line.split("%")[0]) for line in accuracies) > 60
+    assert digest == f"sha256 {hashlib.sha256((tmp_path / 'digits.pt').read_bytes()).hexdigest()}"

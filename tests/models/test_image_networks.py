@@ -13,6 +13,7 @@ import neurosim as ns
 from neurosim.energy import count_operations
 from neurosim.errors import ExportError, InputError, ShapeError, UnitError
 from neurosim.exchange.nir import from_nir, to_nir
+from neurosim.hardware.quantise import quantise
 from neurosim.models import resnet18, resnet34, vgg11, vgg16
 from neurosim.network import fold
 from neurosim.synapses import BatchNorm
@@ -193,6 +194,12 @@ def test_nir_refuses_the_maximum_by_name() -> None:
     net = fold(vgg11((2, 32, 32), 10, width=WIDTH).eval())
     with pytest.raises(ExportError, match=r"'conv1_1->conv2_1': holds MaxPool2d; NIR has no primitive"):
         to_nir(net)
+
+
+def test_loihi_refuses_sums_without_neurons_by_name() -> None:
+    net = fold(BUILD["sew"]((2, 32, 32)).eval())
+    with pytest.raises(ExportError, match=r"node 'stage1_1': its model is 'relay'"):
+        quantise(net, torch.ones(2, 1, 2, 32, 32))
 
 
 def test_the_kernels_are_fused_and_the_convolutions_event_driven() -> None:

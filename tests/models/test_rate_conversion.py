@@ -175,7 +175,24 @@ def hooked() -> nn.Sequential:
 @pytest.mark.parametrize(
     ("model", "choices", "kind", "said"),
     [
-        (nn.Sequential(nn.Unflatten(1, (1, 4)), nn.MaxPool1d(2), nn.ReLU()), {}, InputError, "takes a maximum"),
+        (
+            nn.Sequential(nn.Unflatten(1, (1, 4)), nn.MaxPool1d(2), nn.ReLU()),
+            {},
+            InputError,
+            "1, MaxPool1d, is not affine",
+        ),
+        (
+            nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.MaxPool2d(2), nn.ReLU()),
+            {},
+            InputError,
+            "MaxPool2d, is not affine",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.ReLU()),
+            {},
+            InputError,
+            "module 1, LayerNorm, is not affine",
+        ),
         (nn.Sequential(nn.Linear(4, 3), nn.Tanh()), {}, InputError, r"module 1, Tanh, has no conversion"),
         (nn.Sequential(nn.Linear(4, 3)), {}, InputError, "the model has no ReLU"),
         (nn.Sequential(Doubled(4, 3), nn.ReLU()), {}, InputError, "module 0, Doubled,"),
