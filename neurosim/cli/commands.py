@@ -26,8 +26,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(given: bool) -> None:
+    if given:
         from neurosim import __version__
 
         typer.echo(f"neurosim {__version__}")

@@ -79,6 +79,8 @@ PARTS = (
     Part("snntorch", "conversion from and to snnTorch", extra="peers"),
     Part("norse", "conversion from and to Norse", extra="peers"),
     Part("spikingjelly", "conversion from and to SpikingJelly", extra="peers"),
+    Part("sinabs", "conversion from sinabs", extra="peers", remedy="pip install --no-deps sinabs==3.1.3 pbr"),
+    Part("rockpool", "conversion from Rockpool", extra="peers", remedy="pip install rockpool"),
 )
 
 

@@ -93,13 +93,13 @@ def read_words(path: str | os.PathLike[str]) -> list[Word]:
     return found
 
 
-def _wav_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _wav_files(path: Path, selects: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     if not path.is_dir():
-        yield from tar_members(path, wanted)
+        yield from tar_members(path, selects)
         return
     total = 0
     for file in path.glob("*.wav"):
-        if wanted(file.name):
+        if selects(file.name):
             content = contents(file, limit=LARGEST)
             total += len(content)
             if total > LIMIT:

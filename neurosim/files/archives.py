@@ -45,12 +45,12 @@ _DAMAGE = (
 
 def tar_members(
     path: str | os.PathLike[str],
-    wanted: Callable[[str], bool],
+    selects: Callable[[str], bool],
     *,
     limit: int = LIMIT,
     largest: int = LARGEST,
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name without folders and the content of each regular member of a tar archive that is wanted.
+    """Yield the name without folders and the content of each regular member of a tar archive that `selects` chooses.
 
     Nothing is written to disk. Links, devices and folders in the archive are passed over.
 
@@ -58,8 +58,8 @@ def tar_members(
     ----------
     path : path-like
         A tar archive, packed with gzip, bzip2, xz, lzma or not at all.
-    wanted : callable
-        ``wanted(name)`` says whether a member of this name is read.
+    selects : callable
+        ``selects(name)`` is whether a member of this name is read.
     limit : int
         Largest size in bytes of the unpacked archive.
     largest : int
@@ -78,7 +78,7 @@ def tar_members(
                 if number >= MEMBERS:
                     raise FileError(f"{path} has more than {MEMBERS:,} members. It is left unchanged.")
                 name = PurePosixPath(member.name).name
-                if not (member.isreg() and wanted(name)):
+                if not (member.isreg() and selects(name)):
                     continue
                 # The holes of a sparse member take no place in the archive, so that `limit` would not count them.
                 if member.issparse() or member.size > largest:
