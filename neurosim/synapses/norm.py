@@ -143,10 +143,7 @@ class BatchNorm(Synapse):
         if not self.training:
             return self._normalised(x, self.running_mean, self.running_var, False, 0.0)
         if x.numel() <= self.channels:
-            raise ShapeError(
-                "BatchNorm: in training the statistics need two values of each channel or more; got one. Give larger "
-                "batches, or call eval() on the network to use the running statistics."
-            )
+            raise self._one_value()
         if _repeats:
             return self._normalised(x, None, None, True, 0.0)
         return self._normalised(x, self.running_mean, self.running_var, True, self.momentum)
@@ -161,7 +158,31 @@ class BatchNorm(Synapse):
         if not self.training or self.over == "time" or x.dim() < 3 or not len(x):
             return super().forward(x)
         self.output_shape(tuple(x.shape[2:]))
+        if torch.compiler.is_compiling():
+            return self._all_steps(x)
         return torch.stack([self.apply_step(step) for step in x])
+
+    def _all_steps(self, x: Tensor) -> Tensor:
+        """Do what `apply_step` does step by step, but for rounding, in operations that a graph of any length has."""
+        steps, batch = x.shape[:2]
+        if x[0].numel() <= self.channels:
+            raise self._one_value()
+        together = x.transpose(0, 1).flatten(1, 2)  # a channel for each step
+        weight, bias = (None if p is None else p.repeat(steps) for p in (self.weight, self.bias))
+        out = functional.batch_norm(together, None, None, weight, bias, True, 0.0, self.eps)
+        if not _repeats:
+            with torch.no_grad():
+                across = [axis for axis in range(x.dim()) if axis not in (0, 2)]
+                share = (1.0 - self.momentum) ** torch.arange(steps, -1, -1, dtype=x.dtype, device=x.device)[:, None]
+                for running, values in ((self.running_mean, x.mean(across)), (self.running_var, x.var(across))):
+                    running.mul_(share[0]).add_((self.momentum * share[1:] * values).sum(0))
+        return out.view(batch, steps, *x.shape[2:]).transpose(0, 1)
+
+    def _one_value(self) -> ShapeError:
+        return ShapeError(
+            "BatchNorm: in training the statistics need two values of each channel or more; got one. Give larger "
+            "batches, or call eval() on the network to use the running statistics."
+        )
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         if self.training:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -196,3 +198,34 @@ def test_standardised_synapses_are_those_synapses_with_these_weights() -> None:
 def test_what_cannot_be_used_is_refused(make, kind, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(kind, match=message):
         make()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", [(6,), (3, 4, 4)])
+def test_one_graph_for_all_lengths(shape, affine):
+    """Compiled, all steps are normalised at once: the numbers of the loop over steps, and one graph for any T."""
+    torch.manual_seed(0)
+    first = ns.Linear(8, 6) if len(shape) == 1 else ns.Conv2d(2, 3, 3, padding=1)
+    net = ns.Sequential(
+        ns.Input((8,) if len(shape) == 1 else (2, 4, 4)), first, BatchNorm(shape[0], affine=affine), ns.LI(dt=1e-3)
+    )
+    plain = copy.deepcopy(net)
+    graphs = []
+
+    def counted(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend=counted)
+    for steps in (5, 3, 17, 8, 4, 9, 11, 6, 12, 13):
+        x = torch.rand(steps, 7, *net.nodes["input"].shape)
+        found, expected = (run(x)[0] for run in (compiled, plain))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        gradients = [
+            torch.autograd.grad(out.square().sum(), list(n.parameters()))
+            for out, n in ((found, net), (expected, plain))
+        ]
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(dict(net.named_buffers()), dict(plain.named_buffers()), rtol=1e-4, atol=1e-5)
+    assert len(graphs) == 1
