@@ -103,7 +103,7 @@ class CoreParameters(Population):
             )
         if stored != name:
             raise InputError(
-                f"{owner}: {name} is learned and stored as its logarithm; set that: layer.{stored}.data.fill_(...)."
+                f"{owner}: {name} is stored as log({name} / start), being learned; set layer.{stored}.data.fill_(...)."
             )
         if not isinstance(value, Tensor):
             raise InputError(
