@@ -178,7 +178,6 @@ def train(
     with _owned_run(here, fresh=not resume, overwrite=overwrite):
         if resume:
             identity = _resumed(here, settings, net)
-            run_folder.write_settings(here, settings)
         else:
             identity = Identity.new(settings, command)
             run_folder.write_start(here, settings, identity)
@@ -199,6 +198,8 @@ def train(
             seed=settings.seed,
             device=place,
             progress=progress,
+            # A run that `fit` refuses to resume keeps its settings.
+            on_epoch=(lambda row: run_folder.write_settings(here, settings)) if resume else None,
         )
         seconds = time.perf_counter() - start
         history.save(here / HISTORY)

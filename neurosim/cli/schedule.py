@@ -14,6 +14,8 @@ class Cosine(CosineAnnealingLR):
     which it is resumed; `CosineAnnealingLR` would keep the old number, and train added epochs at rate 0.
     """
 
+    may_change = ("T_max",)  # in a resumed run
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the state of the schedule; the number of epochs is that of this object."""
         epochs = self.T_max

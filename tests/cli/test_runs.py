@@ -233,7 +233,7 @@ def test_another_optimizer_and_schedule(tmp_path: Path, optimizer: str) -> None:
     settings = {**FAST.table(), "optimizer": optimizer, "optimizer_option": option, "schedule": "constant", "epochs": 2}
     runs.train(Settings.of(settings), tmp_path / "run", progress=False)
     training = load_checkpoint(tmp_path / "run" / "last.pt").training
-    assert training is not None and training["optimizer"]["kind"].lower() == optimizer
+    assert training is not None and training["run"]["optimizer"].lower() == optimizer
     assert {row["learning_rate"] for row in training["rows"]} == {2e-3}
 
 
@@ -263,3 +263,17 @@ def test_a_longer_schedule_has_its_own_rates_and_an_equal_one_the_same_bits() ->
     same.optimizer.load_state_dict(first.optimizer.state_dict())
     same.load_state_dict(first.state_dict())
     assert rates_of(same, 2) == rates_of(cosine(4), 4)[2:]
+
+
+def test_a_refused_resume_leaves_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    runs.train(FAST, folder, progress=False)
+    before = (folder / "run.toml").read_bytes()
+    monkeypatch.setattr(Cosine, "may_change", ())
+    longer = Settings.of({**FAST.table(), "epochs": FAST.epochs + 1})
+    with pytest.raises(InputError, match="T_max"):
+        runs.train(longer, folder, resume=True, progress=False)
+    assert (folder / "run.toml").read_bytes() == before
+    monkeypatch.undo()
+    runs.train(longer, folder, resume=True, progress=False)
+    assert f"epochs = {longer.epochs}\n".encode() in (folder / "run.toml").read_bytes()

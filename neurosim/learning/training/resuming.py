@@ -66,6 +66,11 @@ def check_settings(file: Path, owner: str, now: Any, allowed: Iterable[Any]) -> 
     )
 
 
+def without(settings: Any, names: Iterable[str]) -> Any:
+    """Return settings without some of them."""
+    return {k: v for k, v in settings.items() if k not in names} if isinstance(settings, Mapping) else settings
+
+
 def _first_difference(before: Any, after: Any, name: str = "settings") -> tuple[str, Any, Any]:
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         for key in before:

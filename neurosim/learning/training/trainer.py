@@ -314,8 +314,13 @@ class Run:
             groups = [{k: v for k, v in group.items() if k != "params"} for group in moved["optimizer"]]
             allowed = (training["settings"]["optimizer"], groups)
             resuming.check_settings(file, f"optimizer {now['run']['optimizer']}", self.settings["optimizer"], allowed)
-            allowed = (training["settings"]["scheduler"], moved["scheduler"])
-            resuming.check_settings(file, f"scheduler {now['run']['scheduler']}", self.settings["scheduler"], allowed)
+            # Of a schedule that goes on with another length, for example.
+            free = getattr(self.scheduler, "may_change", ())
+            before, after, here = (
+                resuming.without(each, free)
+                for each in (training["settings"]["scheduler"], moved["scheduler"], self.settings["scheduler"])
+            )
+            resuming.check_settings(file, f"scheduler {now['run']['scheduler']}", here, (before, after))
         return training
 
 
