@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from neurosim.datasets.nmnist import SHAPE, nmnist_events
 from neurosim.errors import FileError
+from neurosim.files.archives import tar_members
 from neurosim.recording.events import Events
 
-SIDE, POLARITIES = 34, 2
 ENDINGS = (".bin", ".bs2")
 
 
@@ -30,7 +30,7 @@ def batch(folder: Path, steps: int, size: int) -> Tensor:
             f"{folder} holds {len(found)} N-MNIST recordings ({', '.join(ENDINGS)}, or a tar of those); {size} are "
             "needed. Give --data the folder of N-MNIST."
         )
-    events = [_events(content) for content in found]
+    events = [nmnist_events(name, content) for name, content in found]
     time = np.concatenate([t for t, _ in events])
     neuron = np.concatenate([n for _, n in events])
     sample = np.repeat(np.arange(size), [len(t) for t, _ in events])
@@ -40,30 +40,20 @@ def batch(folder: Path, steps: int, size: int) -> Tensor:
         neuron=neuron[inside],
         batch=sample[inside],
         duration=steps * 1e-3,
-        shape=(POLARITIES, SIDE, SIDE),
+        shape=SHAPE,
         B=size,
     )
     return recorded.binned(1e-3, steps).to_grid(binary=True)
 
 
-def _recordings(folder: Path) -> Iterator[bytes]:
+def _recordings(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*"), key=_natural):
         if path.suffix in ENDINGS:
-            yield path.read_bytes()
+            yield path.name, path.read_bytes()
         elif re.search(r"\.(tar|tgz)(\.\w+)?$", path.name):
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    content = archive.extractfile(member) if member.name.endswith(ENDINGS) else None
-                    if content is not None:
-                        yield content.read()
+            yield from tar_members(path, lambda name: name.endswith(ENDINGS))
 
 
 def _natural(path: Path) -> list[str]:
     """Sort 2 before 10."""
     return [part.zfill(12) for part in re.split(r"(\d+)", str(path))]
-
-
-def _events(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return times in µs and positions in the flattened [2, 34, 34]."""
-    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
-    return ((high & 127) << 16) | (middle << 8) | low, ((high >> 7) * SIDE + y) * SIDE + x

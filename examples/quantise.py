@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import tarfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.datasets import Labelled, digits, mnist, rate
+from neurosim.datasets import Labelled, digits, mnist, nmnist_events, rate
+from neurosim.files.archives import tar_members
 from neurosim.files.atomic import replaced
 from neurosim.hardware.lava import verify
 from neurosim.hardware.quantise import accuracy_against_bits, quantise
@@ -66,9 +65,8 @@ def images(quick: bool, root: str | None, seed: int) -> Task:
 def recordings(root: Path, seed: int) -> Task:
     """Return the convolutional network of the NIR paper's N-MNIST task, IF neurons, 60 steps of 5 ms."""
     dt, steps, shape = 5e-3, 60, (2, 34, 34)
-    with tarfile.open(root / "nmnist_small_bs2.tar.xz") as archive:
-        files = {int(Path(m.name).stem): archive.extractfile(m) for m in archive if m.name.endswith(".bs2")}
-        events = {number: _events(file.read()) for number, file in files.items() if file is not None}
+    files = tar_members(root / "nmnist_small_bs2.tar.xz", lambda name: name.endswith(".bs2"))
+    events = {int(Path(name).stem): nmnist_events(name, content) for name, content in files}
 
     def part(name: str) -> Labelled:
         lines = (root / name).read_text().splitlines()
@@ -76,7 +74,8 @@ def recordings(root: Path, seed: int) -> Task:
         labels = {int(number): int(label) for number, label in pairs}
         grids = []
         for number in labels:
-            seconds, place = events[number]
+            microseconds, place = events[number]
+            seconds = microseconds * 1e-6
             inside = seconds < steps * dt
             spikes = ns.Events(time=seconds[inside], neuron=place[inside], duration=steps * dt, shape=shape)
             grids.append(spikes.binned(dt, steps).to_grid(binary=True)[:, 0])
@@ -98,12 +97,6 @@ def recordings(root: Path, seed: int) -> Task:
             weight.mul_(3.0 if weight.dim() == 4 else 2.0)
     samples, _ = next(iter(train.batches(32, seed=seed)))
     return Task(net, train.batches(32, seed=seed), test.batches(100, shuffle=False), samples, 12, 2e-3)
-
-
-def _events(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return times in s and pixel indices of N-MNIST's events of 5 bytes."""
-    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
-    return (((high & 127) << 16) | (middle << 8) | low) * 1e-6, ((high >> 7) * 34 + y) * 34 + x
 
 
 def fit(net: ns.Network, task: Task, epochs: int, lr: float, seed: int, folder: Path | None) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import tarfile
 import time
 from pathlib import Path
 
@@ -28,7 +27,8 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim import cores
-from neurosim.datasets import digits
+from neurosim.datasets import digits, nmnist_events
+from neurosim.files.archives import tar_members
 from neurosim.models import DeltaActivation, WithActivity, activity, send_changes
 from neurosim.network.population import Population
 
@@ -47,20 +47,17 @@ def nmnist_clips(folder: Path) -> tuple[Tensor, Tensor]:
     table = [np.loadtxt(path, dtype=int, comments="#") for path in wanted[1:]]
     label = {int(sample): int(digit) for sample, digit in np.concatenate(table)}
     clips, classes = [], []
-    with tarfile.open(wanted[0]) as archive:
-        for member in archive:
-            number = Path(member.name).stem
-            if not member.name.endswith(".bs2") or int(number) not in label:
-                continue
-            data = archive.extractfile(member)
-            assert data is not None  # it is a file
-            x, y, high, middle, low = np.frombuffer(data.read(), np.uint8).reshape(-1, 5).T.astype(int)
-            frame = (((high & 0x7F) << 16) + (middle << 8) + low) // round(DT * 1e6)  # times are integer microseconds
-            clip = np.zeros((FRAMES, 2, 34, 34), np.float32)
-            inside = frame < FRAMES
-            np.add.at(clip, (frame[inside], high[inside] >> 7, y[inside], x[inside]), 1.0)
-            clips.append(clip)
-            classes.append(label[int(number)])
+    for name, content in tar_members(wanted[0], lambda name: name.endswith(".bs2")):
+        number = int(Path(name).stem)
+        if number not in label:
+            continue
+        microseconds, place = nmnist_events(name, content)
+        frame = microseconds // round(DT * 1e6)
+        clip = np.zeros((FRAMES, 2 * 34 * 34), np.float32)
+        inside = frame < FRAMES
+        np.add.at(clip, (frame[inside], place[inside]), 1.0)
+        clips.append(clip.reshape(FRAMES, 2, 34, 34))
+        classes.append(label[number])
     return faded(torch.from_numpy(np.stack(clips))), torch.tensor(classes)
 
 

@@ -10,6 +10,7 @@ from neurosim.datasets.idx import read_idx
 from neurosim.datasets.images import fashion_mnist, load_idx, mnist
 from neurosim.datasets.labelled import Batches, Labelled, Split
 from neurosim.datasets.loading import dataset_names, load
+from neurosim.datasets.nmnist import nmnist_events
 from neurosim.datasets.scikit import digits
 from neurosim.datasets.shd import read_shd
 from neurosim.datasets.spoken import Word, heard, read_words
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "load_idx",
     "mnist",
+    "nmnist_events",
     "rate",
     "read_idx",
     "read_shd",
