@@ -57,7 +57,7 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
         "from neurosim.cli import runs\n"
         "fit = loop.fit\n"
         "def stop(row): raise KeyboardInterrupt\n"
-        "runs.fit = lambda *a, **k: fit(*a, **k, on_epoch=stop)\n"
+        "runs.fit = lambda *a, **k: fit(*a, **{**k, 'on_epoch': stop})\n"
         "runs.train(runs.Settings(epochs=2, hidden=(16,), steps=8), Path(sys.argv[1]), progress=False)\n"
     )
     stopped = subprocess.run([sys.executable, "-c", code, str(parts)], capture_output=True, text=True, check=False)
