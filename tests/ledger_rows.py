@@ -183,6 +183,11 @@ RULES = _rows(
     "tests",
     ("BPTT", "loop with autograd", "learning/rules/test_base.py::test_bptt_is_the_loop_that_keeps_the_graph"),
     (
+        "Penalised",
+        "autograd through the sum of loss and penalties",
+        "learning/test_penalties.py::test_the_gradient_is_that_of_the_sum",
+    ),
+    (
         "SLTT",
         "[Meng et al. 2023](https://arxiv.org/abs/2302.14311), loop with autograd",
         "learning/rules/test_base.py::test_sltt_is_the_loop_that_detaches_at_every_step",
@@ -365,6 +370,49 @@ MODELS = _rows(
         "models/test_elm_layer.py::test_the_sizes_left_out_are_the_authors",
         "",
         "sizes equal",
+    ),
+    (
+        "released_elm",
+        "the equations of the authors' programs, their names of weights",
+        "models/test_elm_released.py::test_the_outputs_are_those_of_the_published_equations",
+        "the released files were not available",
+    ),
+    (
+        "iterative_lif",
+        "[Zheng et al. 2021](https://arxiv.org/abs/2011.05280), thresholds of the normalisation",
+        "models/test_image_networks.py::test_normalisation_starts_at_the_threshold_and_at_its_share_in_a_sum",
+    ),
+    (
+        "resnet18",
+        "[Fang et al. 2021](https://arxiv.org/abs/2102.04159), Zheng et al. 2021, a loop of the blocks",
+        "models/test_image_networks.py::test_a_resnet_computes_the_equations_of_its_blocks",
+        "identity shortcuts are not normalised; not trained",
+    ),
+    (
+        "vgg11",
+        "sizes of torch's VGG with normalisation",
+        "models/test_image_networks.py::test_the_vggs_have_the_published_numbers_of_parameters",
+        "not trained",
+        "sizes equal",
+    ),
+    (
+        "rate_coded",
+        "[Rueckauer et al. 2017](https://doi.org/10.3389/fnins.2017.00682), bound of the first layer",
+        "models/test_rate_conversion.py::test_the_bound_of_the_first_layer_holds_for_any_constant_current",
+        "no bound for deeper layers",
+        "error within half a threshold over T",
+    ),
+    (
+        "adaptive_speech",
+        "an independent loop",
+        "models/test_speech.py::test_it_computes_a_plain_loop_of_its_equations",
+    ),
+    (
+        "digits_network",
+        "accuracy of its card",
+        "models/test_shipped_weights.py::test_the_digits_network_has_the_accuracy_of_its_card",
+        "",
+        "accuracy equal",
     ),
     (
         "LiquidNeurons",

@@ -53,7 +53,8 @@ def test_the_gradient_is_that_of_the_sum(penalty):
     net, (x, y) = network(), data()
     found = gradients(Penalised(ns.BPTT(), (penalty,)), net)
     recomputed = gradients(Penalised(ns.BPTT(recompute=True), (penalty,)), net)
-    torch.testing.assert_close(recomputed, found, rtol=1e-9, atol=1e-12)
+    for again, first in zip(recomputed, found, strict=True):
+        torch.testing.assert_close(again, first, rtol=1e-9, atol=1e-12)
     names = penalty.recorded(net)
     assert [name.partition(".")[0] for name in names] == ["a", "b"]
     net.zero_grad()
@@ -61,7 +62,9 @@ def test_the_gradient_is_that_of_the_sum(penalty):
     terms = [penalty.weight * penalty.over(result.recorded[name], Steps(0, T), DT) for name in names]
     total = ns.CrossEntropy()(result.out, y) + sum(terms)
     total.backward()
-    torch.testing.assert_close(found, [total.detach(), result.out.detach(), *(p.grad for p in net.parameters())])
+    wanted = [total.detach(), result.out.detach(), *(p.grad for p in net.parameters())]
+    for value, each in zip(found, wanted, strict=True):
+        torch.testing.assert_close(value, each)
     plain = gradients(ns.BPTT(), network())
     assert not torch.allclose(found[2], plain[2]) and float(found[0]) > float(plain[0])
 
