@@ -142,11 +142,11 @@ def _read(path: Path, file: h5py.File) -> Recording:
     nodes = {}
     for name, group in file.get("state/nodes", {}).items():
         order = [bytes(variable).decode() for variable in group.attrs["order"]]
-        values = [_state(f"state of {name!r}", group[variable], 0, batch) for variable in order]
+        values = [_state(f"state of {name!r}", group[variable], (0, 1), batch) for variable in order]
         # A node's name need not be an identifier, which the name of a class must be.
         nodes[name] = collections.namedtuple("State", order)(*values)
     edges = {
-        name: _state(f"spikes in flight of {name!r}", line, 1, batch)
+        name: _state(f"spikes in flight of {name!r}", line, (1,), batch)
         for name, line in file.get("state/edges", {}).items()
     }
     return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, edges), file=file)
@@ -171,8 +171,9 @@ def _shape(name: str, given: Any, batch: int) -> tuple[int, ...]:
     return shape
 
 
-def _state(what: str, stored: h5py.Dataset, axis: int, batch: int) -> torch.Tensor:
-    """Return a tensor of a state, whose samples are on `axis`."""
-    if len(stored.shape) <= axis or stored.shape[axis] != batch:
-        raise ValueError(f"the {what} is of shape {list(stored.shape)}, where axis {axis} must be B = {batch}")
+def _state(what: str, stored: h5py.Dataset, axes: tuple[int, ...], batch: int) -> torch.Tensor:
+    """Return a tensor of a state, whose samples are on one of `axes`: after the steps of a memory, or first."""
+    if batch not in [stored.shape[axis] for axis in axes if axis < len(stored.shape)]:
+        where = " or ".join(map(str, axes))
+        raise ValueError(f"the {what} is of shape {list(stored.shape)}, where axis {where} must be B = {batch}")
     return torch.from_numpy(stored[...])

@@ -78,6 +78,8 @@ def test_json_alone_is_on_standard_output(
     trained: Path, tmp_path_factory: pytest.TempPathFactory, arguments: list[str], keys: set[str]
 ) -> None:
     folder = trained.parent
+    if arguments[:2] == ["info", "TMP/r.h5"] and not (folder / "r.h5").exists():  # in a process of its own
+        run("simulate", str(trained), "--out", str(folder / "r.h5"), "--samples", "2")
     filled = [word.replace("RUN", str(trained)).replace("TMP", str(folder)) for word in arguments]
     content = json.loads(run(*filled, "--json", "-"))
     assert keys <= {*content}

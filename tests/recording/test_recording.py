@@ -231,7 +231,7 @@ def _declared_only(file):
         (_attribute("spikes/hidden", "shape", [-5]), "the shape of 'hidden' is .-5., where integers from 1"),
         (_attribute("spikes/hidden", "shape", [2**50]), "are more than 1099511627776 values"),
         (_float_steps, "/spikes/hidden/step is .* float64.*, where a list of integers"),
-        (_state_of_another_batch, "the state of 'hidden' is of shape .*, where axis 0 must be B = 3"),
+        (_state_of_another_batch, "the state of 'hidden' is of shape .*, where axis 0 or 1 must be B = 3"),
         (_declared_only, "declares 240,000,000 bytes, of which the file stores 0"),
     ],
 )

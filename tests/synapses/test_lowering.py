@@ -321,8 +321,8 @@ def test_delays_make_the_synapse_again() -> None:
         synapses_of(DelayedLinear(4, 3, 5e-3, dt=DT).lowered((4,)), (4,), dt=DT)
     with pytest.raises(InputError, match=r"onto a population of shape \[2, 50\]; make the population one row"):
         synapses_of(Function(lambda x: x.roll(1, -1)).lowered((2, 50)), (2, 50), dt=DT)
-    with pytest.raises(InputError, match=r"reshapes spikes to \[2, 2\]"):
-        synapses_of(Reshape((2, 2)), (4,), dt=DT)
+    (reshape,) = synapses_of(Reshape((2, 2)), (4,), dt=DT)
+    assert torch.equal(reshape(x), x.view(9, 2, 2, 2))
 
 
 @pytest.mark.parametrize("name", ["linear", "blocks", "sparse", "conv1d", "conv2d"])

@@ -39,6 +39,7 @@ def test_a_large_result_is_worked_out_in_parts_that_change_nothing(rows, monkeyp
     calls, real = [], dense._by_onednn
     monkeypatch.setattr(dense, "_by_onednn", lambda x, *rest: (calls.append(len(x)), real(x, *rest))[1])
     monkeypatch.setattr(dense, "_LARGE", 0)
+    monkeypatch.setattr(dense, "_seen", set())  # of products before
     monkeypatch.setattr(dense, "_PART", 70 * 4 * 50)
     assert torch.equal(dense.linear(x, weight, bias), whole)
     if dense._HAS_ONEDNN:

@@ -87,7 +87,7 @@ def test_same_bits_without_a_spike(dtype):
 def test_parameters_of_each_neuron(model, dtype):
     # Values, input and state gradients to the bit. A parameter's gradient is a sum over time and batch that the
     # reference adds up in another order.
-    names = tuple(model.core.parameters)
+    names = model.learnable
     i, state = drive(model, 12, 3, 7, dtype=dtype), start(model, 3, 7, dtype=dtype)
     for reset, detached in itertools.product(model.resets, (True, False)):
         layer = model.make(size=7, learn=names, reset=reset, detach_reset=detached).to(dtype)
@@ -123,7 +123,7 @@ def test_only_some_outputs_have_a_gradient(dtype):
 @pytest.mark.parametrize("model", [m for m in SELECTED if m.name != "izhikevich"], ids=lambda m: m.name)
 def test_gradients_of_the_smooth_twin_are_those_of_finite_differences(model, dtype):
     # The same step with a sigmoid for the spike is smooth, so that its true gradient is known.
-    names = tuple(model.core.parameters)
+    names = model.learnable
     for reset in model.resets:
         layer = model.make(size=2, learn=names, reset=reset, detach_reset=False, spike=language.smooth(4.0)).double()
         state = [s.requires_grad_() for s in start(model, 2, 2, dtype=torch.float64)]

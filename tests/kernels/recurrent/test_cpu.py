@@ -47,7 +47,7 @@ def given(model, steps, batch, n, heads=1, dtype=torch.float32):
     drive = exact((torch.randn(steps, batch, width, dtype=dtype) + 0.4) * model.current)
     weight = exact(torch.randn(heads, n, n, dtype=dtype) * (2.0 * model.current / math.sqrt(n)))
     z0 = (torch.rand(batch, width) < 0.3).to(dtype)
-    spread = {"wait": 2e-3}  # a time to rest, s
+    spread = {"wait": 2.0}  # a time to rest, steps
     state = [
         exact(v + spread.get(name, 0.3) * torch.randn(batch, width, dtype=dtype))
         for name, v in model.core.state.items()
@@ -165,7 +165,7 @@ def test_weights_that_are_not_learned_cost_no_gradient(monkeypatch):
 @PRECISIONS
 @pytest.mark.parametrize("model", [m for m in SPIKING if m.name != "izhikevich"], ids=lambda m: m.name)
 def test_learned_parameters_of_each_neuron(model, dtype):
-    layer = model.make(size=19, learn=tuple(model.core.parameters), detach_reset=False).to(dtype)
+    layer = model.make(size=19, learn=model.learnable, detach_reset=False).to(dtype)
     with torch.no_grad():
         for p in layer.parameters():
             p.mul_(1 + 0.05 * torch.randn_like(p))
@@ -175,9 +175,7 @@ def test_learned_parameters_of_each_neuron(model, dtype):
 
 @pytest.mark.parametrize("model", [m for m in SELECTED if m.name != "izhikevich"], ids=lambda m: m.name)
 def test_gradients_of_the_smooth_twin_are_those_of_finite_differences(model):
-    layer = model.make(
-        size=4, learn=tuple(model.core.parameters), detach_reset=False, spike=language.smooth(2.0)
-    ).double()
+    layer = model.make(size=4, learn=model.learnable, detach_reset=False, spike=language.smooth(2.0)).double()
     drive, weight, z0, state = given(model, 4, 2, 2, 2, torch.float64)
     leaves = [x.mul(0.5).requires_grad_() for x in (drive, weight, z0, *state)]
     held = dict(layer.named_parameters())
