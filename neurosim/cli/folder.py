@@ -31,7 +31,7 @@ _LARGEST_SOURCE = 2**26  # bytes of a user's file that is part of a run
 
 
 @dataclasses.dataclass(frozen=True)
-class Identity:
+class RunIdentity:
     """What a run is, apart from its settings: written once, when the run starts.
 
     Attributes
@@ -58,7 +58,7 @@ class Identity:
     sources: dict[str, str]
 
     @classmethod
-    def new(cls, settings: Settings, command: str) -> Identity:
+    def new(cls, settings: Settings, command: str) -> RunIdentity:
         """Return the identity of a run that starts now."""
         import torch
 
@@ -90,7 +90,7 @@ def clear(folder: Path) -> None:
             raise FileError(f"cannot remove {folder / name}: {error.strerror or error}. Train in another.") from error
 
 
-def write_start(folder: Path, settings: Settings, identity: Identity) -> None:
+def write_start(folder: Path, settings: Settings, identity: RunIdentity) -> None:
     """Write identity and settings."""
     json_text({"format": FORMAT, **dataclasses.asdict(identity)}, folder / IDENTITY)
     write_settings(folder, settings)
@@ -113,7 +113,7 @@ def settings_of(folder: Path) -> Settings:
     return Settings.of(read_settings(_present(folder, SETTINGS)))
 
 
-def identity_of(folder: Path) -> Identity:
+def identity_of(folder: Path) -> RunIdentity:
     """Read the identity of a run.
 
     Raises
@@ -123,7 +123,7 @@ def identity_of(folder: Path) -> Identity:
     """
     path = _present(folder, IDENTITY)
     content = read_json(path)
-    names = [field.name for field in dataclasses.fields(Identity)]
+    names = [field.name for field in dataclasses.fields(RunIdentity)]
     if (
         not isinstance(content, dict)
         or content.get("format") != FORMAT
@@ -133,7 +133,7 @@ def identity_of(folder: Path) -> Identity:
         or not all(isinstance(digest, str) for digest in content["sources"].values())
     ):
         raise FileError(f"{path} is not the identity of a run; it is left unchanged. Train again.")
-    return Identity(**{name: content[name] for name in names})
+    return RunIdentity(**{name: content[name] for name in names})
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
 
 
-def check_sources(folder: Path, settings: Settings, identity: Identity) -> None:
+def check_sources(folder: Path, settings: Settings, identity: RunIdentity) -> None:
     """Refuse a run whose networks, rules, losses or cards in the user's files have changed since it started.
 
     Raises

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from neurosim.cli import folder as run_folder
 from neurosim.cli.choices import LOSSES, RULES, function_in, is_own, options_of
-from neurosim.cli.folder import HISTORY, LAST, METRICS, Identity
+from neurosim.cli.folder import HISTORY, LAST, METRICS, RunIdentity
 from neurosim.cli.schedule import Cosine
 from neurosim.cli.settings import Settings
 from neurosim.datasets import Encoder, Labelled, Split, direct, latency, load, rate
@@ -179,7 +179,7 @@ def train(
         if resume:
             identity = _resumed(here, settings, net)
         else:
-            identity = Identity.new(settings, command)
+            identity = RunIdentity.new(settings, command)
             run_folder.write_start(here, settings, identity)
         start = time.perf_counter()
         history = fit(
@@ -245,7 +245,7 @@ def _owned_run(folder: Path, *, fresh: bool, overwrite: bool) -> Iterator[None]:
             folder.rmdir()
 
 
-def _resumed(folder: Path, settings: Settings, net: Network) -> Identity:
+def _resumed(folder: Path, settings: Settings, net: Network) -> RunIdentity:
     """Check that the run in a folder can be resumed; return its identity."""
     identity = run_folder.identity_of(folder)
     run_folder.check_sources(folder, settings, identity)
@@ -297,7 +297,7 @@ class Finished:
 
     folder: Path
     settings: Settings
-    identity: Identity
+    identity: RunIdentity
     split: Split
     net: Network
     metrics: dict[str, Any]

@@ -29,7 +29,7 @@ _MOST_PAIRS = 1 << 62  # so that sums of keys stay within 64 bits
 _NUMPY = {torch.uint16: np.uint16, torch.int32: np.int32}
 
 
-class Rule(abc.ABC):
+class ConnectionRule(abc.ABC):
     """A rule that says which pairs of neurons have synapses."""
 
     @abc.abstractmethod
@@ -44,7 +44,7 @@ class Rule(abc.ABC):
 
 
 @dataclass(frozen=True)
-class Bernoulli(Rule):
+class Bernoulli(ConnectionRule):
     """Each pair has a synapse with the same probability, independently.
 
     The gaps between synapses are drawn, from the geometric distribution, in place of all pairs.
@@ -66,7 +66,7 @@ class Bernoulli(Rule):
             raise InputError(f"Bernoulli: probability must be in (0, 1]; got {self.probability!r}.")
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the keys; see `Rule.keys`."""
+        """Yield the keys; see `ConnectionRule.keys`."""
         targets = _targets(self, n_in, n_out, self.autapses)
         pairs, last = n_in * targets, -1
         while last < pairs - 1:
@@ -78,7 +78,7 @@ class Bernoulli(Rule):
 
 
 @dataclass(frozen=True)
-class _Counted(Rule):
+class _Counted(ConnectionRule):
     """A rule with a fixed number of synapses."""
 
     count: int
@@ -107,7 +107,7 @@ class FixedOutDegree(_Counted):
     """
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the keys; see `Rule.keys`."""
+        """Yield the keys; see `ConnectionRule.keys`."""
         targets = _targets(self, n_in, n_out, self.autapses)
         for places in _fixed(self, n_in, targets, chance):
             yield _keys(places, targets, n_out)
@@ -125,7 +125,7 @@ class FixedInDegree(_Counted):
     """
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the keys; see `Rule.keys`."""
+        """Yield the keys; see `ConnectionRule.keys`."""
         sources = _targets(self, n_out, n_in, self.autapses)
         every, first = np.empty(n_out * self.count, np.int64), 0
         for places in _fixed(self, n_out, sources, chance):
@@ -148,31 +148,31 @@ class FixedTotal(_Counted):
     """
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the keys; see `Rule.keys`."""
+        """Yield the keys; see `ConnectionRule.keys`."""
         targets = _targets(self, n_in, n_out, self.autapses)
         for places in _fixed(self, 1, n_in * targets, chance):
             yield from (_keys(places[k : k + _BLOCK], targets, n_out) for k in range(0, len(places), _BLOCK))
 
 
 @dataclass(frozen=True)
-class OneToOne(Rule):
+class OneToOne(ConnectionRule):
     """Each presynaptic neuron has one synapse, onto the postsynaptic neuron of the same index."""
 
     def keys(self, n_in: int, n_out: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the keys; see `Rule.keys`."""
+        """Yield the keys; see `ConnectionRule.keys`."""
         if n_in != n_out:
             raise InputError(f"OneToOne: n_in and n_out must be equal; got {n_in} and {n_out}.")
         yield np.arange(n_in, dtype=np.int64) * (n_out + 1)
 
 
-def draw_rows(rule: Rule, n_in: int, n_out: int, chance: np.random.Generator) -> Rows:
+def draw_rows(rule: ConnectionRule, n_in: int, n_out: int, chance: np.random.Generator) -> Rows:
     """Return synapses drawn by a rule.
 
     Beside the rows it takes memory for at most 12 bytes a synapse.
 
     Parameters
     ----------
-    rule : Rule
+    rule : ConnectionRule
     n_in, n_out : int
         Number of presynaptic and of postsynaptic neurons, from 1.
     chance : numpy.random.Generator
@@ -181,8 +181,8 @@ def draw_rows(rule: Rule, n_in: int, n_out: int, chance: np.random.Generator) ->
     -------
     Rows
     """
-    if not isinstance(rule, Rule):
-        raise InputError(f"rule must be a Rule such as Bernoulli(0.1) or FixedInDegree(100); got {rule!r}.")
+    if not isinstance(rule, ConnectionRule):
+        raise InputError(f"rule must be a ConnectionRule such as Bernoulli(0.1) or FixedInDegree(100); got {rule!r}.")
     if max(n_in, n_out) > MOST_NEURONS or n_in * n_out > _MOST_PAIRS:
         raise InputError(f"{type(rule).__name__}: {n_in} x {n_out} neurons are too many; the limit is 2^31 each.")
     dtype, counts = _NUMPY[index_type(n_out)], np.zeros(n_in + 1, np.int64)
@@ -291,7 +291,7 @@ def _sorted(own: np.ndarray, targets: int, count: int, chance: np.random.Generat
     return places
 
 
-def _targets(rule: Rule, n_in: int, n_out: int, autapses: Word) -> int:
+def _targets(rule: ConnectionRule, n_in: int, n_out: int, autapses: Word) -> int:
     """Return how many neurons a neuron may be connected to."""
     if autapses == "allowed":
         return n_out

@@ -15,7 +15,7 @@ from neurosim.kernels.delayed import chunked, reference
 from neurosim.kernels.delayed.operator import delayed_sparse
 from neurosim.kernels.delayed.rows import DelayedRows, delayed_rows, sort_by_delay
 from neurosim.kernels.sparse.rows import Rows, index_type
-from neurosim.synapses.connectivity import Rule, draw_delays, draw_rows, draw_weights, generators
+from neurosim.synapses.connectivity import ConnectionRule, draw_delays, draw_rows, draw_weights, generators
 from neurosim.synapses.delayed import FixedDelays, in_steps
 from neurosim.synapses.distributions import Distribution
 from neurosim.synapses.linear import uniform_weight
@@ -123,7 +123,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
         cls,
         n_in: int,
         n_out: int,
-        rule: Rule,
+        rule: ConnectionRule,
         *,
         delay: Distribution,
         weight: Distribution | None = None,

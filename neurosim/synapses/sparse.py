@@ -11,7 +11,7 @@ from neurosim.kernels.common.availability import warn_of_missing
 from neurosim.kernels.sparse import chunked, reference
 from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.kernels.sparse.rows import Rows, sorted_rows
-from neurosim.synapses.connectivity import Bernoulli, Rule, draw_rows, draw_weights, generators
+from neurosim.synapses.connectivity import Bernoulli, ConnectionRule, draw_rows, draw_weights, generators
 from neurosim.synapses.distributions import Distribution
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Lowered, SparseRows
@@ -100,14 +100,16 @@ class Sparse(SparseStructure):
         return cls.drawn(n_in, n_out, Bernoulli(density), seed=seed)
 
     @classmethod
-    def drawn(cls, n_in: int, n_out: int, rule: Rule, *, weight: Distribution | None = None, seed: int) -> Sparse:
+    def drawn(
+        cls, n_in: int, n_out: int, rule: ConnectionRule, *, weight: Distribution | None = None, seed: int
+    ) -> Sparse:
         """Draw synapses by a rule, in time and memory that grow with their number.
 
         Parameters
         ----------
         n_in, n_out : int
             Number of presynaptic and of postsynaptic neurons.
-        rule : Rule
+        rule : ConnectionRule
             One of `neurosim.synapses.connectivity`, such as ``FixedInDegree(100)``.
         weight : Distribution, optional
             One of `neurosim.synapses.distributions`. That of a linear layer with the mean number of inputs if left out.

@@ -15,11 +15,11 @@ from neurosim.kernels.sparse.rows import Rows, sorted_rows
 from neurosim.synapses import connectivity
 from neurosim.synapses.connectivity import (
     Bernoulli,
+    ConnectionRule,
     FixedInDegree,
     FixedOutDegree,
     FixedTotal,
     OneToOne,
-    Rule,
     draw_rows,
     generators,
 )
@@ -28,7 +28,7 @@ from neurosim.synapses.distributions import Constant, Uniform
 WORDS = [(m, a) for m in ("allowed", "excluded") for a in ("allowed", "excluded")]
 
 
-def drawn(rule: Rule, n_in: int, n_out: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def drawn(rule: ConnectionRule, n_in: int, n_out: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return presynaptic and postsynaptic neurons, after a look at their order."""
     rows = draw_rows(rule, n_in, n_out, generators(seed)[0])
     pre, post = rows.pre, rows.post.long()
@@ -154,7 +154,7 @@ def test_weights_are_those_of_a_linear_layer_unless_said():
         torch.set_default_dtype(torch.float32)
 
 
-class AllToAll(Rule):
+class AllToAll(ConnectionRule):
     """A rule of a user: each pair once."""
 
     def keys(self, n_in, n_out, chance):
@@ -219,7 +219,7 @@ def test_memory_is_that_of_the_synapses(rule):
         (lambda: generators(-1), "seed must be an integer from 0; got -1."),
         (
             lambda: ns.Sparse.drawn(3, 3, 0.1, seed=0),
-            "rule must be a Rule such as Bernoulli(0.1) or FixedInDegree(100); got 0.1.",
+            "rule must be a ConnectionRule such as Bernoulli(0.1) or FixedInDegree(100); got 0.1.",
         ),
         (
             lambda: ns.Sparse.drawn(3, 3, OneToOne(), weight=0.1, seed=0),

@@ -62,7 +62,7 @@ class Late:
 
 
 @dataclasses.dataclass(frozen=True)
-class Delayed:
+class AfterDelay:
     """A value some steps late.
 
     Attributes
@@ -73,7 +73,7 @@ class Delayed:
     steps: int
 
 
-Part = Synapse | Population | Recurrent | Late | Delayed
+Part = Synapse | Population | Recurrent | Late | AfterDelay
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class Assembly:
         try:
             if isinstance(part, Synapse):
                 return self._through(signal, part)
-            if isinstance(part, Delayed):
+            if isinstance(part, AfterDelay):
                 (term,) = self.settled(signal).terms
                 return dataclasses.replace(signal, terms=(dataclasses.replace(term, late=term.late + part.steps),))
             if isinstance(part, Late):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neurosim.errors import InputError
-from neurosim.exchange.peers.assembly import Assembly, Delayed, Late, Part, Signal
+from neurosim.exchange.peers.assembly import AfterDelay, Assembly, Late, Part, Signal
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.steps import Choices
 from neurosim.exchange.peers.tracing import read_graph
@@ -176,7 +176,7 @@ class Reader(abc.ABC):
         first = self._read.setdefault(id(module), where)
         if first != where and any(True for _ in nn.Module.parameters(module)):
             notes.append(f"in training its weights are not those of {first}, the same object")
-        rounds = any(not isinstance(part, (Synapse, Delayed)) for part in parts) and (
+        rounds = any(not isinstance(part, (Synapse, AfterDelay)) for part in parts) and (
             self.rounding(module) or ("learned time constants are rounded" if self.choices.learn else "")
         )
         names = ", ".join(self._names(parts)) or "nothing"
@@ -192,7 +192,7 @@ class Reader(abc.ABC):
                 yield type(part).__name__
             elif isinstance(part, Late):
                 yield from (known[id(part.first)], known[id(part.second)])
-            elif isinstance(part, Delayed):
+            elif isinstance(part, AfterDelay):
                 yield f"a delay of {part.steps} step"
             else:
                 yield known[id(part.neuron if isinstance(part, Recurrent) else part)]

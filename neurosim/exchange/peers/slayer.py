@@ -10,7 +10,7 @@ from torch import nn
 
 from neurosim import cores
 from neurosim.errors import InputError
-from neurosim.exchange.peers.assembly import Delayed, Part, Signal
+from neurosim.exchange.peers.assembly import AfterDelay, Part, Signal
 from neurosim.exchange.peers.reader import Mode, Reader, of_kind
 from neurosim.exchange.peers.steps import Choices, check_learned, doubled, tidy
 from neurosim.language import Surrogate
@@ -98,7 +98,7 @@ class SlayerReader(Reader):
             raise InputError("count_log=True returns rates beside spikes; set it to False.")
         if name == "Flatten":
             return [Flatten()] if len(signal.shape) > 1 else []
-        late: list[Part] = [Delayed(1)] if module.delay_shift else []
+        late: list[Part] = [AfterDelay(1)] if module.delay_shift else []
         if module.delay is not None:
             raise InputError("delay=True: axonal delays that are learned are not converted; export the block to netx.")
         if name == "Input":

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from neurosim.errors import InputError
-from neurosim.exchange.peers.assembly import Delayed, Part, Signal
+from neurosim.exchange.peers.assembly import AfterDelay, Part, Signal
 from neurosim.exchange.peers.errors import ConversionError
 from neurosim.exchange.peers.reader import Mode, Reader, entries, leaves, of_kind, precision
 from neurosim.exchange.peers.steps import Choices, Number, Step, check_learned, check_threshold, tidy
@@ -194,7 +194,7 @@ class SpikingJellyReader(Reader):
             return _norm_over_time(module, of_kind(module, norms, self.library), place)
         if isinstance(module, layer.Delay):
             check_unchanged(module, layer.Delay)
-            return [Delayed(module.delay_steps)] if module.delay_steps else []
+            return [AfterDelay(module.delay_steps)] if module.delay_steps else []
         if isinstance(module, layer.VotingLayer):
             return _votes(module, layer.VotingLayer, signal)
         loops = {name: getattr(layer, name) for name in _LOOPS}
