@@ -22,7 +22,7 @@ import torch
 
 import neurosim as ns
 from neurosim.cli import folder as run_folder
-from neurosim.cli.folder import Identity
+from neurosim.cli.folder import RunIdentity
 from neurosim.cli.settings import Settings
 from neurosim.datasets import read_idx, read_shd, read_words
 from neurosim.exchange.nir import from_nir, write_nir
@@ -151,7 +151,7 @@ class RunFolder(Parser):
     def written(self) -> bytes:
         """Return a good file."""
         settings = Settings(hidden=(4, 3), rule_option=("k=1",))
-        identity = Identity.new(settings, "train")
+        identity = RunIdentity.new(settings, "train")
         run_folder.write_start(self.home, settings, identity)
         row = {"epoch": 1, "loss": 0.5, "accuracy": 0.25, "learning_rate": 1e-3}
         (self.home / "history.json").write_text(
