@@ -31,6 +31,11 @@ def decay_of(tau: float | Tensor, dt: float) -> float | Tensor:
     return torch.exp(-dt / tau.double()) if isinstance(tau, Tensor) else math.exp(-dt / tau)
 
 
+def unit_gain(tau: float, dt: float) -> float:
+    """Return r with ``(1 - exp(-dt / tau)) r = 1``: with it a leaky membrane adds its current as it is."""
+    return -1.0 / math.expm1(-dt / tau)
+
+
 @overload
 def turn_of(f: float, dt: float) -> tuple[float, float]: ...
 
@@ -60,7 +65,7 @@ def time_constant(decay: float | Tensor, dt: float) -> float | Tensor:
     Returns
     -------
     float or Tensor of float64
-        A time constant, s, whose decay as a layer works it out is `decay` to the last bit wherever a number has that
+        A time constant, s, whose decay as a layer computes it is `decay` to the last bit wherever a number has that
         property. From a decay of 0.7 on one has; below, where the time constant is a few steps or less, the decay may
         be off by units in the last place of double precision, which in single precision is never seen.
 
@@ -96,7 +101,7 @@ def time_constant(decay: float | Tensor, dt: float) -> float | Tensor:
 
 
 def _decay(tau: Tensor, dt: float, shared: bool) -> Tensor:
-    """Return the decay as a layer works it out: a shared one by Python's exp, else by torch's."""
+    """Return the decay as a layer computes it: a shared one by Python's exp, else by torch's."""
     return torch.as_tensor(decay_of(tau.item() if shared else tau, dt), dtype=torch.float64)
 
 
@@ -127,7 +132,7 @@ def euler_time_constant(decay: Tensor, dt: float) -> Tensor:
 
 
 def resistance(decay: float | Tensor, gain: float | Tensor, dtype: torch.dtype) -> float | Tensor:
-    """Return r with ``(1 - decay) r = gain``, the factor of a current in a leaky membrane, as a layer works it out.
+    """Return r with ``(1 - decay) r = gain``, the factor of a current in a leaky membrane, as a layer computes it.
 
     Parameters
     ----------

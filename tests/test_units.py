@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,3 +107,16 @@ def test_drawn_delays_have_the_rule_too():
         DelayedSparse.drawn(3, 3, Bernoulli(1.0), delay=Constant(1.5), seed=0, dt=1e-4)
     with pytest.raises(InputError, match=r"delay must be in \[0, 0.1\) s; .* It was drawn from Uniform"):
         DelayedSparse.drawn(30, 30, Bernoulli(1.0), delay=Uniform(0.5, 2.5), seed=0, dt=1e-4)
+
+
+def test_decays_and_time_constants_are_computed_here_alone(root: Path) -> None:
+    # A core may have a decay of its own. Of Rockpool it is read as Rockpool computes it, in single precision.
+    written = re.compile(r"exp(?:m1)?\(\s*-\s*[\w.]*\bdt\b|-\s*[\w.]*\bdt\s*/\s*(?:math\.|torch\.)?log\(")
+    assert written.search("a = math.exp(-self.dt / tau)") and written.search("tau = -dt / math.log(beta)")
+    found = {
+        path.relative_to(root / "neurosim").as_posix()
+        for path in (root / "neurosim").rglob("*.py")
+        if path.parent.name != "cores"
+        and written.search(re.sub(r'"""[\s\S]*?"""', "", path.read_text(encoding="utf-8")))
+    }
+    assert found - {"units.py", "exchange/peers/rockpool.py"} == set()

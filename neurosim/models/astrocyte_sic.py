@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,7 @@ from neurosim.network.layers import LIF, CubaLIF, layer
 from neurosim.network.population import Population
 from neurosim.synapses import Linear
 from neurosim.synapses.synapse import count
-from neurosim.units import check_dt, time_constant
+from neurosim.units import check_dt, time_constant, unit_gain
 
 _STEP = 1e-3  # s, of the published decays
 _FULL = 4096  # a decay to 0
@@ -124,7 +123,7 @@ class SlowInwardCurrent:
         dt, size, slow = self.dt, self.size, _tau(40)
         receiver = CubaLIF(tau_syn=_tau(409), tau_mem=_tau(1024), r=_gain(1024), v_th=100.0, dt=dt, size=size)
         # A spike of the receiver adds its weight to ip3, for any length of step.
-        ip3 = layer(slow_lif)(tau_mem=_tau(1), r=-1 / math.expm1(-dt / _tau(1)), v_th=15000.0, dt=dt, size=size)
+        ip3 = layer(slow_lif)(tau_mem=_tau(1), r=unit_gain(_tau(1), dt), v_th=15000.0, dt=dt, size=size)
         if self.stages == 3:
             burst = CubaLIF(tau_syn=slow, tau_mem=slow, r=_gain(40), v_th=_MERGED, dt=dt, size=size)
             return {"receiver": receiver, "ip3": ip3, "burst": burst}

@@ -17,7 +17,7 @@ from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.synapses import Synapse
-from neurosim.units import check_dt
+from neurosim.units import check_dt, time_constant
 
 Neurons = Callable[[], Population]
 SMALL = 64  # images up to this height and width get the small stem
@@ -126,4 +126,4 @@ def iterative_lif(dt: float, *, decay: float = 0.25, v_th: float = 0.5) -> Neuro
     They are `LIF` with the time constant :math:`-dt / \ln \lambda` and a resistance of :math:`1 / (1 - \lambda)`. The
     decay and the threshold are those of Zheng et al. 2021, the surrogate is the rectangle of Wu et al. 2018.
     """
-    return LIF(dt=dt, tau_mem=-dt / math.log(decay), r=1.0 / (1.0 - decay), v_th=v_th, spike=rectangle(1.0))
+    return LIF(dt=dt, tau_mem=time_constant(decay, dt), r=1.0 / (1.0 - decay), v_th=v_th, spike=rectangle(1.0))

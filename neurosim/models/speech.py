@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from neurosim.language import fast_sigmoid
 from neurosim.network.layers import ALIF, LI
 from neurosim.network.network import Network
 from neurosim.network.sequential import Recurrent, Sequential
 from neurosim.synapses.linear import Linear
-from neurosim.units import check_dt
+from neurosim.units import check_dt, unit_gain
 
 _TAU_MEM = 50e-3
 
@@ -54,7 +52,7 @@ def adaptive_speech(channels: int = 64, classes: int = 10, *, hidden: int = 256,
     torch.Size([50, 2, 10])
     """
     dt = check_dt("adaptive_speech", dt)
-    gain = 1 / (1 - math.exp(-dt / _TAU_MEM))  # of the current, as in v = alpha v + i
+    gain = unit_gain(_TAU_MEM, dt)
     neurons = ALIF(tau_mem=_TAU_MEM, tau_adapt=0.3, beta=0.2, r=gain, dt=dt, spike=fast_sigmoid(5.0))
     layers = Linear(channels, hidden), Recurrent(neurons, Linear(hidden, hidden)), Linear(hidden, classes)
     return Sequential(*layers, LI(tau_mem=0.2, r=20.0, dt=dt))

@@ -14,7 +14,7 @@ from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core, Parameter
 from neurosim.language.definition import RESET_AMOUNT, parameter_of
 from neurosim.network.population import Population
-from neurosim.units import decay_of, steps_obstacle, turn_of
+from neurosim.units import decay_of, steps_obstacle, time_constant, turn_of
 
 Value = float | Tensor
 _INSIDE = 1e-6  # relative distance of the value of a trained parameter from the ends of its range
@@ -303,7 +303,7 @@ def _hint(core: Core, unknown: Sequence[str], values: Mapping[str, Any], dt: Any
         value, numbers = values[name], (int, float)
         hint = " A decay per step is a time constant here: tau_mem = -dt / ln(beta)"
         if isinstance(value, numbers) and isinstance(dt, numbers) and 0.0 < value < 1.0:
-            hint += f", here tau_mem={-dt / math.log(value):.6g}"
+            hint += f", here tau_mem={time_constant(float(value), dt):.6g}"
         return f"{hint}. For snnTorch's membrane, whose input has no factor 1 - beta, set r = 1 / (1 - beta) too."
     other = {
         "threshold": "v_th",
