@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def assert_parts_only_at_threshold(z: Tensor, reference: Tensor, distance: Tensor, tolerance: float) -> int:
-    """Check spikes against a reference that was worked out with other rounding.
+    """Check spikes against a reference that was computed with other rounding.
 
     A neuron's spikes must be those of the reference up to a step where the reference stood within a tolerance
     of its threshold; what a neuron does after it has parted says nothing.

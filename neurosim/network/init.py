@@ -85,7 +85,9 @@ def fluctuation_driven(
     -----
     The weights keep their distribution: only its width changes. The criterion is that of Rossbroich, Gygax and Zenke,
     "Fluctuation-driven initialization for spiking neural network training", Neuromorph. Comput. Eng. 2 (2022) 044016,
-    with the variance measured instead of computed from an assumed rate; their xi is 1 / `level`.
+    with the variance measured instead of computed from an assumed rate; their xi is 1 / `level`. A membrane that is not
+    linear in its current, and a loop, whose weights change its spikes, are scaled in at most eight rounds and may miss
+    their level.
     `Synapse.initial_scale` keeps the factor: `neurosim.parameter_groups` multiplies the learning rate by it, as weights
     that are k times as large need steps k times as large.
 

@@ -6,6 +6,7 @@ others by name; it does not depend on the class of the synapse.
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeVar
@@ -20,7 +21,7 @@ _V = TypeVar("_V", bound="_Value")
 _W = TypeVar("_W", bound="_Weighted")
 
 
-class _Value:
+class _Value(abc.ABC):
     """What all values share: tensors without gradient history, and the current of a step."""
 
     def __post_init__(self) -> None:
@@ -29,6 +30,7 @@ class _Value:
             if isinstance(value, Tensor):
                 object.__setattr__(self, name, value.detach())
 
+    @abc.abstractmethod
     def apply(self, x: Tensor) -> Tensor:
         """Return the currents of one step, in the precision of `x`, delays aside.
 
@@ -41,7 +43,6 @@ class _Value:
         -------
         Tensor [n, *out]
         """
-        raise NotImplementedError
 
     def to(self: _V, dtype: torch.dtype) -> _V:
         """Return the same value with its floating-point tensors in `dtype`, on the CPU."""

@@ -63,7 +63,7 @@ def test_the_key_is_the_same_in_another_process():
     assert other.stdout.strip() == plan(ns.ALIF(dt=1e-3), train=True).key
 
 
-def test_plain_numbers_are_worked_out_in_double_precision():
+def test_plain_numbers_are_computed_in_double_precision():
     made = plan()
     given = {"alpha_mem": 0.9512294245007140, "v_th": 1.0, "v_reset": 0.0, "r": 0.1}
     values = dict(zip(map(repr, made.forward_uniforms), made.host_values(made.forward_uniforms, given), strict=True))

@@ -63,9 +63,9 @@ def test_same_output_and_gradients(name, graded):
         x = (torch.rand(steps, 3, *shape) < 0.3).double()
         x = (x * torch.rand_like(x) if graded else x).requires_grad_()
         z, stored = gradients(net, x)
-        again, worked_out = gradients(net, x, recompute=True)
+        again, recomputed = gradients(net, x, recompute=True)
         assert torch.equal(again, z) and (steps < 23 or z.any())
-        for a, b in zip(worked_out, stored, strict=True):
+        for a, b in zip(recomputed, stored, strict=True):
             assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
@@ -165,11 +165,11 @@ def test_a_loop_run_again_gives_the_very_same_gradients(name, monkeypatch):
         _, start = net((torch.rand(4, 5, 11) < 0.4).float())
         z, stored = gradients(net, x, state=start.detach())
         assert not runs
-        again, worked_out = gradients(net, x, state=start.detach(), recompute=True)
+        again, recomputed = gradients(net, x, state=start.detach(), recompute=True)
         assert runs == ([chunk_length(steps)] if steps > 1 else [])
         runs.clear()
         assert torch.equal(again, z)
-        assert all(torch.equal(a, b) for a, b in zip(worked_out, stored, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(recomputed, stored, strict=True))
     assert z.any() and all(g.any() for g in stored)
 
 

@@ -1,4 +1,4 @@
-"""The reset-free leaky integrator is the lif core without reset, however it is worked out, and nothing else."""
+"""The reset-free leaky integrator is the lif core without reset, however it is computed, and nothing else."""
 
 from __future__ import annotations
 

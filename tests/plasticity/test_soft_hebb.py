@@ -54,7 +54,7 @@ def test_the_bias_follows_its_equation_and_comes_to_the_logarithm_of_the_mean_re
         hebb.learn(x)
     assert torch.exp(hebb.prior).sum().item() == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(torch.exp(hebb.prior), hebb.response(x)[1].mean(0), atol=1e-5, rtol=0)
-    # The posterior of a model with these priors: worked out by hand for the share p of the first neuron.
+    # The posterior of a model with these priors: computed by hand for the share p of the first neuron.
     p, e = torch.exp(hebb.prior)[0].item(), math.exp(3.0)
     assert p == pytest.approx(0.7 * e * p / (e * p + 1 - p) + 0.3 * p / (p + e * (1 - p)), abs=1e-5)
     assert p > 0.7

@@ -175,11 +175,11 @@ class IRBuilder(Body):
         return [self.fresh(f"extractelement {self.lane} {line}, i64 {n * size}") for n in range(len(values))]
 
     def integer(self, op: str, a: str, b: str) -> str:
-        """Return `op` (add, sub, mul, shl, lshr, and, or ...) of two whole numbers."""
+        """Return `op` (add, sub, mul, shl, lshr, and, or ...) of two integers."""
         return self.fresh(f"{op} i64 {a}, {b}")
 
     def minimum(self, a: str, b: str) -> str:
-        """Return the smaller of two whole numbers."""
+        """Return the smaller of two integers."""
         return self.fresh(self.intrinsic("smin", "i64", [("i64", a), ("i64", b)], "i64"))
 
     def selected_lanes(self, truth: str, base: str) -> str:
@@ -200,15 +200,15 @@ class IRBuilder(Body):
         self.lines.append("  " + self.intrinsic("masked.store", "void", given, f"v{self.lanes}i32.p0"))
 
     def bits_of_mask(self, truth: str) -> str:
-        """Return a comparison as a whole number of as many bits as there are lanes."""
+        """Return a comparison as an integer of as many bits as there are lanes."""
         return self.fresh(f"bitcast {self.truths} {truth} to i{self.lanes}")
 
     def popcount(self, bits: str) -> str:
-        """Return how many bits of a whole number are set."""
+        """Return how many bits of an integer are set."""
         return self.fresh(self.intrinsic("ctpop", "i64", [("i64", bits)], "i64"))
 
     def lowest_set_bit(self, bits: str) -> str:
-        """Return the place of the lowest bit set in a whole number that is not 0."""
+        """Return the place of the lowest bit set in an integer that is not 0."""
         return self.fresh(self.intrinsic("cttz", "i64", [("i64", bits), ("i1", "true")], "i64"))
 
     # Memory.

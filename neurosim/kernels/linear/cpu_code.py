@@ -81,7 +81,7 @@ class _Layer:
         self.x = code.pointer_argument("x") if shape.graded else ""
         self.weight = code.pointer_argument("weight")
         self.bias = code.pointer_argument("bias") if shape.biased else ""
-        self.past = self.not_past = ""  # whether a call sends its results past the caches; the forward pass is told
+        self.past = self.not_past = ""  # whether a call sends its results past the caches: an argument
 
     def numbers(self, kernel: Kernel, *others: str) -> None:
         """Add the arguments that are numbers."""

@@ -122,7 +122,7 @@ def scatter(bits: Tensor, x: Tensor | None, g: Tensor, n_in: int | None = None) 
 
 
 def masked_input_gradient(g: Tensor, weight_t: Tensor, active: Tensor) -> Tensor:
-    """Return ``g @ weight_t.T`` where `active`, else zero; only those are worked out.
+    """Return ``g @ weight_t.T`` where `active`, else zero; only those are computed.
 
     Parameters
     ----------

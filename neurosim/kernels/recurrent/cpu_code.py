@@ -1,7 +1,7 @@
 """What the two directions of a recurrent layer share: units of work, the dense product, the step of all neurons.
 
 The work is cut into units: some samples of one head, a block of neurons with a matrix of its own. A unit walks the time
-alone, with the matrix in cache. At each step it works out what comes through the matrix, the current, then takes the
+alone, with the matrix in cache. At each step it computes what comes through the matrix, the current, then takes the
 core's step on vectors of neurons.
 """
 
@@ -32,7 +32,7 @@ class Shape:
     port : int
         Position of the input port of the recurrent edge.
     few : bool
-        Whether the gradient of the output is worked out for those neurons alone whose surrogate is not zero.
+        Whether the gradient of the output is computed for those neurons alone whose surrogate is not zero.
     """
 
     key: str
@@ -69,7 +69,7 @@ class Loop:
         self.carried = {**kernel.carried, **kernel.sums}
 
     def arguments(self, others: tuple[str, ...] = (), listing: bool = False) -> None:
-        """Add the arguments after the arrays of the core; `listing` asks for room for lists of whole numbers."""
+        """Add the arguments after the arrays of the core; `listing` asks for room for lists of integers."""
         code = self.code
         self.before, self.weight = code.pointer_argument("before"), code.pointer_argument("weight")
         self.arrays.update({name: code.pointer_argument(name) for name in others})

@@ -168,7 +168,7 @@ def constants(n: int) -> dict[str, int]:
 
 
 def options(n: int) -> dict[str, Any]:
-    """Return what Triton is told to compile for heads of `n` neurons."""
+    """Return what Triton compiles for heads of `n` neurons."""
     return {"num_warps": 4 if n <= 64 else 8, "num_stages": 1, "enable_fp_fusion": False}
 
 

@@ -26,7 +26,7 @@ def wake(net: nn.Module, x: Tensor, *, scale: bool = True) -> list[init.Scaled]:
     Parameters
     ----------
     net : Module
-        Left as it is if it is no `Network`.
+        Left as it is, without a warning, if it is no `Network` or has sources of its own.
     x : Tensor [T, B, ...]
         The first batch.
     scale : bool

@@ -1,6 +1,6 @@
 """The fixed-point process models of lava-nc, in a process of their own: stepped one by one, or under Lava's runtime.
 
-Without the runtime every connection sends what it worked out in the step before, then each population takes the sum of
+Without the runtime every connection sends what it computed in the step before, then each population takes the sum of
 what arrives and spikes, then every connection receives. What is sent passes through memory of the port's type, as
 between processes.
 """

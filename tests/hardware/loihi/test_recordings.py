@@ -39,7 +39,7 @@ def decayed(x: np.ndarray, kept: int) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Write small recordings of the same form, worked out by numpy in integers."""
+    """Write small recordings of the same form, computed by numpy in integers."""
     generator = np.random.default_rng(0)
     steps, sizes = 120, (64, 9, 8, 5)
     spikes = (generator.random((64, steps)) < 0.1).astype(np.int64)

@@ -33,7 +33,7 @@ def test_rows_do_not_depend_on_how_many_there_are():
 
 
 @pytest.mark.parametrize("rows", [3, 132, 133, 265, 400])
-def test_a_large_result_is_worked_out_in_parts_that_change_nothing(rows, monkeypatch):
+def test_a_large_result_is_computed_in_parts_that_change_nothing(rows, monkeypatch):
     x, weight, bias = torch.randn(rows, 1, 130), torch.randn(70, 130), torch.randn(70)
     whole = dense.linear(x, weight, bias)
     calls, real = [], dense._by_onednn
@@ -46,7 +46,7 @@ def test_a_large_result_is_worked_out_in_parts_that_change_nothing(rows, monkeyp
         assert sum(calls) == rows and min(calls) > 1 and (len(calls) > 1) == (rows > 133)
 
 
-def test_torchs_switch_is_heard(monkeypatch):
+def test_torchs_switch_acts(monkeypatch):
     x = torch.randn(6, 5)
     expected = dense.linear(x, x)
     monkeypatch.setattr(dense, "_HAS_ONEDNN", False)

@@ -118,7 +118,7 @@ def test_input_gradient_only_where_asked(size: Size, dtype: torch.dtype) -> None
     torch.testing.assert_close(found.double(), wanted, rtol=4 * TOLERANCE[dtype], atol=loose)
 
 
-def test_a_product_that_is_not_asked_for_is_not_worked_out() -> None:
+def test_a_product_that_is_not_needed_is_not_computed() -> None:
     weight = torch.full((70, 4), float("nan"), device=DEVICE)
     weight[3], weight[69] = 1.0, 2.0
     mask = torch.zeros(2, 70, device=DEVICE)
