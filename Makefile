@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help dev install demo test fuzz bench verify-hardware docs lint lava-pythons clean
+.PHONY: help dev install demo test fuzz bench bench-peers verify-hardware docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ fuzz: $(INSTALLED) ## Read damaged files of every kind: make fuzz NUMBER=100000 
 bench: $(INSTALLED) ## Time training steps against other libraries and the machine's limits
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
 
+bench-peers: $(INSTALLED) ## Create an environment for each circuit simulator that `neurosim bench circuits` compares with
+	@$(BIN)/python -m benchmarks.peers.environments
+
 verify-hardware: $(INSTALLED) ## Compare the integer Loihi model and exports with lava-nc on many networks
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.lava.verify
@@ -61,7 +64,7 @@ lava-pythons: $(INSTALLED) ## Create an environment per installed Python (3.10 t
 	@$(BIN)/python tests/hardware/lava/make_environments.py
 
 clean: ## Remove everything that make created, .venv included; keep runs/
-	@rm -rf $(VENV) build dist ./*.egg-info docs/_build .coverage .coverage.* .hypothesis \
+	@rm -rf $(VENV) .venv-peers build dist ./*.egg-info docs/_build .coverage .coverage.* .hypothesis \
 	    .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

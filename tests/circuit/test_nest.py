@@ -1,0 +1,132 @@
+"""The raster of NEST, spike for spike: CUBA in double precision on the same matrix from the same start.
+
+`benchmarks/peers/golden_nest.py` wrote the spikes.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import neurosim as ns
+from benchmarks.peers import wiring
+from neurosim.circuit import Current
+from neurosim.language.functions import where
+
+N, N_EXC, DT = 4000, 3200, 1e-4
+TAU_MEM, TAU_EXC, TAU_INH, C = 20.0, 5.0, 10.0, 200.0  # ms, pF
+E_L, V_TH, V_RESET = -49.0, -50.0, -60.0
+STEPS = 10_000
+
+
+@ns.core(
+    inputs=("i_exc", "i_inh"),
+    parameters=dict(p11_exc=0.9, p11_inh=0.9, p22=0.9, p21_exc=0.1, p21_inh=0.1, v_th=1.0, v_reset=0.0, t_ref=50.0),
+    state=("v", "s_exc", "s_inh", "wait"),
+)
+def exact_cuba(
+    i_exc: Any,
+    i_inh: Any,
+    v: Any,
+    s_exc: Any,
+    s_inh: Any,
+    wait: Any,
+    *,
+    p11_exc: Any,
+    p11_inh: Any,
+    p22: Any,
+    p21_exc: Any,
+    p21_inh: Any,
+    v_th: Any,
+    v_reset: Any,
+    t_ref: Any,
+    spike: Any,
+    reset: Any,
+) -> tuple[Any, ...]:
+    """Advance in NEST's order: the membrane from the old currents, then the currents; V is measured from E_L."""
+    u = where(wait > 0.0, v, v * p22 + s_exc * p21_exc + s_inh * p21_inh)
+    z = spike(where(wait > 0.0, -1.0, u - v_th))
+    left = where(wait > 0.0, wait - 1.0, wait)
+    return (
+        z,
+        reset(u, z, to=v_reset, by=v_th),
+        s_exc * p11_exc + i_exc,
+        s_inh * p11_inh + i_inh,
+        where(reset.gate(z), t_ref, left),
+    )
+
+
+def propagator(tau_syn: float, h: float = 0.1) -> float:
+    """Return the effect of a current on the membrane after one step, in mV per pA."""
+    beta = TAU_MEM * tau_syn / (TAU_MEM - tau_syn)
+    return beta / C * math.exp(-h / TAU_MEM) * -math.expm1(-h / beta)
+
+
+def network(pre: np.ndarray, post: np.ndarray, weights: tuple[float, float]) -> ns.Network:
+    """Return the circuit as two populations and four edges, in double precision."""
+    layer = ns.layer(exact_cuba)
+    sizes, first = dict(E=N_EXC, I=N - N_EXC), dict(E=0, I=N_EXC)
+    cell = dict(
+        p11_exc=math.exp(-0.1 / TAU_EXC),
+        p11_inh=math.exp(-0.1 / TAU_INH),
+        p22=math.exp(-0.1 / TAU_MEM),
+        p21_exc=propagator(TAU_EXC),
+        p21_inh=propagator(TAU_INH),
+        v_th=V_TH - E_L,
+        v_reset=V_RESET - E_L,
+    )
+    nodes: dict[str, Any] = {"none": Current(0.0, 1)}
+    nodes |= {name: layer(size=size, dt=DT, **cell) for name, size in sizes.items()}
+    edges = [ns.Edge("none", "E", ns.Linear(1, N_EXC), port="i_exc")]
+    for source, port, weight in (("E", "i_exc", weights[0]), ("I", "i_inh", weights[1])):
+        for target in sizes:
+            begin, end = first[source], first[source] + sizes[source]
+            mine = (pre >= begin) & (pre < end) & (post >= first[target]) & (post < first[target] + sizes[target])
+            pairs = torch.from_numpy(np.stack([post[mine] - first[target], pre[mine] - begin]))
+            synapse = ns.Sparse(sizes[source], sizes[target], pairs, torch.full((int(mine.sum()),), weight))
+            edges.append(ns.Edge(source, target, synapse, port=port, delay=DT))
+    return ns.Network(nodes, edges).double()
+
+
+def spikes(weights: tuple[float, float] = (16.2, -90.0)) -> tuple[np.ndarray, np.ndarray]:
+    """Return step and neuron of each spike, sorted by step, then neuron."""
+    pre, post = wiring.pairwise(N, N, 0.02, 2007)
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = network(pre, post, weights)
+        state = net.initial_state(batch=1)
+        start = torch.from_numpy(wiring.uniform(N, -60.0, -50.0, 23) - E_L)
+        for name, part in (("E", start[:N_EXC]), ("I", start[N_EXC:])):
+            state.nodes[name] = state.nodes[name]._replace(v=part[None].clone())
+        run = ns.simulate(net, steps=STEPS, state=state, record=["E", "I"])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    found = [(run.spikes[name].step, run.spikes[name].neuron + at) for name, at in (("E", 0), ("I", N_EXC))]
+    step, neuron = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((neuron, step))
+    return step[order], neuron[order]
+
+
+def golden(root: Path) -> dict[str, np.ndarray]:
+    with np.load(root / "tests" / "data" / "nest_cuba.npz") as stored:
+        return dict(stored)
+
+
+def test_the_matrix_is_the_one_that_nest_ran(root: Path) -> None:
+    pre, post = wiring.pairwise(N, N, 0.02, 2007)
+    stored = golden(root)
+    assert wiring.fingerprint(pre, post) == str(stored["matrix"])
+    assert len(pre) == int(stored["synapses"])
+
+
+def test_cuba_gives_the_raster_of_nest(root: Path) -> None:
+    stored = golden(root)
+    first = stored["step"] < STEPS
+    assert first.sum() == 21_346
+    step, neuron = spikes()
+    np.testing.assert_array_equal(step, stored["step"][first])
+    np.testing.assert_array_equal(neuron, stored["neuron"][first])
