@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import torch
 
+from neurosim.analysis import Statistics, population_statistics
 from neurosim.errors import FileError
 from neurosim.files.atomic import replaced
 from neurosim.files.notebook import table_html
@@ -60,6 +61,28 @@ class Recording:
     def rates(self) -> dict[str, float]:
         """Return the mean firing rate of each recorded population, Hz."""
         return {name: spikes.rate() for name, spikes in self.spikes.items()}
+
+    def statistics(self, after: float = 0.0, bin: float | None = None) -> Statistics:
+        """Return rates, CV, Fano factor, synchrony and the share of silent neurons of each recorded population.
+
+        Parameters
+        ----------
+        after : float
+            Spikes before this time are left out, s; a multiple of dt.
+        bin : float, optional
+            Width of the bins of Fano factor and synchrony, s; the multiple of dt nearest to 3 ms if left out.
+
+        Returns
+        -------
+        neurosim.analysis.Statistics
+            A dict for each population, a table when printed; see `neurosim.analysis.population_statistics`.
+
+        Raises
+        ------
+        InputError
+            When no spikes were recorded, or `after` or `bin` does not fit the grid.
+        """
+        return population_statistics(self.spikes, after, bin)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the recording to HDF5, completely or not at all.

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.analysis import population_statistics
 from neurosim.errors import FileError
 
 DT = 1e-3
@@ -264,3 +265,15 @@ def test_a_damaged_file_is_named_on_loading_or_on_use(recording, tmp_path):
         except FileError:
             refused += 1
     assert refused > 50
+
+
+def test_statistics_are_those_of_the_analysis_and_of_a_file(tmp_path):
+    random = np.random.default_rng(0)
+    events = ns.Events.from_grid((random.random((400, 2, 5)) < 0.1).astype(np.int64), dt=1e-3)
+    run = ns.Recording({"E": events}, {}, dt=1e-3, T=400, B=2, state=ns.NetworkState({}, {}))
+    found = run.statistics(after=0.1, bin=4e-3)
+    assert dict(found) == dict(population_statistics({"E": events}, after=0.1, bin=4e-3))
+    assert found["E"]["spikes"] == int((events.step >= 100).sum())
+    run.save(tmp_path / "run.h5")
+    with ns.Recording.load(tmp_path / "run.h5") as stored:
+        assert dict(stored.statistics(after=0.1, bin=4e-3)) == dict(found)
