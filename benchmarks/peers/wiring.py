@@ -33,6 +33,12 @@ def uniform(n: int, low: float, high: float, seed: int) -> Array:
     return low + (high - low) * ((words >> np.uint64(11)) * 2.0**-53)
 
 
-def fingerprint(pre: Array, post: Array) -> str:
-    """Return a hash of the pairs of a matrix."""
-    return hashlib.sha256(np.stack([pre, post]).astype("<i4").tobytes()).hexdigest()[:16]
+def fingerprint(first: Array, second: Array) -> str:
+    """Return a hash of pairs: sources and targets of a matrix, steps and neurons of a raster."""
+    return hashlib.sha256(np.stack([first, second]).astype("<i4").tobytes()).hexdigest()[:16]
+
+
+def normal(n: int, mean: float, std: float, seed: int) -> Array:
+    """Return `n` numbers of a normal distribution, by the method of Box and Muller."""
+    first, second = uniform(2 * n, 0.0, 1.0, seed).reshape(2, n)
+    return mean + std * np.sqrt(-2.0 * np.log1p(-first)) * np.cos(2.0 * np.pi * second)

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import neurosim as ns
 from benchmarks.peers import wiring
-from neurosim.circuit import Current
 from neurosim.language.functions import where
+from tests.circuit import brette
 
-N, N_EXC, DT = 4000, 3200, 1e-4
 TAU_MEM, TAU_EXC, TAU_INH, C = 20.0, 5.0, 10.0, 200.0  # ms, pF
 E_L, V_TH, V_RESET = -49.0, -50.0, -60.0
 STEPS = 10_000
@@ -66,10 +64,8 @@ def propagator(tau_syn: float, h: float = 0.1) -> float:
     return beta / C * math.exp(-h / TAU_MEM) * -math.expm1(-h / beta)
 
 
-def network(pre: np.ndarray, post: np.ndarray, weights: tuple[float, float]) -> ns.Network:
-    """Return the circuit as two populations and four edges, in double precision."""
-    layer = ns.layer(exact_cuba)
-    sizes, first = dict(E=N_EXC, I=N - N_EXC), dict(E=0, I=N_EXC)
+def spikes(weights: tuple[float, float] = (16.2, -90.0)) -> tuple[np.ndarray, np.ndarray]:
+    """Return step and neuron of each spike, sorted by step, then neuron."""
     cell = dict(
         p11_exc=math.exp(-0.1 / TAU_EXC),
         p11_inh=math.exp(-0.1 / TAU_INH),
@@ -79,36 +75,9 @@ def network(pre: np.ndarray, post: np.ndarray, weights: tuple[float, float]) -> 
         v_th=V_TH - E_L,
         v_reset=V_RESET - E_L,
     )
-    nodes: dict[str, Any] = {"none": Current(0.0, 1)}
-    nodes |= {name: layer(size=size, dt=DT, **cell) for name, size in sizes.items()}
-    edges = [ns.Edge("none", "E", ns.Linear(1, N_EXC), port="i_exc")]
-    for source, port, weight in (("E", "i_exc", weights[0]), ("I", "i_inh", weights[1])):
-        for target in sizes:
-            begin, end = first[source], first[source] + sizes[source]
-            mine = (pre >= begin) & (pre < end) & (post >= first[target]) & (post < first[target] + sizes[target])
-            pairs = torch.from_numpy(np.stack([post[mine] - first[target], pre[mine] - begin]))
-            synapse = ns.Sparse(sizes[source], sizes[target], pairs, torch.full((int(mine.sum()),), weight))
-            edges.append(ns.Edge(source, target, synapse, port=port, delay=DT))
-    return ns.Network(nodes, edges).double()
-
-
-def spikes(weights: tuple[float, float] = (16.2, -90.0)) -> tuple[np.ndarray, np.ndarray]:
-    """Return step and neuron of each spike, sorted by step, then neuron."""
-    pre, post = wiring.pairwise(N, N, 0.02, 2007)
-    torch.set_default_dtype(torch.float64)
-    try:
-        net = network(pre, post, weights)
-        state = net.initial_state(batch=1)
-        start = torch.from_numpy(wiring.uniform(N, -60.0, -50.0, 23) - E_L)
-        for name, part in (("E", start[:N_EXC]), ("I", start[N_EXC:])):
-            state.nodes[name] = state.nodes[name]._replace(v=part[None].clone())
-        run = ns.simulate(net, steps=STEPS, state=state, record=["E", "I"])
-    finally:
-        torch.set_default_dtype(torch.float32)
-    found = [(run.spikes[name].step, run.spikes[name].neuron + at) for name, at in (("E", 0), ("I", N_EXC))]
-    step, neuron = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((neuron, step))
-    return step[order], neuron[order]
+    with brette.double_precision():
+        net = brette.network(exact_cuba, cell, ports=("i_exc", "i_inh"), weights=weights)
+        return brette.raster(net, dict(v=wiring.uniform(brette.N, -60.0, -50.0, 23) - E_L), STEPS)
 
 
 def golden(root: Path) -> dict[str, np.ndarray]:
@@ -117,7 +86,7 @@ def golden(root: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_matrix_is_the_one_that_nest_ran(root: Path) -> None:
-    pre, post = wiring.pairwise(N, N, 0.02, 2007)
+    pre, post = brette.matrix()
     stored = golden(root)
     assert wiring.fingerprint(pre, post) == str(stored["matrix"])
     assert len(pre) == int(stored["synapses"])
