@@ -74,11 +74,12 @@ def test_time_comes_first():
         ns.LIF(dt=1e-3)(torch.ones(3, 1, 1), batch_first=True)
 
 
-def test_dt_is_always_given():
+def test_dt_is_given_to_the_network_or_to_each_layer():
     every: tuple[Any, ...] = (ns.IF, ns.LI, ns.LIF, ns.CubaLIF, ns.ALIF)
     for layer in every:
-        with pytest.raises(TypeError, match="dt"):
-            layer()
+        with pytest.raises(InputError, match="dt is not set"):
+            layer()(torch.ones(3, 1, 1))
+        assert ns.Sequential(ns.Linear(1, 1), layer(), dt=1e-4)[1].dt == 1e-4
     # After a time of tau the membrane has come 1 - 1/e of the way, at any step.
     for dt in (1e-3, 1e-4):
         z, _ = ns.LI(dt=dt, tau_mem=20e-3)(torch.ones(round(20e-3 / dt), 1, 1))

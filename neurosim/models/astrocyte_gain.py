@@ -83,7 +83,7 @@ class GainAstrocyte(Population):
         self,
         domains: int,
         *,
-        dt: float,
+        dt: float | None = None,
         tau_ca: float | Tensor = 0.5,
         gamma: float | Tensor = 1.0,
         learn: Iterable[str] = (),
@@ -133,4 +133,4 @@ class GainAstrocyte(Population):
 
     def extra_repr(self) -> str:
         """Return the number of astrocytes and the step."""
-        return f"{self.domains}, dt={self.dt:g}"
+        return f"{self.domains}, {self._dt_text()}"

@@ -117,7 +117,7 @@ class DeltaActivation(Population):
         self,
         size: int | Sequence[int],
         *,
-        dt: float,
+        dt: float | None = None,
         threshold: float | None = 0.1,
         per: Literal["channel", "neuron", "layer"] = "channel",
         rectify: bool = True,

@@ -76,7 +76,13 @@ class LiquidNeurons(Population):
     """
 
     def __init__(
-        self, neurons: int, *, dt: float, v_th: float = 0.1, beta: float = 1.8, spike: Surrogate | None = None
+        self,
+        neurons: int,
+        *,
+        dt: float | None = None,
+        v_th: float = 0.1,
+        beta: float = 1.8,
+        spike: Surrogate | None = None,
     ) -> None:
         super().__init__("liquid_neurons", dt, count("LiquidNeurons", "neurons", neurons))
         for name, value in (("v_th", v_th), ("beta", beta)):
@@ -154,4 +160,4 @@ class LiquidNeurons(Population):
 
     def extra_repr(self) -> str:
         """Return the numbers."""
-        return f"dt={self.dt:g}, v_th={self.v_th:g}, beta={self.beta:g}, spike={self.spike}"
+        return f"{self._dt_text()}, v_th={self.v_th:g}, beta={self.beta:g}, spike={self.spike}"

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from neurosim.errors import NetworkError, ShapeError
+from neurosim.errors import InputError, NetworkError, ShapeError, UnitError
 from neurosim.network.graph import Connection, Edge, Input
 from neurosim.network.population import Population
 from neurosim.network.source import Source
 from neurosim.synapses import Synapse
-from neurosim.units import delay_obstacle
+from neurosim.synapses.delayed import Delayed
+from neurosim.synapses.time_step import OnGrid
+from neurosim.units import check_dt, delay_obstacle
 
 
 def check_nodes(nodes: Mapping[str, Input | Source | Population]) -> None:
@@ -35,14 +37,50 @@ def _usable(name: object) -> bool:
     return isinstance(name, str) and name != "" and not {".", "/"} & set(name) and not hasattr(nn.ModuleDict(), name)
 
 
-def common_dt(nodes: Mapping[str, Input | Source | Population]) -> float:
-    """Return the step, s, that all populations share."""
-    steps = {name: node.dt for name, node in nodes.items() if isinstance(node, Population)}
-    if not steps:
+def on_grid(nodes: Mapping[str, Input | Source | Population], edges: Sequence[Edge]) -> dict[str, OnGrid]:
+    """Return the parts of a network that have a step: populations, and synapses with delays."""
+    found: dict[str, OnGrid] = {f"node {name!r}": node for name, node in nodes.items() if isinstance(node, Population)}
+    if not found:
         raise NetworkError("a network needs at least one population of neurons.")
+    for edge in edges:
+        name = _name(edge, nodes.get(edge.target))
+        found |= {f"edge {name!r}": synapse for synapse in edge.synapses if isinstance(synapse, Delayed)}
+    return found
+
+
+def common_dt(parts: Mapping[str, OnGrid], dt: float | None) -> float:
+    """Return the step, s, of a network: `dt`, or that of its parts; all that have one share it."""
+    steps = {name: part.dt for name, part in parts.items() if part.has_dt}
+    if dt is not None:
+        dt = check_dt("Network", dt)
+        other = {name: step for name, step in steps.items() if step != dt}
+        if other:
+            raise NetworkError(
+                f"all parts must share the dt={dt:g} s of the network; got {_shown(other)}. Leave dt out of them."
+            )
+        return dt
+    if not steps:
+        raise NetworkError(
+            f"no dt: neither the network nor any of {list(parts)} has one. Give the network dt=, the length of a step "
+            "in s."
+        )
     if len(set(steps.values())) > 1:
-        raise NetworkError(f"all populations must share one dt; got {steps} (s).")
+        raise NetworkError(f"all populations and delays must share one dt; got {_shown(steps)}.")
     return next(iter(steps.values()))
+
+
+def _shown(steps: Mapping[str, float]) -> str:
+    return ", ".join(f"{step:g} s in {name}" for name, step in steps.items())
+
+
+def set_steps(parts: Mapping[str, OnGrid], dt: float) -> None:
+    """Give `dt` to the parts of a network that have no step."""
+    for name, part in parts.items():
+        if not part.has_dt:
+            try:
+                part.set_dt(dt)
+            except (InputError, UnitError) as error:
+                raise type(error)(f"{name}: {error}") from None
 
 
 def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: float) -> Connection:

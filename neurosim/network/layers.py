@@ -15,7 +15,7 @@ class LayerMaker(Protocol):
 
     core: Core
 
-    def __call__(self, *, dt: float, **choices: Any) -> Neuron:
+    def __call__(self, *, dt: float | None = None, **choices: Any) -> Neuron:
         """Return a layer; `choices` are those of `Neuron`."""
 
 
@@ -30,7 +30,7 @@ def layer(core: Core) -> LayerMaker:
     Returns
     -------
     callable
-        ``make(*, dt, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
+        ``make(*, dt=None, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
         **parameters) -> Neuron``.
 
     Examples
@@ -43,7 +43,7 @@ def layer(core: Core) -> LayerMaker:
     tensor([1., 2., 3.])
     """
 
-    def make(*, dt: float, **choices: Any) -> Neuron:
+    def make(*, dt: float | None = None, **choices: Any) -> Neuron:
         return Neuron(core, dt=dt, **choices)
 
     make.__doc__ = _docstring(core)
@@ -66,8 +66,8 @@ def _docstring(core: Core) -> str:
         "",
         "Parameters",
         "----------",
-        "dt : float",
-        "    Length of a step, s.",
+        "dt : float, optional",
+        "    Length of a step, s; that of its network if left out.",
     ]
     for name, parameter in core.parameters.items():
         lines += [f"{name} : float or Tensor, default {parameter.default:g}", f"    {_describe(parameter)}"]

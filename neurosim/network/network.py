@@ -11,7 +11,17 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.kernels.common.layer_output import LayerOutput
-from neurosim.network.building import check_names, check_nodes, check_ports, common_dt, connect, order_of, shapes_of
+from neurosim.network.building import (
+    check_names,
+    check_nodes,
+    check_ports,
+    common_dt,
+    connect,
+    on_grid,
+    order_of,
+    set_steps,
+    shapes_of,
+)
 from neurosim.network.component import components
 from neurosim.network.context import RunContext
 from neurosim.network.explanation import ComponentExplanation, Explanation, observe
@@ -24,6 +34,7 @@ from neurosim.network.source import Source, check_state, checked_streams, drawn,
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
 from neurosim.synapses.norm import repeating
 from neurosim.synapses.synapse import count
+from neurosim.synapses.time_step import restored_on_error
 from neurosim.synapses.traced import Traces
 
 
@@ -33,17 +44,21 @@ class Network(nn.Module):
     Parameters
     ----------
     nodes : mapping of str to Input, Source or Population
-        Where data enter, sources that make their own input, and populations such as layers of neurons, which share one
-        dt. At least one is an Input or a Source.
+        Where data enter, sources that make their own input, and populations such as layers of neurons. At least one is
+        an Input or a Source.
     edges : iterable of Edge
         The synapses between them.
     output : str, optional
         Node whose output the call returns; the last one of `nodes` if left out.
+    dt : float, optional
+        Length of a step, s, in (0, 0.1). Populations and synapses with delays that were made without a step get this
+        one; if it is left out, that of those which have one. Parts of another step are refused.
 
     Raises
     ------
     NetworkError
-        When nodes and edges do not fit: unknown names, two steps dt, a cycle without delay, a node without input.
+        When nodes and edges do not fit: unknown names, no dt or two of them, a cycle without delay, a node without
+        input.
     ShapeError
         When synapses and populations do not fit, naming the edge.
 
@@ -58,7 +73,8 @@ class Network(nn.Module):
     --------
     >>> import torch, neurosim as ns
     >>> net = ns.Network(
-    ...     nodes={"input": ns.Input(4), "pool": ns.LIF(dt=1e-3), "out": ns.LI(dt=1e-3)},
+    ...     dt=1e-3,
+    ...     nodes={"input": ns.Input(4), "pool": ns.LIF(), "out": ns.LI()},
     ...     edges=[
     ...         ns.Edge("input", "pool", ns.Linear(4, 8)),
     ...         ns.Edge("pool", "pool", ns.Linear(8, 8)),
@@ -73,12 +89,26 @@ class Network(nn.Module):
     strategies: Sequence[Strategy] = STRATEGIES
 
     def __init__(
-        self, nodes: Mapping[str, Input | Source | Population], edges: Iterable[Edge], *, output: str | None = None
+        self,
+        nodes: Mapping[str, Input | Source | Population],
+        edges: Iterable[Edge],
+        *,
+        output: str | None = None,
+        dt: float | None = None,
     ) -> None:
         super().__init__()
         given = list(edges)
         check_nodes(nodes)
-        self.dt = common_dt(nodes)
+        parts = on_grid(nodes, given)
+        self.dt = common_dt(parts, dt)
+        with restored_on_error(*(part for part in parts.values() if not part.has_dt)):
+            set_steps(parts, self.dt)
+            self._connect(nodes, given, output)
+
+    def _connect(
+        self, nodes: Mapping[str, Input | Source | Population], given: Sequence[Edge], output: str | None
+    ) -> None:
+        """Join the nodes by the edges."""
         self.edges = [connect(edge, nodes, self.dt) for edge in given]
         check_names(self.edges)
         check_ports(nodes, self.edges)
@@ -94,7 +124,7 @@ class Network(nn.Module):
                 f"output must name a population of neurons, one of {list(self.populations())}; got {self.output!r}."
             )
         self._shapes = self.nodes.shapes = shapes_of(self.nodes, self.edges)
-        self.synapses = Parts({edge.name: SynapseList(edge, self._shapes[edge.source]) for edge in self.edges})
+        self.synapses = Parts({edge.name: SynapseList(edge, self._shapes[edge.source], self.dt) for edge in self.edges})
 
     def parts(self) -> list[nn.Module]:
         """Return synapses and populations in order of computation: before each population the synapses of its edges."""

@@ -29,8 +29,8 @@ class Neuron(CorePlans):
     ----------
     core : Core
         The neuron model.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out. A layer without one cannot run.
     size : int or tuple of int, optional
         Shape of the population. Only needed to train a parameter for each neuron that starts from one number.
     spike : Surrogate
@@ -79,7 +79,7 @@ class Neuron(CorePlans):
         self,
         core: Core,
         *,
-        dt: float,
+        dt: float | None = None,
         size: int | Sequence[int] | None = None,
         spike: Surrogate | None = None,
         reset: ResetMode = "value",
@@ -374,7 +374,7 @@ class Neuron(CorePlans):
     def extra_repr(self) -> str:
         """Return the core, the parameters and the choices of this layer."""
         parts = [self.core.name, *self._parameter_texts()]
-        parts.append(f"dt={self.dt:g}")
+        parts.append(self._dt_text())
         if self.is_spiking:
             parts += [f"spike={self.spike}", f"reset={self.reset!r}", f"detach_reset={self.detach_reset}"]
         return ", ".join(parts)

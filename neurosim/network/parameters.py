@@ -36,8 +36,8 @@ class CoreParameters(Population):
     ----------
     core : Core
         The neuron model.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        As in `Population`.
     size : int or sequence of int, optional
         Shape of the population.
     declared : mapping of str to Parameter
@@ -58,7 +58,7 @@ class CoreParameters(Population):
     def __init__(
         self,
         core: Core,
-        dt: float,
+        dt: float | None,
         size: int | Sequence[int] | None,
         declared: Mapping[str, Parameter],
         values: Mapping[str, Value],
@@ -79,6 +79,8 @@ class CoreParameters(Population):
                 raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.{hint}")
         for name, parameter in self.declared.items():
             self._set(name, values.get(name, parameter.default))
+        if self.has_dt:
+            self._use_dt()
         names = (*core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
         self._shared_names = tuple(name for name in names if self._is_shared(name))
         self._varying_names = tuple(name for name in names if not self._is_shared(name))
@@ -218,11 +220,6 @@ class CoreParameters(Population):
             value = value.detach().clone().to(dtype)
         else:
             value = declared.check(owner, name, value)
-        if declared.in_steps:
-            for time in value.flatten().tolist() if isinstance(value, Tensor) else [value]:
-                obstacle = steps_obstacle(name, time, self.dt)
-                if obstacle:
-                    raise UnitError(f"{owner}: {obstacle}")
         is_time = name in self.learned and declared.unit == "s"
         attribute = self._free_attribute(f"log_{name}" if is_time else name)
         if name in self.learned:
@@ -233,8 +230,6 @@ class CoreParameters(Population):
             if start.dim() == 0 and self.size is not None:
                 start = start.expand(self.size).clone()
             self._stored_names[name] = attribute
-            if declared.low > -math.inf or declared.high < math.inf:
-                self._bounds[name] = self._bounds_of(declared, start)
             if is_time:
                 self._starts[name] = self._free_attribute(f"{name}_start")
                 self.register_buffer(self._starts[name], start.clone())
@@ -244,6 +239,21 @@ class CoreParameters(Population):
             self.register_buffer(attribute, value)
         else:
             self._shared[name] = value
+
+    def _use_dt(self) -> None:
+        """Check times that must lie on the grid, and compute the ranges of trained parameters."""
+        bounds = {}
+        for name, declared in self.declared.items():
+            stored = self._stored_names.get(name)
+            if declared.in_steps:
+                for time in self.tensor(name).flatten().tolist() if stored else [self._shared[name]]:
+                    obstacle = steps_obstacle(name, time, self.dt)
+                    if obstacle:
+                        raise UnitError(f"{self.core.name}: {obstacle}")
+            if name in self.learned and (declared.low > -math.inf or declared.high < math.inf):
+                start = getattr(self, self._starts[name]) if name in self._starts else self.tensor(name)
+                bounds[name] = self._bounds_of(declared, start)
+        self._bounds = bounds
 
     def _bounds_of(self, declared: Parameter, start: Tensor) -> tuple[float, float]:
         """Return the lowest and the highest value of a trained parameter, within its range, which has open ends."""

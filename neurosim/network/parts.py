@@ -11,6 +11,7 @@ from neurosim.errors import NetworkError, ShapeError
 from neurosim.network.graph import Connection
 from neurosim.network.population import Population
 from neurosim.synapses import Synapse
+from neurosim.synapses.delayed import Delayed
 
 _REBUILD = "build another ns.Network"
 
@@ -23,11 +24,13 @@ class SynapseList(nn.ModuleList):
     edge : Connection
     shape : tuple of int
         Of one step of the spikes into the first of them.
+    dt : float
+        Length of a step of the network, s.
     """
 
-    def __init__(self, edge: Connection, shape: tuple[int, ...]) -> None:
+    def __init__(self, edge: Connection, shape: tuple[int, ...], dt: float) -> None:
         super().__init__(edge.synapses)
-        self._edge, self._shape = edge, shape
+        self._edge, self._shape, self._dt = edge, shape, dt
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Replace a synapse, which then runs in its place."""
@@ -40,6 +43,7 @@ class SynapseList(nn.ModuleList):
             raise NetworkError(f"{place}: the edge has {len(self)} synapses, whose number is fixed; {_REBUILD}.")
         if not isinstance(value, Synapse):
             raise NetworkError(f"{place} must be a synapse such as ns.Linear(...); got {type(value).__name__}.")
+        self._check_dt(place, value)
         changed = (*edge.synapses[:number], value, *edge.synapses[number + 1 :])
         before, after = (_end(self._shape, synapses) for synapses in (edge.synapses, changed))
         if before != after:
@@ -52,6 +56,15 @@ class SynapseList(nn.ModuleList):
             )
         super().__setattr__(name, value)
         object.__setattr__(edge, "synapses", changed)
+
+    def _check_dt(self, place: str, new: Synapse) -> None:
+        """Give a synapse with delays the step of the network, or raise if it has another."""
+        if not isinstance(new, Delayed):
+            return
+        if not new.has_dt:
+            new.set_dt(self._dt)
+        if new.dt != self._dt:
+            raise NetworkError(f"{place}: dt is {self._dt:g} s in this network, not {new.dt:g} s; {_REBUILD}.")
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Raise: the number of synapses of an edge is fixed."""
@@ -106,6 +119,8 @@ class Parts(nn.ModuleDict):
         if not isinstance(new, Population):
             raise NetworkError(f"node {name!r} must be a population such as ns.LIF(dt=...); got {type(new).__name__}.")
         shape = self.shapes[name]
+        if not new.has_dt:
+            new.set_dt(old.dt)
         for what, before, after in (
             ("dt", old.dt, new.dt),
             ("shape", shape, new.size or shape),

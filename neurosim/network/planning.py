@@ -68,7 +68,7 @@ class CorePlans(CoreParameters):
     def __init__(
         self,
         core: Core,
-        dt: float,
+        dt: float | None,
         size: int | Sequence[int] | None,
         spike: Surrogate | None,
         reset: ResetMode,

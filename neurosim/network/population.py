@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.layer_output import LayerOutput
+from neurosim.synapses.time_step import OnGrid
 from neurosim.units import check_dt
 
 State = tuple[Tensor, ...]
 Inputs = Tensor | Mapping[str, Tensor]
 
 
-class Population(nn.Module, ABC):
+class Population(OnGrid, ABC):
     """A population of neurons: current and state in, spikes (or a membrane) and the next state out.
 
     `Neuron` steps through time; the layers of `neurosim.parallel` work on all steps at once.
@@ -25,26 +26,32 @@ class Population(nn.Module, ABC):
     ----------
     kind : str
         Name of the model, in messages and in reports.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out. Without one the population cannot run.
     size : int or tuple of int, optional
         Shape of the population, if it is fixed.
     """
 
-    def __init__(self, kind: str, dt: float, size: int | Sequence[int] | None = None) -> None:
+    def __init__(self, kind: str, dt: float | None, size: int | Sequence[int] | None = None) -> None:
         super().__init__()
         self.kind = kind
-        self.dt = check_dt(kind, dt)
+        if dt is not None:
+            vars(self)["dt"] = check_dt(kind, dt)
         self.size = checked_size(kind, size)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; dt and size of a population that is made cannot be changed."""
-        if name in ("dt", "size") and name in vars(self):
+        if name == "dt" or (name == "size" and name in vars(self)):
             raise InputError(
                 f"{self.kind}: {name} of a layer that is made cannot be set, because other values were computed from "
                 f"it; make a new layer with {name}={value!r}."
             )
         super().__setattr__(name, value)
+
+    @property
+    def label(self) -> str:
+        """Name of the model, in messages."""
+        return self.kind
 
     @property
     def must_be_called(self) -> bool:
@@ -100,7 +107,9 @@ class Population(nn.Module, ABC):
         return result.out, result.state
 
     def _check_current(self, i: Any, port: str = "i") -> None:
-        """Check the input of a port."""
+        """Check the input of a port, and that the step is set."""
+        if not self.has_dt:
+            raise self.no_dt()
         if not isinstance(i, Tensor) or i.dim() < 2:
             got = f"shape {list(i.shape)}" if isinstance(i, Tensor) else type(i).__name__
             raise ShapeError(

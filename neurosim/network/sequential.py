@@ -39,7 +39,7 @@ class Recurrent:
 Part = Input | Synapse | Population | Recurrent | nn.Module
 
 
-def Sequential(*parts: Part, names: Sequence[str] | None = None) -> Network:
+def Sequential(*parts: Part, names: Sequence[str] | None = None, dt: float | None = None) -> Network:
     """Build a network whose populations form a chain.
 
     Parameters
@@ -53,6 +53,8 @@ def Sequential(*parts: Part, names: Sequence[str] | None = None) -> Network:
         their parts.
     names : sequence of str, optional
         One for each population of neurons; the core's name and a number if left out.
+    dt : float, optional
+        Length of a step, s, for parts that were made without; see `Network`.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def Sequential(*parts: Part, names: Sequence[str] | None = None) -> Network:
     Examples
     --------
     >>> import neurosim as ns
-    >>> net = ns.Sequential(ns.Linear(64, 32), ns.LIF(dt=1e-3), ns.Linear(32, 10), ns.LIF(dt=1e-3))
+    >>> net = ns.Sequential(ns.Linear(64, 32), ns.LIF(), ns.Linear(32, 10), ns.LIF(), dt=1e-3)
     >>> list(net.nodes), [edge.name for edge in net.edges]
     (['input', 'lif1', 'lif2'], ['input->lif1', 'lif1->lif2'])
     """
@@ -103,7 +105,7 @@ def Sequential(*parts: Part, names: Sequence[str] | None = None) -> Network:
     if between:
         kinds = ", ".join(type(s).__name__ for s in between)
         raise NetworkError(f"Sequential must end with neurons; {kinds} is last. Add LI(dt=...) to read out currents.")
-    return Network(nodes, edges)
+    return Network(nodes, edges, dt=dt)
 
 
 def _flat(parts: Iterable[Any], place: str = "part ") -> list[Any]:

@@ -24,8 +24,8 @@ class ParallelNeurons(Population):
     ----------
     kind : str
         Name of the model.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out.
     size : int or tuple of int, optional
         Shape of the population, if it is to be checked.
     spike : Surrogate, optional
@@ -34,7 +34,7 @@ class ParallelNeurons(Population):
 
     v_th: nn.Parameter
 
-    def __init__(self, kind: str, dt: float, size: int | Sequence[int] | None, spike: Surrogate | None) -> None:
+    def __init__(self, kind: str, dt: float | None, size: int | Sequence[int] | None, spike: Surrogate | None) -> None:
         super().__init__(kind, dt, size)
         self.fire = Neuron(threshold, dt=dt, spike=spike, reset=None, v_th=0.0)
 
@@ -82,4 +82,4 @@ class ParallelNeurons(Population):
 
     def extra_repr(self) -> str:
         """Return the arguments of this layer."""
-        return f"dt={self.dt:g}, spike={self.fire.spike}"
+        return f"{self._dt_text()}, spike={self.fire.spike}"

@@ -27,8 +27,8 @@ class MaskedPSN(PSN):
         T, the length of every run.
     order : int
         k, from 1.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out.
     masking : float
         In [0, 1]. Can be set at any time; part of the layer's ``state_dict``.
     size, spike
@@ -62,7 +62,7 @@ class MaskedPSN(PSN):
         steps: int,
         order: int,
         *,
-        dt: float,
+        dt: float | None = None,
         masking: float = 0.0,
         size: int | Sequence[int] | None = None,
         spike: Surrogate | None = None,

@@ -40,8 +40,8 @@ class PSN(ParallelNeurons):
     ----------
     steps : int
         T, the length of every run.
-    dt : float
-        Length of a step, s, in (0, 0.1); a network has one.
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out.
     size : int or tuple of int, optional
         Shape of the population, if it is to be checked.
     spike : Surrogate, optional
@@ -85,7 +85,7 @@ class PSN(ParallelNeurons):
         self,
         steps: int,
         *,
-        dt: float,
+        dt: float | None = None,
         size: int | Sequence[int] | None = None,
         spike: Surrogate | None = None,
     ) -> None:

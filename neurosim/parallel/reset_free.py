@@ -24,8 +24,8 @@ class ResetFreeLeaky(Neuron):
 
     Parameters
     ----------
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out.
     tau_mem : float or Tensor
         Time constant of the membrane, s, in (0, 1).
     v_th : float or Tensor
@@ -52,7 +52,7 @@ class ResetFreeLeaky(Neuron):
     def __init__(
         self,
         *,
-        dt: float,
+        dt: float | None = None,
         tau_mem: float | Tensor = 20e-3,
         v_th: float | Tensor = 1.0,
         r: float | Tensor = 1.0,

@@ -44,8 +44,8 @@ class SlidingPSN(ParallelNeurons):
     ----------
     order : int
         k, from 1.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out.
     start : {"exponential", "uniform"}
         Initial weights: :math:`w_n = 2^{-n}`, or uniform in ``(-1/sqrt(k), 1/sqrt(k))``.
     size : int or tuple of int, optional
@@ -79,7 +79,7 @@ class SlidingPSN(ParallelNeurons):
         self,
         order: int,
         *,
-        dt: float,
+        dt: float | None = None,
         start: Literal["exponential", "uniform"] = "exponential",
         size: int | Sequence[int] | None = None,
         spike: Surrogate | None = None,

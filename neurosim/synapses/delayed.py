@@ -12,21 +12,39 @@ from torch import Tensor, nn
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses.lowering import Lowered, Opaque
 from neurosim.synapses.synapse import Synapse, count
-from neurosim.units import check_dt, delay_obstacle, longest_delay
+from neurosim.synapses.time_step import OnGrid
+from neurosim.units import delay_obstacle, longest_delay
 
 
-class Delayed(Synapse):
-    """Synapses whose current of a step depends on the spikes of earlier steps."""
+class Delayed(OnGrid, Synapse):
+    """Synapses whose current of a step depends on the spikes of earlier steps.
+
+    Delays in s become steps when `dt` is known: in the constructor, or in that of the network. Weights and delays are
+    made then.
+    """
 
     bias: Tensor | nn.Parameter | None
 
-    def __init__(self, n_in: int, n_out: int, max_delay: float | None, dt: float, steps: int = 0) -> None:
-        # `steps` are those of the longest delay where no time is given; a number of steps is not in milliseconds.
+    def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
         name = self._get_name()
         self.n_in, self.n_out = count(name, "n_in", n_in), count(name, "n_out", n_out)
-        self.dt = check_dt(name, dt)
-        self.memory = steps if max_delay is None else whole_steps(name, max_delay, dt)
+        self._make: tuple[str, dict[str, Any]] | None = None  # the method that makes weights and delays, its arguments
+
+    def _make_by(self, dt: float | None, method: str, **arguments: Any) -> None:
+        """Make weights and delays by a method of this name, now if `dt` is given, else when it is set."""
+        self._make = method, arguments
+        if dt is not None:
+            self.set_dt(dt)
+
+    def _use_dt(self) -> None:
+        assert self._make is not None
+        (method, arguments), self._make = self._make, None
+        getattr(self, method)(**arguments)
+
+    def _set_memory(self, max_delay: float | None, steps: int = 0) -> None:
+        """Set `memory` to a longest delay in s, or to that number of steps if there is none."""
+        self.memory = steps if max_delay is None else whole_steps(self._get_name(), max_delay, self.dt)
 
     @property
     def delay_span(self) -> int:
@@ -57,6 +75,8 @@ class Delayed(Synapse):
 
     def _line(self, x: Tensor, state: Tensor | None) -> Tensor:
         """Return the spikes under way and those of `x` in one tensor [memory + T, B, n_in]."""
+        if not self.has_dt:
+            raise self.no_dt()
         name = self._get_name()
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.n_in:
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
@@ -127,7 +147,8 @@ class Delayed(Synapse):
 
     def extra_repr(self) -> str:
         """Return the sizes."""
-        return f"{self.n_in}, {self.n_out}, max_delay={self.max_delay:g}, dt={self.dt:g}"
+        longest = f"max_delay={self.max_delay:g}, " if self.has_dt else ""
+        return f"{self.n_in}, {self.n_out}, {longest}{self._dt_text()}"
 
 
 class FixedDelays(Delayed):

@@ -45,8 +45,8 @@ class DelayedLinear(TapDelays):
         Number of presynaptic and of postsynaptic neurons.
     max_delay : float
         Longest delay, s, an integer number of steps from 1; the kernel has one tap more (T_d in the paper).
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out. Weights and delays are made when it is known.
     bias : bool
         Whether each neuron gets a constant current as well; the authors' networks have none.
     variant : {"code", "paper"}
@@ -98,20 +98,27 @@ class DelayedLinear(TapDelays):
         n_out: int,
         max_delay: float,
         *,
-        dt: float,
+        dt: float | None = None,
         bias: bool = False,
         variant: Variant = "code",
     ) -> None:
-        super().__init__(n_in, n_out, max_delay, dt)
-        if not self.memory:
-            raise InputError(f"DelayedLinear: max_delay must be at least one step of {dt:g} s; got {max_delay!r} s.")
+        super().__init__(n_in, n_out)
         self.variant = checked_variant(variant)
-        bound = math.sqrt(6.0 / n_in)
-        self.weight = nn.Parameter(torch.empty(n_out, n_in).uniform_(-bound, bound))
+        self._make_by(dt, "_draw", max_delay=max_delay, bias=bias)
+
+    def _draw(self, max_delay: float, bias: bool) -> None:
+        """Draw weights and delays."""
+        self._set_memory(max_delay)
+        if not self.memory:
+            raise InputError(
+                f"DelayedLinear: max_delay must be at least one step of {self.dt:g} s; got {max_delay!r} s."
+            )
+        bound, shape = math.sqrt(6.0 / self.n_in), (self.n_out, self.n_in)
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.note_drawn_weights()
-        self.delay = nn.Parameter(torch.rand(n_out, n_in) * (self.memory + (variant == "code")))
-        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
-        self.register_buffer("width", torch.tensor(decreasing_width(self.memory, 0, 1, variant)))
+        self.delay = nn.Parameter(torch.rand(shape) * (self.memory + (self.variant == "code")))
+        self.bias = nn.Parameter(torch.zeros(self.n_out)) if bias else None
+        self.register_buffer("width", torch.tensor(decreasing_width(self.memory, 0, 1, self.variant)))
 
     def kernel(self) -> Tensor:
         """Return the kernels [n_out, n_in, D + 1], the tap of delay 0 first: Gaussians, or in eval mode single taps."""
@@ -178,4 +185,5 @@ class DelayedLinear(TapDelays):
 
     def extra_repr(self) -> str:
         """Return the sizes."""
-        return f"{super().extra_repr()}, bias={self.bias is not None}, variant={self.variant!r}"
+        bias = f", bias={self.bias is not None}" if self.has_dt else ""
+        return f"{super().extra_repr()}{bias}, variant={self.variant!r}"

@@ -23,7 +23,6 @@ from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.structure import SparseStructure, check_connections, check_weight, largest_index
 from neurosim.synapses.synapse import count, event_driven
-from neurosim.units import check_dt
 
 
 class DelayedSparse(SparseStructure, FixedDelays):
@@ -46,8 +45,8 @@ class DelayedSparse(SparseStructure, FixedDelays):
         Drawn as for a linear layer with the mean number of inputs if left out.
     max_delay : float, optional
         Longest delay that the state has room for, s; the longest delay if left out.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out. Weights and delays are made when it is known.
 
     Attributes
     ----------
@@ -97,16 +96,22 @@ class DelayedSparse(SparseStructure, FixedDelays):
         weight: Tensor | None = None,
         *,
         max_delay: float | None = None,
-        dt: float,
+        dt: float | None = None,
     ) -> None:
         name = type(self).__name__
         n_in, n_out = count(name, "n_in", n_in), count(name, "n_out", n_out)
         post, pre = check_connections(name, connections, n_in, n_out)
-        steps = in_steps(name, delay, check_dt(name, dt))
+        super().__init__(n_in, n_out)
+        self._make_by(dt, "_sort", post=post, pre=pre, delay=delay, weight=weight, max_delay=max_delay)
+
+    def _sort(self, post: Tensor, pre: Tensor, delay: Tensor, weight: Tensor | None, max_delay: float | None) -> None:
+        """Sort given synapses into rows."""
+        name, n_in, n_out = type(self).__name__, self.n_in, self.n_out
+        steps = in_steps(name, delay, self.dt)
         if steps.shape != pre.shape:
             raise ShapeError(f"{name}: delay must be [{pre.numel()}]; got {list(steps.shape)}.")
         shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
-        super().__init__(n_in, n_out, max_delay, dt, max(longest, 0))
+        self._set_memory(max_delay, max(longest, 0))
         if shortest < 0 or longest > self.memory:
             raise InputError(f"{name}: delays must lie in 0 to {self.memory} steps; got {shortest} to {longest}.")
         rows, order = delayed_rows(pre, post, steps - shortest, n_in, n_out, self.memory)
@@ -129,7 +134,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
         weight: Distribution | None = None,
         seed: int,
         max_delay: float | None = None,
-        dt: float,
+        dt: float | None = None,
     ) -> DelayedSparse:
         """Draw synapses by a rule, in time and memory that grow with their number.
 
@@ -152,21 +157,32 @@ class DelayedSparse(SparseStructure, FixedDelays):
         >>> synapse.min_delay
         1
         """
-        name = cls.__name__
-        structure, weights, delays = generators(seed)
-        n_in, n_out = count(name, "n_in", n_in), count(name, "n_out", n_out)
-        undelayed = draw_rows(rule, n_in, n_out, structure)
-        values = draw_weights(weight, undelayed, weights)
-        steps = draw_delays(delay, undelayed.post.numel(), check_dt(name, dt), delays)
-        shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
         made = cls.__new__(cls)
-        FixedDelays.__init__(made, n_in, n_out, max_delay, dt, longest)
-        if longest > made.memory:
-            raise InputError(f"{name}: delays up to {longest} steps were drawn; max_delay is {made.memory} steps.")
-        made._fill(sort_by_delay(undelayed, steps.sub_(shortest), values, made.memory), shortest, values)
-        if weight is None:
-            made.note_drawn_weights()
+        FixedDelays.__init__(made, n_in, n_out)
+        made._make_by(dt, "_draw", rule=rule, delay=delay, weight=weight, seed=seed, max_delay=max_delay)
         return made
+
+    def _draw(
+        self,
+        rule: ConnectionRule,
+        delay: Distribution,
+        weight: Distribution | None,
+        seed: int,
+        max_delay: float | None,
+    ) -> None:
+        """Draw synapses by a rule."""
+        structure, weights, delays = generators(seed)
+        undelayed = draw_rows(rule, self.n_in, self.n_out, structure)
+        values = draw_weights(weight, undelayed, weights)
+        steps = draw_delays(delay, undelayed.post.numel(), self.dt, delays)
+        shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
+        self._set_memory(max_delay, longest)
+        if longest > self.memory:
+            name = type(self).__name__
+            raise InputError(f"{name}: delays up to {longest} steps were drawn; max_delay is {self.memory} steps.")
+        self._fill(sort_by_delay(undelayed, steps.sub_(shortest), values, self.memory), shortest, values)
+        if weight is None:
+            self.note_drawn_weights()
 
     def _fill(self, rows: DelayedRows, shortest: int, weight: Tensor) -> None:
         """Register buffers and weights; delays of the rows are those beyond the shortest."""
@@ -270,5 +286,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
 
     def extra_repr(self) -> str:
         """Return the sizes."""
+        if not self.has_dt:
+            return super().extra_repr()
         sizes = f"{self.n_in}, {self.n_out}, {self.weight.numel()} synapses"
         return f"{sizes}, delays of {self.min_delay} to {self.memory} steps, dt={self.dt:g}"

@@ -34,8 +34,8 @@ class RoundedDelays(FixedDelays, TapDelays):
         Constant current.
     max_delay : float, optional
         Longest delay that the state has room for, s; the longest delay if left out.
-    dt : float
-        Length of a step, s, in (0, 0.1).
+    dt : float, optional
+        Length of a step, s, in (0, 0.1); that of its network if left out.
 
     Attributes
     ----------
@@ -69,7 +69,13 @@ class RoundedDelays(FixedDelays, TapDelays):
     bias: Tensor | None
 
     def __init__(
-        self, weight: Tensor, delay: Tensor, bias: Tensor | None = None, *, max_delay: float | None = None, dt: float
+        self,
+        weight: Tensor,
+        delay: Tensor,
+        bias: Tensor | None = None,
+        *,
+        max_delay: float | None = None,
+        dt: float | None = None,
     ) -> None:
         if weight.dim() != 2 or delay.shape != weight.shape or not weight.is_floating_point():
             raise ShapeError(
@@ -80,16 +86,22 @@ class RoundedDelays(FixedDelays, TapDelays):
             raise InputError(f"RoundedDelays: delay must be in steps, of int64; got {delay.dtype}.")
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ShapeError(f"RoundedDelays: bias must be [{weight.shape[0]}]; got {list(bias.shape)}.")
+        super().__init__(weight.shape[1], weight.shape[0])
+        self._listed: tuple[tuple[int, int], tuple[Tensor, DelayedRows]] | None = None
+        self.register_buffer("weight", weight.detach().clone())
+        self.register_buffer("delay", delay.clone())
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self._make_by(dt, "_set_range", max_delay=max_delay)
+
+    def _set_range(self, max_delay: float | None) -> None:
+        """Set the longest and the shortest delay."""
+        delay = self.delay
         longest = max(int(delay.max()), 0) if delay.numel() else 0
-        super().__init__(weight.shape[1], weight.shape[0], longest * dt if max_delay is None else max_delay, dt)
+        self._set_memory(longest * self.dt if max_delay is None else max_delay)
         if (delay.numel() and int(delay.min()) < 0) or longest > self.memory:
             raise InputError(
                 f"RoundedDelays: delays must lie in 0 to {self.memory} steps; got {int(delay.min())} to {longest}."
             )
-        self.register_buffer("weight", weight.detach().clone())
-        self.register_buffer("delay", delay.clone())
-        self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self._listed: tuple[tuple[int, int], tuple[Tensor, DelayedRows]] | None = None
         self._update_shortest()
 
     def _shortest_in(self, buffer: Tensor) -> int:

@@ -361,7 +361,7 @@ REFUSED = {
     "no neurons": (build({"a": None, "b": None}, []), "a network needs at least one population of neurons."),
     "two steps": (
         build({"b": lambda: ns.LIF(dt=2e-3)}, ROW),
-        "all populations must share one dt; got {'a': 0.001, 'b': 0.002} (s).",
+        "all populations and delays must share one dt; got 0.001 s in node 'a', 0.002 s in node 'b'.",
     ),
     "an unknown end": (
         build({}, [*ROW, ("a", "c", L())]),

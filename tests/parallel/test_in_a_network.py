@@ -172,7 +172,9 @@ def test_its_default_node_name_is_not_that_of_lif(kind):
 def test_sizes_and_steps_are_checked_when_the_network_is_made():
     with pytest.raises(ShapeError, match=r"gives currents of shape \[3\] to 'out', but its size says \[5\]"):
         ns.Sequential(ns.Linear(4, 3), PSN(STEPS, dt=DT, size=5), names=["out"])
-    with pytest.raises(NetworkError, match=r"all populations must share one dt; got \{'a': 0.001, 'b': 0.0005\}"):
+    with pytest.raises(
+        NetworkError, match=r"all populations and delays must share one dt; got 0.001 s in node 'a', 0.0005 s in"
+    ):
         ns.Sequential(ns.Linear(4, 3), PSN(STEPS, dt=DT), ns.Linear(3, 2), SlidingPSN(2, dt=5e-4), names=["a", "b"])
     with pytest.raises(NetworkError, match="no synapse before PSN; put Linear"):
         ns.Sequential(ns.Input(3), PSN(STEPS, dt=DT))
