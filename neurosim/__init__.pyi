@@ -76,6 +76,9 @@ from .language import (
     Surrogate as Surrogate,
 )
 from .language import (
+    amperes as amperes,
+)
+from .language import (
     atan as atan,
 )
 from .language import (
@@ -85,16 +88,28 @@ from .language import (
     exponential as exponential,
 )
 from .language import (
+    farads as farads,
+)
+from .language import (
     fast_sigmoid as fast_sigmoid,
 )
 from .language import (
+    hertz as hertz,
+)
+from .language import (
     multi_gaussian as multi_gaussian,
+)
+from .language import (
+    ohms as ohms,
 )
 from .language import (
     rectangle as rectangle,
 )
 from .language import (
     seconds as seconds,
+)
+from .language import (
+    siemens as siemens,
 )
 from .language import (
     sigmoid as sigmoid,
@@ -104,6 +119,9 @@ from .language import (
 )
 from .language import (
     triangle as triangle,
+)
+from .language import (
+    volts as volts,
 )
 from .learning import (
     BPTT as BPTT,

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from neurosim.language.definition import Core, Parameter, core, hertz, integer, seconds
+from neurosim.language.definition import (
+    Core,
+    Derived,
+    Parameter,
+    amperes,
+    core,
+    farads,
+    hertz,
+    integer,
+    ohms,
+    seconds,
+    siemens,
+    volts,
+)
 from neurosim.language.functions import (
     absolute,
     detach,
@@ -33,15 +46,18 @@ from neurosim.language.surrogate import (
 
 __all__ = [
     "Core",
+    "Derived",
     "Parameter",
     "Reset",
     "Surrogate",
     "absolute",
+    "amperes",
     "atan",
     "core",
     "detach",
     "exp",
     "exponential",
+    "farads",
     "fast_sigmoid",
     "floor",
     "hertz",
@@ -51,8 +67,10 @@ __all__ = [
     "maximum",
     "minimum",
     "multi_gaussian",
+    "ohms",
     "rectangle",
     "seconds",
+    "siemens",
     "sigmoid",
     "smooth",
     "sqrt",
@@ -60,5 +78,6 @@ __all__ = [
     "tanh",
     "triangle",
     "trunc",
+    "volts",
     "where",
 ]

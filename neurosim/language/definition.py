@@ -13,12 +13,17 @@ from typing import Any
 
 from neurosim.errors import InputError, UnitError
 from neurosim.language.trial import check_step
-from neurosim.units import milliseconds_question
+from neurosim.units import decay_of, prefix_question, turn_of
 
 CHOICES = ("spike", "reset")
 RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset subtracts its own amount
 _LAYER_ARGUMENTS = (*CHOICES, RESET_AMOUNT, "self", "core", "dt", "size", "detach_reset", "learn")
-_PARAMETER_KIND = {"alpha": "tau", "cos": "f", "sin": "f"}
+# Coefficients of one parameter each, by prefix: alpha_x is computed from tau_x.
+_COMPUTED: dict[str, tuple[str, Callable[..., Any]]] = {
+    "alpha": ("tau", decay_of),
+    "cos": ("f", lambda f, dt: turn_of(f, dt)[0]),
+    "sin": ("f", lambda f, dt: turn_of(f, dt)[1]),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Parameter:
     unit : str
         SI unit, or "1" for a plain number in units of the threshold.
     low, high : float
-        Bounds: exclusive, but for an integer inclusive.
+        Bounds: exclusive; for an integer both are inclusive, and for a number of steps the lower one is.
     integer : bool
         Whether the value must be an integer, which cannot be learned.
     in_steps : bool
@@ -50,7 +55,7 @@ class Parameter:
         """Return whether a number, or each element of a tensor, is in the range."""
         if self.integer:
             return (value >= self.low) & (value <= self.high) & (value % 1 == 0)
-        return (value > self.low) & (value < self.high)
+        return ((value >= self.low) if self.in_steps else (value > self.low)) & (value < self.high)
 
     def check(self, owner: str, name: str, value: float) -> float:
         """Return `value` as float if it is in range.
@@ -64,9 +69,9 @@ class Parameter:
         if number and math.isfinite(value) and self.holds(value):
             return float(value)
         unit = "" if self.unit == "1" else f" {self.unit}"
-        hint = ""
-        if self.unit == "s" and number and value >= self.high and math.isfinite(value):
-            hint = f" {milliseconds_question(value)}"
+        outside = number and math.isfinite(value) and (abs(value) >= self.high or 0.0 < value <= self.low)
+        question = prefix_question(value, self.unit) if outside else ""
+        hint = f" {question}" if question else ""
         raise UnitError(f"{owner}: {name} must be {self._allowed}{unit}; got {value!r}.{hint}")
 
     @property
@@ -78,11 +83,14 @@ class Parameter:
     def _allowed(self) -> str:
         if self.integer:
             return f"an integer from {self.low:.0f} to {self.high:.0f}"
-        return f"a finite number in ({self.low:g}, {self.high:g})" if self.low > -math.inf else "a finite number"
+        opening = "[" if self.in_steps else "("
+        if self.low == -math.inf:
+            return "a finite number"
+        return f"a finite number in {opening}{self.low:g}, {self.high:g})"
 
 
 def seconds(default: float, high: float = 1.0, *, in_steps: bool = False) -> Parameter:
-    """Declare a time in seconds, in (0, `high`), with `in_steps` an integer number of steps of the layer.
+    """Declare a time in seconds, in (0, `high`); with `in_steps` an integer number of steps of the layer, from 0.
 
     The step may use the decay ``alpha_x = exp(-dt/tau_x)`` of a time constant ``tau_x``. The bound catches values in
     milliseconds: membranes and synapses are faster than a second.
@@ -103,13 +111,77 @@ def hertz(default: float, high: float = 1e4) -> Parameter:
     return Parameter(default, unit="Hz", low=0.0, high=high)
 
 
-def parameter_of(coefficient: str) -> str:
-    """Return the parameter that a coefficient is computed from: ``tau_x`` for ``alpha_x``, ``f_x`` for ``cos_x``.
+def volts(default: float, low: float = -1.0, high: float = 1.0) -> Parameter:
+    """Declare a voltage in volts, in (`low`, `high`). The bounds catch values in millivolts."""
+    return Parameter(default, unit="V", low=low, high=high)
 
-    Any other coefficient is a parameter itself.
+
+def amperes(default: float, low: float = -1e-3, high: float = 1e-3) -> Parameter:
+    """Declare a current in amperes, in (`low`, `high`). The bounds catch values in nanoamperes and picoamperes."""
+    return Parameter(default, unit="A", low=low, high=high)
+
+
+def siemens(default: float, low: float = 0.0, high: float = 1e-3) -> Parameter:
+    """Declare a conductance in siemens, in (`low`, `high`). The upper bound catches values in nanosiemens."""
+    return Parameter(default, unit="S", low=low, high=high)
+
+
+def farads(default: float, high: float = 1e-3) -> Parameter:
+    """Declare a capacitance in farads, in (0, `high`). The bound catches values in picofarads."""
+    return Parameter(default, unit="F", low=0.0, high=high)
+
+
+def ohms(default: float, low: float = 1e3, high: float = 1e15) -> Parameter:
+    """Declare a resistance in ohms, in (`low`, `high`). The lower bound catches values in megaohms."""
+    return Parameter(default, unit="Ohm", low=low, high=high)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Derived:
+    """A coefficient of a step that the layer computes from parameters and the step length, in double precision.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute(*values, dt)``. A value is a float, or a tensor for a parameter with a value for each neuron or trial;
+        of floats the result is a float, else a tensor of float64, through which the gradient passes to a learned
+        parameter. The functions of `neurosim.units` are written so.
+    *parameters : str
+        Names of the parameters whose values it takes.
+
+    Examples
+    --------
+    The response of a membrane to a constant current, exact for any step:
+
+    >>> import neurosim as ns
+    >>> from neurosim.language import Derived
+    >>> from neurosim.units import MOhm, constant_response, ms, pF
+    >>> @ns.core(
+    ...     parameters=dict(tau_mem=ns.seconds(20 * ms), c_m=ns.farads(200 * pF)),
+    ...     derived=dict(gain=Derived(constant_response, "tau_mem", "c_m")),
+    ... )
+    ... def membrane(i, v, *, alpha_mem, gain):
+    ...     u = alpha_mem * v + gain * i
+    ...     return u, u
+    >>> ns.layer(membrane)(dt=1 * ms).coefficient("gain") / MOhm
+    4.877...
     """
-    kind, _, rest = coefficient.partition("_")
-    return f"{_PARAMETER_KIND[kind]}_{rest}" if kind in _PARAMETER_KIND else coefficient
+
+    compute: Callable[..., Any]
+    parameters: tuple[str, ...]
+
+    def __init__(self, compute: Callable[..., Any], *parameters: str) -> None:
+        object.__setattr__(self, "compute", compute)
+        object.__setattr__(self, "parameters", parameters)
+
+
+def _derived_by_name(coefficient: str) -> Derived | None:
+    """Return how a coefficient with one of the prefixes of `_COMPUTED` is computed; None for another name."""
+    prefix, _, rest = coefficient.partition("_")
+    if not rest or prefix not in _COMPUTED:
+        return None
+    of, compute = _COMPUTED[prefix]
+    return Derived(compute, f"{of}_{rest}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,8 +204,10 @@ class Core:
     state : mapping of str to float
         State variables and their initial values.
     wants : tuple of str
-        Keyword-only arguments of the step: parameters, decays ``alpha_x``, turns ``cos_x`` and ``sin_x``, ``dt``,
-        ``spike``, ``reset``.
+        Keyword-only arguments of the step: parameters, decays ``alpha_x``, turns ``cos_x`` and ``sin_x``, derived
+        coefficients, ``dt``, ``spike``, ``reset``.
+    derived : mapping of str to Derived
+        Coefficients of the step that a layer computes: those declared, and those of the names above.
     integers_up_to : float or None
         For a core of integers, the largest current for which single precision is exact; double precision is exact up
         to 2**29 times as much. None for a core of real numbers.
@@ -147,6 +221,7 @@ class Core:
     inputs: Mapping[str, float | None]
     state: Mapping[str, float]
     wants: tuple[str, ...]
+    derived: Mapping[str, Derived] = dataclasses.field(default_factory=dict)
     integers_up_to: float | None = None
     state_type: Any = dataclasses.field(init=False, repr=False)
 
@@ -166,6 +241,12 @@ class Core:
         """Names of the numbers that the step takes: parameters, values computed from them, and dt."""
         return tuple(name for name in self.wants if name not in CHOICES)
 
+    def parameters_of(self, coefficient: str) -> tuple[str, ...]:
+        """Return the parameters that a coefficient is computed from: itself if it is one, none for ``dt``."""
+        if coefficient in self.derived:
+            return self.derived[coefficient].parameters
+        return () if coefficient == "dt" else (coefficient,)
+
     def __repr__(self) -> str:
         return f"<core {self.name}({', '.join((*self.inputs, *self.state))})>"
 
@@ -182,10 +263,6 @@ class Core:
             place = f"at the top level of module {self.step.__module__!r}"
             raise InputError(f"core {self.name!r} cannot be pickled: it must be defined {place}.")
         return (_by_name, (self.step.__module__, self.name))
-
-
-def _is(parameter: str, kind: str) -> bool:
-    return parameter.startswith(f"{kind}_")
 
 
 def _by_name(module: str, name: str) -> Core:
@@ -205,6 +282,7 @@ def core(
     parameters: Mapping[str, Parameter | float] | None = None,
     inputs: Iterable[str] | Mapping[str, float | None] = ("i",),
     state: Iterable[str] | Mapping[str, float] = ("v",),
+    derived: Mapping[str, Derived] | None = None,
     integers_up_to: float | None = None,
 ) -> Callable[[Callable[..., tuple[Any, ...]]], Core]:
     """Turn a step function into a core.
@@ -219,6 +297,8 @@ def core(
         a port without a value (None, or listed by name alone) must be fed.
     state : iterable of str, or mapping of str to float
         State variables in the order of the step's arguments; a mapping gives initial values (else 0).
+    derived : mapping of str to Derived, optional
+        Further coefficients that the layer computes from several parameters, such as the propagator of a membrane.
     integers_up_to : float, optional
         For a step of integers, as in `Core`; its layers refuse currents that are not integers or are too large.
 
@@ -227,9 +307,10 @@ def core(
     callable
         The decorator. The step function takes its inputs and then the state by position. By keyword it takes what it
         needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, computed in
-        double precision), ``cos_x`` and ``sin_x`` for each frequency ``f_x``; ``dt`` (s); ``spike`` (the surrogate,
-        called on the distance to threshold); ``reset`` (a `Reset`). It returns the output and the new state. It may
-        use arithmetic, comparisons and the functions of `neurosim.language.functions`, but no branches.
+        double precision), ``cos_x`` and ``sin_x`` for each frequency ``f_x``; the `derived` ones; ``dt`` (s);
+        ``spike`` (the surrogate, called on the distance to threshold); ``reset`` (a `Reset`). It returns the output
+        and the new state. It may use arithmetic, comparisons and the functions of `neurosim.language.functions`, but
+        no branches.
 
     Raises
     ------
@@ -260,12 +341,13 @@ def core(
         name: value if isinstance(value, Parameter) else Parameter(float(value))
         for name, value in (parameters or {}).items()
     }
-    computed = [name for name in declared if name == "dt" or parameter_of(name) != name]
+    computed = [name for name in declared if name == "dt" or _derived_by_name(name)]
     if computed:
         raise InputError(
             f"a parameter cannot be called {computed}: the layer computes these; alpha_x comes from tau_x, cos_x and "
             "sin_x from f_x."
         )
+    own = _checked_derived(derived or {}, declared)
     taken = [name for name in declared if name in _LAYER_ARGUMENTS]
     if taken:
         raise InputError(f"a parameter cannot be called {taken}: these are arguments of the layer; rename it.")
@@ -281,9 +363,10 @@ def core(
                 f"core {step.__name__}: the step must take the inputs {tuple(ports)} and then the state "
                 f"{tuple(initial)} by position; it takes {tuple(by_position)}."
             )
-        kinds = _PARAMETER_KIND.items()
-        computed = [f"{kind}_{n.partition('_')[2]}" for kind, of in kinds for n in declared if _is(n, of)]
-        offered = {*declared, *CHOICES, "dt", *computed}
+        by_name = [f"{prefix}_{name.partition('_')[2]}" for prefix in _COMPUTED for name in declared]
+        found = {name: _derived_by_name(name) for name in by_name}
+        coefficients = {name: of for name, of in found.items() if of and of.parameters[0] in declared} | own
+        offered = {*declared, *CHOICES, "dt", *coefficients}
         unknown = [name for name in wants if name not in offered]
         if unknown:
             raise InputError(
@@ -293,13 +376,30 @@ def core(
         _check_arrays(step.__name__, ports, initial, [name for name in wants if name not in CHOICES])
         if not step.__name__.isidentifier():
             raise InputError(f"a core is called as its step function; {step.__name__} has no name. Write it with def.")
-        decorated = Core(step.__name__, step, declared, ports, initial, wants, integers_up_to)
+        used = {name: coefficients[name] for name in wants if name in coefficients}
+        decorated = Core(step.__name__, step, declared, ports, initial, wants, used, integers_up_to)
         object.__setattr__(decorated, "__doc__", step.__doc__)
         object.__setattr__(decorated, "__module__", step.__module__)
         check_step(step.__name__, tuple(ports), tuple(initial), wants, step)
         return decorated
 
     return decorate
+
+
+def _checked_derived(derived: Mapping[str, Derived], declared: Mapping[str, Parameter]) -> dict[str, Derived]:
+    """Return the derived coefficients of a core if their names are free and their parameters are declared."""
+    reserved = {*declared, *_LAYER_ARGUMENTS, "dt"}
+    taken = [name for name in derived if name in reserved or _derived_by_name(name)]
+    if taken:
+        raise InputError(f"a derived coefficient cannot be called {taken}: the step gets these already; rename it.")
+    for name, each in derived.items():
+        unknown = [parameter for parameter in each.parameters if parameter not in declared]
+        if unknown or not each.parameters:
+            raise InputError(
+                f"the derived coefficient {name!r} is computed from {list(each.parameters)}; it must be from one or "
+                f"more of the declared parameters {list(declared)}."
+            )
+    return dict(derived)
 
 
 def _ports(inputs: Iterable[str] | Mapping[str, float | None]) -> dict[str, float | None]:

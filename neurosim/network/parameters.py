@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.common.autograd import under_transform
 from neurosim.language import Core, Parameter
-from neurosim.language.definition import RESET_AMOUNT, parameter_of
+from neurosim.language.definition import RESET_AMOUNT
 from neurosim.network.population import Population
 from neurosim.units import decay_of, steps_obstacle, time_constant, turn_of
 
@@ -30,7 +30,8 @@ class CoreParameters(Population):
     bound, and the gradient passes as if it were the stored value, so that training can bring it back.
 
     The step function takes *coefficients*, which are computed from the parameters: a parameter itself, the decay
-    ``alpha_x`` of a time constant ``tau_x``, ``cos_x`` and ``sin_x`` of a frequency ``f_x``, and ``dt``.
+    ``alpha_x`` of a time constant ``tau_x``, ``cos_x`` and ``sin_x`` of a frequency ``f_x``, those that the core
+    derives from several parameters, and ``dt``.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ class CoreParameters(Population):
         names = (*core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
         self._shared_names = tuple(name for name in names if self._is_shared(name))
         self._varying_names = tuple(name for name in names if not self._is_shared(name))
-        self._fixed_names = tuple(name for name in self._varying_names if parameter_of(name) not in self.learned)
+        self._fixed_names = tuple(name for name in self._varying_names if not self._is_learned(name))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the value of a parameter is checked, or refused if the layer has computed from it."""
@@ -156,18 +157,25 @@ class CoreParameters(Population):
 
     def coefficient(self, name: str) -> Value:
         """Return a coefficient of the step, e.g. ``"alpha_mem"``: a float if its parameter is shared, else a tensor."""
-        return self.dt if name == "dt" else self._coefficient_of(name, self.value(parameter_of(name)))
+        return self._coefficient_of(name, {each: self.value(each) for each in self.core.parameters_of(name)})
 
-    def _coefficient_of(self, name: str, value: Value) -> Value:
-        """Return the coefficient `name` of the step, given the value of the parameter that it is computed from."""
-        if parameter_of(name) == name:
-            return value
-        if name.startswith("alpha_"):
-            return decay_of(value, self.dt)
-        return turn_of(value, self.dt)[name.startswith("sin_")]
+    def _coefficient_of(self, name: str, values: Mapping[str, Value]) -> Value:
+        """Return the coefficient `name` of the step, given the values of the parameters that it is computed from."""
+        if name in self.core.derived:
+            coefficient: Value = self.core.derived[name].compute(*values.values(), self.dt)
+            return coefficient
+        return self.dt if name == "dt" else values[name]
 
     def _is_shared(self, coefficient: str) -> bool:
-        return coefficient == "dt" or parameter_of(coefficient) in self._shared
+        return all(name in self._shared for name in self.core.parameters_of(coefficient))
+
+    def _is_learned(self, coefficient: str) -> bool:
+        return any(name in self.learned for name in self.core.parameters_of(coefficient))
+
+    def tensors_of(self, coefficient: str) -> dict[str, Tensor]:
+        """Return the stored tensors among the parameters that a coefficient is computed from."""
+        names = self.core.parameters_of(coefficient)
+        return {name: self.tensor(name) for name in names if name not in self._shared}
 
     def _shared_coefficients(self) -> dict[str, float]:
         return {name: self.coefficient(name) for name in self._shared_names}  # type: ignore[misc]
@@ -189,23 +197,30 @@ class CoreParameters(Population):
     def _per_trial(self, i: Tensor) -> tuple[str, ...]:
         """Return the coefficients that are one number for each trial of a current like `i` [T, B, ...].
 
-        These are computed from a tensor [B, 1, ...] that is not trained. Under a compiler or a function transform there
+        These are computed from tensors [B, 1, ...] that are not trained. Under a compiler or a function transform there
         are none: the values of such a tensor are then not known.
         """
         if not self._fixed_names or torch.compiler.is_compiling() or under_transform():
             return ()
-        tensors = ((name, self.tensor(parameter_of(name))) for name in self._fixed_names)
-        return tuple(name for name, t in tensors if t.dim() == i.dim() - 1 and t.numel() == t.shape[0])
+
+        def is_per_trial(t: Tensor) -> bool:
+            return t.dim() == i.dim() - 1 and t.numel() == t.shape[0]
+
+        return tuple(name for name in self._fixed_names if all(map(is_per_trial, self.tensors_of(name).values())))
 
     def _numbers_of_trials(self, per_trial: Sequence[str]) -> list[dict[str, float]]:
         """Return for each trial its plain numbers: of `per_trial` its own, then those that all share."""
         shared: dict[str, Any] = self._shared_coefficients()
-        tensors = {name: self.tensor(parameter_of(name)) for name in per_trial}
+        tensors = {key: t for name in per_trial for key, t in self.tensors_of(name).items()}
         trials = max(map(len, tensors.values()))
         values = {name: tensor.flatten().expand(trials).tolist() for name, tensor in tensors.items()}
 
+        def number(name: str, b: int) -> float:
+            return values[name][b] if name in values else self._shared[name]
+
         def own(b: int) -> dict[str, Any]:
-            return {name: self._coefficient_of(name, numbers[b]) for name, numbers in values.items()}
+            sources = ((name, self.core.parameters_of(name)) for name in per_trial)
+            return {name: self._coefficient_of(name, {each: number(each, b) for each in of}) for name, of in sources}
 
         return [{**shared, **own(b)} for b in range(trials)]
 

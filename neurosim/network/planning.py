@@ -15,7 +15,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.common.availability import DTYPES
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.language import Core, Parameter, Reset, Surrogate, atan
-from neurosim.language.definition import RESET_AMOUNT, parameter_of
+from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.reset import ResetMode
 from neurosim.network.parameters import CoreParameters, Value
 
@@ -193,7 +193,7 @@ class CorePlans(CoreParameters):
         self, key: str, per_trial: tuple[str, ...], real: torch.dtype, device: torch.device
     ) -> list[Tensor]:
         """Return the numbers [B] that the plan of `key` takes from each trial, computed again when a value changes."""
-        values = [self.tensor(parameter_of(name)) for name in per_trial]
+        values = [tensor for name in per_trial for tensor in self.tensors_of(name).values()]
         choice = (key, per_trial, real, device, self.dt)
         numbers, computed_from, surrogate = self._plans.get(choice, (None, (), None))
         # A comparison waits for the device, which cannot be captured in a graph.

@@ -13,7 +13,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError, UnitError
-from neurosim.language import Parameter
+from neurosim.language import Derived, Parameter
 from tests.user_cores import coba, izhikevich
 
 
@@ -209,3 +209,20 @@ class TestParameter:
     def test_a_plain_number_must_be_finite_and_is_never_milliseconds(self):
         with pytest.raises(UnitError, match=r"lif: v_th must be a finite number; got inf\.$"):
             Parameter(1.0).check("lif", "v_th", math.inf)
+
+
+def test_a_derived_coefficient_has_a_free_name_and_declared_parameters():
+    def declare(**derived: Derived) -> None:
+        @ns.core(parameters=dict(tau_mem=ns.seconds(10e-3)), derived=derived)
+        def neuron(i, v, *, gain):
+            return v + gain * i, v
+
+    declare(gain=Derived(lambda tau, dt: dt / tau, "tau_mem"))
+    for name in ("tau_mem", "alpha_mem", "dt", "reset"):
+        with pytest.raises(InputError, match=rf"a derived coefficient cannot be called \['{name}'\]"):
+            declare(**{name: Derived(lambda tau, dt: tau, "tau_mem")})
+    for of in ((), ("tau_syn",)):
+        with pytest.raises(InputError, match=r"'gain' is computed from .* one or more of the declared .*'tau_mem'"):
+            declare(gain=Derived(lambda *_: 1.0, *of))
+    with pytest.raises(InputError, match=r"the step takes \['gain'\] by keyword; it may take .*'alpha_mem'"):
+        declare()

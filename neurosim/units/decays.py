@@ -7,13 +7,12 @@ are the same if a is; so a is what is carried across, never tau.
 from __future__ import annotations
 
 import math
-import numbers
 from typing import overload
 
 import torch
 from torch import Tensor
 
-from neurosim.errors import InputError, UnitError
+from neurosim.errors import InputError
 
 _NEIGHBOURS = 16  # floating-point numbers on each side of the first guess
 
@@ -176,50 +175,3 @@ def just_below(threshold: float | Tensor, dtype: torch.dtype) -> float | Tensor:
     kept = torch.as_tensor(threshold, dtype=torch.float64).to(dtype)
     below = torch.nextafter(kept, kept.new_tensor(-math.inf)).double()
     return below if isinstance(threshold, Tensor) else below.item()
-
-
-def milliseconds_question(value: float) -> str:
-    """Return the question for a time in s that is so long that it may have been meant in ms."""
-    return f"Did you pass milliseconds? {value:g} ms is {value * 1e-3:g} s."
-
-
-def longest_delay(dt: float) -> float:
-    """Return the time in s that delays stay below: 0.1 s, or 100 steps of a long step `dt`."""
-    return max(0.1, 100 * dt)
-
-
-def steps_obstacle(name: str, time: float, dt: float) -> str | None:
-    """Return why a time in s is not an integer number of steps from 0, as the end of an error; None if it is."""
-    steps = time / dt
-    if math.isfinite(steps) and time >= 0 and abs(steps - round(steps)) <= 1e-6 * max(round(steps), 1):
-        return None
-    return f"{name} must be an integer number of steps of {dt:g} s; got {time!r} s."
-
-
-def delay_obstacle(delay: float, dt: float, name: str = "delay") -> str | None:
-    """Return why a delay in s cannot be used, as the end of an error that begins with its owner; None if it can.
-
-    It must be an integer number of steps, from 0 and below `longest_delay`.
-
-    Examples
-    --------
-    >>> from neurosim.units import delay_obstacle
-    >>> delay_obstacle(2e-3, 1e-3)
-    >>> delay_obstacle(1.5, 1e-3)
-    'delay must be in [0, 0.1) s; got 1.5. Did you pass milliseconds? 1.5 ms is 0.0015 s.'
-    """
-    obstacle = steps_obstacle(name, delay, dt)
-    if obstacle is None and delay >= longest_delay(dt):
-        return f"{name} must be in [0, {longest_delay(dt):g}) s; got {delay!r}. {milliseconds_question(delay)}"
-    return obstacle
-
-
-def check_dt(owner: str, dt: float) -> float:
-    """Return `dt` if it can be a step in seconds."""
-    if isinstance(dt, numbers.Real) and hasattr(dt, "dtype"):
-        dt = float(str(dt))  # a number of numpy in single precision stands for its shortest decimal
-    if isinstance(dt, (int, float)) and math.isfinite(dt) and 0 < dt < 0.1:
-        return float(dt)
-    large = isinstance(dt, (int, float)) and 0.1 <= dt < math.inf
-    hint = f" {milliseconds_question(dt)}" if large else ""
-    raise UnitError(f"{owner}: dt must be a number in (0, 0.1) s; got {dt!r}.{hint}")
