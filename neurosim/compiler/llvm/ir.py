@@ -30,6 +30,7 @@ _INTRINSIC = {
 }
 
 LINE = 64  # bytes of a line of the caches
+_NOW = ("i64", "%now")
 
 
 class IRBuilder(Body):
@@ -365,13 +366,38 @@ class IRBuilder(Body):
         arguments = ", ".join(f"{kind} {name}" for kind, name in self._arguments)
         lines = "\n".join((*self._entry, "  br label %start", "start:", *self.lines))
         kernel = f"define void @kernel({arguments}) {{\nentry:\n{lines}\n  ret void\n}}\n"
-        return "\n".join((kernel, self._team() if self._is_shared else "", *self._declared))
+        entries = (self._team() if self._is_shared else "", "" if self._now is None else self._task())
+        return "\n".join((kernel, *entries, *self._declared))
 
     @property
     def _is_shared(self) -> bool:
         """Whether the first two numbers say which pieces of the work to do."""
         names = [name for kind, name in self._arguments if kind == "i64"]
         return names[:2] == ["%first", "%last"]
+
+    @property
+    def _now(self) -> int | None:
+        """Place among the arguments of the number of the step of a circuit; None if the function is no task of one."""
+        return self._arguments.index(_NOW) if _NOW in self._arguments else None
+
+    def _task(self) -> str:
+        """Return a function of the arguments of ``kernel`` in an array of eight bytes each, and of the step."""
+        slots, values = [], []
+        for number, (kind, name) in enumerate(self._arguments):
+            if (kind, name) == _NOW:
+                values.append("i64 %now")
+                continue
+            slots.append(f"  %a{number}.at = getelementptr i64, ptr %work, i64 {number}")
+            slots.append(f"  %a{number} = load {kind}, ptr %a{number}.at")
+            values.append(f"{kind} %a{number}")
+        loads = "\n".join(slots)
+        return f"""
+define void @task(ptr %work, i64 %now) {{
+{loads}
+  call void @kernel({", ".join(values)})
+  ret void
+}}
+"""
 
     def _team(self) -> str:
         """Return a function that does one thread's share of the work.
@@ -424,7 +450,7 @@ exit:
 
     def compile(self) -> CompiledKernel:
         """Return the machine code."""
-        return CompiledKernel(self.source(), [kind for kind, _ in self._arguments], self._is_shared)
+        return CompiledKernel(self.source(), [kind for kind, _ in self._arguments], self._is_shared, self._now)
 
 
 def _align(kind: str) -> int:

@@ -28,16 +28,20 @@ class CompiledKernel:
         Types of the function's arguments: ``"ptr"``, ``"i64"``, ``"float"`` or ``"double"``.
     team : bool
         Whether there is a function ``team`` as well, which does a share of the work (see `shared`).
+    now : int, optional
+        Of a module with a function ``task``, which does one step of a circuit: place of the step among the arguments.
 
     Attributes
     ----------
     call : callable
         Takes addresses and numbers; gives up Python's lock while it runs.
+    task : int or None
+        Address of the function ``task``.
     """
 
     number_compiled = 0  # in this process
 
-    def __init__(self, source: str, arguments: Sequence[str], team: bool = False) -> None:
+    def __init__(self, source: str, arguments: Sequence[str], team: bool = False, now: int | None = None) -> None:
         import llvmlite.binding as binding
 
         machine = _this_processor()
@@ -52,8 +56,17 @@ class CompiledKernel:
         address = self._engine.get_function_address("kernel")
         self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(address)
         self._team = self._engine.get_function_address("team") if team else None
+        self.task: int | None = self._engine.get_function_address("task") if now is not None else None
+        self._now, self._block = now, struct.Struct("=" + "".join(_SLOTS[kind] for kind in arguments))
         self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
         CompiledKernel.number_compiled += 1
+
+    def block(self, *values: float | Tensor) -> Any:
+        """Return the arguments of `task` but for the step: numbers and addresses of tensors, in eight bytes each."""
+        given = [value.data_ptr() if isinstance(value, Tensor) else value for value in values]
+        assert self._now is not None
+        packed = self._block.pack(*given[: self._now], 0, *given[self._now :])
+        return ctypes.create_string_buffer(packed, len(packed))
 
     def run_parallel(
         self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, multiple: int = 1

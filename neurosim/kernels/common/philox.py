@@ -22,9 +22,9 @@ from torch import Tensor
 
 WORD = 2**32  # numbers that a word can hold
 _MASK = WORD - 1
-_ROUNDS = 10
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 # Counters at a time. On the CPU their words stay below the 32,768 elements from which torch uses several threads:
 # threads that wait for each other on a busy machine cost more than they gain.
 _BLOCK = {"cpu": 7 * 2**10}
@@ -52,11 +52,11 @@ def philox(counter: Sequence[Any], key: Sequence[Any]) -> tuple[Any, Any, Any, A
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
     (a, b, c, d), (k0, k1) = counter, key
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         # A product of two words fills 64 bits. In int64 its sign is wrong, but its bits are right.
-        left, right = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+        left, right = a * MULTIPLIERS[0], c * MULTIPLIERS[1]
         a, b, c, d = (right >> 32 & _MASK) ^ b ^ k0, right & _MASK, (left >> 32 & _MASK) ^ d ^ k1, left & _MASK
-        k0, k1 = k0 + _INCREMENTS[0] & _MASK, k1 + _INCREMENTS[1] & _MASK
+        k0, k1 = k0 + INCREMENTS[0] & _MASK, k1 + INCREMENTS[1] & _MASK
     return a, b, c, d
 
 

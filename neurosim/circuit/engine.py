@@ -1,0 +1,235 @@
+"""The engine of circuits: a network without gradient, event by event, many steps in one call."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosim.circuit.wiring import Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
+from neurosim.compiler.llvm.threads import at_once, number_of_threads
+from neurosim.errors import InputError
+from neurosim.kernels.circuit import cpu
+from neurosim.kernels.circuit.tasks import Delivery, Population, Sample, SpikeLog, Task, Term, padded
+from neurosim.network.graph import NetworkState
+from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
+from neurosim.network.source import SourceState
+from neurosim.recording.events import Events
+
+_ROOM = 1 << 14  # spikes that a log has room for at least, beside those of one step
+
+
+def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str | None:
+    """Return why the engine cannot run a network, or None if it can."""
+    if device.type != "cpu":
+        return f"the engine runs on the CPU, the network on {device}"
+    for name, node in net.populations().items():
+        if type(node) is not Neuron or node.must_be_called:
+            return f"{name!r} is not a plain layer of a core, or has a hook"
+        if not node._program().is_spiking:
+            return f"the output of {name!r} is not a spike, 0 or 1"
+        if node.core.integers_up_to is not None:
+            return f"{name!r} computes in integers, whose currents are checked at each step"
+    for name in record:
+        node_name, _, variable = name.partition(".")
+        recorded = net.nodes[node_name] if node_name in net.nodes else None
+        if variable and not (isinstance(recorded, Neuron) and variable in recorded.core.state):
+            return f"{name!r} is not a state variable of a population"
+    for edge in net.edges:
+        reason = edge_obstacle(net, edge)
+        if reason is not None:
+            return f"edge {edge.name!r}: {reason}"
+    return None
+
+
+class Engine:
+    """A run of a network by the engine: it holds the state and advances it.
+
+    The results are those of the layered strategies, bit for bit; see docs/circuits.md.
+
+    Parameters
+    ----------
+    net : Network
+        One that has no `obstacle`.
+    state : NetworkState
+        State before the first step.
+    record : sequence of str
+        Nodes, and state variables ``"node.variable"``.
+    """
+
+    def __init__(self, net: Network, state: NetworkState, record: Sequence[str]) -> None:
+        self.net, self.record = net, tuple(record)
+        self.steps = 0
+        name = next(iter(net.populations()))
+        self.real, self.samples = state.nodes[name][0].dtype, state.nodes[name][0].shape[0]
+        self.wiring = wired(net, self.real)
+        self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
+        self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
+        names = {edge.name for edge in self.wiring.outside}
+        self.lines = {name: line for name, line in state.edges.items() if name in names}
+
+    def advance(self, steps: int, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Run `steps` steps.
+
+        Parameters
+        ----------
+        steps : int
+        inputs : mapping of str to Tensor [steps, B, ...], optional
+            Data of each `Input` node.
+
+        Returns
+        -------
+        dict
+            By name in `record`: `Events`, or an array [steps, B, *shape].
+
+        Raises
+        ------
+        InputError
+            When a state variable is no longer finite, naming population, neuron and step.
+        """
+        net = self.net
+        values = {**(inputs or {}), **self._drawn(steps)}
+        currents = self._currents(values, steps)
+        parts = [trial.tasks(b, steps, currents, self.record) for b, trial in enumerate(self.trials)]
+        work = [functools.partial(cpu.run, tasks, steps) for tasks in parts]
+        if number_of_threads() > 1 and len(work) > 1:
+            at_once(work)
+        else:
+            for each in work:
+                each()
+        self.steps += steps
+        self._check_finite()
+        return {name: self._recorded(name, steps, values) for name in self.record}
+
+    def _drawn(self, steps: int) -> dict[str, Tensor]:
+        """Return the outputs of sources in the next steps, and count these."""
+        values = {}
+        for name, at in self.sources.items():
+            source = self.net.nodes[name]
+            stream = self.net._streams[name]
+            values[name] = source.values(at, steps, stream=stream, dt=self.net.dt, dtype=self.real)  # type: ignore[operator]
+            self.sources[name] = at._replace(step=at.step + steps)
+        return values
+
+    def _currents(self, values: Mapping[str, Tensor], steps: int) -> dict[str, list[Tensor]]:
+        """Return the currents of edges from outside: of each trial [steps, neurons], with room for a vector at the end."""
+        found = {}
+        for edge in self.wiring.outside:
+            z = values[edge.source].to(self.real)
+            if edge.name in self.lines:
+                line = torch.cat((self.lines[edge.name], z))
+                self.lines[edge.name] = line[steps:]
+                z = line[: edge.delay_span + steps]
+            current = edge(z).flatten(2)
+            room = current.new_zeros((self.samples, current[:, 0].numel() + padded(1)))
+            room[:, : current[:, 0].numel()] = current.transpose(0, 1).flatten(1)
+            found[edge.name] = list(room)
+        return found
+
+    def _recorded(self, name: str, steps: int, values: Mapping[str, Tensor]) -> Any:
+        node, _, variable = name.partition(".")
+        shape = self.net.shape(node)
+        if variable:
+            traces = np.stack([trial.samples[name].numpy() for trial in self.trials], 1)
+            return traces.reshape(steps, self.samples, *shape)
+        if name in values:
+            return values[name]
+        parts = [trial.logs[name].spikes() for trial in self.trials]
+        step = torch.cat([each[0] for each in parts]).numpy()
+        neuron = torch.cat([each[1] for each in parts]).numpy()
+        batch = np.repeat(np.arange(len(parts)), [len(each[0]) for each in parts])
+        if len(parts) > 1:
+            order = np.lexsort((neuron, batch, step))
+            step, batch, neuron = step[order], batch[order], neuron[order]
+        return Events(step=step, batch=batch, neuron=neuron, T=steps, dt=self.net.dt, B=len(parts), shape=shape)
+
+    def _check_finite(self) -> None:
+        for b, trial in enumerate(self.trials):
+            for name, node in self.net.neurons().items():
+                for variable, values in zip(node.core.state, trial.states[name], strict=True):
+                    wrong = ~torch.isfinite(values[: math.prod(self.net.shape(name))])
+                    if bool(wrong.any()):
+                        raise InputError(
+                            f"{name}.{variable} of neuron {int(wrong.nonzero()[0])} in trial {b} is no longer finite "
+                            f"at step {self.steps} or before: a weight, an input or a parameter lets it grow without "
+                            "bound."
+                        )
+
+    def state(self) -> NetworkState:
+        """Return the state after the steps so far."""
+        nodes: dict[str, Any] = dict(self.sources)
+        for name, node in self.net.neurons().items():
+            shape = self.net.shape(name)
+            size = math.prod(shape)
+            by_variable = zip(*(trial.states[name] for trial in self.trials), strict=True)
+            stacked = (torch.stack([v[:size] for v in each]).reshape(-1, *shape) for each in by_variable)
+            nodes[name] = node.core.state_type(*stacked)
+        inner = lines_of(self.net, [trial.logs for trial in self.trials], self.real)
+        return NetworkState({name: nodes[name] for name in self.net.nodes if name in nodes}, {**self.lines, **inner})
+
+
+class _Trial:
+    """One sample of the batch: states, spikes under way, accumulators."""
+
+    def __init__(self, wiring: Wiring, state: NetworkState, b: int) -> None:
+        net = wiring.net
+        self.wiring, self.totals = wiring, wiring.totals()
+        self.states: dict[str, list[Tensor]] = {}
+        self.fixed: dict[str, tuple[str, list[Tensor], list[float]]] = {}
+        self.samples: dict[str, Tensor] = {}
+        for name, node in net.neurons().items():
+            like = state.nodes[name][0].unsqueeze(0)
+            fed = tuple(port for port in node.ports if port in wiring.feeds[name])
+            _, key, coefficients, numbers, _ = node._arguments(fed, like, (), True, ())
+            self.states[name] = [_with_room(values[b]) for values in state.nodes[name]]
+            self.fixed[name] = key, [_with_room(values[b]) for values in coefficients], numbers
+        self.logs = {
+            name: SpikeLog(spikes_before(net, state, name, steps, b)) for name, steps in wiring.histories.items()
+        }
+
+    def tasks(
+        self, b: int, steps: int, currents: Mapping[str, Sequence[Tensor]], record: Sequence[str]
+    ) -> list[Task]:
+        """Return the tasks of the next steps, in order."""
+        net = self.wiring.net
+        for name, log in self.logs.items():
+            size = math.prod(net.shape(name))
+            log.open(steps, max(_ROOM, size * steps // 100) + size)
+        tasks: list[Task] = [self._delivery(route) for route in self.wiring.routes if route.target is None]
+        for name, node in net.neurons().items():
+            tasks += [self._delivery(route) for route in self.wiring.routes if route.target == name]
+            feeds = self.wiring.feeds[name]
+            inputs = [[self._term(feed, b, currents) for feed in feeds[port]] for port in node.ports if port in feeds]
+            key, coefficients, numbers = self.fixed[name]
+            size, states = math.prod(net.shape(name)), self.states[name]
+            tasks.append(Population(key, size, inputs, states, coefficients, numbers, self.logs[name]))
+        for name in record:
+            population, _, variable = name.partition(".")
+            if variable:
+                values = self.states[population][list(net.neurons()[population].core.state).index(variable)]
+                size = math.prod(net.shape(population))
+                self.samples[name] = values.new_empty((steps, size))
+                neurons = torch.arange(size, dtype=torch.int32)
+                tasks.append(Sample(values, neurons, 0, steps, 1, 0, self.samples[name]))
+        return tasks
+
+    def _delivery(self, route: Route) -> Delivery:
+        rows = route.delays, route.starts, route.post, route.weight
+        return Delivery(route.kind, self.logs[route.source], *rows, self.totals[route.key])
+
+    def _term(self, feed: Feed, b: int, currents: Mapping[Any, Sequence[Tensor]]) -> Term:
+        values = currents[feed.key][b] if feed.kind == "dense" else self.totals[feed.key]
+        return Term(feed.kind, values, feed.unit)
+
+
+def _with_room(values: Tensor) -> Tensor:
+    """Return a copy of the values in a row, with zeros up to a multiple of the lanes."""
+    held = values.new_zeros(padded(values.numel()))
+    held[: values.numel()] = values.reshape(-1)
+    return held

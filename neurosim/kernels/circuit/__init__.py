@@ -1,0 +1,1 @@
+"""The clocked, event-driven loop of a circuit: neurons, deliveries and sources of one step after the other."""
