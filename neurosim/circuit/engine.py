@@ -141,13 +141,12 @@ class Engine:
         if name in values:
             return values[name]
         parts = [trial.logs[name].spikes() for trial in self.trials]
-        step = torch.cat([each[0] for each in parts]).numpy()
-        neuron = torch.cat([each[1] for each in parts]).numpy()
-        batch = np.repeat(np.arange(len(parts)), [len(each[0]) for each in parts])
+        step, neuron = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        batch = np.arange(len(parts)).repeat([len(each[0]) for each in parts])
         if len(parts) > 1:
             order = np.lexsort((neuron, batch, step))
             step, batch, neuron = step[order], batch[order], neuron[order]
-        return Events(step=step, batch=batch, neuron=neuron, T=steps, dt=self.net.dt, B=len(parts), shape=shape)
+        return Events.trusted(step, batch, neuron.astype(np.int64), T=steps, B=len(parts), shape=shape, dt=self.net.dt)
 
     def _check_finite(self) -> None:
         for b, trial in enumerate(self.trials):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,43 +37,49 @@ class SpikeLog:
 
     def __init__(self, before: Sequence[Tensor]) -> None:
         self.history = len(before)
-        counts = torch.tensor([0, *(len(step) for step in before)], dtype=torch.int64)
-        self.ends = counts.cumsum(0)
-        self.ids = torch.cat([torch.empty(0, dtype=torch.int32), *(step.to(torch.int32) for step in before)])
+        counts = np.array([0, *(len(step) for step in before)], np.int64)
+        self.ends = torch.from_numpy(counts.cumsum())
+        neurons = [np.empty(0, np.int32), *(step.numpy().astype(np.int32) for step in before)]
+        self.ids = torch.from_numpy(np.concatenate(neurons))
 
     def open(self, steps: int, room: int) -> None:
         """Drop all but the spikes under way, and make room for `steps` steps and `room` spikes."""
-        first = self.ends[-1 - self.history].clone()
-        ends = torch.zeros(self.history + steps + 1, dtype=torch.int64)
-        ends[: self.history + 1] = self.ends[-1 - self.history :] - first
-        under_way = self.ids[int(first) : int(self.ends[-1])]
-        self.ids, self.ends = torch.cat((under_way, under_way.new_empty(room))), ends
+        bounds = self.ends.numpy()[-1 - self.history :]
+        ends = np.zeros(self.history + steps + 1, np.int64)
+        ends[: self.history + 1] = bounds - bounds[0]
+        under_way = self.ids.numpy()[bounds[0] : bounds[-1]]
+        self.ids = torch.from_numpy(_longer(under_way, room))
+        self.ends = torch.from_numpy(ends)
 
     def grow(self, room: int) -> None:
         """Make room for `room` more spikes."""
-        self.ids = torch.cat((self.ids, self.ids.new_empty(room)))
+        self.ids = torch.from_numpy(_longer(self.ids.numpy(), room))
 
-    def put(self, steps: Tensor, neurons: Tensor) -> None:
-        """Write the spikes of a source, sorted by step; `open` comes before."""
+    def put(self, grid: Tensor) -> None:
+        """Write the spikes of a source, given as numbers [steps, neurons]; `open` comes before."""
+        numbers = grid.numpy().astype(np.int64)
+        steps, neurons = numbers.nonzero()
+        times = numbers[steps, neurons]
         count = int(self.ends[self.history])
-        self.ids[count : count + len(neurons)] = neurons
-        numbers = torch.bincount(steps, minlength=len(self.ends) - 1 - self.history)
-        self.ends[self.history + 1 :] = count + numbers.cumsum(0)
+        self.ids.numpy()[count : count + int(times.sum())] = neurons.repeat(times)
+        self.ends.numpy()[self.history + 1 :] = count + numbers.sum(1).cumsum()
 
-    def close(self, steps: int) -> None:
-        """Drop the rows after `steps` steps of the call."""
-        self.ends = self.ends[: self.history + steps + 1]
-
-    def spikes(self) -> tuple[Tensor, Tensor]:
+    def spikes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return step (int64) and neuron (int32) of the spikes of the call."""
-        counts = self.ends[self.history :].diff()
-        steps = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        return steps, self.ids[int(self.ends[self.history]) : int(self.ends[-1])]
+        ends = self.ends.numpy()[self.history :]
+        return np.arange(len(ends) - 1).repeat(np.diff(ends)), self.ids.numpy()[ends[0] : ends[-1]]
 
     def under_way(self) -> list[Tensor]:
         """Return the neurons that fired in each of the last `history` steps, the oldest first."""
         bounds = self.ends[len(self.ends) - 1 - self.history :].tolist()
         return [self.ids[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _longer(ids: np.ndarray, room: int) -> np.ndarray:
+    """Return a copy of `ids` with room for more."""
+    held = np.empty(len(ids) + room, np.int32)
+    held[: len(ids)] = ids
+    return held
 
 
 class Term(NamedTuple):
