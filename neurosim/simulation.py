@@ -7,12 +7,13 @@ import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from neurosim.circuit.engine import Engine, is_circuit, obstacle
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.atomic import replaced
 from neurosim.network.activity import warn_of
@@ -25,6 +26,7 @@ from neurosim.recording.recording import Recording
 from neurosim.recording.writer import Writer
 
 _CHUNK_BYTES = 64 << 20
+_STEPS_OF_CIRCUIT = 2000  # at a time, so that an interruption is noticed
 _LONG_RUN = 50_000_000  # neuron-steps; from here on a progress bar is shown by default
 
 
@@ -42,6 +44,7 @@ def simulate(
     progress: bool | None = None,
     device: torch.device | str | None = None,
     chunk: int | None = None,
+    engine: Literal["circuit", "layered"] | None = None,
 ) -> Recording:
     """Run `net` without gradient and record what it does.
 
@@ -74,6 +77,11 @@ def simulate(
     chunk : int, optional
         Steps computed at a time. Chosen from the size if left out. The result depends on it as far as a matrix
         product depends on its number of rows: in the last bit of a current, if at all.
+    engine : {"circuit", "layered"}, optional
+        ``"circuit"`` runs event by event, many steps in one call; it needs populations of spiking cores joined by
+        sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
+        same bits. If left out, the engine of circuits runs what it can run if there are sparse synapses among the
+        populations.
 
     Returns
     -------
@@ -82,8 +90,8 @@ def simulate(
     Raises
     ------
     InputError
-        When `x` holds NaN or infinity (with the step), `record` names what is not there, or arguments contradict
-        each other.
+        When `x` holds NaN or infinity (with the step), `record` names what is not there, arguments contradict each
+        other, or the engine of circuits is chosen and cannot run the network (with the reason).
     ShapeError
         When `x` does not fit.
     FileError
@@ -112,12 +120,14 @@ def simulate(
     given = dict(x) if isinstance(x, Mapping) else x
     T, B = _size_of_run(net, given, steps, batch, state, trials)
     names = _recorded_names(net, record)
+    where = _checked_device(device) if device is not None else _place(net)
+    kind = _engine(net, names, where, engine)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
-        chunk = max(1, min(T, _CHUNK_BYTES // (4 * max(B * width, 1))))
+        chunk = _chunk_of_circuit(net, names, B) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
+        chunk = max(1, min(T, chunk))
     elif isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
-    where = _checked_device(device) if device is not None else _place(net)
     run = net if where == _place(net) else copy.deepcopy(net).to(where)
     bar = T * B * width >= _LONG_RUN if progress is None else progress
     now = _first_state(run, given, B, seed, trials, where) if state is None else _moved(state, where)
@@ -129,18 +139,22 @@ def simulate(
             part = stack.enter_context(replaced(path))
             keep = _OnDisk(stack.enter_context(Writer(part, net.dt)), net.dt)
         with torch.no_grad(), _bar(T, bar) as ticks:
+            steps_of: _Layered | _Circuit
+            if kind == "circuit":
+                steps_of = _Circuit(run, _start(run, given, B, now, where), names)
+            else:
+                steps_of = _Layered(run, now, names, B)
             for start in range(0, max(T, 1), chunk):
                 stop = min(start + chunk, T)
                 data = None if given is None else _chunk(given, start, stop, net, where)
-                own = None if net.inputs else stop - start
-                _, now, values, *_ = run.run(data, now, names, steps=own, batch=None if net.inputs else B)
-                for name in names:
-                    keep.add(name, values[name], start, net)
+                for name, values in steps_of.advance(data, stop - start).items():
+                    keep.add(name, values, start, net)
                 ticks.update(stop - start)
-        assert now is not None
+            now = steps_of.state()
         if isinstance(keep, _OnDisk):
             keep.writer.finish(T, B, now)
     recording = keep.finish(T, B, now) if isinstance(keep, _InMemory) else Recording.load(path)  # type: ignore[arg-type]
+    recording.engine = kind
     if state is None:  # a continued run may be a few steps
         counts = {name: len(spikes) for name, spikes in recording.spikes.items() if name in net.populations()}
         sizes = {name: T * B * math.prod(net.shape(name)) for name in counts}
@@ -165,18 +179,79 @@ def _first_state(
     return net.initial_state(data, batch=batch, seed=0 if seed is None and net.sources else seed, trials=trials)
 
 
+class _Layered:
+    """A run by the strategies of the network."""
+
+    def __init__(self, net: Network, state: NetworkState | None, names: Sequence[str], batch: int) -> None:
+        self.net, self.now, self.names, self.batch = net, state, names, batch
+
+    def advance(self, data: Any, steps: int) -> dict[str, Any]:
+        """Run the next steps, and return what is recorded."""
+        own, batch = (None, None) if self.net.inputs else (steps, self.batch)
+        result = self.net.run(data, self.now, self.names, steps=own, batch=batch)
+        self.now = result.state
+        return {name: result.recorded[name] for name in self.names}
+
+    def state(self) -> NetworkState:
+        """Return the state after the steps so far."""
+        assert self.now is not None
+        return self.now
+
+
+class _Circuit:
+    """A run by the engine of circuits."""
+
+    def __init__(self, net: Network, state: NetworkState, names: Sequence[str]) -> None:
+        self.net, self.run = net, Engine(net, state, names)
+
+    def advance(self, data: Any, steps: int) -> dict[str, Any]:
+        """Run the next steps, and return what is recorded."""
+        return self.run.advance(steps, self.net.checked_inputs(data))
+
+    def state(self) -> NetworkState:
+        """Return the state after the steps so far."""
+        return self.run.state()
+
+
+def _engine(net: Network, names: Sequence[str], where: torch.device, engine: str | None) -> str:
+    """Return which engine runs the network."""
+    if engine not in (None, "circuit", "layered"):
+        raise InputError(f'engine must be "circuit", "layered" or None; got {engine!r}.')
+    if engine == "layered" or (engine is None and not is_circuit(net)):
+        return "layered"
+    reason = obstacle(net, names, where)
+    if reason is None:
+        return "circuit"
+    if engine == "circuit":
+        raise InputError(f'the engine of circuits cannot run this network: {reason}. Use engine="layered".')
+    return "layered"
+
+
+def _chunk_of_circuit(net: Network, names: Sequence[str], batch: int) -> int:
+    """Return how many steps of a circuit to compute at a time: what lies outside it, and traces, are dense."""
+    nodes = [*net.inputs, *net.sources, *(name.partition(".")[0] for name in names if "." in name)]
+    width = batch * sum(math.prod(net.shape(name)) for name in nodes)
+    return min(_STEPS_OF_CIRCUIT, _CHUNK_BYTES // (4 * max(width, 1)))
+
+
+def _start(net: Network, x: Any, batch: int, state: NetworkState | None, where: torch.device) -> NetworkState:
+    """Return the state that a run by the engine of circuits begins with."""
+    data = None if x is None else _chunk(x, 0, 0, net, where)
+    return net.start(data, state, None if net.inputs else batch)[1]
+
+
 class _InMemory:
     def __init__(self, dt: float) -> None:
         self.dt = dt
         self.events: dict[str, list[Events]] = {}
         self.pieces: dict[str, list[np.ndarray]] = {}
 
-    def add(self, name: str, values: Tensor, start: int, net: Network) -> None:
+    def add(self, name: str, values: Events | Tensor, start: int, net: Network) -> None:
         events = _events(name, values, net)
         if events is not None:
             self.events.setdefault(name, []).append(events)
         else:
-            self.pieces.setdefault(name, []).append(values.cpu().numpy())
+            self.pieces.setdefault(name, []).append(_array(values))
 
     def finish(self, steps: int, batch: int, state: NetworkState) -> Recording:
         spikes = {name: Events.joined(parts) for name, parts in self.events.items()}
@@ -188,16 +263,23 @@ class _OnDisk:
     def __init__(self, writer: Writer, dt: float) -> None:
         self.writer, self.dt = writer, dt
 
-    def add(self, name: str, values: Tensor, start: int, net: Network) -> None:
+    def add(self, name: str, values: Events | Tensor, start: int, net: Network) -> None:
         events = _events(name, values, net)
         if events is not None:
             self.writer.spikes(name, events, offset=start)
         else:
-            self.writer.trace(name, values.cpu().numpy())
+            self.writer.trace(name, _array(values))
 
 
-def _events(name: str, values: Tensor, net: Network) -> Events | None:
+def _array(values: Any) -> np.ndarray:
+    array: np.ndarray = values.cpu().numpy()
+    return array
+
+
+def _events(name: str, values: Events | Tensor, net: Network) -> Events | None:
     """Return the output of a node that spikes as events; None for traces."""
+    if isinstance(values, Events):
+        return values
     node = None if "." in name else net.nodes[name]
     if not isinstance(node, (Population, Source)) or not node.is_spiking:
         return None

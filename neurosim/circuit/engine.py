@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.wiring import Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
+from neurosim.circuit.wiring import SPARSE, Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
-from neurosim.errors import InputError
+from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit import cpu
 from neurosim.kernels.circuit.tasks import Delivery, Population, Sample, SpikeLog, Task, Term, padded
 from neurosim.network.graph import NetworkState
@@ -23,6 +23,12 @@ from neurosim.network.source import SourceState
 from neurosim.recording.events import Events
 
 _ROOM = 1 << 14  # spikes that a log has room for at least, beside those of one step
+
+
+def is_circuit(net: Network) -> bool:
+    """Whether there are sparse synapses among the populations of a network."""
+    populations = net.populations()
+    return any(edge.source in populations and isinstance(edge.synapses[0], SPARSE) for edge in net.edges)
 
 
 def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str | None:
@@ -38,7 +44,7 @@ def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str |
             return f"{name!r} computes in integers, whose currents are checked at each step"
     for name in record:
         node_name, _, variable = name.partition(".")
-        recorded = net.nodes[node_name] if node_name in net.nodes else None
+        recorded = dict(net.nodes.items()).get(node_name)
         if variable and not (isinstance(recorded, Neuron) and variable in recorded.core.state):
             return f"{name!r} is not a state variable of a population"
     for edge in net.edges:
@@ -68,6 +74,11 @@ class Engine:
         self.steps = 0
         name = next(iter(net.populations()))
         self.real, self.samples = state.nodes[name][0].dtype, state.nodes[name][0].shape[0]
+        for name, node in net.neurons().items():
+            wanted = (self.samples, *net.shape(name))
+            for variable, values in zip(node.core.state, state.nodes[name], strict=True):
+                if values.shape != wanted:
+                    raise ShapeError(f"state of {name!r}: {variable} must be {list(wanted)}; got {list(values.shape)}.")
         self.wiring = wired(net, self.real)
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
@@ -86,19 +97,19 @@ class Engine:
         Returns
         -------
         dict
-            By name in `record`: `Events`, or an array [steps, B, *shape].
+            By name in `record`: `Events`, or a Tensor [steps, B, *shape].
 
         Raises
         ------
         InputError
             When a state variable is no longer finite, naming population, neuron and step.
         """
-        net = self.net
         values = {**(inputs or {}), **self._drawn(steps)}
         currents = self._currents(values, steps)
         parts = [trial.tasks(b, steps, currents, self.record) for b, trial in enumerate(self.trials)]
         work = [functools.partial(cpu.run, tasks, steps) for tasks in parts]
         if number_of_threads() > 1 and len(work) > 1:
+            cpu.compile_all(parts[0])
             at_once(work)
         else:
             for each in work:
@@ -118,7 +129,7 @@ class Engine:
         return values
 
     def _currents(self, values: Mapping[str, Tensor], steps: int) -> dict[str, list[Tensor]]:
-        """Return the currents of edges from outside: of each trial [steps, neurons], with room for a vector at the end."""
+        """Return the currents of edges from outside: of each trial [steps, neurons], and room for a vector."""
         found = {}
         for edge in self.wiring.outside:
             z = values[edge.source].to(self.real)
@@ -136,7 +147,7 @@ class Engine:
         node, _, variable = name.partition(".")
         shape = self.net.shape(node)
         if variable:
-            traces = np.stack([trial.samples[name].numpy() for trial in self.trials], 1)
+            traces = torch.stack([trial.samples[name] for trial in self.trials], 1)
             return traces.reshape(steps, self.samples, *shape)
         if name in values:
             return values[name]
@@ -192,9 +203,7 @@ class _Trial:
             name: SpikeLog(spikes_before(net, state, name, steps, b)) for name, steps in wiring.histories.items()
         }
 
-    def tasks(
-        self, b: int, steps: int, currents: Mapping[str, Sequence[Tensor]], record: Sequence[str]
-    ) -> list[Task]:
+    def tasks(self, b: int, steps: int, currents: Mapping[str, Sequence[Tensor]], record: Sequence[str]) -> list[Task]:
         """Return the tasks of the next steps, in order."""
         net = self.wiring.net
         for name, log in self.logs.items():

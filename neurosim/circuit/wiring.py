@@ -19,7 +19,8 @@ from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.sparse import Sparse
 
-_ROWS = (Sparse, DelayedSparse, Scale, Identity)
+SPARSE = (Sparse, DelayedSparse)
+_ROWS = (*SPARSE, Scale, Identity)
 
 
 class Feed(NamedTuple):
@@ -151,18 +152,17 @@ def _route(net: Network, edge: Connection, real: torch.dtype) -> Route:
     delays = torch.tensor([edge.delay_steps])
     if isinstance(synapse, DelayedSparse):
         starts, groups = _by_delay(synapse)
-        rows, weight, delays = synapse.rows, synapse.weight, groups + edge.delay_steps
+        post, weight, delays = synapse.rows.post, synapse.weight.detach(), groups + edge.delay_steps
     elif isinstance(synapse, Sparse):
-        rows, weight, starts = synapse.rows, synapse.weight, synapse.rows.starts
+        post, weight, starts = synapse.rows.post, synapse.weight.detach(), synapse.rows.starts
     else:
         size = math.prod(net.shape(edge.source))
         starts = torch.arange(size + 1)
         factor = synapse.weight if isinstance(synapse, Scale) else torch.ones(())
-        weight = factor.expand(net.shape(edge.source)).reshape(-1)
-        rows = None
-    post = torch.arange(len(weight), dtype=torch.int32) if rows is None else rows.post
+        weight = factor.detach().expand(net.shape(edge.source)).reshape(-1)
+        post = torch.arange(size, dtype=torch.int32)
     target = None if int(delays[0]) else edge.target
-    held = weight.detach().to(real).contiguous()
+    held = weight.to(real).contiguous()
     return Route(edge.source, target, "real", delays, starts.contiguous(), post.contiguous(), held, edge.name)
 
 
@@ -204,5 +204,3 @@ def lines_of(net: Network, logs: Sequence[Mapping[str, Any]], real: torch.dtype)
                 line[k, b, neurons.long()] = 1.0
         lines[edge.name] = line.reshape(steps, len(logs), *net.shape(edge.source))
     return lines
-
-

@@ -211,7 +211,7 @@ class Network(nn.Module):
             Number of the trial that each sample is; ``0 ... B - 1`` if left out. The sources of a trial draw the same
             numbers in any batch.
         """
-        like = next(iter(self._inputs(x).values()), None)
+        like = next(iter(self.checked_inputs(x).values()), None)
         if like is None:
             if batch is None:
                 batch = 1 if trials is None else len(trials)
@@ -412,7 +412,7 @@ class Network(nn.Module):
         self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, steps: int | None, batch: int | None
     ) -> tuple[dict[str, Tensor], NetworkState]:
         """Return the outputs of inputs and sources, and the state before the first step, sources after the last."""
-        inputs = self._inputs(x)
+        inputs = self.checked_inputs(x)
         like = next(iter(inputs.values()), None)
         if like is not None:
             if steps not in (None, like.shape[0]) or batch not in (None, like.shape[1]):
@@ -423,13 +423,20 @@ class Network(nn.Module):
             steps, batch = like.shape[:2]
         elif steps is None:
             raise InputError("this network has no Input; give steps=, the number of steps to run.")
-        state = self.initial_state(x, batch=batch) if state is None else self._checked_state(state, batch)
+        inputs, state = self.start(x, state, batch)
         if not self.sources:
             return inputs, state
         dtype = self._real().dtype if like is None else like.dtype
         length = count("forward", "steps", steps, 0)
         values, after = drawn(self._sources(), self._streams, state.nodes, length, self.dt, dtype)
         return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.edges)
+
+    def start(
+        self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, batch: int | None
+    ) -> tuple[dict[str, Tensor], NetworkState]:
+        """Return the data of each input, and the state that a run begins with, both checked; see `run`."""
+        inputs = self.checked_inputs(x)
+        return inputs, self.initial_state(x, batch=batch) if state is None else self._checked_state(state, batch)
 
     def _checked_state(self, state: NetworkState, batch: int | None) -> NetworkState:
         """Return `state` if it fits the network and its batch; each population checks its own part."""
@@ -457,7 +464,8 @@ class Network(nn.Module):
             check_state(name, state.nodes[name], batch)
         return state
 
-    def _inputs(self, x: Tensor | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    def checked_inputs(self, x: Tensor | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        """Return the data of each input by name, after checks of names, shapes and types."""
         if x is None:
             given: dict[str, Tensor] = {}
         else:

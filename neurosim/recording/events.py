@@ -160,7 +160,15 @@ class Events:
 
     @classmethod
     def trusted(
-        cls, step: np.ndarray, batch: np.ndarray, neuron: np.ndarray, *, T: int, B: int, shape: tuple[int, ...], dt: float
+        cls,
+        step: np.ndarray,
+        batch: np.ndarray,
+        neuron: np.ndarray,
+        *,
+        T: int,
+        B: int,
+        shape: tuple[int, ...],
+        dt: float,
     ) -> Events:
         """Return events on a grid whose lists, int64, are known to be sorted and in range; nothing is checked."""
         made = cls._made(shape, B, T=T, dt=dt)

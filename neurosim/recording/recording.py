@@ -41,7 +41,11 @@ class Recording:
         Steps and samples.
     state : NetworkState
         State after the last step, from which a run can continue.
+    engine : str or None
+        Which engine of `simulate` ran the network: ``"circuit"`` or ``"layered"``; None if it was read from a file.
     """
+
+    engine: str | None = None
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.circuit import cpu_code
-from neurosim.kernels.circuit.tasks import PAD, Delivery, Population, PoissonInput, Task, padded
+from neurosim.kernels.circuit.tasks import PAD, Delivery, PoissonInput, Population, Task, padded
 from neurosim.kernels.neurons.cpu import REAL
 
 _INDEX = {torch.uint16: "i16", torch.int32: "i32"}
@@ -30,12 +30,19 @@ def run(tasks: Sequence[Task], steps: int) -> None:
     while int(done) < steps:
         for task in populations:
             row = task.log.history + int(done)
-            if int(task.log.ends[row]) + task.count > len(task.log.ids):
-                task.log.grow(len(task.log.ids) + task.count)
+            if int(task.log.ends[row]) + task.neurons > len(task.log.ids):
+                task.log.grow(len(task.log.ids) + task.neurons)
         stop.zero_()
         prepared = [_prepared(task, stop) for task in tasks]
         table = torch.tensor([[kernel.task, ctypes.addressof(block)] for kernel, block in prepared], dtype=torch.int64)
         driver.call(table.data_ptr(), stop.data_ptr(), done.data_ptr(), len(prepared), int(done), steps)
+
+
+def compile_all(tasks: Sequence[Task]) -> None:
+    """Compile the code of all tasks, so that threads which run them at the same time do not."""
+    cpu_code.drive()
+    for task in tasks:
+        _prepared(task, torch.zeros(1, dtype=torch.int64))
 
 
 def _prepared(task: Task, stop: Tensor) -> tuple[CompiledKernel, Any]:
@@ -58,12 +65,12 @@ def _population(task: Population, stop: Tensor) -> tuple[CompiledKernel, Any]:
     arrays = [*(term.values for term in terms), *task.state, *task.coefficients, task.log.ids, task.log.ends, stop]
     units = [term.unit for term in terms if term.kind == "integer"]
     room = task.log.ids.numel()
-    return kernel, kernel.block(*arrays, task.count, task.log.history, room, *units, *task.numbers)
+    return kernel, kernel.block(*arrays, task.neurons, task.log.history, room, *units, *task.numbers)
 
 
 def _rows(task: Delivery) -> tuple[CompiledKernel, Any]:
     real = REAL.get(task.total.dtype, "float")
-    kernel = cpu_code.deliver(task.kind, _INDEX[task.post.dtype], real)  # type: ignore[arg-type]
+    kernel = cpu_code.deliver(task.kind, _INDEX[task.post.dtype], real)
     weights, constant = ([task.weight], []) if isinstance(task.weight, Tensor) else ([], [task.weight])
     arrays = [task.log.ids, task.log.ends, task.starts, task.delays, task.post, *weights, task.total]
     return kernel, kernel.block(*arrays, task.delays.numel(), task.log.history, *constant)
@@ -77,7 +84,5 @@ def _bits(task: Delivery) -> tuple[CompiledKernel, Any]:
 
 def _poisson(task: PoissonInput) -> tuple[CompiledKernel, Any]:
     kernel = cpu_code.poisson("" if task.total.dtype == torch.int32 else REAL[task.total.dtype])
-    numbers = (task.limits.numel(), padded(task.count) // PAD, task.seed & _WORD, task.seed >> 32, task.stream)
+    numbers = (task.limits.numel(), padded(task.neurons) // PAD, task.seed & _WORD, task.seed >> 32, task.stream)
     return kernel, kernel.block(task.limits, task.total, *numbers, task.trial, task.first, task.weight)
-
-

@@ -1,8 +1,8 @@
-"""Machine code of the tasks of a step: neurons, deliveries of spikes, Poisson input, samples; and of the loop over them.
+"""Machine code of the tasks of a step: neurons, deliveries of spikes, Poisson input, samples; and the loop over them.
 
-A task is a function of its arguments in memory and of the number of the step within a call. Spikes lie in a log for each
-population: `ids` holds the neurons one step after the other, those of row r from ``ends[r]`` up to ``ends[r + 1]``. The
-row of step k is ``history + k``; the rows before are spikes under way.
+A task is a function of its arguments in memory and of the number of the step within a call. Spikes lie in a log for
+each population, a `SpikeLog`: `ids` holds the neurons one step after the other, those of row r from ``ends[r]`` up to
+``ends[r + 1]``. The row of step k is ``history + k``; the rows before are spikes under way.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
         fired = code.fresh(f"and i{code.lanes} {fired}, {live}")
         with code.branch_if(code.fresh(f"icmp ne i{code.lanes} {fired}, 0")):
             mask = code.fresh(f"bitcast i{code.lanes} {fired} to {code.truths}")
-            number = code.popcount(code.fresh(f"zext i{code.lanes} {fired} to i64"))
+            spikes = code.popcount(code.fresh(f"zext i{code.lanes} {fired} to i64"))
             at = code.load_variable(place, "i64")
-            code.store_first(code.selected_lanes(mask, j), number, ids, at)
-            code.store_variable(place, code.integer("add", at, number), "i64")
+            code.store_first(code.selected_lanes(mask, j), spikes, ids, at)
+            code.store_variable(place, code.integer("add", at, spikes), "i64")
     end = code.load_variable(place, "i64")
     code.store_scalar("i64", end, ends, code.integer("add", row, "1"))
     full = code.fresh(f"icmp sgt i64 {code.integer('add', end, count)}, {room}")
@@ -272,8 +272,8 @@ def poisson(real: str) -> CompiledKernel:
                 code.store_variable(counter, code.fresh(f"add <16 x i32> {held}, {one}"), "<16 x i32>")
         ordered = _interleaved(code, [code.load_variable(counter, "<16 x i32>") for counter in counters])
         base = code.integer("shl", block, "6")
-        for n, counts in enumerate(ordered):
-            index = code.integer("add nsw", base, str(16 * n))
+        for part, counts in enumerate(ordered):
+            index = code.integer("add nsw", base, str(16 * part))
             if real:
                 value = code.fresh(f"uitofp <16 x i32> {counts} to {code.lane}")
                 share = code.fresh(f"fmul {code.lane} {value}, {factor}")
@@ -356,16 +356,17 @@ def sample(kind: str) -> CompiledKernel:
 
 @functools.cache
 def drive() -> CompiledKernel:
-    """Return the code that calls all tasks at each step, until one of them asks for a stop.
+    """Return the code that calls all tasks at each step, until one of them sets `stop`.
 
-    Arguments: tasks [number, 2] (addresses of a function and of its arguments), stop, done; number of tasks, first step,
-    end. `done` holds the first step that was not run.
+    Arguments: tasks [number, 2] (addresses of a function and of its arguments), stop, done; number of tasks, first
+    step, end. `done` holds the first step that was not run.
     """
     code = IRBuilder("float")
     tasks, stop, done = map(code.pointer_argument, ("tasks", "stop", "done"))
     number, first, end = map(code.integer_argument, ("number", "begin", "end"))
     with code.loop(first, end) as step:
-        asked = code.fresh(f"icmp ne i64 {code.load_scalar('i64', stop)}, 0")
+        held = code.fresh(f"load volatile i64, ptr {stop}, align 8")  # tasks write it
+        asked = code.fresh(f"icmp ne i64 {held}, 0")
         running = code.fresh(f"xor i1 {asked}, true")
         with code.branch_if(running):
             with code.loop("0", number) as n:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -72,7 +73,7 @@ class SpikeLog:
     def under_way(self) -> list[Tensor]:
         """Return the neurons that fired in each of the last `history` steps, the oldest first."""
         bounds = self.ends[len(self.ends) - 1 - self.history :].tolist()
-        return [self.ids[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [self.ids[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def _longer(ids: np.ndarray, room: int) -> np.ndarray:
@@ -107,8 +108,7 @@ class Population(NamedTuple):
     ----------
     plan_key : str
         Key of the plan of their core.
-    count : int
-        Neurons.
+    neurons : int
     inputs : sequence of sequence of Term
         For each port that is fed, in the plan's order, what adds up to its input, in order of the additions.
     state, coefficients : sequence of Tensor [slots]
@@ -120,7 +120,7 @@ class Population(NamedTuple):
     """
 
     plan_key: str
-    count: int
+    neurons: int
     inputs: Sequence[Sequence[Term]]
     state: Sequence[Tensor]
     coefficients: Sequence[Tensor]
@@ -166,8 +166,7 @@ class PoissonInput(NamedTuple):
     ----------
     limits : Tensor [n] of uint32
         Cumulative probabilities of at most 0, 1, ... spikes, times 2^32.
-    count : int
-        Neurons.
+    neurons : int
     seed, stream, trial, first : int
         Of the random numbers, and the step of the run at the first step of the call.
     weight : int or float
@@ -177,7 +176,7 @@ class PoissonInput(NamedTuple):
     """
 
     limits: Tensor
-    count: int
+    neurons: int
     seed: int
     stream: int
     trial: int

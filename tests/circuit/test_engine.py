@@ -1,0 +1,163 @@
+"""The engine of circuits gives the bits of the layered strategies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim import cores
+from neurosim.circuit import Current, Poisson
+from neurosim.circuit.engine import obstacle
+from neurosim.errors import InputError
+from neurosim.network.neuron import Neuron
+from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
+from neurosim.synapses.connectivity import Bernoulli, FixedInDegree
+from neurosim.synapses.distributions import Normal, Uniform
+
+DT = 1e-4
+NE, NI = 70, 33  # no multiples of the lanes
+
+
+def synapse(n_in, n_out, weight, seed, delayed):
+    rule, weights = Bernoulli(0.3), Normal(weight, 0.3 * abs(weight))
+    if delayed:
+        delay = Uniform(DT, 20 * DT)
+        return DelayedSparse.drawn(n_in, n_out, rule, delay=delay, weight=weights, seed=seed, dt=DT)
+    return Sparse.drawn(n_in, n_out, rule, weight=weights, seed=seed)
+
+
+def network(core=cores.refractory_lif, delayed=False, **values):
+    if core is cores.refractory_lif:
+        values.setdefault("t_ref", 10 * DT)
+    late = 0.0 if delayed else DT
+    return ns.Network(
+        {"noise": Poisson(9000.0, NE), "E": Neuron(core, dt=DT, **values), "I": Neuron(core, dt=DT, **values)},
+        [
+            ns.Edge("noise", "E", Scale(9.0)),
+            ns.Edge("E", "E", synapse(NE, NE, 20.0, 1, delayed), delay=late),
+            ns.Edge("E", "I", synapse(NE, NI, 30.0, 2, delayed)),
+            ns.Edge("I", "E", synapse(NI, NE, -30.0, 3, delayed), delay=3 * DT),
+            ns.Edge("I", "I", synapse(NI, NI, -20.0, 4, False), delay=5 * DT),
+        ],
+    )
+
+
+def assert_equal(a, b):
+    for name, events in b.spikes.items():
+        found, wanted = a.spikes[name].read(), events.read()
+        for column in ("step", "batch", "neuron"):
+            assert np.array_equal(getattr(found, column), getattr(wanted, column)), (name, column)
+    for name, trace in b.traces.items():
+        assert np.array_equal(np.asarray(a.traces[name]), np.asarray(trace), equal_nan=True), name
+    for kind in ("nodes", "edges"):
+        found, wanted = getattr(a.state, kind), getattr(b.state, kind)
+        assert list(found) == list(wanted) or set(found) == set(wanted)
+        for name, values in wanted.items():
+            pairs = (
+                [(found[name], values)] if isinstance(values, torch.Tensor) else zip(found[name], values, strict=True)
+            )
+            assert all(torch.equal(x, y) for x, y in pairs), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("core", [cores.lif, cores.refractory_lif, cores.cubalif, cores.alif, cores.atrlif])
+def test_the_engine_gives_the_bits_of_the_layered_run(core, delayed, dtype):
+    net = network(core, delayed).to(dtype)
+    record = ["E", "I", "E.v", "noise"]
+    runs = [ns.simulate(net, steps=300, seed=5, batch=2, record=record, engine=e) for e in ("circuit", "layered")]
+    assert [run.engine for run in runs] == ["circuit", "layered"]
+    assert len(runs[0].spikes["E"]) > 100
+    assert len(runs[0].spikes["I"]) > 20
+    assert_equal(*runs)
+
+
+def test_a_run_in_chunks_from_a_file_and_continued_is_the_run_in_one(tmp_path):
+    net = network(delayed=True)
+    whole = ns.simulate(net, steps=300, seed=5)
+    assert whole.engine == "circuit"  # chosen, since there are sparse synapses among the populations
+    assert_equal(ns.simulate(net, steps=300, seed=5, chunk=7), whole)
+    with ns.simulate(net, steps=300, seed=5, path=tmp_path / "run.h5") as stored:
+        assert_equal(stored, whole)
+    first = ns.simulate(net, steps=113, seed=5)
+    rest = ns.simulate(net, steps=187, state=first.state)
+    joined = ns.Events.joined([first.spikes["E"], rest.spikes["E"]])
+    assert np.array_equal(joined.step, whole.spikes["E"].step)
+    assert np.array_equal(joined.neuron, whole.spikes["E"].neuron)
+    other = ns.simulate(net, steps=187, state=first.state, engine="layered")
+    assert_equal(rest, other)
+
+
+def test_a_trial_is_the_same_alone_and_in_a_batch_with_its_parameters():
+    tau = torch.tensor([[10e-3], [20e-3], [30e-3]])
+    net = network(tau_mem=tau)
+    batch = ns.simulate(net, steps=200, seed=5, batch=3)
+    assert batch.engine == "circuit"
+    for trial in range(3):
+        alone = ns.simulate(network(tau_mem=float(tau[trial])), steps=200, seed=5, trials=[trial])
+        own = batch.spikes["E"].samples(trial)
+        assert np.array_equal(own.step, alone.spikes["E"].step)
+        assert np.array_equal(own.neuron, alone.spikes["E"].neuron)
+
+
+def test_values_for_each_neuron_and_input_from_outside():
+    torch.manual_seed(0)
+    net = ns.Network(
+        {
+            "x": ns.Input(12),
+            "drive": Current(lambda t: 1.0 + np.sin(40 * t), 1),
+            "E": Neuron(cores.lif, dt=DT, r=40.0, tau_mem=torch.linspace(5e-3, 30e-3, NE)),
+        },
+        [
+            ns.Edge("x", "E", ns.Linear(12, NE), delay=2 * DT),
+            ns.Edge("drive", "E", ns.Linear(1, NE, bias=False)),
+            ns.Edge("E", "E", Sparse.drawn(NE, NE, FixedInDegree(9), weight=Normal(5.0, 1.0), seed=1), delay=4 * DT),
+            ns.Edge("E", "E", Identity(), delay=DT, name="self"),
+        ],
+    )
+    x = (torch.rand(250, 2, 12) < 0.2).float()
+    for chunk in (250, 33):
+        runs = [
+            ns.simulate(net, {"x": x}, seed=3, chunk=chunk, record=["E", "E.v"], engine=e)
+            for e in ("circuit", "layered")
+        ]
+        assert len(runs[0].spikes["E"]) > 100
+        assert_equal(*runs)
+
+
+def test_a_full_log_grows():
+    net = ns.Network(
+        {"drive": Current(1e4, NE), "E": ns.LIF(dt=DT)},
+        [ns.Edge("drive", "E", Identity()), ns.Edge("E", "E", synapse(NE, NE, 1.0, 1, False), delay=DT)],
+    )
+    run = ns.simulate(net, steps=1000, engine="circuit")
+    assert len(run.spikes["E"]) == 1000 * NE
+
+
+def test_a_state_that_is_not_finite_is_refused_by_name():
+    net = ns.Network(
+        {"drive": Current(1e38, 3), "out": ns.LIF(dt=DT, v_th=1e38, r=1e30)},
+        [ns.Edge("drive", "out", Identity()), ns.Edge("out", "out", synapse(3, 3, 1.0, 1, False), delay=DT)],
+    )
+    net.populations()["out"].reset = None  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"out\.v of neuron 0 in trial 0 is no longer finite at step 20"):
+        ns.simulate(net, steps=20, engine="circuit")
+
+
+def test_what_the_engine_cannot_run_is_named():
+    lif = ns.LIF(dt=DT)
+    loop = ns.Network(
+        {"x": ns.Input(3), "a": lif}, [ns.Edge("x", "a", ns.Linear(3, 3)), ns.Edge("a", "a", ns.Linear(3, 3))]
+    )
+    x = torch.zeros(4, 1, 3)
+    with pytest.raises(InputError, match="cannot run this network: edge 'a->a': Linear has no rows"):
+        ns.simulate(loop, x, engine="circuit")
+    assert ns.simulate(loop, x).engine == "layered"
+    membrane = ns.Network({"x": ns.Input(3), "a": ns.LI(dt=DT)}, [ns.Edge("x", "a", ns.Linear(3, 3))])
+    assert "is not a spike" in obstacle(membrane, [], torch.device("cpu"))
+    with pytest.raises(InputError, match='engine must be "circuit"'):
+        ns.simulate(loop, x, engine="fast")
+    local = network()
+    assert ns.simulate(local, steps=3, record=["E.u"]).engine == "layered"
