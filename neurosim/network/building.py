@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -37,12 +39,45 @@ def _usable(name: object) -> bool:
     return isinstance(name, str) and name != "" and not {".", "/"} & set(name) and not hasattr(nn.ModuleDict(), name)
 
 
+def single(edges: Iterable[Edge]) -> list[Edge]:
+    """Return edges with one target each, for edges that may have several.
+
+    Raises
+    ------
+    NetworkError
+        For an edge with several targets and a name, or synapses with parameters.
+    """
+    found: list[Edge] = []
+    for edge in edges:
+        if not isinstance(edge.target, (tuple, list)):
+            found.append(edge)
+            continue
+        place = f"edge {edge.source!r} to {tuple(edge.target)!r}"
+        if edge.name or not edge.target:
+            wrong = (
+                f"has the name {edge.name!r}, but each target is an edge of its own" if edge.name else "has no target"
+            )
+            raise NetworkError(f"{place}: it {wrong}; leave name out, or write one Edge for each target.")
+        for synapse in edge.synapses:
+            held = [name for name, _ in synapse.named_parameters()] if isinstance(synapse, nn.Module) else []
+            if held:
+                raise NetworkError(
+                    f"{place}: {type(synapse).__name__} holds the parameters {held}, which several edges cannot share "
+                    "without a word; write one Edge for each target, each with synapses of its own."
+                )
+        for target in edge.target:
+            synapses = tuple(copy.deepcopy(synapse) for synapse in edge.synapses)
+            found.append(dataclasses.replace(edge, target=target, synapse=synapses))
+    return found
+
+
 def on_grid(nodes: Mapping[str, Input | Source | Population], edges: Sequence[Edge]) -> dict[str, OnGrid]:
     """Return the parts of a network that have a step: populations, and synapses with delays."""
     found: dict[str, OnGrid] = {f"node {name!r}": node for name, node in nodes.items() if isinstance(node, Population)}
     if not found:
         raise NetworkError("a network needs at least one population of neurons.")
     for edge in edges:
+        assert isinstance(edge.target, str)  # see `single`
         name = _name(edge, nodes.get(edge.target))
         found |= {f"edge {name!r}": synapse for synapse in edge.synapses if isinstance(synapse, Delayed)}
     return found
@@ -85,6 +120,7 @@ def set_steps(parts: Mapping[str, OnGrid], dt: float) -> None:
 
 def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: float) -> Connection:
     """Return an edge with its name and its delay on the grid."""
+    assert isinstance(edge.target, str)  # see `single`
     name = _name(edge, nodes.get(edge.target))
     for end in (edge.source, edge.target):
         if end not in nodes:
@@ -117,6 +153,7 @@ def _name(edge: Edge, target: Input | Source | Population | None) -> str:
 
 def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Source | Population]) -> str:
     """Return the input port that an edge feeds."""
+    assert isinstance(edge.target, str)  # see `single`
     target = nodes[edge.target]
     assert isinstance(target, Population)  # any other target has been refused
     ports = list(target.ports)

@@ -41,8 +41,11 @@ class Edge:
 
     Parameters
     ----------
-    source, target : str
-        Names of nodes.
+    source : str
+        Name of a node.
+    target : str or tuple of str
+        Name of a population, or the names of several, which stand for one edge each with a copy of the synapses.
+        Synapses with parameters are then refused: copies of them would learn apart, or be one.
     synapse : Synapse or sequence of Synapse
         Applied one after the other (convolution, pooling, flattening ...).
     delay : float, optional
@@ -50,14 +53,15 @@ class Edge:
         to itself. Every other cycle needs a delay on one of its edges. Delays of the synapses add to it; if the
         shortest of them is a step or more, a loop may have a delay of 0 here.
     name : str, optional
-        ``"source->target"`` if left out, ``"source->target:port"`` if the target has several input ports.
+        ``"source->target"`` if left out, ``"source->target:port"`` if the target has several input ports. Not with
+        several targets.
     port : str, optional
         Input port of the target that the current feeds; needed if the target has several. Currents into one port add
         up.
     """
 
     source: str
-    target: str
+    target: str | tuple[str, ...]
     synapse: Synapse | Sequence[Synapse]
     delay: float | None = None
     name: str = ""

@@ -21,6 +21,7 @@ from neurosim.network.building import (
     order_of,
     set_steps,
     shapes_of,
+    single,
 )
 from neurosim.network.component import components
 from neurosim.network.context import RunContext
@@ -97,8 +98,8 @@ class Network(nn.Module):
         dt: float | None = None,
     ) -> None:
         super().__init__()
-        given = list(edges)
         check_nodes(nodes)
+        given = single(edges)
         parts = on_grid(nodes, given)
         self.dt = common_dt(parts, dt)
         with restored_on_error(*(part for part in parts.values() if not part.has_dt)):

@@ -15,6 +15,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import InputError, NetworkError, ShapeError
+from neurosim.synapses import Identity, RoundedDelays
 
 DT = 1e-3
 
@@ -591,3 +592,33 @@ def test_what_is_not_there_cannot_be_recorded(name, said):
 def test_the_shape_of_an_unknown_node_is_refused():
     with pytest.raises(InputError, match=r"^no node 'x'; this network has \['input', 'hidden', 'out'\]\.$"):
         ns.Network(*self_loop()).shape("x")
+
+
+def test_an_edge_to_several_targets_is_one_edge_each():
+    delayed = RoundedDelays(torch.ones(3, 3), torch.ones(3, 3).long())
+    nodes = {"x": ns.Input(3), "a": ns.LIF(), "b": ns.LIF(), "c": ns.LIF()}
+    edges = [ns.Edge("x", ("a", "b", "c"), Identity()), ns.Edge("a", ("a", "b"), [delayed, Identity()], delay=2e-3)]
+    net = ns.Network(nodes, edges, dt=1e-3)
+    assert [edge.name for edge in net.edges] == ["x->a", "x->b", "x->c", "a->a", "a->b"]
+    assert [edge.delay_steps for edge in net.edges] == [0, 0, 0, 2, 2]
+    copies = [synapse for edge in net.edges for synapse in edge.synapses]
+    assert len({id(synapse) for synapse in copies}) == len(copies) and not delayed.has_dt
+    written = [ns.Edge("x", name, Identity()) for name in "abc"]
+    for name in "ab":
+        twin = RoundedDelays(torch.ones(3, 3), torch.ones(3, 3).long(), dt=1e-3)
+        written.append(ns.Edge("a", name, [twin, Identity()], delay=2e-3))
+    each = ns.Network({"x": ns.Input(3), **{name: ns.LIF(dt=1e-3) for name in "abc"}}, written)
+    x = torch.rand(30, 2, 3) * 2
+    assert torch.equal(net(x)[0], each(x)[0]) and net(x)[0].any()
+
+
+def test_synapses_with_parameters_are_not_shared_by_several_targets():
+    nodes = {"x": ns.Input(3), "a": ns.LIF(dt=1e-3), "b": ns.LIF(dt=1e-3)}
+    with pytest.raises(NetworkError, match=r"edge 'x' to \('a', 'b'\): Linear holds the parameters \['weight'\]"):
+        ns.Network(nodes, [ns.Edge("x", ("a", "b"), [Identity(), ns.Linear(3, 3)])])
+    with pytest.raises(NetworkError, match=r"edge 'x' to \('a', 'b'\): one name, 'both', for several edges"):
+        ns.Network(nodes, [ns.Edge("x", ("a", "b"), Identity(), name="both")])
+    with pytest.raises(NetworkError, match=r"edge 'x' to \(\): no target"):
+        ns.Network(nodes, [ns.Edge("x", (), Identity())])
+    with pytest.raises(NetworkError, match=r"edge 'x->c': no node 'c'"):
+        ns.Network(nodes, [ns.Edge("x", ("a", "b", "c"), Identity())])
