@@ -608,7 +608,7 @@ def test_an_edge_to_several_targets_is_one_edge_each():
         twin = RoundedDelays(torch.ones(3, 3), torch.ones(3, 3).long(), dt=1e-3)
         written.append(ns.Edge("a", name, [twin, Identity()], delay=2e-3))
     each = ns.Network({"x": ns.Input(3), **{name: ns.LIF(dt=1e-3) for name in "abc"}}, written)
-    x = torch.rand(30, 2, 3) * 2
+    x = torch.rand(30, 2, 3) * 6
     assert torch.equal(net(x)[0], each(x)[0]) and net(x)[0].any()
 
 
