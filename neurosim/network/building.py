@@ -54,10 +54,8 @@ def single(edges: Iterable[Edge]) -> list[Edge]:
             continue
         place = f"edge {edge.source!r} to {tuple(edge.target)!r}"
         if edge.name or not edge.target:
-            wrong = (
-                f"has the name {edge.name!r}, but each target is an edge of its own" if edge.name else "has no target"
-            )
-            raise NetworkError(f"{place}: it {wrong}; leave name out, or write one Edge for each target.")
+            wrong = f"one name, {edge.name!r}, for several edges" if edge.name else "no target"
+            raise NetworkError(f"{place}: {wrong}; leave name out, or write one Edge for each target.")
         for synapse in edge.synapses:
             held = [name for name, _ in synapse.named_parameters()] if isinstance(synapse, nn.Module) else []
             if held:
