@@ -300,6 +300,18 @@ RULES = _rows(
         "finite differences of spike times",
         "circuit/test_exact_events.py::test_gradients_of_spike_times_are_those_of_finite_differences",
     ),
+    (
+        "jump_events",
+        "[Brette et al. 2007](https://doi.org/10.1007/s10827-007-0038-6), benchmark 4; NEST 3.10 `iaf_psc_delta_ps`",
+        "circuit/test_asynchronous.py::test_the_spikes_are_those_of_nest",
+        "NEST 3.11 computes with expm1",
+    ),
+    (
+        "siegert_rate",
+        "[Siegert 1951](https://doi.org/10.1103/PhysRev.81.617); its integral, by 40 digits",
+        "analysis/test_mean_field.py::test_the_formula_by_direct_integration",
+        "rates below 1e-290 Hz may be 0",
+    ),
 )
 
 MODELS = _rows(
