@@ -214,6 +214,9 @@ from .synapses import (
     Conv2d as Conv2d,
 )
 from .synapses import (
+    Drawn as Drawn,
+)
+from .synapses import (
     Dropout as Dropout,
 )
 from .synapses import (

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import neurosim as ns
+from neurosim.circuit import Bernoulli, Normal, Uniform
 from neurosim.synapses import (
     AdaptiveAvgPool2d,
     AvgPool1d,
@@ -93,6 +94,11 @@ def _learned_delays(bias: bool) -> DelayedLinear:
 
 def _rounded_delays(bias: bool) -> RoundedDelays:
     return RoundedDelays(torch.randn(5, 7), torch.randint(0, 4, (5, 7)), torch.randn(5) if bias else None, dt=DT)
+
+
+def _drawn(bias: bool) -> ns.Drawn:
+    rule = ns.Drawn(Bernoulli(0.5), Normal(0.0, 1.0), Uniform(0.0, 3e-3), learn=True)
+    return rule.bind(7, 5, "x->a", 0, DT, False)
 
 
 def _delayed_sparse(bias: bool) -> DelayedSparse:
@@ -324,6 +330,14 @@ SYNAPSES = (
     SynapseCase(
         DelayedSparse,
         _delayed_sparse,
+        (7,),
+        wrong=(8,),
+        refused={"netx": "its delays differ from synapse to synapse"},
+        leaves_out={"each_step_is_its_own": OWN_STATE, "packed_bits": OWN_STATE},
+    ),
+    SynapseCase(
+        ns.Drawn,
+        _drawn,
         (7,),
         wrong=(8,),
         refused={"netx": "its delays differ from synapse to synapse"},

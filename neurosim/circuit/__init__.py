@@ -1,7 +1,23 @@
-"""Circuits: sources that make their own input, and exact event-driven runs."""
+"""Circuits: sources that make their own input, rules and distributions of synapses, and exact event-driven runs."""
 
 from __future__ import annotations
 
 from neurosim.circuit.sources import Current, Poisson, SpikeTrain
+from neurosim.synapses.connectivity import AllToAll, Bernoulli, FixedInDegree, FixedOutDegree, FixedTotal, OneToOne
+from neurosim.synapses.distributions import Constant, LogNormal, Normal, Uniform
 
-__all__ = ["Current", "Poisson", "SpikeTrain"]
+__all__ = [
+    "AllToAll",
+    "Bernoulli",
+    "Constant",
+    "Current",
+    "FixedInDegree",
+    "FixedOutDegree",
+    "FixedTotal",
+    "LogNormal",
+    "Normal",
+    "OneToOne",
+    "Poisson",
+    "SpikeTrain",
+    "Uniform",
+]

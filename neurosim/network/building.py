@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeGuard
 
 from torch import nn
 
@@ -12,7 +13,7 @@ from neurosim.errors import InputError, NetworkError, ShapeError, UnitError
 from neurosim.network.graph import Connection, Edge, Input
 from neurosim.network.population import Population
 from neurosim.network.source import Source
-from neurosim.synapses import Synapse
+from neurosim.synapses import Drawn, Synapse
 from neurosim.synapses.delayed import Delayed
 from neurosim.synapses.time_step import OnGrid
 from neurosim.units import check_dt, delay_obstacle
@@ -77,8 +78,13 @@ def on_grid(nodes: Mapping[str, Input | Source | Population], edges: Sequence[Ed
     for edge in edges:
         assert isinstance(edge.target, str)  # see `single`
         name = _name(edge, nodes.get(edge.target))
-        found |= {f"edge {name!r}": synapse for synapse in edge.synapses if isinstance(synapse, Delayed)}
+        found |= {f"edge {name!r}": synapse for synapse in edge.synapses if _holds_dt(synapse)}
     return found
+
+
+def _holds_dt(synapse: Synapse) -> TypeGuard[Delayed]:
+    """Return whether a synapse has a step; of rules the copies that are bound have one."""
+    return isinstance(synapse, Delayed) and (not isinstance(synapse, Drawn) or synapse.is_bound)
 
 
 def common_dt(parts: Mapping[str, OnGrid], dt: float | None) -> float:
@@ -116,8 +122,8 @@ def set_steps(parts: Mapping[str, OnGrid], dt: float) -> None:
                 raise type(error)(f"{name}: {error}") from None
 
 
-def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: float) -> Connection:
-    """Return an edge with its name and its delay on the grid."""
+def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: float, seed: int) -> Connection:
+    """Return an edge with its name, its delay on the grid, and its drawn synapses bound to sizes and `seed`."""
     assert isinstance(edge.target, str)  # see `single`
     name = _name(edge, nodes.get(edge.target))
     for end in (edge.source, edge.target):
@@ -130,6 +136,7 @@ def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: fl
         if not isinstance(synapse, Synapse):
             kind = f"{type(synapse).__module__}.{type(synapse).__qualname__}"
             raise NetworkError(f"edge {name!r}: {kind} is not a synapse; use neurosim's Linear, Conv2d, Flatten, ...")
+    synapses = _bound(name, edge, nodes, dt, seed)
     if edge.delay is None:
         steps = 1 if edge.source == edge.target else 0
     else:
@@ -137,11 +144,40 @@ def connect(edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: fl
         if obstacle:
             raise NetworkError(f"edge {name!r}: {obstacle}")
         steps = round(edge.delay / dt)
-        if edge.source == edge.target and steps + sum(synapse.min_delay for synapse in edge.synapses) == 0:
+        if edge.source == edge.target and steps + sum(synapse.min_delay for synapse in synapses) == 0:
             raise NetworkError(
                 f"edge {name!r}: a loop takes at least one step; give a delay of {dt:g} s or more, or leave it out."
             )
-    return Connection(name, edge.source, edge.target, edge.synapses, steps, steps * dt, _port(name, edge, nodes))
+    return Connection(name, edge.source, edge.target, synapses, steps, steps * dt, _port(name, edge, nodes))
+
+
+def _bound(
+    name: str, edge: Edge, nodes: Mapping[str, Input | Source | Population], dt: float, seed: int
+) -> tuple[Synapse, ...]:
+    """Return the synapses of an edge; those that are drawn get its ends' sizes, which must be known."""
+    drawn = [synapse for synapse in edge.synapses if isinstance(synapse, Drawn)]
+    if all(synapse.is_bound for synapse in drawn):
+        return edge.synapses
+    if len(edge.synapses) > 1:
+        raise NetworkError(
+            f"edge {name!r}: a Drawn is the only synapse of its edge; got {len(edge.synapses)} synapses. Bind it to "
+            "sizes with drawn.bind(...) to have others beside it."
+        )
+    assert isinstance(edge.target, str)  # see `single`
+    sizes = []
+    for end in (edge.source, edge.target):
+        node = nodes[end]
+        shape = node.size if isinstance(node, Population) else node.shape
+        if shape is None:
+            raise NetworkError(f"edge {name!r}: Drawn needs the size of {end!r}; pass size= when making its neurons.")
+        if len(shape) != 1:
+            raise NetworkError(f"edge {name!r}: Drawn joins populations of shape [N]; {end!r} is {list(shape)}.")
+        sizes.append(shape[0])
+    try:
+        n_in, n_out = sizes
+        return (drawn[0].bind(n_in, n_out, name, seed, dt, edge.source == edge.target),)
+    except InputError as error:
+        raise NetworkError(f"edge {name!r}: {error}") from None
 
 
 def _name(edge: Edge, target: Input | Source | Population | None) -> str:

@@ -110,7 +110,7 @@ class Network(nn.Module):
         self, nodes: Mapping[str, Input | Source | Population], given: Sequence[Edge], output: str | None
     ) -> None:
         """Join the nodes by the edges."""
-        self.edges = [connect(edge, nodes, self.dt) for edge in given]
+        self.edges = [connect(edge, nodes, self.dt, 0) for edge in given]
         check_names(self.edges)
         check_ports(nodes, self.edges)
         order, groups = order_of(list(nodes), self.edges)

@@ -6,6 +6,7 @@ from neurosim.synapses.conv import Conv1d, Conv2d, Conv3d
 from neurosim.synapses.conv_transpose import ConvTranspose2d
 from neurosim.synapses.delayed_linear import DelayedLinear
 from neurosim.synapses.delayed_sparse import DelayedSparse
+from neurosim.synapses.drawn import Drawn
 from neurosim.synapses.dropout import Dropout
 from neurosim.synapses.lateral import LateralBank, RoundedResponses
 from neurosim.synapses.linear import Linear
@@ -33,6 +34,7 @@ __all__ = [
     "ConvTranspose2d",
     "DelayedLinear",
     "DelayedSparse",
+    "Drawn",
     "Dropout",
     "Flatten",
     "GroupNorm",

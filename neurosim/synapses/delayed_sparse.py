@@ -14,10 +14,12 @@ from neurosim.kernels.common.availability import warn_of_missing
 from neurosim.kernels.delayed import chunked, reference
 from neurosim.kernels.delayed.operator import delayed_sparse
 from neurosim.kernels.delayed.rows import DelayedRows, delayed_rows, sort_by_delay
+from neurosim.kernels.drawing.arguments import Drawing
 from neurosim.kernels.sparse.rows import Rows, index_type
-from neurosim.synapses.connectivity import ConnectionRule, draw_delays, draw_rows, draw_weights, generators
+from neurosim.synapses.connectivity import ConnectionRule
 from neurosim.synapses.delayed import FixedDelays, in_steps
 from neurosim.synapses.distributions import Distribution
+from neurosim.synapses.drawing import BITS, drawing_of, drawn_rows, key_of, pairs_between
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.sparse import Sparse
@@ -141,7 +143,7 @@ class DelayedSparse(SparseStructure, FixedDelays):
         Parameters
         ----------
         n_in, n_out, rule, weight, seed
-            As in `Sparse.drawn`; for the same seed structure and distribution of weights are the same.
+            As in `Sparse.drawn`; for the same seed they are the same.
         delay : Distribution
             In s, from 0. What is drawn is rounded to the nearest step; a `Constant` must be an integer number of steps.
         max_delay, dt : float
@@ -162,6 +164,14 @@ class DelayedSparse(SparseStructure, FixedDelays):
         made._make_by(dt, "_draw", rule=rule, delay=delay, weight=weight, seed=seed, max_delay=max_delay)
         return made
 
+    @classmethod
+    def of_drawing(cls, drawing: Drawing, dt: float) -> DelayedSparse:
+        """Return the synapses that a rule draws; the state has room for the longest delay that may be drawn."""
+        made = cls.__new__(cls)
+        FixedDelays.__init__(made, drawing.pairs.n_in, drawing.pairs.n_out)
+        made._make_by(dt, "_take", drawing=drawing, max_delay=None, longest=drawing.delay.last)
+        return made
+
     def _draw(
         self,
         rule: ConnectionRule,
@@ -171,18 +181,28 @@ class DelayedSparse(SparseStructure, FixedDelays):
         max_delay: float | None,
     ) -> None:
         """Draw synapses by a rule."""
-        structure, weights, delays = generators(seed)
-        undelayed = draw_rows(rule, self.n_in, self.n_out, structure)
-        values = draw_weights(weight, undelayed, weights)
-        steps = draw_delays(delay, undelayed.post.numel(), self.dt, delays)
-        shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
-        self._set_memory(max_delay, longest)
-        if longest > self.memory:
-            name = type(self).__name__
-            raise InputError(f"{name}: delays up to {longest} steps were drawn; max_delay is {self.memory} steps.")
-        self._fill(sort_by_delay(undelayed, steps.sub_(shortest), values, self.memory), shortest, values)
+        pairs = pairs_between(rule, self.n_in, self.n_out)
+        self._take(drawing_of(pairs, weight, delay, BITS, key_of(seed, ""), self.dt), max_delay, weight=weight)
         if weight is None:
             self.note_drawn_weights()
+
+    def _take(
+        self,
+        drawing: Drawing,
+        max_delay: float | None,
+        longest: int | None = None,
+        weight: Distribution | None = None,
+    ) -> None:
+        """Draw synapses; a constant `weight`, if given, is not rounded to the grid."""
+        undelayed, values, steps = drawn_rows(drawing, weight)
+        if steps is None:
+            steps = torch.full((values.numel(),), drawing.delay.first, dtype=torch.int32)
+        shortest, last = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
+        self._set_memory(max_delay, last if longest is None else longest)
+        if last > self.memory:
+            name = type(self).__name__
+            raise InputError(f"{name}: delays up to {last} steps were drawn; max_delay is {self.memory} steps.")
+        self._fill(sort_by_delay(undelayed, steps.sub_(shortest), values, self.memory), shortest, values)
 
     def _fill(self, rows: DelayedRows, shortest: int, weight: Tensor) -> None:
         """Register buffers and weights; delays of the rows are those beyond the shortest."""

@@ -1,4 +1,4 @@
-"""Distributions of weights and delays."""
+"""Distributions of weights, delays and initial values."""
 
 from __future__ import annotations
 
@@ -13,29 +13,44 @@ from neurosim.errors import InputError
 
 Outside = Literal["clipped", "redrawn"]
 
-_BLOCK = 1 << 20  # numbers drawn at once
+REACH = 7.5  # standard deviations beyond which a normal number never lies among 2^32
 _RAREST = 1e-3  # share inside the bounds below which redrawing is refused
 
 
 class Distribution(abc.ABC):
-    """A distribution of one number for each synapse."""
+    """A distribution of one number for each synapse.
+
+    Numbers are drawn from integers alone: a weight is a multiple of the unit of its projection, a delay an integer
+    number of steps, and the limits of each are computed from `below`.
+    """
 
     @abc.abstractmethod
-    def draw(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        """Return `count` numbers, float64."""
+    def below(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the probability that what is drawn is below each of `numbers`; both float64."""
 
     @property
     @abc.abstractmethod
     def lowest(self) -> float:
-        """Lower bound of what is drawn."""
+        """Lower bound of what is drawn; infinite if there is none."""
 
-    def drawn(self, count: int, chance: np.random.Generator, dtype: np.dtype) -> np.ndarray:
-        """Return `count` numbers in a floating-point or integer type, in memory of that type."""
-        numbers = np.empty(count, dtype)
-        for first in range(0, count, _BLOCK):
-            part = numbers[first : first + _BLOCK]
-            part[:] = self.draw(len(part), chance)
-        return numbers
+    @property
+    @abc.abstractmethod
+    def highest(self) -> float:
+        """Upper bound of what is drawn; infinite if there is none."""
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Finite bounds beyond which nothing is drawn with a probability of 2^-33 or more."""
+        return self.lowest, self.highest
+
+    @property
+    def mean_size(self) -> float:
+        """Mean of the absolute value of what is drawn."""
+        low, high = self.support
+        edges = np.linspace(low, high, 1 << 14)
+        shares = np.diff(self.below(edges), prepend=0.0, append=1.0)
+        middles = np.concatenate(([low], (edges[1:] + edges[:-1]) / 2, [high]))
+        return float(np.abs(middles) @ shares)
 
 
 @dataclass(frozen=True)
@@ -55,11 +70,16 @@ class Constant(Distribution):
     @property
     def lowest(self) -> float:
         """The value."""
-        return self.value
+        return float(self.value)
 
-    def draw(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        """Return the value `count` times."""
-        return np.full(count, float(self.value))
+    @property
+    def highest(self) -> float:
+        """The value."""
+        return float(self.value)
+
+    def below(self, numbers: np.ndarray) -> np.ndarray:
+        """Return 1 above the value, else 0."""
+        return (numbers > self.value).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -83,11 +103,18 @@ class Uniform(Distribution):
     @property
     def lowest(self) -> float:
         """The lower number."""
-        return self.low
+        return float(self.low)
 
-    def draw(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        """Return `count` numbers from [low, high)."""
-        return chance.uniform(self.low, self.high, count)
+    @property
+    def highest(self) -> float:
+        """The higher number."""
+        return float(self.high)
+
+    def below(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the share of [low, high] below each number."""
+        if self.low == self.high:
+            return (numbers > self.low).astype(np.float64)
+        return np.clip((numbers - self.low) / (self.high - self.low), 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -110,7 +137,7 @@ class _Bounded(Distribution):
                 f"{name}: bounds need outside='clipped' (numbers beyond become the bound) or outside='redrawn', and "
                 f"outside needs a bound; got low={self.low!r}, high={self.high!r}, outside={self.outside!r}."
             )
-        inside = self._inside()
+        inside = self._inside
         if self.outside == "redrawn" and inside < _RAREST:
             raise InputError(
                 f"{name}: a share of {inside:.1e} lies between low={self.low!r} and high={self.high!r}, too small to "
@@ -118,27 +145,47 @@ class _Bounded(Distribution):
             )
 
     @abc.abstractmethod
-    def _inside(self) -> float:
-        """Return the probability of a number within the bounds before they act."""
+    def _share(self, number: float) -> float:
+        """Return the probability of a number below this one before the bounds act."""
 
     @abc.abstractmethod
-    def _unbounded(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        """Return `count` numbers before the bounds act."""
+    def _reach(self) -> tuple[float, float]:
+        """Return finite bounds of what is drawn before the bounds act."""
+
+    @property
+    def _inside(self) -> float:
+        """Probability of a number within the bounds before they act."""
+        low, high = self._reach()
+        if low == high:
+            return float(self.low <= low <= self.high)
+        return self._share(self.high) - self._share(self.low)
 
     @property
     def lowest(self) -> float:
         """The lower bound."""
         return self.low
 
-    def draw(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        """Return `count` numbers within the bounds."""
-        numbers = self._unbounded(count, chance)
-        if self.outside == "clipped":
-            return np.clip(numbers, self.low, self.high, out=numbers)
+    @property
+    def highest(self) -> float:
+        """The upper bound."""
+        return self.high
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Finite bounds beyond which nothing is drawn with a probability of 2^-33 or more."""
+        low, high = self._reach()
+        return min(max(self.low, low), self.high), max(min(self.high, high), self.low)
+
+    def below(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the probability of a number below each of `numbers`, after the bounds act."""
+        numbers = np.asarray(numbers, np.float64)
+        low, high = self._reach()
+        if low == high:  # no spread
+            return (numbers > min(max(low, self.low), self.high)).astype(np.float64)
+        shares = np.array([self._share(number) for number in numbers.ravel().tolist()]).reshape(numbers.shape)
         if self.outside == "redrawn":
-            while (beyond := np.flatnonzero((numbers < self.low) | (numbers > self.high))).size:
-                numbers[beyond] = self._unbounded(beyond.size, chance)
-        return numbers
+            shares = (shares - self._share(self.low)) / self._inside
+        return np.where(numbers <= self.low, 0.0, np.where(numbers > self.high, 1.0, np.clip(shares, 0.0, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -159,9 +206,9 @@ class Normal(_Bounded):
     --------
     >>> import numpy as np
     >>> from neurosim.synapses.distributions import Normal
-    >>> weights = Normal(0.5, 0.2, low=0.0, outside="redrawn").draw(1000, np.random.default_rng(0))
-    >>> bool(weights.min() >= 0)
-    True
+    >>> delay = Normal(0.75e-3, 0.375e-3, low=0.1e-3, outside="redrawn")
+    >>> delay.below(np.array([0.05e-3, 0.75e-3])).round(3).tolist()
+    [0.0, 0.478]
     """
 
     mean: float
@@ -173,11 +220,11 @@ class Normal(_Bounded):
             raise InputError(f"Normal: std must be at least 0; got {self.std!r}.")
         super().__post_init__()
 
-    def _inside(self) -> float:
-        return _normal_share(self.low, self.high, self.mean, self.std)
+    def _share(self, number: float) -> float:
+        return 0.5 * math.erfc((self.mean - number) / (self.std * math.sqrt(2.0)))
 
-    def _unbounded(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        return chance.normal(self.mean, self.std, count)
+    def _reach(self) -> tuple[float, float]:
+        return self.mean - REACH * self.std, self.mean + REACH * self.std
 
 
 @dataclass(frozen=True)
@@ -208,20 +255,13 @@ class LogNormal(_Bounded):
         """The lower bound, at least 0."""
         return max(self.low, 0.0)
 
-    def _inside(self) -> float:
-        low, high = (math.log(bound) if bound > 0 else -math.inf for bound in (self.low, self.high))
-        return _normal_share(low, high, self.mu, self.sigma)
+    def _share(self, number: float) -> float:
+        if number <= 0:
+            return 0.0
+        return 0.5 * math.erfc((self.mu - math.log(number)) / (self.sigma * math.sqrt(2.0)))
 
-    def _unbounded(self, count: int, chance: np.random.Generator) -> np.ndarray:
-        return chance.lognormal(self.mu, self.sigma, count)
-
-
-def _normal_share(low: float, high: float, mean: float, std: float) -> float:
-    """Return the probability that a normal number lies between two bounds."""
-    if not std:
-        return float(low <= mean <= high)
-    below = [math.erf((bound - mean) / (std * math.sqrt(2.0))) for bound in (low, high)]
-    return 0.5 * (below[1] - below[0])
+    def _reach(self) -> tuple[float, float]:
+        return math.exp(self.mu - REACH * self.sigma), math.exp(self.mu + REACH * self.sigma)
 
 
 def _check_finite(owner: Distribution, **values: float) -> None:

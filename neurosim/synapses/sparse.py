@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from neurosim.errors import InputError
 from neurosim.kernels.common.autograd import under_transform
 from neurosim.kernels.common.availability import warn_of_missing
+from neurosim.kernels.drawing.arguments import Drawing
 from neurosim.kernels.sparse import chunked, reference
 from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.kernels.sparse.rows import Rows, sorted_rows
-from neurosim.synapses.connectivity import Bernoulli, ConnectionRule, draw_rows, draw_weights, generators
-from neurosim.synapses.distributions import Distribution
+from neurosim.synapses.connectivity import Bernoulli, ConnectionRule
+from neurosim.synapses.distributions import Constant, Distribution
+from neurosim.synapses.drawing import BITS, drawing_of, drawn_rows, key_of, pairs_between
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.structure import SparseStructure, check_connections, check_weight
@@ -112,7 +114,8 @@ class Sparse(SparseStructure):
         rule : ConnectionRule
             One of `neurosim.synapses.connectivity`, such as ``FixedInDegree(100)``.
         weight : Distribution, optional
-            One of `neurosim.synapses.distributions`. That of a linear layer with the mean number of inputs if left out.
+            One of `neurosim.synapses.distributions`, drawn on a grid of 15 bits (see `Drawn`); a `Constant` is taken as
+            it is. That of a linear layer with the expected number of inputs if left out.
         seed : int
             From 0. The same seed gives the same synapses, and for any distribution of weights the same structure.
 
@@ -126,13 +129,19 @@ class Sparse(SparseStructure):
         >>> synapse.weight.numel(), synapse.connections[0].bincount().tolist() == [20] * 500
         (10000, True)
         """
-        structure, weights, _ = generators(seed)
         n_in, n_out = count("Sparse", "n_in", n_in), count("Sparse", "n_out", n_out)
-        rows = draw_rows(rule, n_in, n_out, structure)
-        synapse = cls(n_in, n_out, rows, draw_weights(weight, rows, weights))
+        pairs = pairs_between(rule, n_in, n_out)
+        drawing = drawing_of(pairs, weight, Constant(0.0), BITS, key_of(seed, ""), 1e-3)
+        synapse = cls.of_drawing(drawing, weight)
         if weight is None:
             synapse.note_drawn_weights()
         return synapse
+
+    @classmethod
+    def of_drawing(cls, drawing: Drawing, weight: Distribution | None = None) -> Sparse:
+        """Return the synapses that a rule draws; a constant `weight`, if given, is not rounded to the grid."""
+        drawn = drawn_rows(drawing, weight)
+        return cls(drawing.pairs.n_in, drawing.pairs.n_out, drawn.rows, drawn.weight)
 
     def merged(self) -> Sparse:
         """Return the same synapses with those of one pair made one, whose weight is their sum."""

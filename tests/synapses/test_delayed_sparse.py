@@ -321,7 +321,7 @@ def test_drawn_delays_are_rounded_to_the_nearest_step():
 def test_sorting_by_delay_takes_some_rows_at_a_time(monkeypatch):
     from neurosim.kernels.delayed import rows
 
-    draw = dict(delay=LogNormal(-5.5, 0.5), seed=5, dt=DT)
+    draw = dict(delay=LogNormal(-5.5, 0.3), seed=5, dt=DT)
     whole = DelayedSparse.drawn(60, 40, FixedInDegree(13), **draw)
     monkeypatch.setattr(rows, "_BLOCK", 30)
     parts = DelayedSparse.drawn(60, 40, FixedInDegree(13), **draw)

@@ -1,0 +1,170 @@
+"""From a rule and distributions to what decides the synapses of a projection, and from there to rows."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosim.errors import InputError
+from neurosim.kernels.common.philox import stream_of
+from neurosim.kernels.drawing.arguments import Drawing, Key, Levels, Pairs
+from neurosim.kernels.drawing.levels import constant, grid_unit, on_grid
+from neurosim.kernels.drawing.reference import draw
+from neurosim.kernels.sparse.rows import Rows, index_type
+from neurosim.synapses.connectivity import ConnectionRule, pairs_of
+from neurosim.synapses.delayed import in_steps
+from neurosim.synapses.distributions import Constant, Distribution, Uniform
+from neurosim.units import delay_obstacle, longest_delay
+
+BITS = 15  # of a weight, with its sign
+MOST_BITS = 20
+WORST_ERROR = 0.01  # of a weight on the grid, relative to the mean weight
+
+_NUMPY = {torch.uint16: np.uint16, torch.int32: np.int32}
+
+
+class DrawnRows(NamedTuple):
+    """Synapses as rows, in each row by postsynaptic neuron.
+
+    Attributes
+    ----------
+    rows : Rows
+    weight : Tensor [n]
+        In torch's default type.
+    delay : Tensor [n] of int32, optional
+        Steps; None if all are equal.
+    """
+
+    rows: Rows
+    weight: Tensor
+    delay: Tensor | None
+
+
+def key_of(seed: object, name: str) -> Key:
+    """Return the key of the projection called `name`."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 64:
+        raise InputError(f"seed must be an integer from 0 to 2^64 - 1; got {seed!r}.")
+    return Key(int(seed), stream_of(name))
+
+
+def drawing_of(
+    pairs: Pairs, weight: Distribution | None, delay: Distribution, bits: int, key: Key, dt: float
+) -> Drawing:
+    """Return what decides the synapses of a projection.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    weight : Distribution, optional
+        That of a linear layer with the expected number of inputs if left out.
+    delay : Distribution
+        In s.
+    bits : int
+        Of a weight, with its sign.
+    key : Key
+    dt : float
+        Length of a step, s.
+    """
+    if weight is None:
+        bound = 1.0 / math.sqrt(max(math.ceil(pairs.expected / pairs.n_out), 1))
+        weight = Uniform(-bound, bound)
+    if not isinstance(weight, Distribution):
+        raise InputError(f"weight must be a Distribution such as Constant(1.0); got {weight!r}.")
+    levels, unit = weight_levels(weight, bits)
+    return Drawing(pairs, levels, delay_levels(delay, dt), unit, key)
+
+
+def weight_levels(weight: Distribution, bits: int) -> tuple[Levels, float]:
+    """Return the distribution of weights on the grid, and the unit of the grid.
+
+    Raises
+    ------
+    InputError
+        When the grid is too coarse for the distribution.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= MOST_BITS:
+        raise InputError(f"bits must be an integer from 2 to {MOST_BITS}; got {bits!r}.")
+    low, high = weight.support
+    unit = grid_unit(max(abs(low), abs(high)), bits)
+    if low == high:
+        return constant(math.floor(low / unit + 0.5)), unit
+    error = weight_error(weight, bits)
+    if error > WORST_ERROR:
+        raise InputError(
+            f"weights of {weight!r} on a grid of {bits} bits would be off by {error:.1%} of their mean size, because "
+            f"they reach {max(abs(low), abs(high)):.3g}; the limit is {WORST_ERROR:.0%}. Give the distribution bounds "
+            f"(low=, high=, outside=), or the projection bits= up to {MOST_BITS}."
+        )
+    return on_grid(weight.below, low, high, unit), unit
+
+
+def weight_error(weight: Distribution, bits: int) -> float:
+    """Return the largest error of a weight on the grid, relative to the mean size of weights."""
+    low, high = weight.support
+    largest = max(abs(low), abs(high))
+    unit = grid_unit(largest, bits)
+    if low == high:
+        return abs(math.floor(low / unit + 0.5) * unit - low) / largest if largest else 0.0
+    return 0.5 * unit / weight.mean_size
+
+
+def delay_levels(delay: Distribution, dt: float) -> Levels:
+    """Return the distribution of delays in steps: what is drawn, in s, rounded to the nearest step.
+
+    Raises
+    ------
+    InputError
+        When delays below 0 may be drawn, one is too long (`neurosim.units.longest_delay`), or a constant is not an
+        integer number of steps.
+    """
+    if not isinstance(delay, Distribution):
+        raise InputError(f"delay must be a Distribution such as Constant(1.5e-3); got {delay!r}.")
+    if delay.lowest < 0:
+        raise InputError(
+            f"delay must be at least 0 s; got {delay!r}. Give it low=0.0 and outside='clipped' or 'redrawn'."
+        )
+    if isinstance(delay, Constant):
+        return constant(int(in_steps("Constant", torch.tensor([delay.value], dtype=torch.float64), dt)))
+    low, high = delay.support
+    if high >= longest_delay(dt):
+        obstacle = delay_obstacle(round(high / dt) * dt, dt)
+        raise InputError(f"{obstacle} It may be drawn from {delay!r}; give it high= and outside=.")
+    return on_grid(delay.below, low, high, dt)
+
+
+def same_ends(rule: ConnectionRule, n_in: int, n_out: int) -> bool:
+    """Return whether synapses that know sizes alone join a population to itself: they do if the sizes are equal."""
+    if n_in != n_out and getattr(rule, "autapses", "allowed") == "excluded":
+        raise InputError(
+            f"{type(rule).__name__}: autapses='excluded' needs a projection of a population to itself; got n_in={n_in} "
+            f"and n_out={n_out}."
+        )
+    return n_in == n_out
+
+
+def pairs_between(rule: ConnectionRule, n_in: int, n_out: int) -> Pairs:
+    """Return what decides the pairs of synapses that know sizes alone."""
+    return pairs_of(rule, n_in, n_out, same_ends(rule, n_in, n_out))
+
+
+def drawn_rows(drawing: Drawing, weight: Distribution | None = None) -> DrawnRows:
+    """Draw synapses; constant weights are not rounded to the grid if their distribution is given."""
+    starts, post, levels, delay = draw(drawing)
+    place = np.repeat(np.arange(drawing.pairs.n_in) * drawing.pairs.n_out, np.diff(starts)) + post
+    order = None if (place[1:] >= place[:-1]).all() else np.argsort(place, kind="stable")
+    del place
+    dtype = torch.get_default_dtype()
+    if isinstance(levels, np.ndarray):
+        values = torch.from_numpy(levels if order is None else levels[order]).to(dtype).mul_(drawing.unit)
+    else:
+        value = weight.value if isinstance(weight, Constant) else levels * drawing.unit
+        values = torch.full((len(post),), value, dtype=dtype)
+    steps = None
+    if isinstance(delay, np.ndarray):
+        steps = torch.from_numpy(delay if order is None else delay[order])
+    narrow = (post if order is None else post[order]).astype(_NUMPY[index_type(drawing.pairs.n_out)], copy=False)
+    return DrawnRows(Rows(torch.from_numpy(starts), torch.from_numpy(narrow), drawing.pairs.n_out), values, steps)
