@@ -36,7 +36,7 @@ def simulate(
     *,
     steps: int | None = None,
     batch: int | None = None,
-    seed: int | None = None,
+    seed: int | Mapping[str, int] | None = None,
     trials: Sequence[int] | None = None,
     record: Sequence[str] | None = None,
     state: NetworkState | None = None,
@@ -56,10 +56,11 @@ def simulate(
         Data of the `Input` nodes; left out for a network without one. Only one chunk of it is read at a time.
     steps, batch : int, optional
         T and B of a network without `Input`: T is needed, B is 1 if left out.
-    seed : int, optional
-        Seed of the sources of the network, in ``0 ... 2^63 - 1``; 0 if left out. The same seed gives the same numbers.
+    seed : int, or mapping of str to int, optional
+        Seed of start values and sources, in ``0 ... 2^63 - 1``, or ``dict(start=..., noise=...)``; 0 if left out. The
+        same seed gives the same numbers.
     trials : sequence of int, optional
-        Number of the trial that each sample is, for the sources; ``0 ... B - 1`` if left out. A trial draws the same
+        Number of the trial that each sample is; ``0 ... B - 1`` if left out. A trial draws the same
         numbers in any batch.
     record : sequence of str, optional
         ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
@@ -170,13 +171,13 @@ def _recorded_names(net: Network, record: Sequence[str] | None) -> list[str]:
 
 
 def _first_state(
-    net: Network, x: Any, batch: int, seed: int | None, trials: Sequence[int] | None, where: torch.device
+    net: Network, x: Any, batch: int, seed: Any, trials: Sequence[int] | None, where: torch.device
 ) -> NetworkState | None:
     """Return the state before the first step; None, the network's own choice, where there is nothing to draw."""
-    if not net.sources and seed is None and trials is None:
+    if not net.is_random and seed is None and trials is None:
         return None
     data = None if x is None else _chunk(x, 0, 0, net, where)
-    return net.initial_state(data, batch=batch, seed=0 if seed is None and net.sources else seed, trials=trials)
+    return net.initial_state(data, batch=batch, seed=0 if seed is None and net.is_random else seed, trials=trials)
 
 
 class _Layered:
@@ -297,7 +298,7 @@ def _real(net: Network) -> torch.dtype:
     return torch.get_default_dtype() if first is None else first.dtype
 
 
-def _check_state(state: Any, seed: int | None, trials: Sequence[int] | None) -> None:
+def _check_state(state: Any, seed: Any, trials: Sequence[int] | None) -> None:
     if not isinstance(state, NetworkState):
         kind = type(state).__name__
         raise InputError(f"state must be the NetworkState that a network returned, or None; got {kind}.")

@@ -17,7 +17,7 @@ from neurosim.units import decay_of, prefix_question, turn_of
 
 CHOICES = ("spike", "reset")
 RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset subtracts its own amount
-_LAYER_ARGUMENTS = (*CHOICES, RESET_AMOUNT, "self", "core", "dt", "size", "detach_reset", "learn")
+_LAYER_ARGUMENTS = (*CHOICES, RESET_AMOUNT, "self", "core", "dt", "size", "detach_reset", "learn", "init")
 # Coefficients of one parameter each, by prefix: alpha_x is computed from tau_x.
 _COMPUTED: dict[str, tuple[str, Callable[..., Any]]] = {
     "alpha": ("tau", decay_of),

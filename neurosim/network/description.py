@@ -11,6 +11,7 @@ from torch import nn
 from neurosim.language import Surrogate
 from neurosim.network.network import Network
 from neurosim.network.parameters import CoreParameters
+from neurosim.network.start_values import StartValues
 
 Description = dict[str, dict[str, Any]]
 
@@ -76,6 +77,8 @@ def _module(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, CoreParameters):
         shared = {name: value for name in module.declared if isinstance(value := module.value(name), float | int)}
         return {**found, "core": module.core.name, **shared, **_attributes(module)}
+    if isinstance(module, StartValues):
+        return {**found, **module.texts()}
     if type(module).__module__.startswith("neurosim."):
         return {**found, **_attributes(module)}
     if type(module).__module__.startswith("torch."):

@@ -31,7 +31,7 @@ def layer(core: Core) -> LayerMaker:
     -------
     callable
         ``make(*, dt=None, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
-        **parameters) -> Neuron``.
+        init=None, **parameters) -> Neuron``.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def _docstring(core: Core) -> str:
     for name, parameter in core.parameters.items():
         lines += [f"{name} : float or Tensor, default {parameter.default:g}", f"    {_describe(parameter)}"]
     lines += [
-        "size, spike, reset, reset_amount, detach_reset, learn",
+        "size, spike, reset, reset_amount, detach_reset, learn, init",
         "    As in `Neuron`.",
         "",
         "Returns",

@@ -31,7 +31,8 @@ from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
 from neurosim.network.parts import Parts, SynapseList
 from neurosim.network.population import Population
-from neurosim.network.source import Source, check_state, checked_streams, drawn, first_state, samples_of
+from neurosim.network.source import Source, check_state, checked_streams, drawn, first_state, run_seeds, samples_of
+from neurosim.network.start_values import StartDraw
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
 from neurosim.synapses.norm import repeating
 from neurosim.synapses.synapse import count
@@ -118,7 +119,7 @@ class Network(nn.Module):
         self.nodes = Parts({name: nodes[name] for name in order})
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
         self.sources = tuple(name for name in order if isinstance(nodes[name], Source))
-        self._streams = checked_streams(self._sources(), self.dt)
+        self._streams = checked_streams(self._sources(), self._drawn_starts(), self.dt)
         self.output = output or list(nodes)[-1]
         if not isinstance(nodes.get(self.output), Population):
             raise NetworkError(
@@ -168,6 +169,16 @@ class Network(nn.Module):
     def _sources(self) -> dict[str, Source]:
         return {name: node for name in self.sources if isinstance(node := self.nodes[name], Source)}
 
+    @property
+    def is_random(self) -> bool:
+        """Whether a run draws numbers: those of sources, or start values."""
+        return bool(self.sources or self._drawn_starts())
+
+    def _drawn_starts(self) -> dict[str, tuple[str, ...]]:
+        """Return the variables whose start values are drawn, by population."""
+        nodes = {name: node.init for name, node in self.populations().items() if isinstance(node, Neuron)}
+        return {name: init.drawn for name, init in nodes.items() if init is not None and init.drawn}
+
     def populations(self) -> dict[str, Population]:
         """Return the populations by name, in order of computation."""
         return {name: node for name, node in self.nodes.items() if isinstance(node, Population)}
@@ -195,7 +206,7 @@ class Network(nn.Module):
         x: Tensor | Mapping[str, Tensor] | None = None,
         *,
         batch: int | None = None,
-        seed: int | None = None,
+        seed: int | Mapping[str, int] | None = None,
         trials: Sequence[int] | None = None,
     ) -> NetworkState:
         """Return the state before the first step.
@@ -206,11 +217,13 @@ class Network(nn.Module):
             Data of each `Input` node, for the number of samples, the type and the device.
         batch : int, optional
             Samples of a network without `Input`; 1 if left out, or as many as `trials`.
-        seed : int, optional
-            Seed of the sources, in ``0 ... 2^63 - 1``; drawn from torch's generator on the CPU if left out.
+        seed : int, or mapping of str to int, optional
+            Seed of what is drawn, in ``0 ... 2^63 - 1``: the start values of populations, and the output of sources.
+            A mapping ``dict(start=..., noise=...)`` gives each its own. Drawn from torch's generator on the CPU if
+            left out.
         trials : sequence of int, optional
-            Number of the trial that each sample is; ``0 ... B - 1`` if left out. The sources of a trial draw the same
-            numbers in any batch.
+            Number of the trial that each sample is; ``0 ... B - 1`` if left out. A trial draws the same numbers in any
+            batch.
         """
         like = next(iter(self.checked_inputs(x).values()), None)
         if like is None:
@@ -224,11 +237,21 @@ class Network(nn.Module):
         def empty(name: str) -> Tensor:
             return like.new_empty((1, samples, *self._shapes[name]))
 
-        nodes = {name: node.initial_state(empty(name)) for name, node in self.populations().items()}
-        if self.sources:
-            nodes.update(dict.fromkeys(self.sources, first_state(samples, seed, trials, like.device)))
-        elif seed is not None or trials is not None:
-            raise InputError("seed and trials are for networks with sources, such as Poisson; this one has none.")
+        if not self.is_random and not (seed is None and trials is None):
+            raise InputError(
+                "seed and trials are for networks with sources, such as Poisson, or with start values that are drawn; "
+                "this one has none."
+            )
+        # A network that draws nothing takes no number from torch's generator.
+        seeds = run_seeds(seed if self.is_random else 0)
+        start, noise = (first_state(samples, each, trials, like.device) for each in seeds)
+        nodes = {}
+        for name, node in self.populations().items():
+            if isinstance(node, Neuron) and node.init is not None:
+                nodes[name] = node.initial_state(empty(name), StartDraw(name, start.seed, start.trial))
+            else:
+                nodes[name] = node.initial_state(empty(name))
+        nodes.update(dict.fromkeys(self.sources, noise))
         kept = {edge: edge.delay_steps + edge.memory for edge in self.edges}
         zeros = {e.name: like.new_zeros((n, samples, *self._shapes[e.source])) for e, n in kept.items() if n}
         return NetworkState(nodes, zeros)

@@ -20,6 +20,9 @@ from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.reset import ResetMode
 from neurosim.network.planning import CorePlans
 from neurosim.network.population import Inputs, State
+from neurosim.network.source import first_state
+from neurosim.network.start_values import StartDraw, StartValues
+from neurosim.synapses.distributions import Distribution
 
 
 class Neuron(CorePlans):
@@ -46,6 +49,10 @@ class Neuron(CorePlans):
         Parameters that are trained: one value for each neuron if `size` or a tensor gives the shape, else one
         for all. A time constant is stored as ``log(tau / start)``. Values stay in their declared range; see
         `neurosim.network.parameters.CoreParameters`.
+    init : mapping of str to float, Tensor or Distribution, optional
+        Start values of state variables; those of the core for variables left out. A tensor is [*shape], or
+        [B, *shape] with a value for each trial. Distributions, those of `neurosim.synapses.distributions`, are drawn
+        from the start seed; see `Network.initial_state`.
     **parameters : float or Tensor
         Values of the core's parameters in SI units. A tensor must broadcast against the population or against
         [B, *population]*: one value for each neuron ([N]), each trial of a batch ([B, 1]) or both ([B, N]).
@@ -86,14 +93,29 @@ class Neuron(CorePlans):
         reset_amount: float | Tensor | None = None,
         detach_reset: bool = True,
         learn: Iterable[str] = (),
+        init: Mapping[str, float | Tensor | Distribution] | None = None,
         **parameters: float | Tensor,
     ) -> None:
         super().__init__(core, dt, size, spike, reset, reset_amount, detach_reset, learn, parameters)
+        self.init = StartValues(core.name, core.state, init, self.size) if init is not None else None
 
-    def initial_state(self, i: Inputs) -> Any:
-        """Return the state before the first step for an input like `i` [T, B, ...]."""
+    def initial_state(self, i: Inputs, draw: StartDraw | None = None) -> Any:
+        """Return the state before the first step for an input like `i` [T, B, ...].
+
+        Parameters
+        ----------
+        i : Tensor [T, B, ...], or mapping of str to such
+        draw : StartDraw, optional
+            Seed and trial of each sample, for values that are drawn; a seed from torch's generator on the CPU if left
+            out.
+        """
         i = i if isinstance(i, Tensor) else next(iter(i.values()))
         shape, dtype = i.shape[1:], i.dtype if i.dtype in DTYPES else torch.float32
+        if self.init is not None:
+            if draw is None:
+                at = first_state(shape[0], None if self.init.drawn else 0, None, torch.device("cpu"))
+                draw = StartDraw(self.core.name, at.seed, at.trial)
+            return self.core.state_type(*self.init.start(shape, dtype, i.device, draw))
         return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
 
     def run(

@@ -1,10 +1,11 @@
-"""What other programs and chips do not hold of a network: sources, several input ports, values for each trial."""
+"""What other programs and chips do not hold: sources, several input ports, values for each trial, start values."""
 
 from __future__ import annotations
 
 from neurosim.errors import InputError
 from neurosim.files.problems import Problems
 from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
 from neurosim.network.parameters import CoreParameters
 
 Found = list[tuple[str, str]]
@@ -34,6 +35,16 @@ def several_ports(net: Network) -> Found:
     return found
 
 
+def start_values(net: Network) -> Found:
+    """Return which populations start from values of their own, and what to change."""
+    what = "starts from the values of init=, where a neuron there starts from those of its core; leave init out"
+    return [
+        (f"node {name!r}", what)
+        for name, node in net.populations().items()
+        if isinstance(node, Neuron) and node.init is not None
+    ]
+
+
 def sources(net: Network) -> Found:
     """Return which nodes make their own input, and what to use instead."""
     return [(f"node {name!r}", "makes its own input; " + _INSTEAD.format(name=name)) for name in net.sources]
@@ -51,16 +62,29 @@ def refuse_sources(net: Network, what: str) -> None:
         raise InputError(f"{what}: {where} {found}.")
 
 
+def refuse_start_values(net: Network, what: str) -> None:
+    """Raise an error if populations start from values of their own, for what starts from those of the core.
+
+    Raises
+    ------
+    InputError
+        With the node.
+    """
+    for where, found in start_values(net):
+        raise InputError(f"{what}: {where} {found}.")
+
+
 def refuse_unportable(net: Network, problems: Problems) -> None:
     """Raise the error of `problems` for all that targets do not hold.
 
-    Targets get their input as data, and have one input and one set of values for a neuron.
+    Targets get their input as data; a neuron there has one input and one set of values, and starts from those of its
+    core.
 
     Raises
     ------
     ExportError
         With node, ports or parameter, and what to change.
     """
-    for where, what in (*sources(net), *several_ports(net), *values_per_trial(net)):
+    for where, what in (*sources(net), *several_ports(net), *values_per_trial(net), *start_values(net)):
         problems.add(where, what)
     problems.raise_if_any()

@@ -12,6 +12,7 @@ from torch import Tensor
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.kernels.common.philox import WORD, stream_of
 from neurosim.network.population import Uncalled
+from neurosim.network.start_values import start_stream
 
 MAX_SEED = 2**63 - 1
 
@@ -86,14 +87,31 @@ class Source(Uncalled, ABC):
         """
 
 
+def checked_seed(seed: Any) -> int:
+    """Return a seed if it is an integer in ``0 ... 2^63 - 1``."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed must be an integer in 0 ... 2^63 - 1; got {seed!r}.")
+    return seed
+
+
+def random_seed() -> int:
+    """Return a seed from torch's generator on the CPU."""
+    return int(torch.randint(MAX_SEED, (1,)))
+
+
+def run_seeds(seed: int | Mapping[str, int] | None) -> tuple[int, int]:
+    """Return the seeds of start values and of noise for the seed of a run; see `Network.initial_state`."""
+    if isinstance(seed, Mapping):
+        if set(seed) != {"start", "noise"}:
+            raise InputError(f"seed must be an integer, or dict(start=..., noise=...); got {dict(seed)!r}.")
+        return checked_seed(seed["start"]), checked_seed(seed["noise"])
+    one = random_seed() if seed is None else checked_seed(seed)
+    return one, one
+
+
 def first_state(batch: int, seed: int | None, trials: Sequence[int] | None, device: torch.device) -> SourceState:
     """Return the state of a source before the first step; see `Network.initial_state`."""
-    if seed is None:
-        first = torch.randint(MAX_SEED, (1,)).to(device)
-    else:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-            raise InputError(f"seed must be an integer in 0 ... 2^63 - 1; got {seed!r}.")
-        first = torch.tensor([seed], device=device)
+    first = torch.tensor([random_seed() if seed is None else checked_seed(seed)], device=device)
     numbers = list(range(batch)) if trials is None else list(trials)
     if len(numbers) != batch:
         raise InputError(f"trials must give one number for each of the {batch} samples; got {len(numbers)}.")
@@ -141,8 +159,10 @@ def check_state(name: str, state: Any, batch: int) -> None:
         raise ShapeError(f"state.nodes[{name!r}] must hold int64 values [{batch}]; got {found}.")
 
 
-def checked_streams(sources: Mapping[str, Source], dt: float) -> dict[str, int]:
-    """Check that the sources of a network can run at its dt and draw different numbers, and return their streams.
+def checked_streams(sources: Mapping[str, Source], starts: Mapping[str, Sequence[str]], dt: float) -> dict[str, int]:
+    """Check that the sources of a network can run at its dt, and return their streams.
+
+    Streams must differ from each other and from those of the start values `starts`, variables by node.
 
     Raises
     ------
@@ -150,13 +170,17 @@ def checked_streams(sources: Mapping[str, Source], dt: float) -> dict[str, int]:
         Naming the node.
     """
     streams: dict[str, int] = {}
+    taken = {start_stream(node, variable): node for node, variables in starts.items() for variable in variables}
+    if len(taken) < sum(map(len, starts.values())):
+        raise NetworkError(f"two start values of the nodes {list(starts)} would be drawn alike; rename one of them.")
     for name, source in sources.items():
         try:
             source.check(dt)
         except InputError as error:
             raise NetworkError(f"node {name!r}: {error}") from None
         stream = stream_of(f"source {name}")
-        for other in (each for each, number in streams.items() if number == stream):
+        if other := taken.get(stream):
             raise NetworkError(f"nodes {other!r} and {name!r} would draw the same numbers; rename one of them.")
         streams[name] = stream
+        taken[stream] = name
     return streams

@@ -15,7 +15,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
-from neurosim.network.portability import several_ports, sources, values_per_trial
+from neurosim.network.portability import several_ports, sources, start_values, values_per_trial
 from neurosim.quantities import value_range
 from neurosim.synapses.building import LARGEST_MATRIX
 from neurosim.synapses.lowering import (
@@ -91,7 +91,7 @@ def stages(net: Network, library: str) -> list[RowStage]:
     """
     if any(synapse.folds for edge in net.edges for synapse in edge.synapses):
         net = fold(net)
-    for where, what in (*sources(net), *several_ports(net), *values_per_trial(net)):
+    for where, what in (*sources(net), *several_ports(net), *values_per_trial(net), *start_values(net)):
         raise ConversionError(f"{where}: {what}.")
     before, row = net.inputs[0], []
     if len(net.inputs) > 1:

@@ -20,7 +20,7 @@ from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.layers import layer
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.network.portability import refuse_sources
+from neurosim.network.portability import refuse_sources, refuse_start_values
 
 CubaLI = layer(cuba_integrator)
 
@@ -310,6 +310,7 @@ def _check(net: Network) -> None:
     if len(net.inputs) != 1:
         raise InputError(f"EventProp needs a network with one input; this one has {list(net.inputs)}.")
     refuse_sources(net, "EventProp")
+    refuse_start_values(net, "EventProp")
     for name, node in net.neurons().items():
         core, layer_name = ("cuba_integrator", "CubaLI") if name == net.output else ("cubalif", "CubaLIF")
         if node.core.name != core:
