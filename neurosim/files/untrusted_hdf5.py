@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -256,6 +257,19 @@ class Group:
             raise self.refusal(name, f"is of type {member.dtype}, where text is expected.")
         with _readable(self._path, self._what):
             return [bytes(value).rstrip(b"\0").decode() for value in np.atleast_1d(member[()]).flat]
+
+    def attribute(self, name: str, *, of: str = "") -> bool | int | float | str | None:
+        """Return an attribute of this group, or of the member `of`, that is one number or one text; None if missing."""
+        owner = self._member(of) if of else self._group
+        with _readable(self._path, self._what):
+            if name not in owner.attrs:
+                return None
+            dtype, shape = owner.attrs.get_id(name).dtype, owner.attrs.get_id(name).shape
+            is_text = h5py.check_string_dtype(dtype) is not None
+            if (not is_text and dtype.kind not in "biuf") or math.prod(shape) != 1:
+                raise self.refusal(of, f"has the attribute {name!r} of type {dtype}; one number or text is expected.")
+            value = np.asarray(owner.attrs[name]).reshape(-1)[0]
+        return (value.decode() if isinstance(value, bytes) else str(value)) if is_text else value.item()
 
     def length(self, name: str) -> int:
         """Return the length of a member that is an array of one axis."""

@@ -26,6 +26,7 @@ from neurosim.cli.folder import RunIdentity
 from neurosim.cli.settings import Settings
 from neurosim.datasets import read_idx, read_shd, read_words
 from neurosim.exchange.nir import from_nir, write_nir
+from neurosim.exchange.spikes import read_sonata, write_sonata
 from neurosim.files.tables import read_toml
 from neurosim.hardware import load_target
 from neurosim.hardware.loihi import loihi_neurons
@@ -352,12 +353,29 @@ class Shd(Hdf5Parser):
         return read_shd(self.path, channels=20, dt=0.05)
 
 
+class SonataFile(Hdf5Parser):
+    """A spike file."""
+
+    name = "spikes.h5"
+
+    def written(self) -> bytes:
+        """Return a good file."""
+        grid = ns.Events(step=[0, 3, 3, 7], neuron=[1, 0, 2, 1], T=8, dt=1e-4, shape=3)
+        write_sonata(self.path, {"E": grid, "I": ns.Events(time=[0.1, 0.2], neuron=[0, 1], duration=0.5, shape=2)})
+        return self.path.read_bytes()
+
+    def read(self) -> object:
+        """Read the file."""
+        return read_sonata(self.path)
+
+
 PARSERS: dict[str, type[Parser]] = {
     "recording": RecordingFile,
     "checkpoint": Checkpoint,
     "run": RunFolder,
     "nir": NirFile,
     "netx": NetxFile,
+    "sonata": SonataFile,
     "target": TargetFile,
     "wav": Wav,
     "tar": Tar,
