@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.wiring import SPARSE, Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
+from neurosim.circuit.wiring import SPARSE, Drive, Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit import cpu
-from neurosim.kernels.circuit.tasks import Delivery, Population, Sample, SpikeLog, Task, Term, padded
+from neurosim.kernels.circuit.tasks import Delivery, PoissonInput, Population, Sample, SpikeLog, Task, Term, padded
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
@@ -82,6 +82,8 @@ class Engine:
         self.wiring = wired(net, self.real)
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
+        outside = {edge.source for edge in self.wiring.outside}
+        self.dense_sources = {name for name in net.sources if name in outside or name in record}
         names = {edge.name for edge in self.wiring.outside}
         self.lines = {name: line for name, line in state.edges.items() if name in names}
 
@@ -104,9 +106,10 @@ class Engine:
         InputError
             When a state variable is no longer finite, naming population, neuron and step.
         """
+        before = dict(self.sources)
         values = {**(inputs or {}), **self._drawn(steps)}
         currents = self._currents(values, steps)
-        parts = [trial.tasks(b, steps, currents, self.record) for b, trial in enumerate(self.trials)]
+        parts = [trial.tasks(b, steps, currents, before, self.record) for b, trial in enumerate(self.trials)]
         work = [functools.partial(cpu.run, tasks, steps) for tasks in parts]
         if number_of_threads() > 1 and len(work) > 1:
             cpu.compile_all(parts[0])
@@ -122,10 +125,12 @@ class Engine:
         """Return the outputs of sources in the next steps, and count these."""
         values = {}
         for name, at in self.sources.items():
+            self.sources[name] = at._replace(step=at.step + steps)
+            if name not in self.dense_sources:
+                continue
             source = self.net.nodes[name]
             stream = self.net._streams[name]
             values[name] = source.values(at, steps, stream=stream, dt=self.net.dt, dtype=self.real)  # type: ignore[operator]
-            self.sources[name] = at._replace(step=at.step + steps)
         return values
 
     def _currents(self, values: Mapping[str, Tensor], steps: int) -> dict[str, list[Tensor]]:
@@ -203,7 +208,14 @@ class _Trial:
             name: SpikeLog(spikes_before(net, state, name, steps, b)) for name, steps in wiring.histories.items()
         }
 
-    def tasks(self, b: int, steps: int, currents: Mapping[str, Sequence[Tensor]], record: Sequence[str]) -> list[Task]:
+    def tasks(
+        self,
+        b: int,
+        steps: int,
+        currents: Mapping[str, Sequence[Tensor]],
+        sources: Mapping[str, SourceState],
+        record: Sequence[str],
+    ) -> list[Task]:
         """Return the tasks of the next steps, in order."""
         net = self.wiring.net
         for name, log in self.logs.items():
@@ -212,6 +224,7 @@ class _Trial:
         tasks: list[Task] = [self._delivery(route) for route in self.wiring.routes if route.target is None]
         for name, node in net.neurons().items():
             tasks += [self._delivery(route) for route in self.wiring.routes if route.target == name]
+            tasks += [self._poisson(drive, b, sources) for drive in self.wiring.drives if drive.target == name]
             feeds = self.wiring.feeds[name]
             inputs = [[self._term(feed, b, currents) for feed in feeds[port]] for port in node.ports if port in feeds]
             key, coefficients, numbers = self.fixed[name]
@@ -230,6 +243,13 @@ class _Trial:
     def _delivery(self, route: Route) -> Delivery:
         rows = route.delays, route.starts, route.post, route.weight
         return Delivery(route.kind, self.logs[route.source], *rows, self.totals[route.key])
+
+    def _poisson(self, drive: Drive, b: int, sources: Mapping[str, SourceState]) -> PoissonInput:
+        seed, trial, first = (int(values[b]) for values in sources[drive.source])
+        net = self.wiring.net
+        neurons, stream = math.prod(net.shape(drive.source)), net._streams[drive.source]
+        total = self.totals[drive.key]
+        return PoissonInput(drive.limits, neurons, seed, stream, trial, first, drive.weight, total)
 
     def _term(self, feed: Feed, b: int, currents: Mapping[Any, Sequence[Tensor]]) -> Term:
         values = currents[feed.key][b] if feed.kind == "dense" else self.totals[feed.key]

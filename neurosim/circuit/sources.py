@@ -93,6 +93,13 @@ class Poisson(Source):
                 part += words >= _part(limit, rows, columns)
         return out.reshape(steps, len(state.seed), *self.shape)
 
+    def limits(self, dt: float) -> Tensor | None:
+        """Return the numbers that a random word is compared with, uint32, if the rate is one constant; else None."""
+        if self.rate.values is None or self.rate.values.size != 1:
+            return None
+        limits = [int(limit.item()) for limit in _limits(self._means(self.rate.values, dt), self.binary)]
+        return torch.tensor([limit for limit in limits if limit < WORD], dtype=torch.int64).to(torch.uint32)
+
     def _means(self, rates: Array, dt: float) -> Array:
         """Return mean numbers of spikes a step, checked."""
         _check_rates(rates)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from neurosim.circuit.sources import Poisson
 from neurosim.kernels.circuit.tasks import padded
 from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
@@ -18,6 +19,7 @@ from neurosim.network.population import Population, has_hooks
 from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.sparse import Sparse
+from neurosim.synapses.synapse import Synapse
 
 SPARSE = (Sparse, DelayedSparse)
 _ROWS = (*SPARSE, Scale, Identity)
@@ -65,6 +67,25 @@ class Route(NamedTuple):
     key: Hashable
 
 
+class Drive(NamedTuple):
+    """Poisson trains that feed a port one to one.
+
+    Attributes
+    ----------
+    source, target : str
+    limits, weight
+        As in `kernels.circuit.tasks.PoissonInput`.
+    key : hashable
+        Of the accumulator.
+    """
+
+    source: str
+    target: str
+    limits: Tensor
+    weight: float
+    key: Hashable
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Wiring:
     """All edges of a network.
@@ -74,6 +95,7 @@ class Wiring:
     feeds : dict of str to dict of str to list of Feed
         By population and port, in order of the additions.
     routes : list of Route
+    drives : list of Drive
     outside : list of Connection
         Edges from inputs and sources whose current is computed for many steps at once.
     accumulators : dict of key to (dtype, slots)
@@ -84,6 +106,7 @@ class Wiring:
     net: Network
     feeds: dict[str, dict[str, list[Feed]]]
     routes: list[Route]
+    drives: list[Drive]
     outside: list[Connection]
     accumulators: dict[Hashable, tuple[torch.dtype, int]]
     histories: dict[str, int]
@@ -100,7 +123,7 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
     if len(edge.synapses) > 1:
         return "several synapses one after the other"
     (synapse,) = edge.synapses
-    if type(synapse) not in _ROWS or has_hooks(synapse):
+    if type(synapse) not in _ROWS or edge_is_opaque(synapse):
         return f"{type(synapse).__name__} has no rows of synapses, or a hook"
     if isinstance(synapse, Scale) and synapse.bias is not None:
         return "Scale has a bias"
@@ -116,7 +139,7 @@ def wired(net: Network, real: torch.dtype) -> Wiring:
     real : torch.dtype
         Precision of the run.
     """
-    made = Wiring(net, {}, [], [], {}, {name: 0 for name in net.populations()})
+    made = Wiring(net, {}, [], [], [], {}, {name: 0 for name in net.populations()})
     for component in net.components:
         for name in component.nodes:
             if name in net.populations():
@@ -140,10 +163,36 @@ def _feeds(wiring: Wiring, component: Component, name: str, real: torch.dtype) -
             history = edge.delay_steps + edge.memory
             wiring.histories[edge.source] = max(wiring.histories[edge.source], history)
             port.append(Feed("real", edge.name))
+        elif (drive := _drive(net, edge)) is not None:
+            wiring.accumulators[edge.name] = real, slots
+            wiring.drives.append(drive)
+            port.append(Feed("real", edge.name))
         else:
             wiring.outside.append(edge)
             port.append(Feed("dense", edge.name))
     return found
+
+
+def _drive(net: Network, edge: Connection) -> Drive | None:
+    """Return Poisson trains of one constant rate and weight that reach neurons in the same step, or None."""
+    source, synapse = net.nodes[edge.source], edge.synapses[0]
+    if not isinstance(source, Poisson) or edge.delay_steps or len(edge.synapses) > 1 or edge_is_opaque(synapse):
+        return None
+    if isinstance(synapse, Scale):
+        if synapse.bias is not None or synapse.weight.dim():
+            return None
+        weight = float(synapse.weight)
+    elif isinstance(synapse, Identity):
+        weight = 1.0
+    else:
+        return None
+    limits = source.limits(net.dt)
+    return None if limits is None else Drive(edge.source, edge.target, limits, weight, edge.name)
+
+
+def edge_is_opaque(synapse: Synapse) -> bool:
+    """Whether hooks or a class of a program may change what a synapse does."""
+    return has_hooks(synapse) or not type(synapse).__module__.startswith("neurosim.")
 
 
 def _route(net: Network, edge: Connection, real: torch.dtype) -> Route:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from neurosim.compiler.llvm.jit import CompiledKernel
@@ -329,6 +329,37 @@ class IRBuilder(Body):
             f"  br label %latch{n}",
             f"latch{n}:",
             f"  %i{n}.next = add nsw i64 %i{n}, {step}",
+            f"  br label %head{n}",
+            f"exit{n}:",
+        ]
+
+    @contextmanager
+    def loop_while(self, start: str, stop: str) -> Iterator[tuple[str, Callable[[str], None]]]:
+        """Like `loop`; the function that it gives ends the loop after an iteration where a condition, an i1, holds."""
+        over = self.variable("i1")
+        self.store_variable(over, "false", "i1")
+
+        def end(condition: str) -> None:
+            self.store_variable(over, condition, "i1")
+
+        n = self._block()
+        self.lines += [
+            f"  br label %enter{n}",
+            f"enter{n}:",
+            f"  br label %head{n}",
+            f"head{n}:",
+            f"  %i{n} = phi i64 [ {start}, %enter{n} ], [ %i{n}.next, %latch{n} ]",
+            f"  %over{n} = load i1, ptr {over}, align 1",
+            f"  %within{n} = icmp slt i64 %i{n}, {stop}",
+            f"  %more{n} = select i1 %over{n}, i1 false, i1 %within{n}",
+            f"  br i1 %more{n}, label %body{n}, label %exit{n}",
+            f"body{n}:",
+        ]
+        yield f"%i{n}", end
+        self.lines += [
+            f"  br label %latch{n}",
+            f"latch{n}:",
+            f"  %i{n}.next = add nsw i64 %i{n}, 1",
             f"  br label %head{n}",
             f"exit{n}:",
         ]

@@ -16,7 +16,7 @@ from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.plan import find
 from neurosim.compiler.printer import forward_kernel
 from neurosim.kernels.circuit.tasks import MAGNITUDE
-from neurosim.kernels.common.philox import INCREMENTS, MULTIPLIERS, ROUNDS
+from neurosim.kernels.common.philox import INCREMENTS, MULTIPLIERS, ROUNDS, WORD
 
 Term = Literal["integer", "real", "dense"]
 Kind = Literal["constant", "packed", "wide", "real"]
@@ -263,13 +263,19 @@ def poisson(real: str) -> CompiledKernel:
         words = _philox(code, [quads, *fixed], schedule)
         for counter in counters:
             code.store_variable(counter, "zeroinitializer", "<16 x i32>")
-        with code.loop("0", number) as n:
+        # Limits ascend: where no word reaches one, none reaches the next.
+        with code.loop_while("0", number) as (n, end):
             limit = _wide(code, code.fresh(f"zext i32 {code.load_scalar('i32', limits, n)} to i64"))
+            reached = []
             for counter, word in zip(counters, words, strict=True):
                 above = code.fresh(f"icmp uge <16 x i32> {word}, {limit}")
                 held = code.load_variable(counter, "<16 x i32>")
                 one = code.fresh(f"zext <16 x i1> {above} to <16 x i32>")
                 code.store_variable(counter, code.fresh(f"add <16 x i32> {held}, {one}"), "<16 x i32>")
+                reached.append(above)
+            any_of = [code.fresh(f"or <16 x i1> {a}, {b}") for a, b in (reached[:2], reached[2:])]
+            all_bits = code.fresh(f"bitcast <16 x i1> {code.fresh(f'or <16 x i1> {any_of[0]}, {any_of[1]}')} to i16")
+            end(code.fresh(f"icmp eq i16 {all_bits}, 0"))
         ordered = _interleaved(code, [code.load_variable(counter, "<16 x i32>") for counter in counters])
         base = code.integer("shl", block, "6")
         for part, counts in enumerate(ordered):
@@ -299,13 +305,22 @@ def _wide_lanes(code: IRBuilder) -> str:
 def _philox(code: IRBuilder, counter: Sequence[str], schedule: Sequence[Sequence[str]]) -> list[str]:
     """Return the four words of Philox4x32-10 for vectors of counters; see `kernels.common.philox`."""
     a, b, c, d = counter
-    vector, wide = "<16 x i32>", "<16 x i64>"
+    vector, wide = "<16 x i32>", "<8 x i64>"
 
     def product(x: str, factor: int) -> tuple[str, str]:
-        full = code.fresh(f"zext {vector} {x} to {wide}")
-        full = code.fresh(f"mul nuw {wide} {full}, splat (i64 {factor})")
-        upper = code.fresh(f"lshr {wide} {full}, splat (i64 32)")
-        return code.fresh(f"trunc {wide} {upper} to {vector}"), code.fresh(f"trunc {wide} {full} to {vector}")
+        """Return the upper and the lower words of products: those of lanes 0, 2 ... and of lanes 1, 3 ... apart."""
+        pairs = code.fresh(f"bitcast {vector} {x} to {wide}")
+        even = code.fresh(f"and {wide} {pairs}, splat (i64 {WORD - 1})")
+        odd = code.fresh(f"lshr {wide} {pairs}, splat (i64 32)")
+        full = []
+        for half in (even, odd):
+            value = code.fresh(f"mul nuw {wide} {half}, splat (i64 {factor})")
+            full.append(code.fresh(f"bitcast {wide} {value} to {vector}"))
+        words = []
+        for upper in (1, 0):
+            order = ", ".join(f"i32 {2 * (n // 2) + upper + 16 * (n % 2)}" for n in range(16))
+            words.append(code.fresh(f"shufflevector {vector} {full[0]}, {vector} {full[1]}, <16 x i32> <{order}>"))
+        return words[0], words[1]
 
     def mixed(*words: str) -> str:
         first = code.fresh(f"xor {vector} {words[0]}, {words[1]}")
