@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +16,14 @@ from neurosim.circuit.wiring import SPARSE, Drive, Feed, Route, Wiring, edge_obs
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit import cpu
-from neurosim.kernels.circuit.tasks import Delivery, PoissonInput, Population, Sample, SpikeLog, Task, Term, padded
+from neurosim.kernels.circuit.tasks import PAD, Delivery, PoissonInput, Population, Sample, SpikeLog, Task, Term, padded
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.source import SourceState
 from neurosim.recording.events import Events
 
+_DIVIDED = 20_000  # neurons from which several threads run one trial
 _ROOM = 1 << 14  # spikes that a log has room for at least, beside those of one step
 
 
@@ -67,9 +69,12 @@ class Engine:
         State before the first step.
     record : sequence of str
         Nodes, and state variables ``"node.variable"``.
+    parts : int, optional
+        Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
+        left out. The results do not depend on it.
     """
 
-    def __init__(self, net: Network, state: NetworkState, record: Sequence[str]) -> None:
+    def __init__(self, net: Network, state: NetworkState, record: Sequence[str], *, parts: int | None = None) -> None:
         self.net, self.record = net, tuple(record)
         self.steps = 0
         name = next(iter(net.populations()))
@@ -79,11 +84,14 @@ class Engine:
             for variable, values in zip(node.core.state, state.nodes[name], strict=True):
                 if values.shape != wanted:
                     raise ShapeError(f"state of {name!r}: {variable} must be {list(wanted)}; got {list(values.shape)}.")
-        self.wiring = wired(net, self.real)
+        if parts is None:
+            neurons = sum(math.prod(net.shape(name)) for name in net.populations())
+            parts = number_of_threads() if self.samples == 1 and neurons >= _DIVIDED else 1
+        self.wiring = wired(net, self.real, parts)
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
-        outside = {edge.source for edge in self.wiring.outside}
-        self.dense_sources = {name for name in net.sources if name in outside or name in record}
+        outside = {*(edge.source for edge in self.wiring.outside), *record, *self.wiring.histories}
+        self.dense_sources = outside.intersection(net.sources)
         names = {edge.name for edge in self.wiring.outside}
         self.lines = {name: line for name, line in state.edges.items() if name in names}
 
@@ -109,10 +117,11 @@ class Engine:
         before = dict(self.sources)
         values = {**(inputs or {}), **self._drawn(steps)}
         currents = self._currents(values, steps)
-        parts = [trial.tasks(b, steps, currents, before, self.record) for b, trial in enumerate(self.trials)]
-        work = [functools.partial(cpu.run, tasks, steps) for tasks in parts]
+        tasks = [trial.tasks(b, steps, values, currents, before, self.record) for b, trial in enumerate(self.trials)]
+        threads = self.wiring.division.parts > 1
+        work = [functools.partial(cpu.run, each, steps, self.wiring.window, threads=threads) for each in tasks]
         if number_of_threads() > 1 and len(work) > 1:
-            cpu.compile_all(parts[0])
+            cpu.compile_all(tasks[0])
             at_once(work)
         else:
             for each in work:
@@ -204,56 +213,82 @@ class _Trial:
             _, key, coefficients, numbers, _ = node._arguments(fed, like, (), True, ())
             self.states[name] = [_with_room(values[b]) for values in state.nodes[name]]
             self.fixed[name] = key, [_with_room(values[b]) for values in coefficients], numbers
-        self.logs = {
-            name: SpikeLog(spikes_before(net, state, name, steps, b)) for name, steps in wiring.histories.items()
-        }
+        self.logs = {}
+        for name, steps in wiring.histories.items():
+            bounds = wiring.division.bounds.get(name, (0, math.prod(net.shape(name))))
+            self.logs[name] = SpikeLog(spikes_before(net, state, name, steps, b), bounds)
 
     def tasks(
         self,
         b: int,
         steps: int,
+        outside: Mapping[str, Tensor],
         currents: Mapping[str, Sequence[Tensor]],
         sources: Mapping[str, SourceState],
         record: Sequence[str],
-    ) -> list[Task]:
-        """Return the tasks of the next steps, in order."""
+    ) -> list[list[Task]]:
+        """Return the tasks of the next steps, of each part, in order."""
         net = self.wiring.net
         for name, log in self.logs.items():
             size = math.prod(net.shape(name))
             log.open(steps, max(_ROOM, size * steps // 100) + size)
-        tasks: list[Task] = [self._delivery(route) for route in self.wiring.routes if route.target is None]
-        for name, node in net.neurons().items():
-            tasks += [self._delivery(route) for route in self.wiring.routes if route.target == name]
-            tasks += [self._poisson(drive, b, sources) for drive in self.wiring.drives if drive.target == name]
-            feeds = self.wiring.feeds[name]
-            inputs = [[self._term(feed, b, currents) for feed in feeds[port]] for port in node.ports if port in feeds]
-            key, coefficients, numbers = self.fixed[name]
-            size, states = math.prod(net.shape(name)), self.states[name]
-            tasks.append(Population(key, size, inputs, states, coefficients, numbers, self.logs[name]))
+            if name in outside:
+                log.put(outside[name][:, b].reshape(steps, size))
+        parts = [self._of_part(p, b, currents, sources) for p in range(self.wiring.division.parts)]
         for name in record:
             population, _, variable = name.partition(".")
             if variable:
                 values = self.states[population][list(net.neurons()[population].core.state).index(variable)]
-                size = math.prod(net.shape(population))
-                self.samples[name] = values.new_empty((steps, size))
-                neurons = torch.arange(size, dtype=torch.int32)
-                tasks.append(Sample(values, neurons, 0, steps, 1, 0, self.samples[name]))
+                self.samples[name] = values.new_empty((steps, math.prod(net.shape(population))))
+                self._sample(parts, population, values, self.samples[name], steps)
+        return parts
+
+    def _of_part(
+        self, p: int, b: int, currents: Mapping[str, Sequence[Tensor]], sources: Mapping[str, SourceState]
+    ) -> list[Task]:
+        wiring = self.wiring
+        tasks: list[Task] = [self._delivery(route, p) for route in wiring.routes if route.target is None]
+        for name, node in wiring.net.neurons().items():
+            bounds = wiring.division.bounds[name]
+            if bounds[p] == bounds[p + 1]:
+                continue
+            tasks += [self._delivery(route, p) for route in wiring.routes if route.target == name]
+            tasks += [self._poisson(drive, p, b, sources) for drive in wiring.drives if drive.target == name]
+            feeds = wiring.feeds[name]
+            inputs = [
+                [self._term(feed, bounds[p], b, currents) for feed in feeds[port]]
+                for port in node.ports
+                if port in feeds
+            ]
+            key, coefficients, numbers = self.fixed[name]
+            states, fixed = ([values[bounds[p] :] for values in group] for group in (self.states[name], coefficients))
+            tasks.append(Population(key, p, inputs, states, fixed, numbers, self.logs[name]))
         return tasks
 
-    def _delivery(self, route: Route) -> Delivery:
-        rows = route.delays, route.starts, route.post, route.weight
-        return Delivery(route.kind, self.logs[route.source], *rows, self.totals[route.key])
+    def _sample(self, parts: list[list[Task]], population: str, values: Tensor, out: Tensor, steps: int) -> None:
+        """Add copies of a variable of all neurons of a population, each after the task of its part."""
+        for p, (first, last) in enumerate(itertools.pairwise(self.wiring.division.bounds[population])):
+            if first < last:
+                neurons = torch.arange(first, last, dtype=torch.int32)
+                parts[p].append(Sample(values, neurons, 0, steps, 1, 0, out[:, first:]))
 
-    def _poisson(self, drive: Drive, b: int, sources: Mapping[str, SourceState]) -> PoissonInput:
+    def _delivery(self, route: Route, p: int) -> Delivery:
+        total = self.totals[route.key][route.offset :]
+        rows = route.delays, route.first[p], route.last[p], route.post, route.weight
+        return Delivery(route.kind, self.logs[route.source], *rows, total)
+
+    def _poisson(self, drive: Drive, p: int, b: int, sources: Mapping[str, SourceState]) -> PoissonInput:
         seed, trial, first = (int(values[b]) for values in sources[drive.source])
-        net = self.wiring.net
-        neurons, stream = math.prod(net.shape(drive.source)), net._streams[drive.source]
-        total = self.totals[drive.key]
-        return PoissonInput(drive.limits, neurons, seed, stream, trial, first, drive.weight, total)
+        stream = self.wiring.net._streams[drive.source]
+        begin, end = self.wiring.division.bounds[drive.target][p : p + 2]
+        total = self.totals[drive.feed.key][drive.feed.offset :]
+        blocks = begin // PAD, padded(end) // PAD
+        return PoissonInput(drive.limits, blocks, seed, stream, trial, first, drive.weight, total)
 
-    def _term(self, feed: Feed, b: int, currents: Mapping[Any, Sequence[Tensor]]) -> Term:
-        values = currents[feed.key][b] if feed.kind == "dense" else self.totals[feed.key]
-        return Term(feed.kind, values, feed.unit)
+    def _term(self, feed: Feed, first: int, b: int, currents: Mapping[Any, Sequence[Tensor]]) -> Term:
+        if feed.kind == "dense":
+            return Term("dense", currents[feed.key][b][first:])
+        return Term(feed.kind, self.totals[feed.key][feed.offset + first :], feed.unit)
 
 
 def _with_room(values: Tensor) -> Tensor:

@@ -7,22 +7,30 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from neurosim.circuit.division import Division
 from neurosim.circuit.sources import Poisson
-from neurosim.kernels.circuit.tasks import padded
+from neurosim.kernels.circuit.cpu import split
+from neurosim.kernels.circuit.tasks import PAD, padded
+from neurosim.kernels.drawing.tables import Projection, RowTable, row_tables
 from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
+from neurosim.network.source import Source
 from neurosim.synapses.delayed_sparse import DelayedSparse
+from neurosim.synapses.drawn import Drawn
 from neurosim.synapses.scale import Identity, Scale
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse
 
-SPARSE = (Sparse, DelayedSparse)
+SPARSE = (Sparse, DelayedSparse, Drawn)
 _ROWS = (*SPARSE, Scale, Identity)
+_WINDOW = 64  # steps where no population drives another
+_INTEGERS = "integers"  # key of the accumulators of all ports whose input is an integer in a unit
 
 
 class Feed(NamedTuple):
@@ -33,38 +41,47 @@ class Feed(NamedTuple):
     kind : {"integer", "real", "dense"}
         As in `kernels.circuit.tasks.Term`.
     key : hashable
-        Of the accumulator, or of the edge from outside.
+        Of the accumulators, or of the edge from outside.
+    offset : int
+        First slot.
     unit : float
         Of integers.
     """
 
     kind: Literal["integer", "real", "dense"]
     key: Hashable
+    offset: int = 0
     unit: float = 1.0
 
 
 class Route(NamedTuple):
-    """Rows of synapses from one source.
+    """Rows of synapses from one source, divided among the parts of the targets.
 
     Attributes
     ----------
     source : str
     target : str or None
         Population before whose neurons the spikes are delivered; None: at the beginning of the step.
-    kind, delays, starts, post, weight
+    kind, delays, post, weight
         As in `kernels.circuit.tasks.Delivery`.
+    first, last : list of Tensor
+        As there, for each part.
     key : hashable
-        Of the accumulator.
+        Of the accumulators.
+    offset : int
+        First slot.
     """
 
     source: str
     target: str | None
     kind: Any
     delays: Tensor
-    starts: Tensor
+    first: list[Tensor]
+    last: list[Tensor]
     post: Tensor
     weight: int | Tensor
     key: Hashable
+    offset: int = 0
 
 
 class Drive(NamedTuple):
@@ -75,15 +92,14 @@ class Drive(NamedTuple):
     source, target : str
     limits, weight
         As in `kernels.circuit.tasks.PoissonInput`.
-    key : hashable
-        Of the accumulator.
+    feed : Feed
     """
 
     source: str
     target: str
     limits: Tensor
     weight: float
-    key: Hashable
+    feed: Feed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,6 +108,11 @@ class Wiring:
 
     Attributes
     ----------
+    net : Network
+    real : torch.dtype
+        Precision of the run.
+    division : Division
+        Parts of the neurons.
     feeds : dict of str to dict of str to list of Feed
         By population and port, in order of the additions.
     routes : list of Route
@@ -100,10 +121,12 @@ class Wiring:
         Edges from inputs and sources whose current is computed for many steps at once.
     accumulators : dict of key to (dtype, slots)
     histories : dict of str to int
-        Steps of spikes under way of each node that a route begins at, and of each population.
+        Steps of spikes under way of each population, and of each source that a route begins at.
     """
 
     net: Network
+    real: torch.dtype
+    division: Division
     feeds: dict[str, dict[str, list[Feed]]]
     routes: list[Route]
     drives: list[Drive]
@@ -111,9 +134,17 @@ class Wiring:
     accumulators: dict[Hashable, tuple[torch.dtype, int]]
     histories: dict[str, int]
 
+    @property
+    def window(self) -> int:
+        """Steps that a part can run before it needs what another one has sent."""
+        delays = [
+            int(route.delays[0]) for route in self.routes if route.source in self.division.bounds and len(route.delays)
+        ]
+        return max(min(delays, default=_WINDOW), 1)
+
     def totals(self) -> dict[Hashable, Tensor]:
         """Return accumulators of one trial, which hold 0."""
-        return {key: torch.zeros(slots, dtype=dtype) for key, (dtype, slots) in self.accumulators.items()}
+        return {key: torch.zeros(slots + PAD, dtype=dtype) for key, (dtype, slots) in self.accumulators.items()}
 
 
 def edge_obstacle(net: Network, edge: Connection) -> str | None:
@@ -123,14 +154,14 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
     if len(edge.synapses) > 1:
         return "several synapses one after the other"
     (synapse,) = edge.synapses
-    if type(synapse) not in _ROWS or edge_is_opaque(synapse):
+    if type(synapse) not in _ROWS or _is_opaque(synapse):
         return f"{type(synapse).__name__} has no rows of synapses, or a hook"
     if isinstance(synapse, Scale) and synapse.bias is not None:
         return "Scale has a bias"
     return None
 
 
-def wired(net: Network, real: torch.dtype) -> Wiring:
+def wired(net: Network, real: torch.dtype, parts: int = 1) -> Wiring:
     """Return the edges of a network without an obstacle.
 
     Parameters
@@ -138,81 +169,194 @@ def wired(net: Network, real: torch.dtype) -> Wiring:
     net : Network
     real : torch.dtype
         Precision of the run.
+    parts : int
+        Parts that the neurons are divided into, if no edge is without delay.
     """
-    made = Wiring(net, {}, [], [], [], {}, {name: 0 for name in net.populations()})
+    is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
+    ports = {name: len(node.ports) for name, node in net.populations().items()}
+    for edge in net.edges:
+        if not _unit(net, edge):  # its port has several accumulators
+            ports[edge.target] = max(ports[edge.target], 2)
+    sizes = {name: math.prod(net.shape(name)) for name in ports}
+    division = Division.of(sizes, ports, 1 if is_prompt else parts)
+    made = Wiring(net, real, division, {}, [], [], [], {}, dict.fromkeys(net.populations(), 0))
+    projections: dict[tuple[str, str | None], list[Projection]] = {}
+    slots = 0
     for component in net.components:
         for name in component.nodes:
-            if name in net.populations():
-                made.feeds[name] = _feeds(made, component, name, real)
+            if name in ports:
+                slots = _feed(made, component, name, slots, projections)
+    made.accumulators[_INTEGERS] = torch.int32, slots
+    for (source, target), each in projections.items():
+        made.routes.extend(_table_route(made, source, target, table) for table in row_tables(each))
     return made
 
 
-def _feeds(wiring: Wiring, component: Component, name: str, real: torch.dtype) -> dict[str, list[Feed]]:
-    """Return the feeds of each port of a population, and add what they need to the wiring."""
-    net = wiring.net
-    found: dict[str, list[Feed]] = {}
-    slots = padded(math.prod(net.shape(name)))
+def _feed(
+    wiring: Wiring,
+    component: Component,
+    name: str,
+    slots: int,
+    projections: dict[tuple[str, str | None], list[Projection]],
+) -> int:
+    """Add the feeds of a population; return the first slot after those of its integers, which begin at `slots`."""
+    net, size = wiring.net, padded(math.prod(wiring.net.shape(name)))
+    by_port: dict[str, list[Connection]] = {}
     # In the order in which the layered strategies add currents.
     for edge in (*component.outer, *component.inner):
-        if edge.target != name:
-            continue
-        port = found.setdefault(edge.port, [])
-        if isinstance(net.nodes[edge.source], Population):
-            wiring.accumulators[edge.name] = real, slots
-            wiring.routes.append(_route(net, edge, real))
-            history = edge.delay_steps + edge.memory
-            wiring.histories[edge.source] = max(wiring.histories[edge.source], history)
-            port.append(Feed("real", edge.name))
-        elif (drive := _drive(net, edge)) is not None:
-            wiring.accumulators[edge.name] = real, slots
-            wiring.drives.append(drive)
-            port.append(Feed("real", edge.name))
-        else:
-            wiring.outside.append(edge)
-            port.append(Feed("dense", edge.name))
-    return found
+        if edge.target == name:
+            by_port.setdefault(edge.port, []).append(edge)
+    feeds = wiring.feeds[name] = {}
+    for port, edges in by_port.items():
+        units = [_unit(net, edge) for edge in edges]
+        common = min((unit for unit in units if unit), default=0.0) if all(units) else 0.0
+        feeds[port] = []
+        if common:  # sums of integers are exact, in any order
+            feeds[port].append(Feed("integer", _INTEGERS, slots, common))
+        for edge, unit in zip(edges, units, strict=True):
+            if unit:
+                feed = Feed("integer", _INTEGERS, slots, common or unit)
+                if not common:
+                    feeds[port].append(feed)
+                    slots += size
+                _add_drawn(wiring, edge, feed, projections)
+            else:
+                feeds[port].append(_real_feed(wiring, edge, size))
+        slots += size if common else 0
+    return slots
 
 
-def _drive(net: Network, edge: Connection) -> Drive | None:
+def _unit(net: Network, edge: Connection) -> float:
+    """Return the unit of the weights of an edge whose spikes are delivered as integers; 0 for any other."""
+    source, synapse = net.nodes[edge.source], edge.synapses[0]
+    if len(edge.synapses) > 1 or type(synapse) is not Drawn or not synapse.is_plain or has_hooks(synapse):
+        return 0.0
+    is_spiking = isinstance(source, (Population, Source)) and source.is_spiking
+    return synapse.unit if is_spiking else 0.0
+
+
+def _add_drawn(
+    wiring: Wiring, edge: Connection, feed: Feed, projections: dict[tuple[str, str | None], list[Projection]]
+) -> None:
+    (synapse,) = edge.synapses
+    assert isinstance(synapse, Drawn)
+    drive = _drive(wiring.net, edge, feed)
+    if drive is not None:
+        wiring.drives.append(drive)
+        return
+    target = None if edge.min_delay else edge.target
+    projection = Projection(synapse, feed.offset, edge.delay_steps, feed.unit)
+    projections.setdefault((edge.source, target), []).append(projection)
+    _keep_spikes(wiring, edge)
+
+
+def _keep_spikes(wiring: Wiring, edge: Connection) -> None:
+    known = wiring.histories.get(edge.source, 0)
+    wiring.histories[edge.source] = max(known, edge.delay_steps + edge.memory)
+
+
+def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
+    """Return the feed of an edge whose weights are real numbers, or whose current is computed from outside."""
+    net, real = wiring.net, Feed("real", edge.name)
+    if isinstance(net.nodes[edge.source], Population):
+        wiring.routes.append(_real_route(wiring, edge))
+        _keep_spikes(wiring, edge)
+    elif (drive := _drive(net, edge, real)) is not None:
+        wiring.drives.append(drive)
+    else:
+        wiring.outside.append(edge)
+        return Feed("dense", edge.name)
+    wiring.accumulators[edge.name] = wiring.real, slots
+    return real
+
+
+def _drive(net: Network, edge: Connection, feed: Feed) -> Drive | None:
     """Return Poisson trains of one constant rate and weight that reach neurons in the same step, or None."""
     source, synapse = net.nodes[edge.source], edge.synapses[0]
-    if not isinstance(source, Poisson) or edge.delay_steps or len(edge.synapses) > 1 or edge_is_opaque(synapse):
+    is_prompt = not edge.delay_steps and not edge.memory and len(edge.synapses) == 1
+    if not isinstance(source, Poisson) or not is_prompt or _is_opaque(synapse):
         return None
-    if isinstance(synapse, Scale):
-        if synapse.bias is not None or synapse.weight.dim():
-            return None
+    if isinstance(synapse, Scale) and synapse.bias is None and not synapse.weight.dim():
         weight = float(synapse.weight)
     elif isinstance(synapse, Identity):
         weight = 1.0
+    elif isinstance(synapse, Drawn) and feed.kind == "integer" and synapse.drawing.is_one_to_one:
+        weight = synapse.drawing.weight.first * round(synapse.unit / feed.unit)
     else:
         return None
     limits = source.limits(net.dt)
-    return None if limits is None else Drive(edge.source, edge.target, limits, weight, edge.name)
+    return None if limits is None else Drive(edge.source, edge.target, limits, weight, feed)
 
 
-def edge_is_opaque(synapse: Synapse) -> bool:
+def _is_opaque(synapse: Synapse) -> bool:
     """Whether hooks or a class of a program may change what a synapse does."""
     return has_hooks(synapse) or not type(synapse).__module__.startswith("neurosim.")
 
 
-def _route(net: Network, edge: Connection, real: torch.dtype) -> Route:
+def _table_route(wiring: Wiring, source: str, target: str | None, table: RowTable) -> Route:
+    """Return a table of drawn synapses, divided among the parts."""
+    first, end = table.slots
+    limits = [min(max(limit - first, 0), end - first) for limit in _slot_bounds(wiring)]
+    delays = torch.tensor(table.delays, dtype=torch.int64)
+    if table.starts is None:
+        words = [torch.tensor([-(-limit // PAD)]) for limit in limits]
+        firsts, lasts = words[:-1], words[1:]
+    else:
+        rows = table.starts, table.post, table.weight
+        firsts, lasts = _divided(*rows, limits, is_packed=table.kind == "packed")
+    return Route(source, target, table.kind, delays, firsts, lasts, table.post, table.weight, _INTEGERS, first)
+
+
+def _slot_bounds(wiring: Wiring) -> list[int]:
+    """Return the first slot of integers of each part, and the number of slots."""
+    bounds = [0]
+    for part in range(1, wiring.division.parts):
+        for name, feeds in wiring.feeds.items():
+            offsets = [feed.offset for port in feeds.values() for feed in port if feed.kind == "integer"]
+            begin = wiring.division.bounds[name][part]
+            if offsets and begin < wiring.division.bounds[name][-1]:
+                bounds.append(min(offsets) + begin)
+                break
+        else:
+            bounds.append(wiring.accumulators[_INTEGERS][1])
+    return [*bounds, wiring.accumulators[_INTEGERS][1]]
+
+
+def _divided(
+    starts: Tensor, post: Tensor, weight: int | Tensor, limits: Sequence[int], *, is_packed: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the first and last synapse of each source and delay in each part, given the limits of their slots.
+
+    Synapses are moved in place, if their slots do not ascend.
+    """
+    begin, end = [starts[:-1]], starts[1:]
+    for limit in limits[1:-1]:
+        begin.append(split(begin[-1], end, post, weight, limit, packed=is_packed))
+    return begin, [*begin[1:], end]
+
+
+def _real_route(wiring: Wiring, edge: Connection) -> Route:
     """Return the rows of an edge whose weights are real numbers."""
     (synapse,) = edge.synapses
-    delays = torch.tensor([edge.delay_steps])
+    synapse = synapse.materialised() if isinstance(synapse, Drawn) else synapse
+    late = edge.delay_steps + (edge.memory if isinstance(synapse, Sparse) else 0)  # a drawn delay of all synapses
+    delays = torch.tensor([late])
     if isinstance(synapse, DelayedSparse):
         starts, groups = _by_delay(synapse)
         post, weight, delays = synapse.rows.post, synapse.weight.detach(), groups + edge.delay_steps
     elif isinstance(synapse, Sparse):
         post, weight, starts = synapse.rows.post, synapse.weight.detach(), synapse.rows.starts
     else:
-        size = math.prod(net.shape(edge.source))
+        size = math.prod(wiring.net.shape(edge.source))
         starts = torch.arange(size + 1)
         factor = synapse.weight if isinstance(synapse, Scale) else torch.ones(())
-        weight = factor.detach().expand(net.shape(edge.source)).reshape(-1)
+        weight = factor.detach().expand(wiring.net.shape(edge.source)).reshape(-1)
         post = torch.arange(size, dtype=torch.int32)
-    target = None if int(delays[0]) else edge.target
-    held = weight.to(real).contiguous()
-    return Route(edge.source, target, "real", delays, starts.contiguous(), post.contiguous(), held, edge.name)
+    post = post.contiguous()
+    firsts, lasts = _divided(starts.contiguous(), post, 0, wiring.division.bounds[edge.target], is_packed=False)
+    target = None if edge.min_delay else edge.target
+    held = weight.to(wiring.real).contiguous()
+    return Route(edge.source, target, "real", delays, firsts, lasts, post, held, edge.name)
 
 
 def _by_delay(synapse: DelayedSparse) -> tuple[Tensor, Tensor]:
@@ -234,22 +378,23 @@ def spikes_before(net: Network, state: NetworkState, name: str, steps: int, tria
             for k, z in enumerate(line):
                 place = steps - len(line) + k
                 if place >= 0:
-                    found[place] = torch.nonzero(z)[:, 0].to(torch.int32)
+                    neurons = torch.nonzero(z)[:, 0]
+                    found[place] = neurons.repeat_interleave(z[neurons].long()).to(torch.int32)
     return found
 
 
 def lines_of(net: Network, logs: Sequence[Mapping[str, Any]], real: torch.dtype) -> dict[str, Tensor]:
-    """Return the spikes under way of the edges among populations, as a `NetworkState` has them."""
+    """Return the spikes under way of the edges that begin at a log, as a `NetworkState` has them."""
     lines = {}
     for edge in net.edges:
         steps = edge.delay_steps + edge.memory
-        if not steps or not isinstance(net.nodes[edge.source], Population):
+        if not steps or edge.source not in logs[0]:
             continue
         size = math.prod(net.shape(edge.source))
-        line = torch.zeros((steps, len(logs), size), dtype=real)
+        line = np.zeros((steps, len(logs), size))
         for b, trial in enumerate(logs):
             under_way = trial[edge.source].under_way()
             for k, neurons in enumerate(under_way[len(under_way) - steps :]):
-                line[k, b, neurons.long()] = 1.0
-        lines[edge.name] = line.reshape(steps, len(logs), *net.shape(edge.source))
+                np.add.at(line[k, b], neurons, 1.0)
+        lines[edge.name] = torch.from_numpy(line).to(real).reshape(steps, len(logs), *net.shape(edge.source))
     return lines

@@ -447,7 +447,7 @@ class Network(nn.Module):
             steps, batch = like.shape[:2]
         elif steps is None:
             raise InputError("this network has no Input; give steps=, the number of steps to run.")
-        inputs, state = self.start(x, state, batch)
+        state = self._begun(x, state, batch)
         if not self.sources:
             return inputs, state
         dtype = self._real().dtype if like is None else like.dtype
@@ -459,8 +459,12 @@ class Network(nn.Module):
         self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, batch: int | None
     ) -> tuple[dict[str, Tensor], NetworkState]:
         """Return the data of each input, and the state that a run begins with, both checked; see `run`."""
-        inputs = self.checked_inputs(x)
-        return inputs, self.initial_state(x, batch=batch) if state is None else self._checked_state(state, batch)
+        return self.checked_inputs(x), self._begun(x, state, batch)
+
+    def _begun(
+        self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, batch: int | None
+    ) -> NetworkState:
+        return self.initial_state(x, batch=batch) if state is None else self._checked_state(state, batch)
 
     def _checked_state(self, state: NetworkState, batch: int | None) -> NetworkState:
         """Return `state` if it fits the network and its batch; each population checks its own part."""

@@ -74,6 +74,7 @@ class Drawn(Delayed):
     bias = None
     _drawing: Drawing | None = None
     _bound: tuple[Any, ...] | None = None
+    _version = 0
 
     def __init__(
         self,
@@ -168,7 +169,13 @@ class Drawn(Delayed):
             is_prompt = drawing.delay.is_constant and drawing.listed_delay is None
             made = Sparse.of_drawing(drawing) if is_prompt else DelayedSparse.of_drawing(drawing, self.dt)
             self._made.append(made.requires_grad_(self.learn))
+            self._version = made.weight._version
         return self._made[0]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the weights are those drawn: they do not learn, and nothing has changed them."""
+        return not self.learn and (not self._made or self._made[0].weight._version == self._version)
 
     @property
     def weight(self) -> nn.Parameter:

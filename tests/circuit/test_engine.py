@@ -9,11 +9,11 @@ import torch
 import neurosim as ns
 from neurosim import cores
 from neurosim.circuit import Current, Poisson
-from neurosim.circuit.engine import obstacle
+from neurosim.circuit.engine import Engine, obstacle
 from neurosim.errors import InputError
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
-from neurosim.synapses.connectivity import Bernoulli, FixedInDegree
+from neurosim.synapses.connectivity import AllToAll, Bernoulli, FixedInDegree, FixedTotal, OneToOne
 from neurosim.synapses.distributions import Normal, Uniform
 
 DT = 1e-4
@@ -161,3 +161,95 @@ def test_what_the_engine_cannot_run_is_named():
         ns.simulate(loop, x, engine="fast")
     local = network()
     assert ns.simulate(local, steps=3, record=["E.u"]).engine == "layered"
+
+
+def drawn(kind):
+    """A network of drawn synapses whose tables are of one kind."""
+    weight, inhibitory, rule, delay = {
+        "bits": (8.0, -16.0, Bernoulli(0.3), 2 * DT),
+        "constant": (8.0, -16.0, FixedInDegree(12), 2 * DT),
+        "packed": (
+            Normal(8.0, 1.0, low=0.0, outside="redrawn"),
+            Normal(-16.0, 1.0),
+            FixedInDegree(12),
+            Uniform(DT, 9 * DT),
+        ),
+        "wide": (Normal(8.0, 20.0), -16.0, FixedTotal(700), Uniform(DT, 9 * DT)),
+    }[kind]
+    if kind == "packed":
+        inhibitory = Normal(-16.0, 1.0, high=0.0, outside="redrawn")
+    values = dict(dt=DT, t_ref=10 * DT)
+    ends = {"E": Neuron(cores.refractory_lif, size=150, **values), "I": Neuron(cores.refractory_lif, size=70, **values)}
+    return ns.Network(
+        {"x": Poisson(9000.0, 150), "y": Poisson(50.0, 40), **ends},
+        [
+            ns.Edge("x", "E", ns.Drawn(OneToOne(), weight=9.0)),
+            ns.Edge("y", "I", ns.Drawn(Bernoulli(0.5), weight=90.0), delay=3 * DT),
+            ns.Edge("E", ("E", "I"), ns.Drawn(rule, weight=weight, delay=delay)),
+            ns.Edge("I", ("E", "I"), ns.Drawn(rule, weight=inhibitory, delay=delay)),
+        ],
+    )
+
+
+@pytest.mark.parametrize("kind", ["bits", "constant", "packed", "wide"])
+def test_drawn_synapses_give_the_bits_of_the_layered_run_in_any_division(kind):
+    net = drawn(kind)
+    layered = ns.simulate(net, steps=400, seed=5, record=["E", "I"], engine="layered")
+    assert len(layered.spikes["E"]) > 100
+    assert len(layered.spikes["I"]) > 20
+    assert_equal(ns.simulate(net, steps=400, seed=5, record=["E", "I"], chunk=41), layered)
+    start = net.initial_state(batch=1, seed=5)
+    for parts in (1, 2, 3):
+        engine = Engine(net, start, ["E", "I", "E.v"], parts=parts)
+        assert engine.wiring.division.parts == parts
+        kinds = {route.kind for route in engine.wiring.routes}
+        assert kind in kinds
+        recorded = [engine.advance(steps) for steps in (150, 250)]
+        for name in ("E", "I"):
+            events = ns.Events.joined([each[name] for each in recorded])
+            assert np.array_equal(events.step, layered.spikes[name].step)
+            assert np.array_equal(events.neuron, layered.spikes[name].neuron)
+        traces = torch.cat([each["E.v"] for each in recorded])
+        assert torch.equal(traces[-1], layered.state.nodes["E"].v)
+        assert torch.equal(engine.state().nodes["I"].v, layered.state.nodes["I"].v)
+
+
+def test_how_edges_are_grouped_does_not_change_the_raster():
+    def net(split):
+        parts = {"E1": 60, "E2": 90} if split else {"E": 150}
+        values = dict(dt=DT, t_ref=10 * DT)
+        nodes = {"x": Poisson(9000.0, 150), "E": Neuron(cores.refractory_lif, size=150, **values)}
+        edges = [ns.Edge("x", "E", ns.Drawn(OneToOne(), weight=9.0))]
+        edges += [
+            ns.Edge("E", "E", ns.Drawn(AllToAll(), weight=0.3), delay=2 * DT, name=f"part {k}")
+            for k in range(len(parts))
+        ]
+        if not split:
+            edges[-1] = ns.Edge("E", "E", ns.Drawn(AllToAll(), weight=0.6), delay=2 * DT)
+        return ns.Network(nodes, edges)
+
+    one, two = (ns.simulate(net(split), steps=300, seed=5, record=["E"]) for split in (False, True))
+    assert one.engine == "circuit"
+    assert len(one.spikes["E"]) > 100
+    assert np.array_equal(one.spikes["E"].neuron, two.spikes["E"].neuron)
+    assert np.array_equal(one.spikes["E"].step, two.spikes["E"].step)
+
+
+def test_weights_that_were_changed_or_learn_are_delivered_as_real_numbers():
+    net = drawn("constant")
+    with torch.no_grad():
+        net["E->E"][0].weight.mul_(1.3)
+    learning = ns.Network(
+        {"x": Poisson(9000.0, 150), "E": Neuron(cores.refractory_lif, dt=DT, size=150, t_ref=10 * DT)},
+        [
+            ns.Edge("x", "E", ns.Drawn(OneToOne(), weight=9.0)),
+            ns.Edge("E", "E", ns.Drawn(Bernoulli(0.2), weight=4.0, delay=3 * DT, learn=True)),
+        ],
+    )
+    with torch.no_grad():
+        learning["E->E"][0].weight.mul_(1.3)
+    for each in (net, learning):
+        record = [name for name in ("E", "I") if name in each.nodes]
+        runs = [ns.simulate(each, steps=300, seed=5, record=record, engine=e) for e in ("circuit", "layered")]
+        assert len(runs[0].spikes["E"]) > 100
+        assert_equal(*runs)

@@ -123,6 +123,10 @@ class IRBuilder(Body):
             return f"call {self.lane} @exp_single({self.lane} {operands[0]})"
         return self.intrinsic(_INTRINSIC[op], self.lane, [(self.lane, x) for x in operands])
 
+    def declare(self, text: str) -> None:
+        """Add a declaration or a function to the module."""
+        self._declared[text] = None
+
     # Arithmetic beside the core's.
 
     def intrinsic(self, name: str, result: str, operands: Sequence[tuple[str, str]], kind: str | None = None) -> str:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from neurosim.compiler.llvm import openmp
@@ -61,9 +62,9 @@ class CompiledKernel:
         self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
         CompiledKernel.number_compiled += 1
 
-    def block(self, *values: float | Tensor) -> Any:
-        """Return the arguments of `task` but for the step: numbers and addresses of tensors, in eight bytes each."""
-        given = [value.data_ptr() if isinstance(value, Tensor) else value for value in values]
+    def block(self, *values: Any) -> Any:
+        """Return the arguments of `task` but for the step: numbers, or addresses of arrays, in eight bytes each."""
+        given = [address_of(value) for value in values]
         assert self._now is not None
         packed = self._block.pack(*given[: self._now], 0, *given[self._now :])
         return ctypes.create_string_buffer(packed, len(packed))
@@ -101,6 +102,13 @@ class CompiledKernel:
             self.call(*addresses, first, last, *numbers)
 
         at_once([functools.partial(part, a, min(a + share, total)) for a in range(0, total, share)])
+
+
+def address_of(value: Any) -> Any:
+    """Return the address of a tensor or an array, and a number as it is."""
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return value.ctypes.data if isinstance(value, np.ndarray) else value
 
 
 @functools.cache

@@ -73,6 +73,11 @@ def at_once(parts: Sequence[Part]) -> None:
     if torchs_own is not None:
         torchs_own.run(parts)
         return
+    together(parts)
+
+
+def together(parts: Sequence[Part]) -> None:
+    """Run all `parts`, which wait for each other, each in a thread of its own, the first in this one."""
     busy = []
     for part in parts[1:]:
         worker = _worker()

@@ -3,86 +3,160 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.compiler.llvm.jit import CompiledKernel
+from neurosim.compiler.llvm.jit import CompiledKernel, address_of
+from neurosim.compiler.llvm.threads import together
 from neurosim.kernels.circuit import cpu_code
-from neurosim.kernels.circuit.tasks import PAD, Delivery, PoissonInput, Population, Task, padded
+from neurosim.kernels.circuit.tasks import MAGNITUDE, Delivery, PoissonInput, Population, SpikeLog, Task
 from neurosim.kernels.neurons.cpu import REAL
 
 _INDEX = {torch.uint16: "i16", torch.int32: "i32"}
 _WORD = (1 << 32) - 1
 
 
-def run(tasks: Sequence[Task], steps: int) -> None:
-    """Run the tasks of a trial in their order at each of `steps` steps.
+def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, *, threads: bool = False) -> None:
+    """Run the tasks of a trial at each of `steps` steps.
 
-    The logs of populations are opened for as many steps, with room for all neurons of a step; they grow when they are
-    full.
+    Parameters
+    ----------
+    parts : sequence of sequence of Task
+        Tasks of each part of the neurons, in order. A part reads what another one wrote `window` steps ago or earlier.
+    steps : int
+    window : int
+        Steps that a part runs without waiting for the others.
+    threads : bool
+        Whether each part has a thread of its own; else one thread runs all. The result is the same.
     """
-    stop, done = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-    populations = [task for task in tasks if isinstance(task, Population)]
+    done = 0
+    while done < steps:
+        done = _run(parts if threads else [[task for part in parts for task in part]], done, steps, window)
+
+
+def _run(members: Sequence[Sequence[Task]], begin: int, end: int, window: int) -> int:
+    """Run steps from `begin` on until a log is full, and return the first that was not run."""
+    for tasks in members:
+        for task in tasks:
+            if isinstance(task, Population):
+                task.log.make_room(task.part, task.log.history + begin, _neurons(task) * window)
+    stop, counter, done = np.zeros(2, np.int64), np.zeros(1, np.int64), np.zeros(len(members), np.int64)
+    done[:] = begin
+    work, kept = [], []
     driver = cpu_code.drive()
-    while int(done) < steps:
-        for task in populations:
-            row = task.log.history + int(done)
-            if int(task.log.ends[row]) + task.neurons > len(task.log.ids):
-                task.log.grow(len(task.log.ids) + task.neurons)
-        stop.zero_()
-        prepared = [_prepared(task, stop) for task in tasks]
-        table = torch.tensor([[kernel.task, ctypes.addressof(block)] for kernel, block in prepared], dtype=torch.int64)
-        driver.call(table.data_ptr(), stop.data_ptr(), done.data_ptr(), len(prepared), int(done), steps)
+    for number, tasks in enumerate(members):
+        prepared = [_prepared(task, stop, begin, window) for task in tasks]
+        table = np.array([[kernel.task, ctypes.addressof(block)] for kernel, block in prepared], np.int64)
+        kept.append((prepared, table))
+        arrays = (table.ctypes.data, stop.ctypes.data, done[number:].ctypes.data, counter.ctypes.data)
+        work.append(
+            functools.partial(driver.call, *arrays, len(prepared), len(members), begin, end, window),
+        )
+    together(work)
+    return int(done[0])
 
 
-def compile_all(tasks: Sequence[Task]) -> None:
+def compile_all(parts: Sequence[Sequence[Task]]) -> None:
     """Compile the code of all tasks, so that threads which run them at the same time do not."""
     cpu_code.drive()
-    for task in tasks:
-        _prepared(task, torch.zeros(1, dtype=torch.int64))
+    for tasks in parts:
+        for task in tasks:
+            _prepared(task, np.zeros(2, np.int64), 0, 1)
 
 
-def _prepared(task: Task, stop: Tensor) -> tuple[CompiledKernel, Any]:
+def split(first: Tensor, last: Tensor, post: Tensor, weight: Any, limit: int, *, packed: bool) -> Tensor:
+    """Move the synapses with a slot below `limit` to the front of their source and delay, in place.
+
+    Synapses whose slots ascend stay in order.
+
+    Parameters
+    ----------
+    first, last : Tensor of int64
+        Where the synapses of a source and a delay begin and end.
+    post : Tensor
+        As in `Delivery`.
+    weight : int or Tensor of int32
+        The latter is moved along.
+    limit : int
+    packed : bool
+        Whether `post` holds magnitudes too.
+
+    Returns
+    -------
+    Tensor of int64
+        The first synapse of each source and delay that is not below.
+    """
+    found = torch.empty_like(first)
+    weights = [weight] if isinstance(weight, Tensor) else []
+    kernel = cpu_code.split(_INDEX[post.dtype], bool(weights))
+    arrays = [first, last, post, *weights, found]
+    kernel.run_parallel(len(first), arrays, limit, MAGNITUDE if packed else 0, grain=1 << 12)
+    return found
+
+
+def _neurons(task: Population) -> int:
+    return task.log.bounds[task.part + 1] - task.log.bounds[task.part]
+
+
+def _prepared(task: Task, stop: np.ndarray, begin: int, window: int) -> tuple[CompiledKernel, Any]:
     """Return the code of a task and its arguments in memory."""
     if isinstance(task, Population):
-        return _population(task, stop)
+        return _population(task, stop, begin, window)
     if isinstance(task, Delivery):
         return _bits(task) if task.kind == "bits" else _rows(task)
     if isinstance(task, PoissonInput):
         return _poisson(task)
     kernel = cpu_code.sample(REAL[task.values.dtype])
-    numbers = (task.neurons.numel(), task.begin, task.end, task.every, task.row)
+    numbers = (task.neurons.numel(), task.out.stride(0), task.begin, task.end, task.every, task.row)
     return kernel, kernel.block(task.values, task.neurons, task.out, *numbers)
 
 
-def _population(task: Population, stop: Tensor) -> tuple[CompiledKernel, Any]:
+def _population(task: Population, stop: np.ndarray, begin: int, window: int) -> tuple[CompiledKernel, Any]:
     kinds = tuple(tuple(term.kind for term in port) for port in task.inputs)
     kernel = cpu_code.update(task.plan_key, REAL[task.state[0].dtype], kinds)
     terms = [term for port in task.inputs for term in port]
-    arrays = [*(term.values for term in terms), *task.state, *task.coefficients, task.log.ids, task.log.ends, stop]
+    log, part, count = task.log, task.part, _neurons(task)
+    arrays = [*(term.values for term in terms), *task.state, *task.coefficients, log.ids[part], log.ends[part], stop]
     units = [term.unit for term in terms if term.kind == "integer"]
-    room = task.log.ids.numel()
-    return kernel, kernel.block(*arrays, task.neurons, task.log.history, room, *units, *task.numbers)
+    sizes = (count, log.bounds[part], log.bounds[-1], log.history, len(log.ids[part]), count * window, begin, window)
+    return kernel, kernel.block(*arrays, *sizes, *units, *task.numbers)
+
+
+def _lists(log: SpikeLog) -> np.ndarray:
+    """Return the addresses of the lists of a log."""
+    return np.array([address_of(each) for each in (*log.ids, *log.ends)], np.int64)
 
 
 def _rows(task: Delivery) -> tuple[CompiledKernel, Any]:
     real = REAL.get(task.total.dtype, "float")
+    assert task.kind != "bits"
     kernel = cpu_code.deliver(task.kind, _INDEX[task.post.dtype], real)
     weights, constant = ([task.weight], []) if isinstance(task.weight, Tensor) else ([], [task.weight])
-    arrays = [task.log.ids, task.log.ends, task.starts, task.delays, task.post, *weights, task.total]
-    return kernel, kernel.block(*arrays, task.delays.numel(), task.log.history, *constant)
+    lists = _lists(task.log)
+    arrays = [lists, task.first, task.last, task.delays, task.post, *weights, task.total]
+    block = kernel.block(*arrays, task.log.parts, task.delays.numel(), task.log.history, *constant)
+    return kernel, _keeping(block, lists)
 
 
 def _bits(task: Delivery) -> tuple[CompiledKernel, Any]:
-    kernel = cpu_code.deliver_bits()
-    numbers = (task.post.shape[1], int(task.delays), task.log.history, task.weight)
-    return kernel, kernel.block(task.log.ids, task.log.ends, task.post, task.total, *numbers)
+    kernel, lists = cpu_code.deliver_bits(), _lists(task.log)
+    words = (int(task.first), int(task.last), task.post.shape[1])
+    numbers = (task.log.parts, *words, int(task.delays), task.log.history, task.weight)
+    return kernel, _keeping(kernel.block(lists, task.post, task.total, *numbers), lists)
 
 
 def _poisson(task: PoissonInput) -> tuple[CompiledKernel, Any]:
     kernel = cpu_code.poisson("" if task.total.dtype == torch.int32 else REAL[task.total.dtype])
-    numbers = (task.limits.numel(), padded(task.neurons) // PAD, task.seed & _WORD, task.seed >> 32, task.stream)
+    numbers = (task.limits.numel(), *task.blocks, task.seed & _WORD, task.seed >> 32, task.stream)
     return kernel, kernel.block(task.limits, task.total, *numbers, task.trial, task.first, task.weight)
+
+
+def _keeping(block: Any, *arrays: np.ndarray) -> Any:
+    """Return a block that keeps arrays it refers to."""
+    block.arrays = arrays
+    return block

@@ -30,9 +30,10 @@ _AHEAD = 8  # spikes between the prefetch of a row and its use
 def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> CompiledKernel:
     """Return the code of one step of a population.
 
-    Arguments: for each port and each of its terms the accumulator (i32 or numbers) or the values over time, then for an
-    integer term its unit; states and coefficients as the plan orders them; ids, ends, stop; neurons, history, room, the
-    step; the numbers of the plan.
+    Arguments: for each port and each of its terms the accumulator (i32 or numbers) or the values over time; states and
+    coefficients as the plan orders them; ids, ends, stop [2]; neurons, number of the first one, neurons of the
+    population, history, room, spikes that have to fit into it still, first step of the call, steps of a window, the
+    step; the units of the terms that are integers, the numbers of the plan.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
     carried = {name: code.pointer_argument(f"state.{name}") for name in kernel.carried}
     coefficients = {name: code.pointer_argument(f"coefficient.{name}") for name in kernel.coefficients}
     ids, ends, stop = map(code.pointer_argument, ("ids", "ends", "stop"))
-    count, history, room, step = map(code.integer_argument, ("count", "history", "room", "now"))
+    names = ("count", "base", "width", "history", "room", "need", "begin", "window", "now")
+    count, base, width, history, room, need, begin, window, step = map(code.integer_argument, names)
     units = [
         [code.real_argument(f"unit{p}.{n}") if kind == "integer" else "" for n, kind in enumerate(kinds)]
         for p, kinds in enumerate(terms)
@@ -61,8 +63,8 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
     place = code.variable("i64")
     code.store_variable(place, code.load_scalar("i64", ends, row), "i64")
     with code.loop("0", count, str(code.lanes)) as j, code.scope():
-        for node, kinds, bases, own in zip(kernel.reads.values(), terms, sums, units, strict=True):
-            code.bind(node, _input(code, kinds, bases, own, j, code.integer("mul nsw", step, count)))
+        for node, kinds, arrays, own in zip(kernel.reads.values(), terms, sums, units, strict=True):
+            code.bind(node, _input(code, kinds, arrays, own, j, code.integer("mul nsw", step, width)))
         for name, (before, _) in kernel.carried.items():
             code.bind(before, code.load(carried[name], j))
         for name, node in kernel.coefficients.items():
@@ -80,13 +82,15 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
             mask = code.fresh(f"bitcast i{code.lanes} {fired} to {code.truths}")
             spikes = code.popcount(code.fresh(f"zext i{code.lanes} {fired} to i64"))
             at = code.load_variable(place, "i64")
-            code.store_first(code.selected_lanes(mask, j), spikes, ids, at)
+            code.store_first(code.selected_lanes(mask, code.integer("add nsw", j, base)), spikes, ids, at)
             code.store_variable(place, code.integer("add", at, spikes), "i64")
     end = code.load_variable(place, "i64")
     code.store_scalar("i64", end, ends, code.integer("add", row, "1"))
-    full = code.fresh(f"icmp sgt i64 {code.integer('add', end, count)}, {room}")
+    full = code.fresh(f"icmp sgt i64 {code.integer('add', end, need)}, {room}")
     with code.branch_if(full):
-        code.store_scalar("i64", "1", stop)
+        # Two flags in turn: that of a window is read after it, while others may run the next one.
+        turn = code.integer("sdiv", code.integer("sub nsw", step, begin), window)
+        code.store_scalar("i64", "1", stop, code.integer("and", turn, "1"))
     return code.compile()
 
 
@@ -114,7 +118,9 @@ def _input(code: IRBuilder, kinds: Sequence[Term], bases: Sequence[str], units: 
 def deliver(kind: Kind, index: str, real: str) -> CompiledKernel:
     """Return the code that adds the weights of the spikes that arrive in a step to accumulators.
 
-    Arguments: ids, ends, starts, delays, post, [weights], accumulator; delays in all, history, the step, [the weight].
+    Arguments: lists of the source (addresses of the ids and of the ends of each part), first and last synapse of each
+    source and delay, delays, post, [weights], accumulator; parts of the source, delays in all, history, the step,
+    [the weight].
 
     Parameters
     ----------
@@ -126,32 +132,36 @@ def deliver(kind: Kind, index: str, real: str) -> CompiledKernel:
         Precision.
     """
     code = IRBuilder(real)
-    ids, ends, starts, delays, post = map(code.pointer_argument, ("ids", "ends", "starts", "delays", "post"))
+    names = ("lists", "firsts", "lasts", "delays", "post")
+    lists, firsts, lasts, delays, post = map(code.pointer_argument, names)
     weights = code.pointer_argument("weights") if kind in ("wide", "real") else ""
     total = code.pointer_argument("total")
-    groups, history, step = map(code.integer_argument, ("groups", "history", "now"))
+    parts, groups, history, step = map(code.integer_argument, ("parts", "groups", "history", "now"))
     constant = "" if weights else code.fresh(f"trunc i64 {code.integer_argument('weight')} to i32")
     number = real if kind == "real" else "i32"
     size = {"i16": 2, "i32": 4}[index]
     now = code.integer("add nsw", step, history)
 
-    def bounds(k: str, g: str) -> tuple[str, str]:
-        group = code.integer("add nsw", code.integer("mul nsw", code.load_index(ids, k), groups), g)
-        begin = code.load_scalar("i64", starts, group)
-        return begin, code.load_scalar("i64", starts, code.integer("add nsw", group, "1"))
-
-    with code.loop_backwards("0", groups) as g:
+    with code.loop_backwards("0", groups) as g, code.loop("0", parts) as p:
         row = code.integer("sub nsw", now, code.load_scalar("i64", delays, g))
+        ids, ends = (code.load_scalar("ptr", lists, place) for place in (p, code.integer("add nsw", p, parts)))
         first = code.load_scalar("i64", ends, row)
         end = code.load_scalar("i64", ends, code.integer("add nsw", row, "1"))
         last = code.integer("sub nsw", end, "1")
         with code.loop(first, end) as k:
-            far = code.load_index(ids, code.minimum(code.integer("add nsw", k, str(2 * _AHEAD)), last))
-            _prefetch(code, starts, code.integer("add nsw", code.integer("mul nsw", far, groups), g), 8)
-            near, _ = bounds(code.minimum(code.integer("add nsw", k, str(_AHEAD)), last), g)
+            groups_of = [
+                code.integer("add nsw", code.integer("mul nsw", code.load_index(ids, each), groups), g)
+                for each in (
+                    code.minimum(code.integer("add nsw", k, str(2 * _AHEAD)), last),
+                    code.minimum(code.integer("add nsw", k, str(_AHEAD)), last),
+                    k,
+                )
+            ]
+            _prefetch(code, firsts, groups_of[0], 8)
+            near = code.load_scalar("i64", firsts, groups_of[1])
             for line in range(4):
                 _prefetch(code, post, near, size, line * LINE)
-            begin, stop = bounds(k, g)
+            begin, stop = (code.load_scalar("i64", array, groups_of[2]) for array in (firsts, lasts))
             with code.loop(begin, stop) as n:
                 word = code.load_scalar(index, post, n)
                 if kind == "packed":
@@ -179,18 +189,22 @@ def _prefetch(code: IRBuilder, base: str, index: str, size: int, offset: int = 0
 def deliver_bits() -> CompiledKernel:
     """Return the code that counts the spikes of rows of bits, and adds the counts times the weight to accumulators.
 
-    Arguments: ids, ends, words [sources, width], accumulator; width in words, delay, history, the step, the weight.
+    Arguments: lists of the source, words [sources, width], accumulator; parts of the source, first word and end, width
+    in words, delay, history, the step, the weight.
     """
     code = IRBuilder("float", 16)
-    ids, ends, words, total = map(code.pointer_argument, ("ids", "ends", "words", "total"))
-    width, delay, history, step = map(code.integer_argument, ("width", "delay", "history", "now"))
+    lists, words, total = map(code.pointer_argument, ("lists", "words", "total"))
+    names = ("parts", "left", "right", "width", "delay", "history", "now")
+    parts, left, right, width, delay, history, step = map(code.integer_argument, names)
     weight = code.fresh(f"trunc i64 {code.integer_argument('weight')} to i32")
     row = code.integer("sub nsw", code.integer("add nsw", step, history), delay)
-    first, end = (code.load_scalar("i64", ends, r) for r in (row, code.integer("add nsw", row, "1")))
-    whole = code.integer("and", width, "-8")
-    for size, begin, stop in ((8, "0", whole), (1, whole, width)):
-        with code.loop(begin, stop, str(size)) as word:
-            _count_bits(code, (ids, words, total), (first, end, width, weight), word, size)
+    whole = code.integer("add nsw", left, code.integer("and", code.integer("sub nsw", right, left), "-8"))
+    with code.loop("0", parts) as p:
+        ids, ends = (code.load_scalar("ptr", lists, place) for place in (p, code.integer("add nsw", p, parts)))
+        first, end = (code.load_scalar("i64", ends, r) for r in (row, code.integer("add nsw", row, "1")))
+        for size, begin, stop in ((8, left, whole), (1, whole, right)):
+            with code.loop(begin, stop, str(size)) as word:
+                _count_bits(code, (ids, words, total), (first, end, width, weight), word, size)
     return code.compile()
 
 
@@ -239,14 +253,14 @@ def poisson(real: str) -> CompiledKernel:
 
     The words and limits are those of `neurosim.circuit.Poisson`.
 
-    Arguments: limits [number] of u32, accumulator; number of limits, blocks of 64 neurons, seed (its lower and upper
-    word), stream, trial, step of the run at the first step of the call, the step; for accumulators of integers
-    (`real` is "") the weight as an integer, else as a number.
+    Arguments: limits [number] of u32, accumulator; number of limits, first block of 64 neurons and the end, seed (its
+    lower and upper word), stream, trial, step of the run at the first step of the call, the step; for accumulators of
+    integers (`real` is "") the weight as an integer, else as a number.
     """
     code = IRBuilder(real or "float", 16)
     limits, total = map(code.pointer_argument, ("limits", "total"))
-    names = ("number", "blocks", "low", "high", "stream", "trial", "first", "now")
-    number, blocks, low, high, stream, trial, start, step = map(code.integer_argument, names)
+    names = ("number", "begin", "end", "low", "high", "stream", "trial", "first", "now")
+    number, begin, last, low, high, stream, trial, start, step = map(code.integer_argument, names)
     weight = "" if real else code.fresh(f"trunc i64 {code.integer_argument('weight')} to i32")
     factor = code.real_argument("factor") if real else ""
     moment = code.integer("add nsw", start, step)
@@ -258,7 +272,7 @@ def poisson(real: str) -> CompiledKernel:
         keys = [code.integer("add", key, str(more)) for key, more in zip(keys, INCREMENTS, strict=True)]
     quad = _wide_lanes(code)
     counters = [code.variable("<16 x i32>") for _ in range(4)]
-    with code.loop("0", blocks) as block:
+    with code.loop(begin, last) as block:
         quads = code.fresh(f"add <16 x i32> {_wide(code, code.integer('shl', block, '4'))}, {quad}")
         words = _philox(code, [quads, *fixed], schedule)
         for counter in counters:
@@ -350,44 +364,122 @@ def _interleaved(code: IRBuilder, parts: Sequence[str]) -> list[str]:
 def sample(kind: str) -> CompiledKernel:
     """Return the code that copies a state variable of some neurons in some steps.
 
-    Arguments: values, neurons (i32), out [rows, count]; count, first step of the window in steps of the call, its end,
-    steps from sample to sample, first row of `out`, the step.
+    Arguments: values, neurons (i32), out [rows, width]; count, width, first step of the window in steps of the call,
+    its end, steps from sample to sample, first row of `out`, the step.
     """
     code = IRBuilder(kind)
     values, which, out = map(code.pointer_argument, ("values", "which", "out"))
-    names = ("count", "begin", "end", "every", "row", "now")
-    count, begin, end, every, row, step = map(code.integer_argument, names)
+    names = ("count", "width", "begin", "end", "every", "row", "now")
+    count, width, begin, end, every, row, step = map(code.integer_argument, names)
     since = code.integer("sub nsw", step, begin)
     inside = code.fresh(f"icmp sge i64 {since}, 0")
     before = code.fresh(f"icmp slt i64 {step}, {end}")
     due = code.fresh(f"icmp eq i64 {code.integer('srem', since, every)}, 0")
     with code.branch_if(code.fresh(f"and i1 {code.fresh(f'and i1 {inside}, {before}')}, {due}")):
         place = code.integer("add nsw", code.integer("sdiv", since, every), row)
-        base = code.address(out, code.integer("mul nsw", place, count))
+        base = code.address(out, code.integer("mul nsw", place, width))
         with code.loop("0", count) as n:
             code.store_scalar(kind, code.load_scalar(kind, values, code.load_index(which, n)), base, n)
     return code.compile()
 
 
 @functools.cache
-def drive() -> CompiledKernel:
-    """Return the code that calls all tasks at each step, until one of them sets `stop`.
+def split(index: str, weighted: bool) -> CompiledKernel:
+    """Return the code that moves the synapses whose slot is below a limit to the front of their source and delay.
 
-    Arguments: tasks [number, 2] (addresses of a function and of its arguments), stop, done; number of tasks, first
-    step, end. `done` holds the first step that was not run.
+    Synapses whose slots ascend stay in order.
+
+    Arguments: firsts, lasts, post, [weights of i32], out (the first synapse that is not below); first group and the
+    end, limit, bits of a weight below the slot.
     """
     code = IRBuilder("float")
-    tasks, stop, done = map(code.pointer_argument, ("tasks", "stop", "done"))
-    number, first, end = map(code.integer_argument, ("number", "begin", "end"))
-    with code.loop(first, end) as step:
-        held = code.fresh(f"load volatile i64, ptr {stop}, align 8")  # tasks write it
-        asked = code.fresh(f"icmp ne i64 {held}, 0")
-        running = code.fresh(f"xor i1 {asked}, true")
-        with code.branch_if(running):
-            with code.loop("0", number) as n:
-                place = code.integer("shl", n, "1")
-                function = code.load_scalar("ptr", tasks, place)
-                arguments = code.load_scalar("ptr", tasks, code.integer("add", place, "1"))
-                code.lines.append(f"  call void {function}(ptr {arguments}, i64 {step})")
-            code.store_scalar("i64", code.integer("add nsw", step, "1"), done)
+    firsts, lasts, post = map(code.pointer_argument, ("firsts", "lasts", "post"))
+    arrays = [(post, index), *([(code.pointer_argument("weights"), "i32")] if weighted else [])]
+    out = code.pointer_argument("out")
+    begin, end, limit, shift = map(code.integer_argument, ("first", "last", "limit", "shift"))
+    front, back = code.variable("i64"), code.variable("i64")
+    with code.loop(begin, end) as group:
+        start, stop = (code.load_scalar("i64", array, group) for array in (firsts, lasts))
+        code.store_variable(front, start, "i64")
+        code.store_variable(back, code.integer("sub nsw", stop, "1"), "i64")
+        with code.loop(start, stop):
+            here, there = (code.load_variable(place, "i64") for place in (front, back))
+            word = code.fresh(f"zext {index} {code.load_scalar(index, post, here)} to i64")
+            is_below = code.fresh(f"icmp ult i64 {code.integer('lshr', word, shift)}, {limit}")
+            is_above = code.fresh(f"xor i1 {is_below}, true")
+            with code.branch_if(is_above):
+                for array, kind in arrays:
+                    one, other = (code.load_scalar(kind, array, place) for place in (here, there))
+                    code.store_scalar(kind, other, array, here)
+                    code.store_scalar(kind, one, array, there)
+            below, above = (code.fresh(f"zext i1 {truth} to i64") for truth in (is_below, is_above))
+            code.store_variable(front, code.integer("add nsw", here, below), "i64")
+            code.store_variable(back, code.integer("sub nsw", there, above), "i64")
+        code.store_scalar("i64", code.load_variable(front, "i64"), out, group)
     return code.compile()
+
+
+@functools.cache
+def drive() -> CompiledKernel:
+    """Return the code by which one of several members calls its tasks at each step, until a task sets a flag.
+
+    After each window the members wait for each other. Arguments: tasks [number, 2] (addresses of a function and of its
+    arguments), stop [2], done, counter of arrivals; number of tasks, members, first step, end, steps of a window.
+    `done` holds the first step that was not run.
+    """
+    code = IRBuilder("float")
+    code.declare(_WAIT)
+    tasks, stop, done, counter = map(code.pointer_argument, ("tasks", "stop", "done", "counter"))
+    names = ("number", "members", "begin", "end", "window")
+    number, members, first, end, window = map(code.integer_argument, names)
+    running, passed = code.variable("i64"), code.variable("i64")
+    code.store_variable(running, "1", "i64")
+    code.store_variable(passed, "0", "i64")
+    with (
+        code.loop(first, end, window) as start,
+        code.branch_if(code.fresh(f"icmp ne i64 {code.load_variable(running, 'i64')}, 0")),
+    ):
+        last = code.minimum(code.integer("add nsw", start, window), end)
+        with code.loop(start, last) as step, code.loop("0", number) as n:
+            place = code.integer("shl", n, "1")
+            function = code.load_scalar("ptr", tasks, place)
+            arguments = code.load_scalar("ptr", tasks, code.integer("add", place, "1"))
+            code.lines.append(f"  call void {function}(ptr {arguments}, i64 {step})")
+        before = code.load_variable(passed, "i64")
+        after = code.integer("add nsw", before, "1")
+        code.store_variable(passed, after, "i64")
+        target = code.integer("mul nsw", after, members)
+        code.lines.append(f"  call void @arrive_and_wait(ptr {counter}, i64 {target})")
+        flag = code.address(stop, code.integer("and", before, "1"), "i64")
+        held = code.fresh(f"load volatile i64, ptr {flag}, align 8")  # tasks write it
+        code.store_variable(running, code.fresh(f"zext i1 {code.fresh(f'icmp eq i64 {held}, 0')} to i64"), "i64")
+        code.store_scalar("i64", last, done)
+    return code.compile()
+
+
+_SPINS = 4000  # reads of the counter before a member lets other threads run
+_WAIT = f"""
+declare i32 @sched_yield()
+
+define internal void @arrive_and_wait(ptr %counter, i64 %target) {{
+entry:
+  %before = atomicrmw add ptr %counter, i64 1 seq_cst
+  br label %head
+head:
+  %spins = phi i64 [ 0, %entry ], [ %more, %again ]
+  %arrived = load atomic i64, ptr %counter acquire, align 8
+  %all = icmp sge i64 %arrived, %target
+  br i1 %all, label %exit, label %wait
+wait:
+  %long = icmp sgt i64 %spins, {_SPINS}
+  br i1 %long, label %yield, label %again
+yield:
+  %ignored = call i32 @sched_yield()
+  br label %again
+again:
+  %more = add i64 %spins, 1
+  br label %head
+exit:
+  ret void
+}}
+"""

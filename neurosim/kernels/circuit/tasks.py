@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 PAD = 64  # slots of accumulators, states and rows of bits come in multiples of so many
@@ -22,58 +21,81 @@ def padded(count: int) -> int:
 class SpikeLog:
     """Spikes of one population, in order of their step and neuron.
 
-    The spikes of row r are ``ids[ends[r] : ends[r + 1]]``. The first `history` rows are the steps before a call, whose
-    spikes are under way; row ``history + k`` is step k of the call.
+    The neurons of a population may be divided into parts, each with its own list. The spikes of row r and part p are
+    ``ids[p][ends[p][r] : ends[p][r + 1]]``. The first `history` rows are the steps before a call, whose spikes are
+    under way; row ``history + k`` is step k of the call.
 
     Parameters
     ----------
     before : sequence of Tensor
         Neurons that fired in each step before the call, the oldest first; their number is `history`.
+    bounds : sequence of int
+        First neuron of each part, and the number of neurons.
 
     Attributes
     ----------
-    ids : Tensor of int32
-    ends : Tensor of int64
+    ids : list of array of int32
+    ends : list of array of int64
     """
 
-    def __init__(self, before: Sequence[Tensor]) -> None:
-        self.history = len(before)
-        counts = np.array([0, *(len(step) for step in before)], np.int64)
-        self.ends = torch.from_numpy(counts.cumsum())
-        neurons = [np.empty(0, np.int32), *(step.numpy().astype(np.int32) for step in before)]
-        self.ids = torch.from_numpy(np.concatenate(neurons))
+    def __init__(self, before: Sequence[Tensor], bounds: Sequence[int]) -> None:
+        self.history, self.bounds = len(before), tuple(bounds)
+        self.ids: list[np.ndarray] = []
+        self.ends: list[np.ndarray] = []
+        steps = [step.numpy().astype(np.int32) for step in before]
+        for first, last in itertools.pairwise(bounds):
+            own = [step[(step >= first) & (step < last)] for step in steps]
+            self.ids.append(np.concatenate([np.empty(0, np.int32), *own]))
+            self.ends.append(np.array([0, *(len(step) for step in own)], np.int64).cumsum())
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        return len(self.bounds) - 1
 
     def open(self, steps: int, room: int) -> None:
-        """Drop all but the spikes under way, and make room for `steps` steps and `room` spikes."""
-        bounds = self.ends.numpy()[-1 - self.history :]
-        ends = np.zeros(self.history + steps + 1, np.int64)
-        ends[: self.history + 1] = bounds - bounds[0]
-        under_way = self.ids.numpy()[bounds[0] : bounds[-1]]
-        self.ids = torch.from_numpy(_longer(under_way, room))
-        self.ends = torch.from_numpy(ends)
+        """Drop all but the spikes under way, and make room for `steps` steps and about `room` spikes."""
+        for p in range(self.parts):
+            rows = self.ends[p][-1 - self.history :]
+            ends = np.zeros(self.history + steps + 1, np.int64)
+            ends[: self.history + 1] = rows - rows[0]
+            share = room * (self.bounds[p + 1] - self.bounds[p]) // max(self.bounds[-1], 1)
+            self.ids[p], self.ends[p] = _longer(self.ids[p][rows[0] : rows[-1]], share), ends
 
-    def grow(self, room: int) -> None:
-        """Make room for `room` more spikes."""
-        self.ids = torch.from_numpy(_longer(self.ids.numpy(), room))
+    def make_room(self, part: int, row: int, number: int) -> None:
+        """Make sure that `number` spikes have room in a part after `row`."""
+        if int(self.ends[part][row]) + number > len(self.ids[part]):
+            self.ids[part] = _longer(self.ids[part], len(self.ids[part]) + number)
 
     def put(self, grid: Tensor) -> None:
-        """Write the spikes of a source, given as numbers [steps, neurons]; `open` comes before."""
+        """Write the spikes of a source of one part, given as numbers [steps, neurons]; `open` comes before."""
         numbers = grid.numpy().astype(np.int64)
         steps, neurons = numbers.nonzero()
         times = numbers[steps, neurons]
-        count = int(self.ends[self.history])
-        self.ids.numpy()[count : count + int(times.sum())] = neurons.repeat(times)
-        self.ends.numpy()[self.history + 1 :] = count + numbers.sum(1).cumsum()
+        count, total = int(self.ends[0][self.history]), int(times.sum())
+        self.make_room(0, self.history, total)
+        self.ids[0][count : count + total] = neurons.repeat(times)
+        self.ends[0][self.history + 1 :] = count + numbers.sum(1).cumsum()
 
     def spikes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return step (int64) and neuron (int32) of the spikes of the call."""
-        ends = self.ends.numpy()[self.history :]
-        return np.arange(len(ends) - 1).repeat(np.diff(ends)), self.ids.numpy()[ends[0] : ends[-1]]
+        parts = []
+        for ids, ends in zip(self.ids, self.ends, strict=True):
+            own = ends[self.history :]
+            parts.append((np.arange(len(own) - 1).repeat(np.diff(own)), ids[own[0] : own[-1]]))
+        step, neuron = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        if self.parts > 1:
+            order = np.argsort(step, kind="stable")  # the neurons of a part are above those of the one before
+            step, neuron = step[order], neuron[order]
+        return step, neuron
 
-    def under_way(self) -> list[Tensor]:
+    def under_way(self) -> list[np.ndarray]:
         """Return the neurons that fired in each of the last `history` steps, the oldest first."""
-        bounds = self.ends[len(self.ends) - 1 - self.history :].tolist()
-        return [self.ids[a:b] for a, b in itertools.pairwise(bounds)]
+        rows = [ends[len(ends) - 1 - self.history :].tolist() for ends in self.ends]
+        return [
+            np.concatenate([self.ids[p][own[k] : own[k + 1]] for p, own in enumerate(rows)])
+            for k in range(self.history)
+        ]
 
 
 def _longer(ids: np.ndarray, room: int) -> np.ndarray:
@@ -102,13 +124,14 @@ class Term(NamedTuple):
 
 
 class Population(NamedTuple):
-    """A step of the neurons of one population.
+    """A step of the neurons of one population, or of a part of it.
 
     Attributes
     ----------
     plan_key : str
         Key of the plan of their core.
-    neurons : int
+    part : int
+        Number of the part; 0 if there is one.
     inputs : sequence of sequence of Term
         For each port that is fed, in the plan's order, what adds up to its input, in order of the additions.
     state, coefficients : sequence of Tensor [slots]
@@ -120,7 +143,7 @@ class Population(NamedTuple):
     """
 
     plan_key: str
-    neurons: int
+    part: int
     inputs: Sequence[Sequence[Term]]
     state: Sequence[Tensor]
     coefficients: Sequence[Tensor]
@@ -139,8 +162,9 @@ class Delivery(NamedTuple):
         Of the source.
     delays : Tensor [G] of int64
         Steps, ascending.
-    starts : Tensor [sources * G + 1] of int64
-        Where the synapses of a source and a delay begin; empty for bits.
+    first, last : Tensor [sources * G] of int64
+        For a part of the targets, where its synapses of a source and a delay begin and end; views of `starts` if there
+        is one part. For bits the words of the part, [1] each.
     post : Tensor
         Targets: words [sources, width] of int64 whose bits are slots, slots of uint16 or int32, or int32 with the
         magnitude of the weight in the lowest `MAGNITUDE` bits and the slot above.
@@ -153,20 +177,22 @@ class Delivery(NamedTuple):
     kind: Literal["bits", "constant", "packed", "wide", "real"]
     log: SpikeLog
     delays: Tensor
-    starts: Tensor
+    first: Tensor
+    last: Tensor
     post: Tensor
     weight: int | Tensor
     total: Tensor
 
 
 class PoissonInput(NamedTuple):
-    """Poisson trains, one for each neuron, that feed a port one to one.
+    """Poisson trains, one for each neuron of a part of a population, that feed a port one to one.
 
     Attributes
     ----------
     limits : Tensor [n] of uint32
         Cumulative probabilities of at most 0, 1, ... spikes, times 2^32.
-    neurons : int
+    blocks : tuple of int
+        First block of 64 neurons and the end.
     seed, stream, trial, first : int
         Of the random numbers, and the step of the run at the first step of the call.
     weight : int or float
@@ -176,7 +202,7 @@ class PoissonInput(NamedTuple):
     """
 
     limits: Tensor
-    neurons: int
+    blocks: tuple[int, int]
     seed: int
     stream: int
     trial: int

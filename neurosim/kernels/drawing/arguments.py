@@ -131,6 +131,12 @@ class Drawing(NamedTuple):
     listed_weight: np.ndarray | None = None
     listed_delay: np.ndarray | None = None
 
+    @property
+    def is_one_to_one(self) -> bool:
+        """Whether neuron k has one synapse, onto neuron k, all with one weight and without delay."""
+        is_prompt = self.delay.is_constant and not self.delay.first and self.listed_delay is None
+        return self.pairs.kind == "one" and self.weight.is_constant and self.listed_weight is None and is_prompt
+
 
 class HasDrawing(Protocol):
     """A synapse that is drawn."""
