@@ -334,8 +334,7 @@ def _size_of_run(
 
 def _samples(net: Network, state: NetworkState | None) -> int:
     """Return B of a network without `Input`: that of `state`, or 1. The network checks whether the state is its own."""
-    at = () if state is None else state.nodes.get(net.sources[0], ())
-    return len(at[0]) if at else 1
+    return 1 if state is None else net.samples_of(state)
 
 
 def _steps_and_batch(x: Any) -> tuple[int, int]:

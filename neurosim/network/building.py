@@ -29,10 +29,6 @@ def check_nodes(nodes: Mapping[str, Input | Source | Population]) -> None:
         if not isinstance(node, (Input, Source, Population)):
             kind = type(node).__name__
             raise NetworkError(f"node {name!r} must be an Input, a source or a layer of neurons; got {kind}.")
-    if not any(isinstance(node, (Input, Source)) for node in nodes.values()):
-        raise NetworkError(
-            f"a network needs an Input or a source; got only {list(nodes)}. Sources are in neurosim.circuit."
-        )
 
 
 def _usable(name: object) -> bool:
@@ -280,9 +276,7 @@ def shapes_of(nodes: nn.ModuleDict, edges: list[Connection]) -> dict[str, tuple[
         for edge in ready:
             follow(edge)
             remaining.remove(edge)
-    for name, node in nodes.items():
-        if isinstance(node, Population) and not any(edge.target == name for edge in edges):
-            raise NetworkError(f"node {name!r} receives nothing; give it an edge or take it out.")
+    for name in nodes:
         if name not in shapes:
             raise NetworkError(f"the shape of {name!r} cannot be computed; pass size= when making its neurons.")
     return shapes

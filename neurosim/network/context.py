@@ -27,6 +27,8 @@ class RunContext:
         Data of each input node.
     start : NetworkState
         State before the first step.
+    steps, samples : int
+        T and B.
     record : mapping of str to tuple of str
         Variables to record of each node.
     through_time, recompute, traces
@@ -54,6 +56,8 @@ class RunContext:
         nodes: nn.ModuleDict,
         inputs: Mapping[str, Tensor],
         start: NetworkState,
+        steps: int,
+        samples: int,
         record: Mapping[str, tuple[str, ...]],
         *,
         through_time: bool,
@@ -61,10 +65,11 @@ class RunContext:
         traces: Traces | None,
         gradient: bool = False,
     ) -> None:
-        first = next(iter(inputs.values()))
+        some = [*inputs.values(), *(value for state in start.nodes.values() for value in state)]
         self.nodes, self.record, self.traces = nodes, record, traces
         self.through_time, self.recompute, self.gradient = through_time, recompute, gradient
-        (self.steps, self.samples), self.device = first.shape[:2], first.device
+        self.steps, self.samples = steps, samples
+        self.device = some[0].device if some else torch.device("cpu")
         self.outputs = {name: LayerOutput(x, (), {}) for name, x in inputs.items()}
         self.finished = set(inputs)
         self.states: dict[str, State] = dict(start.nodes)
@@ -189,7 +194,19 @@ class RunContext:
         for edge in component.outer:
             if edge.target == name:
                 add_current(currents, edge.port, self.current(edge, self.arriving(edge)))
+        if not currents and not any(edge.target == name for edge in component.inner):
+            return self._no_currents(name)
         return currents
+
+    def _no_currents(self, name: str) -> dict[str, Tensor]:
+        """Return the current into the ports of a population without edges: 0 where a port must be fed."""
+        node, values = self.population(name), self.states[name]
+        assert node.size is not None  # else its shape could not be computed
+        shape = (self.steps, self.samples, *node.size)
+        zeros = values[0].new_zeros(shape) if values else torch.zeros(shape, device=self.device)
+        ports = node.ports
+        fed = [port for port, value in ports.items() if value is None] or [next(iter(ports))]
+        return {port: zeros + (ports[port] or 0.0) for port in fed}
 
 
 def add_current(currents: dict[str, Tensor], port: str, current: Tensor) -> None:

@@ -59,7 +59,7 @@ def fold(net: Network) -> Network:
     for edge in net.edges:
         synapses = _folded(edge.name, edge.synapses, net.shape(edge.source), net.dt)
         edges.append(Edge(edge.source, edge.target, synapses, edge.delay, edge.name, edge.port))
-    return Network(nodes, edges, output=net.output).train(net.training)  # type: ignore[arg-type]
+    return Network(nodes, edges, output=net.output, seed=net.seed).train(net.training)  # type: ignore[arg-type]
 
 
 def _folded(name: str, synapses: Sequence[Synapse], shape: tuple[int, ...], dt: float) -> list[Synapse]:

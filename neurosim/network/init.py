@@ -219,6 +219,7 @@ def _membrane(net: Network, x: Any, name: str, edges: list[Connection]) -> float
     alone = Network(
         {**nodes, name: silent.to(next(iter(outputs.values())))},
         [Edge(f"from {edge.source}", name, edge.synapses, edge.delay, edge.name, edge.port) for edge in edges],
+        seed=net.seed,
     )
     record = alone.run({f"from {one}": outputs[one] for one in sources}, record=[f"{name}.v"]).recorded[f"{name}.v"]
     rest = values.get("v_rest", population.core.state["v"])
@@ -227,5 +228,5 @@ def _membrane(net: Network, x: Any, name: str, edges: list[Connection]) -> float
 
 
 def _input(net: Network, x: Any, name: str) -> Tensor:
-    outputs, _ = net._from_outside(x, None, None, None)
+    outputs, *_ = net._from_outside(x, None, None, None)
     return outputs[name]

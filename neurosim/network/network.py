@@ -31,7 +31,16 @@ from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
 from neurosim.network.parts import Parts, SynapseList
 from neurosim.network.population import Population
-from neurosim.network.source import Source, check_state, checked_streams, drawn, first_state, run_seeds, samples_of
+from neurosim.network.source import (
+    Source,
+    check_state,
+    checked_seed,
+    checked_streams,
+    drawn,
+    first_state,
+    run_seeds,
+    samples_of,
+)
 from neurosim.network.start_values import StartDraw
 from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
 from neurosim.synapses.norm import repeating
@@ -46,8 +55,8 @@ class Network(nn.Module):
     Parameters
     ----------
     nodes : mapping of str to Input, Source or Population
-        Where data enter, sources that make their own input, and populations such as layers of neurons. At least one is
-        an Input or a Source.
+        Where data enter, sources that make their own input, and populations such as layers of neurons. A network may
+        have neither Input nor Source: its populations then run from their start values.
     edges : iterable of Edge
         The synapses between them.
     output : str, optional
@@ -55,6 +64,8 @@ class Network(nn.Module):
     dt : float, optional
         Length of a step, s, in (0, 0.1). Populations and synapses with delays that were made without a step get this
         one; if it is left out, that of those which have one. Parts of another step are refused.
+    seed : int
+        Connectivity seed, in ``0 ... 2^63 - 1``: that of synapses that are drawn by a rule (`Drawn`).
 
     Raises
     ------
@@ -97,9 +108,11 @@ class Network(nn.Module):
         *,
         output: str | None = None,
         dt: float | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         check_nodes(nodes)
+        self.seed = checked_seed(seed)
         given = single(edges)
         parts = on_grid(nodes, given)
         self.dt = common_dt(parts, dt)
@@ -111,7 +124,7 @@ class Network(nn.Module):
         self, nodes: Mapping[str, Input | Source | Population], given: Sequence[Edge], output: str | None
     ) -> None:
         """Join the nodes by the edges."""
-        self.edges = [connect(edge, nodes, self.dt, 0) for edge in given]
+        self.edges = [connect(edge, nodes, self.dt, self.seed) for edge in given]
         check_names(self.edges)
         check_ports(nodes, self.edges)
         order, groups = order_of(list(nodes), self.edges)
@@ -343,11 +356,12 @@ class Network(nn.Module):
         >>> result.out.shape, result.recorded["out.u"].shape
         (torch.Size([100, 4, 2]), torch.Size([100, 4, 2]))
         """
-        outputs, start = self._from_outside(x, state, steps, batch)
+        outputs, start, steps = self._from_outside(x, state, steps, batch)
         return self._run(
             self.strategies,
             outputs,
             start,
+            steps,
             record,
             through_time=through_time,
             recompute=recompute,
@@ -390,11 +404,12 @@ class Network(nn.Module):
         """
         rows: list[ComponentExplanation] = []
         with torch.random.fork_rng(devices=[]), repeating():
-            outputs, start = self._from_outside(x, state, steps, batch)
+            outputs, start, steps = self._from_outside(x, state, steps, batch)
             self._run(
                 observe(self.strategies, rows),
                 outputs,
                 start,
+                steps,
                 record,
                 through_time=through_time,
                 recompute=recompute,
@@ -407,6 +422,7 @@ class Network(nn.Module):
         strategies: Sequence[Strategy],
         outputs: Mapping[str, Tensor],
         start: NetworkState,
+        steps: int,
         record: Sequence[str],
         *,
         through_time: bool,
@@ -421,6 +437,8 @@ class Network(nn.Module):
             self.nodes,
             outputs,
             start,
+            steps,
+            self.samples_of(start),
             variables,
             through_time=through_time,
             recompute=recompute,
@@ -434,8 +452,8 @@ class Network(nn.Module):
 
     def _from_outside(
         self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, steps: int | None, batch: int | None
-    ) -> tuple[dict[str, Tensor], NetworkState]:
-        """Return the outputs of inputs and sources, and the state before the first step, sources after the last."""
+    ) -> tuple[dict[str, Tensor], NetworkState, int]:
+        """Return the outputs of inputs and sources, the state (sources after the last step), and the steps."""
         inputs = self.checked_inputs(x)
         like = next(iter(inputs.values()), None)
         if like is not None:
@@ -448,12 +466,12 @@ class Network(nn.Module):
         elif steps is None:
             raise InputError("this network has no Input; give steps=, the number of steps to run.")
         state = self._begun(x, state, batch)
-        if not self.sources:
-            return inputs, state
-        dtype = self._real().dtype if like is None else like.dtype
         length = count("forward", "steps", steps, 0)
+        if not self.sources:
+            return inputs, state, length
+        dtype = self._real().dtype if like is None else like.dtype
         values, after = drawn(self._sources(), self._streams, state.nodes, length, self.dt, dtype)
-        return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.edges)
+        return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.edges), length
 
     def start(
         self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, batch: int | None
@@ -466,6 +484,16 @@ class Network(nn.Module):
     ) -> NetworkState:
         return self.initial_state(x, batch=batch) if state is None else self._checked_state(state, batch)
 
+    def samples_of(self, state: NetworkState) -> int:
+        """Return B of a state, as far as it is one of this network."""
+        if self.sources:
+            return samples_of(state.nodes.get(self.sources[0]))
+        tensors = (v for s in state.nodes.values() if isinstance(s, tuple) for v in s if isinstance(v, Tensor))
+        first = next((v for v in tensors if v.dim()), None)
+        if first is not None:
+            return len(first)
+        return next((line.shape[1] for line in state.edges.values() if line.dim() > 1), 0)
+
     def _checked_state(self, state: NetworkState, batch: int | None) -> NetworkState:
         """Return `state` if it fits the network and its batch; each population checks its own part."""
         if not isinstance(state, NetworkState):
@@ -474,7 +502,7 @@ class Network(nn.Module):
             )
         expected_nodes = [*self.populations(), *self.sources]
         if batch is None:
-            batch = samples_of(state.nodes.get(self.sources[0]))
+            batch = self.samples_of(state)
         lines = {
             edge.name: (edge.delay_steps + edge.memory, batch, *self._shapes[edge.source])
             for edge in self.edges

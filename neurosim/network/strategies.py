@@ -79,8 +79,8 @@ class FusedLinear(Strategy):
 
     def obstacle(self, context: RunContext, component: Component) -> str | None:
         """Return why product and neurons cannot be one call."""
-        if len(component.outer) > 1:
-            return "several edges drive it"
+        if len(component.outer) != 1:
+            return "several edges drive it" if component.outer else "no edge drives it"
         if not isinstance(context.nodes[component.nodes[0]], Neuron):
             return "its population has no core"
         reason = call_obstacle(context, component.nodes[0])
@@ -298,6 +298,8 @@ _STEP_BY_STEP = (Synapse.forward, BatchNorm.forward, Dropout.forward)
 def recompute_obstacle(context: RunContext, component: Component) -> str | None:
     """Return why the backward pass cannot compute a population and its synapses again, or None if it can."""
     (name,) = component.nodes
+    if not component.outer:
+        return "no edge drives it"
     if not context.steps or not context.samples:
         return "the run has no steps or no samples"
     if name in context.record:

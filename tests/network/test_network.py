@@ -357,7 +357,7 @@ REFUSED = {
     ),
     "no input": (
         build({"input": None}, []),
-        "a network needs an Input or a source; got only ['a', 'b']. Sources are in neurosim.circuit.",
+        "the shape of 'a' cannot be computed; pass size= when making its neurons.",
     ),
     "no neurons": (build({"a": None, "b": None}, []), "a network needs at least one population of neurons."),
     "two steps": (
@@ -424,7 +424,10 @@ REFUSED = {
         build({}, ROW, output="input"),
         "output must name a population of neurons, one of ['a', 'b']; got 'input'.",
     ),
-    "a node without input": (build({}, ROW[:1]), "node 'b' receives nothing; give it an edge or take it out."),
+    "a node without input": (
+        build({}, ROW[:1]),
+        "the shape of 'b' cannot be computed; pass size= when making its neurons.",
+    ),
     "a shape that nothing tells": (
         build({}, [("input", "a", L()), ("b", "b", ns.Flatten())]),
         "the shape of 'b' cannot be computed; pass size= when making its neurons.",

@@ -49,7 +49,7 @@ def connection_steps(net: Network) -> Network:
         for edge in net.edges
     ]
     nodes = {name: copy.deepcopy(node) for name, node in net.nodes.items()}
-    return Network(nodes, edges, output=net.output).train(net.training)  # type: ignore[arg-type]
+    return Network(nodes, edges, output=net.output, seed=net.seed).train(net.training)  # type: ignore[arg-type]
 
 
 def takes_step(net: Network, edge: Connection) -> bool:
