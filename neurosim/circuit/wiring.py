@@ -15,7 +15,8 @@ from neurosim.circuit.division import Division
 from neurosim.circuit.sources import Poisson
 from neurosim.kernels.circuit.cpu import split
 from neurosim.kernels.circuit.tasks import PAD, padded
-from neurosim.kernels.drawing.tables import Projection, RowTable, row_tables
+from neurosim.kernels.drawing.plan import Projection, RowTable
+from neurosim.kernels.drawing.tables import row_tables
 from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network

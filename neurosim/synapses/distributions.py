@@ -43,15 +43,6 @@ class Distribution(abc.ABC):
         """Finite bounds beyond which nothing is drawn with a probability of 2^-33 or more."""
         return self.lowest, self.highest
 
-    @property
-    def mean_size(self) -> float:
-        """Mean of the absolute value of what is drawn."""
-        low, high = self.support
-        edges = np.linspace(low, high, 1 << 14)
-        shares = np.diff(self.below(edges), prepend=0.0, append=1.0)
-        middles = np.concatenate(([low], (edges[1:] + edges[:-1]) / 2, [high]))
-        return float(np.abs(middles) @ shares)
-
 
 @dataclass(frozen=True)
 class Constant(Distribution):

@@ -12,8 +12,8 @@ from torch import Tensor
 from neurosim.errors import InputError
 from neurosim.kernels.common.philox import stream_of
 from neurosim.kernels.drawing.arguments import Drawing, Key, Levels, Pairs
+from neurosim.kernels.drawing.draw import draw
 from neurosim.kernels.drawing.levels import constant, grid_unit, on_grid
-from neurosim.kernels.drawing.reference import draw
 from neurosim.kernels.sparse.rows import Rows, index_type
 from neurosim.synapses.connectivity import ConnectionRule, pairs_of
 from neurosim.synapses.delayed import in_steps
@@ -92,24 +92,24 @@ def weight_levels(weight: Distribution, bits: int) -> tuple[Levels, float]:
     unit = grid_unit(max(abs(low), abs(high)), bits)
     if low == high:
         return constant(math.floor(low / unit + 0.5)), unit
-    error = weight_error(weight, bits)
+    levels = on_grid(weight.below, low, high, unit)
+    error = weight_error(weight, levels, unit)
     if error > WORST_ERROR:
         raise InputError(
             f"weights of {weight!r} on a grid of {bits} bits would be off by {error:.1%} of their mean size, because "
             f"they reach {max(abs(low), abs(high)):.3g}; the limit is {WORST_ERROR:.0%}. Give the distribution bounds "
             f"(low=, high=, outside=), or the projection bits= up to {MOST_BITS}."
         )
-    return on_grid(weight.below, low, high, unit), unit
+    return levels, unit
 
 
-def weight_error(weight: Distribution, bits: int) -> float:
+def weight_error(weight: Distribution, levels: Levels, unit: float) -> float:
     """Return the largest error of a weight on the grid, relative to the mean size of weights."""
-    low, high = weight.support
-    largest = max(abs(low), abs(high))
-    unit = grid_unit(largest, bits)
-    if low == high:
-        return abs(math.floor(low / unit + 0.5) * unit - low) / largest if largest else 0.0
-    return 0.5 * unit / weight.mean_size
+    if levels.is_constant:
+        low, high = weight.support
+        return max(abs(levels.first * unit - end) / abs(end) if end else 0.0 for end in (low, high))
+    size = levels.mean_size * unit
+    return 0.5 * unit / size if size else math.inf
 
 
 def delay_levels(delay: Distribution, dt: float) -> Levels:

@@ -74,11 +74,6 @@ def test_the_law_of_a_clipped_number_is_that_of_its_bounds():
     assert law.support == (-1.0, 2.0)
 
 
-@pytest.mark.parametrize("law", [Constant(2.0), Uniform(-1.0, 3.0), Normal(1.0, 0.1), LogNormal(0.0, 0.3)])
-def test_the_mean_size(law):
-    assert law.mean_size == pytest.approx(np.abs(numbers(law)).mean(), rel=5e-3)
-
-
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -317,7 +317,7 @@ class IRBuilder(Body):
     @contextmanager
     def loop(self, start: str, stop: str, step: str = "1") -> Iterator[str]:
         """Repeat what is written inside for an index from `start` up to before `stop`."""
-        n = self._block()
+        n = self.number()
         self.lines += [
             f"  br label %enter{n}",
             f"enter{n}:",
@@ -346,7 +346,7 @@ class IRBuilder(Body):
         def end(condition: str) -> None:
             self.store_variable(over, condition, "i1")
 
-        n = self._block()
+        n = self.number()
         self.lines += [
             f"  br label %enter{n}",
             f"enter{n}:",
@@ -385,14 +385,25 @@ class IRBuilder(Body):
     @contextmanager
     def branch_if(self, condition: str) -> Iterator[None]:
         """Do what is written inside if `condition`, an i1, holds."""
-        n = self._block()
+        n = self.number()
         self.lines += [f"  br i1 {condition}, label %then{n}, label %after{n}", f"then{n}:"]
         yield
         self.lines += [f"  br label %after{n}", f"after{n}:"]
 
-    def _block(self) -> int:
+    def number(self) -> int:
+        """Return a number that no block of instructions has yet."""
         self._blocks += 1
         return self._blocks
+
+    # Functions beside `kernel`.
+
+    def define(self, function: str) -> None:
+        """Add a function, as text, that `call` may name; the same text counts once."""
+        self._declared[function] = None
+
+    def call(self, function: str, *arguments: tuple[str, str]) -> None:
+        """Call a function without a result; an argument is its type and its value."""
+        self.lines.append(f"  call void @{function}({', '.join(f'{kind} {value}' for kind, value in arguments)})")
 
     # The end.
 

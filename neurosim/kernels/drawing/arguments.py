@@ -101,6 +101,12 @@ class Levels(NamedTuple):
         return self.first + len(self.limits)
 
     @property
+    def mean_size(self) -> float:
+        """Mean of the absolute values."""
+        shares = np.diff(self.limits, prepend=0, append=1 << 32) / (1 << 32)
+        return float(shares @ np.abs(np.arange(self.first, self.last + 1)))
+
+    @property
     def is_constant(self) -> bool:
         """Whether there is one level."""
         return not len(self.limits)

@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
+from neurosim.compiler.llvm import threads
 from neurosim.errors import InputError
-from neurosim.kernels.drawing.tables import Projection, RowTable, plan_tables, row_tables
+from neurosim.kernels.drawing import cpu, cpu_tables, memory, reference, reference_tables
+from neurosim.kernels.drawing.arguments import WEIGHTS, Levels, Pairs
+from neurosim.kernels.drawing.plan import Projection, RowTable, plan_tables
+from neurosim.kernels.drawing.tables import row_tables
+from neurosim.kernels.drawing.words import row_words
 from neurosim.synapses.connectivity import (
     AllToAll,
     Bernoulli,
@@ -84,16 +89,18 @@ def expected(*projections: Projection) -> Tensor:
     return torch.from_numpy(every[np.lexsort(every.T[::-1])])
 
 
+KINDS = {
+    "one weight": dict(weight=-0.3, delay=1.5e-3),
+    "packed": dict(weight=WEIGHT, delay=DELAY),
+    "wide": dict(weight=Normal(0.0, 1.0), delay=Uniform(0.0, 1e-3)),
+    "one weight, delays": dict(weight=0.3, delay=DELAY),
+}
+
+
 @pytest.mark.parametrize("rule", RULES, ids=str)
-@pytest.mark.parametrize("kind", ["one weight", "packed", "wide", "one weight, delays"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_table_holds_the_synapses_of_the_rule(rule, kind):
-    given = {
-        "one weight": dict(weight=-0.3, delay=1.5e-3),
-        "packed": dict(weight=WEIGHT, delay=DELAY),
-        "wide": dict(weight=Normal(0.0, 1.0), delay=Uniform(0.0, 1e-3)),
-        "one weight, delays": dict(weight=0.3, delay=DELAY),
-    }[kind]
-    drawn = bound(rule, **given)
+    drawn = bound(rule, **KINDS[kind])
     projection = Projection(drawn, 17, 2, drawn.unit / 4)
     (table,) = row_tables([projection])
     is_dense = not isinstance(rule, OneToOne) and rule not in (FixedInDegree(9), FixedOutDegree(9, autapses="excluded"))
@@ -101,6 +108,61 @@ def test_a_table_holds_the_synapses_of_the_rule(rule, kind):
     kinds = {"one weight": "bits" if is_dense else "constant", "one weight, delays": "constant"}
     assert table.kind == kinds.get(kind, kind) and table.slots == (17, 17 + N)
     assert torch.equal(listed(table), expected(projection))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_code_draws_the_same_bits(rule, kind, workers, monkeypatch):
+    """For any number of threads, and rows at a time."""
+    monkeypatch.setattr(threads, "forced", workers)
+    monkeypatch.setattr(cpu_tables, "CHUNK", 100)
+    monkeypatch.setattr(cpu, "PIECE", 64)
+    given = KINDS[kind]
+    one, two = bound(rule, "a->a", **given), bound(rule, "a->b", **given)
+    for array, same in zip(reference.draw(one.drawing), cpu.draw(one.drawing), strict=True):
+        assert np.array_equal(array, same)
+    for plan in plan_tables([Projection(one, 17, 2, one.unit / 4), Projection(two, 17 + N, 2, one.unit / 4)]):
+        defined, compiled = reference_tables.draw_table(plan), cpu_tables.draw_table(plan)
+        for a, b in zip(defined, compiled, strict=True):
+            assert torch.equal(a, b) if isinstance(a, Tensor) else a == b
+
+
+@pytest.mark.parametrize("offset", [0, N])
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_are_shared_by_threads(kind, offset, monkeypatch):
+    monkeypatch.setattr(threads, "forced", 3)
+    drawn = Drawn(FixedInDegree(9, "excluded"), **KINDS[kind]).bind(N, 300, "a->b", 3, 1e-4, False)
+    assert len(cpu.Structure(drawn.drawing.pairs, drawn.drawing.key)._columns()) == 3
+    low = Drawn(FixedInDegree(9, "excluded"), **KINDS[kind]).bind(N, N, "a->a", 3, 1e-4, False)
+    parts = [Projection(low, 0, 0, low.unit), Projection(drawn, N, 0, drawn.unit)]
+    plan = plan_tables(parts[1 if offset == 0 else 0 :])[-1]
+    defined, compiled = reference_tables.draw_table(plan), cpu_tables.draw_table(plan)
+    assert torch.equal(defined.post, compiled.post)
+
+
+def test_a_word_that_is_a_limit_lies_above_it():
+    pairs = Pairs("out", 3, 50, 30, 10, is_distinct=False)
+    drawing = bound(FixedOutDegree(10)).drawing._replace(pairs=pairs)
+    words = np.sort(row_words(drawing.key, WEIGHTS, np.arange(3), np.full(3, 10)))
+    drawing = drawing._replace(weight=Levels(0, words.astype(np.uint32)))
+    defined = reference.draw(drawing).weight
+    assert np.array_equal(np.sort(defined), np.arange(1, 31)) and np.array_equal(defined, cpu.draw(drawing).weight)
+
+
+def test_rules_by_row_by_column_and_listed_share_a_table():
+    rules = (FixedInDegree(9), FixedOutDegree(9), FixedTotal(300, "excluded"), FixedTotal(300), OneToOne())
+    parts = [bound(rule, str(n), **KINDS["packed"]) for n, rule in enumerate(rules)]
+    plans = plan_tables([Projection(part, 70 * n, n, part.unit) for n, part in enumerate(parts)])
+    (plan,) = plans
+    defined, compiled = reference_tables.draw_table(plan), cpu_tables.draw_table(plan)
+    assert torch.equal(defined.starts, compiled.starts) and torch.equal(defined.post, compiled.post)
+
+
+def test_a_large_table_lies_in_pages_of_its_own():
+    (large, small) = (memory.zeros((count, 2), np.int32) for count in (3 << 20, 10))
+    assert large.shape == (3 << 20, 2) and not large.any() and large.flags.writeable
+    assert torch.from_numpy(large).fill_(3)[-1].tolist() == [3, 3] and not small.any()
 
 
 def test_projections_of_one_sign_share_a_table():
