@@ -16,6 +16,7 @@ from neurosim.circuit.wiring import SPARSE, Drive, Feed, Route, Wiring, edge_obs
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit import cpu
+from neurosim.kernels.circuit.pace import Pace
 from neurosim.kernels.circuit.tasks import PAD, Delivery, PoissonInput, Population, Sample, SpikeLog, Task, Term, padded
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
@@ -88,6 +89,7 @@ class Engine:
             neurons = sum(math.prod(net.shape(name)) for name in net.populations())
             parts = number_of_threads() if self.samples == 1 and neurons >= _DIVIDED else 1
         self.wiring = wired(net, self.real, parts)
+        self.pace = Pace() if self.wiring.division.parts > 1 else None
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
         outside = {*(edge.source for edge in self.wiring.outside), *record, *self.wiring.histories}
@@ -118,8 +120,7 @@ class Engine:
         values = {**(inputs or {}), **self._drawn(steps)}
         currents = self._currents(values, steps)
         tasks = [trial.tasks(b, steps, values, currents, before, self.record) for b, trial in enumerate(self.trials)]
-        threads = self.wiring.division.parts > 1
-        work = [functools.partial(cpu.run, each, steps, self.wiring.window, threads=threads) for each in tasks]
+        work = [functools.partial(cpu.run, each, steps, self.wiring.window, self.pace) for each in tasks]
         if number_of_threads() > 1 and len(work) > 1:
             cpu.compile_all(tasks[0])
             at_once(work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from neurosim.compiler.llvm.jit import CompiledKernel, address_of
 from neurosim.compiler.llvm.threads import together
 from neurosim.kernels.circuit import cpu_code
+from neurosim.kernels.circuit.pace import Pace
 from neurosim.kernels.circuit.tasks import MAGNITUDE, Delivery, PoissonInput, Population, SpikeLog, Task
 from neurosim.kernels.neurons.cpu import REAL
 
@@ -21,7 +23,7 @@ _INDEX = {torch.uint16: "i16", torch.int32: "i32"}
 _WORD = (1 << 32) - 1
 
 
-def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, *, threads: bool = False) -> None:
+def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, pace: Pace | None = None) -> None:
     """Run the tasks of a trial at each of `steps` steps.
 
     Parameters
@@ -31,12 +33,22 @@ def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, *, threads
     steps : int
     window : int
         Steps that a part runs without waiting for the others.
-    threads : bool
-        Whether each part has a thread of its own; else one thread runs all. The result is the same.
+    pace : Pace, optional
+        Which decides whether each part has a thread of its own; if it is left out one thread runs all. The result is
+        the same.
     """
+    in_one = [[task for part in parts for task in part]]
     done = 0
+    if pace is None:
+        while done < steps:
+            done = _run(in_one, done, steps, window)
+        return
+    compile_all(parts)
     while done < steps:
-        done = _run(parts if threads else [[task for part in parts for task in part]], done, steps, window)
+        threads, number = pace.next()
+        before, start = done, time.perf_counter()
+        done = _run(parts if threads else in_one, done, min(done + number, steps), window)
+        pace.took(threads, done - before, time.perf_counter() - start)
 
 
 def _run(members: Sequence[Sequence[Task]], begin: int, end: int, window: int) -> int:
