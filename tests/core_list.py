@@ -12,18 +12,28 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.language import Core
 from neurosim.language.reset import ResetMode
-from tests.user_cores import izhikevich
 
 Physics = tuple[float, Mapping[str, float]]
 
 
 class OneTensor(ns.Neuron):
-    """Neurons with the ports ge, gi and i on one tensor: what is positive excites, what is negative inhibits."""
+    """Neurons with several ports on one tensor: what is positive excites, what is negative inhibits."""
 
     ports = MappingProxyType({"i": None})  # type: ignore[assignment]
 
     def _by_port(self, i: Any) -> Any:
-        return super()._by_port({"ge": i.clamp(min=0.0), "gi": (-i).clamp(min=0.0), "i": 0.125 * i})
+        excitatory, inhibitory = i.clamp(min=0.0), (-i).clamp(min=0.0)
+        shares = {
+            "ge": excitatory,
+            "gi": inhibitory,
+            "i_exc": excitatory,
+            "i_inh": -inhibitory,
+            "dv": i,
+            "i": 0.125 * i,
+        }
+        if "dv" in self.core.inputs or "g_l" in self.core.parameters:
+            del shares["i"]  # a voltage or a conductance in S, of which no share is a current in A
+        return super()._by_port({port: shares[port] for port in self.core.inputs if port in shares})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +156,16 @@ def _conductance(dt: float) -> Physics:
     return _held(0.4)(dt)[0], {"r": 0.0}
 
 
+def _alpha_shaped(held: float, tau: float = 5e-3) -> Callable[[float], Physics]:
+    """Input whose currents, ``w (t / tau) exp(1 - t / tau)``, have the integral of `held` over a step."""
+    return lambda dt: (held * dt / (math.e * tau), {})
+
+
+def _voltage(held: float) -> Callable[[float], Physics]:
+    """Input of this many V in a second."""
+    return lambda dt: (held * 2.0 * dt, {})
+
+
 NO_TIME = "the core has no time: what it sends in a step is the change of that step"
 NO_MEMORY = "without state every input above the threshold gives a spike: there is no interval"
 CHOICE = "the choice to send passes no gradient"
@@ -175,7 +195,21 @@ MODELS = (
     ),
     Model(cores.decolle, 4.0, _decolle, parameters=dict(v_th=1.0, tau_ref=20e-3, v_ref=20.0)),
     Model(cores.iir_lif, 0.6, _iir, parameters=dict(leak=0.95)),
-    Model(izhikevich, 40.0, _constant(10.0), steps_late=6.0, resets=("value",)),
+    Model(cores.lif_delta, 2e-3, _voltage(1.0), parameters=dict(i_e=50e-12), steps_late=2.0),
+    Model(cores.lif_exp, 120e-12, _held(500e-12), parameters=dict(tau_exc=5e-3), steps_late=3.0),
+    Model(cores.lif_alpha, 45e-12, _alpha_shaped(500e-12), parameters=dict(tau_exc=5e-3), steps_late=3.0),
+    Model(cores.lif_cond, 1e-9, _held(5e-9), steps_late=2.0, rounding=4e-6),
+    # The upswing amplifies the last bit of exp.
+    Model(cores.adex, 6e-9, _held(20e-9), steps_late=4.0, rounding=0.05, resets=("value", "subtract")),
+    Model(cores.izhikevich, 40.0, _constant(10.0), steps_late=9.0, resets=("value",)),
+    Model(
+        cores.hodgkin_huxley,
+        6e-10,
+        _held(20e-9),
+        parameters=dict(dt=1e-4),
+        rounding=3e-4,
+        leaves_out={"dt_invariance": "an action potential takes 1 ms: steps of 0.5 ms and more do not resolve it"},
+    ),
     Model(
         cores.resonate_and_fire,
         0.6,

@@ -13,6 +13,9 @@ KINDS = {
 }
 SAME_SPIKES = "0 spikes differ"
 AT_THRESHOLD = "fires at `>`, Lava at `>=`"
+AT_NEST_THRESHOLD = "fires at `>`, NEST at `>=`"
+NEST = "[NEST](https://nest-simulator.readthedocs.io) 3.10"
+_ONE_STEP = "cores/test_one_step.py"
 NIR = "[NIR](https://neuroir.org/docs/primitives.html)"
 LAVA = "[lava-nc 0.10](https://github.com/lava-nc/lava)"
 
@@ -135,6 +138,52 @@ CORES = _rows(
         "[NEST](https://nest-simulator.readthedocs.io) `astrocyte_lr_1994`",
         "cores/test_li_rinzel.py::test_the_equations_hold_step_by_step",
         "fixed midpoint steps, second order, in place of adaptive ones; no noise",
+    ),
+    (
+        "lif_delta",
+        f"{NEST} `iaf_psc_delta`, one spike through a step",
+        f"{_ONE_STEP}::test_the_membrane_after_a_spike_is_that_of_nest",
+        AT_NEST_THRESHOLD,
+    ),
+    (
+        "lif_exp",
+        f"{NEST} `iaf_psc_exp`, 1 s of CUBA (Brette et al. 2007)",
+        "circuit/test_nest.py::test_cuba_gives_the_raster_of_nest",
+        AT_NEST_THRESHOLD,
+        SAME_SPIKES,
+    ),
+    (
+        "lif_alpha",
+        "integral of its equation in 30 digits",
+        "cores/test_physical_lif.py::test_the_response_to_a_spike_is_exact_for_any_step_and_time_constants",
+        AT_NEST_THRESHOLD,
+    ),
+    (
+        "lif_cond",
+        "[Brian2](https://brian2.readthedocs.io) 2.9, 0.8 s of COBA (Brette et al. 2007)",
+        "circuit/test_brian2.py::test_coba_gives_the_raster_of_brian2_in_double_precision",
+        "first order in dt; Brian2 holds a neuron for one step less than its refractory time",
+        SAME_SPIKES,
+    ),
+    (
+        "adex",
+        "[Brette & Gerstner 2005](https://doi.org/10.1152/jn.00686.2005), its equations by an adaptive method",
+        "cores/test_adex.py::test_spike_times_converge_to_those_of_the_equations_with_first_order",
+        "first order in dt; the exponent is at most 20; at most one spike in a step",
+        "error halves with dt",
+    ),
+    (
+        "izhikevich",
+        "[Izhikevich 2003](https://doi.org/10.1109/TNN.2003.820440), the published program",
+        "cores/test_izhikevich.py::test_spikes_are_those_of_the_published_program",
+        "fires at `>`, the program at `>=`, where its next step begins",
+        SAME_SPIKES,
+    ),
+    (
+        "hodgkin_huxley",
+        "[Brette et al. 2007](https://doi.org/10.1007/s10827-007-0038-6), loop over its equations",
+        "cores/test_hodgkin_huxley.py::test_it_is_the_exponential_euler_of_its_equations",
+        "first order in dt; exponents of rates are at most 60",
     ),
     ("relay", f"{NIR} `Scale` of 1", "cores/test_without_reset.py::test_without_state"),
     ("threshold", f"{NIR} `Threshold`", "cores/test_without_reset.py::test_without_state"),

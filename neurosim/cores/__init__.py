@@ -1,5 +1,6 @@
 """Spiking cores: each one pure step function with parameters, units and citation."""
 
+from neurosim.cores.adex import adex
 from neurosim.cores.alif import alif
 from neurosim.cores.atrlif import atrlif
 from neurosim.cores.calcium_gain import calcium_gain
@@ -8,12 +9,18 @@ from neurosim.cores.cuba_integrator import cuba_integrator
 from neurosim.cores.cubalif import cubalif
 from neurosim.cores.decolle import decolle
 from neurosim.cores.graded import graded, graded_relu
+from neurosim.cores.hodgkin_huxley import hodgkin_huxley
 from neurosim.cores.iir_lif import iir_lif
 from neurosim.cores.integrate_and_fire import integrate_and_fire
 from neurosim.cores.integrator import integrator
+from neurosim.cores.izhikevich import izhikevich
 from neurosim.cores.leaky_integrator import leaky_integrator
 from neurosim.cores.li_rinzel import li_rinzel
 from neurosim.cores.lif import lif
+from neurosim.cores.lif_alpha import lif_alpha
+from neurosim.cores.lif_cond import lif_cond
+from neurosim.cores.lif_delta import lif_delta
+from neurosim.cores.lif_exp import lif_exp
 from neurosim.cores.loihi import loihi, loihi_integrator, loihi_refractory
 from neurosim.cores.loihi_joined import loihi_joined
 from neurosim.cores.refractory_lif import refractory_lif
@@ -26,6 +33,7 @@ from neurosim.cores.stateless import relay, threshold
 from neurosim.cores.ternary_lif import ternary_lif
 
 __all__ = [
+    "adex",
     "alif",
     "atrlif",
     "calcium_gain",
@@ -38,12 +46,18 @@ __all__ = [
     "delta",
     "graded",
     "graded_relu",
+    "hodgkin_huxley",
     "iir_lif",
     "integrate_and_fire",
     "integrator",
+    "izhikevich",
     "leaky_integrator",
     "li_rinzel",
     "lif",
+    "lif_alpha",
+    "lif_cond",
+    "lif_delta",
+    "lif_exp",
     "loihi",
     "loihi_integrator",
     "loihi_joined",

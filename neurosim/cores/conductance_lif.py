@@ -8,6 +8,15 @@ from neurosim.language.definition import core, seconds
 from neurosim.language.functions import exp
 
 
+def relaxed(v: Any, drive: Any, total: Any, time: Any) -> Any:
+    """Return v after a time of ``dv/dt = drive - total v``: exact where drive and conductance are constant.
+
+    Time is in units of the capacitance, so that `total` times it is a number.
+    """
+    rest = drive / total
+    return rest + (v - rest) * exp(-time * total)
+
+
 @core(
     parameters=dict(
         tau_mem=seconds(20e-3),
@@ -53,8 +62,7 @@ def conductance_lif(
     """
     exc = alpha_exc * g_exc + ge
     inh = alpha_inh * g_inh + gi
-    total = 1.0 + exc + inh
-    rest = (v_leak + exc * e_exc + inh * e_inh + r * i) / total
-    u = rest + (v - rest) * exp(-dt / tau_mem * total)
+    drive = v_leak + exc * e_exc + inh * e_inh + r * i
+    u = relaxed(v, drive, 1.0 + exc + inh, dt / tau_mem)
     z = spike(u - v_th)
     return z, reset(u, z, to=v_reset, by=v_th), exc, inh

@@ -5,79 +5,25 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import neurosim as ns
 from benchmarks.peers import wiring
-from neurosim.language.functions import where
+from neurosim.cores import lif_exp
+from neurosim.units import ms, mV, pA, pF
 from tests.circuit import brette
 
-TAU_MEM, TAU_EXC, TAU_INH, C = 20.0, 5.0, 10.0, 200.0  # ms, pF
-E_L, V_TH, V_RESET = -49.0, -50.0, -60.0
 STEPS = 10_000
 
 
-@ns.core(
-    inputs=("i_exc", "i_inh"),
-    parameters=dict(p11_exc=0.9, p11_inh=0.9, p22=0.9, p21_exc=0.1, p21_inh=0.1, v_th=1.0, v_reset=0.0, t_ref=50.0),
-    state=("v", "s_exc", "s_inh", "wait"),
-)
-def exact_cuba(
-    i_exc: Any,
-    i_inh: Any,
-    v: Any,
-    s_exc: Any,
-    s_inh: Any,
-    wait: Any,
-    *,
-    p11_exc: Any,
-    p11_inh: Any,
-    p22: Any,
-    p21_exc: Any,
-    p21_inh: Any,
-    v_th: Any,
-    v_reset: Any,
-    t_ref: Any,
-    spike: Any,
-    reset: Any,
-) -> tuple[Any, ...]:
-    """Advance in NEST's order: the membrane from the old currents, then the currents; V is measured from E_L."""
-    u = where(wait > 0.0, v, v * p22 + s_exc * p21_exc + s_inh * p21_inh)
-    z = spike(where(wait > 0.0, -1.0, u - v_th))
-    left = where(wait > 0.0, wait - 1.0, wait)
-    return (
-        z,
-        reset(u, z, to=v_reset, by=v_th),
-        s_exc * p11_exc + i_exc,
-        s_inh * p11_inh + i_inh,
-        where(reset.gate(z), t_ref, left),
-    )
-
-
-def propagator(tau_syn: float, h: float = 0.1) -> float:
-    """Return the effect of a current on the membrane after one step, in mV per pA."""
-    beta = TAU_MEM * tau_syn / (TAU_MEM - tau_syn)
-    return beta / C * math.exp(-h / TAU_MEM) * -math.expm1(-h / beta)
-
-
-def spikes(weights: tuple[float, float] = (16.2, -90.0)) -> tuple[np.ndarray, np.ndarray]:
+def spikes(weights: tuple[float, float] = (16.2 * pA, -90 * pA)) -> tuple[np.ndarray, np.ndarray]:
     """Return step and neuron of each spike, sorted by step, then neuron."""
-    cell = dict(
-        p11_exc=math.exp(-0.1 / TAU_EXC),
-        p11_inh=math.exp(-0.1 / TAU_INH),
-        p22=math.exp(-0.1 / TAU_MEM),
-        p21_exc=propagator(TAU_EXC),
-        p21_inh=propagator(TAU_INH),
-        v_th=V_TH - E_L,
-        v_reset=V_RESET - E_L,
-    )
+    cell = dict(tau_mem=20 * ms, tau_exc=5 * ms, tau_inh=10 * ms, c_m=200 * pF, t_ref=5 * ms)
+    levels = dict(e_l=-49 * mV, v_th=-50 * mV, v_reset=-60 * mV)
     with brette.double_precision():
-        net = brette.network(exact_cuba, cell, ports=("i_exc", "i_inh"), weights=weights)
-        return brette.raster(net, dict(v=wiring.uniform(brette.N, -60.0, -50.0, 23) - E_L), STEPS)
+        net = brette.network(lif_exp, cell | levels, ports=("i_exc", "i_inh"), weights=weights)
+        return brette.raster(net, dict(v=wiring.uniform(brette.N, -60.0, -50.0, 23) * mV), STEPS)
 
 
 def golden(root: Path) -> dict[str, np.ndarray]:

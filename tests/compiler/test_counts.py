@@ -24,7 +24,20 @@ BY_HAND = {
     "atrlif": OperationCount(add=8, mul=6, compare=1, select=2, state=4),
     # the trace; gamma a / (1 + a); 1 + that.
     "calcium_gain": OperationCount(add=3, mul=3, div=1, state=1),
-    "izhikevich": OperationCount(add=9, mul=8, compare=1, select=1, state=2),
+    # alpha (v - e_l) + e_l; charge (i_e + i); dv; 100 (u - v_th); as refractory_lif.
+    "lif_delta": OperationCount(add=7, mul=3, compare=2, select=5, state=2),
+    # As lif_delta without dv; p j and alpha j + i of two synapses.
+    "lif_exp": OperationCount(add=10, mul=7, compare=2, select=5, state=4),
+    # As lif_delta without dv; p j + q rise, alpha (j + dt rise), alpha rise + e / tau i of two synapses.
+    "lif_alpha": OperationCount(add=14, mul=15, compare=2, select=5, state=6),
+    # As conductance_lif, with the current in two parts; as refractory_lif; 100 (u - v_th).
+    "lif_cond": OperationCount(add=12, mul=7, div=1, compare=2, select=5, function=1, state=4),
+    # As lif_cond; the upswing, its exponent and cap; w, settled at a (v - e_l) and raised by b z.
+    "adex": OperationCount(add=19, mul=11, div=2, compare=3, select=5, function=2, state=5),
+    # As lif_cond, with two more currents; three gates that relax; six rates, three of them ratios with a series.
+    "hodgkin_huxley": OperationCount(add=48, mul=45, div=14, compare=12, select=10, function=13, state=7),
+    # Two half steps of v, each (0.04 v v + 5 v + 140 - u + i) h; u; v - v_peak and its scale; u + d z.
+    "izhikevich": OperationCount(add=14, mul=12, compare=1, select=1, state=2),
     "integrator": OperationCount(add=1, mul=1, state=1),
     "cuba_integrator": OperationCount(add=2, mul=3, state=2),
     # With rest: r j + v_leak.
