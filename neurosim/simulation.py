@@ -24,6 +24,7 @@ from neurosim.network.source import Source
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
 from neurosim.recording.writer import Writer
+from neurosim.units import steps_of
 
 _CHUNK_BYTES = 64 << 20
 _STEPS_OF_CIRCUIT = 2000  # at a time, so that an interruption is noticed
@@ -35,6 +36,7 @@ def simulate(
     x: Any = None,
     *,
     steps: int | None = None,
+    seconds: float | None = None,
     batch: int | None = None,
     seed: int | Mapping[str, int] | None = None,
     trials: Sequence[int] | None = None,
@@ -55,7 +57,9 @@ def simulate(
     x : Tensor, array or HDF5 dataset [T, B, ...], Events, or mapping of input name to such
         Data of the `Input` nodes; left out for a network without one. Only one chunk of it is read at a time.
     steps, batch : int, optional
-        T and B of a network without `Input`: T is needed, B is 1 if left out.
+        T and B of a network without `Input`: T or `seconds` is needed, B is 1 if left out.
+    seconds : float, optional
+        Duration instead of `steps`, s, an integer number of steps.
     seed : int, or mapping of str to int, optional
         Seed of start values and sources, in ``0 ... 2^63 - 1``, or ``dict(start=..., noise=...)``; 0 if left out. The
         same seed gives the same numbers.
@@ -93,6 +97,8 @@ def simulate(
     InputError
         When `x` holds NaN or infinity (with the step), `record` names what is not there, arguments contradict each
         other, or the engine of circuits is chosen and cannot run the network (with the reason).
+    UnitError
+        When `seconds` is not an integer number of steps, with the two nearest.
     ShapeError
         When `x` does not fit.
     FileError
@@ -119,6 +125,10 @@ def simulate(
     if state is not None:
         _check_state(state, seed, trials)
     given = dict(x) if isinstance(x, Mapping) else x
+    if seconds is not None:
+        if steps is not None:
+            raise InputError(f"steps={steps!r} and seconds={seconds!r} both give the length of the run; leave one out.")
+        steps = steps_of("simulate", "seconds", seconds, net.dt)
     T, B = _size_of_run(net, given, steps, batch, state, trials)
     names = _recorded_names(net, record)
     where = _checked_device(device) if device is not None else _place(net)
@@ -140,18 +150,18 @@ def simulate(
             part = stack.enter_context(replaced(path))
             keep = _OnDisk(stack.enter_context(Writer(part, net.dt)), net.dt)
         with torch.no_grad(), _bar(T, bar) as ticks:
-            steps_of: _Layered | _Circuit
+            advancing: _Layered | _Circuit
             if kind == "circuit":
-                steps_of = _Circuit(run, _start(run, given, B, now, where), names)
+                advancing = _Circuit(run, _start(run, given, B, now, where), names)
             else:
-                steps_of = _Layered(run, now, names, B)
+                advancing = _Layered(run, now, names, B)
             for start in range(0, max(T, 1), chunk):
                 stop = min(start + chunk, T)
                 data = None if given is None else _chunk(given, start, stop, net, where)
-                for name, values in steps_of.advance(data, stop - start).items():
+                for name, values in advancing.advance(data, stop - start).items():
                     keep.add(name, values, start, net)
                 ticks.update(stop - start)
-            now = steps_of.state()
+            now = advancing.state()
         if isinstance(keep, _OnDisk):
             keep.writer.finish(T, B, now)
     recording = keep.finish(T, B, now) if isinstance(keep, _InMemory) else Recording.load(path)  # type: ignore[arg-type]
@@ -325,7 +335,7 @@ def _size_of_run(
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise InputError(f"{name} must be an integer from 0; got {value!r}.")
         if steps is None:
-            raise InputError("this network has no Input; give steps=, the number of steps to run.")
+            raise InputError("this network has no Input; give steps= or seconds=, the length of the run.")
         return steps, batch if batch is not None else len(trials) if trials is not None else _samples(net, state)
     if steps is not None or batch is not None:
         raise InputError(f"steps={steps} and batch={batch} are for networks without Input; here x gives T and B.")

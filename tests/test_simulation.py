@@ -167,7 +167,7 @@ def test_a_network_of_sources_runs_without_data(circuit, chunk, tmp_path):
 def test_arguments_that_contradict_each_other_are_refused(net, circuit, x):
     state = circuit.initial_state()
     for call, said in (
-        (lambda: ns.simulate(circuit), "this network has no Input; give steps=, the number of steps to run"),
+        (lambda: ns.simulate(circuit), "this network has no Input; give steps= or seconds=, the length of the run"),
         (lambda: ns.simulate(circuit, steps=-1), "steps must be an integer from 0; got -1"),
         (lambda: ns.simulate(circuit, steps=5, batch=True), "batch must be an integer from 0; got True"),
         (lambda: ns.simulate(net, x, steps=5), "steps=5 and batch=None are for networks without Input"),

@@ -120,6 +120,8 @@ class CoreParameters(Population):
         outside = value[~(declared.holds(value) & torch.isfinite(value))]
         if outside.numel():
             declared.check(owner, name, outside.flatten()[0].item())
+        if declared.in_steps and self.has_dt:
+            self._check_steps(name, value)
 
     @property
     def takes_own_amount(self) -> bool:
@@ -261,14 +263,19 @@ class CoreParameters(Population):
         for name, declared in self.declared.items():
             stored = self._stored_names.get(name)
             if declared.in_steps:
-                for time in self.tensor(name).flatten().tolist() if stored else [self._shared[name]]:
-                    obstacle = steps_obstacle(name, time, self.dt)
-                    if obstacle:
-                        raise UnitError(f"{self.core.name}: {obstacle}")
+                self._check_steps(name, self.tensor(name) if stored else self._shared[name])
             if name in self.learned and (declared.low > -math.inf or declared.high < math.inf):
                 start = getattr(self, self._starts[name]) if name in self._starts else self.tensor(name)
                 bounds[name] = self._bounds_of(declared, start)
         self._bounds = bounds
+
+    def _check_steps(self, name: str, value: Value) -> None:
+        """Raise unless times are integer numbers of steps."""
+        resolution = torch.finfo(value.dtype).eps if isinstance(value, Tensor) else 2.0**-52
+        for time in value.flatten().tolist() if isinstance(value, Tensor) else [value]:
+            obstacle = steps_obstacle(name, time, self.dt, resolution)
+            if obstacle:
+                raise UnitError(f"{self.core.name}: {obstacle}")
 
     def _bounds_of(self, declared: Parameter, start: Tensor) -> tuple[float, float]:
         """Return the lowest and the highest value of a trained parameter, within its range, which has open ends."""

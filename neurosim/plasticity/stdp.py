@@ -13,7 +13,7 @@ from torch import Tensor
 from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
 from neurosim.plasticity.pairs import AllPairs, Pairs
-from neurosim.units import check_dt, decay_of
+from neurosim.units import check_dt, decay_of, steps_obstacle
 
 _ALL = AllPairs()
 BLOCK = 64  # steps whose traces are computed in one product
@@ -188,12 +188,10 @@ class PairSTDP(STDP):
             When the dendritic delay is not an integer number of steps.
         """
         _check("PairSTDP", pre, post, dt)
-        steps = round(self.dendritic_delay / dt) if 0 <= self.dendritic_delay < math.inf else -1
-        if steps < 0 or abs(self.dendritic_delay / dt - steps) > 1e-6 * max(steps, 1):
-            raise InputError(
-                f"PairSTDP: dendritic_delay must be an integer number of steps of {dt:g} s; got "
-                f"{self.dendritic_delay!r} s."
-            )
+        obstacle = steps_obstacle("dendritic_delay", self.dendritic_delay, dt)
+        if obstacle:
+            raise InputError(f"PairSTDP: {obstacle}")
+        steps = round(self.dendritic_delay / dt)
         if traces is None:
             traces = torch.zeros_like(pre[0]), torch.zeros_like(post[0])
         x0, y0, *rest = traces

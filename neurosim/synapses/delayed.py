@@ -195,7 +195,8 @@ def in_steps(owner: str, delay: object, dt: float) -> Tensor:
         return delay
     seconds = delay.detach().double()
     steps = (seconds / dt).round()
-    off_grid = ~((seconds / dt - steps).abs() <= 1e-6 * steps.abs().clamp_min(1.0))
+    tolerance = (2.0 * torch.finfo(delay.dtype).eps * steps.abs()).clamp_min(1e-6)  # see `units.grid_tolerance`
+    off_grid = ~((seconds / dt - steps).abs() <= tolerance)
     wrong = delay[off_grid][:1] if off_grid.any() else delay[seconds >= longest_delay(dt)].flatten().sort().values[-1:]
     if wrong.numel():
         value = wrong.item()

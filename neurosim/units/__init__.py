@@ -51,6 +51,7 @@ from neurosim.units.times import (
     milliseconds_question,
     prefix_question,
     steps_obstacle,
+    steps_of,
 )
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "resistance",
     "s",
     "steps_obstacle",
+    "steps_of",
     "time_constant",
     "turn_of",
     "uA",

@@ -44,12 +44,68 @@ def longest_delay(dt: float) -> float:
     return max(0.1, 100 * dt)
 
 
-def steps_obstacle(name: str, time: float, dt: float) -> str | None:
-    """Return why a time in s is not an integer number of steps from 0, as the end of an error; None if it is."""
+def grid_tolerance(steps: float, resolution: float = 2.0**-52) -> float:
+    """Return how far a time may lie from the grid to be on it, in steps: a millionth, or what its type resolves.
+
+    Parameters
+    ----------
+    steps : float
+        The time in steps.
+    resolution : float
+        Relative distance of the numbers of the type that the time had: 2^-52, or 2^-23 in single precision.
+    """
+    return max(1e-6, 2.0 * resolution * abs(steps))
+
+
+def steps_obstacle(name: str, time: float, dt: float, resolution: float = 2.0**-52) -> str | None:
+    """Return why a time in s is not an integer number of steps from 0, as the end of an error; None if it is.
+
+    It is within `grid_tolerance`; this is the rule of every time that must lie on the grid.
+
+    Examples
+    --------
+    >>> from neurosim.units import steps_obstacle
+    >>> steps_obstacle("delay", 0.3, 0.1)
+    >>> steps_obstacle("delay", 1.5e-3, 1e-3)
+    'delay must be an integer number of steps of 0.001 s; got 0.0015 s. The nearest are 0.001 s and 0.002 s.'
+    """
+    if isinstance(time, numbers.Real) and hasattr(time, "dtype"):
+        time = float(str(time))  # a number of numpy in single precision stands for its shortest decimal
     steps = time / dt
-    if math.isfinite(steps) and time >= 0 and abs(steps - round(steps)) <= 1e-6 * max(round(steps), 1):
+    if math.isfinite(steps) and time >= 0 and abs(steps - round(steps)) <= grid_tolerance(steps, resolution):
         return None
-    return f"{name} must be an integer number of steps of {dt:g} s; got {time!r} s."
+    nearest = ""
+    if math.isfinite(steps) and time >= 0:
+        low = math.floor(steps)
+        nearest = f" The nearest are {_digits(low * dt)} s and {_digits((low + 1) * dt)} s."
+    return f"{name} must be an integer number of steps of {dt:g} s; got {time!r} s.{nearest}"
+
+
+def steps_of(owner: str, name: str, time: object, dt: float) -> int:
+    """Return a time in s as a number of steps.
+
+    Raises
+    ------
+    UnitError
+        When it is not an integer number of steps from 0, with the two nearest.
+
+    Examples
+    --------
+    >>> from neurosim.units import steps_of
+    >>> steps_of("simulate", "seconds", 1.5, 1e-4)
+    15000
+    """
+    if isinstance(time, bool) or not isinstance(time, numbers.Real):
+        raise UnitError(f"{owner}: {name} must be a number of s; got {time!r}.")
+    time = float(time)
+    obstacle = steps_obstacle(name, time, dt)
+    if obstacle:
+        raise UnitError(f"{owner}: {obstacle}")
+    return round(time / dt)
+
+
+def _digits(time: float) -> str:
+    return f"{time:.12g}"
 
 
 def delay_obstacle(delay: float, dt: float, name: str = "delay") -> str | None:

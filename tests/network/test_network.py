@@ -382,7 +382,8 @@ REFUSED = {
     ),
     "a delay between steps": (
         build({}, [ROW[0], ("a", "b", L(), 1.5e-3)]),
-        "edge 'a->b': delay must be an integer number of steps of 0.001 s; got 0.0015 s.",
+        "edge 'a->b': delay must be an integer number of steps of 0.001 s; got 0.0015 s. "
+        "The nearest are 0.001 s and 0.002 s.",
     ),
     "a delay backwards": (
         build({}, [ROW[0], ("a", "b", L(), -1e-3)]),

@@ -350,7 +350,7 @@ def test_memory_is_that_of_the_synapses():
         (
             lambda p, d: DelayedSparse(2, 2, p, torch.tensor([1e-3, 1.5e-3]).double(), dt=DT),
             InputError,
-            "delay must be an integer number of steps of 0.001 s; got 0.0015 s.",
+            "delay must be an integer number of steps of 0.001 s; got 0.0015 s. The nearest",
         ),
         (
             lambda p, d: DelayedSparse(2, 2, p, torch.tensor([1e-3, float("nan")]), dt=DT),
@@ -387,7 +387,7 @@ def test_memory_is_that_of_the_synapses():
         (
             lambda p, d: DelayedSparse.drawn(2, 2, Bernoulli(1.0), delay=Constant(1.5e-3), seed=0, dt=DT),
             InputError,
-            "Constant: delay must be an integer number of steps of 0.001 s; got 0.0015 s.",
+            "Constant: delay must be an integer number of steps of 0.001 s; got 0.0015 s. The nearest",
         ),
         (
             lambda p, d: DelayedSparse.drawn(2, 2, Bernoulli(1.0), delay=Uniform(5.0, 15.0), seed=0, dt=DT),

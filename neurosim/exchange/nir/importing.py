@@ -246,9 +246,8 @@ class _Builder:
     def delay(self, name: str, node: Node) -> np.ndarray:
         seconds = node.numbers("delay").astype(np.float64)
         steps = np.rint(seconds / self.dt)
-        wrong = seconds[
-            (seconds < 0) | (seconds >= 10) | (np.abs(seconds / self.dt - steps) > 1e-6 * np.maximum(steps, 1))
-        ]
+        tolerance = np.maximum(1e-6, 2.0**-22 * steps)  # in single precision; see grid_tolerance
+        wrong = seconds[(seconds < 0) | (seconds >= 10) | (np.abs(seconds / self.dt - steps) > tolerance)]
         if wrong.size:
             raise InputError(
                 f"node {name!r}: Delay.delay must be whole steps of {self.dt:g} s in [0, 10) s; it has "
