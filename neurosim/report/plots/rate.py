@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurosim.analysis import firing_rates, population_rate
 from neurosim.errors import InputError
 from neurosim.quantities import significant
 from neurosim.report.plots.raster import _names
@@ -57,19 +58,20 @@ def rates(
         raise InputError(f"bins must be at least 1; got {bins}.")
     duration = recording.T * recording.dt
     unit, unit_name = time_unit(duration)
-    edges = np.unique(np.linspace(0, recording.T, min(bins, recording.T) + 1).round().astype(np.int64))
+    width = -(-recording.T // bins)
+    edges = np.minimum(np.arange(-(-recording.T // width) + 1) * width, recording.T)
     figure = new_figure(7.2, 2.9, ax)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     for k, name in enumerate(names):
         spikes = recording.spikes[name]
         count = int(np.prod(spikes.shape))
-        each = np.bincount(np.asarray(spikes.neuron), minlength=count) / (recording.B * duration)
+        each = firing_rates(spikes).mean(axis=0).ravel()
         label = f"{name}: mean {significant(float(each.mean()))} Hz, {np.mean(each == 0):.0%} silent"
         order = np.sort(each)
         left.plot(
             np.r_[order[0], order], np.arange(count + 1) / count, drawstyle="steps-post", color=colour(k), linewidth=1.4
         )
-        inside = np.histogram(np.asarray(spikes.step), edges)[0] / (np.diff(edges) * recording.dt * recording.B * count)
+        inside = population_rate(spikes, width * recording.dt).mean(axis=1)
         right.stairs(inside, edges * recording.dt / unit, baseline=None, color=colour(k), linewidth=1.4, label=label)
     left.set(xlabel="rate of a neuron (Hz)", ylabel="fraction of neurons", ylim=(0, 1.02))
     left.axhline(0.5, color=FAINT, linewidth=0.6, linestyle=":")

@@ -10,11 +10,24 @@ from matplotlib.figure import Figure
 
 from neurosim.errors import InputError
 from neurosim.recording.recording import Recording
-from neurosim.report import exit_curve, learning_curve, raster, rates, save_figure, traces
+from neurosim.report import (
+    correlogram,
+    distributions,
+    exit_curve,
+    learning_curve,
+    population_raster,
+    raster,
+    rates,
+    save_figure,
+    traces,
+)
 
 PLOTS: dict[str, Callable[..., Any]] = {
     "raster": raster,
     "rates": rates,
+    "population_raster": population_raster,
+    "distributions": distributions,
+    "correlogram": lambda recording, **ax: correlogram(recording, "hidden", "out", bin=1e-3, window=5e-3, **ax),
     "traces": lambda recording, **ax: traces(recording, "hidden.v", **ax),
     "learning_curve": lambda _, **ax: learning_curve([{"epoch": 1, "loss": 0.5, "accuracy": 0.5}], **ax),
     "exit_curve": lambda _, **ax: exit_curve({}, [0.5, 0.6], **ax),
