@@ -173,6 +173,7 @@ def wired(net: Network, real: torch.dtype, parts: int = 1) -> Wiring:
     parts : int
         Parts that the neurons are divided into, if no edge is without delay.
     """
+    net.plan().check()
     is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
     ports = {name: len(node.ports) for name, node in net.populations().items()}
     for edge in net.edges:

@@ -30,6 +30,7 @@ from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
 from neurosim.network.parts import Parts, SynapseList
+from neurosim.network.plan import NetworkPlan, plan_of
 from neurosim.network.population import Population
 from neurosim.network.source import (
     Source,
@@ -140,6 +141,22 @@ class Network(nn.Module):
             )
         self._shapes = self.nodes.shapes = shapes_of(self.nodes, self.edges)
         self.synapses = Parts({edge.name: SynapseList(edge, self._shapes[edge.source], self.dt) for edge in self.edges})
+
+    def plan(self) -> NetworkPlan:
+        """Return what the drawn synapses will take: numbers, memory, time, weight error, delays; nothing is drawn.
+
+        Examples
+        --------
+        >>> import neurosim as ns
+        >>> from neurosim.circuit import FixedInDegree, Normal
+        >>> rule = ns.Drawn(FixedInDegree(100), weight=Normal(0.5, 0.1, low=0.0, outside="redrawn"), delay=1.5e-3)
+        >>> nodes = {"input": ns.Input(1000), "e": ns.LIF(size=8000), "i": ns.LIF(size=2000)}
+        >>> net = ns.Network(nodes, [ns.Edge("input", "e", rule), ns.Edge("e", "i", rule)], dt=1e-4)
+        >>> plan = net.plan()
+        >>> plan.synapses, plan.nbytes, [each.format for each in plan.projections]
+        (1000000, 4072016, ['packed', 'packed'])
+        """
+        return plan_of(self.edges)
 
     def parts(self) -> list[nn.Module]:
         """Return synapses and populations in order of computation: before each population the synapses of its edges."""

@@ -103,9 +103,9 @@ def weight_levels(weight: Distribution, bits: int) -> tuple[Levels, float]:
     return levels, unit
 
 
-def weight_error(weight: Distribution, levels: Levels, unit: float) -> float:
+def weight_error(weight: Distribution | None, levels: Levels, unit: float) -> float:
     """Return the largest error of a weight on the grid, relative to the mean size of weights."""
-    if levels.is_constant:
+    if levels.is_constant and weight is not None:
         low, high = weight.support
         return max(abs(levels.first * unit - end) / abs(end) if end else 0.0 for end in (low, high))
     size = levels.mean_size * unit

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError
 from neurosim.kernels.drawing.arguments import Drawing
+from neurosim.kernels.drawing.plan import Projection, plan_tables
 from neurosim.synapses.connectivity import ConnectionRule, pairs_of
 from neurosim.synapses.delayed import Delayed
 from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.distributions import Constant, Distribution
-from neurosim.synapses.drawing import BITS, drawing_of, key_of
+from neurosim.synapses.drawing import BITS, drawing_of, key_of, weight_error
+from neurosim.synapses.forecast import ProjectionPlan, forecast
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse, count
@@ -38,8 +40,8 @@ class Drawn(Delayed):
         integer number of steps.
     bits : int
         Bits of a weight with its sign, 2 to 20. Weights are multiples of a power of two, the `unit`, of which the
-        largest takes at most ``2^(bits - 1)``; a constant too, with a relative error of ``2^-bits`` at most. Sums of
-        them are exact in single precision up to 2^24 units, so that their order does not matter.
+        largest takes at most ``2^(bits - 1)``; a constant too, with a relative error of ``2^(1 - bits)`` at most. Sums
+        of them are exact in single precision up to 2^24 units, so that their order does not matter.
     learn : bool
         Whether the weights are parameters. They are then drawn as soon as a network connects the edge, so that
         ``net.parameters()`` holds them from the start. Otherwise the network has no parameter for these synapses,
@@ -152,6 +154,34 @@ class Drawn(Delayed):
     def unit(self) -> float:
         """Unit of the weights, a power of two."""
         return self.drawing.unit
+
+    def plan(self, name: str = "", delay_steps: int = 0) -> ProjectionPlan:
+        """Return what these synapses will take in a simulation; nothing is drawn.
+
+        Parameters
+        ----------
+        name : str
+            Of the edge, for the table; that of the network the synapses are bound to if left out.
+        delay_steps : int
+            Delay of the edge.
+
+        Examples
+        --------
+        >>> import neurosim as ns
+        >>> from neurosim.circuit import FixedInDegree
+        >>> rule = ns.Drawn(FixedInDegree(1000, multapses="excluded"), weight=0.1, delay=1.5e-3)
+        >>> plan = rule.bind(10_000, 12_500, "e->all", 0, 1e-4, False).plan()
+        >>> plan.synapses, plan.format, plan.nbytes
+        (12500000, 'bits', 15680000)
+        """
+        (table,) = plan_tables([Projection(self, 0, delay_steps, self.unit)])
+        assert self._bound is not None  # as `unit` has checked
+        return forecast(name or self._bound[2], table, self.weight_error, self.dt)
+
+    @property
+    def weight_error(self) -> float:
+        """Largest error of a weight on the grid, relative to the mean size of the weights."""
+        return weight_error(self.weights, self.drawing.weight, self.unit)
 
     @property
     def min_delay(self) -> int:

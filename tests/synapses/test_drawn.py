@@ -11,6 +11,7 @@ import torch
 import neurosim as ns
 from neurosim.circuit import Bernoulli, FixedInDegree, Normal, Uniform
 from neurosim.errors import InputError, NetworkError
+from neurosim.kernels.drawing import cpu, memory, reference
 from neurosim.synapses.delayed_sparse import DelayedSparse
 
 DT = 1e-3
@@ -161,3 +162,38 @@ def test_what_does_not_fit_is_refused(make, kind, said):
     with pytest.raises(kind) as caught:
         make()
     assert said in str(caught.value)
+
+
+def test_a_plan_says_what_will_be_drawn(monkeypatch):
+    """R12: synapses, bytes, time, error and delays before anything is drawn; refused if it does not fit."""
+    positive = Normal(0.05, 0.01, low=0.0, outside="redrawn")
+    net = network(ns.Drawn(FixedInDegree(10), positive, DELAY), ns.Drawn(Bernoulli(0.5), weight=0.3))
+    monkeypatch.setattr(reference, "draw_pairs", None)  # nothing is drawn
+    monkeypatch.setattr(cpu, "Structure", None)
+    plan = net.plan()
+    feed, loop = plan.projections
+    assert (feed.name, feed.synapses, feed.format) == ("x->a", 300, "bits") and 0 < feed.weight_error < 2**-14
+    assert (loop.name, loop.synapses, loop.format) == ("a->a", 300, "packed") and 0 < loop.weight_error < 1e-3
+    assert loop.delays == (1e-3, 6e-3) and feed.delays == (0.0, 0.0)
+    assert plan.synapses == 600 and plan.nbytes == feed.nbytes + loop.nbytes and plan.seconds > 0
+    lines = str(plan).splitlines()
+    assert lines[0].split()[:3] == ["projection", "synapses", "format"] and lines[3].startswith("in all      600")
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(InputError, match=r"600 synapses in 2 projections need 2808 B of memory; 1000 B are free"):
+        net.plan().check()
+    with pytest.raises(InputError, match=r"300 synapses, one by one, need 3600 B of memory; 1000 B are free"):
+        net["a->a"][0].materialised()
+    monkeypatch.setattr(memory, "available", lambda: None)
+    net.plan().check()
+    assert str(net.plan()).splitlines()[-1].startswith("in all")
+
+
+def test_a_simulation_that_does_not_fit_is_refused_before_it_draws(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2000)
+    net = network(ns.Drawn(FixedInDegree(10), Normal(0.05, 0.01), DELAY))
+    with pytest.raises(InputError, match="synapses in 2 projections need"):
+        ns.simulate(net, torch.zeros(5, 1, 20), engine="circuit")
+    enormous = ns.Drawn(FixedInDegree(10**6), Normal(0.05, 0.01)).bind(10**8, 10**8, "a->a", 0, DT, True)
+    assert enormous.plan().synapses == 10**14
+    with pytest.raises(InputError, match="one by one, need"):
+        enormous.materialised()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neurosim.kernels.drawing import memory
 from neurosim.kernels.drawing.draw import draw_table
 from neurosim.kernels.drawing.plan import Projection, RowTable, plan_tables
 
@@ -22,5 +23,12 @@ def row_tables(projections: Sequence[Projection]) -> list[RowTable]:
     Returns
     -------
     list of RowTable
+
+    Raises
+    ------
+    InputError
+        When they do not fit in memory.
     """
-    return [draw_table(plan) for plan in plan_tables(projections)]
+    plans = plan_tables(projections)
+    memory.check(sum(plan.nbytes for plan in plans), f"{round(sum(plan.synapses for plan in plans)):,} synapses")
+    return [draw_table(plan) for plan in plans]

@@ -165,6 +165,17 @@ def test_a_large_table_lies_in_pages_of_its_own():
     assert torch.from_numpy(large).fill_(3)[-1].tolist() == [3, 3] and not small.any()
 
 
+def test_memory_that_is_free(tmp_path):
+    free = memory.available()
+    assert free is None or free > 1 << 20
+    assert memory._left_of_group(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max")
+    (tmp_path / "memory.current").write_text("30")
+    assert memory._left_of_group(tmp_path) is None
+    (tmp_path / "memory.max").write_text("100")
+    assert memory._left_of_group(tmp_path) == 70
+
+
 def test_projections_of_one_sign_share_a_table():
     strong = Normal(1.0, 0.1, low=0.0, outside="redrawn")
     parts = [bound(RULES[5], "a->a", weight=WEIGHT, delay=DELAY), bound(RULES[0], "a->b", weight=strong, delay=1e-3)]
