@@ -1,0 +1,53 @@
+"""The tasks of a circuit in plain NumPy, one at a time: what each adds to its accumulator in a step.
+
+The reference of the neurons is that of `kernels.neurons`; that of a run is a call of the network.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurosim.kernels.circuit.tasks import MAGNITUDE, PAD, Delivery, PoissonInput, Sample
+from neurosim.kernels.common.philox import philox
+
+
+def deliver(task: Delivery, step: int) -> None:
+    """Add the weights of the spikes that arrive in a step: the longest delay first, then in order of the source."""
+    total, delays = task.total.numpy(), task.delays.tolist()
+    for number, delay in reversed(list(enumerate(delays))):
+        row = task.log.history + step - delay
+        for ids, ends in zip(task.log.ids, task.log.ends, strict=True):
+            for source in ids[ends[row] : ends[row + 1]].tolist():
+                _deliver_row(task, total, source, source * len(delays) + number)
+
+
+def _deliver_row(task: Delivery, total: np.ndarray, source: int, group: int) -> None:
+    if task.kind == "bits":
+        first, last = PAD * int(task.first), PAD * int(task.last)
+        bits = np.unpackbits(task.post[source].numpy().view(np.uint8), bitorder="little")
+        total[first:last] += bits[first:last].astype(np.int32) * np.int32(task.weight)
+        return
+    begin, end = int(task.first[group]), int(task.last[group])
+    words = task.post.numpy()[begin:end].view(np.uint32 if task.post.itemsize == 4 else np.uint16).astype(np.int64)
+    slots, weights = words, task.weight
+    if task.kind == "packed":
+        slots, weights = words >> MAGNITUDE, (words & ((1 << MAGNITUDE) - 1)) * task.weight
+    elif task.kind in ("wide", "real"):
+        weights = task.weight[begin:end].numpy()  # type: ignore[index]
+    np.add.at(total, slots, np.asarray(weights, total.dtype))
+
+
+def poisson(task: PoissonInput, step: int) -> None:
+    """Add the numbers of spikes of a step, times their weight."""
+    total, limits = task.total.numpy(), task.limits.numpy().astype(np.int64)
+    key = task.seed & 0xFFFFFFFF, task.seed >> 32
+    for neuron in range(PAD * task.blocks[0], PAD * task.blocks[1]):
+        word = philox((neuron // 4, task.first + step, task.trial, task.stream), key)[neuron % 4]
+        total[neuron] += total.dtype.type(task.weight) * total.dtype.type((limits <= word).sum())
+
+
+def sample(task: Sample, step: int) -> None:
+    """Copy the values of a step that is due."""
+    since = step - task.begin
+    if since >= 0 and step < task.end and since % task.every == 0:
+        task.out[task.row + since // task.every, : len(task.neurons)] = task.values[task.neurons.long()]
