@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    circuits,
     cold_start,
     conv_step,
     crossover,
@@ -47,6 +48,7 @@ BENCHMARKS = {
         parallel_in_time,
         elm,
         models,
+        circuits,
     )
 }
 
@@ -61,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the result of crossover to this file")
     parser.add_argument("--case", type=int, metavar="N", help="run only the case with this number (rate, size), from 1")
     parser.add_argument("--no-peaks", action="store_true", help="omit the memory of the contenders: half the time")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help="environments of circuit simulators, for circuits")
+    parser.add_argument("--busy", action="store_true", help="circuits: also one and two threads beside two busy loops")
+    parser.add_argument("--scale", type=float, metavar="S", help="circuits: part of the microcircuit's neurons, to 1")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in BENCHMARKS]
     if unknown:
@@ -71,7 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
     print(", ".join(f"{key} {value}" for key, value in facts.items()), "\n")
     for name in chosen.names or BENCHMARKS:
         try:
-            options = Options(chosen.quick, chosen.data, chosen.plot, chosen.case, not chosen.no_peaks)
+            options = Options(
+                chosen.quick,
+                chosen.data,
+                chosen.plot,
+                chosen.case,
+                not chosen.no_peaks,
+                chosen.peers,
+                chosen.busy,
+                chosen.scale,
+            )
             results[name] = BENCHMARKS[name].measure(options)
         except (ImplausibleError, FreshError) as error:
             print(f"{name} is wrong: {error}", file=sys.stderr)

@@ -17,7 +17,8 @@ class Options:
     """`quick`: small sizes, to check that everything runs. `data`: folder of N-MNIST recordings.
 
     `plot`: file for the plot, where there is one. `case`: number of the only case to run, from 1. `peaks`: whether
-    comparisons also measure memory, in separate processes.
+    comparisons also measure memory, in separate processes. `peers`: folder of the environments of circuit simulators.
+    `busy`: also run circuits beside two busy loops. `scale`: part of the neurons of the cortical microcircuit.
     """
 
     quick: bool = False
@@ -25,6 +26,9 @@ class Options:
     plot: Path | None = None
     case: int | None = None
     peaks: bool = True
+    peers: Path | None = None
+    busy: bool = False
+    scale: float | None = None
 
     def chosen(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Return `cases`, or the selected one."""

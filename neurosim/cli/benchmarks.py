@@ -41,6 +41,7 @@ def run(
     data: Path | None,
     plot: Path | None,
     quick: bool,
+    peers: Path | None = None,
     *,
     tables: IO[str] | None = None,
 ) -> int:
@@ -51,13 +52,13 @@ def run(
     if json == STDOUT:
         with tempfile.TemporaryDirectory() as folder_of_results:
             results = Path(folder_of_results) / "results.json"
-            status = run(names, results, data, plot, quick, tables=sys.stderr)
+            status = run(names, results, data, plot, quick, peers, tables=sys.stderr)
             if results.is_file():
                 typer.echo(results.read_text(encoding="utf-8"), nl=False)
         return status
     options = [*names]
     # The other process runs in another folder.
-    for name, path in (("--json", json), ("--data", data), ("--plot", plot)):
+    for name, path in (("--json", json), ("--data", data), ("--plot", plot), ("--peers", peers)):
         if path is not None:
             options += [name, str(path.resolve())]
     if quick:

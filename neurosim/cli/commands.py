@@ -409,11 +409,12 @@ def bench(
     data: Annotated[Path | None, typer.Option(help="Folder with N-MNIST recordings, for conv-step.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Plot the result of crossover to this file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, to see that everything runs.")] = False,
+    peers: Annotated[Path | None, typer.Option(help="Environments of circuit simulators, for circuits.")] = None,
 ) -> None:
     """Time neurosim against other libraries; needs a source checkout."""
     from neurosim.cli.benchmarks import run
 
-    raise typer.Exit(run(names or [], json, data, plot, quick))
+    raise typer.Exit(run(names or [], json, data, plot, quick, peers))
 
 
 @app.command()

@@ -47,6 +47,8 @@ def test_the_folder_of_data_is_found_from_where_the_user_stands(monkeypatch, tmp
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "conv-step", "--data", "events") == 3
     assert asked[0][1:] == ["-m", "benchmarks", "conv-step", "--data", str(tmp_path / "events")]
+    assert call(monkeypatch, "circuits", "--peers", "others") == 3
+    assert asked[1][1:] == ["-m", "benchmarks", "circuits", "--peers", str(tmp_path / "others")]
 
 
 def test_without_a_checkout_it_says_what_to_do(tmp_path):
