@@ -140,7 +140,7 @@ def train(kind: str, seed: int, data: tuple[Text, Text], args: argparse.Namespac
         done, spent = kept.notes["done"], kept.notes["seconds"]
         state = ns.NetworkState(
             {name: type(s)(*kept.training["nodes"][name]) for name, s in start_of(net, args).nodes.items()},
-            kept.training["edges"],
+            kept.training["in_flight"],
         )
 
     def save() -> None:
@@ -149,7 +149,7 @@ def train(kind: str, seed: int, data: tuple[Text, Text], args: argparse.Namespac
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
             "nodes": {name: list(s) for name, s in state.nodes.items()},
-            "edges": state.edges,
+            "in_flight": state.in_flight,
         }
         notes = {"settings": settings, "done": done, "seconds": spent + time.perf_counter() - began}
         ns.save_checkpoint(path, net, training=training, notes=notes)

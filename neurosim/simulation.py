@@ -141,7 +141,7 @@ def simulate(
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
     run = net if where == _place(net) else copy.deepcopy(net).to(where)
     bar = T * B * width >= _LONG_RUN if progress is None else progress
-    now = _first_state(run, given, B, seed, trials, where) if state is None else _moved(state, where)
+    now = _first_state(run, given, B, seed, trials, where) if state is None else state.to(where)
     with contextlib.ExitStack() as stack:
         keep: _InMemory | _OnDisk
         if path is None:
@@ -314,11 +314,6 @@ def _check_state(state: Any, seed: Any, trials: Sequence[int] | None) -> None:
         raise InputError(f"state must be the NetworkState that a network returned, or None; got {kind}.")
     if seed is not None or trials is not None:
         raise InputError("state carries the seed and the trials of the sources; leave out seed= and trials=.")
-
-
-def _moved(state: NetworkState, where: torch.device) -> NetworkState:
-    nodes = {k: type(s)(*(v.to(where) for v in s)) for k, s in state.nodes.items()}
-    return NetworkState(nodes, {k: v.to(where) for k, v in state.edges.items()})
 
 
 def _size_of_run(

@@ -164,7 +164,7 @@ def test_a_split_run_is_the_same_run():
             assert torch.equal(torch.cat((first, second)), z)
             for name, held in whole.nodes.items():
                 assert all(map(torch.equal, after.nodes[name], held))
-            assert all(torch.equal(after.edges[name], held) for name, held in whole.edges.items())
+            assert all(torch.equal(after.in_flight[name], held) for name, held in whole.in_flight.items())
     assert 0 < z.mean() < 1
 
 
@@ -325,7 +325,17 @@ def test_delays_are_whole_steps():
 def test_a_delay_shifts_the_input():
     for steps in (1, 3, 7):
         z, state = chain(steps * 1e-3)(impulse(2))
-        assert times(z) == [2 + steps] and state.edges["first->second"].shape == (steps, 1, 1)
+        assert times(z) == [2 + steps] and state.in_flight["first"].shape == (steps, 1, 1)
+
+
+def test_spikes_in_flight_are_kept_once():
+    edges = [ns.Edge("input", "first", one_to_one(1.0))]
+    edges += [ns.Edge("first", "second", one_to_one(1.0), delay=n * 1e-3, name=f"after {n}") for n in (1, 2, 4)]
+    net = ns.Network({"input": ns.Input(1), "first": relay(), "second": relay()}, edges)
+    z, state = net(impulse(2, 5))
+    assert times(z) == [3, 4] and state.in_flight.keys() == {"first"}
+    assert state.in_flight["first"].flatten().tolist() == [0, 1, 0, 0]
+    assert times(net(torch.zeros(5, 1, 1), state)[0]) == [1]
 
 
 def test_currents_add_up():

@@ -56,7 +56,7 @@ def same(one, other):
             assert np.array_equal(np.asarray(getattr(spikes, field)), np.asarray(getattr(other.spikes[name], field)))
     for name, trace in one.traces.items():
         assert np.array_equal(np.asarray(trace), np.asarray(other.traces[name])), name
-    for kind in ("nodes", "edges"):
+    for kind in ("nodes", "in_flight"):
         for name, values in getattr(one.state, kind).items():
             pairs = zip(values, getattr(other.state, kind)[name], strict=True)
             assert all(torch.equal(a, b) for a, b in pairs), name
@@ -75,8 +75,8 @@ def test_it_records_what_the_network_does(net, x, chunk):
     assert np.array_equal(run.traces["out"], z.detach().numpy())
     assert (run.dt, run.T, run.B) == (DT, 50, 3)
     assert torch.equal(run.state.nodes["hidden"].v, state.nodes["hidden"].v)
-    assert torch.equal(run.state.edges["hidden->out"], state.edges["hidden->out"])
-    assert not any(v.requires_grad for v in run.state.edges.values())
+    assert torch.equal(run.state.in_flight["hidden"], state.in_flight["hidden"])
+    assert not any(v.requires_grad for v in run.state.in_flight.values())
 
 
 @pytest.mark.parametrize("chunk", [1, 13, None])

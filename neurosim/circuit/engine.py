@@ -19,6 +19,7 @@ from neurosim.kernels.circuit import cpu
 from neurosim.kernels.circuit.pace import Pace
 from neurosim.kernels.circuit.tasks import PAD, Delivery, PoissonInput, Population, Sample, SpikeLog, Task, Term, padded
 from neurosim.network.graph import NetworkState
+from neurosim.network.in_flight import delayed, shifted
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.source import SourceState
@@ -94,8 +95,8 @@ class Engine:
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
         outside = {*(edge.source for edge in self.wiring.outside), *record, *self.wiring.histories}
         self.dense_sources = outside.intersection(net.sources)
-        names = {edge.name for edge in self.wiring.outside}
-        self.lines = {name: line for name, line in state.edges.items() if name in names}
+        names = {edge.source for edge in self.wiring.outside}
+        self.in_flight = {name: line for name, line in state.in_flight.items() if name in names}
 
     def advance(self, steps: int, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Run `steps` steps.
@@ -146,16 +147,17 @@ class Engine:
     def _currents(self, values: Mapping[str, Tensor], steps: int) -> dict[str, list[Tensor]]:
         """Return the currents of edges from outside: of each trial [steps, neurons], and room for a vector."""
         found = {}
+        values = {name: z.to(self.real) for name, z in values.items()}
         for edge in self.wiring.outside:
-            z = values[edge.source].to(self.real)
-            if edge.name in self.lines:
-                line = torch.cat((self.lines[edge.name], z))
-                self.lines[edge.name] = line[steps:]
-                z = line[: edge.delay_span + steps]
+            z = values[edge.source]
+            if edge.reach:
+                z = delayed(self.in_flight[edge.source], z, edge.reach, edge.delay_span + steps)
             current = edge(z).flatten(2)
             room = current.new_zeros((self.samples, current[:, 0].numel() + padded(1)))
             room[:, : current[:, 0].numel()] = current.transpose(0, 1).flatten(1)
             found[edge.name] = list(room)
+        for name, line in self.in_flight.items():
+            self.in_flight[name] = shifted(line, values[name])
         return found
 
     def _recorded(self, name: str, steps: int, values: Mapping[str, Tensor]) -> Any:
@@ -195,8 +197,9 @@ class Engine:
             by_variable = zip(*(trial.states[name] for trial in self.trials), strict=True)
             stacked = (torch.stack([v[:size] for v in each]).reshape(-1, *shape) for each in by_variable)
             nodes[name] = node.core.state_type(*stacked)
-        inner = lines_of(self.net, [trial.logs for trial in self.trials], self.real)
-        return NetworkState({name: nodes[name] for name in self.net.nodes if name in nodes}, {**self.lines, **inner})
+        inner = lines_of(self.net, self.wiring.histories, [trial.logs for trial in self.trials], self.real)
+        in_order = {name: nodes[name] for name in self.net.nodes if name in nodes}
+        return NetworkState(in_order, {**inner, **self.in_flight})
 
 
 class _Trial:
@@ -217,7 +220,7 @@ class _Trial:
         self.logs = {}
         for name, steps in wiring.histories.items():
             bounds = wiring.division.bounds.get(name, (0, math.prod(net.shape(name))))
-            self.logs[name] = SpikeLog(spikes_before(net, state, name, steps, b), bounds)
+            self.logs[name] = SpikeLog(spikes_before(state, name, steps, b), bounds)
 
     def tasks(
         self,

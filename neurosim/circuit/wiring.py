@@ -254,7 +254,7 @@ def _add_drawn(
 
 def _keep_spikes(wiring: Wiring, edge: Connection) -> None:
     known = wiring.histories.get(edge.source, 0)
-    wiring.histories[edge.source] = max(known, edge.delay_steps + edge.memory)
+    wiring.histories[edge.source] = max(known, edge.reach)
 
 
 def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
@@ -275,7 +275,7 @@ def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
 def _drive(net: Network, edge: Connection, feed: Feed) -> Drive | None:
     """Return Poisson trains of one constant rate and weight that reach neurons in the same step, or None."""
     source, synapse = net.nodes[edge.source], edge.synapses[0]
-    is_prompt = not edge.delay_steps and not edge.memory and len(edge.synapses) == 1
+    is_prompt = not edge.reach and len(edge.synapses) == 1
     if not isinstance(source, Poisson) or not is_prompt or _is_opaque(synapse):
         return None
     if isinstance(synapse, Scale) and synapse.bias is None and not synapse.weight.dim():
@@ -371,32 +371,28 @@ def _by_delay(synapse: DelayedSparse) -> tuple[Tensor, Tensor]:
     return starts, groups
 
 
-def spikes_before(net: Network, state: NetworkState, name: str, steps: int, trial: int) -> list[Tensor]:
+def spikes_before(state: NetworkState, name: str, steps: int, trial: int) -> list[Tensor]:
     """Return the neurons of a node that fired in each of the `steps` steps before a state, the oldest first."""
     found: list[Tensor] = [torch.empty(0, dtype=torch.int32)] * steps
-    for edge in net.edges:
-        if edge.source == name and edge.name in state.edges:
-            line = state.edges[edge.name][:, trial].reshape(len(state.edges[edge.name]), -1)
-            for k, z in enumerate(line):
-                place = steps - len(line) + k
-                if place >= 0:
-                    neurons = torch.nonzero(z)[:, 0]
-                    found[place] = neurons.repeat_interleave(z[neurons].long()).to(torch.int32)
+    if steps:
+        for k, z in enumerate(state.in_flight[name][-steps:, trial].flatten(1)):
+            neurons = torch.nonzero(z)[:, 0]
+            found[k] = neurons.repeat_interleave(z[neurons].long()).to(torch.int32)
     return found
 
 
-def lines_of(net: Network, logs: Sequence[Mapping[str, Any]], real: torch.dtype) -> dict[str, Tensor]:
-    """Return the spikes under way of the edges that begin at a log, as a `NetworkState` has them."""
+def lines_of(
+    net: Network, histories: Mapping[str, int], logs: Sequence[Mapping[str, Any]], real: torch.dtype
+) -> dict[str, Tensor]:
+    """Return what is in flight from the nodes that have a log, as a `NetworkState` has it, over their `histories`."""
     lines = {}
-    for edge in net.edges:
-        steps = edge.delay_steps + edge.memory
-        if not steps or edge.source not in logs[0]:
+    for name, steps in histories.items():
+        if not steps:
             continue
-        size = math.prod(net.shape(edge.source))
-        line = np.zeros((steps, len(logs), size))
+        line = np.zeros((steps, len(logs), math.prod(net.shape(name))))
         for b, trial in enumerate(logs):
-            under_way = trial[edge.source].under_way()
+            under_way = trial[name].under_way()
             for k, neurons in enumerate(under_way[len(under_way) - steps :]):
                 np.add.at(line[k, b], neurons, 1.0)
-        lines[edge.name] = torch.from_numpy(line).to(real).reshape(steps, len(logs), *net.shape(edge.source))
+        lines[name] = torch.from_numpy(line).to(real).reshape(steps, len(logs), *net.shape(name))
     return lines

@@ -12,6 +12,7 @@ from neurosim.energy.fanout import FanOutCounts, fan_out
 from neurosim.energy.operations import NodeOperations, Operations, SynapseOperations
 from neurosim.errors import InputError
 from neurosim.network.graph import NetworkState
+from neurosim.network.in_flight import arriving
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.portability import refuse_sources
@@ -167,9 +168,7 @@ def _count_edges(
     net: Network, counters: dict[tuple[str, int], _Counter], outputs: Mapping[str, Tensor], before: NetworkState
 ) -> None:
     for edge in net.edges:
-        z = outputs[edge.source]
-        if edge.delay_steps:
-            z = torch.cat((before.edges[edge.name], z))[: len(z)]
+        z = arriving(edge, outputs[edge.source], before)
         last = max((k for name, k in counters if name == edge.name), default=-1)
         for k, synapse in enumerate(edge.synapses[: last + 1]):
             if (edge.name, k) in counters:

@@ -186,8 +186,7 @@ def run_until_confident(net: Network, x: Tensor, when: EarlyExit, state: Network
             running, summed = running[remaining], summed[remaining]
             if not len(running):
                 break
-            nodes = {name: type(s)(*(value[remaining] for value in s)) for name, s in state.nodes.items()}
-            state = NetworkState(nodes, {name: line[:, remaining] for name, line in state.edges.items()})
+            state = state.select(remaining)
     return Stopped(predicted, steps, events)
 
 

@@ -11,6 +11,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
+from neurosim.network.in_flight import delayed, shifted
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Inputs, Population, State
 from neurosim.synapses.traced import Traces
@@ -45,8 +46,9 @@ class RunContext:
         Of each node that has run and that a later one reads, or that the run returns.
     states : dict of str to NamedTuple of Tensor [B, ...]
         State of each population; after the last step once it has run.
-    in_flight : dict of str to Tensor [steps, B, ...]
-        Spikes on their way, of each edge with a delay.
+    in_flight, in_flight_after : dict of str to Tensor [D, B, ...]
+        Last outputs before the first step, and after the last, of each node with delayed edges. The second is complete
+        once all components have run.
     finished : set of str
         Nodes that need not run any more. A strategy that runs further components adds their nodes.
     """
@@ -73,7 +75,8 @@ class RunContext:
         self.outputs = {name: LayerOutput(x, (), {}) for name, x in inputs.items()}
         self.finished = set(inputs)
         self.states: dict[str, State] = dict(start.nodes)
-        self.in_flight = dict(start.edges)
+        self.in_flight = dict(start.in_flight)
+        self.in_flight_after: dict[str, Tensor] = {}
         if not through_time:
             self.in_flight = {name: line.detach() for name, line in self.in_flight.items()}
         self._recorded: dict[str, list[Tensor]] = {}
@@ -140,27 +143,33 @@ class RunContext:
         return torch.cat(self._recorded[name])
 
     def release(self, component: Component, keep: set[str]) -> None:
-        """Free outputs that no later component reads, except those of the nodes in `keep`."""
+        """Free outputs that no later component reads, except those of the nodes in `keep`.
+
+        What is in flight from such a node after the last step is kept first, unless a strategy has done so.
+        """
         for name in component.last_read:
+            if name in self.in_flight and name not in self.in_flight_after:
+                z = self.outputs[name].out
+                self.in_flight_after[name] = shifted(self.in_flight[name], z if self.through_time else z.detach())
             if name not in keep:
                 self.outputs.pop(name, None)
 
     def arriving(self, edge: Connection) -> Tensor:
         """Return the spikes [delay_span + T, B, ...] that reach the synapses of an edge from another component."""
         z = self.outputs[edge.source].out
-        if edge.name not in self.in_flight:
+        line = self.in_flight.get(edge.source)
+        reach = 0 if line is None else edge.reach
+        if line is None or not reach:
             return z
         if edge.delay_steps and not self.through_time:
             z = z.detach()
-        line = torch.cat((self.in_flight[edge.name], z))
-        rest = line[self.steps :]
-        self.in_flight[edge.name] = rest if self.through_time else rest.detach()
-        return line[: edge.delay_span + self.steps]
+        return delayed(line, z, reach, edge.delay_span + self.steps)
 
     def bits_and_mask(self, edge: Connection) -> tuple[Tensor | None, Tensor | None]:
         """Return packed bits and gradient mask of what an edge carries; None for both if the edge is delayed."""
         result = self.outputs.get(edge.source)
-        return (None, None) if result is None or edge.name in self.in_flight else (result.packed_bits, result.mask)
+        is_delayed = edge.source in self.in_flight and edge.reach > 0
+        return (None, None) if result is None or is_delayed else (result.packed_bits, result.mask)
 
     def current(self, edge: Connection, z: Tensor) -> Tensor:
         """Return the current that spikes `z` cause through an edge; its weights learn from `traces`, if given."""

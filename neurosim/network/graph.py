@@ -102,6 +102,11 @@ class Connection:
         return sum(synapse.memory for synapse in self.synapses)
 
     @property
+    def reach(self) -> int:
+        """Number of steps before those of a call whose spikes the edge needs: its delay and those of its synapses."""
+        return self.delay_steps + self.memory
+
+    @property
     def min_delay(self) -> int:
         """Steps from a spike to the first current that it causes: delay of the edge plus that of its synapses."""
         return self.delay_steps + sum(synapse.min_delay for synapse in self.synapses)
@@ -165,12 +170,13 @@ class NetworkState(NamedTuple):
     ----------
     nodes : dict of str to NamedTuple of Tensor [B, ...]
         State of each population.
-    edges : dict of str to Tensor [delay steps + memory, B, ...]
-        Spikes in flight on each edge with a delay, or with synapses that have delays; the oldest first.
+    in_flight : dict of str to Tensor [D, B, ...]
+        Last outputs of each node with delayed edges, or with edges whose synapses have delays; the oldest first. D is
+        the largest `Connection.reach` of these edges. All of them read this one tensor.
     """
 
     nodes: dict[str, State]
-    edges: dict[str, Tensor]
+    in_flight: dict[str, Tensor]
 
     def detach(self) -> NetworkState:
         """Return the same state without gradient history."""
@@ -205,6 +211,6 @@ class NetworkState(NamedTuple):
         index = torch.as_tensor(index) if isinstance(index, (list, tuple)) else index
         return self._mapped(lambda v: v[index], lambda v: v[:, index])
 
-    def _mapped(self, of_node: Callable[[Tensor], Tensor], of_edge: Callable[[Tensor], Tensor]) -> NetworkState:
+    def _mapped(self, of_node: Callable[[Tensor], Tensor], of_line: Callable[[Tensor], Tensor]) -> NetworkState:
         nodes = {k: type(s)(*map(of_node, s)) for k, s in self.nodes.items()}
-        return NetworkState(nodes, {k: of_edge(v) for k, v in self.edges.items()})
+        return NetworkState(nodes, {k: of_line(v) for k, v in self.in_flight.items()})

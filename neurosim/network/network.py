@@ -96,7 +96,7 @@ class Network(nn.Module):
     ...     ],
     ... )
     >>> v, state = net(torch.ones(20, 5, 4))
-    >>> v.shape, state.edges["pool->out"].shape
+    >>> v.shape, state.in_flight["pool"].shape
     (torch.Size([20, 5, 2]), torch.Size([3, 5, 8]))
     """
 
@@ -282,9 +282,17 @@ class Network(nn.Module):
             else:
                 nodes[name] = node.initial_state(empty(name))
         nodes.update(dict.fromkeys(self.sources, noise))
-        kept = {edge: edge.delay_steps + edge.memory for edge in self.edges}
-        zeros = {e.name: like.new_zeros((n, samples, *self._shapes[e.source])) for e, n in kept.items() if n}
+        zeros = {name: like.new_zeros((n, samples, *self._shapes[name])) for name, n in self.steps_in_flight().items()}
         return NetworkState(nodes, zeros)
+
+    def steps_in_flight(self) -> dict[str, int]:
+        """Return the number of last outputs that a state keeps of each node from which spikes are in flight."""
+        longest: dict[str, int] = {}
+        for edge in self.edges:
+            reach = edge.reach
+            if reach > longest.get(edge.source, 0):
+                longest[edge.source] = reach
+        return longest
 
     def _real(self) -> Tensor:
         """Return an empty tensor of the type and on the device of the parameters."""
@@ -464,7 +472,7 @@ class Network(nn.Module):
         )
         run_layered(context, self.components, strategies, {self.output, *record})
         recorded = {name: context.recorded(name) for name in record}
-        after = NetworkState(context.states, context.in_flight)
+        after = NetworkState(context.states, context.in_flight_after)
         return LayerOutput(context.outputs[self.output].out, after, recorded)
 
     def _from_outside(
@@ -488,7 +496,7 @@ class Network(nn.Module):
             return inputs, state, length
         dtype = self._real().dtype if like is None else like.dtype
         values, after = drawn(self._sources(), self._streams, state.nodes, length, self.dt, dtype)
-        return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.edges), length
+        return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.in_flight), length
 
     def start(
         self, x: Tensor | Mapping[str, Tensor] | None, state: NetworkState | None, batch: int | None
@@ -509,7 +517,7 @@ class Network(nn.Module):
         first = next((v for v in tensors if v.dim()), None)
         if first is not None:
             return len(first)
-        return next((line.shape[1] for line in state.edges.values() if line.dim() > 1), 0)
+        return next((line.shape[1] for line in state.in_flight.values() if line.dim() > 1), 0)
 
     def _checked_state(self, state: NetworkState, batch: int | None) -> NetworkState:
         """Return `state` if it fits the network and its batch; each population checks its own part."""
@@ -520,19 +528,17 @@ class Network(nn.Module):
         expected_nodes = [*self.populations(), *self.sources]
         if batch is None:
             batch = self.samples_of(state)
-        lines = {
-            edge.name: (edge.delay_steps + edge.memory, batch, *self._shapes[edge.source])
-            for edge in self.edges
-            if edge.delay_steps + edge.memory
-        }
-        for kind, given, expected in (("nodes", state.nodes, expected_nodes), ("edges", state.edges, [*lines])):
+        lines = {name: (steps, batch, *self._shapes[name]) for name, steps in self.steps_in_flight().items()}
+        parts = (("nodes", state.nodes, expected_nodes), ("in_flight", state.in_flight, [*lines]))
+        for kind, given, expected in parts:
             if given.keys() != set(expected):
                 raise ShapeError(
                     f"state.{kind} must hold {sorted(expected)}; got {sorted(given)}. Was it made by another network?"
                 )
         for name, shape in lines.items():
-            if state.edges[name].shape != shape:
-                raise ShapeError(f"state.edges[{name!r}] must be {list(shape)}; got {list(state.edges[name].shape)}.")
+            got = state.in_flight[name].shape
+            if got != shape:
+                raise ShapeError(f"state.in_flight[{name!r}] must be {list(shape)}; got {list(got)}.")
         for name in self.sources:
             check_state(name, state.nodes[name], batch)
         return state

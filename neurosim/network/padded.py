@@ -80,5 +80,5 @@ def run_padded(
         name: type(first)(*(torch.cat(parts)[order] for parts in zip(*(s.nodes[name] for _, s in ended), strict=True)))
         for name, first in ended[0][1].nodes.items()
     }
-    edges = {name: torch.cat([s.edges[name] for _, s in ended], 1)[:, order] for name in ended[0][1].edges}
-    return torch.cat(outputs), NetworkState(nodes, edges)
+    lines = {name: torch.cat([s.in_flight[name] for _, s in ended], 1)[:, order] for name in ended[0][1].in_flight}
+    return torch.cat(outputs), NetworkState(nodes, lines)

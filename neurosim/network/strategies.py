@@ -19,6 +19,7 @@ from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.component import Component
 from neurosim.network.context import RunContext, add_current, as_input
 from neurosim.network.graph import Connection
+from neurosim.network.in_flight import delayed, shifted
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Inputs, Population, has_hooks
 from neurosim.network.recompute import Segment, chunk_length, recomputed
@@ -55,9 +56,10 @@ class Strategy(abc.ABC):
     def run(self, context: RunContext, component: Component) -> None:
         """Run a component over all steps.
 
-        The result for each of its nodes goes to `RunContext.store`, with the variables that `RunContext.record` names;
-        spikes still on their way go to `RunContext.in_flight`. A strategy that runs later components too adds their
-        nodes to `RunContext.finished`.
+        The result for each of its nodes goes to `RunContext.store`, with the variables that `RunContext.record` names.
+        What is in flight from a node after the last step follows from its output; a strategy that already has it may
+        place it in `RunContext.in_flight_after`. A strategy that runs later components too adds their nodes to
+        `RunContext.finished`.
         """
 
     def __repr__(self) -> str:
@@ -190,10 +192,10 @@ class RecomputedLoop(Strategy):
             assert result.last is not None
             return result.out, (result.last, *result.state)
 
-        begin = (context.in_flight[loop.name][0], *start)
+        begin = (context.in_flight[name][-1], *start)
         out, (last, *after) = run_recomputed(context, edges, segment, begin, (*loop.synapses, node), context.steps)
         context.store(name, LayerOutput(out, kind(*after), {}))
-        context.in_flight[loop.name] = (last if context.through_time else last.detach())[None]
+        keep_last(context, name, last)
 
 
 class FusedLoop(Strategy):
@@ -214,14 +216,14 @@ class FusedLoop(Strategy):
         (name,), (loop,) = component.nodes, component.inner
         node = context.nodes[name]
         assert isinstance(node, Neuron)
-        z = context.in_flight[loop.name][0]
+        z = context.in_flight[name][-1]
         i, weight = with_loop(node, context.outer_currents(component, name), loop, z, context.steps)
         variables = context.record.get(name, ())
         result = node.run_recurrent(
             i, weight, z, context.states[name], variables, through_time=context.through_time, port=loop.port
         )
         assert result.last is not None
-        context.in_flight[loop.name] = (result.last if context.through_time else result.last.detach())[None]
+        keep_last(context, name, result.last)
         context.store(name, result)
 
 
@@ -257,7 +259,11 @@ class Stepwise(Strategy):
         outer = {name: context.outer_currents(component, name) for name in component.nodes}
         edges = {name: [edge for edge in inner if edge.target == name] for name in component.nodes}
         delays, spans = {edge: edge.min_delay for edge in inner}, {edge: edge.delay_span for edge in inner}
-        lines = [edge for edge in inner if edge.name in context.in_flight]
+        reaches = {edge: delay + spans[edge] for edge, delay in delays.items()}
+        longest: dict[str, int] = {}
+        for edge, reach in reaches.items():
+            longest[edge.source] = max(reach, longest.get(edge.source, 0))
+        lines = {name: context.in_flight[name][-reach:] for name, reach in longest.items() if reach}
         chunk = min(delay for delay in delays.values() if delay)
         outputs: dict[str, list[Tensor]] = {name: [] for name in component.nodes}
         with shared_masks():
@@ -267,18 +273,20 @@ class Stepwise(Strategy):
                 for name in component.nodes:
                     currents = {port: current[start : start + length] for port, current in outer[name].items()}
                     for edge in edges[name]:
-                        z = context.in_flight[edge.name] if delays[edge] else outputs[edge.source][-1]
-                        if spans[edge] and not delays[edge]:
-                            z = torch.cat((context.in_flight[edge.name], z))
-                        add_current(currents, edge.port, context.current(edge, z[: spans[edge] + length]))
+                        # A line alone serves an edge whose shortest delay is as long as a chunk.
+                        z = lines[edge.source] if delays[edge] else outputs[edge.source][-1]
+                        if reaches[edge]:
+                            z = delayed(lines[edge.source], z, reaches[edge], spans[edge] + length)
+                        add_current(currents, edge.port, context.current(edge, z))
                     outputs[name].append(context.run_neurons(name, currents).out)
-                for edge in lines:
-                    z = outputs[edge.source][-1]
-                    z = z if context.through_time else z.detach()
-                    context.in_flight[edge.name] = torch.cat((context.in_flight[edge.name][length:], z))
+                for name, line in lines.items():
+                    z = outputs[name][-1]
+                    lines[name] = shifted(line, z if context.through_time else z.detach())
         for name, parts in outputs.items():
             # Bits and mask are those of the last chunk alone.
             context.outputs[name] = LayerOutput(torch.cat(parts), context.states[name], {})
+        whole = {name: line for name, line in lines.items() if len(line) == len(context.in_flight[name])}
+        context.in_flight_after.update(whole)
 
 
 STRATEGIES: tuple[Strategy, ...] = (
@@ -352,6 +360,12 @@ def is_plain(synapse: Synapse) -> bool:
     kind = type(synapse)
     own = kind.apply_step in (Linear.apply_step, BlockLinear.apply_step) and kind.forward is Synapse.forward
     return own and not has_hooks(synapse)
+
+
+def keep_last(context: RunContext, name: str, last: Tensor) -> None:
+    """Keep the last output [B, N] of a population as what is in flight, if no edge from it reaches further back."""
+    if context.in_flight[name].shape[0] == 1:
+        context.in_flight_after[name] = (last if context.through_time else last.detach())[None]
 
 
 def split_linear(synapses: tuple[Synapse, ...]) -> tuple[tuple[Synapse, ...], Synapse, float]:

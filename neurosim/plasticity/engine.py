@@ -16,6 +16,7 @@ from torch import Tensor
 from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
 from neurosim.network.graph import Connection, Input, NetworkState
+from neurosim.network.in_flight import arriving
 from neurosim.network.network import Network
 from neurosim.network.population import Population
 from neurosim.network.source import Source
@@ -180,10 +181,7 @@ class Plasticity:
                     seen, self.net.dt, self.levels.get(astrocyte)
                 )
             for plastic in self._plastic:
-                sent = seen[plastic.edge.source]
-                if plastic.edge.delay_steps:
-                    # Spikes arrive delayed.
-                    sent = torch.cat((before.edges[plastic.edge.name], sent))[:length]
+                sent = arriving(plastic.edge, seen[plastic.edge.source], before)
                 self._learn(plastic, sent, seen[plastic.edge.target], level)
         return torch.cat(out), state
 

@@ -25,6 +25,8 @@ from neurosim.recording.stored import MOST_STEPS, MOST_VALUES, StoredArray, Stor
 from neurosim.recording.writer import FORMAT, Writer
 from neurosim.units import check_dt
 
+_LINES_BY_EDGE = 2  # the format before the present one, with spikes in flight for each edge
+
 
 class Recording:
     """Result of `simulate`.
@@ -153,8 +155,9 @@ class Recording:
 
 def _read(path: Path, file: h5py.File) -> Recording:
     attributes = file.attrs
-    if int(attributes["format"]) != FORMAT:
-        raise ValueError(f"format {attributes['format']} instead of {FORMAT}")
+    version = int(attributes["format"])
+    if version not in (FORMAT, _LINES_BY_EDGE):
+        raise ValueError(f"format {version} instead of {FORMAT}")
     dt = check_dt("Recording", float(attributes["dt"]))
     steps, batch = _size(attributes, "T", 0, MOST_STEPS), _size(attributes, "B", 0, MOST_VALUES)
     spikes = {}
@@ -172,11 +175,27 @@ def _read(path: Path, file: h5py.File) -> Recording:
         values = [_state(f"state of {name!r}", group[variable], (0, 1), batch) for variable in order]
         # A node's name need not be an identifier, which the name of a class must be.
         nodes[name] = collections.namedtuple("State", order)(*values)
-    edges = {
+    lines = {
         name: _state(f"spikes in flight of {name!r}", line, (1,), batch)
-        for name, line in file.get("state/edges", {}).items()
+        for name, line in file.get("state/edges" if version == _LINES_BY_EDGE else "state/in_flight", {}).items()
     }
-    return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, edges), file=file)
+    if version == _LINES_BY_EDGE:
+        lines = _by_source(lines, nodes)
+    return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, lines), file=file)
+
+
+def _by_source(lines: dict[str, torch.Tensor], nodes: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the spikes in flight of each node, given those of each edge with the name that an edge has by default."""
+    found: dict[str, torch.Tensor] = {}
+    for edge, line in sorted(lines.items(), key=lambda item: len(item[1])):
+        source, arrow, target = edge.partition("->")
+        shorter = found.get(source, line[:0])
+        if not (arrow and (target in nodes or target.rpartition(":")[0] in nodes)):
+            raise ValueError(f"a file of format {_LINES_BY_EDGE} does not name the source of the edge {edge!r}")
+        if shorter.shape[1:] != line.shape[1:] or not torch.equal(line[len(line) - len(shorter) :], shorter):
+            raise ValueError(f"the edge {edge!r} and another from {source!r} differ in the spikes that they keep")
+        found[source] = line
+    return found
 
 
 def _size(attributes: Any, name: str, low: int, most: int) -> int:

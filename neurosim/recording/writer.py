@@ -15,7 +15,7 @@ import numpy as np
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
 
-FORMAT = 2
+FORMAT = 3
 
 
 class _Disk(io.RawIOBase):
@@ -121,8 +121,8 @@ class Writer:
                 group[variable] = value.detach().cpu().numpy()
             # Of fixed length: a file read in place may hold nothing of variable length.
             group.attrs["order"] = np.array([v.encode() for v in variables._fields], "S")  # type: ignore[attr-defined]
-        for name, line in state.edges.items():
-            self._file[f"state/edges/{name}"] = line.detach().cpu().numpy()
+        for name, line in state.in_flight.items():
+            self._file[f"state/in_flight/{name}"] = line.detach().cpu().numpy()
         self._disk.check()
 
     def _append(self, group: h5py.Group, name: str, values: np.ndarray) -> None:

@@ -51,7 +51,7 @@ def assert_equal(a, b):
             assert np.array_equal(getattr(found, column), getattr(wanted, column)), (name, column)
     for name, trace in b.traces.items():
         assert np.array_equal(np.asarray(a.traces[name]), np.asarray(trace), equal_nan=True), name
-    for kind in ("nodes", "edges"):
+    for kind in ("nodes", "in_flight"):
         found, wanted = getattr(a.state, kind), getattr(b.state, kind)
         assert list(found) == list(wanted) or set(found) == set(wanted)
         for name, values in wanted.items():

@@ -12,6 +12,7 @@ from torch import Tensor
 import neurosim as ns
 from neurosim.energy import Operations, count_operations
 from neurosim.errors import InputError, ShapeError
+from neurosim.synapses import RoundedDelays
 
 DT = 1e-3
 
@@ -185,6 +186,15 @@ def test_recurrent_and_delayed_edges_count_the_spikes_that_arrive() -> None:
     assert by_name["a->b"].effective == 4 * out["a"][:-2].sum()
     assert by_name["b->out"].effective == 3 * out["b"].sum()
     assert by_name["input->out"].effective == 3 * x.sum()
+
+
+def test_an_edge_whose_synapses_have_delays_too_counts_the_spikes_that_leave_its_own() -> None:
+    synapse = RoundedDelays(torch.ones(2, 6), torch.arange(6).repeat(2, 1), dt=DT)
+    edges = [ns.Edge("in", "a", synapse, delay=3 * DT), ns.Edge("in", "b", ns.Linear(6, 2), delay=3 * DT)]
+    net = ns.Network({"in": ns.Input(6), "a": ns.LIF(dt=DT), "b": ns.LIF(dt=DT)}, edges)
+    x = torch.zeros(10, 1, 6)
+    x[5:8, 0, 2] = 1.0  # the last leaves the delay after the run
+    assert {item.name: item.events for item in count_operations(net, x).synapses} == {"in->a": 2, "in->b": 2}
 
 
 def test_neurons_spikes_and_resets() -> None:

@@ -45,14 +45,14 @@ def test_a_run_cut_anywhere_is_the_same_run(loop, training, through_time):
     net, x = network(loop).train(training), spikes(40)
     whole, end = net(x, through_time=through_time)
     assert whole.sum() > 30
-    assert end.edges["a->b later"].shape == (8, 3, 6) and end.edges["a->b"].shape == (5, 3, 6)
+    assert end.in_flight["a"].shape == (8, 3, 6) and end.in_flight["in"].shape == (5, 3, 8)
     for cuts in ([17, 23], [1] * 40, [0, 3, 37]):
         state, parts = None, []
         for part in x.split(cuts):
             z, state = net(part, state, through_time=through_time)
             parts.append(z)
         assert torch.equal(torch.cat(parts), whole)
-        assert all(torch.equal(state.edges[name], end.edges[name]) for name in end.edges)
+        assert all(torch.equal(state.in_flight[name], line) for name, line in end.in_flight.items())
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -141,7 +141,7 @@ def test_a_cycle_of_two_populations_is_as_late_as_its_synapses():
         z, state = net(part, state)
         parts.append(z)
     assert torch.equal(torch.cat(parts), whole) and whole.sum() > 30
-    assert end.edges["b->a"].shape == (6, 3, 4)
+    assert end.in_flight["b"].shape == (6, 3, 4)
 
 
 def test_a_cycle_whose_delays_are_no_delays_is_refused():

@@ -176,7 +176,7 @@ class Everything(Strategy):
         for name, node in context.nodes.items():
             if name not in context.finished:
                 state = node.initial_state(torch.ones(1, 5, 4))
-                context.store(name, LayerOutput(torch.zeros(context.steps, 5, 4), state, {}))
+                context.store(name, LayerOutput(torch.zeros(context.steps, 5, *context.nodes.shapes[name]), state, {}))
                 context.finished.add(name)
 
 

@@ -130,7 +130,9 @@ def test_a_network_does_what_its_edges_say(wiring, through_time):
         assert bool(wanted_gradient.any()) or not through_time, name
     for edge in net.edges:
         if edge.delay_steps:
-            torch.testing.assert_close(state.edges[edge.name], wanted[edge.source][-edge.delay_steps :])
+            torch.testing.assert_close(
+                state.in_flight[edge.source][-edge.delay_steps :], wanted[edge.source][-edge.delay_steps :]
+            )
 
 
 def test_a_loop_written_out_in_plain_arithmetic():
@@ -169,7 +171,7 @@ def test_a_run_split_in_two_is_the_run_in_one_bit_for_bit(wiring, cut):
     assert torch.equal(torch.cat((first, second)), whole)
     for name in names:
         assert torch.equal(torch.cat((before[name], after[name])), values[name]), name
-    for kind in ("nodes", "edges"):
+    for kind in ("nodes", "in_flight"):
         for name, held in getattr(last, kind).items():
             pairs = zip(held, getattr(end, kind)[name], strict=True)
             assert all(torch.equal(a, b) for a, b in pairs), (kind, name)
@@ -195,9 +197,9 @@ def test_without_time_no_gradient_enters_by_the_state(wiring):
     _, state = net(x)
     given = ns.NetworkState(
         {k: type(s)(*(v.detach().requires_grad_() for v in s)) for k, s in state.nodes.items()},
-        {k: v.detach().requires_grad_() for k, v in state.edges.items()},
+        {k: v.detach().requires_grad_() for k, v in state.in_flight.items()},
     )
-    leaves = [*(v for s in given.nodes.values() for v in s), *given.edges.values()]
+    leaves = [*(v for s in given.nodes.values() for v in s), *given.in_flight.values()]
     for through_time, reached in ((False, False), (True, True)):
         z, _ = net(x, given, through_time=through_time)
         gradients = torch.autograd.grad(z.sum(), leaves, allow_unused=True)
@@ -219,8 +221,8 @@ def test_no_steps_leave_shapes_and_state(wiring):
     assert z.shape == (0, 2, 3)
     for name in names:
         assert values[name].shape == (0, 2, *net.shape(name.partition(".")[0])), name
-    for name, held in net.initial_state(torch.ones(0, 2, 6)).edges.items():
-        assert torch.equal(state.edges[name], held)
+    for name, held in net.initial_state(torch.ones(0, 2, 6)).in_flight.items():
+        assert torch.equal(state.in_flight[name], held)
 
 
 def test_several_inputs_are_given_by_name():
@@ -317,9 +319,9 @@ def test_detaching_a_state_keeps_its_values():
     net = ns.Network(*everything())
     _, state = net(torch.randn(9, 2, 6))
     held = state.detach()
-    assert any(v.requires_grad for v in state.edges.values())
-    assert not any(v.requires_grad for v in [*held.edges.values(), *held.nodes["hidden"]])
-    assert all(torch.equal(held.edges[k], v) for k, v in state.edges.items())
+    assert any(v.requires_grad for v in state.in_flight.values())
+    assert not any(v.requires_grad for v in [*held.in_flight.values(), *held.nodes["hidden"]])
+    assert all(torch.equal(held.in_flight[k], v) for k, v in state.in_flight.items())
 
 
 def test_delays_are_kept_in_steps_and_seconds():
@@ -550,13 +552,12 @@ def state_with(change):
             "state.nodes must hold ['hidden', 'out']; got ['out']. Was it made by another network?",
         ),
         (
-            lambda s: s.edges.pop("hidden->out"),
-            "state.edges must hold ['hidden->hidden', 'hidden->out']; got ['hidden->hidden']. "
-            "Was it made by another network?",
+            lambda s: s.in_flight.pop("hidden"),
+            "state.in_flight must hold ['hidden']; got []. Was it made by another network?",
         ),
         (
-            lambda s: s.edges.update({"hidden->out": torch.ones(2, 2, 5)}),
-            "state.edges['hidden->out'] must be [3, 2, 5]; got [2, 2, 5].",
+            lambda s: s.in_flight.update({"hidden": torch.ones(2, 2, 5)}),
+            "state.in_flight['hidden'] must be [3, 2, 5]; got [2, 2, 5].",
         ),
         (
             lambda s: s.nodes.update({"hidden": (torch.ones(3, 5),)}),

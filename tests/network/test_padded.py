@@ -43,8 +43,8 @@ def test_each_sample_is_as_if_it_ran_alone():
         assert not out[length:, b].any()
         for name, node in expected.nodes.items():
             torch.testing.assert_close([v[b] for v in state.nodes[name]], [v[0] for v in node])
-        for name, line in expected.edges.items():
-            torch.testing.assert_close(state.edges[name][:, b], line[:, 0])
+        for name, line in expected.in_flight.items():
+            torch.testing.assert_close(state.in_flight[name][:, b], line[:, 0])
         alone.square().sum().backward()
     torch.testing.assert_close(found, [p.grad for p in net.parameters()])
     assert any(bool(g.any()) for g in found)

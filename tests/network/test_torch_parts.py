@@ -167,8 +167,8 @@ def test_states_move_and_samples_are_selected():
         _, expected = net(x[:, chosen])
         found = state.select(index)
         assert torch.equal(found.nodes["a"].v, expected.nodes["a"].v)
-        assert torch.equal(found.edges["a->out"], expected.edges["a->out"])
+        assert torch.equal(found.in_flight["a"], expected.in_flight["a"])
     double = state.to(torch.float64)
-    assert double.nodes["a"].v.dtype == torch.float64 and double.edges["a->out"].dtype == torch.float64
+    assert double.nodes["a"].v.dtype == torch.float64 and double.in_flight["a"].dtype == torch.float64
     assert state.to("meta").nodes["a"].v.device.type == "meta"
     assert torch.equal(net.double()(x.double(), double)[0], net(x.double(), state.to(dtype=torch.float64))[0])

@@ -9,6 +9,7 @@ import torch
 
 import neurosim as ns
 from neurosim.analysis import population_statistics
+from neurosim.cores import conductance_lif
 from neurosim.errors import FileError
 
 DT = 1e-3
@@ -36,7 +37,7 @@ def same(one, other):
     assert sorted(one.traces) == sorted(other.traces)
     for name, trace in one.traces.items():
         assert np.array_equal(np.asarray(trace), np.asarray(other.traces[name])), name
-    for kind in ("nodes", "edges"):
+    for kind in ("nodes", "in_flight"):
         held, twins = getattr(one.state, kind), getattr(other.state, kind)
         assert sorted(held) == sorted(twins)
         for name, values in held.items():
@@ -124,7 +125,7 @@ def _no_group(file):
     ("damage", "said"),
     [
         (_no_format, "format"),
-        (_other_format, "format 99 instead of 2"),
+        (_other_format, "format 99 instead of 3"),
         (_no_neurons, "neuron"),
         (_short_list, "the lists of /spikes/hidden differ in length"),
         (_short_trace, r"traces \['out'\] are not \[20, 3, ...\]"),
@@ -143,6 +144,50 @@ def test_a_file_that_is_no_complete_recording_is_refused_and_left(recording, tmp
     ):
         ns.Recording.load(path)
     assert path.read_bytes() == before
+
+
+def as_format_2(path, lines):
+    """Rewrite a recording as one of format 2, with spikes in flight for each edge."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = 2
+        del file["state/in_flight"]
+        for edge, line in lines.items():
+            file[f"state/edges/{edge}"] = line.numpy()
+
+
+def test_a_recording_of_the_format_before_is_read(tmp_path):
+    nodes = {"in": ns.Input(4), "a": ns.LIF(dt=DT, v_th=0.05), "hh": ns.Neuron(conductance_lif, dt=DT)}
+    edges = [
+        ns.Edge("in", "a", ns.Linear(4, 5), delay=2 * DT),
+        ns.Edge("a", "a", ns.Linear(5, 5)),
+        ns.Edge("a", "hh", ns.Linear(5, 3), delay=4 * DT, port="ge"),
+        ns.Edge("in", "hh", ns.Linear(4, 3), port="gi"),
+    ]
+    net, x = ns.Network(nodes, edges), torch.rand(20, 3, 4) * 4
+    recording = ns.simulate(net, x)
+    recording.save(tmp_path / "run.h5")
+    a = recording.state.in_flight["a"]
+    lines = {"in->a": recording.state.in_flight["in"], "a->a": a[-1:], "a->hh:ge": a}
+    as_format_2(tmp_path / "run.h5", lines)
+    with ns.Recording.load(tmp_path / "run.h5") as loaded:
+        same(recording, loaded)
+        same(ns.simulate(net, x, state=recording.state), ns.simulate(net, x, state=loaded.state))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ({"feed": torch.zeros(2, 3, 5)}, "a file of format 2 does not name the source of the edge 'feed'"),
+        ({"in->b": torch.zeros(2, 3, 5)}, "a file of format 2 does not name the source of the edge 'in->b'"),
+        ({"in->out": torch.zeros(2, 3, 4), "in->hidden": torch.zeros(1, 3, 5)}, "the edge 'in->out' and another"),
+        ({"in->out": torch.zeros(2, 3, 4), "in->hidden": torch.ones(1, 3, 4)}, "the edge 'in->out' and another"),
+    ],
+)
+def test_spikes_in_flight_of_the_format_before_that_name_no_source_are_refused(recording, tmp_path, lines, said):
+    recording.save(tmp_path / "run.h5")
+    as_format_2(tmp_path / "run.h5", lines)
+    with pytest.raises(FileError, match=said):
+        ns.Recording.load(tmp_path / "run.h5")
 
 
 def test_a_node_without_state_is_kept_on_disk(tmp_path):

@@ -237,7 +237,7 @@ def test_a_cycle_runs_as_many_steps_at_once_as_its_shortest_delay(shortest, monk
     assert lengths == [shortest] * (40 // shortest)
     first, state = net(x[:13])
     assert torch.equal(torch.cat((first, net(x[13:], state)[0])), z)
-    assert state.edges["a->a"].shape == (8, 3, 6)
+    assert state.in_flight["a"].shape == (8, 3, 6)
 
 
 def test_a_network_with_them_trains():

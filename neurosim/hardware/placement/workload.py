@@ -87,7 +87,7 @@ class Workload:
         # Every connection takes a step on a chip. That is the step of a loop, and of any edge if each one has it.
         have_step = all(edge.min_delay for edge in net.edges)
         for edge in net.edges:
-            delay = edge.delay_steps + edge.memory - (have_step or edge.source == edge.target)
+            delay = edge.reach - (have_step or edge.source == edge.target)
             shape = net.shape(edge.source)
             links.append(Link(edge.name, edge.source, edge.target, reach_of(edge.synapses, shape), delay))
             if any(isinstance(v, Pooling) and v.kind == "max" for v in lowered_chain(edge.synapses, shape)):

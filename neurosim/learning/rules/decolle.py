@@ -15,10 +15,10 @@ from neurosim.errors import InputError
 from neurosim.learning.losses.base import Loss, Masked, Steps, check_per_step
 from neurosim.learning.rules.base import Backward, Forward, Rule, check_number, check_steps
 from neurosim.learning.rules.decolle_stepwise import run_stepwise
-from neurosim.learning.rules.eligibility import arriving
 from neurosim.learning.rules.filtered_trace import FilteredTrace
 from neurosim.learning.rules.local_readouts import LocalReadouts
 from neurosim.network.graph import NetworkState
+from neurosim.network.in_flight import arriving
 from neurosim.synapses.dropout import shared_masks
 
 
@@ -120,7 +120,7 @@ class DECOLLE(Rule):
                 z, after, values, *_ = inner.run(x[start:stop], state, recorded)
                 sent = {inner.inputs[0]: x[start:stop], **{name: values[name] for name in names}}
                 for edge in inner.edges:
-                    traces[edge.name].run(arriving(edge, sent, state))
+                    traces[edge.name].run(arriving(edge, sent[edge.source], state))
             outputs.append(net.read(inner.output, values[f"{inner.output}.u"], z))
             if start >= self.burn_in:
                 share = (stop - start) / (steps - self.burn_in)

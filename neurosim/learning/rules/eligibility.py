@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError
 from neurosim.network.graph import Connection, NetworkState
+from neurosim.network.in_flight import arriving
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import State
@@ -61,7 +62,7 @@ class Eligibility:
 
     def arriving(self, outputs: dict[str, Tensor], state: NetworkState | None) -> list[Tensor]:
         """Return the spikes that arrive at each edge in a chunk; `state` is the one before the chunk."""
-        return [arriving(edge, outputs, state) for edge in self.edges]
+        return [arriving(edge, outputs[edge.source], state) for edge in self.edges]
 
     def run(self, pres: Sequence[Tensor], state: State | None) -> Tensor:
         """Run the population over a chunk with a graph, for `learn` and `advance`; return its output [t, B, N]."""
@@ -160,15 +161,6 @@ def linear(owner: str, edge: Connection) -> Linear:
         kinds = ", ".join(type(s).__name__ for s in edge.synapses)
         raise InputError(f"{owner}: edge {edge.name!r} is {kinds}; one Linear is needed. Use BPTT() for this network.")
     return synapse
-
-
-def arriving(edge: Connection, outputs: dict[str, Tensor], state: NetworkState | None) -> Tensor:
-    """Return the spikes that arrive at an edge's synapses in a chunk; `state` is the one before the chunk."""
-    z = outputs[edge.source]
-    if not edge.delay_steps:
-        return z
-    delayed = z.new_zeros((edge.delay_steps, *z.shape[1:])) if state is None else state.edges[edge.name]
-    return torch.cat((delayed, z))[: len(z)]
 
 
 def accumulate(parameter: Tensor, gradient: Tensor) -> None:

@@ -67,7 +67,7 @@ def everything(net, x, state=None, through_time=True):
     """Return what is recorded, the final state and all gradients."""
     names = [*net.nodes, "hidden.v", "hidden.u", "out.v"]
     z, after, values, *_ = net.run(x, state, names, through_time=through_time)
-    held = [*(v for s in after.nodes.values() for v in s), *after.edges.values()]
+    held = [*(v for s in after.nodes.values() for v in s), *after.in_flight.values()]
     loss = sum((v * torch.linspace(0.5, 1.5, v.numel()).view_as(v)).sum() for v in (z, *held))
     found = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
     filled = [torch.zeros_like(p) if g is None else g for p, g in zip(net.parameters(), found, strict=True)]
@@ -86,8 +86,8 @@ def test_one_call_gives_what_the_steps_give(made, through_time, step_by_step):
         assert torch.equal(values["hidden"], wanted["hidden"]) and 0.02 < values["hidden"].mean() < 0.98
         for name, value in wanted.items():
             torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
-        assert {k: v.shape for k, v in after.edges.items()} == {k: v.shape for k, v in last.edges.items()}
-        assert torch.equal(after.edges["hidden->hidden"], last.edges["hidden->hidden"])
+        assert {k: v.shape for k, v in after.in_flight.items()} == {k: v.shape for k, v in last.in_flight.items()}
+        assert torch.equal(after.in_flight["hidden"], last.in_flight["hidden"])
         for (name, _), a, b in zip(net.named_parameters(), found, expected, strict=True):
             assert (a - b).abs().max() <= 1e-5 * b.abs().max(), name
 
@@ -161,7 +161,7 @@ def test_no_steps_leave_the_state():
     _, state = net(torch.ones(5, 2, 6))
     z, after, values, *_ = net.run(torch.ones(0, 2, 6), state, ["hidden", "hidden.v"])
     assert z.shape == (0, 2, 3) and values["hidden.v"].shape == (0, 2, 12)
-    assert torch.equal(after.edges["hidden->hidden"], state.edges["hidden->hidden"])
+    assert torch.equal(after.in_flight["hidden"], state.in_flight["hidden"])
     assert torch.equal(after.nodes["hidden"].v, state.nodes["hidden"].v)
 
 
@@ -169,7 +169,7 @@ def test_the_state_does_not_hold_on_to_the_run():
     net = recurrent_net()
     with torch.no_grad():
         _, state = net(torch.ones(500, 2, 6))
-    assert state.edges["hidden->hidden"].untyped_storage().nbytes() == 2 * 12 * 4
+    assert state.in_flight["hidden"].untyped_storage().nbytes() == 2 * 2 * 12 * 4  # two steps, two samples
 
 
 def test_simulate_records_a_recurrent_run(step_by_step):
