@@ -6,6 +6,7 @@ The reference of the neurons is that of `kernels.neurons`; that of a run is a ca
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from neurosim.kernels.circuit.tasks import MAGNITUDE, PAD, Delivery, PoissonInput, Sample
 from neurosim.kernels.common.philox import philox
@@ -29,12 +30,10 @@ def _deliver_row(task: Delivery, total: np.ndarray, source: int, group: int) -> 
         return
     begin, end = int(task.first[group]), int(task.last[group])
     words = task.post.numpy()[begin:end].view(np.uint32 if task.post.itemsize == 4 else np.uint16).astype(np.int64)
-    slots, weights = words, task.weight
+    weights = task.weight[begin:end].numpy() if isinstance(task.weight, Tensor) else np.int64(task.weight)
     if task.kind == "packed":
-        slots, weights = words >> MAGNITUDE, (words & ((1 << MAGNITUDE) - 1)) * task.weight
-    elif task.kind in ("wide", "real"):
-        weights = task.weight[begin:end].numpy()  # type: ignore[index]
-    np.add.at(total, slots, np.asarray(weights, total.dtype))
+        words, weights = words >> MAGNITUDE, weights * (words & ((1 << MAGNITUDE) - 1))
+    np.add.at(total, words, np.asarray(weights, total.dtype))
 
 
 def poisson(task: PoissonInput, step: int) -> None:
