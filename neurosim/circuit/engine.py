@@ -26,6 +26,7 @@ from neurosim.network.source import SourceState
 from neurosim.recording.events import Events
 
 _DIVIDED = 20_000  # neurons from which several threads run one trial
+_RESTING, _CALLS = 0.1, 16  # share of resting blocks below which all are computed, for so many calls
 _ROOM = 1 << 14  # spikes that a log has room for at least, beside those of one step
 
 
@@ -128,6 +129,9 @@ class Engine:
         else:
             for each in work:
                 each()
+        for trial in self.trials:
+            for resting in trial.resting.values():
+                resting.observe()
         self.steps += steps
         self._check_finite()
         return {name: self._recorded(name, steps, values) for name in self.record}
@@ -202,6 +206,33 @@ class Engine:
         return NetworkState(in_order, {**inner, **self.in_flight})
 
 
+class Resting:
+    """Which blocks of a population rest, and whether it is worth to look.
+
+    Parameters
+    ----------
+    slots : int
+        Neurons, with room.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._blocks = torch.zeros(slots // PAD, dtype=torch.uint8)
+        self._wait = 0
+
+    def of_part(self, first: int) -> Tensor | None:
+        """Return the blocks from neuron `first` on; None if all blocks are to be computed in this call."""
+        return None if self._wait else self._blocks[first // PAD :]
+
+    def observe(self) -> None:
+        """Choose for the next call: where few blocks rest, some calls compute all."""
+        if self._wait:
+            self._wait -= 1
+            if not self._wait:
+                self._blocks.zero_()
+        elif int(self._blocks.sum()) < _RESTING * len(self._blocks):
+            self._wait = _CALLS
+
+
 class _Trial:
     """One sample of the batch: states, spikes under way, accumulators."""
 
@@ -217,6 +248,8 @@ class _Trial:
             _, key, coefficients, numbers, _ = node._arguments(fed, like, (), True, ())
             self.states[name] = [_with_room(values[b]) for values in state.nodes[name]]
             self.fixed[name] = key, [_with_room(values[b]) for values in coefficients], numbers
+        is_dense = {n: any(f.kind == "dense" for feeds in wiring.feeds[n].values() for f in feeds) for n in self.states}
+        self.resting = {n: Resting(len(self.states[n][0])) for n in self.states if self.states[n] and not is_dense[n]}
         self.logs = {}
         for name, steps in wiring.histories.items():
             bounds = wiring.division.bounds.get(name, (0, math.prod(net.shape(name))))
@@ -265,8 +298,9 @@ class _Trial:
                 if port in feeds
             ]
             key, coefficients, numbers = self.fixed[name]
+            resting = self.resting[name].of_part(bounds[p]) if name in self.resting else None
             states, fixed = ([values[bounds[p] :] for values in group] for group in (self.states[name], coefficients))
-            tasks.append(Population(key, p, inputs, states, fixed, numbers, self.logs[name]))
+            tasks.append(Population(key, p, inputs, states, fixed, numbers, self.logs[name], resting))
         return tasks
 
     def _sample(self, parts: list[list[Task]], population: str, values: Tensor, out: Tensor, steps: int) -> None:

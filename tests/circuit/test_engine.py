@@ -8,12 +8,12 @@ import torch
 
 import neurosim as ns
 from neurosim import cores
-from neurosim.circuit import Current, Poisson
+from neurosim.circuit import Current, Poisson, SpikeTrain
 from neurosim.circuit.engine import Engine, obstacle
 from neurosim.errors import InputError
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
-from neurosim.synapses.connectivity import AllToAll, Bernoulli, FixedInDegree, FixedTotal, OneToOne
+from neurosim.synapses.connectivity import AllToAll, Bernoulli, FixedInDegree, FixedOutDegree, FixedTotal, OneToOne
 from neurosim.synapses.distributions import Normal, Uniform
 
 DT = 1e-4
@@ -253,3 +253,24 @@ def test_weights_that_were_changed_or_learn_are_delivered_as_real_numbers():
         runs = [ns.simulate(each, steps=300, seed=5, record=record, engine=e) for e in ("circuit", "layered")]
         assert len(runs[0].spikes["E"]) > 100
         assert_equal(*runs)
+
+
+def test_neurons_at_rest_are_skipped_without_a_difference():
+    n = 3200  # 50 blocks
+    spikes = ns.Events(step=np.arange(0, 400, 20), neuron=np.arange(20) % 5, T=500, dt=DT, shape=n)
+    net = ns.Network(
+        {"x": SpikeTrain(spikes), "E": Neuron(cores.refractory_lif, dt=DT, size=n, t_ref=10 * DT, r=200.0)},
+        [
+            ns.Edge("x", "E", ns.Drawn(OneToOne(), weight=4.0)),
+            ns.Edge("E", "E", ns.Drawn(FixedOutDegree(2), weight=0.5, delay=3 * DT)),
+        ],
+    )
+    runs = [ns.simulate(net, steps=500, record=["E", "E.v"], engine=e, chunk=100) for e in ("circuit", "layered")]
+    assert_equal(*runs)
+    assert len(runs[0].spikes["E"]) >= 20
+    engine = Engine(net, net.initial_state(batch=1, seed=0), ["E"])
+    for _ in range(5):
+        engine.advance(100)
+    blocks = engine.trials[0].resting["E"].of_part(0)
+    assert blocks is not None
+    assert 20 <= int(blocks.sum()) < 50  # those that no spike has reached

@@ -130,10 +130,11 @@ def _prepared(task: Task, stop: np.ndarray, begin: int, window: int) -> tuple[Co
 
 def _population(task: Population, stop: np.ndarray, begin: int, window: int) -> tuple[CompiledKernel, Any]:
     kinds = tuple(tuple(term.kind for term in port) for port in task.inputs)
-    kernel = cpu_code.update(task.plan_key, REAL[task.state[0].dtype], kinds)
+    kernel = cpu_code.update(task.plan_key, REAL[task.state[0].dtype], kinds, task.resting is not None)
     terms = [term for port in task.inputs for term in port]
     log, part, count = task.log, task.part, _neurons(task)
     arrays = [*(term.values for term in terms), *task.state, *task.coefficients, log.ids[part], log.ends[part], stop]
+    arrays += [] if task.resting is None else [task.resting]
     units = [term.unit for term in terms if term.kind == "integer"]
     sizes = (count, log.bounds[part], log.bounds[-1], log.history, len(log.ids[part]), count * window, begin, window)
     return kernel, kernel.block(*arrays, *sizes, *units, *task.numbers)

@@ -15,7 +15,7 @@ from neurosim.compiler.llvm.ir import LINE, IRBuilder
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.plan import find
 from neurosim.compiler.printer import forward_kernel
-from neurosim.kernels.circuit.tasks import MAGNITUDE
+from neurosim.kernels.circuit.tasks import MAGNITUDE, PAD
 from neurosim.kernels.common.philox import INCREMENTS, MULTIPLIERS, ROUNDS, WORD
 
 Term = Literal["integer", "real", "dense"]
@@ -27,13 +27,16 @@ _AHEAD = 8  # spikes between the prefetch of a row and its use
 
 
 @functools.cache
-def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> CompiledKernel:
+def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...], skipping: bool) -> CompiledKernel:
     """Return the code of one step of a population.
 
+    With `skipping` a block of `PAD` neurons whose last step had no input and changed nothing is skipped as long as it
+    has no input: a step would again change nothing.
+
     Arguments: for each port and each of its terms the accumulator (i32 or numbers) or the values over time; states and
-    coefficients as the plan orders them; ids, ends, stop [2]; neurons, number of the first one, neurons of the
-    population, history, room, spikes that have to fit into it still, first step of the call, steps of a window, the
-    step; the units of the terms that are integers, the numbers of the plan.
+    coefficients as the plan orders them; ids, ends, stop [2], [i8 for each block: whether it rests]; neurons, number of
+    the first one, neurons of the population, history, room, spikes that have to fit into it still, first step of the
+    call, steps of a window, the step; the units of the terms that are integers, the numbers of the plan.
 
     Parameters
     ----------
@@ -51,6 +54,7 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
     carried = {name: code.pointer_argument(f"state.{name}") for name in kernel.carried}
     coefficients = {name: code.pointer_argument(f"coefficient.{name}") for name in kernel.coefficients}
     ids, ends, stop = map(code.pointer_argument, ("ids", "ends", "stop"))
+    resting = code.pointer_argument("resting") if skipping else ""
     names = ("count", "base", "width", "history", "room", "need", "begin", "window", "now")
     count, base, width, history, room, need, begin, window, step = map(code.integer_argument, names)
     units = [
@@ -62,21 +66,25 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
     row = code.integer("add nsw", step, history)
     place = code.variable("i64")
     code.store_variable(place, code.load_scalar("i64", ends, row), "i64")
-    with code.loop("0", count, str(code.lanes)) as j, code.scope():
-        for node, kinds, arrays, own in zip(kernel.reads.values(), terms, sums, units, strict=True):
-            code.bind(node, _input(code, kinds, arrays, own, j, code.integer("mul nsw", step, width)))
-        for name, (before, _) in kernel.carried.items():
-            code.bind(before, code.load(carried[name], j))
-        for name, node in kernel.coefficients.items():
-            code.bind(node, code.load(coefficients[name], j))
-        code.emit(kernel.order())
-        output = kernel.writes["out"]
-        truth = code.truth(output)
-        after = {name: code.value(node) for name, (_, node) in kernel.carried.items()}
-        for name, value in after.items():
-            code.store(value, carried[name], j)
-        fired = code.bits_of_mask(truth)
+
+    def neurons(j: str, changed: str) -> None:
+        """Write the step of the neurons of a vector; note in `changed`, if it is given, which fired or changed."""
+        with code.scope():
+            for node, kinds, arrays, own in zip(kernel.reads.values(), terms, sums, units, strict=True):
+                code.bind(node, _input(code, kinds, arrays, own, j, code.integer("mul nsw", step, width)))
+            for name, (before, _) in kernel.carried.items():
+                code.bind(before, code.load(carried[name], j))
+            for name, node in kernel.coefficients.items():
+                code.bind(node, code.load(coefficients[name], j))
+            code.emit(kernel.order())
+            fired = code.bits_of_mask(code.truth(kernel.writes["out"]))
+            pairs = {name: (code.value(old), code.value(new)) for name, (old, new) in kernel.carried.items()}
+            for name, (_, value) in pairs.items():
+                code.store(value, carried[name], j)
         live = code.bits_of_mask(code.first_lanes(code.integer("sub", count, j)))
+        if changed:
+            moved = [fired, *(_differs(code, *pair) for pair in pairs.values())]
+            _note(code, changed, [code.fresh(f"and i{code.lanes} {each}, {live}") for each in moved])
         fired = code.fresh(f"and i{code.lanes} {fired}, {live}")
         with code.branch_if(code.fresh(f"icmp ne i{code.lanes} {fired}, 0")):
             mask = code.fresh(f"bitcast i{code.lanes} {fired} to {code.truths}")
@@ -84,6 +92,27 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
             at = code.load_variable(place, "i64")
             code.store_first(code.selected_lanes(mask, code.integer("add nsw", j, base)), spikes, ids, at)
             code.store_variable(place, code.integer("add", at, spikes), "i64")
+
+    if not skipping:
+        with code.loop("0", count, str(code.lanes)) as j:
+            neurons(j, "")
+    else:
+        busy = code.variable(f"i{code.lanes}")
+        with code.loop("0", count, str(PAD)) as first:
+            code.store_variable(busy, "0", f"i{code.lanes}")
+            last = code.minimum(code.integer("add nsw", first, str(PAD)), count)
+            for kinds, arrays in zip(terms, sums, strict=True):
+                for kind, array in zip(kinds, arrays, strict=True):
+                    for part in range(0, PAD, code.lanes):
+                        _note(code, busy, [_is_fed(code, kind, array, code.integer("add nsw", first, str(part)))])
+            block = code.integer("lshr", first, "6")
+            is_busy = code.fresh(f"icmp ne i{code.lanes} {code.load_variable(busy, f'i{code.lanes}')}, 0")
+            moves = code.fresh(f"icmp eq i8 {code.load_scalar('i8', resting, block)}, 0")
+            with code.branch_if(code.fresh(f"or i1 {is_busy}, {moves}")):
+                with code.loop(first, last, str(code.lanes)) as j:
+                    neurons(j, busy)
+                rests = code.fresh(f"icmp eq i{code.lanes} {code.load_variable(busy, f'i{code.lanes}')}, 0")
+                code.store_scalar("i8", code.fresh(f"zext i1 {rests} to i8"), resting, block)
     end = code.load_variable(place, "i64")
     code.store_scalar("i64", end, ends, code.integer("add", row, "1"))
     full = code.fresh(f"icmp sgt i64 {code.integer('add', end, need)}, {room}")
@@ -92,6 +121,31 @@ def update(plan_key: str, real: str, terms: tuple[tuple[Term, ...], ...]) -> Com
         turn = code.integer("sdiv", code.integer("sub nsw", step, begin), window)
         code.store_scalar("i64", "1", stop, code.integer("and", turn, "1"))
     return code.compile()
+
+
+def _note(code: IRBuilder, variable: str, bits: Sequence[str]) -> None:
+    """Set bits of a variable of as many bits as there are lanes."""
+    kind = f"i{code.lanes}"
+    held = code.load_variable(variable, kind)
+    for each in bits:
+        held = code.fresh(f"or {kind} {held}, {each}")
+    code.store_variable(variable, held, kind)
+
+
+def _differs(code: IRBuilder, old: str, new: str) -> str:
+    """Return where the bits of two vectors of numbers differ, as an integer."""
+    whole = f"<{code.lanes} x i{8 * code.bytes}>"
+    ends = [code.fresh(f"bitcast {code.lane} {value} to {whole}") for value in (old, new)]
+    return code.bits_of_mask(code.fresh(f"icmp ne {whole} {ends[0]}, {ends[1]}"))
+
+
+def _is_fed(code: IRBuilder, kind: Term, base: str, index: str) -> str:
+    """Return where accumulators are not 0, as an integer."""
+    if kind == "real":
+        return code.bits_of_mask(code.fresh(code.compare("ne", code.load(base, index), code.literal(0.0))))
+    whole = f"<{code.lanes} x i32>"
+    held = code.fresh(f"load {whole}, ptr {code.address(base, index, 'i32')}, align 4")
+    return code.bits_of_mask(code.fresh(f"icmp ne {whole} {held}, zeroinitializer"))
 
 
 def _input(code: IRBuilder, kinds: Sequence[Term], bases: Sequence[str], units: Sequence[str], j: str, row: str) -> str:

@@ -140,6 +140,9 @@ class Population(NamedTuple):
         Those of the forward kernel of the plan.
     log : SpikeLog
         Where spikes go.
+    resting : Tensor [blocks] of uint8, optional
+        Blocks of `PAD` neurons whose last step had no input and changed nothing; they are skipped until they have
+        input. None: every block is computed. No input may be dense.
     """
 
     plan_key: str
@@ -149,6 +152,7 @@ class Population(NamedTuple):
     coefficients: Sequence[Tensor]
     numbers: Sequence[float]
     log: SpikeLog
+    resting: Tensor | None = None
 
 
 class Delivery(NamedTuple):
