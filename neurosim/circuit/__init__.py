@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurosim.circuit.sources import Current, Poisson, SpikeTrain
+from neurosim.circuit.sources import Current, Noise, Poisson, SpikeTrain
 from neurosim.synapses.connectivity import AllToAll, Bernoulli, FixedInDegree, FixedOutDegree, FixedTotal, OneToOne
 from neurosim.synapses.distributions import Constant, LogNormal, Normal, Uniform
 
@@ -15,6 +15,7 @@ __all__ = [
     "FixedOutDegree",
     "FixedTotal",
     "LogNormal",
+    "Noise",
     "Normal",
     "OneToOne",
     "Poisson",

@@ -47,6 +47,10 @@ def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str |
             return f"the output of {name!r} is not a spike, 0 or 1"
         if node.core.integers_up_to is not None:
             return f"{name!r} computes in integers, whose currents are checked at each step"
+        fed = {edge.port for edge in net.edges if edge.target == name}
+        unfed = [port for port, value in node.ports.items() if value is None and port not in fed]
+        if unfed or not fed:
+            return f"no edge feeds {name!r}" + (f" at {unfed[0]!r}" if unfed else "")
     for name in record:
         node_name, _, variable = name.partition(".")
         recorded = dict(net.nodes.items()).get(node_name)

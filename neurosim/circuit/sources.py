@@ -13,6 +13,7 @@ from torch import Tensor
 from neurosim.circuit.waveform import Array, Waveform
 from neurosim.errors import InputError
 from neurosim.kernels.common.philox import WORD, random_blocks
+from neurosim.network.noise import NormalSource
 from neurosim.network.source import Source, SourceState
 from neurosim.recording.events import Events
 
@@ -241,6 +242,37 @@ class Current(Source):
     def extra_repr(self) -> str:
         """Return the shape."""
         return str(self.shape)
+
+
+class Noise(NormalSource):
+    """White noise: independent normal numbers of mean 0, one for each neuron and step.
+
+    The numbers are those of `neurosim.network.noise.NormalSource`, which a core with ``normal`` gets too. The standard
+    deviation is that of one step: for a current of intensity D per second, ``std = sqrt(D / dt)``.
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation of a step, from 0, in the units that the synapses of its edges take.
+    shape : int or tuple of int
+        Shape of the population.
+
+    Raises
+    ------
+    InputError
+        When `std` is negative or not finite.
+
+    Examples
+    --------
+    >>> import neurosim as ns
+    >>> from neurosim.synapses import Identity
+    >>> net = ns.Network({"noise": Noise(0.2, 4), "out": ns.LI()}, [ns.Edge("noise", "out", Identity())], dt=1e-3)
+    >>> ns.simulate(net, seconds=0.1, seed=1, record=["noise"]).traces["noise"].shape
+    (100, 1, 4)
+    """
+
+    def __init__(self, std: float, shape: int | Sequence[int]) -> None:
+        super().__init__(shape, std, "Noise")
 
 
 def _check_rates(rates: Array) -> None:

@@ -165,7 +165,7 @@ def _with_locals(core: Core, args: Sequence[Expression], given: dict[str, Any], 
 
     def call() -> Any:
         sys.setprofile(watch)
-        return core.step(*args, **given)
+        return core(*args, **given)
 
     # Each thread has its own profile function: that of a profiler in this thread is not replaced.
     with ThreadPoolExecutor(1) as alone:

@@ -16,8 +16,9 @@ from neurosim.language.trial import check_step
 from neurosim.units import decay_of, prefix_question, turn_of
 
 CHOICES = ("spike", "reset")
+NOISE = "normal"  # a standard normal number of each step and neuron
 RESET_AMOUNT = "reset_amount"  # a coefficient of layers whose reset subtracts its own amount
-_LAYER_ARGUMENTS = (*CHOICES, RESET_AMOUNT, "self", "core", "dt", "size", "detach_reset", "learn", "init")
+_LAYER_ARGUMENTS = (*CHOICES, RESET_AMOUNT, "self", "core", "dt", "size", "detach_reset", "learn", "init", NOISE)
 # Coefficients of one parameter each, by prefix: alpha_x is computed from tau_x.
 _COMPUTED: dict[str, tuple[str, Callable[..., Any]]] = {
     "alpha": ("tau", decay_of),
@@ -211,6 +212,8 @@ class Core:
     integers_up_to : float or None
         For a core of integers, the largest current for which single precision is exact; double precision is exact up
         to 2**29 times as much. None for a core of real numbers.
+    is_noisy : bool
+        Whether the step takes ``normal`` by keyword. It is then the last of `inputs`, which a network feeds.
     state_type : type
         NamedTuple that holds the state, one field for each variable.
     """
@@ -223,6 +226,7 @@ class Core:
     wants: tuple[str, ...]
     derived: Mapping[str, Derived] = dataclasses.field(default_factory=dict)
     integers_up_to: float | None = None
+    is_noisy: bool = False
     state_type: Any = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -233,7 +237,11 @@ class Core:
         object.__setattr__(self, "state_type", state_type)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Run one step."""
+        """Run one step; of a noisy core the normal number comes by keyword, or as the last input."""
+        if self.is_noisy and NOISE not in kwargs:
+            at = len(self.inputs) - 1
+            kwargs[NOISE] = args[at]
+            args = (*args[:at], *args[at + 1 :])
         return self.step(*args, **kwargs)
 
     @property
@@ -308,7 +316,8 @@ def core(
         The decorator. The step function takes its inputs and then the state by position. By keyword it takes what it
         needs of: its parameters; ``alpha_x`` for each time constant ``tau_x`` (``exp(-dt/tau_x)``, computed in
         double precision), ``cos_x`` and ``sin_x`` for each frequency ``f_x``; the `derived` ones; ``dt`` (s);
-        ``spike`` (the surrogate, called on the distance to threshold); ``reset`` (a `Reset`). It returns the output
+        ``spike`` (the surrogate, called on the distance to threshold); ``reset`` (a `Reset`); ``normal`` (a standard
+        normal number of each step and neuron, drawn from the noise seed of the run). It returns the output
         and the new state. It may use arithmetic, comparisons and the functions of `neurosim.language.functions`, but
         no branches.
 
@@ -327,6 +336,14 @@ def core(
     ...     return z, reset(u, z, to=0.0, by=v_th)
     >>> leaky
     <core leaky(i, v)>
+
+    A membrane that follows an Ornstein-Uhlenbeck process of standard deviation `sigma`, exactly:
+
+    >>> from neurosim.language import sqrt
+    >>> @ns.core(parameters=dict(tau_mem=ns.seconds(10e-3), sigma=1.0), state=("v",))
+    ... def ornstein_uhlenbeck(i, v, *, alpha_mem, sigma, normal):
+    ...     u = alpha_mem * v + (1.0 - alpha_mem) * i + sigma * sqrt(1.0 - alpha_mem * alpha_mem) * normal
+    ...     return u, u
 
     A membrane with two conductances; the inhibitory one is 0 if nothing feeds it:
 
@@ -366,21 +383,24 @@ def core(
         by_name = [f"{prefix}_{name.partition('_')[2]}" for prefix in _COMPUTED for name in declared]
         found = {name: _derived_by_name(name) for name in by_name}
         coefficients = {name: of for name, of in found.items() if of and of.parameters[0] in declared} | own
-        offered = {*declared, *CHOICES, "dt", *coefficients}
+        is_noisy = NOISE in wants
+        arguments = {**ports, NOISE: None} if is_noisy else ports
+        wants = tuple(name for name in wants if name != NOISE)
+        offered = {*declared, *CHOICES, NOISE, "dt", *coefficients}
         unknown = [name for name in wants if name not in offered]
         if unknown:
             raise InputError(
                 f"core {step.__name__}: the step takes {unknown} by keyword; it may take {sorted(offered)}."
             )
         _check_state(step.__name__, initial)
-        _check_arrays(step.__name__, ports, initial, [name for name in wants if name not in CHOICES])
+        _check_arrays(step.__name__, arguments, initial, [name for name in wants if name not in CHOICES])
         if not step.__name__.isidentifier():
             raise InputError(f"a core is called as its step function; {step.__name__} has no name. Write it with def.")
         used = {name: coefficients[name] for name in wants if name in coefficients}
-        decorated = Core(step.__name__, step, declared, ports, initial, wants, used, integers_up_to)
+        decorated = Core(step.__name__, step, declared, arguments, initial, wants, used, integers_up_to, is_noisy)
         object.__setattr__(decorated, "__doc__", step.__doc__)
         object.__setattr__(decorated, "__module__", step.__module__)
-        check_step(step.__name__, tuple(ports), tuple(initial), wants, step)
+        check_step(step.__name__, tuple(arguments), tuple(initial), wants, decorated)
         return decorated
 
     return decorate

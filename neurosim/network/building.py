@@ -177,7 +177,7 @@ def _bound(
 
 
 def _name(edge: Edge, target: Input | Source | Population | None) -> str:
-    several = isinstance(target, Population) and len(target.ports) > 1
+    several = isinstance(target, Population) and len(_open_ports(target)) + (edge.port == target.noise_port) > 1
     return edge.name or f"{edge.source}->{edge.target}" + (f":{edge.port}" if several and edge.port else "")
 
 
@@ -186,15 +186,21 @@ def _port(name: str, edge: Edge, nodes: Mapping[str, Input | Source | Population
     assert isinstance(edge.target, str)  # see `single`
     target = nodes[edge.target]
     assert isinstance(target, Population)  # any other target has been refused
-    ports = list(target.ports)
+    ports = _open_ports(target)
     if not edge.port and len(ports) > 1:
         raise NetworkError(
             f"edge {name!r}: {edge.target!r} has the input ports {ports}; name the one to feed, as in "
             f"Edge({edge.source!r}, {edge.target!r}, ..., port={ports[0]!r})."
         )
-    if edge.port and edge.port not in ports:
-        raise NetworkError(f"edge {name!r}: {edge.target!r} has no input port {edge.port!r}; it has {ports}.")
+    if edge.port and edge.port not in target.ports:
+        have = list(target.ports)
+        raise NetworkError(f"edge {name!r}: {edge.target!r} has no input port {edge.port!r}; it has {have}.")
     return edge.port or ports[0]
+
+
+def _open_ports(node: Population) -> list[str]:
+    """Return the input ports of a population but for that of its noise."""
+    return [port for port in node.ports if port != node.noise_port]
 
 
 def check_ports(nodes: Mapping[str, Input | Source | Population], edges: Sequence[Connection]) -> None:
@@ -203,7 +209,7 @@ def check_ports(nodes: Mapping[str, Input | Source | Population], edges: Sequenc
         if isinstance(node, Population):
             fed = {edge.port for edge in edges if edge.target == name}
             missing = [port for port, value in node.ports.items() if value is None and port not in fed]
-            if fed and missing:
+            if fed - {node.noise_port} and missing:
                 raise NetworkError(f"node {name!r}: no edge feeds its input ports {missing}; add one with port=.")
 
 

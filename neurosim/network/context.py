@@ -203,12 +203,13 @@ class RunContext:
         for edge in component.outer:
             if edge.target == name:
                 add_current(currents, edge.port, self.current(edge, self.arriving(edge)))
-        if not currents and not any(edge.target == name for edge in component.inner):
-            return self._no_currents(name)
+        driven = currents.keys() - {self.population(name).noise_port}
+        if not driven and not any(edge.target == name for edge in component.inner):
+            return {**self._no_currents(name), **currents}
         return currents
 
     def _no_currents(self, name: str) -> dict[str, Tensor]:
-        """Return the current into the ports of a population without edges: 0 where a port must be fed."""
+        """Return the current into the ports of a population that nothing drives: 0 where a port must be fed."""
         node, values = self.population(name), self.states[name]
         assert node.size is not None  # else its shape could not be computed
         shape = (self.steps, self.samples, *node.size)

@@ -29,6 +29,7 @@ from neurosim.network.explanation import ComponentExplanation, Explanation, obse
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
+from neurosim.network.noise import with_noise
 from neurosim.network.parts import Parts, SynapseList
 from neurosim.network.plan import NetworkPlan, plan_of
 from neurosim.network.population import Population
@@ -115,15 +116,15 @@ class Network(nn.Module):
         check_nodes(nodes)
         self.seed = checked_seed(seed)
         given = single(edges)
+        output = output or "".join([*nodes][-1:])
+        nodes, given = with_noise(nodes, given)
         parts = on_grid(nodes, given)
         self.dt = common_dt(parts, dt)
         with restored_on_error(*(part for part in parts.values() if not part.has_dt)):
             set_steps(parts, self.dt)
             self._connect(nodes, given, output)
 
-    def _connect(
-        self, nodes: Mapping[str, Input | Source | Population], given: Sequence[Edge], output: str | None
-    ) -> None:
+    def _connect(self, nodes: Mapping[str, Input | Source | Population], given: Sequence[Edge], output: str) -> None:
         """Join the nodes by the edges."""
         self.edges = [connect(edge, nodes, self.dt, self.seed) for edge in given]
         check_names(self.edges)
@@ -134,7 +135,7 @@ class Network(nn.Module):
         self.inputs = tuple(name for name in order if isinstance(nodes[name], Input))
         self.sources = tuple(name for name in order if isinstance(nodes[name], Source))
         self._streams = checked_streams(self._sources(), self._drawn_starts(), self.dt)
-        self.output = output or list(nodes)[-1]
+        self.output = output
         if not isinstance(nodes.get(self.output), Population):
             raise NetworkError(
                 f"output must name a population of neurons, one of {list(self.populations())}; got {self.output!r}."

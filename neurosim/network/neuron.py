@@ -357,6 +357,7 @@ class Neuron(CorePlans):
             raise InputError(
                 f"{name}: the input must be a mapping from the input ports {list(ports)} to tensors [T, B, ...]; got "
                 f"{type(i).__name__}."
+                + (" A network draws 'normal'; outside of one give the numbers." if self.noise_port else "")
             )
         unknown = [port for port in i if port not in ports]
         missing = [port for port, value in ports.items() if value is None and port not in i]

@@ -15,7 +15,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.common.availability import DTYPES
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.language import Core, Parameter, Reset, Surrogate, atan
-from neurosim.language.definition import RESET_AMOUNT
+from neurosim.language.definition import NOISE, RESET_AMOUNT
 from neurosim.language.reset import ResetMode
 from neurosim.network.parameters import CoreParameters, Value
 
@@ -116,6 +116,11 @@ class CorePlans(CoreParameters):
     def ports(self) -> Mapping[str, float | None]:
         """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
         return self.core.inputs
+
+    @property
+    def noise_port(self) -> str | None:
+        """Input port that a network feeds with normal numbers, if there is one."""
+        return NOISE if self.core.is_noisy else None
 
     def _program(self, fed: tuple[str, ...] = (), per_trial: tuple[str, ...] = ()) -> Program:
         """Return the step with the choices of this layer, for the ports that are fed, by default all."""

@@ -69,6 +69,11 @@ class Population(OnGrid, ABC):
         """Input ports: the value of each where nothing feeds it, or None if it must be fed."""
         return {"i": None}
 
+    @property
+    def noise_port(self) -> str | None:
+        """Input port that a network feeds with normal numbers, if there is one."""
+        return None
+
     @abstractmethod
     def initial_state(self, i: Any) -> Any:
         """Return the state before the first step for an input like `i` [T, B, ...]."""

@@ -10,7 +10,7 @@ import neurosim as ns
 from neurosim.circuit import Poisson
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.models import LiquidNeurons
-from neurosim.synapses import Drawn
+from neurosim.synapses import Drawn, Sparse
 from neurosim.synapses.connectivity import FixedInDegree
 from neurosim.synapses.distributions import Uniform
 
@@ -73,6 +73,15 @@ def test_populations_without_edges():
 def ports(excitation, gain, v):
     """Two input ports, one with a value where nothing feeds it."""
     return v, v + gain * (1.0 + excitation)
+
+
+def test_the_engine_of_circuits_leaves_populations_without_edges_to_the_layers():
+    nodes = {"a": ns.LIF(size=5, init=dict(v=2.0)), "b": ns.LIF(size=5)}
+    net = ns.Network(nodes, [ns.Edge("a", "b", Sparse.random(5, 5, density=0.5))], dt=1e-3)
+    run = ns.simulate(net, steps=10, record=["a", "b.v"])
+    assert run.engine == "layered" and len(run.spikes["a"]) == 5 and run.traces["b.v"].any()
+    with pytest.raises(InputError, match="no edge feeds 'a' at 'i'"):
+        ns.simulate(net, steps=10, engine="circuit")
 
 
 def test_sizes_and_steps_are_needed():

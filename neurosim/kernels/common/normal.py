@@ -108,9 +108,14 @@ def normal_quantile(share: Tensor) -> Tensor:
     centred = share - 0.5
     square = 0.180625 - centred * centred
     middle = centred * (_polynomial(_MIDDLE[0], square) / _polynomial(_MIDDLE[1], square))
-    if not bool((is_tail := centred.abs() > 0.425).any()):
-        return middle
-    tail = torch.where(is_tail, torch.minimum(share, 1.0 - share), 0.25)
+    is_tail = centred.abs() > 0.425
+    middle[is_tail] = _tail_quantile(share[is_tail])
+    return middle
+
+
+def _tail_quantile(share: Tensor) -> Tensor:
+    """Return the quantiles of shares below 0.075 and above 0.925."""
+    tail = torch.minimum(share, 1.0 - share)
     root = (-_logarithm(tail)).sqrt()
     near, far = root - 1.6, root - 5.0
     size = torch.where(
@@ -118,7 +123,7 @@ def normal_quantile(share: Tensor) -> Tensor:
         _polynomial(_TAIL[0], near) / _polynomial(_TAIL[1], near),
         _polynomial(_FAR[0], far) / _polynomial(_FAR[1], far),
     )
-    return torch.where(is_tail, torch.where(centred < 0.0, -size, size), middle)
+    return torch.where(share < 0.5, -size, size)
 
 
 def _logarithm(x: Tensor) -> Tensor:
