@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.peers.measures import measures
 from neurosim import Events
 from neurosim.analysis import fano_factor, firing_rates, interval_cv, population_statistics, synchrony
 from neurosim.errors import InputError
@@ -50,3 +51,12 @@ def test_a_beginning_that_does_not_fit_is_refused(after: float) -> None:
 def test_a_run_without_spikes_recorded_is_refused() -> None:
     with pytest.raises(InputError, match="no spikes were recorded"):
         population_statistics({})
+
+
+def test_the_scripts_of_other_simulators_compute_the_same() -> None:
+    # They may import NumPy only, and so have a copy of these statistics.
+    events = poisson(20.0, 40, 10_001, 1e-4, seed=4)
+    ours = population_statistics({"E": events})["E"]
+    theirs = measures(events.step, events.neuron, 40, 10_001, 1e-4)
+    names = {"rate": "rate", "sd_rates": "rate_sd", "cv": "cv", "fano": "fano", "spikes": "spikes"}
+    assert theirs == pytest.approx({name: ours[own] for name, own in names.items()})
