@@ -68,9 +68,10 @@ def pairwise_correlation(events: EventList, bin: float, pairs: int = 1000, seed:
 
     Raises
     ------
+    UnitError
+        When the width is not a multiple of dt.
     InputError
-        When the width is not a multiple of dt or leaves fewer than two complete bins, `pairs` is below 1, or the events
-        lie at real times.
+        When it leaves fewer than two complete bins, `pairs` is below 1, or the events lie at real times.
 
     Examples
     --------
@@ -145,8 +146,10 @@ def auto_correlation(events: EventList, bin: float, window: float) -> Correlatio
 
     Raises
     ------
+    UnitError
+        When a width is not a multiple of dt.
     InputError
-        When a width does not fit the grid, or the events lie at real times.
+        When the window does not fit the bins, or the events lie at real times.
 
     Examples
     --------
@@ -196,8 +199,10 @@ def cross_correlation(events: EventList, other: EventList, bin: float, window: f
 
     Raises
     ------
+    UnitError
+        When a width is not a multiple of dt.
     InputError
-        When a width does not fit the grid, or the grids differ.
+        When the window does not fit the bins, or the grids differ.
 
     Examples
     --------

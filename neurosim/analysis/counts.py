@@ -55,8 +55,10 @@ def population_counts(events: EventList, bin: float) -> Array:
 
     Raises
     ------
+    UnitError
+        When the width is not a multiple of dt.
     InputError
-        When the width is not a multiple of dt, or the events lie at real times.
+        When the events lie at real times.
 
     Examples
     --------
@@ -66,8 +68,8 @@ def population_counts(events: EventList, bin: float) -> Array:
     [[1], [2], [1]]
     >>> population_counts(events, 2.5e-3)
     Traceback (most recent call last):
-    neurosim.errors.InputError: population_counts: bin must be a multiple of dt = 0.001 s, so that no spike lies
-    between two bins; got 0.0025 s. Use 0.002 or 0.003.
+    neurosim.errors.UnitError: population_counts: bin must be an integer number of steps of 0.001 s; got 0.0025 s.
+    The nearest are 0.002 s and 0.003 s.
     """
     grid = on_grid("population_counts", events)
     width = steps_in("population_counts", "bin", bin, grid)
@@ -91,8 +93,10 @@ def population_rate(events: EventList, bin: float) -> Array:
 
     Raises
     ------
+    UnitError
+        When the width is not a multiple of dt.
     InputError
-        When the width is not a multiple of dt, or the events lie at real times.
+        When the events lie at real times.
 
     Examples
     --------
@@ -127,8 +131,10 @@ def fano_factor(events: EventList, bin: float) -> Array:
 
     Raises
     ------
+    UnitError
+        When the width is not a multiple of dt.
     InputError
-        When the width is not a multiple of dt or leaves fewer than two complete bins, or the events lie at real times.
+        When it leaves fewer than two complete bins, or the events lie at real times.
 
     Examples
     --------
@@ -170,8 +176,10 @@ def synchrony(events: EventList, bin: float) -> Array:
 
     Raises
     ------
+    UnitError
+        When the width is not a multiple of dt.
     InputError
-        When the width is not a multiple of dt or leaves fewer than two complete bins, or the events lie at real times.
+        When it leaves fewer than two complete bins, or the events lie at real times.
 
     References
     ----------

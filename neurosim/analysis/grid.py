@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from neurosim.errors import InputError
-from neurosim.units import steps_obstacle
+from neurosim.errors import InputError, UnitError
+from neurosim.units import steps_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -103,20 +103,13 @@ def steps_in(owner: str, name: str, seconds: float, grid: Grid) -> int:
 
     Raises
     ------
-    InputError
-        When it is not a multiple of `dt`; the message has the two neighbours that are.
+    UnitError
+        When it is not a multiple of `dt`; the message has the two nearest that are.
     """
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and math.isfinite(seconds)
-    if not is_number or seconds <= 0:
-        raise InputError(f"{owner}: {name} must be a number of seconds above 0; got {seconds!r}.")
-    if steps_obstacle(name, seconds, grid.dt) is not None or round(seconds / grid.dt) < 1:
-        below = math.floor(seconds / grid.dt)
-        near = [f"{k * grid.dt:.10g}" for k in (below, below + 1) if k]
-        raise InputError(
-            f"{owner}: {name} must be a multiple of dt = {grid.dt:g} s, so that no spike lies between two bins; "
-            f"got {seconds!r} s. Use {' or '.join(near)}."
-        )
-    return round(seconds / grid.dt)
+    steps = steps_of(owner, name, seconds, grid.dt)
+    if steps < 1:
+        raise UnitError(f"{owner}: {name} must be at least one step of {grid.dt:g} s; got {seconds!r} s.")
+    return steps
 
 
 def whole_bins(owner: str, bin: float, grid: Grid, least: int = 2) -> tuple[int, int]:

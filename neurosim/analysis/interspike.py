@@ -193,8 +193,10 @@ def interval_histogram(events: EventList, bin: float, longest: float) -> Interva
 
     Raises
     ------
+    UnitError
+        When the width is not a multiple of dt.
     InputError
-        When the width is not a multiple of dt, or `longest` not a multiple of the width.
+        When `longest` is not a multiple of the width, or the events lie at real times.
 
     Examples
     --------

@@ -44,8 +44,10 @@ def power_spectrum(events: EventList, bin: float, segment: float) -> Spectrum:
 
     Raises
     ------
+    UnitError
+        When a width is not a multiple of dt.
     InputError
-        When a width does not fit the grid, or the segment is longer than the recording.
+        When the segment does not fit the bins or is longer than the recording.
 
     References
     ----------

@@ -12,7 +12,7 @@ from neurosim.analysis.grid import EventList, on_grid, whole_bins, whole_counts
 from neurosim.analysis.interspike import cv_of, intervals_between
 from neurosim.errors import InputError
 from neurosim.files.notebook import text_html
-from neurosim.units import steps_obstacle
+from neurosim.units import steps_of
 
 _COLUMNS = {
     "neurons": "neurons",
@@ -99,8 +99,10 @@ def population_statistics(spikes: Mapping[str, EventList], after: float = 0.0, b
 
     Raises
     ------
+    UnitError
+        When `after` or `bin` is not a multiple of dt.
     InputError
-        When there is no population, `after` or `bin` does not fit the grid, or events lie at real times.
+        When there is no population, `after` is beyond the recording, or events lie at real times.
 
     Examples
     --------
@@ -124,12 +126,12 @@ def _default_bin(dt: float) -> float:
 
 
 def _statistics_of(events: Any, after: float, bin: float | None) -> dict[str, float]:
-    whole = on_grid("statistics", events)
-    obstacle = steps_obstacle("after", after, whole.dt)
-    if obstacle is not None or not round(after / whole.dt) < whole.T:
-        allowed = f"from 0 s and below the duration of {whole.duration:g} s"
-        raise InputError(f"statistics: {obstacle or f'after must be {allowed}; got {after!r} s.'}")
-    grid = on_grid("statistics", events.numpy().between(round(after / whole.dt), whole.T))
+    read = events.numpy()
+    whole = on_grid("statistics", read)
+    first = steps_of("statistics", "after", after, whole.dt)
+    if first >= whole.T:
+        raise InputError(f"statistics: after must be below the duration of {whole.duration:g} s; got {after!r} s.")
+    grid = on_grid("statistics", read.between(first, whole.T))
     width, bins = whole_bins("statistics", _default_bin(grid.dt) if bin is None else bin, grid)
     step, cell = grid.by_cell()
     counted = np.bincount(grid.cell, minlength=grid.cells)

@@ -85,8 +85,10 @@ class Recording:
 
         Raises
         ------
+        UnitError
+            When `after` or `bin` is not a multiple of dt.
         InputError
-            When no spikes were recorded, or `after` or `bin` does not fit the grid.
+            When no spikes were recorded, or `after` is beyond the recording.
         """
         return population_statistics(self.spikes, after, bin)
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.peers.measures import measures
 from neurosim import Events
 from neurosim.analysis import fano_factor, firing_rates, interval_cv, population_statistics, synchrony
-from neurosim.errors import InputError
+from neurosim.errors import InputError, UnitError
 from tests.analysis.trains import poisson
 
 
@@ -42,9 +42,11 @@ def test_a_silent_population_has_dashes_in_the_table() -> None:
     assert "<pre>" in found._repr_html_()
 
 
-@pytest.mark.parametrize("after", [1.0, 2.0, -0.1, 0.00005, float("nan")])
-def test_a_beginning_that_does_not_fit_is_refused(after: float) -> None:
-    with pytest.raises(InputError, match="after must be"):
+@pytest.mark.parametrize(
+    ("after", "error"), [(1.0, InputError), (2.0, InputError), (-0.1, UnitError), (5e-5, UnitError), (None, UnitError)]
+)
+def test_a_beginning_that_does_not_fit_is_refused(after: float | None, error: type[Exception]) -> None:
+    with pytest.raises(error, match="after must be"):
         population_statistics({"E": poisson(20.0, 4, 1000, 1e-3, seed=3)}, after=after)
 
 

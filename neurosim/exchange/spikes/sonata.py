@@ -15,6 +15,7 @@ from neurosim.exchange.spikes.populations import Spikes, no_traces, one_sample, 
 from neurosim.files import untrusted_hdf5 as hdf5
 from neurosim.files.atomic import replaced
 from neurosim.recording.events import Events
+from neurosim.units.times import grid_tolerance
 
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 _MAGIC = 0x0A7A
@@ -139,8 +140,9 @@ def _population(group: hdf5.Group, name: str, sizes: Mapping[str, int], duration
         dt, steps = declared["dt"], declared["T"]
         if not isinstance(dt, float) or not 0 < dt < 0.1 or not isinstance(steps, int) or not 0 <= steps <= _MOST_STEPS:
             raise group.refusal("", f"declares T = {steps!r} steps of {dt!r} s, which is no time grid.")
-        step = np.rint(times / (dt * 1e3))
-        off = np.abs(step * dt * 1e3 - times) > 1e-6 * dt * 1e3
+        place = times / (dt * 1e3)
+        step = np.rint(place)
+        off = np.abs(place - step) > grid_tolerance(steps)
         if (off | (step < 0) | (step >= steps)).any():
             raise group.refusal("timestamps", f"holds times that are not on the grid of {steps} steps of {dt:g} s.")
         return Events(step=step.astype(np.int64), neuron=_inside(group, neuron, size), shape=size, T=steps, dt=dt)

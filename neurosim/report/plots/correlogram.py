@@ -53,8 +53,10 @@ def correlogram(
 
     Raises
     ------
+    UnitError
+        For widths that are not multiples of dt.
     InputError
-        For a population that was not recorded, and widths that do not fit the recording.
+        For a population that was not recorded, and a window that does not fit the bins or the recording.
     """
     _names(recording, [name] if other is None else [name, other])
     events = recording.spikes[name]

@@ -12,7 +12,7 @@ from neurosim.errors import InputError
 from neurosim.quantities import significant
 from neurosim.report.plots.raster import _names
 from neurosim.report.plots.style import INK, colour, new_figure, tidy
-from neurosim.units import steps_obstacle
+from neurosim.units import steps_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,15 +54,17 @@ def distributions(
 
     Raises
     ------
+    UnitError
+        For a time that is not a multiple of dt.
     InputError
-        For a population that was not recorded, and a time that does not fit the recording.
+        For a population that was not recorded, and a time beyond the recording.
     """
     names = _names(recording, names)
-    obstacle = steps_obstacle("after", after, recording.dt)
-    if obstacle is not None or round(after / recording.dt) >= recording.T:
-        allowed = f"after must be below the duration of {recording.T * recording.dt:g} s; got {after!r} s."
-        raise InputError(f"distributions: {obstacle or allowed}")
-    events = {name: recording.spikes[name].between(round(after / recording.dt), recording.T) for name in names}
+    first = steps_of("distributions", "after", after, recording.dt)
+    if first >= recording.T:
+        allowed = f"below the duration of {recording.T * recording.dt:g} s"
+        raise InputError(f"distributions: after must be {allowed}; got {after!r} s.")
+    events = {name: recording.spikes[name].between(first, recording.T) for name in names}
     figure = new_figure(4.8, 5.4, ax)
     rates, variations, gaps = figure.subplots(3, 1)
     _rates(rates, events)

@@ -12,7 +12,7 @@ from neurosim.analysis import population_rate
 from neurosim.errors import InputError
 from neurosim.report.plots.raster import _choose, _names, _rows, _samples
 from neurosim.report.plots.style import FAINT, INK, colour, new_figure, tidy, time_unit
-from neurosim.units import steps_obstacle
+from neurosim.units import steps_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +65,10 @@ def population_raster(
 
     Raises
     ------
+    UnitError
+        For times that are not multiples of dt.
     InputError
-        For a population or sample that was not recorded, and times that do not fit the recording.
+        For a population or sample that was not recorded, and times beyond the recording.
     """
     names = _names(recording, names)
     (sample,) = _samples(recording, [sample])
@@ -101,11 +103,7 @@ def population_raster(
 def _interval(recording: Recording, start: float, stop: float | None) -> tuple[int, int]:
     """Return the first step to draw and the one after the last."""
     end = recording.T * recording.dt if stop is None else stop
-    for name, time in (("start", start), ("stop", end)):
-        obstacle = steps_obstacle(name, time, recording.dt)
-        if obstacle is not None:
-            raise InputError(f"population_raster: {obstacle}")
-    first, last = round(start / recording.dt), round(end / recording.dt)
+    first, last = (steps_of("population_raster", n, t, recording.dt) for n, t in (("start", start), ("stop", end)))
     if not first < last <= recording.T:
         raise InputError(
             f"population_raster: start must be before stop, and stop at most {recording.T * recording.dt:g} s; "

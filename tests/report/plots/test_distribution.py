@@ -7,7 +7,7 @@ import pytest
 
 import neurosim as ns
 from neurosim.analysis import interval_cv, intervals
-from neurosim.errors import InputError
+from neurosim.errors import InputError, UnitError
 from neurosim.recording.recording import Recording
 from neurosim.report import distributions
 from tests.report.plots.test_populations import axes_of, circuit
@@ -45,7 +45,7 @@ def test_a_silent_population_leaves_its_panels_empty() -> None:
     assert len(rates.patches) == 1 and len(variations.patches) == len(gaps.patches) == 0
 
 
-@pytest.mark.parametrize("after", [2.0, 0.0005, -1.0])
-def test_a_beginning_that_does_not_fit_is_refused(after: float) -> None:
-    with pytest.raises(InputError, match="distributions: after must be"):
+@pytest.mark.parametrize(("after", "error"), [(2.0, InputError), (0.0005, UnitError), (-1.0, UnitError)])
+def test_a_beginning_that_does_not_fit_is_refused(after: float, error: type[Exception]) -> None:
+    with pytest.raises(error, match="distributions: after must be"):
         distributions(circuit({"E": 4}), after=after)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import neurosim as ns
-from neurosim.errors import InputError
+from neurosim.errors import InputError, UnitError
 from neurosim.recording.recording import Recording
 from neurosim.report import population_raster
 
@@ -71,9 +71,9 @@ def test_neurons_are_divided_by_the_sizes_and_small_populations_are_seen() -> No
         (dict(start=0.0005), "start must be an integer number of steps"),
         (dict(start=1.0, stop=1.0), "start must be before stop"),
         (dict(stop=3.0), "stop at most 2 s"),
-        (dict(bin=1.5e-3), "bin must be a multiple of dt"),
+        (dict(bin=1.5e-3), "bin must be an integer number of steps"),
     ],
 )
 def test_what_was_not_recorded_is_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, UnitError), match=message):
         population_raster(circuit({"E": 4}), **arguments)
