@@ -56,6 +56,8 @@ class CompiledKernel:
         self._engine.finalize_object()
         address = self._engine.get_function_address("kernel")
         self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(address)
+        # The code is freed with the engine. Two threads may compile one kernel at once; a cache keeps the second alone.
+        self.call.engine = self._engine  # type: ignore[attr-defined]
         self._team = self._engine.get_function_address("team") if team else None
         self.task: int | None = self._engine.get_function_address("task") if now is not None else None
         self._now, self._block = now, struct.Struct("=" + "".join(_SLOTS[kind] for kind in arguments))
