@@ -42,6 +42,11 @@ class Poisson(Source):
         Shape of the population.
     binary : bool
         At most one spike a step.
+    times : sequence of float, optional
+        Change points, s: rate k of [K], [K, *shape] or [K, B, *shape] holds from ``times[k]`` to the next, 0 before
+        the first.
+    start, stop : float, optional
+        s; the rate is 0 before `start`, and from `stop` on. All times must be integer numbers of steps.
 
     Raises
     ------
@@ -62,10 +67,19 @@ class Poisson(Source):
     800.0
     """
 
-    def __init__(self, rate: Any, shape: int | Sequence[int], *, binary: bool = False) -> None:
+    def __init__(
+        self,
+        rate: Any,
+        shape: int | Sequence[int],
+        *,
+        binary: bool = False,
+        times: Sequence[float] | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> None:
         super().__init__("Poisson", shape)
         self.binary = binary
-        self.rate = Waveform("Poisson", "rate", rate, self.shape)
+        self.rate = Waveform("Poisson", "rate", rate, self.shape, times=times, start=start, stop=stop)
         if self.rate.values is not None:
             _check_rates(self.rate.values)
 
@@ -75,7 +89,8 @@ class Poisson(Source):
         return True
 
     def check(self, dt: float) -> None:
-        """Check that the mean number of spikes a step is one the source can draw."""
+        """Check that times lie on the grid, and that the mean number of spikes a step is one the source can draw."""
+        self.rate.check(dt)
         if self.rate.values is not None:
             self._means(self.rate.values, dt)
 
@@ -96,7 +111,7 @@ class Poisson(Source):
 
     def limits(self, dt: float) -> Tensor | None:
         """Return the numbers that a random word is compared with, uint32, if the rate is one constant; else None."""
-        if self.rate.values is None or self.rate.values.size != 1:
+        if self.rate.values is None or not self.rate.is_constant:
             return None
         limits = [int(limit.item()) for limit in _limits(self._means(self.rate.values, dt), self.binary)]
         return torch.tensor([limit for limit in limits if limit < WORD], dtype=torch.int64).to(torch.uint32)
@@ -206,6 +221,11 @@ class Current(Source):
         returns values [T], [T, *shape] or [T, B, *shape]. In the units that the synapses of its edges take.
     shape : int or tuple of int
         Shape of the population.
+    times : sequence of float, optional
+        Change points, s: current k of [K], [K, *shape] or [K, B, *shape] holds from ``times[k]`` to the next, 0 before
+        the first.
+    start, stop : float, optional
+        s; the current is 0 before `start`, and from `stop` on. All times must be integer numbers of steps.
 
     Raises
     ------
@@ -220,11 +240,20 @@ class Current(Source):
     >>> v, state = net(steps=100)
     >>> v.shape, state.nodes["drive"].step
     (torch.Size([100, 1, 1]), tensor([100]))
+    >>> pulse = Current([0.5, 2.0, 0.0], 1, times=[0.0, 10e-3, 30e-3])
     """
 
-    def __init__(self, waveform: Any, shape: int | Sequence[int]) -> None:
+    def __init__(
+        self,
+        waveform: Any,
+        shape: int | Sequence[int],
+        *,
+        times: Sequence[float] | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> None:
         super().__init__("Current", shape)
-        self.waveform = Waveform("Current", "waveform", waveform, self.shape)
+        self.waveform = Waveform("Current", "waveform", waveform, self.shape, times=times, start=start, stop=stop)
 
     @property
     def is_spiking(self) -> bool:
@@ -232,7 +261,8 @@ class Current(Source):
         return False
 
     def check(self, dt: float) -> None:
-        """Do nothing: any dt serves."""
+        """Check that times lie on the grid."""
+        self.waveform.check(dt)
 
     def values(self, state: SourceState, steps: int, *, stream: int, dt: float, dtype: torch.dtype) -> Tensor:
         """Return the current of each neuron in each step."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
 import neurosim as ns
-from neurosim.circuit import Current, Poisson, SpikeTrain
+from neurosim.circuit import AllToAll, Current, Poisson, SpikeTrain
 from neurosim.circuit.sources import MAX_MEAN, _limits
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.kernels.common.philox import WORD
 from neurosim.network.source import SourceState, first_state
+from neurosim.synapses import Drawn, Identity, Sparse
 
 DT = 1e-3
 
@@ -349,3 +351,125 @@ def test_the_counter_does_not_run_over():
     assert drawn(Poisson(100.0, 3), 10, last).shape == (10, 1, 3)
     with pytest.raises(InputError, match=r"a run may have 2\^32 steps; this one would reach 4294967297"):
         drawn(Poisson(100.0, 3), 11, last)
+
+
+# Change points, start and stop (R19)
+
+
+def values(source, steps, at=0, batch=1, dt=DT):
+    state = start(batch)
+    state = state._replace(step=state.step + at)
+    return source.values(state, steps, stream=5, dt=dt, dtype=torch.float64)
+
+
+def test_r19_values_hold_between_change_points():
+    one = values(Current([0.5, 2.0, 0.0], 2, times=[2 * DT, 3 * DT, 0.3]), 400)[:, 0]
+    assert one[:4].tolist() == [[0, 0], [0, 0], [0.5, 0.5], [2, 2]]  # 3 * 0.001 is step 3
+    assert (one[3:300] == 2).all() and not one[300:].any()
+    each = values(Current([[1.0, 2.0], [3.0, 4.0]], 2, times=[0.0, 2 * DT]), 3)[:, 0]
+    assert each.tolist() == [[1, 2], [1, 2], [3, 4]]
+    trials = values(Current(np.arange(12.0).reshape(2, 3, 2), 2, times=[0.0, DT]), 2, batch=3)
+    assert torch.equal(trials, torch.arange(12.0).double().view(2, 3, 2))
+    parts = [values(Current([0.5, 2.0], 2, times=[2 * DT, 7 * DT]), 3, at) for at in range(0, 12, 3)]
+    assert torch.equal(torch.cat(parts), values(Current([0.5, 2.0], 2, times=[2 * DT, 7 * DT]), 12))
+    later = start(2)._replace(step=torch.tensor([0, 5]))
+    source = Current([0.5, 2.0], 1, times=[2 * DT, 7 * DT])
+    assert source.values(later, 4, stream=5, dt=DT, dtype=torch.float64)[:, :, 0].T.tolist() == [
+        [0, 0, 0.5, 0.5],
+        [0.5, 0.5, 2, 2],
+    ]
+
+
+def test_r19_sources_start_and_stop():
+    for rate in (40.0 / DT, lambda t: np.full(len(t), 40.0 / DT), np.full((90, 3), 40.0 / DT)):
+        always = values(Poisson(rate, 3), 90)
+        some = values(Poisson(rate, 3, start=20 * DT, stop=70 * DT), 90)
+        assert not some[:20].any() and not some[70:].any() and torch.equal(some[20:70], always[20:70])
+    assert values(Current(1.0, 1, start=3 * DT), 6).flatten().tolist() == [0, 0, 0, 1, 1, 1]
+    assert values(Current(1.0, 1, stop=3 * DT), 6).flatten().tolist() == [1, 1, 1, 0, 0, 0]
+    assert values(Current(1.0, 1, stop=3 * DT), 3, at=9).flatten().tolist() == [0, 0, 0]
+
+
+def test_r19_counts_follow_the_law_of_each_rate():
+    means = [0.2, 5.0, 60.0]
+    counts = values(Poisson([m / DT for m in means], 200, times=[0.0, 1.0, 2.0]), 3000)[:, 0]
+    for k, mean in enumerate(means):
+        part = counts[1000 * k : 1000 * (k + 1)]
+        n = part.numel()
+        assert abs(part.mean() - mean) < 5 * math.sqrt(mean / n)
+        assert abs(part.var() - mean) < 5 * math.sqrt((mean + 2 * mean**2) / n)
+
+
+def test_r14_trains_of_ones_own_and_shared_trains():
+    """A Poisson of the size of the population gives each neuron its own train, one of size 1 the same to all."""
+    torch.manual_seed(1)
+    nodes = {"own": Poisson(2000.0, 30), "shared": Poisson(2000.0, 1), "a": ns.LI(size=30), "b": ns.LI(size=30)}
+    every = Drawn(AllToAll(), weight=1.0)
+    net = ns.Network(nodes, [ns.Edge("own", "a", Identity()), ns.Edge("shared", "b", every)], dt=DT, output="a")
+    run = ns.simulate(net, steps=4000, seed=3, record=["own", "shared", "a", "b"])
+    own = run.spikes["own"].to_grid()[:, 0]
+    correlation = np.corrcoef(np.asarray(own).T)
+    assert abs(correlation - np.eye(30)).max() < 6 / math.sqrt(4000)
+    a, b = run.traces["a"][:, 0], run.traces["b"][:, 0]
+    assert (b == b[:, :1]).all() and b.any() and not (a == a[:, :1]).all()
+    assert np.asarray(own).mean() == pytest.approx(2.0, abs=5 * math.sqrt(2 / 120_000))
+    lagged = [np.corrcoef(np.asarray(own)[:-lag, 0], np.asarray(own)[lag:, 0])[0, 1] for lag in (1, 2, 7)]
+    assert np.abs(lagged).max() < 5 / math.sqrt(4000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "options"),
+    [(9000.0, dict(start=0.02, stop=0.05)), ([9000.0], dict(times=[0.02]))],
+    ids=["window", "points"],
+)
+def test_the_engine_of_circuits_follows_rates_over_time(rate, options):
+    torch.manual_seed(1)
+    nodes = {"noise": Poisson(rate, 40, **options), "n": ns.LIF(size=40)}
+    loop = ns.Edge("n", "n", Sparse.random(40, 40, density=0.1), delay=2e-3)
+    net = ns.Network(nodes, [ns.Edge("noise", "n", Identity()), loop], dt=DT)
+    runs = [ns.simulate(net, steps=100, seed=2, record=["n"], engine=kind) for kind in ("circuit", "layered")]
+    spikes = [run.spikes["n"].to_grid() for run in runs]
+    assert np.array_equal(*spikes) and spikes[0].any() and not spikes[0][:20].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            dict(times=[0.0, 1.5 * DT]),
+            "a time must be an integer number of steps of 0.001 s; got 0.0015 s. The nearest",
+        ),
+        (dict(start=0.25 * DT), "a time must be an integer number of steps"),
+        (dict(stop=2.5 * DT), "a time must be an integer number of steps"),
+    ],
+)
+def test_r15_times_off_the_grid_are_refused(options, message):
+    count = len(options.get("times", ()))
+    given = [1.0] * count if count else 1.0
+    for source in (Poisson(given, 2, **options), Current(given, 2, **options)):
+        with pytest.raises(NetworkError, match=re.escape(f"node 's': {source.kind}: {message}")):
+            ns.Network({"s": source, "out": ns.LIF(dt=DT)}, linear("s"))
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "error", "message"),
+    [
+        (1.0, dict(times=[]), InputError, "times must ascend, and be at least one"),
+        (1.0, dict(times=[0.1, 0.2]), ShapeError, "must give 2 values"),
+        ([1.0, 2.0], dict(times=[0.1, 0.1]), InputError, "times must ascend"),
+        ([1.0], dict(times=[-0.1]), InputError, "a time must be a number of s from 0; got -0.1"),
+        (1.0, dict(start=math.nan), InputError, "a time must be a number of s from 0"),
+        (1.0, dict(stop="1"), InputError, "a time must be a number of s from 0"),
+        (1.0, dict(start=0.2, stop=0.2), InputError, "start must be before stop"),
+        (lambda t: t, dict(times=[0.1]), InputError, "a function of time has no change points"),
+        ([1.0, 2.0, 3.0], dict(times=[0.0, 0.1]), ShapeError, "must give 2 values, one for each change point; got 3"),
+    ],
+)
+def test_times_that_are_none_are_refused(values, options, error, message):
+    for source in (Poisson, Current):
+        with pytest.raises(error, match=message):
+            source(values, 2, **options)
+
+
+def linear(source):
+    return [ns.Edge(source, "out", ns.Linear(2, 2))]
