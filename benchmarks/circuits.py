@@ -181,7 +181,7 @@ def table(result: dict[str, Any]) -> str:
 
 _HEAD = (
     f"{'':12}{'rate Hz':>9}{'CV':>7}{'Fano':>8}{'SD Hz':>7}{'CPU s':>9}{'wall s':>9}{'build':>8}{'first':>8}"
-    f"{'B/syn':>7}{'B/event':>8}{'limit':>7}{'spikes':>9}"
+    f"{'MB':>7}{'B/event':>8}{'limit':>7}{'spikes':>9}"
 )
 
 
@@ -197,7 +197,7 @@ def _lines(case: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{label:12}{each['rate']:9.3f}{each['cv']:7.3f}{each['fano']:8.1f}{each['sd_rates']:7.2f}"
             f"{each['cpu_per_s']:9.4f}{each['wall_per_s']:9.4f}{each['build_s']:8.2f}{each['first_result_s']:8.2f}"
-            f"{each['bytes_per_synapse']:7.1f}{row:>8}{limit:>7}{each['spikes']:9d}"
+            f"{each['bytes_per_synapse'] * each['synapses'] / 1e6:7.0f}{row:>8}{limit:>7}{each['spikes']:9d}"
         )
     own = case["contenders"].get("neurosim")
     for label, each in case["contenders"].items():
