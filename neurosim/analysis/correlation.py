@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim.analysis.grid import Array, EventList, Grid, on_grid, steps_in, whole_bins, whole_counts
+from neurosim.analysis.grid import Array, EventList, Grid, complete_bins, complete_counts, on_grid, steps_in
 from neurosim.errors import InputError
 
 
@@ -86,7 +86,7 @@ def pairwise_correlation(events: EventList, bin: float, pairs: int = 1000, seed:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"pairwise_correlation: seed must be an integer from 0; got {seed!r}.")
     grid = on_grid("pairwise_correlation", events)
-    width, bins = whole_bins("pairwise_correlation", bin, grid)
+    width, bins = complete_bins("pairwise_correlation", bin, grid)
     random = np.random.default_rng(seed)
     each = [_sample_pairs(grid, b, width, bins, int(pairs), random) for b in range(grid.B)]
     return PairCorrelations(*(np.concatenate(column) for column in zip(*each, strict=True)))
@@ -174,7 +174,7 @@ def auto_correlation(events: EventList, bin: float, window: float) -> Correlatio
             break
         pairs += np.bincount(distance, minlength=lags + 1)
     pairs[0] *= 2
-    return _histogram(grid, np.arange(lags + 1), pairs, whole_counts(grid, width, bins).sum(axis=1), width, 1)
+    return _histogram(grid, np.arange(lags + 1), pairs, complete_counts(grid, width, bins).sum(axis=1), width, 1)
 
 
 def cross_correlation(events: EventList, other: EventList, bin: float, window: float) -> CorrelationHistogram:
@@ -219,14 +219,14 @@ def cross_correlation(events: EventList, other: EventList, bin: float, window: f
             f"T={target.T}, B={target.B}, dt={target.dt:g} s."
         )
     width, bins, lags = _lags("cross_correlation", bin, window, grid)
-    x, y = whole_counts(grid, width, bins), whole_counts(target, width, bins)
+    x, y = complete_counts(grid, width, bins), complete_counts(target, width, bins)
     around = range(-lags, lags + 1)
     pairs = np.array([(x[max(0, -k) : bins - max(0, k)] * y[max(0, k) : bins + min(0, k)]).sum() for k in around])
     return _histogram(grid, np.array(around), pairs, x.sum(axis=1), width, target.N)
 
 
 def _lags(owner: str, bin: float, window: float, grid: Grid) -> tuple[int, int, int]:
-    width, bins = whole_bins(owner, bin, grid)
+    width, bins = complete_bins(owner, bin, grid)
     steps = steps_in(owner, "window", window, grid)
     if steps % width or steps // width >= bins:
         raise InputError(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from neurosim.analysis.grid import Array, EventList, Grid, on_grid, steps_in, whole_bins, whole_counts
+from neurosim.analysis.grid import Array, EventList, Grid, complete_bins, complete_counts, on_grid, steps_in
 from neurosim.errors import InputError, ShapeError
 
 
@@ -73,7 +73,7 @@ def population_counts(events: EventList, bin: float) -> Array:
     """
     grid = on_grid("population_counts", events)
     width = steps_in("population_counts", "bin", bin, grid)
-    return whole_counts(grid, width, -(-grid.T // width))
+    return complete_counts(grid, width, -(-grid.T // width))
 
 
 def population_rate(events: EventList, bin: float) -> Array:
@@ -106,7 +106,7 @@ def population_rate(events: EventList, bin: float) -> Array:
     """
     grid = on_grid("population_rate", events)
     width = steps_in("population_rate", "bin", bin, grid)
-    counts = whole_counts(grid, width, -(-grid.T // width))
+    counts = complete_counts(grid, width, -(-grid.T // width))
     lengths = np.minimum(width, grid.T - width * np.arange(len(counts)))
     return counts / (grid.N * grid.dt * lengths[:, None])
 
@@ -144,7 +144,7 @@ def fano_factor(events: EventList, bin: float) -> Array:
     (array([1.]), array([0.]))
     """
     grid = on_grid("fano_factor", events)
-    return count_fano(whole_counts(grid, *whole_bins("fano_factor", bin, grid)))
+    return count_fano(complete_counts(grid, *complete_bins("fano_factor", bin, grid)))
 
 
 def count_fano(counts: Array) -> Array:
@@ -194,7 +194,7 @@ def synchrony(events: EventList, bin: float) -> Array:
     array([1.])
     """
     grid = on_grid("synchrony", events)
-    width, bins = whole_bins("synchrony", bin, grid)
+    width, bins = complete_bins("synchrony", bin, grid)
     return count_synchrony(grid, *grid.by_cell(), width, bins)
 
 
@@ -210,7 +210,7 @@ def count_synchrony(grid: Grid, step: Array, cell: Array, width: int, bins: int)
     # Sums over bins of integers; a product with the number of bins may exceed 64 bits, so Python multiplies.
     of_cells = np.bincount(cell, minlength=grid.cells).reshape(grid.B, grid.N)
     summed = np.bincount(cell[first] // grid.N, squares, minlength=grid.B)
-    counts = whole_counts(grid, width, bins)
+    counts = complete_counts(grid, width, bins)
     found = np.full(grid.B, np.nan)
     for b in range(grid.B):
         single = bins * int(summed[b]) - int((of_cells[b] ** 2).sum())

@@ -112,7 +112,7 @@ def steps_in(owner: str, name: str, seconds: float, grid: Grid) -> int:
     return steps
 
 
-def whole_bins(owner: str, bin: float, grid: Grid, least: int = 2) -> tuple[int, int]:
+def complete_bins(owner: str, bin: float, grid: Grid, least: int = 2) -> tuple[int, int]:
     """Return the steps of a bin and how many complete bins the recording has, at least `least`."""
     width = steps_in(owner, "bin", bin, grid)
     bins = grid.T // width
@@ -124,7 +124,7 @@ def whole_bins(owner: str, bin: float, grid: Grid, least: int = 2) -> tuple[int,
     return width, bins
 
 
-def whole_counts(grid: Grid, width: int, bins: int) -> Array:
+def complete_counts(grid: Grid, width: int, bins: int) -> Array:
     """Return the spikes of the population in each complete bin: int64 [bins, B]."""
     end = int(np.searchsorted(grid.step, bins * width))
     place = grid.step[:end] // width * grid.B + grid.cell[:end] // grid.N

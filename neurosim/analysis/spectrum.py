@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from neurosim.analysis.grid import Array, EventList, on_grid, steps_in, whole_bins, whole_counts
+from neurosim.analysis.grid import Array, EventList, complete_bins, complete_counts, on_grid, steps_in
 from neurosim.errors import InputError
 
 
@@ -64,7 +64,7 @@ def power_spectrum(events: EventList, bin: float, segment: float) -> Spectrum:
     50
     """
     grid = on_grid("power_spectrum", events)
-    width, bins = whole_bins("power_spectrum", bin, grid)
+    width, bins = complete_bins("power_spectrum", bin, grid)
     steps = steps_in("power_spectrum", "segment", segment, grid)
     if steps % width or not 2 <= steps // width <= bins:
         raise InputError(
@@ -73,5 +73,5 @@ def power_spectrum(events: EventList, bin: float, segment: float) -> Spectrum:
         )
     from scipy.signal import welch
 
-    rate = whole_counts(grid, width, bins) / (grid.N * width * grid.dt)
+    rate = complete_counts(grid, width, bins) / (grid.N * width * grid.dt)
     return Spectrum(*welch(rate, 1 / (width * grid.dt), nperseg=steps // width, axis=0))

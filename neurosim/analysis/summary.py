@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.analysis.counts import count_fano, count_synchrony
-from neurosim.analysis.grid import EventList, on_grid, whole_bins, whole_counts
+from neurosim.analysis.grid import EventList, complete_bins, complete_counts, on_grid
 from neurosim.analysis.interspike import cv_of, intervals_between
 from neurosim.errors import InputError
 from neurosim.files.notebook import text_html
@@ -132,7 +132,7 @@ def _statistics_of(events: Any, after: float, bin: float | None) -> dict[str, fl
     if first >= whole.T:
         raise InputError(f"statistics: after must be below the duration of {whole.duration:g} s; got {after!r} s.")
     grid = on_grid("statistics", read.between(first, whole.T))
-    width, bins = whole_bins("statistics", _default_bin(grid.dt) if bin is None else bin, grid)
+    width, bins = complete_bins("statistics", _default_bin(grid.dt) if bin is None else bin, grid)
     step, cell = grid.by_cell()
     counted = np.bincount(grid.cell, minlength=grid.cells)
     each = counted / grid.duration
@@ -143,7 +143,7 @@ def _statistics_of(events: Any, after: float, bin: float | None) -> dict[str, fl
         "rate": float(each.mean()),
         "rate_sd": float(each.std()),
         "cv": _mean(cv),
-        "fano": _mean(count_fano(whole_counts(grid, width, bins))),
+        "fano": _mean(count_fano(complete_counts(grid, width, bins))),
         "synchrony": _mean(count_synchrony(grid, step, cell, width, bins)),
         "silent": float((counted == 0).mean()),
     }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import ExportError
-from neurosim.exchange.spikes.populations import Spikes, no_traces, package, populations
+from neurosim.exchange.spikes.populations import Spikes, check_no_traces, optional_package, populations
 
 
 def to_pandas(spikes: Spikes) -> Any:
@@ -43,8 +43,8 @@ def to_pandas(spikes: Spikes) -> Any:
     population
     E    2
     """
-    pd: Any = package("pandas")
-    no_traces("to_pandas", "a table of spikes", spikes)
+    pd: Any = optional_package("pandas")
+    check_no_traces("to_pandas", "a table of spikes", spikes)
     given = populations("to_pandas", spikes)
     on_grid = {events.dt is not None for events in given.values()}
     if len(on_grid) != 1:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.exchange.spikes.frame import full_precision
-from neurosim.exchange.spikes.populations import Spikes, package, populations
+from neurosim.exchange.spikes.populations import Spikes, optional_package, populations
 from neurosim.recording.recording import Recording
 
 
@@ -39,7 +39,7 @@ def to_neo(spikes: Spikes) -> Any:
     InputError
         When there are no spikes recorded.
     """
-    neo: Any = package("neo")
+    neo: Any = optional_package("neo")
     given = populations("to_neo", spikes)
     samples = max(events.B for events in given.values())
     block = neo.Block(name="neurosim", populations={n: {"shape": e.shape, "B": e.B} for n, e in given.items()})
@@ -62,7 +62,7 @@ def to_neo(spikes: Spikes) -> Any:
             block.segments[k // size].spiketrains.append(train)
             group.spiketrains.append(train)
     if isinstance(spikes, Recording):
-        period = spikes.dt * package("quantities").s
+        period = spikes.dt * optional_package("quantities").s
         for name, trace in spikes.traces.items():
             values = np.asarray(trace)
             for b in range(spikes.B):

@@ -12,7 +12,13 @@ import numpy as np
 
 from neurosim.errors import InputError
 from neurosim.exchange.spikes.frame import full_precision
-from neurosim.exchange.spikes.populations import Spikes, no_traces, one_sample, package, populations
+from neurosim.exchange.spikes.populations import (
+    Spikes,
+    check_no_traces,
+    check_one_sample,
+    optional_package,
+    populations,
+)
 from neurosim.files.atomic import replaced
 
 
@@ -54,10 +60,10 @@ def write_nwb(
     FileError
         When the file cannot be written; an earlier file is then unchanged.
     """
-    pynwb: Any = package("pynwb")
-    no_traces("write_nwb", "the table of units of an NWB file", spikes)
+    pynwb: Any = optional_package("pynwb")
+    check_no_traces("write_nwb", "the table of units of an NWB file", spikes)
     given = populations("write_nwb", spikes)
-    one_sample("write_nwb", "an NWB file", given)
+    check_one_sample("write_nwb", "an NWB file", given)
     if not isinstance(start, datetime.datetime) or start.tzinfo is None:
         raise InputError(f"write_nwb: start must be a datetime with a time zone; got {start!r}.")
     if not identifier:

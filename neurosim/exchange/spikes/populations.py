@@ -26,7 +26,7 @@ def populations(owner: str, spikes: Spikes) -> dict[str, Events]:
     return {name: events.numpy() for name, events in given.items()}
 
 
-def one_sample(owner: str, target: str, given: Mapping[str, Events]) -> None:
+def check_one_sample(owner: str, target: str, given: Mapping[str, Events]) -> None:
     """Refuse several samples, for a target that has one clock."""
     for name, events in given.items():
         if events.B != 1:
@@ -36,7 +36,7 @@ def one_sample(owner: str, target: str, given: Mapping[str, Events]) -> None:
             )
 
 
-def no_traces(owner: str, target: str, spikes: Spikes) -> None:
+def check_no_traces(owner: str, target: str, spikes: Spikes) -> None:
     """Refuse traces, for a target that holds spikes only."""
     if isinstance(spikes, Recording) and spikes.traces:
         raise ExportError(
@@ -45,7 +45,7 @@ def no_traces(owner: str, target: str, spikes: Spikes) -> None:
         )
 
 
-def package(name: str) -> Any:
+def optional_package(name: str) -> Any:
     """Return an optional package.
 
     Raises

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurosim.errors import ExportError, InputError
 from neurosim.exchange.spikes.frame import full_precision
-from neurosim.exchange.spikes.populations import Spikes, no_traces, one_sample, populations
+from neurosim.exchange.spikes.populations import Spikes, check_no_traces, check_one_sample, populations
 from neurosim.files import untrusted_hdf5 as hdf5
 from neurosim.files.atomic import replaced
 from neurosim.recording.events import Events
@@ -59,9 +59,9 @@ def write_sonata(path: str | os.PathLike[str], spikes: Spikes) -> None:
     >>> read_sonata(path)["E"]
     <Events n=2 T=5 dt=0.0001 s B=1 shape=[2]>
     """
-    no_traces("write_sonata", "a SONATA spike file", spikes)
+    check_no_traces("write_sonata", "a SONATA spike file", spikes)
     given = populations("write_sonata", spikes)
-    one_sample("write_sonata", "a SONATA spike file", given)
+    check_one_sample("write_sonata", "a SONATA spike file", given)
     for name, events in given.items():
         if len(events.shape) != 1:
             raise ExportError(
