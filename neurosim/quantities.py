@@ -52,6 +52,20 @@ def quantity(value: float, unit: str, digits: int = 3) -> str:
     return f"{significant(value / scale, digits)} {name}"
 
 
+def bytes_text(count: float) -> str:
+    """Write a number of bytes with three digits and a fitting decimal prefix.
+
+    Examples
+    --------
+    >>> bytes_text(640), bytes_text(262_408), bytes_text(1.2305e9)
+    ('640 B', '262 kB', '1.23 GB')
+    """
+    for scale, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * scale:
+            return f"{significant(count / scale)} {prefix}B"
+    return f"{count:.0f} B"
+
+
 def significant(value: float, digits: int = 3) -> str:
     """Write a number with so many significant digits and no exponent below a million.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from neurosim.kernels.drawing import memory
 from neurosim.network.graph import Connection
-from neurosim.quantities import quantity
+from neurosim.quantities import bytes_text, quantity
 from neurosim.synapses.drawn import Drawn
 from neurosim.synapses.forecast import HEADER, ProjectionPlan
 
@@ -45,11 +45,11 @@ class NetworkPlan(NamedTuple):
         memory.check(self.nbytes, f"{self.synapses:,} synapses in {len(self.projections)} projections")
 
     def __str__(self) -> str:
-        total = ("in all", f"{self.synapses:,}", "", quantity(self.nbytes, "B"), quantity(self.seconds, "s", 2), "", "")
+        total = ("in all", f"{self.synapses:,}", "", bytes_text(self.nbytes), quantity(self.seconds, "s", 2), "", "")
         rows = [HEADER, *(each.cells for each in self.projections), total]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        known = "" if self.available is None else f"\n{quantity(self.available, 'B')} of memory are free"
+        known = "" if self.available is None else f"\n{bytes_text(self.available)} of memory are free"
         return "\n".join(lines) + known
 
 

@@ -97,14 +97,14 @@ class Bernoulli(ConnectionRule):
     autapses: Word = "allowed"
 
     def __post_init__(self) -> None:
-        _check_word("Bernoulli", "autapses", self.autapses)
+        check_word("Bernoulli", "autapses", self.autapses)
         is_number = isinstance(self.probability, (int, float)) and not isinstance(self.probability, bool)
         if not is_number or not 0 < self.probability <= 1:
             raise InputError(f"Bernoulli: probability must be in (0, 1]; got {self.probability!r}.")
 
     def pairs(self, n_in: int, n_out: int, has_same_ends: bool) -> Pairs:
         """Return what decides the pairs; see `ConnectionRule.pairs`."""
-        excluded = _excludes_self(self, self.autapses, n_out, has_same_ends)
+        excluded = excludes_self(self, self.autapses, n_out, has_same_ends)
         counts = binomial(n_out - excluded, self.probability)
         expected = self.probability * n_in * (n_out - excluded)
         return Pairs("binomial", n_in, n_out, expected, counts.first, without_self=excluded, limits=counts.limits)
@@ -122,11 +122,11 @@ class _Counted(ConnectionRule):
         name = type(self).__name__
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
             raise InputError(f"{name}: count must be an integer from 1; got {self.count!r}.")
-        _check_word(name, "multapses", self.multapses)
-        _check_word(name, "autapses", self.autapses)
+        check_word(name, "multapses", self.multapses)
+        check_word(name, "autapses", self.autapses)
 
     def _counted(self, kind: Literal["in", "out", "total"], n_in: int, n_out: int, has_same_ends: bool) -> Pairs:
-        excluded = _excludes_self(self, self.autapses, n_out, has_same_ends)
+        excluded = excludes_self(self, self.autapses, n_out, has_same_ends)
         rows = {"in": n_out, "out": n_in, "total": 1}[kind]
         others = {"in": n_in - excluded, "out": n_out - excluded, "total": n_in * (n_out - excluded)}[kind]
         distinct = self.multapses == "excluded"
@@ -215,15 +215,15 @@ class AllToAll(ConnectionRule):
     autapses: Word = "allowed"
 
     def __post_init__(self) -> None:
-        _check_word("AllToAll", "autapses", self.autapses)
+        check_word("AllToAll", "autapses", self.autapses)
 
     def pairs(self, n_in: int, n_out: int, has_same_ends: bool) -> Pairs:
         """Return what decides the pairs; see `ConnectionRule.pairs`."""
-        excluded = _excludes_self(self, self.autapses, n_out, has_same_ends)
+        excluded = excludes_self(self, self.autapses, n_out, has_same_ends)
         return Pairs("all", n_in, n_out, n_in * (n_out - excluded), without_self=excluded)
 
 
-def _excludes_self(rule: ConnectionRule, autapses: Word, n_out: int, has_same_ends: bool) -> bool:
+def excludes_self(rule: ConnectionRule, autapses: Word, n_out: int, has_same_ends: bool) -> bool:
     """Return whether a neuron itself is left out of its targets; two populations have no autapses."""
     excluded = autapses == "excluded" and has_same_ends
     if excluded and n_out == 1:
@@ -231,6 +231,7 @@ def _excludes_self(rule: ConnectionRule, autapses: Word, n_out: int, has_same_en
     return excluded
 
 
-def _check_word(owner: str, name: str, word: object) -> None:
+def check_word(owner: str, name: str, word: object) -> None:
+    """Refuse what is neither "allowed" nor "excluded"."""
     if word not in ("allowed", "excluded"):
         raise InputError(f"{owner}: {name} must be 'allowed' or 'excluded'; got {word!r}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from neurosim.kernels.sparse.rows import Rows, index_type
 from neurosim.synapses.connectivity import ConnectionRule
 from neurosim.synapses.delayed import FixedDelays, in_steps
 from neurosim.synapses.distributions import Distribution
-from neurosim.synapses.drawing import BITS, drawing_of, drawn_rows, key_of, pairs_between
+from neurosim.synapses.drawing import BITS, drawing_of, drawn_rows, exact_weight, key_of, pairs_between
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.sparse import Sparse
@@ -182,7 +183,8 @@ class DelayedSparse(SparseStructure, FixedDelays):
     ) -> None:
         """Draw synapses by a rule."""
         pairs = pairs_between(rule, self.n_in, self.n_out)
-        self._take(drawing_of(pairs, weight, delay, BITS, key_of(seed, ""), self.dt), max_delay, weight=weight)
+        drawing = drawing_of(rule, pairs, weight, delay, BITS, key_of(seed, ""), self.dt)
+        self._take(drawing, max_delay, exact=exact_weight(rule, weight))
         if weight is None:
             self.note_drawn_weights()
 
@@ -191,10 +193,10 @@ class DelayedSparse(SparseStructure, FixedDelays):
         drawing: Drawing,
         max_delay: float | None,
         longest: int | None = None,
-        weight: Distribution | None = None,
+        exact: float | np.ndarray | None = None,
     ) -> None:
-        """Draw synapses; a constant `weight`, if given, is not rounded to the grid."""
-        undelayed, values, steps = drawn_rows(drawing, weight)
+        """Draw synapses; `exact`: weights that are not rounded to the grid."""
+        undelayed, values, steps = drawn_rows(drawing, exact)
         if steps is None:
             steps = torch.full((values.numel(),), drawing.delay.first, dtype=torch.int32)
         shortest, last = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)

@@ -15,8 +15,9 @@ from neurosim.synapses.connectivity import ConnectionRule, pairs_of
 from neurosim.synapses.delayed import Delayed
 from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.distributions import Constant, Distribution
-from neurosim.synapses.drawing import BITS, drawing_of, key_of, weight_error
+from neurosim.synapses.drawing import BITS, drawing_of, key_of, listed_error, weight_error
 from neurosim.synapses.forecast import ProjectionPlan, forecast
+from neurosim.synapses.listed import ListedRule
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.sparse import Sparse
 from neurosim.synapses.synapse import Synapse, count
@@ -125,7 +126,8 @@ class Drawn(Delayed):
         made.n_in, made.n_out = n_in, n_out
         made.set_dt(dt)
         pairs = pairs_of(self.rule, n_in, n_out, has_same_ends)
-        made._drawing = drawing_of(pairs, self.weights, self.delays, self.bits, key_of(seed, name), dt)
+        key = key_of(seed, name)
+        made._drawing = drawing_of(self.rule, pairs, self.weights, self.delays, self.bits, key, dt)
         made._bound = bound
         made.memory = made._drawing.delay.last
         if self.learn:
@@ -181,6 +183,8 @@ class Drawn(Delayed):
     @property
     def weight_error(self) -> float:
         """Largest error of a weight on the grid, relative to the mean size of the weights."""
+        if isinstance(self.rule, ListedRule) and self.rule.weight is not None:
+            return listed_error(self.rule.weight, self.unit)
         return weight_error(self.weights, self.drawing.weight, self.unit)
 
     @property
@@ -216,6 +220,20 @@ class Drawn(Delayed):
     def connections(self) -> Tensor:
         """Postsynaptic and presynaptic neuron of each synapse [2, n], int64, in the order of `materialised`."""
         return self.materialised().connections
+
+    @property
+    def in_degrees(self) -> Tensor:
+        """Number of synapses of each postsynaptic neuron [n_out], int64."""
+        return self.materialised().in_degrees
+
+    @property
+    def out_degrees(self) -> Tensor:
+        """Number of synapses of each presynaptic neuron [n_in], int64."""
+        return self.materialised().out_degrees
+
+    def to_scipy(self) -> Any:
+        """Return the weights as a matrix of SciPy; see `Sparse.to_scipy`."""
+        return self.materialised().to_scipy()
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(n_out,)``."""

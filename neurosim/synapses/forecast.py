@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from neurosim.kernels.drawing.arguments import Drawing
 from neurosim.kernels.drawing.plan import Plan, TableKind
-from neurosim.quantities import quantity, significant
+from neurosim.quantities import bytes_text, quantity, significant
 
 HEADER = "projection", "synapses", "format", "memory", "time", "weight error", "delays"
 # Seconds of one core for a synapse, measured on an AMD EPYC of 2.6 GHz.
@@ -51,7 +51,7 @@ class ProjectionPlan(NamedTuple):
             self.name,
             f"{self.synapses:,}",
             self.format,
-            quantity(self.nbytes, "B"),
+            bytes_text(self.nbytes),
             quantity(self.seconds, "s", 2),
             f"{significant(100 * self.weight_error, 2)} %",
             delays,

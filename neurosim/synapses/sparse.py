@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from neurosim.kernels.sparse.operator import event_sparse
 from neurosim.kernels.sparse.rows import Rows, sorted_rows
 from neurosim.synapses.connectivity import Bernoulli, ConnectionRule
 from neurosim.synapses.distributions import Constant, Distribution
-from neurosim.synapses.drawing import BITS, drawing_of, drawn_rows, key_of, pairs_between
+from neurosim.synapses.drawing import BITS, drawing_of, drawn_rows, exact_weight, key_of, pairs_between
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Lowered, SparseRows
 from neurosim.synapses.structure import SparseStructure, check_connections, check_weight
@@ -131,16 +132,16 @@ class Sparse(SparseStructure):
         """
         n_in, n_out = count("Sparse", "n_in", n_in), count("Sparse", "n_out", n_out)
         pairs = pairs_between(rule, n_in, n_out)
-        drawing = drawing_of(pairs, weight, Constant(0.0), BITS, key_of(seed, ""), 1e-3)
-        synapse = cls.of_drawing(drawing, weight)
+        drawing = drawing_of(rule, pairs, weight, Constant(0.0), BITS, key_of(seed, ""), 1e-3)
+        synapse = cls.of_drawing(drawing, exact_weight(rule, weight))
         if weight is None:
             synapse.note_drawn_weights()
         return synapse
 
     @classmethod
-    def of_drawing(cls, drawing: Drawing, weight: Distribution | None = None) -> Sparse:
-        """Return the synapses that a rule draws; a constant `weight`, if given, is not rounded to the grid."""
-        drawn = drawn_rows(drawing, weight)
+    def of_drawing(cls, drawing: Drawing, exact: float | np.ndarray | None = None) -> Sparse:
+        """Return the synapses that a rule draws; `exact`: weights that are not rounded to the grid."""
+        drawn = drawn_rows(drawing, exact)
         return cls(drawing.pairs.n_in, drawing.pairs.n_out, drawn.rows, drawn.weight)
 
     def merged(self) -> Sparse:

@@ -67,6 +67,38 @@ class SparseStructure(Synapse):
         return torch.stack((rows.post.long(), rows.pre))
 
     @property
+    def in_degrees(self) -> Tensor:
+        """Number of synapses of each postsynaptic neuron [n_out], int64."""
+        return torch.bincount(self.rows.post.int(), minlength=self.n_out)
+
+    @property
+    def out_degrees(self) -> Tensor:
+        """Number of synapses of each presynaptic neuron [n_in], int64."""
+        return self.starts.diff()
+
+    def to_scipy(self) -> Any:
+        """Return the weights as a sparse matrix of SciPy, as copies, in the order of `weight`.
+
+        Returns
+        -------
+        scipy.sparse.csc_array [n_out, n_in]
+            Several synapses of a pair are several entries; SciPy adds them up where it computes.
+
+        Examples
+        --------
+        >>> import torch, neurosim as ns
+        >>> synapse = ns.Sparse(3, 2, torch.tensor([[0, 1], [2, 0]]), torch.tensor([0.5, -1.0]))
+        >>> synapse.to_scipy().toarray().tolist()
+        [[0.0, 0.0, 0.5], [-1.0, 0.0, 0.0]]
+        """
+        import scipy.sparse
+
+        weight, rows = self.weight.detach().cpu(), self.rows
+        wide = np.int32 if max(weight.numel(), self.n_out, self.n_in) < 1 << 31 else np.int64
+        parts = weight.numpy().copy(), rows.post.cpu().numpy().astype(wide), rows.starts.cpu().numpy().astype(wide)
+        return scipy.sparse.csc_array(parts, shape=(self.n_out, self.n_in))
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory of weights and structure."""
         return self.weight.nbytes + sum(buffer.nbytes for buffer in self.buffers())

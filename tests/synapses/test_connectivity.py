@@ -32,7 +32,7 @@ WORDS = [(m, a) for m in ("allowed", "excluded") for a in ("allowed", "excluded"
 
 def draw_rows(rule: ConnectionRule, n_in: int, n_out: int, seed: int) -> Rows:
     pairs = pairs_between(rule, n_in, n_out)
-    return drawn_rows(drawing_of(pairs, Constant(1.0), Constant(0.0), 15, key_of(seed, ""), 1e-3)).rows
+    return drawn_rows(drawing_of(rule, pairs, Constant(1.0), Constant(0.0), 15, key_of(seed, ""), 1e-3)).rows
 
 
 def drawn(rule: ConnectionRule, n_in: int, n_out: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +219,8 @@ def test_the_number_of_targets_is_binomial():
 
 @pytest.mark.parametrize("law", [Normal(0.5, 0.1), Uniform(-3.0, 1.0), LogNormal(-2.0, 0.5), Normal(-87.8, 8.78)])
 def test_weights_lie_on_a_grid_of_a_power_of_two(law):
-    drawing = drawing_of(pairs_between(AllToAll(), 100, 100), law, Constant(0.0), 15, key_of(1, ""), 1e-3)
+    pairs = pairs_between(AllToAll(), 100, 100)
+    drawing = drawing_of(AllToAll(), pairs, law, Constant(0.0), 15, key_of(1, ""), 1e-3)
     weight = ns.Sparse.drawn(100, 100, AllToAll(), weight=law, seed=1).weight.detach().double().numpy()
     levels = weight / drawing.unit
     assert math.log2(drawing.unit).is_integer()

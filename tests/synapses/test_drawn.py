@@ -179,9 +179,9 @@ def test_a_plan_says_what_will_be_drawn(monkeypatch):
     lines = str(plan).splitlines()
     assert lines[0].split()[:3] == ["projection", "synapses", "format"] and lines[3].startswith("in all      600")
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    with pytest.raises(InputError, match=r"600 synapses in 2 projections need 2808 B of memory; 1000 B are free"):
+    with pytest.raises(InputError, match=r"600 synapses in 2 projections need 2.81 kB of memory; 1 kB are free"):
         net.plan().check()
-    with pytest.raises(InputError, match=r"300 synapses, one by one, need 3600 B of memory; 1000 B are free"):
+    with pytest.raises(InputError, match=r"300 synapses, one by one, need 3.6 kB of memory; 1 kB are free"):
         net["a->a"][0].materialised()
     monkeypatch.setattr(memory, "available", lambda: None)
     net.plan().check()

@@ -49,13 +49,8 @@ class Scratch(NamedTuple):
 
 def draw(drawing: Drawing) -> Synapses:
     """Return the synapses of a projection; see `reference.draw`."""
-    pairs, key = drawing.pairs, drawing.key
-    structure = Structure(pairs, key)
-    starts = np.concatenate(([0], np.cumsum(structure.counts)))
-    post = zeros((int(starts[-1]),), np.int32)
-    structure.place(post, starts[:-1], 0)
-    if structure.is_by_row:
-        _each_share(len(structure.counts), len(post), lambda a, b: structure.draw_rows(post, starts, 0, a, b, 0))
+    key = drawing.key
+    starts, post = draw_pairs(drawing.pairs, key)
     weight: int | np.ndarray | None = drawing.listed_weight
     delay: int | np.ndarray | None = drawing.listed_delay
     if weight is None:
@@ -63,6 +58,17 @@ def draw(drawing: Drawing) -> Synapses:
     if delay is None:
         delay = _levels(drawing.delay, key, DELAYS, starts)
     return Synapses(starts, post, weight, delay)
+
+
+def draw_pairs(pairs: Pairs, key: Key) -> tuple[np.ndarray, np.ndarray]:
+    """Return the starts of the rows and the postsynaptic neurons; see `reference.draw_pairs`."""
+    structure = Structure(pairs, key)
+    starts = np.concatenate(([0], np.cumsum(structure.counts)))
+    post = zeros((int(starts[-1]),), np.int32)
+    structure.place(post, starts[:-1], 0)
+    if structure.is_by_row:
+        _each_share(len(structure.counts), len(post), lambda a, b: structure.draw_rows(post, starts, 0, a, b, 0))
+    return starts, post
 
 
 def _levels(levels: Levels, key: Key, purpose: int, starts: np.ndarray) -> int | np.ndarray:

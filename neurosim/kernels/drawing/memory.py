@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.quantities import quantity
+from neurosim.quantities import bytes_text
 
 _HUGE = 1 << 21  # bytes of a huge page
 
@@ -43,7 +43,7 @@ def check(nbytes: float, what: str) -> None:
     free = available()
     if free is not None and nbytes > free:
         raise InputError(
-            f"{what} need {quantity(nbytes, 'B')} of memory; {quantity(free, 'B')} are free. Use fewer synapses, or "
+            f"{what} need {bytes_text(nbytes)} of memory; {bytes_text(free)} are free. Use fewer synapses, or "
             "smaller populations; net.plan() says what each projection needs."
         )
 
