@@ -24,9 +24,9 @@ from neurosim.errors import InputError, UnitError
 from tests.analysis.trains import poisson
 
 
-# R9. With times in floating point, 3 * 0.0001 lies below the boundary of bin 3.
+# With times in floating point, 3 * 0.0001 lies below the boundary of bin 3.
 @pytest.mark.parametrize("dt", [1e-4, 3e-4, 1e-3, 1 / 300, 7.3e-4])
-def test_every_bin_width_conserves_the_spikes(dt: float) -> None:
+def test_r9_every_bin_width_conserves_the_spikes(dt: float) -> None:
     T = 997
     events = poisson(0.2 / dt, 7, T, dt, seed=1, B=2)
     for k in range(1, T + 1):
@@ -38,7 +38,7 @@ def test_every_bin_width_conserves_the_spikes(dt: float) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7, 50])
-def test_the_interval_histogram_conserves_the_intervals(width: int) -> None:
+def test_r9_the_interval_histogram_conserves_the_intervals(width: int) -> None:
     events = poisson(40.0, 5, 4000, 1e-4, seed=2)
     found = interval_histogram(events, width * 1e-4, 20 * width * 1e-4)
     assert found.counts.sum() + found.longer == len(intervals(events).steps) > 50
