@@ -12,10 +12,11 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.circuit import Poisson
+from neurosim.circuit import FixedInDegree, Poisson, Uniform
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels.common import availability
-from neurosim.synapses import DelayedSparse
+from neurosim.synapses import DelayedSparse, Drawn
+from neurosim.units import steps_of
 from tests.battery import gradients
 from tests.user_cores import coba
 
@@ -114,6 +115,15 @@ def test_a_spike_has_the_time_at_which_its_step_begins():
     assert (nest - spikes.time).tolist() == pytest.approx([1e-3] * 3)
 
 
+def test_a_time_lies_on_the_grid_or_is_refused():
+    for steps in (1, 3, 333):
+        assert steps_of("run", "seconds", steps * 1e-3, 1e-3) == steps
+    with pytest.raises(UnitError, match=r"got 0\.0015 s\. The nearest are 0\.001 s and 0\.002 s"):
+        steps_of("run", "seconds", 1.5e-3, 1e-3)
+    with pytest.raises(UnitError, match="integer number of steps"):
+        steps_of("run", "seconds", 1000.00001, 1e-3)
+
+
 def test_nothing_is_remembered_on_a_layer():
     layer, i = ns.LIF(dt=1e-3), torch.full((7, 1, 1), 2.0)
     before = {name: value.clone() for name, value in layer.state_dict().items()}
@@ -130,6 +140,31 @@ def test_no_state_means_the_initial_state():
     i = torch.full((1, 2, 3), 0.125)
     assert torch.equal(layer(i)[0], torch.full((1, 2, 3), 0.875))
     assert torch.equal(layer(i, layer.initial_state(i))[0], layer(i)[0])
+
+
+def test_start_values_depend_on_their_place():
+    layer = ns.LIF(size=3, init=dict(v=torch.tensor([0.1, 0.2, 0.3])))
+    net = ns.Network({"n": layer}, [], dt=1e-3)
+    assert torch.equal(net.initial_state(batch=2).nodes["n"].v, torch.tensor([[0.1, 0.2, 0.3]]).expand(2, 3))
+    drawn = ns.Network({"n": ns.LIF(size=3, init=dict(v=Uniform(0.0, 1.0)))}, [], dt=1e-3)
+    batch = drawn.initial_state(batch=4, seed=1).nodes["n"].v
+    alone = drawn.initial_state(seed=1, trials=[2]).nodes["n"].v
+    assert torch.equal(batch[2:3], alone) and len(batch.unique()) == 12
+
+
+def test_connectivity_start_and_noise_have_seeds_of_their_own():
+    def streams(connectivity, start, noise):
+        nodes = {"x": Poisson(300.0, 9), "n": ns.LIF(size=9, init=dict(v=Uniform(0.0, 1.0)))}
+        edge = ns.Edge("x", "n", Drawn(FixedInDegree(3), weight=1.0))
+        net = ns.Network(nodes, [edge], dt=1e-3, seed=connectivity)
+        state = net.initial_state(seed=dict(start=start, noise=noise))
+        spikes = net.run(None, state, ["x"], steps=50).recorded["x"]
+        return net["x->n"][0].materialised().dense(), state.nodes["n"].v, spikes
+
+    first = streams(1, 1, 1)
+    for changed, seeds in enumerate([(2, 1, 1), (1, 2, 1), (1, 1, 2)]):
+        same = [torch.equal(a, b) for a, b in zip(first, streams(*seeds), strict=True)]
+        assert same == [stream != changed for stream in range(3)]
 
 
 def _integrate(i, v):
@@ -258,6 +293,33 @@ def test_a_port_that_nothing_feeds():
     assert torch.equal(layer({"ge": ge})[1].v, layer({"ge": ge, "gi": torch.zeros(20, 2, 3)})[1].v)
     with pytest.raises(InputError, match=r"\['ge'\] must be fed"):
         layer({"gi": ge})
+
+
+def test_a_population_that_nothing_drives_gets_zero():
+    layer = ns.LIF(size=3, init=dict(v=0.5))
+    z, state = ns.Network({"n": layer}, [], dt=1e-3)(steps=4)
+    fed, after = layer(torch.zeros(4, 1, 3))
+    assert torch.equal(z, fed) and torch.equal(state.nodes["n"].v, after.v) and after.v.all()
+
+
+@ns.core(state=("last",))
+def white(i, last, *, normal):
+    """Return current and noise."""
+    return i + normal, normal
+
+
+def test_noise_depends_on_its_place():
+    torch.manual_seed(0)
+    edge = ns.Edge("x", "n", ns.Linear(2, 3))
+    net = ns.Network({"x": ns.Input(2), "n": ns.layer(white)(size=3)}, [edge], dt=1e-3)
+    x = torch.zeros(9, 4, 2)
+    out, _ = net(x, net.initial_state(x, seed=1))
+    one, _ = net(x[:, :1], net.initial_state(x[:, :1], seed=1, trials=[2]))
+    assert torch.equal(one, out[:, 2:3]) and len(out.unique()) == out.numel()
+    first, state = net(x[:4], net.initial_state(x, seed=1))
+    assert torch.equal(torch.cat((first, net(x[4:], state)[0])), out)
+    out.sum().backward()
+    assert not net["x->n"][0].weight.grad.any()  # the input is 0
 
 
 def test_shapes_of_a_parameter():

@@ -73,7 +73,7 @@ def _module(module: nn.Module) -> dict[str, Any]:
     found: dict[str, Any] = {"class": type(module).__qualname__}
     if isinstance(module, Network):
         edges = {e.name: [e.source, e.target, e.port, e.delay_steps] for e in module.edges}
-        return {**found, "dt": module.dt, "output": module.output, "edges": json.dumps(edges)}
+        return {**found, "dt": module.dt, "seed": module.seed, "output": module.output, "edges": json.dumps(edges)}
     if isinstance(module, CoreParameters):
         shared = {name: value for name in module.declared if isinstance(value := module.value(name), float | int)}
         return {**found, "core": module.core.name, **shared, **_attributes(module)}

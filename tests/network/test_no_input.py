@@ -10,6 +10,7 @@ import neurosim as ns
 from neurosim.circuit import Poisson
 from neurosim.errors import InputError, NetworkError, ShapeError
 from neurosim.models import LiquidNeurons
+from neurosim.network.description import describe, differences
 from neurosim.synapses import Drawn, Sparse
 from neurosim.synapses.connectivity import FixedInDegree
 from neurosim.synapses.distributions import Uniform
@@ -115,6 +116,20 @@ def test_three_seeds_of_three_streams():
     for wrong in (-1, 1.0, True, 2**63):
         with pytest.raises(InputError, match="seed must be an integer"):
             drawn(wrong)
+
+
+def test_rules_to_several_targets_draw_a_matrix_each():
+    nodes = {"noise": Poisson(300.0, 20), "a": ns.LIF(size=30), "b": ns.LIF(size=30)}
+    for learn in (False, True):
+        rule = Drawn(FixedInDegree(5), weight=Uniform(0.0, 1.0), learn=learn)
+        net = ns.Network(nodes, [ns.Edge("noise", ("a", "b"), rule)], dt=1e-3, seed=2)
+        a, b = (net[f"noise->{name}"][0].materialised().dense() for name in "ab")
+        assert not torch.equal(a, b) and (a != 0).any(1).all()
+        assert len([*net.parameters()]) == 2 * learn
+
+
+def test_the_seed_is_part_of_what_a_network_computes():
+    assert any("seed was 5, now it is 6" in text for text in differences(describe(drawn(5)), describe(drawn(6))))
 
 
 def test_a_folded_network_keeps_its_connectivity_seed():
