@@ -12,16 +12,13 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.synapses.building import synapses_of
-from neurosim.synapses.conv import Conv3d
-from neurosim.synapses.conv_transpose import ConvTranspose2d
 from neurosim.synapses.dropout import Dropout
-from neurosim.synapses.lowering import Convolution, Dense, Scaling
-from neurosim.synapses.norm import BatchNorm
-from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d, SumPool2d
-from neurosim.synapses.pool1d import AdaptiveAvgPool2d, AvgPool1d, MaxPool1d
+from neurosim.synapses.lowering import Scaling
+from neurosim.synapses.pool import AvgPool2d, Flatten, MaxPool2d
+from neurosim.synapses.pool1d import AdaptiveAvgPool2d
 from neurosim.synapses.probing import matrix_of
-from neurosim.synapses.step_norm import GroupNorm, LayerNorm
 from neurosim.synapses.synapse import Synapse
+from neurosim.synapses.torch_counterparts import convolution, copy_numbers, counterpart, pair_of, single
 from neurosim.synapses.torch_modules import check_unchanged, nearest, numbers
 from neurosim.synapses.unflatten import Unflatten
 from neurosim.synapses.upsample import Upsample
@@ -110,35 +107,29 @@ def _linear(module: Any, place: Place) -> list[Synapse]:
             f"reads the last axis of an input of {list(place.shape)}; a synapse reads one row of {module.in_features} "
             "neurons. Flatten before it."
         )
-    weight, bias = numbers(module, "weight", "bias")
-    assert weight is not None
-    return _learning(synapses_of(Dense(weight, bias), place.shape, dt=0.0), module)
+    return _copied(module, nn.Linear)
 
 
 def _conv(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
     if module.padding_mode != "zeros":
         raise InputError(f"padding_mode={module.padding_mode!r}; only padding with zeros has an equivalent.")
-    weight, bias = numbers(module, "weight", "bias")
-    assert weight is not None
-    weight, padding, dilation = _padded(module, weight)
-    if weight.dim() == 5:
-        settings = dict(stride=tuple(module.stride), padding=padding, dilation=dilation, groups=module.groups)
-        conv = Conv3d(module.in_channels, len(weight), tuple(weight.shape[2:]), bias=bias is not None, **settings)
-        return _learning([_filled(conv, weight, bias)], module)
-    value = Convolution(weight, tuple(module.stride), padding, dilation, module.groups, bias)
-    return _learning(synapses_of(value, place.shape, dt=0.0), module)
+    if not isinstance(module.padding, str):
+        return _copied(module, nn.Conv2d)
+    weight, padding, dilation = _padded(module)
+    conv = convolution(module, tuple(weight.shape[2:]), padding, dilation)
+    copy_numbers(conv, module, weight=weight)
+    return [conv]
 
 
-def _padded(module: Any, weight: Tensor) -> tuple[Tensor, Shape, Shape]:
-    """Return weight, padding and dilation with padding in numbers, equal on both sides.
+def _padded(module: Any) -> tuple[Tensor, Shape, Shape]:
+    """Return weight, padding and dilation with padding in numbers, equal on both sides, where it is a text.
 
     Padding with "same" of an odd number of zeros has one more at the end: the kernel then begins with a weight of 0 in
     its place.
     """
-    dilation = tuple(module.dilation)
-    if not isinstance(module.padding, str):
-        return weight, tuple(int(p) for p in module.padding), dilation
+    (weight,), dilation = numbers(module, "weight"), tuple(module.dilation)
+    assert weight is not None
     if module.padding == "valid":
         return weight, (0,) * len(dilation), dilation
     total = [d * (k - 1) for d, k in zip(dilation, module.kernel_size, strict=True)]
@@ -153,13 +144,11 @@ def _padded(module: Any, weight: Tensor) -> tuple[Tensor, Shape, Shape]:
 
 def _transposed(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
+    synapse = counterpart(module, nn.ConvTranspose2d, share=False) if len(module.kernel_size) == 2 else None
+    if synapse is not None:
+        return [synapse]
     weight, bias = numbers(module, "weight", "bias")
     assert weight is not None
-    if weight.dim() == 4 and module.groups == 1 and set(module.dilation) == {1}:
-        sizes = dict(stride=module.stride, padding=module.padding, output_padding=module.output_padding)
-        c_in, c_out, height, width = weight.shape
-        synapse = ConvTranspose2d(c_in, c_out, (height, width), bias=bias is not None, **sizes)
-        return _learning([_filled(synapse, weight, bias)], module)
     run = nn.functional.conv_transpose1d if weight.dim() == 3 else nn.functional.conv_transpose2d
     settings = (module.stride, module.padding, module.output_padding, module.groups, module.dilation)
     exact = weight.double()
@@ -173,13 +162,9 @@ def _transposed(module: Any, place: Place) -> list[Synapse]:
 
 def _pool2d(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
-    is_max = isinstance(module, nn.MaxPool2d)
-    kernel, padding = _pair(module.kernel_size), _pair(module.padding)
-    stride = kernel if module.stride is None else _pair(module.stride)
-    plain = not module.ceil_mode and len(place.shape) == 3
-    if is_max:
+    if isinstance(module, nn.MaxPool2d):
         for name, is_set in (
-            ("dilation", _pair(module.dilation) != (1, 1)),
+            ("dilation", pair_of(module.dilation) != (1, 1)),
             ("ceil_mode", module.ceil_mode),
             ("return_indices", module.return_indices),
         ):
@@ -187,26 +172,26 @@ def _pool2d(module: Any, place: Place) -> list[Synapse]:
                 raise InputError(f"{name}={getattr(module, name)!r}; pooling of neurosim has no such setting.")
         if len(place.shape) != 3:
             raise InputError(f"pools an input of {list(place.shape)}; pooling needs [C, H, W].")
-        return [MaxPool2d(kernel, stride=stride, padding=padding)]
-    if plain and padding == (0, 0) and module.divisor_override in (None, 1):
-        return [(AvgPool2d if module.divisor_override is None else SumPool2d)(kernel, stride=stride)]
-    settings = (kernel, stride, padding, module.ceil_mode, module.count_include_pad, module.divisor_override)
-    return _fixed(_matrix(lambda x: nn.functional.avg_pool2d(x, *settings), place))
+        return _copied(module, nn.MaxPool2d)
+    synapse = counterpart(module, nn.AvgPool2d, share=False) if len(place.shape) == 3 else None
+    if synapse is not None:
+        return [synapse]
+    settings = (module.kernel_size, module.stride, module.padding, module.ceil_mode, module.count_include_pad)
+    return _fixed(_matrix(lambda x: nn.functional.avg_pool2d(x, *settings, module.divisor_override), place))
 
 
 def _pool1d(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
     if len(place.shape) != 2:
         raise InputError(f"pools an input of {list(place.shape)}; pooling over one axis needs [C, L].")
-    plain = not module.ceil_mode and _single(module.padding) == 0 and _single(getattr(module, "dilation", 1)) == 1
-    if plain and not getattr(module, "return_indices", False):
-        pool1d = AvgPool1d if isinstance(module, nn.AvgPool1d) else MaxPool1d
-        return [pool1d(_single(module.kernel_size), stride=_single(module.stride or module.kernel_size))]
+    synapse = counterpart(module, nn.AvgPool1d, share=False)
+    if synapse is not None:
+        return [synapse]
     if isinstance(module, nn.AvgPool1d):
         settings = (module.kernel_size, module.stride, module.padding, module.ceil_mode, module.count_include_pad)
         return _fixed(_matrix(lambda x: nn.functional.avg_pool1d(x, *settings), place))
-    window = nn.MaxPool2d((1, _single(module.kernel_size)), (1, _single(module.stride or module.kernel_size)))
-    window.padding, window.dilation = (0, _single(module.padding)), (1, _single(module.dilation))
+    window = nn.MaxPool2d((1, single(module.kernel_size)), (1, single(module.stride or module.kernel_size)))
+    window.padding, window.dilation = (0, single(module.padding)), (1, single(module.dilation))
     window.ceil_mode, window.return_indices = module.ceil_mode, module.return_indices
     channels, length = place.shape
     image = Place((channels, 1, length))
@@ -276,24 +261,12 @@ def _norm(module: Any, place: Place) -> list[Synapse]:
     axes = (1, 2) if isinstance(module, nn.BatchNorm1d) else (3,)
     if len(place.shape) not in axes:
         raise InputError(f"cannot take an input of {list(place.shape)} beside the batch.")
-    momentum = 0.1 if module.momentum is None else module.momentum
-    norm = BatchNorm(module.num_features, eps=module.eps, momentum=momentum, affine=module.affine)
-    norm.to(module.running_mean.dtype)
-    weight, bias = numbers(module, "weight", "bias")
-    with torch.no_grad():
-        norm.running_mean.copy_(module.running_mean)
-        norm.running_var.copy_(module.running_var)
-        if norm.weight is not None and norm.bias is not None:
-            norm.weight.copy_(weight)  # type: ignore[arg-type]
-            norm.bias.copy_(bias)  # type: ignore[arg-type]
-    _learning([norm], module)
-    return [norm.eval()]
+    return _copied(module, nn.BatchNorm1d)
 
 
 def _group_norm(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
-    norm = GroupNorm(module.num_groups, module.num_channels, eps=module.eps)
-    return _learning([_filled(norm, *numbers(module, "weight", "bias"))], module)
+    return _copied(module, nn.GroupNorm)
 
 
 def _layer_norm(module: Any, place: Place) -> list[Synapse]:
@@ -302,8 +275,7 @@ def _layer_norm(module: Any, place: Place) -> list[Synapse]:
             f"normalises the axes {list(module.normalized_shape)} of an input of {list(place.shape)}; a conversion "
             "exists only for all axes of one sample."
         )
-    norm = LayerNorm(place.shape, eps=module.eps)
-    return _learning([_filled(norm, *numbers(module, "weight", "bias"))], module)
+    return _copied(module, nn.LayerNorm)
 
 
 def _dropout(module: Any, place: Place) -> list[Synapse]:
@@ -325,7 +297,7 @@ def _relu(module: Any, place: Place) -> list[Synapse]:
 
 def _upsample(module: Any, place: Place) -> list[Synapse]:
     _batch_first(module, place)
-    factors = _pair(module.scale_factor) if _is_whole(module.scale_factor) else None
+    factors = pair_of(module.scale_factor) if _is_whole(module.scale_factor) else None
     if module.mode == "nearest" and module.size is None and factors is not None and len(place.shape) == 3:
         return [Upsample(factors)]
     settings = dict(
@@ -357,24 +329,11 @@ def _fixed(synapses: list[Synapse]) -> list[Synapse]:
     return [synapse.requires_grad_(False) for synapse in synapses]
 
 
-def _filled(synapse: Any, weight: Tensor | None, bias: Tensor | None) -> Synapse:
-    """Return a synapse with copies of these numbers; what a layer of torch does not have keeps its value, untrained."""
-    for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None:
-            setattr(synapse, name, nn.Parameter(value.clone()))
-        elif getattr(synapse, name) is not None:
-            getattr(synapse, name).requires_grad_(False)
-    result: Synapse = synapse
-    return result
-
-
-def _learning(synapses: list[Synapse], module: nn.Module) -> list[Synapse]:
-    """Return synapses whose parameters are trained where those of the module are."""
-    for name, parameter in synapses[-1].named_parameters():
-        own = module._parameters.get(name)
-        if own is not None:
-            parameter.requires_grad_(own.requires_grad)
-    return synapses
+def _copied(module: nn.Module, kind: type) -> list[Synapse]:
+    """Return a copy as the one synapse with the settings of a layer, which are known to have one."""
+    synapse = counterpart(module, kind, share=False)
+    assert synapse is not None
+    return [synapse]
 
 
 def _shape_after(synapses: Sequence[Synapse], shape: Shape) -> Shape:
@@ -388,18 +347,9 @@ def _batch_first(module: nn.Module, place: Place) -> None:
         raise InputError("takes the axes [B, ...]; here it is given time and batch. Apply it to each step.")
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, (int, float)) else value
-    return int(first), int(second)
-
-
 def _is_whole(factor: Any) -> bool:
     values = factor if isinstance(factor, tuple) else (factor,)
     return all(isinstance(value, (int, float)) and value >= 1 and value == int(value) for value in values)
-
-
-def _single(value: Any) -> int:
-    return int(value if isinstance(value, int) else value[0])
 
 
 _WEIGHTED = frozenset(

@@ -66,6 +66,16 @@ def test_parameters_are_those_of_the_module():
     assert [*net.parameters()] == [linear.weight, linear.bias]
 
 
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(3, 2, padding=1), nn.AvgPool2d(2, divisor_override=1), nn.AvgPool2d((2, 3), stride=(1, 2))]
+)
+def test_pooling_with_settings_that_a_synapse_has(pool):
+    x = spikes(4, 3, 2, 6, 7).sub_(0.5)
+    out, _ = ns.Sequential(ns.Input((2, 6, 7)), pool, ns.LI(dt=DT), dt=DT).double()(x)
+    current = pool(x.flatten(0, 1)).unflatten(0, (4, 3))
+    torch.testing.assert_close(out, ns.LI(dt=DT)(current)[0])
+
+
 class Own(nn.Linear):
     def forward(self, x):
         return x
@@ -84,7 +94,7 @@ class Own(nn.Linear):
         (nn.utils.spectral_norm(nn.Linear(4, 4)), r"Linear with a hook"),
         (nn.Conv1d(4, 4, 3, padding="same"), r"padding='same'"),
         (nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular"), r"padding_mode='circular'"),
-        (nn.MaxPool2d(2, padding=1), r"MaxPool2d with padding"),
+        (nn.MaxPool2d(2, ceil_mode=True), r"MaxPool2d with padding, dilation, ceil_mode"),
         (nn.AvgPool2d(2, ceil_mode=True), r"ceil_mode"),
         (nn.Flatten(0), r"of dimensions 0 to -1; ns\.Flatten\(\)"),
         (nn.BatchNorm1d(4, momentum=None), r"without a momentum"),

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from neurosim.errors import InputError
 from neurosim.synapses import BatchNorm, Conv2d, Dropout, Flatten, Linear, SumPool2d, Synapse, Unflatten
+from neurosim.synapses.torch_counterparts import counterpart
 from neurosim.synapses.torch_layers import Place, torch_synapses
 
 BATCH = 4
@@ -136,6 +137,34 @@ def test_settings_of_training_are_kept() -> None:
     assert not any(p.requires_grad for s in converted(bilinear, IMAGE) for p in s.parameters())
     (norm_without,) = converted(nn.GroupNorm(1, 2, affine=False), IMAGE)
     assert not any(p.requires_grad for p in norm_without.parameters())
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Linear(5, 4), (5,)),
+        (nn.Conv3d(2, 4, 2, groups=2), (2, 3, 4, 4)),
+        (nn.ConvTranspose2d(2, 3, 2), IMAGE),
+        (norm(nn.BatchNorm2d, 2).eval(), IMAGE),
+        (norm_of(nn.LayerNorm(LINE)), LINE),
+    ],
+)
+def test_a_counterpart_shares_the_numbers_of_a_layer_or_copies_them(
+    module: nn.Module, shape: tuple[int, ...], share: bool
+) -> None:
+    module.bias.requires_grad_(False)
+    synapse = counterpart(module, type(module), share=share)
+    assert synapse is not None
+    x = torch.randn(BATCH, *shape)
+    with torch.no_grad():
+        torch.testing.assert_close(synapse(x[None])[0], module(x))
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    found = {**dict(synapse.named_parameters()), **dict(synapse.named_buffers())}
+    assert len(found) >= 2
+    for name, value in found.items():
+        assert (value is own[name]) == share and torch.equal(value, own[name])
+        assert value.requires_grad == own[name].requires_grad and (value.data_ptr() == own[name].data_ptr()) == share
 
 
 def test_structure_is_kept_where_a_synapse_has_it() -> None:
