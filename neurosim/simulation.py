@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from neurosim.circuit.engine import Engine, is_circuit, obstacle
 from neurosim.errors import InputError, ShapeError
-from neurosim.files.atomic import replaced
+from neurosim.files.interrupt import deferred_interrupt
 from neurosim.network.activity import warn_of
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
@@ -23,7 +24,7 @@ from neurosim.network.population import Population
 from neurosim.network.source import Source
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
-from neurosim.recording.writer import Writer
+from neurosim.recording.segments import Segments
 from neurosim.units import steps_of
 
 _CHUNK_BYTES = 64 << 20
@@ -43,6 +44,8 @@ def simulate(
     record: Sequence[str] | None = None,
     state: NetworkState | None = None,
     path: str | os.PathLike[str] | None = None,
+    checkpoint: float = 60.0,
+    resume: bool = False,
     progress: bool | None = None,
     device: torch.device | str | None = None,
     chunk: int | None = None,
@@ -74,7 +77,12 @@ def simulate(
         State to continue from, e.g. ``recording.state``. It carries the seed and the trials of the sources.
     path : path-like, optional
         Write the recording to this HDF5 file while the run proceeds and keep none of it in memory. The file appears
-        when the run is complete.
+        when the run is complete. Until then segments of it, with the state after each, lie in the folder
+        ``<path>.parts``; what is in them survives the end of the process.
+    checkpoint : float
+        Wall time of a segment, s.
+    resume : bool
+        Continue the run to `path` that ended early, if there is one: the result is that of a run without a break.
     progress : bool, optional
         Whether to show a progress bar; on long runs if left out.
     device : torch.device or str, optional
@@ -102,7 +110,11 @@ def simulate(
     ShapeError
         When `x` does not fit.
     FileError
-        When `path` cannot be written.
+        When `path` cannot be written, or there is the beginning of a run to it and `resume` is not given, or of another
+        run.
+    KeyboardInterrupt
+        After Ctrl-C, once the steps under way are done. What was recorded is its attribute ``recording``, or in
+        ``<path>.parts``.
 
     Warns
     -----
@@ -143,28 +155,31 @@ def simulate(
     bar = T * B * width >= _LONG_RUN if progress is None else progress
     now = _first_state(run, given, B, seed, trials, where) if state is None else state.to(where)
     with contextlib.ExitStack() as stack:
-        keep: _InMemory | _OnDisk
-        if path is None:
-            keep = _InMemory(net.dt)
-        else:
-            part = stack.enter_context(replaced(path))
-            keep = _OnDisk(stack.enter_context(Writer(part, net.dt)), net.dt)
-        with torch.no_grad(), _bar(T, bar) as ticks:
+        keep: _InMemory | _OnDisk = _InMemory(net.dt, B)
+        if path is not None:
+            about = _about(run, names, T, B, now)
+            segments = Segments(path, net.dt, B, about, every=checkpoint, resume=resume)
+            keep = _OnDisk(stack.enter_context(segments))
+            now = now if segments.state is None else segments.state.to(where)
+        with torch.no_grad(), _bar(T, bar) as ticks, deferred_interrupt() as is_interrupted:
             advancing: _Layered | _Circuit
             if kind == "circuit":
                 advancing = _Circuit(run, _start(run, given, B, now, where), names)
             else:
                 advancing = _Layered(run, now, names, B)
-            for start in range(0, max(T, 1), chunk):
-                stop = min(start + chunk, T)
+            ticks.update(keep.done)
+            while keep.done < max(T, 1):
+                start, stop = keep.done, min(keep.done + chunk, T)
                 data = None if given is None else _chunk(given, start, stop, net, where)
                 for name, values in advancing.advance(data, stop - start).items():
-                    keep.add(name, values, start, net)
+                    keep.add(name, values, net)
+                keep.advance(stop - start, advancing)
                 ticks.update(stop - start)
-            now = advancing.state()
-        if isinstance(keep, _OnDisk):
-            keep.writer.finish(T, B, now)
-    recording = keep.finish(T, B, now) if isinstance(keep, _InMemory) else Recording.load(path)  # type: ignore[arg-type]
+                if not T:
+                    break
+                if is_interrupted() and stop < T:
+                    raise keep.interrupted(T, advancing.state())
+            recording = keep.finish(advancing.state())
     recording.engine = kind
     if state is None:  # a continued run may be a few steps
         counts = {name: len(spikes) for name, spikes in recording.spikes.items() if name in net.populations()}
@@ -252,34 +267,83 @@ def _start(net: Network, x: Any, batch: int, state: NetworkState | None, where: 
 
 
 class _InMemory:
-    def __init__(self, dt: float) -> None:
-        self.dt = dt
+    """A recording in memory."""
+
+    def __init__(self, dt: float, batch: int) -> None:
+        self.dt, self.batch, self.done = dt, batch, 0
         self.events: dict[str, list[Events]] = {}
         self.pieces: dict[str, list[np.ndarray]] = {}
 
-    def add(self, name: str, values: Events | Tensor, start: int, net: Network) -> None:
+    def add(self, name: str, values: Events | Tensor, net: Network) -> None:
+        """Keep what was recorded in the next steps."""
         events = _events(name, values, net)
         if events is not None:
             self.events.setdefault(name, []).append(events)
         else:
             self.pieces.setdefault(name, []).append(_array(values))
 
-    def finish(self, steps: int, batch: int, state: NetworkState) -> Recording:
+    def advance(self, steps: int, run: _Layered | _Circuit) -> None:
+        """Count the steps."""
+        self.done += steps
+
+    def finish(self, state: NetworkState) -> Recording:
+        """Return the recording."""
         spikes = {name: Events.joined(parts) for name, parts in self.events.items()}
         traces = {name: np.concatenate(parts) for name, parts in self.pieces.items()}
-        return Recording(spikes, traces, dt=self.dt, T=steps, B=batch, state=state)
+        return Recording(spikes, traces, dt=self.dt, T=self.done, B=self.batch, state=state)
+
+    def interrupted(self, steps: int, state: NetworkState) -> KeyboardInterrupt:
+        """Return the error of a run that ends early, with the recording."""
+        error = KeyboardInterrupt(
+            f"after {self.done} of {steps} steps. What was recorded is the attribute recording of this error; its "
+            "state continues the run."
+        )
+        error.recording = self.finish(state)  # type: ignore[attr-defined]
+        return error
 
 
 class _OnDisk:
-    def __init__(self, writer: Writer, dt: float) -> None:
-        self.writer, self.dt = writer, dt
+    """A recording in segments on disk."""
 
-    def add(self, name: str, values: Events | Tensor, start: int, net: Network) -> None:
+    def __init__(self, segments: Segments) -> None:
+        self.segments, self.done = segments, segments.done
+
+    def add(self, name: str, values: Events | Tensor, net: Network) -> None:
+        """Write what was recorded in the next steps."""
         events = _events(name, values, net)
-        if events is not None:
-            self.writer.spikes(name, events, offset=start)
-        else:
-            self.writer.trace(name, _array(values))
+        self.segments.add(name, _array(values) if events is None else events)
+
+    def advance(self, steps: int, run: _Layered | _Circuit) -> None:
+        """Count the steps, and end the segment if it is due."""
+        self.done += steps
+        self.segments.advance(steps)
+        if self.segments.is_due:
+            self.segments.close(run.state())
+
+    def finish(self, state: NetworkState) -> Recording:
+        """Return the recording, in one file."""
+        self.segments.finish(state)
+        return Recording.load(self.segments.path)
+
+    def interrupted(self, steps: int, state: NetworkState) -> KeyboardInterrupt:
+        """Return the error of a run that ends early; its segments are complete."""
+        self.segments.close(state)
+        return KeyboardInterrupt(
+            f"after {self.done} of {steps} steps. They are in {self.segments.folder}; the same call with resume=True "
+            "continues the run."
+        )
+
+
+def _about(net: Network, names: Sequence[str], steps: int, batch: int, state: NetworkState | None) -> dict[str, Any]:
+    """Return what says whether a run that ended early is the same."""
+    digest = hashlib.sha256(repr(net).encode())
+    tensors = dict(net.state_dict())
+    for name, variables in ({} if state is None else state.nodes).items():
+        tensors.update({f"{name}.{number}": value for number, value in enumerate(variables)})
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return {"network": digest.hexdigest(), "T": steps, "B": batch, "dt": net.dt, "record": list(names)}
 
 
 def _array(values: Any) -> np.ndarray:
