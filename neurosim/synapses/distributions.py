@@ -14,6 +14,7 @@ from neurosim.errors import InputError
 Outside = Literal["clipped", "redrawn"]
 
 REACH = 7.5  # standard deviations beyond which a normal number never lies among 2^32
+_LARGEST_LOGARITHM = 709.0  # of a number in double precision
 _RAREST = 1e-3  # share inside the bounds below which redrawing is refused
 
 
@@ -252,7 +253,8 @@ class LogNormal(_Bounded):
         return 0.5 * math.erfc((self.mu - math.log(number)) / (self.sigma * math.sqrt(2.0)))
 
     def _reach(self) -> tuple[float, float]:
-        return math.exp(self.mu - REACH * self.sigma), math.exp(self.mu + REACH * self.sigma)
+        low, high = (min(self.mu + side * REACH * self.sigma, _LARGEST_LOGARITHM) for side in (-1, 1))
+        return math.exp(low), math.exp(high)
 
 
 def _check_finite(owner: Distribution, **values: float) -> None:

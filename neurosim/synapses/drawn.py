@@ -44,9 +44,9 @@ class Drawn(Delayed):
         largest takes at most ``2^(bits - 1)``; a constant too, with a relative error of ``2^(1 - bits)`` at most. Sums
         of them are exact in single precision up to 2^24 units, so that their order does not matter.
     learn : bool
-        Whether the weights are parameters. They are then drawn as soon as a network connects the edge, so that
-        ``net.parameters()`` holds them from the start. Otherwise the network has no parameter for these synapses,
-        and its `state_dict` no tensor: the rule is the description.
+        Whether the weights are parameters, one for each synapse, also of a constant weight. They are then drawn as
+        soon as a network connects the edge, so that ``net.parameters()`` holds them from the start. Otherwise the
+        network has no parameter for these synapses, and its `state_dict` no tensor: the rule is the description.
 
     Attributes
     ----------

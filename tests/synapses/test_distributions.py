@@ -68,6 +68,13 @@ def test_delays_of_a_microcircuit_are_redrawn_or_clipped():
     assert redrawn - clipped > 0.02
 
 
+def test_a_law_too_wide_for_a_grid_is_refused_by_name():
+    with pytest.raises(InputError, match=r"weights of LogNormal\(.*sigma=200.0\) on a grid of 15 bits would be off by"):
+        numbers(LogNormal(0.0, 200.0))
+    bounded = numbers(LogNormal(0.0, 3.0, high=20.0, outside="redrawn"))
+    assert bounded.min() >= 0 and bounded.max() <= 20.0
+
+
 def test_the_law_of_a_clipped_number_is_that_of_its_bounds():
     law = Normal(0.0, 1.0, low=-1.0, high=2.0, outside="clipped")
     assert law.below(np.array([-1.0, -0.999999, 2.0, 2.1])) == pytest.approx([0.0, 0.15866, 0.97725, 1.0], abs=1e-5)

@@ -102,9 +102,9 @@ def test_r15_long_times_are_not_taken_within_a_share_of_themselves():
     for wrong in (-DT, math.nan, math.inf):
         with pytest.raises(UnitError, match="integer number of steps"):
             steps_of("run", "seconds", wrong, DT)
-    for wrong in ("1", True, None, 1j):
+    for other in ("1", True, None, 1j):
         with pytest.raises(UnitError, match="run: seconds must be a number of s"):
-            steps_of("run", "seconds", wrong, DT)
+            steps_of("run", "seconds", other, DT)
     assert steps_obstacle("delay", 5e-4 + 2e-10, 1e-4) and not steps_obstacle("delay", 5e-4 + 5e-11, 1e-4)
 
 
