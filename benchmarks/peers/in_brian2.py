@@ -17,7 +17,7 @@ from typing import Any  # noqa: E402
 import brian2 as b  # noqa: E402
 import numpy as np  # noqa: E402
 
-from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec  # noqa: E402
+from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_synapses  # noqa: E402
 
 mV, ms, pF, nS, pA, Hz = b.mV, b.ms, b.pF, b.nS, b.pA, b.Hz
 _CLOCKS = """
@@ -218,16 +218,21 @@ def izhikevich(spec: Spec, what: dict[str, Any]) -> Circuit:
     return circuit.finish(cells)
 
 
-def pd14(spec: Spec, what: dict[str, Any]) -> Circuit:
-    circuit, p = InBrian2(spec, what), spec.values
+def _exponential(spec: Spec) -> Any:
+    p = spec.values
     names = dict(
         tau_m=p["tau_m"] * ms, tau_syn=p["tau_syn"] * ms, c_m=p["c_m"] * pF, e_l=p["e_l"] * mV, v_th=p["v_th"] * mV,
         v_reset=p["v_reset"] * mV, t_ref=p["t_ref"] * ms,
     )  # fmt: skip
-    cells = b.NeuronGroup(
+    return b.NeuronGroup(
         spec.neurons, "dv/dt = (e_l - v)/tau_m + s/c_m : volt (unless refractory)\nds/dt = -s/tau_syn : amp",
         threshold="v > v_th", reset="v = v_reset", refractory="t_ref", method="exact", namespace=names,
     )  # fmt: skip
+
+
+def pd14(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, p = InBrian2(spec, what), spec.values
+    cells = _exponential(spec)
     rng, first = np.random.default_rng(what["seed"]), spec.first
     parts = {name: cells[first[name] : first[name] + size] for name, size in spec.sizes.items()}
     cells.v = np.concatenate([rng.normal(*PD_START[k], size) for k, size in spec.sizes.items()]) * mV
@@ -255,6 +260,21 @@ def pd14(spec: Spec, what: dict[str, Any]) -> Circuit:
     return circuit.finish(cells)
 
 
+def fly(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, p = InBrian2(spec, what), spec.values
+    cells = _exponential(spec)
+    cells.v = p["e_l"] * mV
+    pre, post, weight = fly_synapses(spec, what["seed"])
+    synapses = b.Synapses(cells, cells, "w : amp", on_pre="s_post += w", delay=p["delay"] * ms)
+    synapses.connect(i=pre, j=post)
+    synapses.w = weight * pA
+    drive = b.PoissonGroup(spec.sizes["driven"], p["drive_hz"] * Hz)
+    kick = b.Synapses(drive, cells, on_pre="s_post += w_drive", namespace={"w_drive": p["w_drive"] * pA})
+    kick.connect(j="i")
+    circuit.parts += [synapses, drive, kick]
+    return circuit.finish(cells)
+
+
 def _redrawn(rng: Any, mean: float, std: float, number: int, low: float, sign: float) -> Array:
     """Return normal numbers; those on the wrong side of `low` are drawn again."""
     found = rng.normal(mean, std, number)
@@ -264,4 +284,4 @@ def _redrawn(rng: Any, mean: float, std: float, number: int, low: float, sign: f
 
 
 if __name__ == "__main__":
-    serve({each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14)}, STARTED)
+    serve({each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly)}, STARTED)

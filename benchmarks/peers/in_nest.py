@@ -11,7 +11,7 @@ from typing import Any  # noqa: E402
 import nest  # noqa: E402
 import numpy as np  # noqa: E402
 
-from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec  # noqa: E402
+from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_synapses  # noqa: E402
 
 
 class InNest(Circuit):
@@ -146,5 +146,23 @@ def pd14(spec: Spec, what: dict[str, Any]) -> Circuit:
     return circuit.finish(cells, drives=1)
 
 
+def fly(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, p = InNest(spec, what), spec.values
+    neuron = dict(
+        tau_m=p["tau_m"], C_m=p["c_m"], E_L=p["e_l"], V_th=p["v_th"], V_reset=p["v_reset"], t_ref=p["t_ref"],
+        tau_syn_ex=p["tau_syn"], tau_syn_in=p["tau_syn"], V_m=p["e_l"],
+    )  # fmt: skip
+    cells = nest.Create("iaf_psc_exp", spec.neurons, params=neuron)
+    pre, post, weight = fly_synapses(spec, what["seed"])
+    first = cells[0].global_id
+    delay = np.full(len(pre), p["delay"])
+    nest.Connect(pre + first, post + first, "one_to_one", {"weight": weight.astype(float), "delay": delay})
+    drive = nest.Create("poisson_generator", params={"rate": p["drive_hz"]})
+    nest.Connect(drive, cells[: spec.sizes["driven"]], syn_spec={"weight": p["w_drive"], "delay": p["delay"]})
+    circuit.finish(cells)
+    circuit.synapses = len(pre)
+    return circuit
+
+
 if __name__ == "__main__":
-    serve({each.__name__: each for each in (brunel, cuba, coba, hh, pd14)}, STARTED)
+    serve({each.__name__: each for each in (brunel, cuba, coba, hh, pd14, fly)}, STARTED)

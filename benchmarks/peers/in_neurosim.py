@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import neurosim as ns  # noqa: E402
-from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec  # noqa: E402
+from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_synapses  # noqa: E402
 from neurosim import cores  # noqa: E402
 from neurosim.circuit import AllToAll, Bernoulli, Current, FixedInDegree, FixedTotal, Normal, Poisson, Uniform  # noqa: E402
 from neurosim.circuit.engine import Engine, obstacle  # noqa: E402
@@ -168,5 +168,26 @@ def pd14(spec: Spec, what: Values) -> Circuit:
     return InNeurosim(spec, nodes, edges, what)
 
 
+def fly(spec: Spec, what: Values) -> Circuit:
+    p, first = spec.values, spec.first
+    cell = dict(
+        tau_mem=p["tau_m"] * ms, tau_exc=p["tau_syn"] * ms, c_m=p["c_m"] * pF, t_ref=p["t_ref"] * ms, e_l=p["e_l"] * mV,
+        v_th=p["v_th"] * mV, v_reset=p["v_reset"] * mV, init=dict(v=p["e_l"] * mV),
+    )  # fmt: skip
+    nodes: Values = {"drive": Poisson(p["drive_hz"] * Hz, spec.sizes["driven"])}
+    nodes |= {k: ns.layer(cores.lif_exp)(size=size, **cell) for k, size in spec.sizes.items()}
+    edges = [ns.Edge("drive", "driven", Scale(p["w_drive"] * pA), port="i_exc")]
+    pre, post, weight = fly_synapses(spec, what["seed"])
+    for source, size in spec.sizes.items():
+        rows = slice(*np.searchsorted(pre, [first[source], first[source] + size]))
+        for target, targets in spec.sizes.items():
+            own = (post[rows] >= first[target]) & (post[rows] < first[target] + targets)
+            pairs = np.stack([post[rows][own] - first[target], pre[rows][own] - first[source]]).astype(np.int64)
+            # One port for both signs: they have one time constant.
+            synapse = ns.Sparse(size, targets, torch.from_numpy(pairs), torch.from_numpy(weight[rows][own]) * pA)
+            edges.append(ns.Edge(source, target, synapse, port="i_exc", delay=p["delay"] * ms))
+    return InNeurosim(spec, nodes, edges, what)
+
+
 if __name__ == "__main__":
-    serve({each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14)}, STARTED)
+    serve({each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly)}, STARTED)

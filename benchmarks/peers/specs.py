@@ -9,6 +9,9 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
 DT_MS = 0.1
 
 
@@ -154,7 +157,37 @@ def pd14(quick: bool = False, scale: float | None = None) -> Spec:
     )  # fmt: skip
 
 
-SPECS = {each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14)}
+def fly(quick: bool = False) -> Spec:
+    """Neurons, synapses and spikes of a whole fly brain (Shiu et al. 2024, doi:10.1038/s41586-024-07763-9).
+
+    The connectome is not part of this repository: `fly_synapses` draws degrees from lognormal distributions and numbers
+    of contacts from a geometric one. As many neurons are driven as give the published number of spikes.
+    """
+    n, synapses, driven = (2_000, 40_000, 20) if quick else (138_639, 15_000_000, 113)
+    values = dict(
+        tau_m=20.0, tau_syn=5.0, c_m=200.0, e_l=-52.0, v_th=-45.0, v_reset=-52.0, t_ref=2.2, delay=1.8, drive_hz=150.0,
+        w=2.75, w_drive=250 * 2.75, contacts=3.6, inhibitory=0.4, spread=1.0, number=synapses,
+    )  # fmt: skip
+    return Spec(
+        "fly", "size of FlyWire, Shiu et al. (2024)", dict(driven=driven, rest=n - driven), 0.2 if quick else 0.3,
+        0.1 if quick else 0.2, values, dict(driven=synapses * driven / n, rest=synapses * (n - driven) / n),
+    )  # fmt: skip
+
+
+def fly_synapses(spec: Spec, seed: int) -> tuple[Array, Array, Array]:
+    """Return source, target (int32) and weight in pA (float32) of each synapse, sorted by source."""
+    p, rng = spec.values, np.random.default_rng(seed)
+    ends = []
+    for _ in range(2):
+        shares = np.cumsum(rng.lognormal(0.0, p["spread"], spec.neurons))
+        ends.append(np.searchsorted(shares / shares[-1], rng.random(p["number"])).astype(np.int32))
+    pre, post = np.sort(ends[0]), ends[1]
+    sign = np.where(rng.random(spec.neurons) < p["inhibitory"], -1.0, 1.0)
+    weight = p["w"] * sign[pre] * rng.geometric(1.0 / p["contacts"], p["number"])
+    return pre, post, weight.astype(np.float32)
+
+
+SPECS = {each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly)}
 
 
 def spec(name: str, quick: bool, scale: float | None = None) -> Spec:

@@ -76,7 +76,8 @@ def test_each_circuit_runs_in_neurosim_and_can_be_continued(name: str) -> None:
     assert answer["seconds"] == pytest.approx(2 * circuit.seconds)
     steps = round(circuit.seconds * 1e3 / circuit.dt_ms)
     assert step.min() >= 0 and steps <= step.max() < 2 * steps
-    assert neuron.min() >= 0 and circuit.first[list(circuit.sizes)[-1]] <= neuron.max() < circuit.neurons
+    assert neuron.min() >= 0 and neuron.max() < circuit.neurons
+    assert len(np.unique(neuron)) > 15
 
 
 @pytest.mark.parametrize("environment", ["nest", "brian2"])
@@ -109,6 +110,18 @@ def test_limits_are_those_of_a_machine() -> None:
     found = limits(calls=1, megabytes=8)
     assert 1e8 < found.bytes_per_s < 1e13 and 1e-12 < found.addition_s < 1e-6
     assert found.seconds(1e6, 4.0) == max(4e6 / found.bytes_per_s, 1e6 * found.addition_s)
+
+
+def test_synapses_of_the_fly_have_wide_degrees_and_are_sorted_by_source() -> None:
+    circuit = specs.fly(quick=True)
+    pre, post, weight = specs.fly_synapses(circuit, 1)
+    assert len(pre) == len(post) == len(weight) == 40_000 and (np.diff(pre) >= 0).all()
+    degrees = np.bincount(pre, minlength=circuit.neurons), np.bincount(post, minlength=circuit.neurons)
+    assert all(each.max() > 5 * each.mean() for each in degrees)
+    contacts = weight / circuit.values["w"]
+    assert (contacts == np.rint(contacts)).all() and np.abs(contacts).mean() == pytest.approx(3.6, rel=0.03)
+    # A neuron is excitatory or inhibitory.
+    assert all(len(np.unique(np.sign(weight[pre == k]))) <= 1 for k in range(100))
 
 
 def test_the_microcircuit_has_its_published_size() -> None:
