@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neurosim.circuit.engine import Engine, is_circuit, obstacle
+from neurosim.circuit.plastic import checked_rules
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.interrupt import deferred_interrupt
 from neurosim.network.activity import warn_of
@@ -22,6 +23,7 @@ from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population
 from neurosim.network.source import Source
+from neurosim.plasticity.stdp import PairSTDP
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
 from neurosim.recording.segments import Segments
@@ -50,6 +52,7 @@ def simulate(
     device: torch.device | str | None = None,
     chunk: int | None = None,
     engine: Literal["circuit", "layered"] | None = None,
+    plasticity: Mapping[str, PairSTDP] | None = None,
 ) -> Recording:
     """Run `net` without gradient and record what it does.
 
@@ -95,6 +98,12 @@ def simulate(
         sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
         same bits. If left out, the engine of circuits runs what it can run if there are sparse synapses among the
         populations.
+    plasticity : mapping of str to PairSTDP, optional
+        Rule by which the weights of an edge change, by the name of the edge, whose synapses are `Sparse`,
+        `DelayedSparse` or `Drawn`. Each trial has weights of its own; those of the network stay as they are. They are
+        in ``recording.state.plastic[edge].weight`` [B, n], in the order of ``net[edge][0].weight``, after all changes
+        of the run. A spike delivers the weight after all changes of the steps before its arrival. The engine of
+        circuits runs such a network.
 
     Returns
     -------
@@ -144,7 +153,8 @@ def simulate(
     T, B = _size_of_run(net, given, steps, batch, state, trials)
     names = _recorded_names(net, record)
     where = _checked_device(device) if device is not None else _place(net)
-    kind = _engine(net, names, where, engine)
+    rules = checked_rules(net, plasticity)
+    kind = _engine(net, names, where, engine, rules)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
         chunk = _chunk_of_circuit(net, names, B) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
@@ -164,7 +174,7 @@ def simulate(
         with torch.no_grad(), _bar(T, bar) as ticks, deferred_interrupt() as is_interrupted:
             advancing: _Layered | _Circuit
             if kind == "circuit":
-                advancing = _Circuit(run, _start(run, given, B, now, where), names)
+                advancing = _Circuit(run, _start(run, given, B, now, where, rules), names, rules)
             else:
                 advancing = _Layered(run, now, names, B)
             ticks.update(keep.done)
@@ -227,8 +237,8 @@ class _Layered:
 class _Circuit:
     """A run by the engine of circuits."""
 
-    def __init__(self, net: Network, state: NetworkState, names: Sequence[str]) -> None:
-        self.net, self.run = net, Engine(net, state, names)
+    def __init__(self, net: Network, state: NetworkState, names: Sequence[str], rules: Mapping[str, PairSTDP]) -> None:
+        self.net, self.run = net, Engine(net, state, names, plasticity=rules)
 
     def advance(self, data: Any, steps: int) -> dict[str, Any]:
         """Run the next steps, and return what is recorded."""
@@ -239,15 +249,27 @@ class _Circuit:
         return self.run.state()
 
 
-def _engine(net: Network, names: Sequence[str], where: torch.device, engine: str | None) -> str:
+def _engine(
+    net: Network, names: Sequence[str], where: torch.device, engine: str | None, rules: Mapping[str, PairSTDP]
+) -> str:
     """Return which engine runs the network."""
     if engine not in (None, "circuit", "layered"):
         raise InputError(f'engine must be "circuit", "layered" or None; got {engine!r}.')
-    if engine == "layered" or (engine is None and not is_circuit(net)):
+    if rules and engine == "layered":
+        raise InputError(
+            'plasticity needs the engine of circuits; leave out engine="layered", or run the network by '
+            "neurosim.plasticity.Plasticity(net, rules)."
+        )
+    if engine == "layered" or (engine is None and not rules and not is_circuit(net)):
         return "layered"
     reason = obstacle(net, names, where)
     if reason is None:
         return "circuit"
+    if rules:
+        raise InputError(
+            f"plasticity needs the engine of circuits, which cannot run this network: {reason}. Use "
+            "neurosim.plasticity.Plasticity(net, rules)."
+        )
     if engine == "circuit":
         raise InputError(f'the engine of circuits cannot run this network: {reason}. Use engine="layered".')
     return "layered"
@@ -260,10 +282,20 @@ def _chunk_of_circuit(net: Network, names: Sequence[str], batch: int) -> int:
     return min(_STEPS_OF_CIRCUIT, _CHUNK_BYTES // (4 * max(width, 1)))
 
 
-def _start(net: Network, x: Any, batch: int, state: NetworkState | None, where: torch.device) -> NetworkState:
+def _start(
+    net: Network,
+    x: Any,
+    batch: int,
+    state: NetworkState | None,
+    where: torch.device,
+    rules: Mapping[str, PairSTDP],
+) -> NetworkState:
     """Return the state that a run by the engine of circuits begins with."""
     data = None if x is None else _chunk(x, 0, 0, net, where)
-    return net.start(data, state, None if net.inputs else batch)[1]
+    plastic = {} if state is None else {name: state.plastic[name] for name in rules if name in state.plastic}
+    if state is not None:  # the network refuses weights that no rule of this run changes
+        state = state._replace(plastic={k: v for k, v in state.plastic.items() if k not in plastic})
+    return net.start(data, state, None if net.inputs else batch)[1]._replace(plastic=plastic)
 
 
 class _InMemory:

@@ -6,23 +6,37 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from neurosim.circuit.plastic import PlasticState, PlasticSynapses
 from neurosim.circuit.wiring import SPARSE, Drive, Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit import cpu
 from neurosim.kernels.circuit.pace import Pace
-from neurosim.kernels.circuit.tasks import PAD, Delivery, PoissonInput, Population, Sample, SpikeLog, Task, Term, padded
+from neurosim.kernels.circuit.tasks import (
+    PAD,
+    Delivery,
+    PlasticDelivery,
+    PoissonInput,
+    Population,
+    Sample,
+    SpikeLog,
+    Task,
+    Term,
+    padded,
+)
 from neurosim.network.graph import NetworkState
 from neurosim.network.in_flight import delayed, shifted
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.source import SourceState
+from neurosim.plasticity.stdp import PairSTDP
 from neurosim.recording.events import Events
 
 _DIVIDED = 20_000  # neurons from which several threads run one trial
@@ -79,9 +93,19 @@ class Engine:
     parts : int, optional
         Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
         left out. The results do not depend on it.
+    plasticity : mapping of str to PairSTDP
+        Rule of each edge whose weights change, checked by `plastic.checked_rules`.
     """
 
-    def __init__(self, net: Network, state: NetworkState, record: Sequence[str], *, parts: int | None = None) -> None:
+    def __init__(
+        self,
+        net: Network,
+        state: NetworkState,
+        record: Sequence[str],
+        *,
+        parts: int | None = None,
+        plasticity: Mapping[str, PairSTDP] = MappingProxyType({}),
+    ) -> None:
         self.net, self.record = net, tuple(record)
         self.steps = 0
         name = next(iter(net.populations()))
@@ -94,7 +118,7 @@ class Engine:
         if parts is None:
             neurons = sum(math.prod(net.shape(name)) for name in net.populations())
             parts = number_of_threads() if self.samples == 1 and neurons >= _DIVIDED else 1
-        self.wiring = wired(net, self.real, parts)
+        self.wiring = wired(net, self.real, parts, plasticity)
         self.pace = Pace() if self.wiring.division.parts > 1 else None
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
@@ -136,6 +160,8 @@ class Engine:
         for trial in self.trials:
             for resting in trial.resting.values():
                 resting.observe()
+            for synapses in trial.plastic.values():
+                synapses.shift(steps)
         self.steps += steps
         self._check_finite()
         return {name: self._recorded(name, steps, values) for name in self.record}
@@ -207,7 +233,11 @@ class Engine:
             nodes[name] = node.core.state_type(*stacked)
         inner = lines_of(self.net, self.wiring.histories, [trial.logs for trial in self.trials], self.real)
         in_order = {name: nodes[name] for name in self.net.nodes if name in nodes}
-        return NetworkState(in_order, {**inner, **self.in_flight})
+        plastic: dict[str, Any] = {}
+        for name in self.wiring.plasticity:
+            states = [trial.plastic_state(name) for trial in self.trials]
+            plastic[name] = PlasticState(*map(torch.stack, zip(*states, strict=True)))
+        return NetworkState(in_order, {**inner, **self.in_flight}, plastic)
 
 
 class Resting:
@@ -257,7 +287,15 @@ class _Trial:
         self.logs = {}
         for name, steps in wiring.histories.items():
             bounds = wiring.division.bounds.get(name, (0, math.prod(net.shape(name))))
-            self.logs[name] = SpikeLog(spikes_before(state, name, steps, b), bounds)
+            plastic = [edge for edge in net.edges if edge.target == name and edge.name in wiring.plasticity]
+            late = [round(wiring.plasticity[edge.name].dendritic_delay / net.dt) for edge in plastic]
+            before = spikes_before(state, name, max(steps, *late, 0), b, [edge.name for edge in plastic])
+            self.logs[name] = SpikeLog(before, bounds)
+        routes = {wiring.edge(route.key).name: route for route in wiring.routes if route.rule is not None}
+        self.plastic = {
+            name: PlasticSynapses(wiring, route, cast("PlasticState | None", state.plastic.get(name)), b)
+            for name, route in routes.items()
+        }
 
     def tasks(
         self,
@@ -305,6 +343,8 @@ class _Trial:
             resting = self.resting[name].of_part(bounds[p]) if name in self.resting else None
             states, fixed = ([values[bounds[p] :] for values in group] for group in (self.states[name], coefficients))
             tasks.append(Population(key, p, inputs, states, fixed, numbers, self.logs[name], resting))
+            own = (synapses for synapses in self.plastic.values() if synapses.target == name)
+            tasks += [synapses.post_spikes(p, self.logs[name]) for synapses in own]
         return tasks
 
     def _sample(self, parts: list[list[Task]], population: str, values: Tensor, out: Tensor, steps: int) -> None:
@@ -314,8 +354,20 @@ class _Trial:
                 neurons = torch.arange(first, last, dtype=torch.int32)
                 parts[p].append(Sample(values, neurons, 0, steps, 1, 0, out[:, first:]))
 
-    def _delivery(self, route: Route, p: int) -> Delivery:
+    def plastic_state(self, name: str) -> PlasticState:
+        """Return the state of a plastic edge, after all changes of its weights."""
+        synapses = self.plastic[name]
+        source, parts = self.logs[synapses.route.source], range(self.wiring.division.parts)
+        deliveries = [synapses.delivery(p, source, self.totals[synapses.route.key]) for p in parts]
+        log = self.logs[synapses.target]
+        cpu.flush([*deliveries, synapses.post_spikes(0, log)], 0)
+        under_way = log.under_way()
+        return synapses.state([torch.from_numpy(each) for each in under_way[len(under_way) - synapses.delay :]])
+
+    def _delivery(self, route: Route, p: int) -> Delivery | PlasticDelivery:
         total = self.totals[route.key][route.offset :]
+        if route.rule is not None:
+            return self.plastic[self.wiring.edge(route.key).name].delivery(p, self.logs[route.source], total)
         rows = route.delays, route.first[p], route.last[p], route.post, route.weight
         return Delivery(route.kind, self.logs[route.source], *rows, total)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
+from neurosim.plasticity.stdp import PairSTDP
 from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.drawn import Drawn
 from neurosim.synapses.scale import Identity, Scale
@@ -71,6 +73,8 @@ class Route(NamedTuple):
         Of the accumulators.
     offset : int
         First slot.
+    rule : PairSTDP or None
+        By which the weights change; `weight` is where they start.
     """
 
     source: str
@@ -83,6 +87,7 @@ class Route(NamedTuple):
     weight: int | Tensor
     key: Hashable
     offset: int = 0
+    rule: PairSTDP | None = None
 
 
 class Drive(NamedTuple):
@@ -123,6 +128,8 @@ class Wiring:
     accumulators : dict of key to (dtype, slots)
     histories : dict of str to int
         Steps of spikes under way of each population, and of each source that a route begins at.
+    plasticity : mapping of str to PairSTDP
+        Rule of each plastic edge.
     """
 
     net: Network
@@ -134,6 +141,11 @@ class Wiring:
     outside: list[Connection]
     accumulators: dict[Hashable, tuple[torch.dtype, int]]
     histories: dict[str, int]
+    plasticity: Mapping[str, PairSTDP]
+
+    def edge(self, name: Hashable) -> Connection:
+        """Return an edge by its name."""
+        return next(edge for edge in self.net.edges if edge.name == name)
 
     @property
     def window(self) -> int:
@@ -162,7 +174,9 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
     return None
 
 
-def wired(net: Network, real: torch.dtype, parts: int = 1) -> Wiring:
+def wired(
+    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, PairSTDP] = MappingProxyType({})
+) -> Wiring:
     """Return the edges of a network without an obstacle.
 
     Parameters
@@ -172,16 +186,18 @@ def wired(net: Network, real: torch.dtype, parts: int = 1) -> Wiring:
         Precision of the run.
     parts : int
         Parts that the neurons are divided into, if no edge is without delay.
+    plasticity : mapping of str to PairSTDP
+        Rule of each plastic edge.
     """
     net.plan().check()
     is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
     ports = {name: len(node.ports) for name, node in net.populations().items()}
     for edge in net.edges:
-        if not _unit(net, edge):  # its port has several accumulators
+        if not _unit(net, edge) and edge.name not in plasticity:  # its port has several accumulators
             ports[edge.target] = max(ports[edge.target], 2)
     sizes = {name: math.prod(net.shape(name)) for name in ports}
     division = Division.of(sizes, ports, 1 if is_prompt else parts)
-    made = Wiring(net, real, division, {}, [], [], [], {}, dict.fromkeys(net.populations(), 0))
+    made = Wiring(net, real, division, {}, [], [], [], {}, dict.fromkeys(net.populations(), 0), plasticity)
     projections: dict[tuple[str, str | None], list[Projection]] = {}
     slots = 0
     for component in net.components:
@@ -210,8 +226,11 @@ def _feed(
             by_port.setdefault(edge.port, []).append(edge)
     feeds = wiring.feeds[name] = {}
     for port, edges in by_port.items():
-        units = [_unit(net, edge) for edge in edges]
-        common = min((unit for unit in units if unit), default=0.0) if all(units) else 0.0
+        is_plastic = [edge.name in wiring.plasticity for edge in edges]
+        units = [0.0 if learns else _unit(net, edge) for edge, learns in zip(edges, is_plastic, strict=True)]
+        # Beside plastic edges, which the layered strategies do not run, integers may be added first.
+        are_joined = all(unit or learns for unit, learns in zip(units, is_plastic, strict=True))
+        common = min((unit for unit in units if unit), default=0.0) if are_joined else 0.0
         feeds[port] = []
         if common:  # sums of integers are exact, in any order
             feeds[port].append(Feed("integer", _INTEGERS, slots, common))
@@ -259,9 +278,9 @@ def _keep_spikes(wiring: Wiring, edge: Connection) -> None:
 
 def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
     """Return the feed of an edge whose weights are real numbers, or whose current is computed from outside."""
-    net, real = wiring.net, Feed("real", edge.name)
-    if isinstance(net.nodes[edge.source], Population):
-        wiring.routes.append(_real_route(wiring, edge))
+    net, real, rule = wiring.net, Feed("real", edge.name), wiring.plasticity.get(edge.name)
+    if rule is not None or isinstance(net.nodes[edge.source], Population):
+        wiring.routes.append(_real_route(wiring, edge)._replace(rule=rule))
         _keep_spikes(wiring, edge)
     elif (drive := _drive(net, edge, real)) is not None:
         wiring.drives.append(drive)
@@ -279,7 +298,7 @@ def _drive(net: Network, edge: Connection, feed: Feed) -> Drive | None:
     if not isinstance(source, Poisson) or not is_prompt or _is_opaque(synapse):
         return None
     if isinstance(synapse, Scale) and synapse.bias is None and not synapse.weight.dim():
-        weight = float(synapse.weight)
+        weight = float(synapse.weight.detach())
     elif isinstance(synapse, Identity):
         weight = 1.0
     elif isinstance(synapse, Drawn) and feed.kind == "integer" and synapse.drawing.is_one_to_one:
@@ -371,13 +390,27 @@ def _by_delay(synapse: DelayedSparse) -> tuple[Tensor, Tensor]:
     return starts, groups
 
 
-def spikes_before(state: NetworkState, name: str, steps: int, trial: int) -> list[Tensor]:
-    """Return the neurons of a node that fired in each of the `steps` steps before a state, the oldest first."""
+def spikes_before(state: NetworkState, name: str, steps: int, trial: int, plastic: Sequence[str]) -> list[Tensor]:
+    """Return the neurons of a node that fired in each of the `steps` steps before a state, the oldest first.
+
+    Parameters
+    ----------
+    state : NetworkState
+    name : str
+    steps, trial : int
+    plastic : sequence of str
+        Plastic edges to the node; the state may hold spikes on their way along dendrites.
+    """
     found: list[Tensor] = [torch.empty(0, dtype=torch.int32)] * steps
-    if steps:
-        for k, z in enumerate(state.in_flight[name][-steps:, trial].flatten(1)):
+    if steps and name in state.in_flight:
+        line = state.in_flight[name][-steps:, trial].flatten(1)
+        for k, z in enumerate(line, steps - len(line)):
             neurons = torch.nonzero(z)[:, 0]
             found[k] = neurons.repeat_interleave(z[neurons].long()).to(torch.int32)
+    for edge in plastic:
+        late = state.plastic[edge].late[trial] if edge in state.plastic else ()  # type: ignore[attr-defined]
+        for k, z in enumerate(late, steps - len(late)):
+            found[k] = torch.nonzero(z)[:, 0].to(torch.int32)
     return found
 
 

@@ -173,10 +173,13 @@ class NetworkState(NamedTuple):
     in_flight : dict of str to Tensor [D, B, ...]
         Last outputs of each node with delayed edges, or with edges whose synapses have delays; the oldest first. D is
         the largest `Connection.reach` of these edges. All of them read this one tensor.
+    plastic : dict of str to NamedTuple of Tensor [B, ...]
+        Weights and traces of each edge whose weights changed in the run; see `neurosim.simulate`.
     """
 
     nodes: dict[str, State]
     in_flight: dict[str, Tensor]
+    plastic: dict[str, State] = {}  # noqa: RUF012  # never changed
 
     def detach(self) -> NetworkState:
         """Return the same state without gradient history."""
@@ -212,5 +215,7 @@ class NetworkState(NamedTuple):
         return self._mapped(lambda v: v[index], lambda v: v[:, index])
 
     def _mapped(self, of_node: Callable[[Tensor], Tensor], of_line: Callable[[Tensor], Tensor]) -> NetworkState:
-        nodes = {k: type(s)(*map(of_node, s)) for k, s in self.nodes.items()}
-        return NetworkState(nodes, {k: of_line(v) for k, v in self.in_flight.items()})
+        nodes, plastic = (
+            {k: type(s)(*map(of_node, s)) for k, s in states.items()} for states in (self.nodes, self.plastic)
+        )
+        return NetworkState(nodes, {k: of_line(v) for k, v in self.in_flight.items()}, plastic)

@@ -526,6 +526,12 @@ class Network(nn.Module):
             raise InputError(
                 f"state must be the NetworkState that a network returned, or None; got {type(state).__name__}."
             )
+        if state.plastic:
+            raise InputError(
+                f"state holds weights that changed in a run, of the edges {list(state.plastic)}. Continue it with "
+                "simulate(net, ..., state=state, plasticity=...), or copy the weights into the network and use "
+                "state._replace(plastic={})."
+            )
         expected_nodes = [*self.populations(), *self.sources]
         if batch is None:
             batch = self.samples_of(state)

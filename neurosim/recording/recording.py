@@ -171,19 +171,14 @@ def _read(path: Path, file: h5py.File) -> Recording:
     short = [name for name, trace in traces.items() if trace.shape[:2] != (steps, batch)]
     if short:
         raise ValueError(f"traces {short} are not [{steps}, {batch}, ...]")
-    nodes = {}
-    for name, group in file.get("state/nodes", {}).items():
-        order = [bytes(variable).decode() for variable in group.attrs["order"]]
-        values = [_state(f"state of {name!r}", group[variable], (0, 1), batch) for variable in order]
-        # A node's name need not be an identifier, which the name of a class must be.
-        nodes[name] = collections.namedtuple("State", order)(*values)
+    nodes, plastic = _states(file, "nodes", batch), _states(file, "plastic", batch)
     lines = {
         name: _state(f"spikes in flight of {name!r}", line, (1,), batch)
         for name, line in file.get("state/edges" if version == _LINES_BY_EDGE else "state/in_flight", {}).items()
     }
     if version == _LINES_BY_EDGE:
         lines = _by_source(lines, nodes)
-    return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, lines), file=file)
+    return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, lines, plastic), file=file)
 
 
 def _by_source(lines: dict[str, torch.Tensor], nodes: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -197,6 +192,17 @@ def _by_source(lines: dict[str, torch.Tensor], nodes: Mapping[str, Any]) -> dict
         if shorter.shape[1:] != line.shape[1:] or not torch.equal(line[len(line) - len(shorter) :], shorter):
             raise ValueError(f"the edge {edge!r} and another from {source!r} differ in the spikes that they keep")
         found[source] = line
+    return found
+
+
+def _states(file: Any, kind: str, batch: int) -> dict[str, Any]:
+    """Return the states of nodes, or of plastic edges."""
+    found: dict[str, Any] = {}
+    for name, group in file.get(f"state/{kind}", {}).items():
+        order = [bytes(variable).decode() for variable in group.attrs["order"]]
+        values = [_state(f"state of {name!r}", group[variable], (0, 1), batch) for variable in order]
+        # A node's name need not be an identifier, which the name of a class must be.
+        found[name] = collections.namedtuple("State", order)(*values)
     return found
 
 

@@ -115,12 +115,14 @@ class Writer:
     def finish(self, steps: int, batch: int, state: NetworkState) -> None:
         """Write the size of the run and the final state."""
         self._file.attrs["T"], self._file.attrs["B"] = steps, batch
-        for name, variables in state.nodes.items():
-            group = self._file.create_group(f"state/nodes/{name}")  # also for a node without state
-            for variable, value in zip(variables._fields, variables, strict=True):  # type: ignore[attr-defined]
-                group[variable] = value.detach().cpu().numpy()
-            # Of fixed length: a file read in place may hold nothing of variable length.
-            group.attrs["order"] = np.array([v.encode() for v in variables._fields], "S")  # type: ignore[attr-defined]
+        for kind, states in (("nodes", state.nodes), ("plastic", state.plastic)):
+            for name, variables in states.items():
+                group = self._file.create_group(f"state/{kind}/{name}")  # also for a node without state
+                for variable, value in zip(variables._fields, variables, strict=True):  # type: ignore[attr-defined]
+                    group[variable] = value.detach().cpu().numpy()
+                # Of fixed length: a file read in place may hold nothing of variable length.
+                order = [v.encode() for v in variables._fields]  # type: ignore[attr-defined]
+                group.attrs["order"] = np.array(order, "S")
         for name, line in state.in_flight.items():
             self._file[f"state/in_flight/{name}"] = line.detach().cpu().numpy()
         self._disk.check()

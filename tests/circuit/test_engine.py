@@ -102,6 +102,21 @@ def test_a_trial_is_the_same_alone_and_in_a_batch_with_its_parameters():
         assert np.array_equal(own.neuron, alone.spikes["E"].neuron)
 
 
+def test_real_weights_do_not_depend_on_the_number_of_parts():
+    found = []
+    for parts in (1, 2, 3):
+        net = network(delayed=True)
+        engine = Engine(net, net.initial_state(batch=1, seed=5), ["E", "I"], parts=parts)
+        found.append(engine.advance(200))
+        # Synapses stay in the order of their weights.
+        assert torch.equal(net["E->I"][0].rows.post, network(delayed=True)["E->I"][0].rows.post)
+        assert engine.wiring.division.parts == parts
+    for events in found[1:]:
+        for name in ("E", "I"):
+            assert np.array_equal(events[name].step, found[0][name].step)
+            assert np.array_equal(events[name].neuron, found[0][name].neuron)
+
+
 def test_values_for_each_neuron_and_input_from_outside():
     torch.manual_seed(0)
     net = ns.Network(

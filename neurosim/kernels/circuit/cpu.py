@@ -14,9 +14,19 @@ from torch import Tensor
 
 from neurosim.compiler.llvm.jit import CompiledKernel, address_of
 from neurosim.compiler.llvm.threads import together
-from neurosim.kernels.circuit import cpu_code
+from neurosim.kernels.circuit import cpu_code, plastic_code
 from neurosim.kernels.circuit.pace import Pace
-from neurosim.kernels.circuit.tasks import MAGNITUDE, Delivery, PoissonInput, Population, SpikeLog, Task
+from neurosim.kernels.circuit.plastic import PairRule
+from neurosim.kernels.circuit.tasks import (
+    MAGNITUDE,
+    Delivery,
+    PlasticDelivery,
+    PoissonInput,
+    Population,
+    PostSpikes,
+    SpikeLog,
+    Task,
+)
 from neurosim.kernels.neurons.cpu import REAL
 
 _INDEX = {torch.uint16: "i16", torch.int32: "i32"}
@@ -57,6 +67,9 @@ def _run(members: Sequence[Sequence[Task]], begin: int, end: int, window: int) -
         for task in tasks:
             if isinstance(task, Population):
                 task.log.make_room(task.part, task.log.history + begin, _neurons(task) * window)
+    all_tasks = [task for tasks in members for task in tasks]
+    if any(isinstance(task, PostSpikes) and task.targets.is_full(window) for task in all_tasks):
+        flush(all_tasks, begin)
     stop, counter, done = np.zeros(2, np.int64), np.zeros(1, np.int64), np.zeros(len(members), np.int64)
     done[:] = begin
     work, kept = [], []
@@ -79,6 +92,26 @@ def compile_all(parts: Sequence[Sequence[Task]]) -> None:
     for tasks in parts:
         for task in tasks:
             _prepared(task, np.zeros(2, np.int64), 0, 1)
+
+
+def flush(tasks: Sequence[Task], until: int) -> None:
+    """Compute the changes of all plastic weights in the steps before `until`, and drop the spikes that made them.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        All those of a trial.
+    until : int
+        Step of the call.
+    """
+    for task in tasks:
+        if isinstance(task, PlasticDelivery):
+            kernel = plastic_code.flush(REAL[task.weight.dtype], _INDEX[task.post.dtype], *_kind(task.rule))
+            numbers = task.targets.room, *_numbers_of(task.rule)
+            kernel.run_parallel(len(task.sources), _plastic_arrays(task), until, *numbers, grain=1 << 10)
+    for task in tasks:
+        if isinstance(task, PostSpikes):
+            task.targets.compact()
 
 
 def split(first: Tensor, last: Tensor, post: Tensor, weight: Any, limit: int, *, packed: bool) -> Tensor:
@@ -121,6 +154,10 @@ def _prepared(task: Task, stop: np.ndarray, begin: int, window: int) -> tuple[Co
         return _population(task, stop, begin, window)
     if isinstance(task, Delivery):
         return _bits(task) if task.kind == "bits" else _rows(task)
+    if isinstance(task, PlasticDelivery):
+        return _plastic(task)
+    if isinstance(task, PostSpikes):
+        return _post_spikes(task, stop, begin, window)
     if isinstance(task, PoissonInput):
         return _poisson(task)
     kernel = cpu_code.sample(REAL[task.values.dtype])
@@ -161,6 +198,39 @@ def _bits(task: Delivery) -> tuple[CompiledKernel, Any]:
     words = (int(task.first), int(task.last), task.post.shape[1])
     numbers = (task.log.parts, *words, int(task.delays), task.log.history, task.weight)
     return kernel, _keeping(kernel.block(lists, task.post, task.total, *numbers), lists)
+
+
+def _plastic(task: PlasticDelivery) -> tuple[CompiledKernel, Any]:
+    rule, log, lists = task.rule, task.log, _lists(task.log)
+    dependence, coincident = _kind(rule)
+    kernel = plastic_code.deliver(
+        REAL[task.weight.dtype], _INDEX[task.post.dtype], dependence, rule.nearest, coincident
+    )
+    sizes = log.parts, task.delays.numel(), log.history, task.targets.room
+    arrays = [lists, *_plastic_arrays(task), task.delays, task.total]
+    return kernel, _keeping(kernel.block(*arrays, *sizes, *_numbers_of(rule), rule.a_minus), lists)
+
+
+def _kind(rule: PairRule) -> tuple[plastic_code.Dependence, bool]:
+    """Return how changes depend on the weight, and whether spikes in the same step are a pair."""
+    return "additive" if rule.mu == 0 else "multiplicative" if rule.mu == 1 else "power", rule.coincident
+
+
+def _numbers_of(rule: PairRule) -> tuple[float, ...]:
+    return rule.plus.longest, rule.minus.longest, rule.w_min, rule.w_max, rule.mu
+
+
+def _plastic_arrays(task: PlasticDelivery) -> list[Tensor]:
+    rows = task.first, task.last, task.post, task.weight, task.sources
+    return [*rows, *task.targets, *task.rule.plus, *task.rule.minus]
+
+
+def _post_spikes(task: PostSpikes, stop: np.ndarray, begin: int, window: int) -> tuple[CompiledKernel, Any]:
+    rule, log = task.rule, task.log
+    kernel = plastic_code.post_spikes(rule.nearest)
+    arrays = [log.ids[task.part], log.ends[task.part], *task.targets, *rule.minus, stop]
+    sizes = log.history - task.delay, task.targets.room, rule.minus.longest, begin, window
+    return kernel, kernel.block(*arrays, *sizes, rule.a_plus)
 
 
 def _poisson(task: PoissonInput) -> tuple[CompiledKernel, Any]:

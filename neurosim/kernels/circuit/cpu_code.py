@@ -211,10 +211,10 @@ def deliver(kind: Kind, index: str, real: str) -> CompiledKernel:
                     k,
                 )
             ]
-            _prefetch(code, firsts, groups_of[0], 8)
+            prefetch(code, firsts, groups_of[0], 8)
             near = code.load_scalar("i64", firsts, groups_of[1])
             for line in range(4):
-                _prefetch(code, post, near, size, line * LINE)
+                prefetch(code, post, near, size, line * LINE)
             begin, stop = (code.load_scalar("i64", array, groups_of[2]) for array in (firsts, lasts))
             with code.loop(begin, stop) as n:
                 word = code.load_scalar(index, post, n)
@@ -231,7 +231,7 @@ def deliver(kind: Kind, index: str, real: str) -> CompiledKernel:
     return code.compile()
 
 
-def _prefetch(code: IRBuilder, base: str, index: str, size: int, offset: int = 0) -> None:
+def prefetch(code: IRBuilder, base: str, index: str, size: int, offset: int = 0) -> None:
     """Ask for the line of the caches with element `index` of an array before it is needed."""
     place = code.integer("mul nsw", index, str(size))
     address = code.address(base, code.integer("add nsw", place, str(offset)) if offset else place, "i8")
@@ -458,19 +458,27 @@ def split(index: str, weighted: bool) -> CompiledKernel:
         code.store_variable(back, code.integer("sub nsw", stop, "1"), "i64")
         with code.loop(start, stop):
             here, there = (code.load_variable(place, "i64") for place in (front, back))
-            word = code.fresh(f"zext {index} {code.load_scalar(index, post, here)} to i64")
-            is_below = code.fresh(f"icmp ult i64 {code.integer('lshr', word, shift)}, {limit}")
+            is_below, other_is_below = (_is_below(code, index, post, place, shift, limit) for place in (here, there))
             is_above = code.fresh(f"xor i1 {is_below}, true")
-            with code.branch_if(is_above):
+            # Both in the wrong place: synapses whose slots ascend are never moved.
+            with code.branch_if(code.fresh(f"and i1 {is_above}, {other_is_below}")):
                 for array, kind in arrays:
                     one, other = (code.load_scalar(kind, array, place) for place in (here, there))
                     code.store_scalar(kind, other, array, here)
                     code.store_scalar(kind, one, array, there)
-            below, above = (code.fresh(f"zext i1 {truth} to i64") for truth in (is_below, is_above))
+            forward = code.fresh(f"or i1 {is_below}, {other_is_below}")
+            below, above = (
+                code.fresh(f"zext i1 {truth} to i64") for truth in (forward, code.fresh(f"xor i1 {forward}, true"))
+            )
             code.store_variable(front, code.integer("add nsw", here, below), "i64")
             code.store_variable(back, code.integer("sub nsw", there, above), "i64")
         code.store_scalar("i64", code.load_variable(front, "i64"), out, group)
     return code.compile()
+
+
+def _is_below(code: IRBuilder, index: str, post: str, place: str, shift: str, limit: str) -> str:
+    word = code.fresh(f"zext {index} {code.load_scalar(index, post, place)} to i64")
+    return code.fresh(f"icmp ult i64 {code.integer('lshr', word, shift)}, {limit}")
 
 
 @functools.cache

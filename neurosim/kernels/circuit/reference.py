@@ -5,9 +5,12 @@ The reference of the neurons is that of `kernels.neurons`; that of a run is a ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
+from neurosim.kernels.circuit.plastic import LONG_AGO, PairRule
 from neurosim.kernels.circuit.tasks import MAGNITUDE, PAD, Delivery, PoissonInput, Sample
 from neurosim.kernels.common.philox import philox
 
@@ -50,3 +53,39 @@ def sample(task: Sample, step: int) -> None:
     since = step - task.begin
     if since >= 0 and step < task.end and since % task.every == 0:
         task.out[task.row + since // task.every, : len(task.neurons)] = task.values[task.neurons.long()]
+
+
+def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int], weight: np.floating) -> np.ndarray:
+    """Return the weight of one synapse after each step.
+
+    Parameters
+    ----------
+    rule : PairRule
+    arrivals : sequence of int
+        Presynaptic spikes that arrive at the synapse in each step.
+    spikes : sequence of int
+        Postsynaptic spikes, 0 or 1, that arrive there in each step.
+    weight : number of NumPy
+        Before the first step, in the precision of the weights.
+    """
+    w, real, found = float(weight), type(weight), []
+    x, y, x_time, y_time = 0.0, 0.0, LONG_AGO, LONG_AGO
+    width = rule.w_max - rule.w_min
+    for t, (pre, post) in enumerate(zip(arrivals, spikes, strict=True)):
+        x_before, y_before = x * rule.plus(t - x_time), y * rule.minus(t - y_time)
+        if pre:
+            x, x_time = 0.0 if rule.nearest else x_before, t
+            for _ in range(pre):
+                x += 1.0
+        if post:
+            y, y_time = 1.0 if rule.nearest else y_before + 1.0, t
+        x_now, y_now = (x if pre else x_before), (y if post else y_before)
+        up = rule.a_plus * (x_now if rule.coincident else x_before) if post else 0.0
+        down = sum([rule.a_minus] * pre) * (y_now if rule.coincident else y_before) if pre else 0.0
+        if rule.mu:
+            up *= ((rule.w_max - w) / width) ** rule.mu
+            down *= ((w - rule.w_min) / width) ** rule.mu
+        if pre or post:
+            w = float(real(min(max(w + (up - down), rule.w_min), rule.w_max)))
+        found.append(real(w))
+    return np.array(found)

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from neurosim.kernels.circuit.plastic import PairRule, Targets
+
 PAD = 64  # slots of accumulators, states and rows of bits come in multiples of so many
 MAGNITUDE = 15  # bits of the magnitude of a weight in a packed row
 
@@ -188,6 +190,57 @@ class Delivery(NamedTuple):
     total: Tensor
 
 
+class PlasticDelivery(NamedTuple):
+    """Delivery of the spikes of a population to rows whose weights change.
+
+    A spike that arrives in a step adds the weight after all changes of the steps before.
+
+    Attributes
+    ----------
+    rule : PairRule
+    log, delays, first, last, post, total
+        As in `Delivery` of the kind "real".
+    weight : Tensor
+        Of each synapse.
+    sources : Tensor [rows, 5] of float64
+        For each row, the step of its last arrival, the first step whose changes are not computed, the trace with that
+        arrival and before it, and the factor of its depression.
+    targets : Targets
+    """
+
+    rule: PairRule
+    log: SpikeLog
+    delays: Tensor
+    first: Tensor
+    last: Tensor
+    post: Tensor
+    weight: Tensor
+    sources: Tensor
+    targets: Targets
+    total: Tensor
+
+
+class PostSpikes(NamedTuple):
+    """Recording of the spikes of a part of the targets, after the step of their neurons.
+
+    Attributes
+    ----------
+    rule : PairRule
+    log : SpikeLog
+        Of the targets.
+    part : int
+    delay : int
+        Steps from a spike to its arrival at the synapses.
+    targets : Targets
+    """
+
+    rule: PairRule
+    log: SpikeLog
+    part: int
+    delay: int
+    targets: Targets
+
+
 class PoissonInput(NamedTuple):
     """Poisson trains, one for each neuron of a part of a population, that feed a port one to one.
 
@@ -238,4 +291,4 @@ class Sample(NamedTuple):
     out: Tensor
 
 
-Task = Population | Delivery | PoissonInput | Sample
+Task = Population | Delivery | PlasticDelivery | PostSpikes | PoissonInput | Sample

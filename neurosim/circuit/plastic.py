@@ -1,0 +1,187 @@
+"""Synapses whose weights change while the engine of circuits runs: checks, state and tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurosim.circuit.wiring import SPARSE, Route, Wiring
+from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.circuit.plastic import DOWN, LONG_AGO, ROOM, TIME, WALKED, X_BEFORE, Decay, PairRule, Targets, X
+from neurosim.kernels.circuit.tasks import PlasticDelivery, PostSpikes, SpikeLog
+from neurosim.network.graph import Connection
+from neurosim.network.network import Network
+from neurosim.network.population import Population, has_hooks
+from neurosim.network.source import Source
+from neurosim.plasticity.stdp import PairSTDP
+from neurosim.units import steps_of
+
+
+class PlasticState(NamedTuple):
+    """State of the synapses of a plastic edge, after the changes of all steps so far.
+
+    Attributes
+    ----------
+    weight : Tensor [B, n]
+        Of each synapse, in the order of the weights of the edge.
+    pre : Tensor [B, rows, 4] of float64
+        For each presynaptic neuron and delay: steps since the last arrival, the trace with it and before it, and the
+        factor of its depression.
+    post : Tensor [B, n_out, 4] of float64
+        For each postsynaptic neuron: steps since its last spike arrived at the synapses, the trace with it and before
+        it, and the factor of its potentiation.
+    late : Tensor [B, dendritic delay, n_out] of bool
+        Postsynaptic spikes that have not arrived at the synapses yet, the oldest first.
+    """
+
+    weight: Tensor
+    pre: Tensor
+    post: Tensor
+    late: Tensor
+
+
+def checked_rules(net: Network, plasticity: Mapping[str, PairSTDP] | None) -> dict[str, PairSTDP]:
+    """Return the rule of each plastic edge, after a check.
+
+    Raises
+    ------
+    InputError
+        For an unknown edge, another rule, synapses that are not listed or drawn, ends that send no spikes, or weights
+        outside the bounds of the rule.
+    UnitError
+        When a dendritic delay is not an integer number of steps.
+    """
+    if plasticity is None:
+        return {}
+    if not isinstance(plasticity, Mapping):
+        raise InputError(
+            f"plasticity must be a mapping of an edge to its rule, such as {{'E->E': PairSTDP()}}; got {plasticity!r}."
+        )
+    edges = {edge.name: edge for edge in net.edges}
+    for name, rule in plasticity.items():
+        if name not in edges:
+            raise InputError(f"plasticity: no edge {name!r}; this network has {list(edges)}.")
+        if not isinstance(rule, PairSTDP):
+            raise InputError(
+                f"plasticity of edge {name!r}: the engine of circuits computes PairSTDP; got {rule!r}. Other rules run "
+                "with neurosim.plasticity.Plasticity(net, rules)."
+            )
+        steps_of("PairSTDP", "dendritic_delay", rule.dendritic_delay, net.dt)
+        _check_edge(net, edges[name])
+        weight = edges[name].synapses[0].weight
+        assert isinstance(weight, Tensor)
+        weight = weight.detach()
+        outside = ((weight < rule.w_min) | (weight > rule.w_max)).nonzero()
+        if len(outside):
+            n = int(outside[0])
+            raise InputError(
+                f"plasticity of edge {name!r}: weight {n} is {float(weight[n]):g}, outside the bounds "
+                f"{rule.w_min:g} ... {rule.w_max:g} of the rule. Change the weights, or w_min and w_max."
+            )
+    return dict(plasticity)
+
+
+def _check_edge(net: Network, edge: Connection) -> None:
+    source, synapse = net.nodes[edge.source], edge.synapses[0]
+    if len(edge.synapses) > 1 or type(synapse) not in SPARSE or has_hooks(synapse):
+        kinds = ", ".join(type(each).__name__ for each in edge.synapses)
+        raise InputError(
+            f"plasticity of edge {edge.name!r}: one Sparse, DelayedSparse or Drawn without hooks is needed; got "
+            f"{kinds}. A Linear learns with neurosim.plasticity.Plasticity(net, rules)."
+        )
+    if not isinstance(source, (Population, Source)) or not source.is_spiking:
+        raise InputError(
+            f"plasticity of edge {edge.name!r}: {edge.source!r} must be a population or a source of spikes."
+        )
+
+
+def pair_rule(rule: PairSTDP, dt: float) -> PairRule:
+    """Return the numbers of a rule at steps of `dt`."""
+    plus, minus = Decay.of(rule.tau_plus, dt), Decay.of(rule.tau_minus, dt)
+    bounds, kind = (float(rule.w_min), float(rule.w_max)), (rule.nearest, rule.coincident)
+    return PairRule(float(rule.a_plus), float(rule.a_minus), *bounds, float(rule.mu), *kind, plus, minus)
+
+
+class PlasticSynapses:
+    """The plastic synapses of one edge in one trial.
+
+    Parameters
+    ----------
+    wiring : Wiring
+    route : Route
+        With a rule.
+    state : PlasticState, optional
+        To continue from.
+    trial : int
+        Sample of the state.
+    """
+
+    def __init__(self, wiring: Wiring, route: Route, state: PlasticState | None, trial: int) -> None:
+        assert route.rule is not None
+        assert isinstance(route.weight, Tensor)
+        edge = wiring.edge(route.key)
+        self.route, self.name, self.target = route, edge.name, edge.target
+        self.rule, self.bounds = pair_rule(route.rule, wiring.net.dt), wiring.division.bounds[edge.target]
+        self.delay = round(route.rule.dendritic_delay / wiring.net.dt)
+        rows, size = len(route.first[0]), math.prod(wiring.net.shape(edge.target))
+        if state is None:
+            self.weight = route.weight.clone()
+            pre, post = torch.zeros(rows, 4, dtype=torch.float64), torch.zeros(size, 4, dtype=torch.float64)
+            pre[:, 0] = post[:, 0] = -LONG_AGO
+        else:
+            _check_state(self.name, state, (len(route.weight), rows, size, self.delay))
+            self.weight = state.weight[trial].to(route.weight.dtype).clone()
+            pre, post = state.pre[trial].double(), state.post[trial].double().clone()
+        sources = torch.zeros(rows, 5, dtype=torch.float64)
+        sources[:, TIME], sources[:, [X, X_BEFORE, DOWN]] = -pre[:, 0], pre[:, 1:]
+        post[:, TIME] = -post[:, TIME]
+        self.sources = [sources.clone() for _ in route.first]
+        self.targets = Targets.of(post.contiguous(), wiring.window + ROOM)
+
+    def delivery(self, part: int, log: SpikeLog, total: Tensor) -> PlasticDelivery:
+        """Return the delivery to the targets of a part."""
+        route = self.route
+        rows = route.delays, route.first[part], route.last[part], route.post, self.weight
+        return PlasticDelivery(self.rule, log, *rows, self.sources[part], self.targets, total)
+
+    def post_spikes(self, part: int, log: SpikeLog) -> PostSpikes:
+        """Return the recording of the spikes of a part of the targets."""
+        return PostSpikes(self.rule, log, part, self.delay, self.targets)
+
+    def shift(self, steps: int) -> None:
+        """Count steps from `steps` later on."""
+        self.targets.shift(steps)
+        for sources in self.sources:
+            sources[:, [TIME, WALKED]] = (sources[:, [TIME, WALKED]] - steps).clamp(min=LONG_AGO)
+
+    def state(self, late: Sequence[Tensor]) -> PlasticState:
+        """Return the state of this trial, without the samples' axis, after a flush and before a step 0.
+
+        Parameters
+        ----------
+        late : sequence of Tensor
+            Targets that fired in each of the steps of the dendritic delay, the oldest first.
+        """
+        part = next(p for p in range(len(self.sources)) if self.bounds[p] < self.bounds[p + 1])
+        pre = self.sources[part][:, [TIME, X, X_BEFORE, DOWN]]
+        post, line = self.targets.last.clone(), torch.zeros(self.delay, len(self.targets.last), dtype=torch.bool)
+        for held in (pre, post):
+            held[:, 0] = -held[:, 0]
+        for step, neurons in zip(line, late, strict=True):
+            step[neurons.long()] = True
+        return PlasticState(self.weight.clone(), pre, post, line)
+
+
+def _check_state(name: str, state: PlasticState, sizes: tuple[int, int, int, int]) -> None:
+    synapses, rows, targets, delay = sizes
+    wanted = ((synapses,), (rows, 4), (targets, 4), (delay, targets))
+    for field, values, shape in zip(PlasticState._fields, state, wanted, strict=True):
+        if tuple(values.shape[1:]) != shape:
+            raise ShapeError(
+                f"state of the plastic edge {name!r}: {field} must be [B, {', '.join(map(str, shape))}]; got "
+                f"{list(values.shape)}. The synapses or their rule have changed."
+            )

@@ -1,0 +1,304 @@
+"""Machine code of plastic rows: delivery with the changes of the weights, and the spikes of the targets."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal, NamedTuple
+
+from neurosim.compiler.llvm.ir import LINE, IRBuilder
+from neurosim.compiler.llvm.jit import CompiledKernel
+from neurosim.kernels.circuit.cpu_code import prefetch
+from neurosim.kernels.circuit.plastic import BLOCK, DOWN, TIME, UP, WALKED, X_BEFORE, Y_BEFORE, X, Y
+
+Dependence = Literal["additive", "multiplicative", "power"]
+
+_ROW, _RECORD = 5, 4  # numbers of a row and of a spike of a target
+_NEXT = 8  # spikes between the prefetch of a row and its use
+
+
+class _Arrays(NamedTuple):
+    """Arguments of the code that walks rows."""
+
+    firsts: str
+    lasts: str
+    post: str
+    weights: str
+    sources: str
+    latest: str
+    recent: str
+    counts: str
+    plus: tuple[str, str]
+    minus: tuple[str, str]
+
+
+class _Numbers(NamedTuple):
+    room: str
+    longest_plus: str
+    longest_minus: str
+    w_min: str
+    w_max: str
+    mu: str
+
+
+class _Kind(NamedTuple):
+    real: str
+    slot: str
+    dependence: Dependence
+    coincident: bool
+
+
+def _arguments(code: IRBuilder) -> _Arrays:
+    names = ("firsts", "lasts", "post", "weights", "sources", "latest", "recent", "counts")
+    rows = [code.pointer_argument(name) for name in names]
+    plus, minus = (
+        (code.pointer_argument(f"{side}.fine"), code.pointer_argument(f"{side}.coarse")) for side in ("plus", "minus")
+    )
+    firsts, lasts, post, weights, sources, latest, recent, counts = rows
+    return _Arrays(firsts, lasts, post, weights, sources, latest, recent, counts, plus, minus)
+
+
+def _numbers(code: IRBuilder) -> _Numbers:
+    integers = [code.integer_argument(name) for name in ("capacity", "longest.plus", "longest.minus")]
+    return _Numbers(*integers, *(code.real_argument(name) for name in ("w.min", "w.max", "mu")))
+
+
+@functools.cache
+def deliver(real: str, index: str, dependence: Dependence, nearest: bool, coincident: bool) -> CompiledKernel:
+    """Return the code that walks the rows of the spikes that arrive in a step, and adds their weights to accumulators.
+
+    Arguments: lists of the source, firsts, lasts, post, weights, sources, last spikes of the targets, recent ones,
+    their counts, fine and coarse table of the presynaptic and of the postsynaptic decay, delays, accumulator; parts of
+    the source, delays in all, history, records of a target, longest ages of the decays, the step; bounds of the
+    weights, mu, factor of the depression.
+
+    Parameters
+    ----------
+    real : {"float", "double"}
+        Precision of the weights.
+    index : {"i16", "i32"}
+        Type of a postsynaptic neuron.
+    dependence : {"additive", "multiplicative", "power"}
+        Of changes on the weight: mu is 0, 1, or any number.
+    nearest, coincident : bool
+        As in the rule.
+    """
+    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident)
+    lists = code.pointer_argument("lists")
+    arrays = _arguments(code)
+    delays, total = map(code.pointer_argument, ("delays", "total"))
+    parts, groups, history = map(code.integer_argument, ("parts", "groups", "history"))
+    numbers = _numbers(code)
+    step, down = code.integer_argument("now"), code.real_argument("down")
+    now = code.integer("add nsw", step, history)
+    moment = code.fresh(f"sitofp i64 {step} to double")
+    bytes_of_post = {"i16": 2, "i32": 4}[index]
+    with code.loop_backwards("0", groups) as g, code.loop("0", parts) as p:
+        line = code.integer("sub nsw", now, code.load_scalar("i64", delays, g))
+        ids, ends = (code.load_scalar("ptr", lists, place) for place in (p, code.integer("add nsw", p, parts)))
+        first = code.load_scalar("i64", ends, line)
+        end = code.load_scalar("i64", ends, code.integer("add nsw", line, "1"))
+        with code.loop(first, end) as k:
+            later = code.minimum(code.integer("add nsw", k, str(_NEXT)), code.integer("sub nsw", end, "1"))
+            row, following = (
+                code.integer("add nsw", code.integer("mul nsw", code.load_index(ids, each), groups), g)
+                for each in (k, later)
+            )
+            near = code.load_scalar("i64", arrays.firsts, following)
+            for base, size in ((arrays.post, bytes_of_post), (arrays.weights, 4 if real == "float" else 8)):
+                for number in range(2):
+                    prefetch(code, base, near, size, number * LINE)
+            source = code.address(arrays.sources, code.integer("mul nsw", row, str(_ROW)))
+            _walk(code, kind, arrays, numbers, row, source, moment, total)
+            _arrive(code, arrays, numbers, source, moment, down, nearest)
+    return code.compile()
+
+
+@functools.cache
+def flush(real: str, index: str, dependence: Dependence, coincident: bool) -> CompiledKernel:
+    """Return the code that computes the changes of the weights of rows in the steps before one.
+
+    Arguments: those of `deliver` from firsts to the decays; first row and the end, the step, records of a target,
+    longest ages; bounds of the weights, mu.
+    """
+    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident)
+    arrays = _arguments(code)
+    begin, end, step = map(code.integer_argument, ("first", "last", "until"))
+    numbers = _numbers(code)
+    moment = code.fresh(f"sitofp i64 {step} to double")
+    with code.loop(begin, end) as row:
+        source = code.address(arrays.sources, code.integer("mul nsw", row, str(_ROW)))
+        # A row at which no spike has arrived has no changes.
+        with code.branch_if(code.fresh(f"fcmp ogt double {_field(code, source, X)}, 0.0")):
+            _walk(code, kind, arrays, numbers, row, source, moment, "")
+        _set(code, moment, source, WALKED)
+    return code.compile()
+
+
+@functools.cache
+def post_spikes(nearest: bool) -> CompiledKernel:
+    """Return the code that records the spikes of a part of the targets that arrive at the synapses in a step.
+
+    Arguments: ids and ends of the part, last spikes, recent ones, counts, fine and coarse table of the decay, stop [2];
+    row of the log at step 0, records of a target, longest age, first step of the call, steps of a window, the step;
+    factor of the potentiation.
+    """
+    code = IRBuilder("double")
+    names = ("ids", "ends", "latest", "recent", "counts", "fine", "coarse", "stop")
+    ids, ends, latest, recent, counts, fine, coarse, stop = map(code.pointer_argument, names)
+    numbers = ("base", "capacity", "longest", "begin", "window", "now")
+    base, room, longest, begin, window, step = map(code.integer_argument, numbers)
+    up = code.real_argument("up")
+    moment = code.fresh(f"sitofp i64 {step} to double")
+    row = code.integer("add nsw", base, step)
+    with code.loop(*(code.load_scalar("i64", ends, each) for each in (row, code.integer("add nsw", row, "1")))) as k:
+        target = code.load_index(ids, k)
+        record = code.address(latest, code.integer("mul nsw", target, str(_RECORD)))
+        age = code.fresh(f"fsub double {moment}, {_field(code, record, TIME)}")
+        before = code.fresh(f"fmul double {_field(code, record, Y)}, {_decay(code, (fine, coarse), longest, age)}")
+        trace = code.literal(1.0) if nearest else code.fresh(f"fadd double {before}, {code.literal(1.0)}")
+        count = code.load_scalar("i64", counts, target)
+        place = code.integer("add nsw", code.integer("mul nsw", target, room), count)
+        copy = code.address(recent, code.integer("mul nsw", place, str(_RECORD)))
+        for held in (record, copy):
+            for field, value in ((TIME, moment), (Y, trace), (Y_BEFORE, before), (UP, up)):
+                _set(code, value, held, field)
+        after = code.integer("add nsw", count, "1")
+        code.store_scalar("i64", after, counts, target)
+        with code.branch_if(code.fresh(f"icmp sgt i64 {code.integer('add nsw', after, window)}, {room}")):
+            turn = code.integer("sdiv", code.integer("sub nsw", step, begin), window)
+            code.store_scalar("i64", "1", stop, code.integer("and", turn, "1"))
+    return code.compile()
+
+
+def _walk(
+    code: IRBuilder, kind: _Kind, arrays: _Arrays, numbers: _Numbers, row: str, source: str, until: str, total: str
+) -> None:
+    """Compute the changes of a row in the steps before `until`, and add its weights to `total`, if there is one.
+
+    Those of a step are potentiation by a spike of the target and depression by an arrival; the latter is computed at
+    the next walk, when the spikes of the targets in its step are known.
+    """
+    arrival, walked, x, x_before, down = (_field(code, source, n) for n in (TIME, WALKED, X, X_BEFORE, DOWN))
+    previous = code.fresh(f"fsub double {walked}, {code.literal(1.0)}")
+    is_pending = code.fresh(
+        f"and i1 {code.fresh(f'fcmp oge double {arrival}, {walked}')}, "
+        f"{code.fresh(f'fcmp olt double {arrival}, {until}')}"
+    )
+    known = _larger(code, arrival, previous)
+    weight = code.variable("double")
+    place = code.variable("i64")
+
+    def both(record: str) -> None:
+        """Change the weight in the step of the last arrival, given the last spike of the target up to it."""
+        time, y = _field(code, record, TIME), _field(code, record, Y)
+        is_tie = code.fresh(f"fcmp oeq double {time}, {arrival}")
+        age = code.fresh(f"fsub double {arrival}, {time}")
+        trace = code.fresh(f"fmul double {y}, {_decay(code, arrays.minus, numbers.longest_minus, age)}")
+        if not kind.coincident:
+            trace = code.fresh(f"select i1 {is_tie}, double {_field(code, record, Y_BEFORE)}, double {trace}")
+        pre = code.fresh(f"fmul double {_field(code, record, UP)}, {x if kind.coincident else x_before}")
+        up = code.fresh(f"select i1 {is_tie}, double {pre}, double 0.0")
+        _change(code, kind, numbers, weight, up, code.fresh(f"fmul double {down}, {trace}"))
+
+    begin, end = (code.load_scalar("i64", array, row) for array in (arrays.firsts, arrays.lasts))
+    with code.loop(begin, end) as n:
+        target = code.fresh(f"zext {kind.slot} {code.load_scalar(kind.slot, arrays.post, n)} to i64")
+        held = code.load_scalar(kind.real, arrays.weights, n)
+        code.store_variable(weight, _extended(code, kind.real, held), "double")
+        record = code.address(arrays.latest, code.integer("mul nsw", target, str(_RECORD)))
+        is_new = code.fresh(f"fcmp ogt double {_field(code, record, TIME)}, {known}")
+        is_old = code.fresh(f"xor i1 {is_new}, true")
+        with code.branch_if(code.fresh(f"and i1 {is_old}, {is_pending}")):
+            both(record)
+        with code.branch_if(is_new):
+            count = code.load_scalar("i64", arrays.counts, target)
+            own = code.integer("mul nsw", target, numbers.room)
+            with code.loop_while("0", count) as (back, finish):
+                at = code.integer("sub nsw", code.integer("sub nsw", count, back), "1")
+                code.store_variable(place, at, "i64")
+                spike = _spike(code, arrays, own, at)
+                finish(code.fresh(f"fcmp ole double {_field(code, spike, TIME)}, {known}"))
+            found = code.load_variable(place, "i64")
+            with code.branch_if(is_pending):
+                both(_spike(code, arrays, own, found))
+            with code.loop(code.integer("add nsw", found, "1"), count) as at:
+                spike = _spike(code, arrays, own, at)
+                age = code.fresh(f"fsub double {_field(code, spike, TIME)}, {arrival}")
+                trace = code.fresh(f"fmul double {x}, {_decay(code, arrays.plus, numbers.longest_plus, age)}")
+                _change(code, kind, numbers, weight, code.fresh(f"fmul double {_field(code, spike, UP)}, {trace}"), "")
+        value = code.load_variable(weight, "double")
+        if kind.real == "float":
+            value = code.fresh(f"fptrunc double {value} to float")
+        code.store_scalar(kind.real, value, arrays.weights, n)
+        if total:
+            sum_before = code.load_scalar(kind.real, total, target)
+            code.store_scalar(kind.real, code.fresh(f"fadd {kind.real} {sum_before}, {value}"), total, target)
+
+
+def _change(code: IRBuilder, kind: _Kind, numbers: _Numbers, weight: str, up: str, down: str) -> None:
+    """Change a weight by ``f+ up - f- down``, clip it and round it to the precision of the weights."""
+    before = code.load_variable(weight, "double")
+    if kind.dependence != "additive":
+        width = code.fresh(f"fsub double {numbers.w_max}, {numbers.w_min}")
+        terms = []
+        for value, upper, lower in ((up, numbers.w_max, before), (down, before, numbers.w_min)):
+            if value:
+                share = code.fresh(f"fdiv double {code.fresh(f'fsub double {upper}, {lower}')}, {width}")
+                if kind.dependence == "power":
+                    share = code.fresh(code.intrinsic("pow", "double", [("double", share), ("double", numbers.mu)]))
+                terms.append(code.fresh(f"fmul double {share}, {value}"))
+        up, down = terms if down else (terms[0], "")
+    change = code.fresh(f"fsub double {up}, {down}") if down else up
+    after = code.fresh(f"fadd double {before}, {change}")
+    low = code.fresh(f"fcmp olt double {after}, {numbers.w_min}")
+    after = code.fresh(f"select i1 {low}, double {numbers.w_min}, double {after}")
+    high = code.fresh(f"fcmp ogt double {after}, {numbers.w_max}")
+    after = code.fresh(f"select i1 {high}, double {numbers.w_max}, double {after}")
+    if kind.real == "float":
+        after = _extended(code, "float", code.fresh(f"fptrunc double {after} to float"))
+    code.store_variable(weight, after, "double")
+
+
+def _arrive(
+    code: IRBuilder, arrays: _Arrays, numbers: _Numbers, source: str, moment: str, down: str, nearest: bool
+) -> None:
+    """Count a spike that arrives at a row; several may arrive in one step."""
+    arrival, x, x_before, held = (_field(code, source, n) for n in (TIME, X, X_BEFORE, DOWN))
+    is_same = code.fresh(f"fcmp oeq double {arrival}, {moment}")
+    age = code.fresh(f"fsub double {moment}, {arrival}")
+    faded = code.fresh(f"fmul double {x}, {_decay(code, arrays.plus, numbers.longest_plus, age)}")
+    before = code.fresh(f"select i1 {is_same}, double {x_before}, double {faded}")
+    base = code.fresh(f"select i1 {is_same}, double {x}, double {code.literal(0.0) if nearest else faded}")
+    trace = code.fresh(f"fadd double {base}, {code.literal(1.0)}")
+    more = code.fresh(f"select i1 {is_same}, double {held}, double 0.0")
+    values = ((TIME, moment), (WALKED, moment), (X, trace), (X_BEFORE, before))
+    for field, value in (*values, (DOWN, code.fresh(f"fadd double {more}, {down}"))):
+        _set(code, value, source, field)
+
+
+def _decay(code: IRBuilder, tables: tuple[str, str], longest: str, age: str) -> str:
+    k = code.minimum(code.fresh(f"fptosi double {age} to i64"), longest)
+    low, high = code.integer("and", k, str(BLOCK - 1)), code.integer("lshr", k, str(BLOCK.bit_length() - 1))
+    fine, coarse = (code.load_scalar("double", table, n) for table, n in zip(tables, (low, high), strict=True))
+    return code.fresh(f"fmul double {fine}, {coarse}")
+
+
+def _spike(code: IRBuilder, arrays: _Arrays, own: str, number: str) -> str:
+    """Return the address of the record of a recent spike."""
+    return code.address(arrays.recent, code.integer("mul nsw", code.integer("add nsw", own, number), str(_RECORD)))
+
+
+def _field(code: IRBuilder, record: str, field: int) -> str:
+    return code.load_scalar("double", record, str(field))
+
+
+def _set(code: IRBuilder, value: str, record: str, field: int) -> None:
+    code.store_scalar("double", value, record, str(field))
+
+
+def _larger(code: IRBuilder, a: str, b: str) -> str:
+    return code.fresh(f"select i1 {code.fresh(f'fcmp ogt double {a}, {b}')}, double {a}, double {b}")
+
+
+def _extended(code: IRBuilder, real: str, value: str) -> str:
+    return value if real == "double" else code.fresh(f"fpext float {value} to double")
