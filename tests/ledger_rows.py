@@ -154,8 +154,8 @@ CORES = _rows(
     ),
     (
         "lif_alpha",
-        "integral of its equation in 30 digits",
-        "cores/test_physical_lif.py::test_the_response_to_a_spike_is_exact_for_any_step_and_time_constants",
+        f"{NEST} `iaf_psc_alpha`, one spike through a step",
+        f"{_ONE_STEP}::test_the_membrane_after_a_spike_is_that_of_nest",
         AT_NEST_THRESHOLD,
     ),
     (
@@ -181,8 +181,8 @@ CORES = _rows(
     ),
     (
         "hodgkin_huxley",
-        "[Brette et al. 2007](https://doi.org/10.1007/s10827-007-0038-6), loop over its equations",
-        "cores/test_hodgkin_huxley.py::test_it_is_the_exponential_euler_of_its_equations",
+        "[Brian2](https://brian2.readthedocs.io) 2.9, 0.1 s of its example COBAHH (Brette et al. 2007)",
+        "cores/test_hodgkin_huxley.py::test_it_is_that_of_brian2",
         "first order in dt; exponents of rates are at most 60",
     ),
     ("relay", f"{NIR} `Scale` of 1", "cores/test_without_reset.py::test_without_state"),

@@ -24,6 +24,7 @@ CONDUCTANCE = dict(
 CASES = {
     "delta": ("iaf_psc_delta", NEURON, 1.0, None),
     "exponential": ("iaf_psc_exp", {**NEURON, "tau_syn_ex": 5.0, "tau_syn_in": 10.0}, 16.2, "I_syn_ex"),
+    "alpha": ("iaf_psc_alpha", {**NEURON, "tau_syn_ex": 5.0, "tau_syn_in": 10.0}, 16.2, "I_syn_ex"),
     "conductance": ("iaf_cond_exp", CONDUCTANCE, 6.0, "g_ex"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import mpmath
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from scipy.integrate import solve_ivp
 
 import neurosim as ns
+from benchmarks.peers.hodgkin_huxley import CURRENT_NA, DT_MS, EXCITATORY_MS, INHIBITORY_MS, MS, WEIGHTS_NS
+from benchmarks.peers.hodgkin_huxley import REST as BRIAN_REST
 from neurosim.cores import hodgkin_huxley
 from neurosim.cores.hodgkin_huxley import REST, _ratio
 from neurosim.units import ms, mV, nA, nS, pA, uS
@@ -70,6 +73,24 @@ def test_it_is_the_exponential_euler_of_its_equations():
     run = Make(dt=dt, i_e=0.4 * nA).run(i, record=("v",))
     assert run.out.flatten().nonzero().flatten().tolist() == spikes and len(spikes) > 5
     np.testing.assert_allclose(run.recorded["v"].flatten().numpy(), v, rtol=1e-7, atol=1e-10)
+
+
+def test_it_is_that_of_brian2(root):
+    # `benchmarks/peers/hodgkin_huxley_brian2.py` wrote the data.
+    stored = json.loads((root / "tests" / "data" / "brian2_hh.json").read_text(encoding="utf-8"))
+    dt, steps = DT_MS * ms, round(MS / DT_MS)
+    i = {port: torch.zeros(steps, 1, 1, dtype=torch.float64) for port in ("ge", "gi")}
+    for port, times, weight in zip(i, (EXCITATORY_MS, INHIBITORY_MS), WEIGHTS_NS, strict=True):
+        for time in times:
+            i[port][round(time / DT_MS)] = weight * nS
+    layer = Make(dt=dt, i_e=CURRENT_NA * nA)
+    start = layer.initial_state(i["ge"])
+    start = start._replace(**{name: torch.full_like(start.m, value) for name, value in BRIAN_REST.items()})
+    run = layer.run(i, start, record=("v",))
+    fired = run.out.flatten().nonzero().flatten() * DT_MS
+    assert fired.tolist() == pytest.approx(stored["spikes"]) and len(fired) > 2
+    v = run.recorded["v"].flatten()[::10] / mV
+    np.testing.assert_allclose(v.numpy(), stored["v"], rtol=1e-6, atol=1e-6)
 
 
 def test_it_converges_to_the_solution_of_its_equations_with_first_order():

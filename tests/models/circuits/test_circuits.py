@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import neurosim as ns
+from benchmarks.peers import specs
 from neurosim.analysis import Statistics
 from neurosim.errors import InputError
 from neurosim.models import circuits
 from neurosim.models.circuits import brunel, fly_brain_like, izhikevich_2003, potjans_diesmann, vogels_abbott
-from neurosim.models.circuits.cortical_column import POPULATIONS, RATES, SIZES, synapses_between
+from neurosim.models.circuits.cortical_column import POPULATIONS, PROBABILITIES, RATES, SIZES, synapses_between
 from neurosim.units import ms, mV, nS, pA, pF
 
 SMALL = {
@@ -115,6 +116,7 @@ def test_the_cortical_column_is_that_of_the_paper():
     assert sum(SIZES.values()) == 77_169
     synapses = {(a, b): synapses_between(a, b) for a in POPULATIONS for b in POPULATIONS}
     assert sum(synapses.values()) == pytest.approx(298.88e6, rel=1e-4)
+    assert (tuple(PROBABILITIES.values()), SIZES, RATES) == (specs.PD_PROBABILITIES, specs.PD_SIZES, specs.PD_RATES)
     net = potjans_diesmann(scale=0.01)
     assert net.shape("L4E") == (219,) and len(net.edges) == 8 + sum(count > 0 for count in synapses.values())
     doubled, plain = (net[f"{a}->L23E:i_exc"][0].weights for a in ("L4E", "L5E"))
