@@ -17,7 +17,7 @@ from typing import Any  # noqa: E402
 import brian2 as b  # noqa: E402
 import numpy as np  # noqa: E402
 
-from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_synapses  # noqa: E402
+from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_driven, fly_synapses  # noqa: E402
 
 mV, ms, pF, nS, pA, Hz = b.mV, b.ms, b.pF, b.nS, b.pA, b.Hz
 _CLOCKS = """
@@ -249,7 +249,7 @@ def pd14(spec: Spec, what: dict[str, Any]) -> Circuit:
             post = first[target] + rng.integers(0, spec.sizes[target], number, dtype=np.int32)
             pairs.append(np.stack([pre, post]))
             weights.append(_redrawn(rng, w, abs(w) * p["w_std"], number, 0.0, np.sign(w)))
-            delays.append(_redrawn(rng, mean, std, number, 0.5 * spec.dt_ms, 1.0))
+            delays.append(_redrawn(rng, mean, std, number, spec.dt_ms, 1.0))
     # One object: each of 56 would be compiled.
     synapses = b.Synapses(cells, cells, "w : amp", on_pre="s_post += w")
     pre, post = np.concatenate(pairs, axis=1)
@@ -268,9 +268,9 @@ def fly(spec: Spec, what: dict[str, Any]) -> Circuit:
     synapses = b.Synapses(cells, cells, "w : amp", on_pre="s_post += w", delay=p["delay"] * ms)
     synapses.connect(i=pre, j=post)
     synapses.w = weight * pA
-    drive = b.PoissonGroup(spec.sizes["driven"], p["drive_hz"] * Hz)
-    kick = b.Synapses(drive, cells, on_pre="s_post += w_drive", namespace={"w_drive": p["w_drive"] * pA})
-    kick.connect(j="i")
+    drive = b.PoissonGroup(p["driven"], p["drive_hz"] * Hz)
+    kick = b.Synapses(drive, cells, on_pre="s_post += w_drive", namespace={"w_drive": 250 * p["w"] * pA})
+    kick.connect(i=np.arange(p["driven"]), j=fly_driven(spec, what["seed"]))
     circuit.parts += [synapses, drive, kick]
     return circuit.finish(cells)
 

@@ -11,7 +11,7 @@ from typing import Any  # noqa: E402
 import nest  # noqa: E402
 import numpy as np  # noqa: E402
 
-from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_synapses  # noqa: E402
+from benchmarks.peers.specs import PD_DRIVE, PD_START, Spec, fly_driven, fly_synapses  # noqa: E402
 
 
 class InNest(Circuit):
@@ -134,7 +134,7 @@ def pd14(spec: Spec, what: dict[str, Any]) -> Circuit:
     for source, numbers in p["numbers"].items():
         exc = source.endswith("E")
         mean, std = p["delay_exc"] if exc else p["delay_inh"]
-        delay = nest.math.redraw(nest.random.normal(mean, std), min=spec.dt_ms - 0.5 * spec.dt_ms, max=np.inf)
+        delay = nest.math.redraw(nest.random.normal(mean, std), min=spec.dt_ms, max=np.inf)
         for target, number in numbers.items():
             double = p["w_l4e_l23e"] if (source, target) == ("L4E", "L23E") else 1.0
             w = p["w"] * (1.0 if exc else p["g"]) * double
@@ -157,8 +157,14 @@ def fly(spec: Spec, what: dict[str, Any]) -> Circuit:
     first = cells[0].global_id
     delay = np.full(len(pre), p["delay"])
     nest.Connect(pre + first, post + first, "one_to_one", {"weight": weight.astype(float), "delay": delay})
-    drive = nest.Create("poisson_generator", params={"rate": p["drive_hz"]})
-    nest.Connect(drive, cells[: spec.sizes["driven"]], syn_spec={"weight": p["w_drive"], "delay": p["delay"]})
+    # A parrot for each train: a neuron may be drawn twice.
+    drive, trains = (
+        nest.Create("poisson_generator", params={"rate": p["drive_hz"]}),
+        nest.Create("parrot_neuron", p["driven"]),
+    )
+    nest.Connect(drive, trains)
+    kick = {"weight": np.full(p["driven"], 250 * p["w"]), "delay": np.full(p["driven"], spec.dt_ms)}
+    nest.Connect(np.array(trains.tolist()), fly_driven(spec, what["seed"]) + first, "one_to_one", kick)
     circuit.finish(cells)
     circuit.synapses = len(pre)
     return circuit

@@ -104,10 +104,9 @@ def hh(quick: bool = False) -> Spec:
 
 def izhikevich(quick: bool = False) -> Spec:
     """Izhikevich (2003), IEEE TNN 14:1569: 1,000 neurons, all to all, steps of 1 ms."""
-    sizes = dict(E=80, I=20) if quick else dict(E=800, I=200)
+    sizes = dict(E=800, I=200)
     n = sum(sizes.values())
-    scale = 10.0 if quick else 1.0
-    values = dict(w_exc=0.5 * scale, w_inh=-1.0 * scale, noise_exc=5.0, noise_inh=2.0)
+    values = dict(w_exc=0.5, w_inh=-1.0, noise_exc=5.0, noise_inh=2.0)
     return Spec(
         "izhikevich", "Izhikevich (2003)", sizes, 0.5 if quick else 3.0, 0.1 if quick else 0.5, values,
         {k: float(size * n) for k, size in sizes.items()}, dt_ms=1.0,
@@ -158,33 +157,43 @@ def pd14(quick: bool = False, scale: float | None = None) -> Spec:
 
 
 def fly(quick: bool = False) -> Spec:
-    """Neurons, synapses and spikes of a whole fly brain (Shiu et al. 2024, doi:10.1038/s41586-024-07763-9).
+    """Size of a whole fly brain, with constants of Shiu et al. (2024), doi:10.1038/s41586-024-07763-9.
 
-    The connectome is not part of this repository: `fly_synapses` draws degrees from lognormal distributions and numbers
-    of contacts from a geometric one. As many neurons are driven as give the published number of spikes.
+    The connectome is not part of this repository. Degrees are lognormal at both ends, and so are the weights; see
+    `fly_synapses`.
     """
-    n, synapses, driven = (2_000, 40_000, 20) if quick else (138_639, 15_000_000, 113)
+    scale = 0.02 if quick else 1.0
+    n = round(scale * 138_639)
+    number = round(scale * 15_000_000)
+    sizes = dict(E=6 * n // 10, I=n - 6 * n // 10)
     values = dict(
-        tau_m=20.0, tau_syn=5.0, c_m=200.0, e_l=-52.0, v_th=-45.0, v_reset=-52.0, t_ref=2.2, delay=1.8, drive_hz=150.0,
-        w=2.75, w_drive=250 * 2.75, contacts=3.6, inhibitory=0.4, spread=1.0, number=synapses,
+        scale=scale, tau_m=20.0, tau_syn=5.0, c_m=200.0, e_l=-52.0, v_th=-45.0, v_reset=-52.0, t_ref=2.2, delay=1.8,
+        drive_hz=150.0, driven=20 if quick else 100, w=2.75, contacts=2.0, most=100.0, spread=1.0, number=number,
     )  # fmt: skip
     return Spec(
-        "fly", "size of FlyWire, Shiu et al. (2024)", dict(driven=driven, rest=n - driven), 0.2 if quick else 0.3,
-        0.1 if quick else 0.2, values, dict(driven=synapses * driven / n, rest=synapses * (n - driven) / n),
+        "fly", "size of FlyWire, Shiu et al. (2024)", sizes, 0.2 if quick else 0.3, 0.1 if quick else 0.2, values,
+        {name: number * size / n for name, size in sizes.items()},
     )  # fmt: skip
 
 
 def fly_synapses(spec: Spec, seed: int) -> tuple[Array, Array, Array]:
-    """Return source, target (int32) and weight in pA (float32) of each synapse, sorted by source."""
+    """Return source, target (int32) and weight in pA (float32) of each synapse, sorted by source.
+
+    A neuron is drawn with a lognormal weight of its own at either end; the contacts of a synapse are lognormal.
+    """
     p, rng = spec.values, np.random.default_rng(seed)
     ends = []
     for _ in range(2):
         shares = np.cumsum(rng.lognormal(0.0, p["spread"], spec.neurons))
         ends.append(np.searchsorted(shares / shares[-1], rng.random(p["number"])).astype(np.int32))
     pre, post = np.sort(ends[0]), ends[1]
-    sign = np.where(rng.random(spec.neurons) < p["inhibitory"], -1.0, 1.0)
-    weight = p["w"] * sign[pre] * rng.geometric(1.0 / p["contacts"], p["number"])
-    return pre, post, weight.astype(np.float32)
+    contacts = rng.lognormal(np.log(p["contacts"]), p["spread"], p["number"]).clip(max=p["most"])
+    return pre, post, (p["w"] * contacts * np.where(pre < spec.sizes["E"], 1.0, -1.0)).astype(np.float32)
+
+
+def fly_driven(spec: Spec, seed: int) -> Array:
+    """Return the neurons that have a Poisson train."""
+    return np.random.default_rng([seed, 1]).integers(0, spec.sizes["E"], spec.values["driven"])
 
 
 SPECS = {each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly)}
