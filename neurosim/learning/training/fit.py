@@ -56,6 +56,7 @@ def fit(
     average: float | None = None,
     seed: int | None = 0,
     wake: bool = True,
+    keep_signs: bool = False,
     mixed_precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -122,6 +123,9 @@ def fit(
     wake : bool
         Whether weights that are as their constructor drew them are scaled with `ns.init.fluctuation_driven` if the
         population they feed hardly fires in the first batch (less than one spike per 1000 neuron-steps).
+    keep_signs : bool
+        Whether the weights of synapses keep their signs (Dale's law): after each step of the optimizer a weight that
+        changed its sign is 0. A weight of 0 counts as positive, one of -0.0 as negative.
     mixed_precision : torch.dtype, optional
         `torch.float16` (with gradient scaling) or `torch.bfloat16`; on CUDA only.
     device : torch.device or str, optional
@@ -163,6 +167,8 @@ def fit(
     arguments.check_batches("train", train)
     if validate is not None:
         arguments.check_batches("validate", validate)
+    if not isinstance(keep_signs, bool):
+        raise InputError(f"keep_signs={keep_signs!r}: True or False.")
     if scheduler_per not in ("epoch", "batch"):
         raise InputError(f'scheduler_per={scheduler_per!r}: "epoch" or "batch".')
     if resume and checkpoint is None:
@@ -189,6 +195,7 @@ def fit(
         generators=[torch.Generator(), *random_state.generators_of(train)],
         own_optimizer=own_optimizer,
         wake=wake,
+        keep_signs=keep_signs,
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(modes_kept(net))

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from neurosim.errors import FileError, InputError, NeurosimError
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Rule
-from neurosim.learning.training import random_state, resuming, start
+from neurosim.learning.training import random_state, resuming, signs, start
 from neurosim.learning.training.arguments import Scheduler
 from neurosim.learning.training.averaging import Average
 from neurosim.learning.training.batches import Batch, Batches, on_device
@@ -58,6 +58,7 @@ class Run:
     generators: list[torch.Generator]
     own_optimizer: bool = False
     wake: bool = True
+    keep_signs: bool = False
     epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(init=False)
@@ -78,7 +79,8 @@ class Run:
         for first, batches in self._groups(train):
             if first == 1 and self.epoch == 0:
                 self._wake(batches[0].x)
-            results = self._step(batches, f"epoch {self.epoch + 1}, batch {first}")
+            with signs.kept(self.net) if self.keep_signs else contextlib.nullcontext():
+                results = self._step(batches, f"epoch {self.epoch + 1}, batch {first}")
             if first == 1 and self.epoch == 0:
                 self._warn_of_untrained()
             if self.average is not None:
@@ -278,6 +280,7 @@ class Run:
             "clip": self.clip,
             "accumulate": self.accumulate,
             "average": None if self.average is None else self.average.decay,
+            "keep_signs": self.keep_signs,
             "watch": repr(self.watch),
             "seed": self.seed,
             "mixed_precision": str(self.precision.dtype),
