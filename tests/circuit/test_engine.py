@@ -142,6 +142,32 @@ def test_values_for_each_neuron_and_input_from_outside():
         assert_equal(*runs)
 
 
+@pytest.mark.parametrize("drawn", [2, 9])
+def test_edges_of_one_source_with_other_delays_and_ways_of_delivery(drawn):
+    torch.manual_seed(0)
+    feed = ns.Drawn(Bernoulli(0.3), weight=Normal(6.0, 1.0), delay=Uniform(DT, drawn * DT))
+    loop = ns.Drawn(Bernoulli(0.3), weight=2.0, delay=Uniform(DT, 5 * DT))
+    net = ns.Network(
+        {"noise": Poisson(900.0, NE), "E": ns.LIF(dt=DT, size=NE), "I": ns.LIF(dt=DT, size=NI)},
+        [
+            ns.Edge("noise", "E", feed, delay=0.0),
+            ns.Edge("noise", "I", ns.Linear(NE, NI), delay=6 * DT),
+            ns.Edge("noise", "I", ns.Linear(NE, NI), delay=3 * DT, name="sooner"),
+            ns.Edge("E", "E", loop, delay=0.0),
+            ns.Edge("E", "I", loop, delay=8 * DT),
+        ],
+    )
+    runs = [ns.simulate(net, steps=200, seed=3, chunk=33, engine=e) for e in ("circuit", "layered")]
+    assert len(runs[0].spikes["E"]) > 100
+    assert_equal(*runs)
+    assert {name: len(line) for name, line in runs[0].state.in_flight.items()} == {"noise": max(6, drawn), "E": 13}
+    first = ns.simulate(net, steps=101, seed=3, engine="circuit")
+    rest = [ns.simulate(net, steps=99, state=first.state, engine=e) for e in ("circuit", "layered")]
+    assert_equal(*rest)
+    joined = ns.Events.joined([first.spikes["E"], rest[0].spikes["E"]])
+    assert np.array_equal(joined.step, runs[0].spikes["E"].step)
+
+
 def test_a_full_log_grows():
     net = ns.Network(
         {"drive": Current(1e4, NE), "E": ns.LIF(dt=DT)},
