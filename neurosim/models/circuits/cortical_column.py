@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 from neurosim import cores
-from neurosim.circuit import FixedTotal, Normal, Poisson
+from neurosim.circuit import FixedTotal, Normal, OneToOne, Poisson
 from neurosim.errors import InputError
 from neurosim.network.graph import Edge
 from neurosim.network.layers import layer
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import Drawn, Scale
+from neurosim.synapses import Drawn
 from neurosim.units import Hz, ms, mV, pA, pF
 
 POPULATIONS = ("L23E", "L23I", "L4E", "L4I", "L5E", "L5I", "L6E", "L6I")
@@ -102,7 +102,7 @@ def potjans_diesmann(scale: float = 1.0, seed: int = 0) -> Network:
         size, (mean, std) = max(1, round(scale * full)), START[name]
         nodes[f"noise {name}"] = Poisson(8 * Hz * EXTERNAL[name], size)
         nodes[name] = neurons(size=size, init=dict(v=Normal(mean * mV, std * mV)), **cell, **levels)
-        edges.append(Edge(f"noise {name}", name, Scale(87.8 * pA), port="i_exc"))
+        edges.append(Edge(f"noise {name}", name, Drawn(OneToOne(), 87.8 * pA), port="i_exc"))
         for source in POPULATIONS:
             if count := round(scale * synapses_between(source, name)):
                 synapses = Drawn(FixedTotal(count), weight=_weight(source, name), delay=_delay(source))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from neurosim import cores
-from neurosim.circuit import FixedInDegree, Poisson, Uniform
+from neurosim.circuit import FixedInDegree, OneToOne, Poisson, Uniform
 from neurosim.network.graph import Edge
 from neurosim.network.layers import layer
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.synapses import Drawn, Scale
+from neurosim.synapses import Drawn
 from neurosim.units import ms, mV
 
 
@@ -69,7 +69,7 @@ def brunel(g: float = 5.0, eta: float = 2.0, size: int = 12_500, j: float = 0.1 
     return Network(
         nodes=noise | neurons,
         edges=[
-            *(Edge(f"noise {name}", name, Scale(j), port="dv") for name in sizes),
+            *(Edge(f"noise {name}", name, Drawn(OneToOne(), j), port="dv") for name in sizes),
             Edge("E", ("E", "I"), Drawn(FixedInDegree(c_exc), weight=j), port="dv", delay=1.5 * ms),
             Edge("I", ("E", "I"), Drawn(FixedInDegree(c_inh), weight=-g * j), port="dv", delay=1.5 * ms),
         ],
