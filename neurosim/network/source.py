@@ -94,24 +94,27 @@ def checked_seed(seed: Any) -> int:
     return seed
 
 
-def random_seed() -> int:
-    """Return a seed from torch's generator on the CPU."""
-    return int(torch.randint(MAX_SEED, (1,)))
+def random_seed() -> Tensor:
+    """Return a seed [1] from torch's generator on the CPU; a tensor, which a compiled graph can hold."""
+    return torch.randint(MAX_SEED, (1,))
 
 
-def run_seeds(seed: int | Mapping[str, int] | None) -> tuple[int, int]:
+def run_seeds(seed: int | Mapping[str, int] | None) -> tuple[int | Tensor, int | Tensor]:
     """Return the seeds of start values and of noise for the seed of a run; see `Network.initial_state`."""
     if isinstance(seed, Mapping):
         if set(seed) != {"start", "noise"}:
             raise InputError(f"seed must be an integer, or dict(start=..., noise=...); got {dict(seed)!r}.")
         return checked_seed(seed["start"]), checked_seed(seed["noise"])
-    one = random_seed() if seed is None else checked_seed(seed)
+    one: int | Tensor = random_seed() if seed is None else checked_seed(seed)
     return one, one
 
 
-def first_state(batch: int, seed: int | None, trials: Sequence[int] | None, device: torch.device) -> SourceState:
+def first_state(
+    batch: int, seed: int | Tensor | None, trials: Sequence[int] | None, device: torch.device
+) -> SourceState:
     """Return the state of a source before the first step; see `Network.initial_state`."""
-    first = torch.tensor([random_seed() if seed is None else checked_seed(seed)], device=device)
+    given = random_seed() if seed is None else seed
+    first = given.to(device) if isinstance(given, Tensor) else torch.tensor([checked_seed(given)], device=device)
     numbers = list(range(batch)) if trials is None else list(trials)
     if len(numbers) != batch:
         raise InputError(f"trials must give one number for each of the {batch} samples; got {len(numbers)}.")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common.normal import normal_quantile
 from neurosim.kernels.common.philox import philox, stream_of
+from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.synapses.distributions import Constant, Distribution, LogNormal, Normal, Uniform
 
 _MASK = 2**32 - 1
@@ -35,6 +36,7 @@ class StartDraw(NamedTuple):
     trial: Tensor
 
 
+@constant_in_graph
 def start_stream(node: str, variable: str) -> int:
     """Return the stream of random numbers of the start values of a variable."""
     return stream_of(f"start {node}.{variable}")

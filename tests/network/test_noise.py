@@ -195,6 +195,20 @@ def test_training_and_folding():
     assert not torch.equal(before, net["x->n"][0].weight)
 
 
+def test_a_compiled_network_draws_the_same():
+    net = chain()
+    start = net.initial_state(DATA, seed=1)
+    torch.compiler.reset()
+    compiled = torch.compile(net, backend="aot_eager")
+    assert torch.equal(compiled(DATA, start)[0], net(DATA, start)[0])
+    layer = ns.LIF(size=4, init=dict(v=Normal(0.0, 1.0)))
+    drawn = ns.Network({"n": layer}, [], dt=DT)
+    torch.manual_seed(2)
+    state = drawn(steps=1)[1]
+    torch.manual_seed(2)
+    assert torch.equal(torch.compile(drawn, backend="aot_eager")(steps=1)[1].nodes["n"].v, state.nodes["n"].v)
+
+
 def test_noise_of_ones_own_and_what_is_refused():
     nodes = {"noise": Noise(0.5, 5), "n": ns.layer(white)(size=5)}
     net = ns.Network(nodes, [ns.Edge("noise", "n", Identity(), port="normal")], dt=DT)

@@ -84,6 +84,8 @@ _FAR = (
 )
 _LN2 = 0.6931471805599453
 _ROOT_HALF = 0.7071067811865476
+_FRACTION = 2**52 - 1  # bits of the fraction of a float64
+_HALF = 1022 << 52  # the bits of 0.5
 _ODD = tuple(2.0 / k for k in range(23, 0, -2))  # 2 artanh(s) = s (2 + 2/3 s^2 + 2/5 s^4 + ...)
 
 
@@ -128,10 +130,12 @@ def _tail_quantile(share: Tensor) -> Tensor:
 
 def _logarithm(x: Tensor) -> Tensor:
     """Return the natural logarithm of normal numbers above 0, within 2 units in the last place away from 1."""
-    mantissa, exponent = torch.frexp(x)
+    bits = x.view(torch.int64)
+    mantissa = (bits & _FRACTION | _HALF).view(torch.float64)  # in [0.5, 1); x = mantissa 2^power
+    power = ((bits >> 52) - 1022).double()
     is_low = mantissa < _ROOT_HALF
     mantissa = torch.where(is_low, mantissa * 2.0, mantissa)
-    power = exponent.to(x.dtype) - is_low.to(x.dtype)
+    power = torch.where(is_low, power - 1.0, power)
     s = (mantissa - 1.0) / (mantissa + 1.0)
     return power * _LN2 + s * _polynomial(_ODD, s * s)
 
