@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from neurosim.kernels.drawing import memory
+from neurosim.kernels.drawing.plan import Plan, Projection, plan_tables
 from neurosim.network.graph import Connection
 from neurosim.quantities import bytes_text, quantity
 from neurosim.synapses.drawn import Drawn
@@ -18,22 +19,20 @@ class NetworkPlan(NamedTuple):
     Attributes
     ----------
     projections : tuple of ProjectionPlan
+    nbytes : int
+        Expected bytes of memory: at most the sum, since projections of one population share tables.
     available : int or None
         Bytes of memory that are free, if known.
     """
 
     projections: tuple[ProjectionPlan, ...]
+    nbytes: int
     available: int | None
 
     @property
     def synapses(self) -> int:
         """Expected number of synapses."""
         return sum(each.synapses for each in self.projections)
-
-    @property
-    def nbytes(self) -> int:
-        """Expected bytes of memory."""
-        return sum(each.nbytes for each in self.projections)
 
     @property
     def seconds(self) -> float:
@@ -57,4 +56,23 @@ def plan_of(edges: Sequence[Connection]) -> NetworkPlan:
     """Return what the drawn synapses of these edges will take."""
     drawn = [(edge, synapse) for edge in edges for synapse in edge.synapses if isinstance(synapse, Drawn)]
     found = tuple(synapse.plan(edge.name, edge.delay_steps) for edge, synapse in drawn)
-    return NetworkPlan(found, memory.available())
+    return NetworkPlan(found, sum(table.nbytes for table in _tables(drawn)), memory.available())
+
+
+def _tables(drawn: Sequence[tuple[Connection, Drawn]]) -> Iterator[Plan]:
+    """Yield the tables of all populations, for slots one port behind the other."""
+    units: dict[tuple[str, str], float] = {}
+    for edge, synapse in drawn:
+        port = edge.port, edge.target
+        units[port] = min(units.get(port, synapse.unit), synapse.unit)
+    sizes = {(edge.port, edge.target): synapse.drawing.pairs.n_out for edge, synapse in drawn}
+    first, offsets = 0, {}
+    for port in sorted(sizes):
+        offsets[port], first = first, first + sizes[port]
+    by_source: dict[str, list[Projection]] = {}
+    for edge, synapse in drawn:
+        port = edge.port, edge.target
+        projection = Projection(synapse, offsets[port], edge.delay_steps, units[port])
+        by_source.setdefault(edge.source, []).append(projection)
+    for projections in by_source.values():
+        yield from plan_tables(projections)

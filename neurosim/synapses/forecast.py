@@ -10,7 +10,7 @@ from neurosim.quantities import bytes_text, quantity, significant
 
 HEADER = "projection", "synapses", "format", "memory", "time", "weight error", "delays"
 # Seconds of one core for a synapse, measured on an AMD EPYC of 2.6 GHz.
-_PAIR, _LEVEL = 2.5e-9, 5e-9
+_PAIR, _LEVEL = 3e-9, 8e-9
 
 
 class ProjectionPlan(NamedTuple):
