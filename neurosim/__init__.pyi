@@ -200,6 +200,7 @@ from .network.sequential import Sequential as Sequential
 from .network.stateful import Stateful as Stateful
 from .recording.events import Events as Events
 from .recording.recording import Recording as Recording
+from .recording.trace import Trace as Trace
 from .simulation import simulate as simulate
 from .synapses import (
     AvgPool2d as AvgPool2d,

@@ -27,6 +27,7 @@ from neurosim.plasticity.stdp import PairSTDP
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
 from neurosim.recording.segments import Segments
+from neurosim.recording.trace import Sampling, Trace
 from neurosim.units import steps_of
 
 _CHUNK_BYTES = 64 << 20
@@ -43,7 +44,7 @@ def simulate(
     batch: int | None = None,
     seed: int | Mapping[str, int] | None = None,
     trials: Sequence[int] | None = None,
-    record: Sequence[str] | None = None,
+    record: Sequence[str | Trace] | None = None,
     state: NetworkState | None = None,
     path: str | os.PathLike[str] | None = None,
     checkpoint: float = 60.0,
@@ -72,7 +73,7 @@ def simulate(
     trials : sequence of int, optional
         Number of the trial that each sample is; ``0 ... B - 1`` if left out. A trial draws the same
         numbers in any batch.
-    record : sequence of str, optional
+    record : sequence of str or Trace, optional
         ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
         of a state or local variable of its core (``"u"`` is the membrane before reset). All populations' outputs
         if left out.
@@ -151,13 +152,14 @@ def simulate(
             raise InputError(f"steps={steps!r} and seconds={seconds!r} both give the length of the run; leave one out.")
         steps = steps_of("simulate", "seconds", seconds, net.dt)
     T, B = _size_of_run(net, given, steps, batch, state, trials)
-    names = _recorded_names(net, record)
+    wanted = _recorded(net, record, T)
+    names = list(wanted)
     where = _checked_device(device) if device is not None else _place(net)
     rules = checked_rules(net, plasticity)
     kind = _engine(net, names, where, engine, rules)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
-        chunk = _chunk_of_circuit(net, names, B) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
+        chunk = _chunk_of_circuit(net, wanted, B) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
         chunk = max(1, min(T, chunk))
     elif isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
@@ -165,18 +167,18 @@ def simulate(
     bar = T * B * width >= _LONG_RUN if progress is None else progress
     now = _first_state(run, given, B, seed, trials, where) if state is None else state.to(where)
     with contextlib.ExitStack() as stack:
-        keep: _InMemory | _OnDisk = _InMemory(net.dt, B)
+        keep: _InMemory | _OnDisk = _InMemory(net.dt, B, wanted)
         if path is not None:
-            about = _about(run, names, T, B, now)
+            about = _about(run, wanted, T, B, now, rules)
             segments = Segments(path, net.dt, B, about, every=checkpoint, resume=resume)
-            keep = _OnDisk(stack.enter_context(segments))
+            keep = _OnDisk(stack.enter_context(segments), wanted)
             now = now if segments.state is None else segments.state.to(where)
         with torch.no_grad(), _bar(T, bar) as ticks, deferred_interrupt() as is_interrupted:
             advancing: _Layered | _Circuit
             if kind == "circuit":
-                advancing = _Circuit(run, _start(run, given, B, now, where, rules), names, rules)
+                advancing = _Circuit(run, _start(run, given, B, now, where, rules), wanted, keep.done, rules)
             else:
-                advancing = _Layered(run, now, names, B)
+                advancing = _Layered(run, now, wanted, B, keep.done)
             ticks.update(keep.done)
             while keep.done < max(T, 1):
                 start, stop = keep.done, min(keep.done + chunk, T)
@@ -199,10 +201,25 @@ def simulate(
     return recording
 
 
-def _recorded_names(net: Network, record: Sequence[str] | None) -> list[str]:
-    if isinstance(record, str):
-        raise InputError(f"record must be a sequence of names; got the text {record!r}. Write record=[{record!r}].")
-    return list(net.populations()) if record is None else list(dict.fromkeys(record))
+def _recorded(net: Network, record: Sequence[str | Trace] | None, steps: int) -> dict[str, Sampling | None]:
+    """Return the names of what is recorded, and which values of the variables of a `Trace`."""
+    if isinstance(record, (str, Trace)):
+        what = f"the text {record!r}" if isinstance(record, str) else repr(record)
+        raise InputError(f"record must be a sequence of names; got {what}. Write record=[{record!r}].")
+    wanted: dict[str, Sampling | None] = {}
+    for each in list(net.populations()) if record is None else record:
+        if not isinstance(each, Trace):
+            wanted.setdefault(each, None)
+            continue
+        node, _, variable = each.variable.partition(".")
+        if node not in net.populations() or not variable:
+            raise InputError(
+                f'Trace: variable must be "node.variable" of one of {list(net.populations())}; got {each.variable!r}.'
+            )
+        if each.variable in wanted:
+            raise InputError(f"{each.variable!r} is recorded twice; one Trace may name several neurons.")
+        wanted[each.variable] = each.sampling(math.prod(net.shape(node)), steps, net.dt)
+    return wanted
 
 
 def _first_state(
@@ -218,15 +235,21 @@ def _first_state(
 class _Layered:
     """A run by the strategies of the network."""
 
-    def __init__(self, net: Network, state: NetworkState | None, names: Sequence[str], batch: int) -> None:
-        self.net, self.now, self.names, self.batch = net, state, names, batch
+    def __init__(
+        self, net: Network, state: NetworkState | None, wanted: Mapping[str, Sampling | None], batch: int, done: int
+    ) -> None:
+        self.net, self.now, self.wanted, self.batch, self.done = net, state, wanted, batch, done
 
     def advance(self, data: Any, steps: int) -> dict[str, Any]:
         """Run the next steps, and return what is recorded."""
         own, batch = (None, None) if self.net.inputs else (steps, self.batch)
-        result = self.net.run(data, self.now, self.names, steps=own, batch=batch)
-        self.now = result.state
-        return {name: result.recorded[name] for name in self.names}
+        result = self.net.run(data, self.now, list(self.wanted), steps=own, batch=batch)
+        self.now, start = result.state, self.done
+        self.done += steps
+        return {
+            name: result.recorded[name] if sampling is None else sampling.of(result.recorded[name], start)
+            for name, sampling in self.wanted.items()
+        }
 
     def state(self) -> NetworkState:
         """Return the state after the steps so far."""
@@ -237,8 +260,15 @@ class _Layered:
 class _Circuit:
     """A run by the engine of circuits."""
 
-    def __init__(self, net: Network, state: NetworkState, names: Sequence[str], rules: Mapping[str, PairSTDP]) -> None:
-        self.net, self.run = net, Engine(net, state, names, plasticity=rules)
+    def __init__(
+        self,
+        net: Network,
+        state: NetworkState,
+        wanted: Mapping[str, Sampling | None],
+        done: int,
+        rules: Mapping[str, PairSTDP],
+    ) -> None:
+        self.net, self.run = net, Engine(net, state, wanted, first=done, plasticity=rules)
 
     def advance(self, data: Any, steps: int) -> dict[str, Any]:
         """Run the next steps, and return what is recorded."""
@@ -275,10 +305,10 @@ def _engine(
     return "layered"
 
 
-def _chunk_of_circuit(net: Network, names: Sequence[str], batch: int) -> int:
+def _chunk_of_circuit(net: Network, wanted: Mapping[str, Sampling | None], batch: int) -> int:
     """Return how many steps of a circuit to compute at a time: what lies outside it, and traces, are dense."""
-    nodes = [*net.inputs, *net.sources, *(name.partition(".")[0] for name in names if "." in name)]
-    width = batch * sum(math.prod(net.shape(name)) for name in nodes)
+    whole = [name.partition(".")[0] for name, sampling in wanted.items() if "." in name and sampling is None]
+    width = batch * sum(math.prod(net.shape(name)) for name in [*net.inputs, *net.sources, *whole])
     return min(_STEPS_OF_CIRCUIT, _CHUNK_BYTES // (4 * max(width, 1)))
 
 
@@ -301,8 +331,9 @@ def _start(
 class _InMemory:
     """A recording in memory."""
 
-    def __init__(self, dt: float, batch: int) -> None:
+    def __init__(self, dt: float, batch: int, wanted: Mapping[str, Sampling | None]) -> None:
         self.dt, self.batch, self.done = dt, batch, 0
+        self.samplings = {name: sampling for name, sampling in wanted.items() if sampling is not None}
         self.events: dict[str, list[Events]] = {}
         self.pieces: dict[str, list[np.ndarray]] = {}
 
@@ -322,7 +353,7 @@ class _InMemory:
         """Return the recording."""
         spikes = {name: Events.joined(parts) for name, parts in self.events.items()}
         traces = {name: np.concatenate(parts) for name, parts in self.pieces.items()}
-        return Recording(spikes, traces, dt=self.dt, T=self.done, B=self.batch, state=state)
+        return Recording(spikes, traces, dt=self.dt, T=self.done, B=self.batch, state=state, samplings=self.samplings)
 
     def interrupted(self, steps: int, state: NetworkState) -> KeyboardInterrupt:
         """Return the error of a run that ends early, with the recording."""
@@ -337,13 +368,14 @@ class _InMemory:
 class _OnDisk:
     """A recording in segments on disk."""
 
-    def __init__(self, segments: Segments) -> None:
+    def __init__(self, segments: Segments, wanted: Mapping[str, Sampling | None]) -> None:
         self.segments, self.done = segments, segments.done
+        self.samplings = {name: sampling for name, sampling in wanted.items() if sampling is not None}
 
     def add(self, name: str, values: Events | Tensor, net: Network) -> None:
         """Write what was recorded in the next steps."""
         events = _events(name, values, net)
-        self.segments.add(name, _array(values) if events is None else events)
+        self.segments.add(name, _array(values) if events is None else events, self.samplings.get(name))
 
     def advance(self, steps: int, run: _Layered | _Circuit) -> None:
         """Count the steps, and end the segment if it is due."""
@@ -354,7 +386,7 @@ class _OnDisk:
 
     def finish(self, state: NetworkState) -> Recording:
         """Return the recording, in one file."""
-        self.segments.finish(state)
+        self.segments.finish(state, self.samplings)
         return Recording.load(self.segments.path)
 
     def interrupted(self, steps: int, state: NetworkState) -> KeyboardInterrupt:
@@ -366,16 +398,27 @@ class _OnDisk:
         )
 
 
-def _about(net: Network, names: Sequence[str], steps: int, batch: int, state: NetworkState | None) -> dict[str, Any]:
+def _about(
+    net: Network,
+    wanted: Mapping[str, Sampling | None],
+    steps: int,
+    batch: int,
+    state: NetworkState | None,
+    rules: Mapping[str, PairSTDP],
+) -> dict[str, Any]:
     """Return what says whether a run that ended early is the same."""
-    digest = hashlib.sha256(repr(net).encode())
+    digest = hashlib.sha256(f"{net!r} {sorted(rules.items())}".encode())
+    recorded: list[Any] = [
+        [name, *(() if each is None else (each.neurons.tolist(), *each[1:]))] for name, each in wanted.items()
+    ]
     tensors = dict(net.state_dict())
-    for name, variables in ({} if state is None else state.nodes).items():
+    states = {} if state is None else {**state.nodes, **state.plastic}
+    for name, variables in states.items():
         tensors.update({f"{name}.{number}": value for number, value in enumerate(variables)})
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return {"network": digest.hexdigest(), "T": steps, "B": batch, "dt": net.dt, "record": list(names)}
+    return {"network": digest.hexdigest(), "T": steps, "B": batch, "dt": net.dt, "record": recorded}
 
 
 def _array(values: Any) -> np.ndarray:

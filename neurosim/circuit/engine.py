@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -38,6 +37,7 @@ from neurosim.network.neuron import Neuron
 from neurosim.network.source import SourceState
 from neurosim.plasticity.stdp import PairSTDP
 from neurosim.recording.events import Events
+from neurosim.recording.trace import Sampling
 
 _DIVIDED = 20_000  # neurons from which several threads run one trial
 _RESTING, _CALLS = 0.1, 16  # share of resting blocks below which all are computed, for so many calls
@@ -88,8 +88,10 @@ class Engine:
         One that has no `obstacle`.
     state : NetworkState
         State before the first step.
-    record : sequence of str
-        Nodes, and state variables ``"node.variable"``.
+    record : mapping of str to Sampling or None, or sequence of str
+        Nodes, and state variables ``"node.variable"`` with which values of them are kept; all where it is None.
+    first : int
+        Steps of the run before this one, from which those of a `Sampling` count.
     parts : int, optional
         Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
         left out. The results do not depend on it.
@@ -101,13 +103,14 @@ class Engine:
         self,
         net: Network,
         state: NetworkState,
-        record: Sequence[str],
+        record: Mapping[str, Sampling | None] | Sequence[str],
         *,
+        first: int = 0,
         parts: int | None = None,
         plasticity: Mapping[str, PairSTDP] = MappingProxyType({}),
     ) -> None:
-        self.net, self.record = net, tuple(record)
-        self.steps = 0
+        self.net, self.record = net, dict(record) if isinstance(record, Mapping) else dict.fromkeys(record)
+        self.steps = first
         name = next(iter(net.populations()))
         self.real, self.samples = state.nodes[name][0].dtype, state.nodes[name][0].shape[0]
         for name, node in net.neurons().items():
@@ -149,7 +152,10 @@ class Engine:
         before = dict(self.sources)
         values = {**(inputs or {}), **self._drawn(steps)}
         currents = self._currents(values, steps)
-        tasks = [trial.tasks(b, steps, values, currents, before, self.record) for b, trial in enumerate(self.trials)]
+        tasks = [
+            trial.tasks(b, steps, values, currents, before, self._samplings(steps))
+            for b, trial in enumerate(self.trials)
+        ]
         work = [functools.partial(cpu.run, each, steps, self.wiring.window, self.pace) for each in tasks]
         if number_of_threads() > 1 and len(work) > 1:
             cpu.compile_all(tasks[0])
@@ -165,6 +171,16 @@ class Engine:
         self.steps += steps
         self._check_finite()
         return {name: self._recorded(name, steps, values) for name in self.record}
+
+    def _samplings(self, steps: int) -> dict[str, Sampling]:
+        """Return which values of each recorded variable the next steps keep, counted from their beginning."""
+        found = {}
+        for name, sampling in self.record.items():
+            node, _, variable = name.partition(".")
+            if variable:
+                whole = Sampling(np.arange(math.prod(self.net.shape(node))), 0, self.steps + steps, 1)
+                found[name] = (sampling or whole).shifted(self.steps, steps)
+        return found
 
     def _drawn(self, steps: int) -> dict[str, Tensor]:
         """Return the outputs of sources in the next steps, and count these."""
@@ -199,7 +215,7 @@ class Engine:
         shape = self.net.shape(node)
         if variable:
             traces = torch.stack([trial.samples[name] for trial in self.trials], 1)
-            return traces.reshape(steps, self.samples, *shape)
+            return traces.reshape(steps, self.samples, *shape) if self.record[name] is None else traces
         if name in values:
             return values[name]
         parts = [trial.logs[name].spikes() for trial in self.trials]
@@ -304,7 +320,7 @@ class _Trial:
         outside: Mapping[str, Tensor],
         currents: Mapping[str, Sequence[Tensor]],
         sources: Mapping[str, SourceState],
-        record: Sequence[str],
+        record: Mapping[str, Sampling],
     ) -> list[list[Task]]:
         """Return the tasks of the next steps, of each part, in order."""
         net = self.wiring.net
@@ -314,12 +330,11 @@ class _Trial:
             if name in outside:
                 log.put(outside[name][:, b].reshape(steps, size))
         parts = [self._of_part(p, b, currents, sources) for p in range(self.wiring.division.parts)]
-        for name in record:
+        for name, sampling in record.items():
             population, _, variable = name.partition(".")
-            if variable:
-                values = self.states[population][list(net.neurons()[population].core.state).index(variable)]
-                self.samples[name] = values.new_empty((steps, math.prod(net.shape(population))))
-                self._sample(parts, population, values, self.samples[name], steps)
+            values = self.states[population][list(net.neurons()[population].core.state).index(variable)]
+            self.samples[name] = values.new_empty((sampling.rows(steps), len(sampling.neurons)))
+            self._sample(parts, population, values, sampling, self.samples[name])
         return parts
 
     def _of_part(
@@ -347,12 +362,18 @@ class _Trial:
             tasks += [synapses.post_spikes(p, self.logs[name]) for synapses in own]
         return tasks
 
-    def _sample(self, parts: list[list[Task]], population: str, values: Tensor, out: Tensor, steps: int) -> None:
-        """Add copies of a variable of all neurons of a population, each after the task of its part."""
-        for p, (first, last) in enumerate(itertools.pairwise(self.wiring.division.bounds[population])):
-            if first < last:
-                neurons = torch.arange(first, last, dtype=torch.int32)
-                parts[p].append(Sample(values, neurons, 0, steps, 1, 0, out[:, first:]))
+    def _sample(
+        self, parts: list[list[Task]], population: str, values: Tensor, sampling: Sampling, out: Tensor
+    ) -> None:
+        """Add copies of a variable, those of each part of the neurons after its task."""
+        bounds = self.wiring.division.bounds[population]
+        owner = np.searchsorted(bounds, sampling.neurons, side="right") - 1
+        for p, tasks in enumerate(parts):
+            own = np.flatnonzero(owner == p)
+            for block in np.split(own, np.flatnonzero(np.diff(own) > 1) + 1) if len(own) else []:
+                neurons = torch.from_numpy(sampling.neurons[block].astype(np.int32))
+                ends = sampling.begin, sampling.end, sampling.every
+                tasks.append(Sample(values, neurons, *ends, 0, out[:, block[0] :]))
 
     def plastic_state(self, name: str) -> PlasticState:
         """Return the state of a plastic edge, after all changes of its weights."""

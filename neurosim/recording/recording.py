@@ -15,14 +15,15 @@ import numpy as np
 import torch
 
 from neurosim.analysis import Statistics, population_statistics
-from neurosim.errors import FileError
+from neurosim.errors import FileError, InputError
 from neurosim.files.atomic import replaced
 from neurosim.files.notebook import table_html
 from neurosim.files.untrusted_hdf5 import opened_in_place
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
 from neurosim.recording.stored import MOST_STEPS, MOST_VALUES, StoredArray, StoredEvents
-from neurosim.recording.writer import FORMAT, Writer
+from neurosim.recording.trace import Sampling
+from neurosim.recording.writer import FORMAT, Writer, read_sampling
 from neurosim.units import check_dt
 
 _LINES_BY_EDGE = 2  # the format before the present one, with spikes in flight for each edge
@@ -36,7 +37,10 @@ class Recording:
     spikes : dict of str to Events
         By node.
     traces : dict of str to array-like [T, B, *shape]
-        By ``"node.variable"``, or by node for outputs that are not spikes.
+        By ``"node.variable"``, or by node for outputs that are not spikes. Those of a `Trace` are [rows, B, n], of the
+        neurons and times that it names; see `times`.
+    samplings : dict of str to Sampling
+        Of each trace that a `Trace` asked for: its neurons and steps.
     dt : float
         Length of a step, s.
     T, B : int
@@ -59,14 +63,29 @@ class Recording:
         B: int,
         state: NetworkState,
         file: h5py.File | None = None,
+        samplings: Mapping[str, Sampling] | None = None,
     ) -> None:
-        self.spikes, self.traces = dict(spikes), dict(traces)
+        self.spikes, self.traces, self.samplings = dict(spikes), dict(traces), dict(samplings or {})
         self.dt, self.T, self.B, self.state = dt, T, B, state
         self._file = file
 
     def rates(self) -> dict[str, float]:
         """Return the mean firing rate of each recorded population, Hz."""
         return {name: spikes.rate() for name, spikes in self.spikes.items()}
+
+    def times(self, name: str) -> np.ndarray:
+        """Return the times of the values of a trace, s: the beginning of the step after which each was taken.
+
+        Raises
+        ------
+        InputError
+            When there is no such trace.
+        """
+        if name not in self.traces:
+            raise InputError(f"no trace {name!r}; this recording has {list(self.traces)}.")
+        steps = self.samplings[name].steps(self.T) if name in self.samplings else np.arange(self.T)
+        times: np.ndarray = steps * self.dt
+        return times
 
     def statistics(self, after: float = 0.0, bin: float | None = None) -> Statistics:
         """Return rates, CV, Fano factor, synchrony and the share of silent neurons of each recorded population.
@@ -104,7 +123,7 @@ class Recording:
             for name, spikes in self.spikes.items():
                 writer.spikes(name, spikes)
             for name, trace in self.traces.items():
-                writer.trace(name, np.asarray(trace))
+                writer.trace(name, np.asarray(trace), self.samplings.get(name))
             writer.finish(self.T, self.B, self.state)
 
     @classmethod
@@ -168,9 +187,13 @@ def _read(path: Path, file: h5py.File) -> Recording:
         columns = StoredEvents(path, group, steps, batch, math.prod(shape)).columns
         spikes[name] = Events.stored(*columns.values(), T=steps, B=batch, shape=shape, dt=dt)
     traces = {name: StoredArray(path, trace) for name, trace in file.get("traces", {}).items()}
-    short = [name for name, trace in traces.items() if trace.shape[:2] != (steps, batch)]
-    if short:
-        raise ValueError(f"traces {short} are not [{steps}, {batch}, ...]")
+    samplings = {}
+    for name, trace in file.get("traces", {}).items():
+        if (sampling := read_sampling(trace)) is not None:
+            samplings[name] = sampling
+        rows = steps if sampling is None else sampling.rows(steps)
+        if trace.shape[:2] != (rows, batch):
+            raise ValueError(f"trace {name!r} is of shape {list(trace.shape)} where [{rows}, {batch}, ...] is expected")
     nodes, plastic = _states(file, "nodes", batch), _states(file, "plastic", batch)
     lines = {
         name: _state(f"spikes in flight of {name!r}", line, (1,), batch)
@@ -178,7 +201,8 @@ def _read(path: Path, file: h5py.File) -> Recording:
     }
     if version == _LINES_BY_EDGE:
         lines = _by_source(lines, nodes)
-    return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=NetworkState(nodes, lines, plastic), file=file)
+    state = NetworkState(nodes, lines, plastic)
+    return Recording(spikes, traces, dt=dt, T=steps, B=batch, state=state, file=file, samplings=samplings)
 
 
 def _by_source(lines: dict[str, torch.Tensor], nodes: Mapping[str, Any]) -> dict[str, torch.Tensor]:

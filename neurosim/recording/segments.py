@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from neurosim.files.paths import output_file
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
+from neurosim.recording.trace import Sampling
 from neurosim.recording.writer import Writer
 
 _ABOUT = "run.json"
@@ -152,14 +153,14 @@ class Segments:
         """Whether the segment has lasted long enough."""
         return time.monotonic() - self._begun >= self.every
 
-    def add(self, name: str, values: Any) -> None:
+    def add(self, name: str, values: Any, sampling: Sampling | None = None) -> None:
         """Append what was recorded in the next steps: events, or an array [steps, B, ...]."""
         with self._named():
             writer = self._open()
             if isinstance(values, Events):
                 writer.spikes(name, values, offset=self._steps)
             else:
-                writer.trace(name, values)
+                writer.trace(name, values, None if sampling is None else sampling.shifted(self.done, sampling.end))
 
     def advance(self, steps: int) -> None:
         """Count steps whose values were added."""
@@ -183,27 +184,27 @@ class Segments:
             self._files.append(file)
         return self._writer
 
-    def finish(self, state: NetworkState) -> None:
-        """End the last segment, and make one file of all."""
+    def finish(self, state: NetworkState, samplings: Mapping[str, Sampling]) -> None:
+        """End the last segment, and make one file of all, with `samplings` of the traces."""
         self.close(state)
         with self._named():
             if len(self._files) == 1:
                 os.replace(self._files[0], output_file(self.path))
             else:
-                self._join(state)
+                self._join(state, samplings)
         shutil.rmtree(self.folder)
 
-    def _join(self, state: NetworkState) -> None:
+    def _join(self, state: NetworkState, samplings: Mapping[str, Sampling]) -> None:
         with replaced(self.path) as part, Writer(part, self.dt) as writer:
             start = 0
             for file in self._files:
                 with Recording.load(file) as recording:
-                    _append(writer, recording, start)
+                    _append(writer, recording, start, samplings)
                     start += recording.T
             writer.finish(start, self.samples, state)
 
 
-def _append(writer: Writer, recording: Recording, start: int) -> None:
+def _append(writer: Writer, recording: Recording, start: int, samplings: Mapping[str, Sampling]) -> None:
     """Append a recording that begins at step `start`, piece by piece."""
     for name, events in recording.spikes.items():
         for first in range(0, max(len(events), 1), _ROWS):
@@ -214,4 +215,4 @@ def _append(writer: Writer, recording: Recording, start: int) -> None:
     for name, trace in recording.traces.items():
         width = max(int(np.prod(trace.shape[1:])), 1)
         for first in range(0, max(len(trace), 1), max(_ROWS // width, 1)):
-            writer.trace(name, np.asarray(trace[first : first + max(_ROWS // width, 1)]))
+            writer.trace(name, np.asarray(trace[first : first + max(_ROWS // width, 1)]), samplings.get(name))

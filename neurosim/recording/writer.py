@@ -14,6 +14,7 @@ import numpy as np
 
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
+from neurosim.recording.trace import Sampling
 
 FORMAT = 3
 
@@ -108,9 +109,14 @@ class Writer:
             values = np.asarray(getattr(events, field), np.int64)
             self._append(group, field, values + offset if field == "step" else values)
 
-    def trace(self, name: str, values: np.ndarray) -> None:
-        """Append values [steps, B, *shape]."""
-        self._append(self._file.require_group("traces"), name, values)
+    def trace(self, name: str, values: np.ndarray, sampling: Sampling | None = None) -> None:
+        """Append values [steps, B, *shape], or those that a sampling keeps [rows, B, n]."""
+        group = self._file.require_group("traces")
+        is_new = name not in group
+        self._append(group, name, values)
+        if is_new and sampling is not None:
+            group[name].attrs["neurons"] = sampling.neurons
+            group[name].attrs["steps"] = np.array(sampling[1:], np.int64)
 
     def finish(self, steps: int, batch: int, state: NetworkState) -> None:
         """Write the size of the run and the final state."""
@@ -140,3 +146,23 @@ class Writer:
         dataset = group[name]
         dataset.resize(dataset.shape[0] + values.shape[0], axis=0)
         dataset[dataset.shape[0] - values.shape[0] :] = values
+
+
+def read_sampling(trace: h5py.Dataset) -> Sampling | None:
+    """Return which values a stored trace holds; None where it holds all.
+
+    Raises
+    ------
+    ValueError
+        When what the file says of it is damaged.
+    """
+    if "steps" not in trace.attrs:
+        return None
+    neurons, steps = (np.asarray(trace.attrs[name]) for name in ("neurons", "steps"))
+    if steps.dtype.kind != "i" or steps.shape != (3,) or steps.min() < 0 or steps[2] < 1:
+        raise ValueError(
+            f"the steps of {trace.name} are {steps.tolist()!r}, where begin, end and distance are expected"
+        )
+    if neurons.dtype.kind != "i" or neurons.shape != trace.shape[2:] or neurons.min(initial=0) < 0:
+        raise ValueError(f"the neurons of {trace.name} do not fit its shape {list(trace.shape)}")
+    return Sampling(neurons.astype(np.int64), *steps.tolist())

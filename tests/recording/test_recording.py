@@ -128,7 +128,7 @@ def _no_group(file):
         (_other_format, "format 99 instead of 3"),
         (_no_neurons, "neuron"),
         (_short_list, "the lists of /spikes/hidden differ in length"),
-        (_short_trace, r"traces \['out'\] are not \[20, 3, ...\]"),
+        (_short_trace, r"trace 'out' is of shape .* where \[20, 3, ...\] is expected"),
         (_no_group, "spikes|items"),
     ],
 )
@@ -271,7 +271,7 @@ def _declared_only(file):
         (_attribute("/", "T", -1), "T is -1, where an integer from 0"),
         (_attribute("/", "T", 20.5), "T is 20.5, where an integer from 0"),
         (_attribute("/", "B", 2**62), "B is 4611686018427387904, where an integer from 0"),
-        (_attribute("/", "B", 4), "traces .* are not .20, 4, ...."),
+        (_attribute("/", "B", 4), "trace .* where .20, 4, .... is expected"),
         (_attribute("/", "dt", float("nan")), "dt must be a number in .0, 0.1. s; got nan"),
         (_attribute("/", "dt", -1e-3), "dt must be a number in .0, 0.1. s; got -0.001"),
         (_attribute("spikes/hidden", "shape", [-5]), "the shape of 'hidden' is .-5., where integers from 1"),
