@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neurosim.circuit.engine import Engine, is_circuit, obstacle
 from neurosim.circuit.plastic import checked_rules
+from neurosim.circuit.wiring import Rule
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.interrupt import deferred_interrupt
 from neurosim.network.activity import warn_of
@@ -23,7 +24,6 @@ from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population
 from neurosim.network.source import Source
-from neurosim.plasticity.stdp import PairSTDP
 from neurosim.recording.events import Events
 from neurosim.recording.recording import Recording
 from neurosim.recording.segments import Segments
@@ -53,7 +53,7 @@ def simulate(
     device: torch.device | str | None = None,
     chunk: int | None = None,
     engine: Literal["circuit", "layered"] | None = None,
-    plasticity: Mapping[str, PairSTDP] | None = None,
+    plasticity: Mapping[str, Rule] | None = None,
 ) -> Recording:
     """Run `net` without gradient and record what it does.
 
@@ -99,12 +99,12 @@ def simulate(
         sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
         same bits. If left out, the engine of circuits runs what it can run if there are sparse synapses among the
         populations.
-    plasticity : mapping of str to PairSTDP, optional
-        Rule by which the weights of an edge change, by the name of the edge, whose synapses are `Sparse`,
-        `DelayedSparse` or `Drawn`. Each trial has weights of its own; those of the network stay as they are. They are
-        in ``recording.state.plastic[edge].weight`` [B, n], in the order of ``net[edge][0].weight``, after all changes
-        of the run. A spike delivers the weight after all changes of the steps before its arrival. The engine of
-        circuits runs such a network.
+    plasticity : mapping of str to PairSTDP or TsodyksMarkram, optional
+        Rule of each plastic edge, by the name of the edge, whose synapses are `Sparse`, `DelayedSparse` or `Drawn`.
+        `PairSTDP` changes the weights; each trial has its own, and those of the network stay as they are. They are in
+        ``recording.state.plastic[edge].weight`` [B, n], in the order of ``net[edge][0].weight``, after all changes of
+        the run. A spike delivers the weight after all changes of the steps before its arrival. `TsodyksMarkram` changes
+        the amplitude of each spike. The engine of circuits runs such a network.
 
     Returns
     -------
@@ -266,7 +266,7 @@ class _Circuit:
         state: NetworkState,
         wanted: Mapping[str, Sampling | None],
         done: int,
-        rules: Mapping[str, PairSTDP],
+        rules: Mapping[str, Rule],
     ) -> None:
         self.net, self.run = net, Engine(net, state, wanted, first=done, plasticity=rules)
 
@@ -280,7 +280,7 @@ class _Circuit:
 
 
 def _engine(
-    net: Network, names: Sequence[str], where: torch.device, engine: str | None, rules: Mapping[str, PairSTDP]
+    net: Network, names: Sequence[str], where: torch.device, engine: str | None, rules: Mapping[str, Rule]
 ) -> str:
     """Return which engine runs the network."""
     if engine not in (None, "circuit", "layered"):
@@ -318,7 +318,7 @@ def _start(
     batch: int,
     state: NetworkState | None,
     where: torch.device,
-    rules: Mapping[str, PairSTDP],
+    rules: Mapping[str, Rule],
 ) -> NetworkState:
     """Return the state that a run by the engine of circuits begins with."""
     data = None if x is None else _chunk(x, 0, 0, net, where)
@@ -404,7 +404,7 @@ def _about(
     steps: int,
     batch: int,
     state: NetworkState | None,
-    rules: Mapping[str, PairSTDP],
+    rules: Mapping[str, Rule],
 ) -> dict[str, Any]:
     """Return what says whether a run that ended early is the same."""
     digest = hashlib.sha256(f"{net!r} {sorted(rules.items())}".encode())

@@ -6,14 +6,25 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.plastic import PlasticState, PlasticSynapses
-from neurosim.circuit.wiring import SPARSE, Drive, Feed, Route, Wiring, edge_obstacle, lines_of, spikes_before, wired
+from neurosim.circuit.plastic import late_steps, synapses_of
+from neurosim.circuit.wiring import (
+    SPARSE,
+    Drive,
+    Feed,
+    Route,
+    Rule,
+    Wiring,
+    edge_obstacle,
+    lines_of,
+    spikes_before,
+    wired,
+)
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit import cpu
@@ -21,7 +32,6 @@ from neurosim.kernels.circuit.pace import Pace
 from neurosim.kernels.circuit.tasks import (
     PAD,
     Delivery,
-    PlasticDelivery,
     PoissonInput,
     Population,
     Sample,
@@ -35,7 +45,6 @@ from neurosim.network.in_flight import delayed, shifted
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.source import SourceState
-from neurosim.plasticity.stdp import PairSTDP
 from neurosim.recording.events import Events
 from neurosim.recording.trace import Sampling
 
@@ -95,8 +104,8 @@ class Engine:
     parts : int, optional
         Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
         left out. The results do not depend on it.
-    plasticity : mapping of str to PairSTDP
-        Rule of each edge whose weights change, checked by `plastic.checked_rules`.
+    plasticity : mapping of str to PairSTDP or TsodyksMarkram
+        Rule of each plastic edge, checked by `plastic.checked_rules`.
     """
 
     def __init__(
@@ -107,7 +116,7 @@ class Engine:
         *,
         first: int = 0,
         parts: int | None = None,
-        plasticity: Mapping[str, PairSTDP] = MappingProxyType({}),
+        plasticity: Mapping[str, Rule] = MappingProxyType({}),
     ) -> None:
         self.net, self.record = net, dict(record) if isinstance(record, Mapping) else dict.fromkeys(record)
         self.steps = first
@@ -252,7 +261,7 @@ class Engine:
         plastic: dict[str, Any] = {}
         for name in self.wiring.plasticity:
             states = [trial.plastic_state(name) for trial in self.trials]
-            plastic[name] = PlasticState(*map(torch.stack, zip(*states, strict=True)))
+            plastic[name] = type(states[0])(*map(torch.stack, zip(*states, strict=True)))
         return NetworkState(in_order, {**inner, **self.in_flight}, plastic)
 
 
@@ -304,14 +313,11 @@ class _Trial:
         for name, steps in wiring.histories.items():
             bounds = wiring.division.bounds.get(name, (0, math.prod(net.shape(name))))
             plastic = [edge for edge in net.edges if edge.target == name and edge.name in wiring.plasticity]
-            late = [round(wiring.plasticity[edge.name].dendritic_delay / net.dt) for edge in plastic]
+            late = [late_steps(wiring.plasticity[edge.name], net.dt) for edge in plastic]
             before = spikes_before(state, name, max(steps, *late, 0), b, [edge.name for edge in plastic])
             self.logs[name] = SpikeLog(before, bounds)
         routes = {wiring.edge(route.key).name: route for route in wiring.routes if route.rule is not None}
-        self.plastic = {
-            name: PlasticSynapses(wiring, route, cast("PlasticState | None", state.plastic.get(name)), b)
-            for name, route in routes.items()
-        }
+        self.plastic = {name: synapses_of(wiring, route, state.plastic.get(name), b) for name, route in routes.items()}
 
     def tasks(
         self,
@@ -359,7 +365,7 @@ class _Trial:
             states, fixed = ([values[bounds[p] :] for values in group] for group in (self.states[name], coefficients))
             tasks.append(Population(key, p, inputs, states, fixed, numbers, self.logs[name], resting))
             own = (synapses for synapses in self.plastic.values() if synapses.target == name)
-            tasks += [synapses.post_spikes(p, self.logs[name]) for synapses in own]
+            tasks += [task for synapses in own for task in synapses.post_spikes(p, self.logs[name])]
         return tasks
 
     def _sample(
@@ -375,17 +381,17 @@ class _Trial:
                 ends = sampling.begin, sampling.end, sampling.every
                 tasks.append(Sample(values, neurons, *ends, 0, out[:, block[0] :]))
 
-    def plastic_state(self, name: str) -> PlasticState:
+    def plastic_state(self, name: str) -> Any:
         """Return the state of a plastic edge, after all changes of its weights."""
         synapses = self.plastic[name]
         source, parts = self.logs[synapses.route.source], range(self.wiring.division.parts)
         deliveries = [synapses.delivery(p, source, self.totals[synapses.route.key]) for p in parts]
         log = self.logs[synapses.target]
-        cpu.flush([*deliveries, synapses.post_spikes(0, log)], 0)
+        cpu.flush([*deliveries, *synapses.post_spikes(0, log)], 0)
         under_way = log.under_way()
         return synapses.state([torch.from_numpy(each) for each in under_way[len(under_way) - synapses.delay :]])
 
-    def _delivery(self, route: Route, p: int) -> Delivery | PlasticDelivery:
+    def _delivery(self, route: Route, p: int) -> Task:
         total = self.totals[route.key][route.offset :]
         if route.rule is not None:
             return self.plastic[self.wiring.edge(route.key).name].delivery(p, self.logs[route.source], total)

@@ -1,15 +1,16 @@
-"""Synapses whose weights change while the engine of circuits runs: checks, state and tasks."""
+"""Plastic synapses in the engine of circuits: checks of the rules; state and tasks of weights that change."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurosim.circuit.wiring import SPARSE, Route, Wiring
+from neurosim.circuit.short_term import ShortTermSynapses
+from neurosim.circuit.wiring import SPARSE, Route, Rule, Wiring
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit.plastic import DOWN, LONG_AGO, ROOM, TIME, WALKED, X_BEFORE, Decay, PairRule, Targets, X
 from neurosim.kernels.circuit.tasks import PlasticDelivery, PostSpikes, SpikeLog
@@ -17,6 +18,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
+from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.stdp import PairSTDP
 from neurosim.units import steps_of
 
@@ -44,7 +46,7 @@ class PlasticState(NamedTuple):
     late: Tensor
 
 
-def checked_rules(net: Network, plasticity: Mapping[str, PairSTDP] | None) -> dict[str, PairSTDP]:
+def checked_rules(net: Network, plasticity: Mapping[str, Rule] | None) -> dict[str, Rule]:
     """Return the rule of each plastic edge, after a check.
 
     Raises
@@ -65,13 +67,15 @@ def checked_rules(net: Network, plasticity: Mapping[str, PairSTDP] | None) -> di
     for name, rule in plasticity.items():
         if name not in edges:
             raise InputError(f"plasticity: no edge {name!r}; this network has {list(edges)}.")
-        if not isinstance(rule, PairSTDP):
+        if not isinstance(rule, (PairSTDP, TsodyksMarkram)):
             raise InputError(
-                f"plasticity of edge {name!r}: the engine of circuits computes PairSTDP; got {rule!r}. Other rules run "
-                "with neurosim.plasticity.Plasticity(net, rules)."
+                f"plasticity of edge {name!r}: the engine of circuits computes PairSTDP and TsodyksMarkram; got "
+                f"{rule!r}. Other rules run with neurosim.plasticity.Plasticity(net, rules)."
             )
-        steps_of("PairSTDP", "dendritic_delay", rule.dendritic_delay, net.dt)
         _check_edge(net, edges[name])
+        if isinstance(rule, TsodyksMarkram):
+            continue
+        steps_of("PairSTDP", "dendritic_delay", rule.dendritic_delay, net.dt)
         weight = edges[name].synapses[0].weight
         assert isinstance(weight, Tensor)
         weight = weight.detach()
@@ -106,6 +110,18 @@ def pair_rule(rule: PairSTDP, dt: float) -> PairRule:
     return PairRule(float(rule.a_plus), float(rule.a_minus), *bounds, float(rule.mu), *kind, plus, minus)
 
 
+def late_steps(rule: Rule, dt: float) -> int:
+    """Return the steps from a postsynaptic spike to its arrival at the synapses."""
+    return round(rule.dendritic_delay / dt) if isinstance(rule, PairSTDP) else 0
+
+
+def synapses_of(wiring: Wiring, route: Route, state: Any, trial: int) -> PlasticSynapses | ShortTermSynapses:
+    """Return the synapses of a route with a rule, in one trial; `state` is None at the start."""
+    if isinstance(route.rule, TsodyksMarkram):
+        return ShortTermSynapses(wiring, route, state, trial)
+    return PlasticSynapses(wiring, route, state, trial)
+
+
 class PlasticSynapses:
     """The plastic synapses of one edge in one trial.
 
@@ -121,12 +137,12 @@ class PlasticSynapses:
     """
 
     def __init__(self, wiring: Wiring, route: Route, state: PlasticState | None, trial: int) -> None:
-        assert route.rule is not None
+        assert isinstance(route.rule, PairSTDP)
         assert isinstance(route.weight, Tensor)
         edge = wiring.edge(route.key)
         self.route, self.name, self.target = route, edge.name, edge.target
         self.rule, self.bounds = pair_rule(route.rule, wiring.net.dt), wiring.division.bounds[edge.target]
-        self.delay = round(route.rule.dendritic_delay / wiring.net.dt)
+        self.delay = late_steps(route.rule, wiring.net.dt)
         rows, size = len(route.first[0]), math.prod(wiring.net.shape(edge.target))
         if state is None:
             self.weight = route.weight.clone()
@@ -148,9 +164,9 @@ class PlasticSynapses:
         rows = route.delays, route.first[part], route.last[part], route.post, self.weight
         return PlasticDelivery(self.rule, log, *rows, self.sources[part], self.targets, total)
 
-    def post_spikes(self, part: int, log: SpikeLog) -> PostSpikes:
+    def post_spikes(self, part: int, log: SpikeLog) -> list[PostSpikes]:
         """Return the recording of the spikes of a part of the targets."""
-        return PostSpikes(self.rule, log, part, self.delay, self.targets)
+        return [PostSpikes(self.rule, log, part, self.delay, self.targets)]
 
     def shift(self, steps: int) -> None:
         """Count steps from `steps` later on."""

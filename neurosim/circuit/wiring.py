@@ -23,6 +23,7 @@ from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
+from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.stdp import PairSTDP
 from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.drawn import Drawn
@@ -34,6 +35,8 @@ SPARSE = (Sparse, DelayedSparse, Drawn)
 _ROWS = (*SPARSE, Scale, Identity)
 _WINDOW = 64  # steps where no population drives another
 _INTEGERS = "integers"  # key of the accumulators of all ports whose input is an integer in a unit
+
+Rule = PairSTDP | TsodyksMarkram
 
 
 class Feed(NamedTuple):
@@ -73,8 +76,8 @@ class Route(NamedTuple):
         Of the accumulators.
     offset : int
         First slot.
-    rule : PairSTDP or None
-        By which the weights change; `weight` is where they start.
+    rule : PairSTDP, TsodyksMarkram or None
+        By which the weights change, `weight` being where they start, or the amplitudes.
     """
 
     source: str
@@ -87,7 +90,7 @@ class Route(NamedTuple):
     weight: int | Tensor
     key: Hashable
     offset: int = 0
-    rule: PairSTDP | None = None
+    rule: Rule | None = None
 
 
 class Drive(NamedTuple):
@@ -128,7 +131,7 @@ class Wiring:
     accumulators : dict of key to (dtype, slots)
     histories : dict of str to int
         Steps of spikes under way of each population, and of each source that a route begins at.
-    plasticity : mapping of str to PairSTDP
+    plasticity : mapping of str to PairSTDP or TsodyksMarkram
         Rule of each plastic edge.
     """
 
@@ -141,7 +144,7 @@ class Wiring:
     outside: list[Connection]
     accumulators: dict[Hashable, tuple[torch.dtype, int]]
     histories: dict[str, int]
-    plasticity: Mapping[str, PairSTDP]
+    plasticity: Mapping[str, Rule]
 
     def edge(self, name: Hashable) -> Connection:
         """Return an edge by its name."""
@@ -175,7 +178,7 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
 
 
 def wired(
-    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, PairSTDP] = MappingProxyType({})
+    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, Rule] = MappingProxyType({})
 ) -> Wiring:
     """Return the edges of a network without an obstacle.
 
@@ -186,7 +189,7 @@ def wired(
         Precision of the run.
     parts : int
         Parts that the neurons are divided into, if no edge is without delay.
-    plasticity : mapping of str to PairSTDP
+    plasticity : mapping of str to PairSTDP or TsodyksMarkram
         Rule of each plastic edge.
     """
     net.plan().check()
@@ -408,7 +411,8 @@ def spikes_before(state: NetworkState, name: str, steps: int, trial: int, plasti
             neurons = torch.nonzero(z)[:, 0]
             found[k] = neurons.repeat_interleave(z[neurons].long()).to(torch.int32)
     for edge in plastic:
-        late = state.plastic[edge].late[trial] if edge in state.plastic else ()  # type: ignore[attr-defined]
+        lines: Tensor | None = getattr(state.plastic.get(edge), "late", None)
+        late = () if lines is None else lines[trial]
         for k, z in enumerate(late, steps - len(late)):
             found[k] = torch.nonzero(z)[:, 0].to(torch.int32)
     return found

@@ -6,6 +6,7 @@ from neurosim.plasticity.adaptation import NeuromodulatedAdaptation
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte, branching_factor
 from neurosim.plasticity.engine import Plasticity, RewardModulated
 from neurosim.plasticity.homeostasis import SynapticScaling, ThresholdHomeostasis
+from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.soft_hebb import SoftHebb, SoftHebbConv
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 
@@ -21,5 +22,6 @@ __all__ = [
     "SynapticScaling",
     "ThresholdHomeostasis",
     "TripletSTDP",
+    "TsodyksMarkram",
     "branching_factor",
 ]

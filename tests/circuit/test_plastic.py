@@ -31,6 +31,13 @@ RULES = [
     PairSTDP(w_max=22.0, a_plus=0.8, a_minus=0.9, coincident=False, dendritic_delay=DT),
 ]
 
+# Weights of NEST 3.10.0, stdp_synapse with Wmax 2, alpha 1.05, tau_plus 20 ms, tau_minus 30 ms, between two parrots.
+GOLDEN = [
+    (0.0012, 1.0, 0.03, 0.6522859252231604),
+    (0.0001, 0.0, 0.002, 0.8952612709683258),
+    (0.003, 0.4, 0.03, 0.49975620731696263),
+]
+
 
 def network(delayed=False, late=DT):
     weights, rule = Uniform(15.0, 20.0), Bernoulli(0.3)
@@ -270,3 +277,30 @@ def test_what_cannot_learn_is_refused_by_name():
             ns.simulate(net, steps=3, state=run.state, engine=engine)
     with pytest.raises(ShapeError, match="late"):
         ns.simulate(net, steps=3, state=run.state, plasticity={"E->E": PairSTDP(w_max=40.0, dendritic_delay=DT)})
+
+
+def trains(pre, post, steps):
+    return [SpikeTrain(ns.Events(step=t, neuron=[0] * len(t), T=steps, dt=DT, shape=1)) for t in (pre, post)]
+
+
+@pytest.mark.parametrize(("delay", "mu", "rate", "wanted"), GOLDEN)
+def test_the_weight_is_that_of_nest(delay, mu, rate, wanted):
+    pre, post = (
+        sorted({(a * k * k + b * k + c) % 4001 + 20 for k in range(30)}) for a, b, c in ((37, 11, 40), (53, 29, 7))
+    )
+    source, force = trains(pre, post, 4100)
+    net = ns.Network(
+        {"pre": source, "force": force, "n": ns.LIF(dt=DT, size=1)},
+        [
+            ns.Edge("pre", "n", Sparse(1, 1, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([1.0])), delay=delay),
+            ns.Edge("force", "n", Scale(1e6)),
+        ],
+    ).to(torch.float64)
+    rule = PairSTDP(
+        w_max=2.0, a_plus=2 * rate, a_minus=2.1 * rate, mu=mu, tau_minus=30e-3, coincident=False,
+        dendritic_delay=2 * delay,
+    )  # fmt: skip
+    # NEST computes changes when a presynaptic spike is sent, so that those after the last one are left out.
+    run = ns.simulate(net, steps=max(pre) + round(delay / DT) + 1, plasticity={"pre->n": rule})
+    assert run.spikes["n"].step.tolist() == [t for t in post if t < run.T]
+    assert float(run.state.plastic["pre->n"].weight) == pytest.approx(wanted, rel=1e-13)

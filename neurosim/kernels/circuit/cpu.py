@@ -24,6 +24,7 @@ from neurosim.kernels.circuit.tasks import (
     PoissonInput,
     Population,
     PostSpikes,
+    ShortTermDelivery,
     SpikeLog,
     Task,
 )
@@ -158,6 +159,8 @@ def _prepared(task: Task, stop: np.ndarray, begin: int, window: int) -> tuple[Co
         return _plastic(task)
     if isinstance(task, PostSpikes):
         return _post_spikes(task, stop, begin, window)
+    if isinstance(task, ShortTermDelivery):
+        return _short_term(task)
     if isinstance(task, PoissonInput):
         return _poisson(task)
     kernel = cpu_code.sample(REAL[task.values.dtype])
@@ -209,6 +212,14 @@ def _plastic(task: PlasticDelivery) -> tuple[CompiledKernel, Any]:
     sizes = log.parts, task.delays.numel(), log.history, task.targets.room
     arrays = [lists, *_plastic_arrays(task), task.delays, task.total]
     return kernel, _keeping(kernel.block(*arrays, *sizes, *_numbers_of(rule), rule.a_minus), lists)
+
+
+def _short_term(task: ShortTermDelivery) -> tuple[CompiledKernel, Any]:
+    log, lists = task.log, _lists(task.log)
+    kernel = plastic_code.deliver_short_term(REAL[task.weight.dtype], _INDEX[task.post.dtype])
+    rows = task.delays, task.first, task.last, task.post, task.weight, task.sources
+    sizes = log.parts, task.delays.numel(), log.history, task.facil.longest, task.rec.longest
+    return kernel, _keeping(kernel.block(lists, *rows, *task.facil, *task.rec, task.total, *sizes, task.u), lists)
 
 
 def _kind(rule: PairRule) -> tuple[plastic_code.Dependence, bool]:

@@ -38,7 +38,9 @@ class Decay(NamedTuple):
 
     @classmethod
     def of(cls, tau: float, dt: float) -> Decay:
-        """Return the decay with a time constant `tau` at steps of `dt`, both in s."""
+        """Return the decay with a time constant `tau` at steps of `dt`, both in s; 0 at any age if `tau` is 0."""
+        if not tau:
+            return cls(torch.zeros(BLOCK, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
         rate = dt / tau
         number = math.ceil(746 / (BLOCK * rate)) + 1
         fine = np.exp(-rate * np.arange(BLOCK))

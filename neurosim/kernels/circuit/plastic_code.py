@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from neurosim.compiler.llvm.ir import LINE, IRBuilder
@@ -86,12 +88,31 @@ def deliver(real: str, index: str, dependence: Dependence, nearest: bool, coinci
     lists = code.pointer_argument("lists")
     arrays = _arguments(code)
     delays, total = map(code.pointer_argument, ("delays", "total"))
-    parts, groups, history = map(code.integer_argument, ("parts", "groups", "history"))
+    sizes = [code.integer_argument(name) for name in ("parts", "groups", "history")]
     numbers = _numbers(code)
     step, down = code.integer_argument("now"), code.real_argument("down")
-    now = code.integer("add nsw", step, history)
     moment = code.fresh(f"sitofp i64 {step} to double")
-    bytes_of_post = {"i16": 2, "i32": 4}[index]
+    rows = (arrays.firsts, arrays.post, arrays.weights)
+    with _arriving(code, kind, (lists, delays, *rows), sizes, step) as row:
+        source = code.address(arrays.sources, code.integer("mul nsw", row, str(_ROW)))
+        _walk(code, kind, arrays, numbers, row, source, moment, total)
+        _arrive(code, arrays, numbers, source, moment, down, nearest)
+    return code.compile()
+
+
+@contextmanager
+def _arriving(
+    code: IRBuilder, kind: _Kind, arrays: tuple[str, str, str, str, str], sizes: Sequence[str], step: str
+) -> Iterator[str]:
+    """Repeat what is written inside for the row of each spike that arrives in a step, the longest delay first.
+
+    Arrays: lists of the source, delays, first synapses of the rows, post, weights. Sizes: parts of the source, delays
+    in all, history.
+    """
+    lists, delays, firsts, post, weights = arrays
+    parts, groups, history = sizes
+    now = code.integer("add nsw", step, history)
+    sizes_in_bytes = ((post, {"i16": 2, "i32": 4}[kind.slot]), (weights, 4 if kind.real == "float" else 8))
     with code.loop_backwards("0", groups) as g, code.loop("0", parts) as p:
         line = code.integer("sub nsw", now, code.load_scalar("i64", delays, g))
         ids, ends = (code.load_scalar("ptr", lists, place) for place in (p, code.integer("add nsw", p, parts)))
@@ -103,13 +124,55 @@ def deliver(real: str, index: str, dependence: Dependence, nearest: bool, coinci
                 code.integer("add nsw", code.integer("mul nsw", code.load_index(ids, each), groups), g)
                 for each in (k, later)
             )
-            near = code.load_scalar("i64", arrays.firsts, following)
-            for base, size in ((arrays.post, bytes_of_post), (arrays.weights, 4 if real == "float" else 8)):
+            near = code.load_scalar("i64", firsts, following)
+            for base, size in sizes_in_bytes:
                 for number in range(2):
                     prefetch(code, base, near, size, number * LINE)
-            source = code.address(arrays.sources, code.integer("mul nsw", row, str(_ROW)))
-            _walk(code, kind, arrays, numbers, row, source, moment, total)
-            _arrive(code, arrays, numbers, source, moment, down, nearest)
+            yield row
+
+
+@functools.cache
+def deliver_short_term(real: str, index: str) -> CompiledKernel:
+    """Return the code that delivers spikes with amplitudes that depend on those before them.
+
+    Arguments: lists of the source, delays, firsts, lasts, post, weights, sources [rows, 3] (step of the last arrival,
+    its u and x), fine and coarse table of facilitation and of recovery, accumulator; parts of the source, delays in
+    all, history, longest ages of the two decays, the step; U.
+    """
+    code, kind = IRBuilder("double"), _Kind(real, index, "additive", True)
+    names = ("lists", "delays", "firsts", "lasts", "post", "weights", "sources")
+    lists, delays, firsts, lasts, post, weights, sources = map(code.pointer_argument, names)
+    facil, rec = (
+        (code.pointer_argument(f"{name}.fine"), code.pointer_argument(f"{name}.coarse")) for name in ("facil", "rec")
+    )
+    total = code.pointer_argument("total")
+    sizes = [code.integer_argument(name) for name in ("parts", "groups", "history")]
+    longest_facil, longest_rec, step = map(code.integer_argument, ("longest.facil", "longest.rec", "now"))
+    rest, one = code.real_argument("rest"), code.literal(1.0)
+    moment = code.fresh(f"sitofp i64 {step} to double")
+    with _arriving(code, kind, (lists, delays, firsts, post, weights), sizes, step) as row:
+        source = code.address(sources, code.integer("mul nsw", row, "3"))
+        arrival, u, x = (_field(code, source, n) for n in range(3))
+        age = code.fresh(f"fsub double {moment}, {arrival}")
+        left = code.fresh(f"fmul double {x}, {code.fresh(f'fsub double {one}, {u}')}")
+        missing = code.fresh(
+            f"fmul double {code.fresh(f'fsub double {left}, {one}')}, {_decay(code, rec, longest_rec, age)}"
+        )
+        x = code.fresh(f"fadd double {missing}, {one}")
+        held = code.fresh(f"fmul double {u}, {code.fresh(f'fsub double {one}, {rest}')}")
+        u = code.fresh(
+            f"fadd double {code.fresh(f'fmul double {held}, {_decay(code, facil, longest_facil, age)}')}, {rest}"
+        )
+        for field, value in enumerate((moment, u, x)):
+            _set(code, value, source, field)
+        factor = code.fresh(f"fmul double {u}, {x}")
+        if real == "float":
+            factor = code.fresh(f"fptrunc double {factor} to float")
+        with code.loop(*(code.load_scalar("i64", array, row) for array in (firsts, lasts))) as n:
+            target = code.fresh(f"zext {index} {code.load_scalar(index, post, n)} to i64")
+            amount = code.fresh(f"fmul {real} {code.load_scalar(real, weights, n)}, {factor}")
+            before = code.load_scalar(real, total, target)
+            code.store_scalar(real, code.fresh(f"fadd {real} {before}, {amount}"), total, target)
     return code.compile()
 
 
@@ -239,11 +302,12 @@ def _change(code: IRBuilder, kind: _Kind, numbers: _Numbers, weight: str, up: st
     """Change a weight by ``f+ up - f- down``, clip it and round it to the precision of the weights."""
     before = code.load_variable(weight, "double")
     if kind.dependence != "additive":
-        width = code.fresh(f"fsub double {numbers.w_max}, {numbers.w_min}")
+        one = code.literal(1.0)
+        scale = code.fresh(f"fdiv double {one}, {code.fresh(f'fsub double {numbers.w_max}, {numbers.w_min}')}")
         terms = []
         for value, upper, lower in ((up, numbers.w_max, before), (down, before, numbers.w_min)):
             if value:
-                share = code.fresh(f"fdiv double {code.fresh(f'fsub double {upper}, {lower}')}, {width}")
+                share = code.fresh(f"fmul double {code.fresh(f'fsub double {upper}, {lower}')}, {scale}")
                 if kind.dependence == "power":
                     share = code.fresh(code.intrinsic("pow", "double", [("double", share), ("double", numbers.mu)]))
                 terms.append(code.fresh(f"fmul double {share}, {value}"))

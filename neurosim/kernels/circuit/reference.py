@@ -70,7 +70,7 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
     """
     w, real, found = float(weight), type(weight), []
     x, y, x_time, y_time = 0.0, 0.0, LONG_AGO, LONG_AGO
-    width = rule.w_max - rule.w_min
+    scale = 1 / (rule.w_max - rule.w_min)
     for t, (pre, post) in enumerate(zip(arrivals, spikes, strict=True)):
         x_before, y_before = x * rule.plus(t - x_time), y * rule.minus(t - y_time)
         if pre:
@@ -83,8 +83,8 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
         up = rule.a_plus * (x_now if rule.coincident else x_before) if post else 0.0
         down = sum([rule.a_minus] * pre) * (y_now if rule.coincident else y_before) if pre else 0.0
         if rule.mu:
-            up *= ((rule.w_max - w) / width) ** rule.mu
-            down *= ((w - rule.w_min) / width) ** rule.mu
+            up *= ((rule.w_max - w) * scale) ** rule.mu
+            down *= ((w - rule.w_min) * scale) ** rule.mu
         if pre or post:
             w = float(real(min(max(w + (up - down), rule.w_min), rule.w_max)))
         found.append(real(w))

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from neurosim.kernels.circuit.plastic import PairRule, Targets
+from neurosim.kernels.circuit.plastic import Decay, PairRule, Targets
 
 PAD = 64  # slots of accumulators, states and rows of bits come in multiples of so many
 MAGNITUDE = 15  # bits of the magnitude of a weight in a packed row
@@ -241,6 +241,34 @@ class PostSpikes(NamedTuple):
     targets: Targets
 
 
+class ShortTermDelivery(NamedTuple):
+    """Delivery of the spikes of a population with amplitudes that depend on the spikes before.
+
+    Attributes
+    ----------
+    u : float
+        Share of the resources that a spike uses at rest.
+    facil, rec : Decay
+        Of facilitation and of recovery.
+    log, delays, first, last, post, weight, total
+        As in `Delivery` of the kind "real".
+    sources : Tensor [rows, 3] of float64
+        For each row the step of its last arrival, its u and its x.
+    """
+
+    u: float
+    facil: Decay
+    rec: Decay
+    log: SpikeLog
+    delays: Tensor
+    first: Tensor
+    last: Tensor
+    post: Tensor
+    weight: Tensor
+    sources: Tensor
+    total: Tensor
+
+
 class PoissonInput(NamedTuple):
     """Poisson trains, one for each neuron of a part of a population, that feed a port one to one.
 
@@ -291,4 +319,4 @@ class Sample(NamedTuple):
     out: Tensor
 
 
-Task = Population | Delivery | PlasticDelivery | PostSpikes | PoissonInput | Sample
+Task = Population | Delivery | PlasticDelivery | PostSpikes | ShortTermDelivery | PoissonInput | Sample
