@@ -12,6 +12,7 @@ from neurosim.network.graph import Connection
 from neurosim.network.population import Population
 from neurosim.synapses import Synapse
 from neurosim.synapses.delayed import Delayed
+from neurosim.synapses.time_step import restored_on_error
 
 _REBUILD = "build another ns.Network"
 
@@ -43,19 +44,24 @@ class SynapseList(nn.ModuleList):
             raise NetworkError(f"{place}: the edge has {len(self)} synapses, whose number is fixed; {_REBUILD}.")
         if not isinstance(value, Synapse):
             raise NetworkError(f"{place} must be a synapse such as ns.Linear(...); got {type(value).__name__}.")
-        self._check_dt(place, value)
         changed = (*edge.synapses[:number], value, *edge.synapses[number + 1 :])
-        before, after = (_end(self._shape, synapses) for synapses in (edge.synapses, changed))
+        with restored_on_error(value):
+            self._check_dt(place, value)
+            self._check_fit(place, edge.synapses, changed, number)
+        super().__setattr__(name, value)
+        object.__setattr__(edge, "synapses", changed)
+
+    def _check_fit(self, place: str, synapses: tuple[Synapse, ...], changed: tuple[Synapse, ...], number: int) -> None:
+        """Raise unless changed synapses give currents of the same shape after the same delays."""
+        before, after = (_end(self._shape, each) for each in (synapses, changed))
         if before != after:
             raise ShapeError(f"{place}: the current would be {list(after)}, it is {list(before)}; {_REBUILD}.")
-        old = edge.synapses[number]
+        old, value = synapses[number], changed[number]
         if (old.memory, old.min_delay) != (value.memory, value.min_delay):
             raise NetworkError(
                 f"{place}: delays of {value.min_delay} to {value.memory} steps would replace those of "
                 f"{old.min_delay} to {old.memory}; {_REBUILD}."
             )
-        super().__setattr__(name, value)
-        object.__setattr__(edge, "synapses", changed)
 
     def _check_dt(self, place: str, new: Synapse) -> None:
         """Give a synapse with delays the step of the network, or raise if it has another."""
@@ -119,15 +125,14 @@ class Parts(nn.ModuleDict):
         if not isinstance(new, Population):
             raise NetworkError(f"node {name!r} must be a population such as ns.LIF(dt=...); got {type(new).__name__}.")
         shape = self.shapes[name]
-        if not new.has_dt:
-            new.set_dt(old.dt)
         for what, before, after in (
-            ("dt", old.dt, new.dt),
+            ("dt", old.dt, new.dt if new.has_dt else old.dt),
             ("shape", shape, new.size or shape),
             ("ports", [*old.ports], [*new.ports]),
         ):
             if before != after:
                 raise NetworkError(f"node {name!r}: {what} is {before} in this network, not {after}; {_REBUILD}.")
+        new.set_dt(old.dt)
 
 
 def _end(shape: tuple[int, ...], synapses: tuple[Synapse, ...]) -> tuple[int, ...]:

@@ -160,6 +160,12 @@ def test_parts_put_in_the_place_of_others_get_the_step():
     net.nodes["n"] = ns.LIF(size=3, tau_mem=5e-3)
     net.synapses["x->n"][0] = new = DELAYS["rounded"]()
     assert net["n"].dt == DT and new.dt == DT and outputs(net).shape == (40, 2, 3)
+    layer, delayed = ns.LIF(size=4), RoundedDelays(torch.ones(3, 2), torch.ones(3, 2).long())
+    with pytest.raises(NetworkError, match="shape is"):
+        net.nodes["n"] = layer
+    with pytest.raises(NetworkError, match="delays of 1 to 1 steps would replace"):
+        net.synapses["x->n"][0] = delayed
+    assert not layer.has_dt and not delayed.has_dt  # as before
     with pytest.raises(NetworkError, match=r"dt is 0.0005 s in this network, not 0.001 s"):
         net.synapses["x->n"][0] = DELAYS["rounded"](dt=1e-3)
     with pytest.raises(NetworkError, match=r"dt is 0.0005 in this network, not 0.001"):
