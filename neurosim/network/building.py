@@ -226,6 +226,21 @@ def check_names(edges: list[Connection]) -> None:
         raise NetworkError(f"edges must have different names; {sorted(twice)} are used more than once. Pass name=.")
 
 
+def check_streams(edges: Sequence[Connection]) -> None:
+    """Check that no two edges draw their synapses from the same random numbers, unless they share them."""
+    known: dict[tuple[int, int], tuple[str, Drawn]] = {}
+    for edge in edges:
+        for synapse in edge.synapses:
+            if isinstance(synapse, Drawn):
+                other, first = known.setdefault(synapse.drawing.key, (edge.name, synapse))
+                if first is not synapse:
+                    raise NetworkError(
+                        f"edges {other!r} and {edge.name!r} would draw their synapses from the same random numbers: "
+                        "their names have one CRC-32, or a bound Drawn was copied. Rename one of them, or give it a "
+                        "new Drawn."
+                    )
+
+
 def order_of(nodes: list[str], edges: list[Connection]) -> tuple[list[str], list[tuple[str, ...]]]:
     """Return the nodes in order of computation, and the same grouped into cycles."""
     import networkx

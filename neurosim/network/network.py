@@ -15,6 +15,7 @@ from neurosim.network.building import (
     check_names,
     check_nodes,
     check_ports,
+    check_streams,
     common_dt,
     connect,
     on_grid,
@@ -128,6 +129,7 @@ class Network(nn.Module):
         """Join the nodes by the edges."""
         self.edges = [connect(edge, nodes, self.dt, self.seed) for edge in given]
         check_names(self.edges)
+        check_streams(self.edges)
         check_ports(nodes, self.edges)
         order, groups = order_of(list(nodes), self.edges)
         self.components = components(groups, self.edges)

@@ -78,6 +78,18 @@ def test_one_rule_on_two_edges_draws_twice():
     assert pickle.loads(pickle.dumps(one)).connections.equal(one.connections)
 
 
+def test_edges_that_would_draw_the_same_are_refused():
+    nodes = {"x": ns.Input(20), "a": ns.LIF(dt=DT, size=30)}
+    rule = ns.Drawn(FixedInDegree(5), 0.1)
+    names = ("plumless", "buckeroo")  # whose CRC-32 are equal
+    with pytest.raises(NetworkError, match="edges 'plumless' and 'buckeroo' would draw their synapses from the same"):
+        ns.Network(nodes, [ns.Edge("x", "a", rule, name=name) for name in names])
+    bound = rule.bind(20, 30, "x->a", 0, DT, False)
+    with pytest.raises(NetworkError, match="edges 'one' and 'two' would draw"):
+        ns.Network(nodes, [ns.Edge("x", "a", each, name=n) for n, each in (("one", bound), ("two", copy.copy(bound)))])
+    assert ns.Network(nodes, [ns.Edge("x", "a", bound, name=name) for name in names]).plan().synapses == 300
+
+
 def test_synapses_that_learn_are_parameters_from_the_start():
     net = network(ns.Drawn(FixedInDegree(10), Normal(0.05, 0.1), DELAY, learn=True))
     (weight,) = net.parameters()
