@@ -165,6 +165,13 @@ def test_the_matrix_of_a_seed_stays_as_it_is():
     assert found.hexdigest()[:16] == "9f10269a734586ec"
 
 
+def test_a_total_beyond_a_row_of_words(monkeypatch):
+    monkeypatch.setattr(threads, "forced", 2)
+    drawn = bound(FixedTotal((1 << 20) + 5000))
+    for array, same in zip(reference.draw(drawn.drawing), cpu.draw(drawn.drawing), strict=True):
+        assert np.array_equal(array, same)
+
+
 def test_a_word_that_is_a_limit_lies_above_it():
     pairs = Pairs("out", 3, 50, 30, 10, is_distinct=False)
     drawing = bound(FixedOutDegree(10)).drawing._replace(pairs=pairs)
