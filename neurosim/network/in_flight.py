@@ -8,14 +8,15 @@ from torch import Tensor
 from neurosim.network.graph import Connection, NetworkState
 
 
-def delayed(line: Tensor, z: Tensor, delay: int, steps: int) -> Tensor:
+def delayed(line: Tensor, z: Tensor | None, delay: int, steps: int) -> Tensor:
     """Return the output of a node from `delay` steps before the first step of `z`.
 
     Parameters
     ----------
     line : Tensor [D, B, ...]
         Output of the D steps before those of `z`, the oldest first.
-    z : Tensor [T, B, ...]
+    z : Tensor [T, B, ...], optional
+        Not needed if the result ends before it begins.
     delay : int
         From 1 to D.
     steps : int
@@ -24,18 +25,21 @@ def delayed(line: Tensor, z: Tensor, delay: int, steps: int) -> Tensor:
     Returns
     -------
     Tensor [steps, B, ...]
-        A view of `line` if it ends before `z` begins.
+        A view of `line` if it ends before `z` begins and `z` has no graph. With a graph the result has one too: the
+        parameters that made `z` then have a gradient of 0, not none.
     """
     rest = steps - delay
     if rest > 0:
+        assert z is not None
         return torch.cat((line[-delay:], z[:rest]))
-    return line[-delay : rest or None]
+    part = line[-delay : rest or None]
+    return part if z is None or not z.requires_grad else torch.cat((part, z[:0]))
 
 
 def shifted(line: Tensor, z: Tensor) -> Tensor:
     """Return the last D outputs of a node, given the D before `z` and `z` [T, B, ...]; always a copy."""
     steps, kept = z.shape[0], line.shape[0]  # len() of a tensor is slower
-    return torch.cat((line[steps:], z)) if steps <= kept else z[-kept:].clone()
+    return torch.cat((line[steps:], z if steps <= kept else z[-kept:]))
 
 
 def arriving(edge: Connection, z: Tensor, state: NetworkState | None) -> Tensor:

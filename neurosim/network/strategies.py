@@ -274,8 +274,8 @@ class Stepwise(Strategy):
                     currents = {port: current[start : start + length] for port, current in outer[name].items()}
                     for edge in edges[name]:
                         # A line alone serves an edge whose shortest delay is as long as a chunk.
-                        z = lines[edge.source] if delays[edge] else outputs[edge.source][-1]
-                        if reaches[edge]:
+                        z = None if delays[edge] else outputs[edge.source][-1]
+                        if z is None or spans[edge]:
                             z = delayed(lines[edge.source], z, reaches[edge], spans[edge] + length)
                         add_current(currents, edge.port, context.current(edge, z))
                     outputs[name].append(context.run_neurons(name, currents).out)

@@ -89,6 +89,17 @@ def test_a_run_in_pieces_has_outputs_and_gradients_of_the_run_in_one(loop, cuts)
     torch.testing.assert_close(results[0][2], results[1][2], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_weights_whose_spikes_arrive_after_the_run_have_gradients_of_zero(steps):
+    net = fan_of((5, 7))
+    z, state = net(spikes(steps))
+    z.sum().backward()
+    assert z.requires_grad and all(p.grad is not None for p in net.parameters())
+    weight = next(net.parameters())
+    assert not weight.grad.any()
+    assert state.in_flight["a"].requires_grad
+
+
 def test_gradients_of_all_edges_add_up_in_the_line_of_their_source():
     net, x = fan_of((1, 3, 7)), spikes(4)
     _, state = net(spikes(9))
