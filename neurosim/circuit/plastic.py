@@ -12,14 +12,14 @@ from torch import Tensor
 from neurosim.circuit.short_term import ShortTermSynapses
 from neurosim.circuit.wiring import SPARSE, Route, Rule, Wiring
 from neurosim.errors import InputError, ShapeError
-from neurosim.kernels.circuit.plastic import DOWN, LONG_AGO, ROOM, TIME, WALKED, X_BEFORE, Decay, PairRule, Targets, X
+from neurosim.kernels.circuit.plastic import LONG_AGO, ROOM, TIME, WALKED, Decay, PairRule, Targets, Triplets
 from neurosim.kernels.circuit.tasks import PlasticDelivery, PostSpikes, SpikeLog
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
 from neurosim.plasticity.short_term import TsodyksMarkram
-from neurosim.plasticity.stdp import PairSTDP
+from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 from neurosim.units import steps_of
 
 
@@ -30,12 +30,12 @@ class PlasticState(NamedTuple):
     ----------
     weight : Tensor [B, n]
         Of each synapse, in the order of the weights of the edge.
-    pre : Tensor [B, rows, 4] of float64
-        For each presynaptic neuron and delay: steps since the last arrival, the trace with it and before it, and the
-        factor of its depression.
-    post : Tensor [B, n_out, 4] of float64
+    pre : Tensor [B, rows, 6] of float64
+        For each presynaptic neuron and delay: steps since the last arrival, the trace with it and before it, the factor
+        of its depression and that of one spike, and the slow trace of triplets.
+    post : Tensor [B, n_out, 5] of float64
         For each postsynaptic neuron: steps since its last spike arrived at the synapses, the trace with it and before
-        it, and the factor of its potentiation.
+        it, the factor of its potentiation, and the slow trace of triplets.
     late : Tensor [B, dendritic delay, n_out] of bool
         Postsynaptic spikes that have not arrived at the synapses yet, the oldest first.
     """
@@ -67,15 +67,16 @@ def checked_rules(net: Network, plasticity: Mapping[str, Rule] | None) -> dict[s
     for name, rule in plasticity.items():
         if name not in edges:
             raise InputError(f"plasticity: no edge {name!r}; this network has {list(edges)}.")
-        if not isinstance(rule, (PairSTDP, TsodyksMarkram)):
+        if not isinstance(rule, (PairSTDP, TripletSTDP, TsodyksMarkram)):
             raise InputError(
-                f"plasticity of edge {name!r}: the engine of circuits computes PairSTDP and TsodyksMarkram; got "
-                f"{rule!r}. Other rules run with neurosim.plasticity.Plasticity(net, rules)."
+                f"plasticity of edge {name!r}: the rule must be PairSTDP, TripletSTDP or TsodyksMarkram; got {rule!r}. "
+                "Other rules run with neurosim.plasticity.Plasticity(net, rules)."
             )
         _check_edge(net, edges[name])
         if isinstance(rule, TsodyksMarkram):
             continue
-        steps_of("PairSTDP", "dendritic_delay", rule.dendritic_delay, net.dt)
+        if isinstance(rule, PairSTDP):
+            steps_of("PairSTDP", "dendritic_delay", rule.dendritic_delay, net.dt)
         weight = edges[name].synapses[0].weight
         assert isinstance(weight, Tensor)
         weight = weight.detach()
@@ -103,11 +104,15 @@ def _check_edge(net: Network, edge: Connection) -> None:
         )
 
 
-def pair_rule(rule: PairSTDP, dt: float) -> PairRule:
+def pair_rule(rule: PairSTDP | TripletSTDP, dt: float) -> PairRule:
     """Return the numbers of a rule at steps of `dt`."""
     plus, minus = Decay.of(rule.tau_plus, dt), Decay.of(rule.tau_minus, dt)
-    bounds, kind = (float(rule.w_min), float(rule.w_max)), (rule.nearest, rule.coincident)
-    return PairRule(float(rule.a_plus), float(rule.a_minus), *bounds, float(rule.mu), *kind, plus, minus)
+    bounds = float(rule.w_min), float(rule.w_max), float(rule.mu)
+    if isinstance(rule, TripletSTDP):
+        slow = Decay.of(rule.tau_y, dt), Decay.of(rule.tau_x, dt)
+        triplets = Triplets(float(rule.a3_plus), float(rule.a3_minus), *slow)
+        return PairRule(float(rule.a2_plus), float(rule.a2_minus), *bounds, False, True, plus, minus, triplets)
+    return PairRule(float(rule.a_plus), float(rule.a_minus), *bounds, rule.nearest, rule.coincident, plus, minus)
 
 
 def late_steps(rule: Rule, dt: float) -> int:
@@ -137,7 +142,7 @@ class PlasticSynapses:
     """
 
     def __init__(self, wiring: Wiring, route: Route, state: PlasticState | None, trial: int) -> None:
-        assert isinstance(route.rule, PairSTDP)
+        assert isinstance(route.rule, (PairSTDP, TripletSTDP))
         assert isinstance(route.weight, Tensor)
         edge = wiring.edge(route.key)
         self.route, self.name, self.target = route, edge.name, edge.target
@@ -146,14 +151,14 @@ class PlasticSynapses:
         rows, size = len(route.first[0]), math.prod(wiring.net.shape(edge.target))
         if state is None:
             self.weight = route.weight.clone()
-            pre, post = torch.zeros(rows, 4, dtype=torch.float64), torch.zeros(size, 4, dtype=torch.float64)
+            pre, post = torch.zeros(rows, 6, dtype=torch.float64), torch.zeros(size, 5, dtype=torch.float64)
             pre[:, 0] = post[:, 0] = -LONG_AGO
         else:
             _check_state(self.name, state, (len(route.weight), rows, size, self.delay))
             self.weight = state.weight[trial].to(route.weight.dtype).clone()
             pre, post = state.pre[trial].double(), state.post[trial].double().clone()
-        sources = torch.zeros(rows, 5, dtype=torch.float64)
-        sources[:, TIME], sources[:, [X, X_BEFORE, DOWN]] = -pre[:, 0], pre[:, 1:]
+        sources = torch.zeros(rows, 7, dtype=torch.float64)
+        sources[:, TIME], sources[:, WALKED + 1 :] = -pre[:, 0], pre[:, 1:]
         post[:, TIME] = -post[:, TIME]
         self.sources = [sources.clone() for _ in route.first]
         self.targets = Targets.of(post.contiguous(), wiring.window + ROOM)
@@ -183,7 +188,7 @@ class PlasticSynapses:
             Targets that fired in each of the steps of the dendritic delay, the oldest first.
         """
         part = next(p for p in range(len(self.sources)) if self.bounds[p] < self.bounds[p + 1])
-        pre = self.sources[part][:, [TIME, X, X_BEFORE, DOWN]]
+        pre = torch.cat((self.sources[part][:, :WALKED], self.sources[part][:, WALKED + 1 :]), 1)
         post, line = self.targets.last.clone(), torch.zeros(self.delay, len(self.targets.last), dtype=torch.bool)
         for held in (pre, post):
             held[:, 0] = -held[:, 0]
@@ -194,7 +199,7 @@ class PlasticSynapses:
 
 def _check_state(name: str, state: PlasticState, sizes: tuple[int, int, int, int]) -> None:
     synapses, rows, targets, delay = sizes
-    wanted = ((synapses,), (rows, 4), (targets, 4), (delay, targets))
+    wanted = ((synapses,), (rows, 6), (targets, 5), (delay, targets))
     for field, values, shape in zip(PlasticState._fields, state, wanted, strict=True):
         if tuple(values.shape[1:]) != shape:
             raise ShapeError(

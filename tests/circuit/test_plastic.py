@@ -17,7 +17,7 @@ from neurosim.circuit.sources import SpikeTrain
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.circuit.reference import pair_weights
 from neurosim.network.neuron import Neuron
-from neurosim.plasticity import PairSTDP, Plasticity
+from neurosim.plasticity import PairSTDP, Plasticity, TripletSTDP
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
 from neurosim.synapses.connectivity import Bernoulli, FixedInDegree, OneToOne
 from neurosim.synapses.distributions import Normal, Uniform
@@ -29,6 +29,7 @@ RULES = [
     PairSTDP(w_max=40.0, a_plus=0.8, a_minus=0.9, mu=1.0, dendritic_delay=5 * DT, tau_plus=5e-3),
     PairSTDP(w_max=22.0, a_plus=0.8, a_minus=0.9, mu=0.4, nearest=True, coincident=False, tau_minus=30e-3),
     PairSTDP(w_max=22.0, a_plus=0.8, a_minus=0.9, coincident=False, dendritic_delay=DT),
+    TripletSTDP(w_max=40.0, a2_plus=0.3, a2_minus=0.5, a3_plus=0.4, a3_minus=0.2, mu=1.0),
 ]
 
 # Weights of NEST 3.10.0, stdp_synapse with Wmax 2, alpha 1.05, tau_plus 20 ms, tau_minus 30 ms, between two parrots.
@@ -71,7 +72,7 @@ def plain(net, run, name, rule, steps, every=7):
     pre, post = (np.zeros((steps, math.prod(net.shape(node))), int) for node in (edge.source, edge.target))
     for grid, node in ((pre, edge.source), (post, edge.target)):
         np.add.at(grid, (run.spikes[node].step, run.spikes[node].neuron), 1)
-    late = round(rule.dendritic_delay / DT)
+    late = round(getattr(rule, "dendritic_delay", 0.0) / DT)
     found = []
     ends = synapse.connections.T.tolist()
     for n in range(0, len(ends), every):
@@ -151,7 +152,7 @@ def assert_same(a, b):
             assert torch.equal(getattr(a.state.plastic[name], field), values), field
 
 
-@pytest.mark.parametrize("rule", RULES[:2])
+@pytest.mark.parametrize("rule", [*RULES[:2], RULES[-1]])
 def test_a_run_in_chunks_or_continued_or_stored_is_the_run_in_one(rule, tmp_path):
     net, rules = network(delayed=True), {"E->E": rule}
     whole = ns.simulate(net, steps=300, seed=5, plasticity=rules)

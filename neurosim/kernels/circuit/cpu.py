@@ -207,11 +207,21 @@ def _plastic(task: PlasticDelivery) -> tuple[CompiledKernel, Any]:
     rule, log, lists = task.rule, task.log, _lists(task.log)
     dependence, coincident = _kind(rule)
     kernel = plastic_code.deliver(
-        REAL[task.weight.dtype], _INDEX[task.post.dtype], dependence, rule.nearest, coincident
+        REAL[task.weight.dtype],
+        _INDEX[task.post.dtype],
+        dependence,
+        rule.nearest,
+        coincident,
+        rule.triplets is not None,
     )
     sizes = log.parts, task.delays.numel(), log.history, task.targets.room
     arrays = [lists, *_plastic_arrays(task), task.delays, task.total]
-    return kernel, _keeping(kernel.block(*arrays, *sizes, *_numbers_of(rule), rule.a_minus), lists)
+    three = rule.triplets
+    if three is None:
+        return kernel, _keeping(kernel.block(*arrays, *sizes, *_numbers_of(rule), rule.a_minus), lists)
+    arrays += three.pre
+    numbers = (*_numbers_of(rule), three.pre.longest, rule.a_minus, three.minus)
+    return kernel, _keeping(kernel.block(*arrays, *sizes, *numbers), lists)
 
 
 def _short_term(task: ShortTermDelivery) -> tuple[CompiledKernel, Any]:
@@ -238,10 +248,14 @@ def _plastic_arrays(task: PlasticDelivery) -> list[Tensor]:
 
 def _post_spikes(task: PostSpikes, stop: np.ndarray, begin: int, window: int) -> tuple[CompiledKernel, Any]:
     rule, log = task.rule, task.log
-    kernel = plastic_code.post_spikes(rule.nearest)
+    three = rule.triplets
+    kernel = plastic_code.post_spikes(rule.nearest, three is not None)
     arrays = [log.ids[task.part], log.ends[task.part], *task.targets, *rule.minus, stop]
-    sizes = log.history - task.delay, task.targets.room, rule.minus.longest, begin, window
-    return kernel, kernel.block(*arrays, *sizes, rule.a_plus)
+    sizes = log.history - task.delay, task.targets.room, rule.minus.longest
+    if three is None:
+        return kernel, kernel.block(*arrays, *sizes, begin, window, rule.a_plus)
+    arrays += three.post
+    return kernel, kernel.block(*arrays, *sizes, three.post.longest, begin, window, rule.a_plus, three.plus)
 
 
 def _poisson(task: PoissonInput) -> tuple[CompiledKernel, Any]:

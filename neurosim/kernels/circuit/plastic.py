@@ -18,8 +18,8 @@ from torch import Tensor
 BLOCK = 1024  # ages in the fine table of a decay
 LONG_AGO = -float(1 << 40)  # step of the last spike of a neuron that never fired
 ROOM = 32  # spikes of a target that are kept beside those of one window
-TIME, WALKED, X, X_BEFORE, DOWN = range(5)  # columns of `PlasticDelivery.sources`
-Y, Y_BEFORE, UP = range(1, 4)  # columns of `Targets`, whose first one is TIME
+TIME, WALKED, X, X_BEFORE, DOWN, ONE_DOWN, X_SLOW = range(7)  # columns of `PlasticDelivery.sources`
+Y, Y_BEFORE, UP, Y_SLOW = range(1, 5)  # columns of `Targets`, whose first one is TIME
 
 
 class Decay(NamedTuple):
@@ -59,8 +59,25 @@ class Decay(NamedTuple):
         return float(self.fine[k % BLOCK]) * float(self.coarse[k // BLOCK])
 
 
+class Triplets(NamedTuple):
+    """What a third spike adds to the factors of potentiation and of depression.
+
+    Attributes
+    ----------
+    plus, minus : float
+        Times the slow postsynaptic or presynaptic trace without the spike itself.
+    post, pre : Decay
+        Of the slow traces.
+    """
+
+    plus: float
+    minus: float
+    post: Decay
+    pre: Decay
+
+
 class PairRule(NamedTuple):
-    """Numbers of a pair rule; see `neurosim.plasticity.PairSTDP`.
+    """Numbers of a pair or triplet rule; see `neurosim.plasticity.PairSTDP` and `TripletSTDP`.
 
     Attributes
     ----------
@@ -68,6 +85,8 @@ class PairRule(NamedTuple):
     nearest, coincident : bool
     plus, minus : Decay
         Of the presynaptic and the postsynaptic trace.
+    triplets : Triplets, optional
+        None: pairs alone count.
     """
 
     a_plus: float
@@ -79,18 +98,20 @@ class PairRule(NamedTuple):
     coincident: bool
     plus: Decay
     minus: Decay
+    triplets: Triplets | None = None
 
 
 class Targets(NamedTuple):
     """Spikes of the targets of plastic rows, at the step in which they arrive at the synapses.
 
-    Each is a record of its step, the trace with it and before it, and the factor of the potentiation.
+    Each is a record of its step, the trace with it and before it, the factor of the potentiation, and the slow trace
+    with it.
 
     Attributes
     ----------
-    last : Tensor [n, 4] of float64
+    last : Tensor [n, 5] of float64
         Last spike of each target.
-    recent : Tensor [n, room, 4] of float64
+    recent : Tensor [n, room, 5] of float64
         First the last spike at the last flush, then the spikes after it.
     counts : Tensor [n] of int64
         Records in `recent`, at least 1.

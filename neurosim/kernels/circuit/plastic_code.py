@@ -10,11 +10,24 @@ from typing import Literal, NamedTuple
 from neurosim.compiler.llvm.ir import LINE, IRBuilder
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.circuit.cpu_code import prefetch
-from neurosim.kernels.circuit.plastic import BLOCK, DOWN, TIME, UP, WALKED, X_BEFORE, Y_BEFORE, X, Y
+from neurosim.kernels.circuit.plastic import (
+    BLOCK,
+    DOWN,
+    ONE_DOWN,
+    TIME,
+    UP,
+    WALKED,
+    X_BEFORE,
+    X_SLOW,
+    Y_BEFORE,
+    Y_SLOW,
+    X,
+    Y,
+)
 
 Dependence = Literal["additive", "multiplicative", "power"]
 
-_ROW, _RECORD = 5, 4  # numbers of a row and of a spike of a target
+_ROW, _RECORD = 7, 5  # numbers of a row and of a spike of a target
 _NEXT = 8  # spikes between the prefetch of a row and its use
 
 
@@ -65,13 +78,16 @@ def _numbers(code: IRBuilder) -> _Numbers:
 
 
 @functools.cache
-def deliver(real: str, index: str, dependence: Dependence, nearest: bool, coincident: bool) -> CompiledKernel:
+def deliver(
+    real: str, index: str, dependence: Dependence, nearest: bool, coincident: bool, triplets: bool
+) -> CompiledKernel:
     """Return the code that walks the rows of the spikes that arrive in a step, and adds their weights to accumulators.
 
     Arguments: lists of the source, firsts, lasts, post, weights, sources, last spikes of the targets, recent ones,
     their counts, fine and coarse table of the presynaptic and of the postsynaptic decay, delays, accumulator; parts of
     the source, delays in all, history, records of a target, longest ages of the decays, the step; bounds of the
-    weights, mu, factor of the depression.
+    weights, mu, factor of the depression. With `triplets` the tables of the slow decay follow the accumulator, its
+    longest age the others, and what the slow trace adds to the factor the factor.
 
     Parameters
     ----------
@@ -83,20 +99,25 @@ def deliver(real: str, index: str, dependence: Dependence, nearest: bool, coinci
         Of changes on the weight: mu is 0, 1, or any number.
     nearest, coincident : bool
         As in the rule.
+    triplets : bool
+        Whether the factor of depression depends on a slow presynaptic trace.
     """
     code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident)
     lists = code.pointer_argument("lists")
     arrays = _arguments(code)
     delays, total = map(code.pointer_argument, ("delays", "total"))
+    tables = _tables(code) if triplets else ()
     sizes = [code.integer_argument(name) for name in ("parts", "groups", "history")]
     numbers = _numbers(code)
+    slow = (*tables, code.integer_argument("longest.slow")) if triplets else ()
     step, down = code.integer_argument("now"), code.real_argument("down")
+    more = code.real_argument("more") if triplets else ""
     moment = code.fresh(f"sitofp i64 {step} to double")
     rows = (arrays.firsts, arrays.post, arrays.weights)
     with _arriving(code, kind, (lists, delays, *rows), sizes, step) as row:
         source = code.address(arrays.sources, code.integer("mul nsw", row, str(_ROW)))
         _walk(code, kind, arrays, numbers, row, source, moment, total)
-        _arrive(code, arrays, numbers, source, moment, down, nearest)
+        _arrive(code, arrays, numbers, source, moment, nearest, _Factor(down, more, slow))
     return code.compile()
 
 
@@ -198,19 +219,22 @@ def flush(real: str, index: str, dependence: Dependence, coincident: bool) -> Co
 
 
 @functools.cache
-def post_spikes(nearest: bool) -> CompiledKernel:
+def post_spikes(nearest: bool, triplets: bool) -> CompiledKernel:
     """Return the code that records the spikes of a part of the targets that arrive at the synapses in a step.
 
     Arguments: ids and ends of the part, last spikes, recent ones, counts, fine and coarse table of the decay, stop [2];
     row of the log at step 0, records of a target, longest age, first step of the call, steps of a window, the step;
-    factor of the potentiation.
+    factor of the potentiation. With `triplets` the tables of the slow decay follow `stop`, its longest age the other
+    one, and what the slow trace adds to the factor the factor.
     """
     code = IRBuilder("double")
     names = ("ids", "ends", "latest", "recent", "counts", "fine", "coarse", "stop")
     ids, ends, latest, recent, counts, fine, coarse, stop = map(code.pointer_argument, names)
-    numbers = ("base", "capacity", "longest", "begin", "window", "now")
-    base, room, longest, begin, window, step = map(code.integer_argument, numbers)
-    up = code.real_argument("up")
+    tables = _tables(code) if triplets else ()
+    base, room, longest = map(code.integer_argument, ("base", "capacity", "longest"))
+    slow = (*tables, code.integer_argument("longest.slow")) if triplets else ()
+    begin, window, step = map(code.integer_argument, ("begin", "window", "now"))
+    factor = _Factor(code.real_argument("up"), code.real_argument("more") if triplets else "", slow)
     moment = code.fresh(f"sitofp i64 {step} to double")
     row = code.integer("add nsw", base, step)
     with code.loop(*(code.load_scalar("i64", ends, each) for each in (row, code.integer("add nsw", row, "1")))) as k:
@@ -222,8 +246,9 @@ def post_spikes(nearest: bool) -> CompiledKernel:
         count = code.load_scalar("i64", counts, target)
         place = code.integer("add nsw", code.integer("mul nsw", target, room), count)
         copy = code.address(recent, code.integer("mul nsw", place, str(_RECORD)))
+        up, after_slow = _with_slow(code, factor, _field(code, record, Y_SLOW), age)
         for held in (record, copy):
-            for field, value in ((TIME, moment), (Y, trace), (Y_BEFORE, before), (UP, up)):
+            for field, value in ((TIME, moment), (Y, trace), (Y_BEFORE, before), (UP, up), (Y_SLOW, after_slow)):
                 _set(code, value, held, field)
         after = code.integer("add nsw", count, "1")
         code.store_scalar("i64", after, counts, target)
@@ -323,8 +348,33 @@ def _change(code: IRBuilder, kind: _Kind, numbers: _Numbers, weight: str, up: st
     code.store_variable(weight, after, "double")
 
 
+class _Factor(NamedTuple):
+    """Factor of a change by a spike: a number, and with triplets more of it times a slow trace.
+
+    `slow` holds the tables of the decay and its longest age.
+    """
+
+    base: str
+    more: str
+    slow: tuple[str, ...]
+
+
+def _tables(code: IRBuilder) -> tuple[str, str]:
+    return code.pointer_argument("slow.fine"), code.pointer_argument("slow.coarse")
+
+
+def _with_slow(code: IRBuilder, factor: _Factor, trace: str, age: str) -> tuple[str, str]:
+    """Return the factor of a spike, and the slow trace with it."""
+    if not factor.slow:
+        return factor.base, trace
+    fine, coarse, longest = factor.slow
+    before = code.fresh(f"fmul double {trace}, {_decay(code, (fine, coarse), longest, age)}")
+    share = code.fresh(f"fmul double {factor.more}, {before}")
+    return code.fresh(f"fadd double {factor.base}, {share}"), code.fresh(f"fadd double {before}, {code.literal(1.0)}")
+
+
 def _arrive(
-    code: IRBuilder, arrays: _Arrays, numbers: _Numbers, source: str, moment: str, down: str, nearest: bool
+    code: IRBuilder, arrays: _Arrays, numbers: _Numbers, source: str, moment: str, nearest: bool, factor: _Factor
 ) -> None:
     """Count a spike that arrives at a row; several may arrive in one step."""
     arrival, x, x_before, held = (_field(code, source, n) for n in (TIME, X, X_BEFORE, DOWN))
@@ -335,8 +385,12 @@ def _arrive(
     base = code.fresh(f"select i1 {is_same}, double {x}, double {code.literal(0.0) if nearest else faded}")
     trace = code.fresh(f"fadd double {base}, {code.literal(1.0)}")
     more = code.fresh(f"select i1 {is_same}, double {held}, double 0.0")
-    values = ((TIME, moment), (WALKED, moment), (X, trace), (X_BEFORE, before))
-    for field, value in (*values, (DOWN, code.fresh(f"fadd double {more}, {down}"))):
+    one_down, slow = _with_slow(code, factor, _field(code, source, X_SLOW), age)
+    # The slow trace before a step counts for all spikes of the step.
+    one_down = code.fresh(f"select i1 {is_same}, double {_field(code, source, ONE_DOWN)}, double {one_down}")
+    down = code.fresh(f"fadd double {more}, {one_down}")
+    values = ((TIME, moment), (WALKED, moment), (X, trace), (X_BEFORE, before), (DOWN, down), (ONE_DOWN, one_down))
+    for field, value in (*values, (X_SLOW, slow)):
         _set(code, value, source, field)
 
 

@@ -70,9 +70,20 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
     """
     w, real, found = float(weight), type(weight), []
     x, y, x_time, y_time = 0.0, 0.0, LONG_AGO, LONG_AGO
+    three, x_slow, y_slow = rule.triplets, 0.0, 0.0
     scale = 1 / (rule.w_max - rule.w_min)
     for t, (pre, post) in enumerate(zip(arrivals, spikes, strict=True)):
         x_before, y_before = x * rule.plus(t - x_time), y * rule.minus(t - y_time)
+        one_up, one_down = rule.a_plus, rule.a_minus
+        if three is not None and post:
+            y_slow *= three.post(t - y_time)
+            one_up += three.plus * y_slow
+            y_slow += 1.0
+        if three is not None and pre:
+            x_slow *= three.pre(t - x_time)
+            one_down += three.minus * x_slow
+            for _ in range(pre):
+                x_slow += 1.0
         if pre:
             x, x_time = 0.0 if rule.nearest else x_before, t
             for _ in range(pre):
@@ -80,8 +91,8 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
         if post:
             y, y_time = 1.0 if rule.nearest else y_before + 1.0, t
         x_now, y_now = (x if pre else x_before), (y if post else y_before)
-        up = rule.a_plus * (x_now if rule.coincident else x_before) if post else 0.0
-        down = sum([rule.a_minus] * pre) * (y_now if rule.coincident else y_before) if pre else 0.0
+        up = one_up * (x_now if rule.coincident else x_before) if post else 0.0
+        down = sum([one_down] * pre) * (y_now if rule.coincident else y_before) if pre else 0.0
         if rule.mu:
             up *= ((rule.w_max - w) * scale) ** rule.mu
             down *= ((w - rule.w_min) * scale) ** rule.mu

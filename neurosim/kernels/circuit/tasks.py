@@ -202,9 +202,9 @@ class PlasticDelivery(NamedTuple):
         As in `Delivery` of the kind "real".
     weight : Tensor
         Of each synapse.
-    sources : Tensor [rows, 5] of float64
+    sources : Tensor [rows, 7] of float64
         For each row, the step of its last arrival, the first step whose changes are not computed, the trace with that
-        arrival and before it, and the factor of its depression.
+        arrival and before it, the factor of its depression and that of one spike, and the slow trace.
     targets : Targets
     """
 
