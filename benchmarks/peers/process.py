@@ -1,4 +1,4 @@
-"""A simulator in a process of its own, as a caller sees it: see `service` for what it answers."""
+"""A simulator in a separate process, from the outside; `service` is the inside."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Peer:
         return self._ask("run")
 
     def spikes(self) -> tuple[Array, Array, dict[str, Any]]:
-        """Return step and neuron of each spike so far, and what else the process says."""
+        """Return step and neuron of each spike so far, and the rest of the answer."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "spikes.npz"
             answer = self._ask(f"spikes {path}")

@@ -1,4 +1,4 @@
-"""What a process that runs a circuit does: build, then obey lines of standard input and answer each with JSON.
+"""The service of a process that runs a circuit: build it, then answer each command of standard input with JSON.
 
 ``run`` advances the circuit by its timed length, ``spikes FILE`` writes the spikes so far. The argument is a JSON
 object: network, quick, threads and seed; where wanted scale, seconds, after (as in `Spec`), trials, and record, false
@@ -41,7 +41,7 @@ class Timer:
 
 
 class Circuit:
-    """A circuit in some simulator. `advance` returns its own times where this process's do not tell them."""
+    """A circuit in a simulator. `advance` returns its times if another process spends them."""
 
     version: str
     synapses: int
@@ -57,7 +57,7 @@ class Circuit:
 
 
 def memory(field: str) -> int:
-    """Return ``VmRSS`` or ``VmHWM`` of this process in bytes; 0 where the system does not tell."""
+    """Return ``VmRSS`` or ``VmHWM`` of this process in bytes; 0 where there is no such file."""
     try:
         with open("/proc/self/status", encoding="utf-8") as status:
             return next((int(line.split()[1]) * 1024 for line in status if line.startswith(field + ":")), 0)
