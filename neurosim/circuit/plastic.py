@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim.circuit.short_term import ShortTermSynapses
+from neurosim.circuit.short_term import ShortTermState, ShortTermSynapses
 from neurosim.circuit.wiring import SPARSE, Route, Rule, Wiring
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit.plastic import LONG_AGO, ROOM, TIME, WALKED, Decay, PairRule, Targets, Triplets
@@ -122,7 +122,14 @@ def late_steps(rule: Rule, dt: float) -> int:
 
 def synapses_of(wiring: Wiring, route: Route, state: Any, trial: int) -> PlasticSynapses | ShortTermSynapses:
     """Return the synapses of a route with a rule, in one trial; `state` is None at the start."""
-    if isinstance(route.rule, TsodyksMarkram):
+    is_short_term = isinstance(route.rule, TsodyksMarkram)
+    fields = (ShortTermState if is_short_term else PlasticState)._fields
+    if state is not None and state._fields != fields:
+        raise InputError(
+            f"state of the plastic edge {wiring.edge(route.key).name!r} has {list(state._fields)}; {list(fields)} are "
+            "needed. It was made with another rule."
+        )
+    if is_short_term:
         return ShortTermSynapses(wiring, route, state, trial)
     return PlasticSynapses(wiring, route, state, trial)
 

@@ -17,7 +17,7 @@ from neurosim.circuit.sources import SpikeTrain
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.circuit.reference import pair_weights
 from neurosim.network.neuron import Neuron
-from neurosim.plasticity import PairSTDP, Plasticity, TripletSTDP
+from neurosim.plasticity import PairSTDP, Plasticity, TripletSTDP, TsodyksMarkram
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
 from neurosim.synapses.connectivity import Bernoulli, FixedInDegree, OneToOne
 from neurosim.synapses.distributions import Normal, Uniform
@@ -239,6 +239,20 @@ def test_many_spikes_of_a_target_between_two_arrivals():
     assert np.array_equal(run.state.plastic["pre->n"].weight[0].numpy(), plain(net, run, "pre->n", rule, 1000))
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_several_spikes_of_a_source_in_one_step(rule):
+    weights = Sparse.drawn(20, 10, Bernoulli(0.4), weight=Uniform(15.0, 20.0), seed=1)
+    net = ns.Network(
+        {"pre": Poisson(4000.0, 20), "n": ns.LIF(dt=DT, size=10)}, [ns.Edge("pre", "n", weights, delay=DT)]
+    )
+    run = ns.simulate(net, steps=150, seed=2, plasticity={"pre->n": rule}, record=["pre", "n"])
+    grid = run.spikes["pre"].to_grid()
+    assert float(grid.max()) > 1
+    assert len(run.spikes["n"]) > 50
+    wanted = plain(net, run, "pre->n", rule, 150, every=1)
+    assert np.array_equal(run.state.plastic["pre->n"].weight[0].numpy(), wanted)
+
+
 def test_a_spike_delivers_the_weight_after_all_changes_of_the_steps_before():
     spikes = ns.Events(step=[10, 30], neuron=[0, 0], T=50, dt=DT, shape=1)
     force = ns.Events(step=[20], neuron=[0], T=50, dt=DT, shape=1)
@@ -273,6 +287,10 @@ def test_what_cannot_learn_is_refused_by_name():
     with pytest.raises(InputError, match="Plasticity"):
         ns.simulate(net, steps=3, engine="layered", plasticity={"E->E": rule})
     run = ns.simulate(net, steps=3, plasticity={"E->E": rule})
+    for one, other in ((rule, TsodyksMarkram()), (TsodyksMarkram(), rule)):
+        state = ns.simulate(net, steps=3, plasticity={"E->E": one}).state
+        with pytest.raises(InputError, match="another rule"):
+            ns.simulate(net, steps=3, state=state, plasticity={"E->E": other})
     for engine in ("layered", "circuit"):
         with pytest.raises(InputError, match="weights that changed"):
             ns.simulate(net, steps=3, state=run.state, engine=engine)
