@@ -298,6 +298,11 @@ RULES = _rows(
         "plasticity/test_stdp.py::test_a_single_pair_changes_the_weight_by_the_exponential_window",
     ),
     (
+        "TsodyksMarkram",
+        "closed form of a regular train",
+        "plasticity/test_short_term.py::test_the_amplitude_of_a_regular_train_approaches_the_closed_form",
+    ),
+    (
         "TripletSTDP",
         "[Pfister & Gerstner 2006](https://doi.org/10.1523/JNEUROSCI.1425-06.2006), closed form over frequency",
         "plasticity/test_stdp.py::test_the_triplet_rule_has_the_published_dependence_on_frequency",
