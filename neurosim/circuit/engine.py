@@ -158,7 +158,7 @@ class Engine:
         InputError
             When a state variable is no longer finite, naming population, neuron and step.
         """
-        before = dict(self.sources)
+        before, kept = dict(self.sources), [trial.kept() for trial in self.trials]
         values = {**(inputs or {}), **self._drawn(steps)}
         currents = self._currents(values, steps)
         tasks = [
@@ -177,8 +177,13 @@ class Engine:
                 resting.observe()
             for synapses in trial.plastic.values():
                 synapses.shift(steps)
+        if (wrong := self._not_finite()) is not None:
+            if not any(trial.plastic for trial in self.trials):  # whose weights have changed
+                wrong = self._first_not_finite(steps, kept, values, currents, before)
+            raise InputError(
+                f"{wrong} is no longer finite: a weight, an input or a parameter lets it grow without bound."
+            )
         self.steps += steps
-        self._check_finite()
         return {name: self._recorded(name, steps, values) for name in self.record}
 
     def _samplings(self, steps: int) -> dict[str, Sampling]:
@@ -235,17 +240,38 @@ class Engine:
             step, batch, neuron = step[order], batch[order], neuron[order]
         return Events.trusted(step, batch, neuron.astype(np.int64), T=steps, B=len(parts), shape=shape, dt=self.net.dt)
 
-    def _check_finite(self) -> None:
+    def _not_finite(self) -> str | None:
+        """Return which state variable of which neuron is not finite, or None if all are."""
         for b, trial in enumerate(self.trials):
             for name, node in self.net.neurons().items():
                 for variable, values in zip(node.core.state, trial.states[name], strict=True):
                     wrong = ~torch.isfinite(values[: math.prod(self.net.shape(name))])
                     if bool(wrong.any()):
-                        raise InputError(
-                            f"{name}.{variable} of neuron {int(wrong.nonzero()[0])} in trial {b} is no longer finite "
-                            f"at step {self.steps} or before: a weight, an input or a parameter lets it grow without "
-                            "bound."
-                        )
+                        return f"{name}.{variable} of neuron {int(wrong.nonzero()[0])} in trial {b}"
+        return None
+
+    def _first_not_finite(
+        self,
+        steps: int,
+        kept: Sequence[Any],
+        values: Mapping[str, Tensor],
+        currents: Mapping[str, Sequence[Tensor]],
+        sources: Mapping[str, SourceState],
+    ) -> str | None:
+        """Run the last steps again, one by one, and return what is not finite first, and after which step."""
+        for trial, before in zip(self.trials, kept, strict=True):
+            trial.restore(before)
+        for k in range(steps):
+            now = {name: z[k : k + 1] for name, z in values.items()}
+            width = {edge.name: math.prod(self.net.shape(edge.target)) for edge in self.wiring.outside}
+            own = {name: [each[k * width[name] :] for each in rooms] for name, rooms in currents.items()}
+            at = {name: each._replace(step=each.step + k) for name, each in sources.items()}
+            for b, trial in enumerate(self.trials):
+                cpu.run(trial.tasks(b, 1, now, own, at, {}), 1)
+            wrong = self._not_finite()
+            if wrong is not None:
+                return f"{wrong}, after step {self.steps + k},"
+        return None
 
     def state(self) -> NetworkState:
         """Return the state after the steps so far."""
@@ -318,6 +344,21 @@ class _Trial:
             self.logs[name] = SpikeLog(before, bounds)
         routes = {wiring.edge(route.key).name: route for route in wiring.routes if route.rule is not None}
         self.plastic = {name: synapses_of(wiring, route, state.plastic.get(name), b) for name, route in routes.items()}
+
+    def kept(self) -> Any:
+        """Return what `restore` takes to go back to here."""
+        logs = {name: (list(log.ids), list(log.ends)) for name, log in self.logs.items()}
+        return {name: [each.clone() for each in states] for name, states in self.states.items()}, logs
+
+    def restore(self, kept: Any) -> None:
+        """Go back to where `kept` was taken."""
+        states, logs = kept
+        for name, variables in states.items():
+            for held, value in zip(self.states[name], variables, strict=True):
+                held.copy_(value)
+        for name, (ids, ends) in logs.items():
+            self.logs[name].ids, self.logs[name].ends = ids, ends
+        self.resting.clear()
 
     def tasks(
         self,

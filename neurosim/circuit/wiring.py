@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +33,7 @@ from neurosim.synapses.synapse import Synapse
 
 SPARSE = (Sparse, DelayedSparse, Drawn)
 _ROWS = (*SPARSE, Scale, Identity)
+_MOST_SPIKES = 200.0  # of a neuron of a source in a step
 _WINDOW = 64  # steps where no population drives another
 _INTEGERS = "integers"  # key of the accumulators of all ports whose input is an integer in a unit
 
@@ -195,9 +196,10 @@ def wired(
     net.plan().check()
     is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
     ports = {name: len(node.ports) for name, node in net.populations().items()}
-    for edge in net.edges:
-        if not _unit(net, edge) and edge.name not in plasticity:  # its port has several accumulators
-            ports[edge.target] = max(ports[edge.target], 2)
+    for name in ports:
+        by_port = _by_port(net.edges, name).values()
+        if any(not _common_unit(net, edges, plasticity) for edges in by_port):  # a port with several accumulators
+            ports[name] = max(ports[name], 2)
     sizes = {name: math.prod(net.shape(name)) for name in ports}
     division = Division.of(sizes, ports, 1 if is_prompt else parts)
     made = Wiring(net, real, division, {}, [], [], [], {}, dict.fromkeys(net.populations(), 0), plasticity)
@@ -222,18 +224,11 @@ def _feed(
 ) -> int:
     """Add the feeds of a population; return the first slot after those of its integers, which begin at `slots`."""
     net, size = wiring.net, padded(math.prod(wiring.net.shape(name)))
-    by_port: dict[str, list[Connection]] = {}
-    # In the order in which the layered strategies add currents.
-    for edge in (*component.outer, *component.inner):
-        if edge.target == name:
-            by_port.setdefault(edge.port, []).append(edge)
     feeds = wiring.feeds[name] = {}
-    for port, edges in by_port.items():
-        is_plastic = [edge.name in wiring.plasticity for edge in edges]
-        units = [0.0 if learns else _unit(net, edge) for edge, learns in zip(edges, is_plastic, strict=True)]
-        # Beside plastic edges, which the layered strategies do not run, integers may be added first.
-        are_joined = all(unit or learns for unit, learns in zip(units, is_plastic, strict=True))
-        common = min((unit for unit in units if unit), default=0.0) if are_joined else 0.0
+    # In the order in which the layered strategies add currents.
+    for port, edges in _by_port((*component.outer, *component.inner), name).items():
+        units = [0.0 if edge.name in wiring.plasticity else _unit(net, edge) for edge in edges]
+        common = _common_unit(net, edges, wiring.plasticity)
         feeds[port] = []
         if common:  # sums of integers are exact, in any order
             feeds[port].append(Feed("integer", _INTEGERS, slots, common))
@@ -250,13 +245,47 @@ def _feed(
     return slots
 
 
+def _by_port(edges: Iterable[Connection], name: str) -> dict[str, list[Connection]]:
+    """Return the edges into each port of a node."""
+    found: dict[str, list[Connection]] = {}
+    for edge in edges:
+        if edge.target == name:
+            found.setdefault(edge.port, []).append(edge)
+    return found
+
+
+def _common_unit(net: Network, edges: Sequence[Connection], plasticity: Mapping[str, PairSTDP]) -> float:
+    """Return the unit in which the integers of all edges into a port are added; 0 where they are not added together.
+
+    Beside plastic edges, which the layered strategies do not run, integers may be added first.
+    """
+    drawn = [edge for edge in edges if edge.name not in plasticity]
+    unit = min((_unit(net, edge) for edge in drawn), default=0.0)
+    return unit if unit and _fits(net, drawn, unit) else 0.0
+
+
+def _fits(net: Network, edges: Sequence[Connection], unit: float) -> bool:
+    """Whether an accumulator of 32 bits holds what all synapses of a neuron add in a step, in units of `unit`."""
+    largest = 0.0
+    for edge in edges:
+        (synapse,) = edge.synapses
+        assert isinstance(synapse, Drawn)
+        drawing = synapse.drawing
+        weight = max(abs(drawing.weight.first), abs(drawing.weight.last)) * (drawing.unit / unit)
+        number = 2.0 * drawing.pairs.expected / drawing.pairs.n_out + 100.0  # no rule gives one neuron many more
+        if drawing.pairs.is_distinct:
+            number = min(number, float(drawing.pairs.n_in))
+        largest += weight * number * (1.0 if isinstance(net.nodes[edge.source], Population) else _MOST_SPIKES)
+    return largest < 2.0**31
+
+
 def _unit(net: Network, edge: Connection) -> float:
     """Return the unit of the weights of an edge whose spikes are delivered as integers; 0 for any other."""
     source, synapse = net.nodes[edge.source], edge.synapses[0]
     if len(edge.synapses) > 1 or type(synapse) is not Drawn or not synapse.is_plain or has_hooks(synapse):
         return 0.0
     is_spiking = isinstance(source, (Population, Source)) and source.is_spiking
-    return synapse.unit if is_spiking else 0.0
+    return synapse.unit if is_spiking and _fits(net, [edge], synapse.unit) else 0.0
 
 
 def _add_drawn(

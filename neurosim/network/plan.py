@@ -52,6 +52,9 @@ class NetworkPlan(NamedTuple):
         return "\n".join(lines) + known
 
 
+_FAR = 2.0**15
+
+
 def plan_of(edges: Sequence[Connection]) -> NetworkPlan:
     """Return what the drawn synapses of these edges will take."""
     drawn = [(edge, synapse) for edge in edges for synapse in edge.synapses if isinstance(synapse, Drawn)]
@@ -72,7 +75,8 @@ def _tables(drawn: Sequence[tuple[Connection, Drawn]]) -> Iterator[Plan]:
     by_source: dict[str, list[Projection]] = {}
     for edge, synapse in drawn:
         port = edge.port, edge.target
-        projection = Projection(synapse, offsets[port], edge.delay_steps, units[port])
+        is_far = synapse.unit > _FAR * units[port]  # then the port has an accumulator for each edge
+        projection = Projection(synapse, offsets[port], edge.delay_steps, synapse.unit if is_far else units[port])
         by_source.setdefault(edge.source, []).append(projection)
     for projections in by_source.values():
         yield from plan_tables(projections)

@@ -177,14 +177,24 @@ def test_a_full_log_grows():
     assert len(run.spikes["E"]) == 1000 * NE
 
 
-def test_a_state_that_is_not_finite_is_refused_by_name():
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_state_that_is_not_finite_is_refused_by_name_and_step(parts):
+    spikes = ns.Events(step=[3, 23], neuron=[1, 130], T=30, dt=DT, shape=150)
     net = ns.Network(
-        {"drive": Current(1e38, 3), "out": ns.LIF(dt=DT, v_th=1e38, r=1e30)},
-        [ns.Edge("drive", "out", Identity()), ns.Edge("out", "out", synapse(3, 3, 1.0, 1, False), delay=DT)],
+        {
+            "x": SpikeTrain(spikes),
+            "y": Poisson(9000.0, 150),
+            "out": ns.LIF(dt=DT, size=150, v_th=1e30, r=1e30, reset=None),
+        },
+        [
+            ns.Edge("x", "out", ns.Drawn(OneToOne(), weight=1e-3)),
+            ns.Edge("y", "out", ns.Drawn(OneToOne(), weight=1e-30)),
+            ns.Edge("x", "out", Scale(torch.tensor([1e20 if k == 130 else 1.0 for k in range(150)])), name="far"),
+            ns.Edge("out", "out", synapse(150, 150, 1.0, 1, False), delay=2 * DT),
+        ],
     )
-    net.populations()["out"].reset = None  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match=r"out\.v of neuron 0 in trial 0 is no longer finite at step 20"):
-        ns.simulate(net, steps=20, engine="circuit")
+    with pytest.raises(InputError, match=r"^out\.v of neuron 130 in trial 0, after step 23, is no longer finite"):
+        Engine(net, net.initial_state(batch=1, seed=0), ["out"], parts=parts).advance(30)
 
 
 def test_what_the_engine_cannot_run_is_named():
