@@ -83,6 +83,9 @@ def potjans_diesmann(scale: float = 1.0, seed: int = 0) -> Network:
     0.75 +- 0.375 ms, 1500 to 2900 external synapses at 8 Hz. As in NEST's example, delays below the step of 0.1 ms and
     weights of the wrong sign are drawn again, and the start of v is normal for each population.
 
+    Excitatory and inhibitory currents have one time constant, so that their sum is one current, into the port
+    ``i_exc``: half of the accumulators, and the same membrane.
+
     Rates at full scale: `RATES` of this module, 0.94 to 8.7 Hz.
 
     Examples
@@ -106,5 +109,5 @@ def potjans_diesmann(scale: float = 1.0, seed: int = 0) -> Network:
         for source in POPULATIONS:
             if count := round(scale * synapses_between(source, name)):
                 synapses = Drawn(FixedTotal(count), weight=_weight(source, name), delay=_delay(source))
-                edges.append(Edge(source, name, synapses, delay=0.0, port="i_exc" if source.endswith("E") else "i_inh"))
+                edges.append(Edge(source, name, synapses, delay=0.0, port="i_exc"))
     return Network(nodes, edges, dt=0.1 * ms, seed=seed)

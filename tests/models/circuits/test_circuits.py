@@ -121,7 +121,7 @@ def test_the_cortical_column_is_that_of_the_paper():
     assert net.shape("L4E") == (219,) and len(net.edges) == 8 + sum(count > 0 for count in synapses.values())
     doubled, plain = (net[f"{a}->L23E:i_exc"][0].weights for a in ("L4E", "L5E"))
     assert (doubled.mean, plain.mean, plain.std) == pytest.approx((175.6 * pA, 87.8 * pA, 8.78 * pA))
-    inhibitory = net["L23I->L23E:i_inh"][0]
+    inhibitory = net["L23I->L23E:i_exc"][0]
     assert inhibitory.weights.mean == pytest.approx(-351.2 * pA) and inhibitory.delays.mean == 0.75 * ms
     assert inhibitory.min_delay == 1 and bool((inhibitory.weight < 0).all())
     with pytest.raises(InputError, match=r"scale must be in \(0, 1\]; got 2.0"):
