@@ -14,9 +14,9 @@ from torch import Tensor
 
 from neurosim.circuit.division import Division
 from neurosim.circuit.sources import Poisson
-from neurosim.kernels.circuit.cpu import split
+from neurosim.kernels.circuit.cpu import split, to_bits
 from neurosim.kernels.circuit.tasks import PAD, padded
-from neurosim.kernels.drawing.plan import Projection, RowTable
+from neurosim.kernels.drawing.plan import DENSE, Projection, RowTable
 from neurosim.kernels.drawing.tables import row_tables
 from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
@@ -211,7 +211,8 @@ def wired(
                 slots = _feed(made, component, name, slots, projections)
     made.accumulators[_INTEGERS] = torch.int32, slots
     for (source, target), each in projections.items():
-        made.routes.extend(_table_route(made, source, target, table) for table in row_tables(each))
+        tables = [part for table in row_tables(each) for part in _with_bits(table)]
+        made.routes.extend(_table_route(made, source, target, table) for table in tables)
     return made
 
 
@@ -254,7 +255,7 @@ def _by_port(edges: Iterable[Connection], name: str) -> dict[str, list[Connectio
     return found
 
 
-def _common_unit(net: Network, edges: Sequence[Connection], plasticity: Mapping[str, PairSTDP]) -> float:
+def _common_unit(net: Network, edges: Sequence[Connection], plasticity: Mapping[str, Rule]) -> float:
     """Return the unit in which the integers of all edges into a port are added; 0 where they are not added together.
 
     Beside plastic edges, which the layered strategies do not run, integers may be added first.
@@ -344,6 +345,17 @@ def _drive(net: Network, edge: Connection, feed: Feed) -> Drive | None:
 def _is_opaque(synapse: Synapse) -> bool:
     """Whether hooks or a class of a program may change what a synapse does."""
     return has_hooks(synapse) or not type(synapse).__module__.startswith("neurosim.")
+
+
+def _with_bits(table: RowTable) -> list[RowTable]:
+    """Return a table of one weight and delay whose pairs are dense as bits, and the repeats of pairs as rows."""
+    slots = table.slots[1] - table.slots[0]
+    is_dense = table.post.numel() > DENSE * table.n_in * slots
+    if table.kind != "constant" or len(table.delays) > 1 or not is_dense or table.starts is None:
+        return [table]
+    words, starts, post = to_bits(table.starts, table.post, slots)
+    bits = table._replace(kind="bits", starts=None, post=words)
+    return [bits, table._replace(starts=starts, post=post)] if len(post) else [bits]
 
 
 def _table_route(wiring: Wiring, source: str, target: str | None, table: RowTable) -> Route:

@@ -19,6 +19,7 @@ from neurosim.kernels.circuit.pace import Pace
 from neurosim.kernels.circuit.plastic import PairRule
 from neurosim.kernels.circuit.tasks import (
     MAGNITUDE,
+    PAD,
     Delivery,
     PlasticDelivery,
     PoissonInput,
@@ -28,6 +29,7 @@ from neurosim.kernels.circuit.tasks import (
     SpikeLog,
     Task,
 )
+from neurosim.kernels.drawing import memory
 from neurosim.kernels.neurons.cpu import REAL
 
 _INDEX = {torch.uint16: "i16", torch.int32: "i32"}
@@ -143,6 +145,32 @@ def split(first: Tensor, last: Tensor, post: Tensor, weight: Any, limit: int, *,
     arrays = [first, last, post, *weights, found]
     kernel.run_parallel(len(first), arrays, limit, MAGNITUDE if packed else 0, grain=1 << 12)
     return found
+
+
+def to_bits(starts: Tensor, post: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows of synapses as bits, and those synapses whose pair is there already as rows.
+
+    Parameters
+    ----------
+    starts : Tensor [sources + 1] of int64
+    post : Tensor [n] of uint16 or int32
+        Slots; they are moved.
+    slots : int
+
+    Returns
+    -------
+    words : Tensor [sources, ceil(slots / 64)] of int64
+    starts, post : Tensor
+        Of the repeats.
+    """
+    sources, width = len(starts) - 1, -(-slots // PAD)
+    words = torch.from_numpy(memory.zeros((sources, width), np.int64))
+    repeats = torch.zeros(sources, dtype=torch.int64)
+    cpu_code.to_bits(_INDEX[post.dtype]).run_parallel(sources, [starts, post, words, repeats], width, grain=64)
+    counts = repeats.numpy()
+    begins = np.concatenate(([0], counts.cumsum()))
+    places = np.arange(begins[-1]) + (starts.numpy()[:-1] - begins[:-1]).repeat(counts)
+    return words, torch.from_numpy(begins), torch.from_numpy(post.numpy()[places])
 
 
 def _neurons(task: Population) -> int:

@@ -482,6 +482,34 @@ def _is_below(code: IRBuilder, index: str, post: str, place: str, shift: str, li
 
 
 @functools.cache
+def to_bits(index: str) -> CompiledKernel:
+    """Return the code that sets a bit for each pair of neurons, and moves the repeats of a pair to the front of its row.
+
+    Arguments: starts, post, words [sources, width], repeats [sources] (their number); first source and the end, width.
+    """
+    code = IRBuilder("float")
+    starts, post, words, repeats = map(code.pointer_argument, ("starts", "post", "words", "repeats"))
+    first, last, width = map(code.integer_argument, ("first", "last", "width"))
+    kept = code.variable("i64")
+    with code.loop(first, last) as source:
+        begin, end = (code.load_scalar("i64", starts, each) for each in (source, code.integer("add nsw", source, "1")))
+        row = code.address(words, code.integer("mul nsw", source, width), "i64")
+        code.store_variable(kept, begin, "i64")
+        with code.loop(begin, end) as n:
+            own = code.load_scalar(index, post, n)
+            slot = code.fresh(f"zext {index} {own} to i64")
+            word, bit = code.integer("lshr", slot, "6"), code.integer("shl", "1", code.integer("and", slot, "63"))
+            held = code.load_scalar("i64", row, word)
+            code.store_scalar("i64", code.integer("or", held, bit), row, word)
+            with code.branch_if(code.fresh(f"icmp ne i64 {code.integer('and', held, bit)}, 0")):
+                place = code.load_variable(kept, "i64")
+                code.store_scalar(index, own, post, place)
+                code.store_variable(kept, code.integer("add nsw", place, "1"), "i64")
+        code.store_scalar("i64", code.integer("sub nsw", code.load_variable(kept, "i64"), begin), repeats, source)
+    return code.compile()
+
+
+@functools.cache
 def drive() -> CompiledKernel:
     """Return the code by which one of several members calls its tasks at each step, until a task sets a flag.
 

@@ -180,3 +180,18 @@ def test_a_log_keeps_what_is_under_way_and_grows():
     source.open(2, 0)
     source.put(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 1.0]]))
     assert [each.tolist() for each in source.spikes()] == [[0, 0, 1, 1], [1, 1, 0, 2]]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_dense_rows_become_bits_and_the_repeats_of_pairs(narrow):
+    rng = np.random.default_rng(3)
+    starts, post, _ = rows(rng, "constant", 70, 90, (1,), 25, narrow)
+    counts = np.zeros((70, 128), int)
+    for source in range(70):
+        np.add.at(counts[source], post[starts[source] : starts[source + 1]].numpy().astype(int), 1)
+    assert counts.max() > 2
+    words, begins, repeats = cpu.to_bits(starts, post, 90)
+    bits = np.unpackbits(words.numpy().view(np.uint8).reshape(70, -1), axis=1, bitorder="little")
+    for source in range(70):
+        np.add.at(bits[source], repeats[begins[source] : begins[source + 1]].numpy().astype(int), 1)
+    assert np.array_equal(bits, counts)
