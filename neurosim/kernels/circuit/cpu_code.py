@@ -483,7 +483,7 @@ def _is_below(code: IRBuilder, index: str, post: str, place: str, shift: str, li
 
 @functools.cache
 def to_bits(index: str) -> CompiledKernel:
-    """Return the code that sets a bit for each pair of neurons, and moves the repeats of a pair to the front of its row.
+    """Return the code that sets a bit for each pair of neurons, and moves repeats of a pair to the front of its row.
 
     Arguments: starts, post, words [sources, width], repeats [sources] (their number); first source and the end, width.
     """
