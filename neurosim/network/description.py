@@ -12,6 +12,7 @@ from neurosim.language import Surrogate
 from neurosim.network.network import Network
 from neurosim.network.parameters import CoreParameters
 from neurosim.network.start_values import StartValues
+from neurosim.synapses.drawn import Drawn
 
 Description = dict[str, dict[str, Any]]
 
@@ -73,7 +74,9 @@ def _module(module: nn.Module) -> dict[str, Any]:
     found: dict[str, Any] = {"class": type(module).__qualname__}
     if isinstance(module, Network):
         edges = {e.name: [e.source, e.target, e.port, e.delay_steps] for e in module.edges}
-        return {**found, "dt": module.dt, "seed": module.seed, "output": module.output, "edges": json.dumps(edges)}
+        is_drawn = any(isinstance(synapse, Drawn) for edge in module.edges for synapse in edge.synapses)
+        seed = {"seed": module.seed} if is_drawn else {}  # which nothing else depends on
+        return {**found, "dt": module.dt, **seed, "output": module.output, "edges": json.dumps(edges)}
     if isinstance(module, CoreParameters):
         shared = {name: value for name in module.declared if isinstance(value := module.value(name), float | int)}
         return {**found, "core": module.core.name, **shared, **_attributes(module)}
