@@ -82,7 +82,7 @@ def test_a_run_that_failed_is_continued(tmp_path, monkeypatch):
         assert_same(again, whole)
 
 
-def test_what_a_killed_process_had_recorded_is_kept(tmp_path):
+def test_r2_what_a_killed_process_had_recorded_is_kept(tmp_path):
     path = tmp_path / "run.h5"
     program = f"""
         import sys

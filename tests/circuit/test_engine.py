@@ -74,7 +74,7 @@ def test_the_engine_gives_the_bits_of_the_layered_run(core, delayed, dtype):
     assert_equal(*runs)
 
 
-def test_a_run_in_chunks_from_a_file_and_continued_is_the_run_in_one(tmp_path):
+def test_r2_a_run_in_chunks_from_a_file_and_continued_is_the_run_in_one(tmp_path):
     net = network(delayed=True)
     whole = ns.simulate(net, steps=300, seed=5)
     assert whole.engine == "circuit"  # chosen, since there are sparse synapses among the populations
@@ -244,7 +244,7 @@ def drawn(kind):
 
 
 @pytest.mark.parametrize("kind", ["bits", "constant", "bits and repeats", "packed", "wide"])
-def test_drawn_synapses_give_the_bits_of_the_layered_run_in_any_division(kind):
+def test_r3_drawn_synapses_give_the_bits_of_the_layered_run_in_any_division(kind):
     net = drawn(kind)
     layered = ns.simulate(net, steps=400, seed=5, record=["E", "I"], engine="layered")
     assert len(layered.spikes["E"]) > 100

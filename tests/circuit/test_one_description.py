@@ -61,7 +61,7 @@ def test_a_circuit_from_a_rule_is_trained_simulated_and_exported():
     assert len(run.spikes["I"]) > 10
 
 
-def test_one_compilation_serves_a_hundred_parameters_and_a_trial_is_the_same_alone():
+def test_r10_one_compilation_serves_a_hundred_parameters_and_a_trial_is_the_same_alone():
     def net(tau, g):
         return ns.Network(
             {"x": Poisson(6000.0, 80), "E": ns.LIF(dt=1e-4, size=80, r=200.0, tau_mem=tau, v_th=g)},

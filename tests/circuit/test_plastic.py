@@ -129,7 +129,7 @@ def pair(t_pre, t_post, rule, delay):
 
 @pytest.mark.parametrize("coincident", [True, False])
 @pytest.mark.parametrize(("delay", "dendritic"), [(0.0, 0.0), (1.5e-3, 0.0), (1.5e-3, 3e-3)])
-def test_the_change_by_one_pair_is_the_closed_form_for_axonal_and_dendritic_delays(delay, dendritic, coincident):
+def test_r4_the_change_by_one_pair_is_the_closed_form_for_axonal_and_dendritic_delays(delay, dendritic, coincident):
     # Brian2's delay of `pre` is axonal: dendritic_delay = 0. NEST's delay d is dendritic: dendritic_delay = 2 d.
     rule = PairSTDP(
         a_plus=0.01, a_minus=0.012, tau_plus=17e-3, tau_minus=34e-3, dendritic_delay=dendritic, coincident=coincident
@@ -253,7 +253,7 @@ def test_several_spikes_of_a_source_in_one_step(rule):
     assert np.array_equal(run.state.plastic["pre->n"].weight[0].numpy(), wanted)
 
 
-def test_a_spike_delivers_the_weight_after_all_changes_of_the_steps_before():
+def test_r20_a_spike_delivers_the_weight_after_all_changes_of_the_steps_before():
     spikes = ns.Events(step=[10, 30], neuron=[0, 0], T=50, dt=DT, shape=1)
     force = ns.Events(step=[20], neuron=[0], T=50, dt=DT, shape=1)
     net = ns.Network(

@@ -147,7 +147,7 @@ def table(root: Path) -> list[str]:
 _ADDED = {"exponential": "current", "conductance": "conductance"}
 
 
-def test_the_page_shows_what_runs_gave(root: Path) -> None:
+def test_r13_the_page_shows_what_runs_gave(root: Path) -> None:
     page = (root / "docs" / "one_step.md").read_text(encoding="utf-8")
     found = [line for line in page.splitlines() if line.startswith("| ") and "---" not in line]
     versions = {

@@ -51,7 +51,7 @@ def test_the_amplitudes_are_those_of_the_recurrence(rule, regular):
 
 
 @pytest.mark.parametrize("start", [0, 1, 5000])
-def test_the_first_amplitude_is_that_of_a_rested_synapse_whenever_it_comes(start):
+def test_r6_the_first_amplitude_is_that_of_a_rested_synapse_whenever_it_comes(start):
     for rule in RULES:
         current, _ = received(network([start]), start + 1, rule)
         assert current[start, 0] == pytest.approx(0.375 * rule.u, rel=1e-12)

@@ -63,7 +63,7 @@ def test_a_trace_holds_the_values_that_it_names(tmp_path, arguments, engine):
         assert np.array_equal(stored.times("E.v"), run.times("E.v"))
 
 
-def test_what_a_trace_takes_does_not_grow_with_the_population():
+def test_r18_what_a_trace_takes_does_not_grow_with_the_population():
     sizes = []
     for size in (100, 400):
         run = ns.simulate(network(size), steps=100, record=[ns.Trace("E.v", neurons=10)], engine="circuit")

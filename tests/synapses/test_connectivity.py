@@ -192,7 +192,7 @@ def test_all_to_all(autapses):
 
 
 @pytest.mark.parametrize("rule", [FixedInDegree(40, "excluded", "excluded"), FixedInDegree(41, "excluded")])
-def test_an_in_degree_of_the_population_takes_all(rule):
+def test_r5_an_in_degree_of_the_population_takes_all(rule):
     """No rejection that never ends: all presynaptic neurons, each once."""
     pre, post = drawn(rule, 41, 41)
     assert len({*zip(pre.tolist(), post.tolist(), strict=True)}) == len(pre) == 41 * rule.count
@@ -294,7 +294,7 @@ def test_memory_is_that_of_the_synapses(rule):
         ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(make, said):
+def test_r5_what_cannot_be_drawn_is_refused(make, said):
     with pytest.raises(InputError) as caught:
         make()
     assert str(caught.value) == said

@@ -53,7 +53,7 @@ def test_a_run_is_that_of_the_synapses_one_by_one(delay):
     assert double.dtype is torch.float64 and net["a->a"][0].weight.dtype is torch.float64
 
 
-def test_delays_that_may_be_drawn_bound_those_that_are():
+def test_r16_delays_that_may_be_drawn_bound_those_that_are():
     """The least delay of the law need not be drawn; the network counts on the law alone."""
     delay = Normal(4e-3, 1e-3, low=1e-3, outside="redrawn")
     net = network(ns.Drawn(FixedInDegree(1), 0.4, delay))
@@ -110,7 +110,7 @@ def test_synapses_that_learn_are_parameters_from_the_start():
     assert next(shared.parameters()) is weight and torch.equal(shared(x)[0], net(x)[0])
 
 
-def test_synapses_as_data():
+def test_r11_synapses_as_data():
     net = network(ns.Drawn(FixedInDegree(10), Normal(0.05, 0.1), 3e-3))
     value = net["a->a"][0].lowered((30,))
     assert value.delay.unique().tolist() == [3]
@@ -200,7 +200,7 @@ def test_a_plan_says_what_will_be_drawn(monkeypatch):
     assert str(net.plan()).splitlines()[-1].startswith("in all")
 
 
-def test_a_simulation_that_does_not_fit_is_refused_before_it_draws(monkeypatch):
+def test_r12_a_simulation_that_does_not_fit_is_refused_before_it_draws(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 2000)
     net = network(ns.Drawn(FixedInDegree(10), Normal(0.05, 0.01), DELAY))
     with pytest.raises(InputError, match="synapses in 2 projections need"):

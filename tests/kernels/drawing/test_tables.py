@@ -144,7 +144,7 @@ def test_columns_are_shared_by_threads(kind, offset, monkeypatch):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_format_holds_the_same_matrix(rule):
+def test_r17_every_format_holds_the_same_matrix(rule):
     """R17: what kind of table a projection gets depends on weights and delays, which leave its pairs as they are."""
     pairs = set()
     for given in KINDS.values():
