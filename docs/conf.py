@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.util.docutils import SphinxDirective
 
 import neurosim
@@ -20,7 +21,6 @@ release = version = neurosim.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
 ]
 exclude_patterns = ["_build"]
@@ -42,6 +42,7 @@ autodoc_inherit_docstrings = False
 suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
+html_math_renderer = "mathml"  # which browsers draw themselves, so that the pages need no network
 html_title = f"neurosim {release}"
 
 LITERAL_OR_STAR = re.compile(r"(``.*?``)|(?:(?<=, )|(?<=\[))\*(?=[^*]*\])")
@@ -89,7 +90,23 @@ class Names(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+def inline_mathml(writer: Any, node: nodes.math) -> None:
+    """Write a formula in a line."""
+    writer.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def block_mathml(writer: Any, node: nodes.math_block) -> None:
+    """Write formulas of their own, which blank lines part; wide ones scroll."""
+    for formula in filter(str.strip, node.astext().split("\n\n")):
+        is_table = r"\\" in formula and r"\begin" not in formula
+        text = rf"\begin{{aligned}}{formula}\end{{aligned}}" if is_table else formula
+        writer.body.append(f'<div style="overflow-x: auto">{convert(text, display="block")}</div>\n')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
-    """Connect the hook and the directive: Sphinx calls this."""
+    """Connect hook, directive and formulas: Sphinx calls this."""
+    app.add_html_math_renderer("mathml", (inline_mathml, None), (block_mathml, None))
     app.connect("autodoc-process-docstring", keep_stars_of_shapes)
     app.add_directive("names-of", Names)
