@@ -170,5 +170,6 @@ RULES = (
 OTHERS = {
     "Plasticity": "runs the rules of edges",
     "LiquidAstrocyte": "is a part of AstrocyteModulated",
+    "TsodyksMarkram": "changes amplitudes, not weights",
     "branching_factor": "is a measure",
 }

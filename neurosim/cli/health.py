@@ -77,6 +77,7 @@ PARTS = (
     Part("asteval", "lava-nc's requirement", extra="lava"),
     Part("neo", "recorded spikes to Neo", extra="spikes"),
     Part("pandas", "recorded spikes to pandas", extra="spikes"),
+    Part("pyarrow", "tables of edges in Parquet", extra="tables"),
     Part("pynwb", "recorded spikes to NWB", extra="spikes"),
     Part("ipywidgets", "progress bars in notebooks", extra="notebook"),
     Part("snntorch", "conversion from and to snnTorch", extra="peers"),

@@ -275,12 +275,15 @@ class Network(nn.Module):
                 "seed and trials are for networks with sources, such as Poisson, or with start values that are drawn; "
                 "this one has none."
             )
-        # A network that draws nothing takes no number from torch's generator.
-        seeds = run_seeds(seed if self.is_random else 0)
-        start, noise = (first_state(samples, each, trials, like.device) for each in seeds)
-        nodes = {}
+        starting = [n for n, node in self.populations().items() if isinstance(node, Neuron) and node.init is not None]
+        start = noise = None
+        if starting or self.sources:
+            # A network that draws nothing takes no number from torch's generator.
+            seeds = run_seeds(seed if self.is_random else 0)
+            start, noise = (first_state(samples, each, trials, like.device) for each in seeds)
+        nodes: dict[str, Any] = {}
         for name, node in self.populations().items():
-            if isinstance(node, Neuron) and node.init is not None:
+            if start is not None and name in starting and isinstance(node, Neuron):
                 nodes[name] = node.initial_state(empty(name), StartDraw(name, start.seed, start.trial))
             else:
                 nodes[name] = node.initial_state(empty(name))

@@ -108,7 +108,7 @@ def from_nir(
     --------
     >>> import neurosim as ns
     >>> from neurosim.exchange.nir import from_nir, to_nir
-    >>> net = ns.Sequential(ns.Linear(4, 3), ns.LIF(tau_mem=10e-3, dt=1e-3))
+    >>> net = ns.Sequential(ns.Linear(4, 3), ns.LIF(tau_mem=10e-3, r=100.0, dt=1e-3))
     >>> again = from_nir(to_nir(net), dt=1e-3)
     >>> again.nodes["lif1"].decay("tau_mem") == net.nodes["lif1"].decay("tau_mem")
     True
