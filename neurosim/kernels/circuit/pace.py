@@ -6,33 +6,35 @@ holds up the others, so that one thread alone is faster. The results are the sam
 
 from __future__ import annotations
 
-_PIECE, _TRIAL = 20e-3, 2e-3  # wall time of a piece, and of one by which the other choice is tried, s
-_LEAST = 20  # steps of a piece
-_SOON, _RARELY = 8, 128  # pieces from a trial to the next
+import collections
+import statistics
+
+_PIECE, _TRIAL = 20e-3, 5e-3  # wall time of a piece, and of one by which the other choice is tried, s
+_LEAST = 30  # steps of a piece
+_SAMPLES = 3  # of which the median counts, so that one piece during which something else ran does not decide
+_SOON, _RARELY = 4, 64  # pieces from a trial to the next
 
 
 class Pace:
-    """Wall time of a step with one thread and with several, as measured.
-
-    Attributes
-    ----------
-    seconds : dict of bool to float
-        Of a step, with several threads (True) and with one (False); 0 before the first measurement.
-    """
+    """Wall time of a step with one thread and with several, as measured in the last pieces of each."""
 
     def __init__(self) -> None:
-        self.seconds = {True: 0.0, False: 0.0}
+        self._taken = {threads: collections.deque[float](maxlen=_SAMPLES) for threads in (True, False)}
         self._pieces, self._patience = 0, _SOON
+
+    def seconds(self, threads: bool) -> float:
+        """Return the wall time of a step, s: the median of the last pieces."""
+        return statistics.median(self._taken[threads])
 
     @property
     def best(self) -> bool:
         """Whether several threads are faster."""
-        return self.seconds[True] <= self.seconds[False]
+        return self.seconds(True) <= self.seconds(False)
 
     def next(self) -> tuple[bool, int]:
         """Return whether the next piece is run by several threads, and how many steps it has."""
         for threads in (True, False):
-            if not self.seconds[threads]:
+            if len(self._taken[threads]) < _SAMPLES:
                 return threads, _LEAST
         self._pieces += 1
         best = self.best
@@ -44,11 +46,13 @@ class Pace:
 
     def took(self, threads: bool, steps: int, seconds: float) -> None:
         """Note the wall time of a piece."""
-        best = self.best
-        known = all(self.seconds.values())
-        self.seconds[threads] = seconds / steps
-        if known and self.best is not best:
+        known = all(len(taken) == _SAMPLES for taken in self._taken.values())
+        is_trial = known and threads is not self.best
+        self._taken[threads].append(seconds / steps)
+        if is_trial and seconds / steps < self.seconds(not threads):
+            self._patience = 1  # the next pieces are trials too, until the medians decide
+        elif known and self._patience < _SOON:
             self._patience = _SOON
 
     def _steps(self, threads: bool, seconds: float) -> int:
-        return max(int(seconds / self.seconds[threads]), _LEAST)
+        return max(int(seconds / self.seconds(threads)), _LEAST)
