@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, NetworkError
+from neurosim.kernels.common.availability import fused
 from neurosim.kernels.common.normal import normal_quantile
+from neurosim.kernels.common.normal_code import normal_numbers
 from neurosim.kernels.common.philox import WORD, random_blocks
 from neurosim.network.graph import Edge, Input
 from neurosim.network.population import Population
@@ -52,6 +54,9 @@ class NormalSource(Source):
         end = max(state.step.tolist(), default=0) + steps
         if end > WORD:
             raise InputError(f"{self.kind}: a run may have 2^32 steps; this one would reach {end}.")
+        if device.type == "cpu" and fused(device):
+            numbers = normal_numbers(stream, state.seed, state.trial, state.step, steps, size, self.std)
+            return numbers.to(dtype).reshape(steps, len(state.seed), *self.shape)
         out = torch.empty((steps, len(state.seed), size), dtype=dtype, device=device)
         for rows, columns, words in random_blocks(stream, state.seed, state.trial, state.step, steps, size):
             out[rows, :, columns] = (normal_quantile((words.double() + 0.5) / WORD) * self.std).to(dtype)

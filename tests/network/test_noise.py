@@ -13,10 +13,11 @@ import neurosim as ns
 from neurosim.circuit import Noise, Poisson
 from neurosim.errors import InputError, NetworkError, NeurosimError
 from neurosim.exchange.nir import to_nir
+from neurosim.kernels.common import normal
 from neurosim.kernels.common.normal import normal_quantile
 from neurosim.kernels.common.philox import random_words
 from neurosim.language import sqrt
-from neurosim.network import fold
+from neurosim.network import fold, noise
 from neurosim.network.noise import NormalSource
 from neurosim.network.source import first_state
 from neurosim.synapses import Identity, Sparse
@@ -229,3 +230,26 @@ def test_noise_of_ones_own_and_what_is_refused():
     for wrong in (-1.0, math.nan, math.inf, True, "1"):
         with pytest.raises(InputError, match="Noise: std must be a number from 0"):
             Noise(wrong, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("size", "steps"), [(1, 1), (63, 5), (64, 17), (1000, 40)])
+def test_compiled_numbers_are_those_of_the_reference(monkeypatch, size, steps, dtype):
+    source = Noise(1.7, size)
+    state = first_state(3, 2**40 + 5, [4, 0, 7], torch.device("cpu"))._replace(step=torch.tensor([0, 9, 2**31]))
+    arguments = dict(stream=77, dt=1e-3, dtype=dtype)
+    compiled = source.values(state, steps, **arguments)
+    monkeypatch.setattr(noise, "fused", lambda device: False)
+    assert torch.equal(compiled, source.values(state, steps, **arguments))
+    monkeypatch.undo()
+    pieces = [source.values(state._replace(step=state.step + k), 1, **arguments) for k in range(steps)]
+    assert torch.equal(compiled, torch.cat(pieces))
+
+
+def test_square_roots_are_rounded_exactly():
+    x = torch.rand(100_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 20.0
+    root = normal._square_root(x)
+    assert np.array_equal(root.numpy(), np.sqrt(x.numpy()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert (normal._square_root(x) - root).abs().max() <= 1e-15

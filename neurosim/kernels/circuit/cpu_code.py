@@ -16,7 +16,7 @@ from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.plan import find
 from neurosim.compiler.printer import forward_kernel
 from neurosim.kernels.circuit.tasks import MAGNITUDE, PAD
-from neurosim.kernels.common.philox import INCREMENTS, MULTIPLIERS, ROUNDS, WORD
+from neurosim.kernels.common.philox_code import interleaved, wide, words_of
 
 Term = Literal["integer", "real", "dense"]
 Kind = Literal["constant", "packed", "wide", "real"]
@@ -317,23 +317,15 @@ def poisson(real: str) -> CompiledKernel:
     number, begin, last, low, high, stream, trial, start, step = map(code.integer_argument, names)
     weight = "" if real else code.fresh(f"trunc i64 {code.integer_argument('weight')} to i32")
     factor = code.real_argument("factor") if real else ""
-    moment = code.integer("add nsw", start, step)
-    fixed = [_wide(code, each) for each in (moment, trial, stream)]
-    keys = [low, high]
-    schedule = []
-    for _ in range(ROUNDS):
-        schedule.append([_wide(code, key) for key in keys])
-        keys = [code.integer("add", key, str(more)) for key, more in zip(keys, INCREMENTS, strict=True)]
-    quad = _wide_lanes(code)
+    draw = words_of(code, (code.integer("add nsw", start, step), trial, stream), (low, high))
     counters = [code.variable("<16 x i32>") for _ in range(4)]
     with code.loop(begin, last) as block:
-        quads = code.fresh(f"add <16 x i32> {_wide(code, code.integer('shl', block, '4'))}, {quad}")
-        words = _philox(code, [quads, *fixed], schedule)
+        words = draw(block)
         for counter in counters:
             code.store_variable(counter, "zeroinitializer", "<16 x i32>")
         # Limits ascend: where no word reaches one, none reaches the next.
         with code.loop_while("0", number) as (n, end):
-            limit = _wide(code, code.fresh(f"zext i32 {code.load_scalar('i32', limits, n)} to i64"))
+            limit = wide(code, code.fresh(f"zext i32 {code.load_scalar('i32', limits, n)} to i64"))
             reached = []
             for counter, word in zip(counters, words, strict=True):
                 above = code.fresh(f"icmp uge <16 x i32> {word}, {limit}")
@@ -344,7 +336,7 @@ def poisson(real: str) -> CompiledKernel:
             any_of = [code.fresh(f"or <16 x i1> {a}, {b}") for a, b in (reached[:2], reached[2:])]
             all_bits = code.fresh(f"bitcast <16 x i1> {code.fresh(f'or <16 x i1> {any_of[0]}, {any_of[1]}')} to i16")
             end(code.fresh(f"icmp eq i16 {all_bits}, 0"))
-        ordered = _interleaved(code, [code.load_variable(counter, "<16 x i32>") for counter in counters])
+        ordered = interleaved(code, [code.load_variable(counter, "<16 x i32>") for counter in counters])
         base = code.integer("shl", block, "6")
         for part, counts in enumerate(ordered):
             index = code.integer("add nsw", base, str(16 * part))
@@ -355,63 +347,6 @@ def poisson(real: str) -> CompiledKernel:
             else:
                 _add_products(code, total, index, counts, weight)
     return code.compile()
-
-
-def _wide(code: IRBuilder, scalar: str) -> str:
-    """Return the lower word of an integer in 16 lanes."""
-    vector = "<16 x i32>"
-    narrow = code.fresh(f"trunc i64 {scalar} to i32")
-    one = code.fresh(f"insertelement {vector} poison, i32 {narrow}, i64 0")
-    return code.fresh(f"shufflevector {vector} {one}, {vector} poison, {vector} zeroinitializer")
-
-
-def _wide_lanes(code: IRBuilder) -> str:
-    lanes = ", ".join(f"i32 {n}" for n in range(16))
-    return code.fresh(f"add <16 x i32> zeroinitializer, <{lanes}>")
-
-
-def _philox(code: IRBuilder, counter: Sequence[str], schedule: Sequence[Sequence[str]]) -> list[str]:
-    """Return the four words of Philox4x32-10 for vectors of counters; see `kernels.common.philox`."""
-    a, b, c, d = counter
-    vector, wide = "<16 x i32>", "<8 x i64>"
-
-    def product(x: str, factor: int) -> tuple[str, str]:
-        """Return the upper and the lower words of products: those of lanes 0, 2 ... and of lanes 1, 3 ... apart."""
-        pairs = code.fresh(f"bitcast {vector} {x} to {wide}")
-        even = code.fresh(f"and {wide} {pairs}, splat (i64 {WORD - 1})")
-        odd = code.fresh(f"lshr {wide} {pairs}, splat (i64 32)")
-        full = []
-        for half in (even, odd):
-            value = code.fresh(f"mul nuw {wide} {half}, splat (i64 {factor})")
-            full.append(code.fresh(f"bitcast {wide} {value} to {vector}"))
-        words = []
-        for upper in (1, 0):
-            order = ", ".join(f"i32 {2 * (n // 2) + upper + 16 * (n % 2)}" for n in range(16))
-            words.append(code.fresh(f"shufflevector {vector} {full[0]}, {vector} {full[1]}, <16 x i32> <{order}>"))
-        return words[0], words[1]
-
-    def mixed(*words: str) -> str:
-        first = code.fresh(f"xor {vector} {words[0]}, {words[1]}")
-        return code.fresh(f"xor {vector} {first}, {words[2]}")
-
-    for k0, k1 in schedule:
-        (left_high, left_low), (right_high, right_low) = product(a, MULTIPLIERS[0]), product(c, MULTIPLIERS[1])
-        a, b, c, d = mixed(right_high, b, k0), right_low, mixed(left_high, d, k1), left_low
-    return [a, b, c, d]
-
-
-def _interleaved(code: IRBuilder, parts: Sequence[str]) -> list[str]:
-    """Return four vectors as the numbers 0 of each, then the numbers 1 of each, and so on."""
-    vector = "<16 x i32>"
-
-    def zipped(a: str, b: str, half: int) -> str:
-        order = ", ".join(f"i32 {8 * half + n // 2 + 16 * (n % 2)}" for n in range(16))
-        return code.fresh(f"shufflevector {vector} {a}, {vector} {b}, <16 x i32> <{order}>")
-
-    # Numbers n of the first and third, and of the second and fourth, then both together.
-    even = [zipped(parts[0], parts[2], half) for half in (0, 1)]
-    odd = [zipped(parts[1], parts[3], half) for half in (0, 1)]
-    return [zipped(even[n // 2], odd[n // 2], n % 2) for n in range(4)]
 
 
 @functools.cache

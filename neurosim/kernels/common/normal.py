@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_MIDDLE = (
+MIDDLE = (
     (
         2.5090809287301226727e3,
         3.3430575583588128105e4,
@@ -38,7 +39,7 @@ _MIDDLE = (
         1.0,
     ),
 )
-_TAIL = (
+TAIL = (
     (
         7.74545014278341407640e-4,
         2.27238449892691845833e-2,
@@ -60,7 +61,7 @@ _TAIL = (
         1.0,
     ),
 )
-_FAR = (
+FAR = (
     (
         2.01033439929228813265e-7,
         2.71155556874348757815e-5,
@@ -82,11 +83,12 @@ _FAR = (
         1.0,
     ),
 )
-_LN2 = 0.6931471805599453
-_ROOT_HALF = 0.7071067811865476
-_FRACTION = 2**52 - 1  # bits of the fraction of a float64
-_HALF = 1022 << 52  # the bits of 0.5
-_ODD = tuple(2.0 / k for k in range(23, 0, -2))  # 2 artanh(s) = s (2 + 2/3 s^2 + 2/5 s^4 + ...)
+MIDDLE_REACH = 0.425  # of a share from a half
+LN2 = 0.6931471805599453
+ROOT_HALF = 0.7071067811865476
+FRACTION = 2**52 - 1  # bits of the fraction of a float64
+HALF = 1022 << 52  # the bits of 0.5
+ODD = tuple(2.0 / k for k in range(23, 0, -2))  # 2 artanh(s) = s (2 + 2/3 s^2 + 2/5 s^4 + ...)
 
 
 def normal_quantile(share: Tensor) -> Tensor:
@@ -109,8 +111,8 @@ def normal_quantile(share: Tensor) -> Tensor:
     """
     centred = share - 0.5
     square = 0.180625 - centred * centred
-    middle = centred * (_polynomial(_MIDDLE[0], square) / _polynomial(_MIDDLE[1], square))
-    is_tail = centred.abs() > 0.425
+    middle = centred * (_polynomial(MIDDLE[0], square) / _polynomial(MIDDLE[1], square))
+    is_tail = centred.abs() > MIDDLE_REACH
     middle[is_tail] = _tail_quantile(share[is_tail])
     return middle
 
@@ -118,26 +120,33 @@ def normal_quantile(share: Tensor) -> Tensor:
 def _tail_quantile(share: Tensor) -> Tensor:
     """Return the quantiles of shares below 0.075 and above 0.925."""
     tail = torch.minimum(share, 1.0 - share)
-    root = (-_logarithm(tail)).sqrt()
+    root = _square_root(-_logarithm(tail))
     near, far = root - 1.6, root - 5.0
     size = torch.where(
         root <= 5.0,
-        _polynomial(_TAIL[0], near) / _polynomial(_TAIL[1], near),
-        _polynomial(_FAR[0], far) / _polynomial(_FAR[1], far),
+        _polynomial(TAIL[0], near) / _polynomial(TAIL[1], near),
+        _polynomial(FAR[0], far) / _polynomial(FAR[1], far),
     )
     return torch.where(share < 0.5, -size, size)
+
+
+def _square_root(x: Tensor) -> Tensor:
+    """Return square roots that are rounded exactly; torch's own on the CPU may be off by a unit in the last place."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x.sqrt()
+    return torch.from_numpy(np.sqrt(x.numpy()))
 
 
 def _logarithm(x: Tensor) -> Tensor:
     """Return the natural logarithm of normal numbers above 0, within 2 units in the last place away from 1."""
     bits = x.view(torch.int64)
-    mantissa = (bits & _FRACTION | _HALF).view(torch.float64)  # in [0.5, 1); x = mantissa 2^power
+    mantissa = (bits & FRACTION | HALF).view(torch.float64)  # in [0.5, 1); x = mantissa 2^power
     power = ((bits >> 52) - 1022).double()
-    is_low = mantissa < _ROOT_HALF
+    is_low = mantissa < ROOT_HALF
     mantissa = torch.where(is_low, mantissa * 2.0, mantissa)
     power = torch.where(is_low, power - 1.0, power)
     s = (mantissa - 1.0) / (mantissa + 1.0)
-    return power * _LN2 + s * _polynomial(_ODD, s * s)
+    return power * LN2 + s * _polynomial(ODD, s * s)
 
 
 def _polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
