@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -194,6 +196,7 @@ def test_it_says_what_it_is():
 
 def test_distributed_training_sends_its_buffers(tmp_path):
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    made: Any = None
     try:
         made = nn.parallel.DistributedDataParallel(several())
         made(torch.ones(2, 1, 3)).sum().backward()
@@ -203,6 +206,9 @@ def test_distributed_training_sends_its_buffers(tmp_path):
         with pytest.raises(RuntimeError, match="Invalid scalar type"):  # why indices are kept as bytes
             nn.parallel.DistributedDataParallel(narrow)
     finally:
+        # Before its process group: the last owner waits for threads which may need Python's lock, which it holds.
+        made = None
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 
