@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from neurosim.kernels.common.normal_code import normal_numbers
 from neurosim.kernels.conv.operator import run_conv
 from neurosim.kernels.delayed.operator import run_delayed
 from neurosim.kernels.linear.operator import run_layer
@@ -25,6 +26,7 @@ CHECKED = {
     run_sparse.backward_operator: "sparse/test_cpu",
     run_delayed.forward_operator: "delayed/test_cpu",
     run_delayed.backward_operator: "delayed/test_cpu",
+    normal_numbers: "network/test_noise",
 }
 
 

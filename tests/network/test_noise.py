@@ -15,6 +15,7 @@ from neurosim.errors import InputError, NetworkError, NeurosimError
 from neurosim.exchange.nir import to_nir
 from neurosim.kernels.common import normal
 from neurosim.kernels.common.normal import normal_quantile
+from neurosim.kernels.common.normal_code import normal_numbers
 from neurosim.kernels.common.philox import random_words
 from neurosim.language import sqrt
 from neurosim.network import fold, noise
@@ -244,6 +245,11 @@ def test_compiled_numbers_are_those_of_the_reference(monkeypatch, size, steps, d
     monkeypatch.undo()
     pieces = [source.values(state._replace(step=state.step + k), 1, **arguments) for k in range(steps)]
     assert torch.equal(compiled, torch.cat(pieces))
+
+
+def test_the_operator_of_normal_numbers_is_one_that_torch_can_trace():
+    seed, trial, step = (torch.tensor([k, 2]) for k in (5, 0, 9))
+    torch.library.opcheck(normal_numbers, (77, seed, trial, step, 3, 70, 1.5))
 
 
 def test_square_roots_are_rounded_exactly():

@@ -32,6 +32,7 @@ def test_the_cpu_kernels_run_here():
         importlib.import_module(f"neurosim.kernels.{path.parent.name}.operator")
     registered = (name.split("::") for name in torch._C._dispatch_get_all_op_names())
     torch_operators = {name for library, name in registered if library == "neurosim" and not name.startswith("test_")}
+    torch_operators -= {"normal_numbers"}  # of sources, which other devices draw by torch's operations
     assert operators == torch_operators | {"run_elm", "run_elm_backward"}
 
 
