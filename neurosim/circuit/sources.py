@@ -18,7 +18,7 @@ from neurosim.network.source import Source, SourceState
 from neurosim.recording.events import Events
 
 MAX_MEAN = 100.0  # spikes a step: each takes a comparison
-_MOST_SPIKES = 200  # in a step: at a mean of 100 more have a probability below 2^-32
+MOST_SPIKES = 200  # in a step: at a mean of 100 more have a probability below 2^-32
 
 
 class Poisson(Source):
@@ -192,6 +192,12 @@ class SpikeTrain(Source):
             out[: len(grid), mine] = grid.to(out)
         return out
 
+    def most_in_a_step(self, dt: float) -> int:
+        """Return the largest number of spikes of a neuron in a step."""
+        events = self._on_grid(dt)
+        places = (events.step * events.B + events.batch) * math.prod(self.shape) + events.neuron
+        return int(np.unique(places, return_counts=True)[1].max(initial=0))
+
     def _on_grid(self, dt: float) -> Events:
         if self.events.dt is None:
             if dt not in self._binned:
@@ -327,7 +333,7 @@ def _limits(means: Array, binary: bool) -> list[Array]:
     limits: list[Array] = []
     term = np.exp(-means)  # the probability of k spikes, for k = 0, 1, ...
     total = term.copy()
-    for k in range(1, _MOST_SPIKES):
+    for k in range(1, MOST_SPIKES):
         limit = np.minimum(np.rint(total * WORD), WORD).astype(np.int64)
         if (limit == WORD).all():
             break

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.circuit.division import Division
+from neurosim.circuit.integers import common_unit, unit_of
 from neurosim.circuit.sources import Poisson
 from neurosim.kernels.circuit.cpu import split, to_bits
 from neurosim.kernels.circuit.tasks import PAD, padded
@@ -22,7 +23,6 @@ from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
-from neurosim.network.source import Source
 from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 from neurosim.synapses.delayed_sparse import DelayedSparse
@@ -33,7 +33,6 @@ from neurosim.synapses.synapse import Synapse
 
 SPARSE = (Sparse, DelayedSparse, Drawn)
 _ROWS = (*SPARSE, Scale, Identity)
-_MOST_SPIKES = 200.0  # of a neuron of a source in a step
 _WINDOW = 64  # steps where no population drives another
 _INTEGERS = "integers"  # key of the accumulators of all ports whose input is an integer in a unit
 
@@ -198,7 +197,7 @@ def wired(
     ports = {name: len(node.ports) for name, node in net.populations().items()}
     for name in ports:
         by_port = _by_port(net.edges, name).values()
-        if any(not _common_unit(net, edges, plasticity) for edges in by_port):  # a port with several accumulators
+        if any(not common_unit(net, edges, plasticity) for edges in by_port):  # a port with several accumulators
             ports[name] = max(ports[name], 2)
     sizes = {name: math.prod(net.shape(name)) for name in ports}
     division = Division.of(sizes, ports, 1 if is_prompt else parts)
@@ -228,8 +227,8 @@ def _feed(
     feeds = wiring.feeds[name] = {}
     # In the order in which the layered strategies add currents.
     for port, edges in _by_port((*component.outer, *component.inner), name).items():
-        units = [0.0 if edge.name in wiring.plasticity else _unit(net, edge) for edge in edges]
-        common = _common_unit(net, edges, wiring.plasticity)
+        units = [0.0 if edge.name in wiring.plasticity else unit_of(net, edge) for edge in edges]
+        common = common_unit(net, edges, wiring.plasticity)
         feeds[port] = []
         if common:  # sums of integers are exact, in any order
             feeds[port].append(Feed("integer", _INTEGERS, slots, common))
@@ -253,40 +252,6 @@ def _by_port(edges: Iterable[Connection], name: str) -> dict[str, list[Connectio
         if edge.target == name:
             found.setdefault(edge.port, []).append(edge)
     return found
-
-
-def _common_unit(net: Network, edges: Sequence[Connection], plasticity: Mapping[str, Rule]) -> float:
-    """Return the unit in which the integers of all edges into a port are added; 0 where they are not added together.
-
-    Beside plastic edges, which the layered strategies do not run, integers may be added first.
-    """
-    drawn = [edge for edge in edges if edge.name not in plasticity]
-    unit = min((_unit(net, edge) for edge in drawn), default=0.0)
-    return unit if unit and _fits(net, drawn, unit) else 0.0
-
-
-def _fits(net: Network, edges: Sequence[Connection], unit: float) -> bool:
-    """Whether an accumulator of 32 bits holds what all synapses of a neuron add in a step, in units of `unit`."""
-    largest = 0.0
-    for edge in edges:
-        (synapse,) = edge.synapses
-        assert isinstance(synapse, Drawn)
-        drawing = synapse.drawing
-        weight = max(abs(drawing.weight.first), abs(drawing.weight.last)) * (drawing.unit / unit)
-        number = 2.0 * drawing.pairs.expected / drawing.pairs.n_out + 100.0  # no rule gives one neuron many more
-        if drawing.pairs.is_distinct:
-            number = min(number, float(drawing.pairs.n_in))
-        largest += weight * number * (1.0 if isinstance(net.nodes[edge.source], Population) else _MOST_SPIKES)
-    return largest < 2.0**31
-
-
-def _unit(net: Network, edge: Connection) -> float:
-    """Return the unit of the weights of an edge whose spikes are delivered as integers; 0 for any other."""
-    source, synapse = net.nodes[edge.source], edge.synapses[0]
-    if len(edge.synapses) > 1 or type(synapse) is not Drawn or not synapse.is_plain or has_hooks(synapse):
-        return 0.0
-    is_spiking = isinstance(source, (Population, Source)) and source.is_spiking
-    return synapse.unit if is_spiking and _fits(net, [edge], synapse.unit) else 0.0
 
 
 def _add_drawn(

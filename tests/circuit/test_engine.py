@@ -8,7 +8,7 @@ import torch
 
 import neurosim as ns
 from neurosim import cores
-from neurosim.circuit import Current, Poisson, SpikeTrain
+from neurosim.circuit import Current, FromTable, Poisson, SpikeTrain
 from neurosim.circuit.engine import Engine, obstacle
 from neurosim.errors import InputError
 from neurosim.network.neuron import Neuron
@@ -326,3 +326,32 @@ def test_neurons_at_rest_are_skipped_without_a_difference():
     blocks = engine.trials[0].resting["E"].of_part(0)
     assert blocks is not None
     assert 20 <= int(blocks.sum()) < 50  # those that no spike has reached
+
+
+def assert_real(net, largest):
+    runs = [ns.simulate(net, steps=10, record=["E.v"], engine=e) for e in ("circuit", "layered")]
+    assert_equal(*runs)
+    assert runs[0].traces["E.v"].max() >= 0.99 * largest * (1 - np.exp(-DT / 20e-3))
+
+
+def test_a_neuron_with_far_more_synapses_than_the_mean_is_added_up_without_overflow():
+    n = 200_000
+    nodes = {
+        "drive": Current(1e6, n),
+        "A": Neuron(cores.lif, dt=DT, size=n),
+        "E": Neuron(cores.lif, dt=DT, size=7000, v_th=1e9),
+    }
+    rule = FromTable({"pre": np.arange(n), "post": np.zeros(n, int)})
+    edges = [ns.Edge("drive", "A", Identity()), ns.Edge("A", "E", ns.Drawn(rule, weight=1.0), delay=DT)]
+    assert_real(ns.Network(nodes, edges), n)
+
+
+def test_a_train_with_many_spikes_in_a_step_is_added_up_without_overflow():
+    n = 200_000
+    spikes = ns.Events(step=np.full(n, 3), neuron=np.zeros(n, int), T=10, dt=DT, shape=50)
+    nodes = {"x": SpikeTrain(spikes), "E": Neuron(cores.lif, dt=DT, size=70, v_th=1e9)}
+    edges = [
+        ns.Edge("x", "E", ns.Drawn(FixedOutDegree(3), weight=1.0)),
+        ns.Edge("E", "E", ns.Drawn(FixedInDegree(3), weight=1.0), delay=DT),
+    ]
+    assert_real(ns.Network(nodes, edges), n)
