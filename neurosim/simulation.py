@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from neurosim.network.network import Network
 from neurosim.network.population import Population
 from neurosim.network.source import Source
 from neurosim.recording.events import Events
+from neurosim.recording.identity import digest_of
 from neurosim.recording.recording import Recording
 from neurosim.recording.segments import Segments
 from neurosim.recording.trace import Sampling, Trace
@@ -169,7 +169,8 @@ def simulate(
     with contextlib.ExitStack() as stack:
         keep: _InMemory | _OnDisk = _InMemory(net.dt, B, wanted)
         if path is not None:
-            about = _about(run, wanted, T, B, now, rules)
+            about = {"network": digest_of(run, now, rules), "data": digest_of(given), "T": T, "B": B}
+            about["record"] = digest_of(wanted)
             segments = Segments(path, net.dt, B, about, every=checkpoint, resume=resume)
             keep = _OnDisk(stack.enter_context(segments), wanted)
             now = now if segments.state is None else segments.state.to(where)
@@ -396,29 +397,6 @@ class _OnDisk:
             f"after {self.done} of {steps} steps. They are in {self.segments.folder}; the same call with resume=True "
             "continues the run."
         )
-
-
-def _about(
-    net: Network,
-    wanted: Mapping[str, Sampling | None],
-    steps: int,
-    batch: int,
-    state: NetworkState | None,
-    rules: Mapping[str, Rule],
-) -> dict[str, Any]:
-    """Return what says whether a run that ended early is the same."""
-    digest = hashlib.sha256(f"{net!r} {sorted(rules.items())}".encode())
-    recorded: list[Any] = [
-        [name, *(() if each is None else (each.neurons.tolist(), *each[1:]))] for name, each in wanted.items()
-    ]
-    tensors = dict(net.state_dict())
-    states = {} if state is None else {**state.nodes, **state.plastic}
-    for name, variables in states.items():
-        tensors.update({f"{name}.{number}": value for number, value in enumerate(variables)})
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return {"network": digest.hexdigest(), "T": steps, "B": batch, "dt": net.dt, "record": recorded}
 
 
 def _array(values: Any) -> np.ndarray:
