@@ -50,7 +50,7 @@ def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, pace: Pace
         Which decides whether each part has a thread of its own; if it is left out one thread runs all. The result is
         the same.
     """
-    in_one = [[task for part in parts for task in part]]
+    in_one = [_joined(parts)]
     done = 0
     if pace is None:
         while done < steps:
@@ -62,6 +62,24 @@ def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, pace: Pace
         before, start = done, time.perf_counter()
         done = _run(parts if threads else in_one, done, min(done + number, steps), window)
         pace.took(threads, done - before, time.perf_counter() - start)
+
+
+def _joined(parts: Sequence[Sequence[Task]]) -> list[Task]:
+    """Return the tasks of all parts for one thread, with rows that were divided among the parts whole again."""
+    tasks: list[Task] = []
+    places: dict[tuple[int, int], int] = {}
+    for part in parts:
+        for task in part:
+            if isinstance(task, Delivery):
+                rows = id(task.log), id(task.post)
+                if rows in places:
+                    first = tasks[places[rows]]
+                    assert isinstance(first, Delivery)
+                    tasks[places[rows]] = first._replace(last=task.last)
+                    continue
+                places[rows] = len(tasks)
+            tasks.append(task)
+    return tasks
 
 
 def _run(members: Sequence[Sequence[Task]], begin: int, end: int, window: int) -> int:

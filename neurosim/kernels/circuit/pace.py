@@ -10,9 +10,11 @@ import collections
 import statistics
 
 _PIECE, _TRIAL = 20e-3, 5e-3  # wall time of a piece, and of one by which the other choice is tried, s
-_LEAST = 30  # steps of a piece
+_LEAST = 10  # steps of a piece: on a busy machine each may take several threads milliseconds
+_DECISIVE = 3.0  # a first piece so many times slower than the other choice needs no second one
+_FIRST = 20  # steps of the first pieces
 _SAMPLES = 3  # of which the median counts, so that one piece during which something else ran does not decide
-_SOON, _RARELY = 4, 64  # pieces from a trial to the next
+_SOON, _RARELY = 4, 128  # pieces from a trial to the next
 
 
 class Pace:
@@ -33,9 +35,9 @@ class Pace:
 
     def next(self) -> tuple[bool, int]:
         """Return whether the next piece is run by several threads, and how many steps it has."""
-        for threads in (True, False):
+        for threads in (False, True):
             if len(self._taken[threads]) < _SAMPLES:
-                return threads, _LEAST
+                return threads, _FIRST
         self._pieces += 1
         best = self.best
         if self._pieces < self._patience:
@@ -49,6 +51,8 @@ class Pace:
         known = all(len(taken) == _SAMPLES for taken in self._taken.values())
         is_trial = known and threads is not self.best
         self._taken[threads].append(seconds / steps)
+        if threads and not known and seconds / steps > _DECISIVE * self.seconds(False):
+            self._taken[True].extend([seconds / steps] * _SAMPLES)
         if is_trial and seconds / steps < self.seconds(not threads):
             self._patience = 1  # the next pieces are trials too, until the medians decide
         elif known and self._patience < _SOON:
