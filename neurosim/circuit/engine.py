@@ -68,6 +68,8 @@ def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str |
             return f"{name!r} is not a plain layer of a core, or has a hook"
         if not node._program().is_spiking:
             return f"the output of {name!r} is not a spike, 0 or 1"
+        if not node.core.state:
+            return f"{name!r} has no state"
         if node.core.integers_up_to is not None:
             return f"{name!r} computes in integers, whose currents are checked at each step"
         fed = {edge.port for edge in net.edges if edge.target == name}

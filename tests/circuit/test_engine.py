@@ -11,6 +11,7 @@ from neurosim import cores
 from neurosim.circuit import Current, FromTable, Poisson, SpikeTrain
 from neurosim.circuit.engine import Engine, obstacle
 from neurosim.errors import InputError
+from neurosim.language import Core
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
 from neurosim.synapses.connectivity import AllToAll, Bernoulli, FixedInDegree, FixedOutDegree, FixedTotal, OneToOne
@@ -206,6 +207,8 @@ def test_what_the_engine_cannot_run_is_named():
     with pytest.raises(InputError, match="cannot run this network: edge 'a->a': Linear has no rows"):
         ns.simulate(loop, x, engine="circuit")
     assert ns.simulate(loop, x).engine == "layered"
+    stateless = ns.Network({"a": Neuron(cores.threshold, dt=DT, size=3)}, [])
+    assert obstacle(stateless, [], torch.device("cpu")) == "'a' has no state"
     membrane = ns.Network({"x": ns.Input(3), "a": ns.LI(dt=DT)}, [ns.Edge("x", "a", ns.Linear(3, 3))])
     assert "is not a spike" in obstacle(membrane, [], torch.device("cpu"))
     with pytest.raises(InputError, match='engine must be "circuit"'):
@@ -355,3 +358,43 @@ def test_a_train_with_many_spikes_in_a_step_is_added_up_without_overflow():
         ns.Edge("E", "E", ns.Drawn(FixedInDegree(3), weight=1.0), delay=DT),
     ]
     assert_real(ns.Network(nodes, edges), n)
+
+
+SPIKING = [
+    core
+    for core in vars(cores).values()
+    if isinstance(core, Core)
+    and core.state
+    and core.integers_up_to is None
+    and Neuron(core, dt=DT, size=1)._program().is_spiking
+]
+# Input by a spike, in the unit of the first port, under which the neurons fire; 30 for those without units.
+INPUT = {
+    "lif_delta": 3e-3,
+    "lif_exp": 9e-10,
+    "lif_alpha": 9e-10,
+    "lif_cond": 2e-8,
+    "adex": 5e-8,
+    "hodgkin_huxley": 5e-8,
+}
+INPUT |= {"conductance_lif": 2.0, "slow_lif": 3e4}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("core", SPIKING, ids=lambda core: core.name)
+def test_every_spiking_core_has_the_bits_of_the_layered_run(core, dtype):
+    size = INPUT.get(core.name, 30.0)
+    positive = dict(low=0.0, outside="redrawn")
+    neurons, (first, *others) = Neuron(core, dt=DT, size=NE), [port for port in core.inputs if port != "normal"]
+    drawn = ns.Drawn(Bernoulli(0.2), weight=Normal(size / 4, size / 8, **positive), delay=Uniform(DT, 9 * DT))
+    listed = Sparse.drawn(NE, NE, Bernoulli(0.1), weight=Normal(size / 4, size / 8, **positive), seed=1).to(dtype)
+    edges = [
+        ns.Edge("noise", "E", Scale(torch.tensor(size, dtype=dtype)), port=first),
+        ns.Edge("E", "E", drawn, port=first, name="drawn"),
+        ns.Edge("E", "E", listed, port=first, delay=2 * DT, name="listed"),
+        *(ns.Edge("E", "E", drawn, port=port, name=f"drawn {port}") for port in others if port != "i"),
+    ]
+    net = ns.Network({"noise": Poisson(9000.0, NE), "E": neurons}, edges)
+    runs = [ns.simulate(net, steps=200, seed=5, record=["E"], engine=e) for e in ("circuit", "layered")]
+    assert len(runs[0].spikes["E"]) > 20
+    assert_equal(*runs)
