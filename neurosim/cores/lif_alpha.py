@@ -5,33 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from neurosim.cores.lif_delta import decayed
+from neurosim.cores.lif_exp import lif_exp
 from neurosim.cores.refractory_lif import fires, steps_left
-from neurosim.language.definition import Derived, amperes, core, farads, seconds, volts
+from neurosim.language.definition import Derived, core
 from neurosim.language.functions import where
-from neurosim.units import alpha_response, constant_response, exponential_response, ms, mV, pF
+from neurosim.units import alpha_response, mV
 
 
 @core(
-    parameters=dict(
-        tau_mem=seconds(10 * ms),
-        tau_exc=seconds(2 * ms),
-        tau_inh=seconds(2 * ms),
-        c_m=farads(250 * pF),
-        t_ref=seconds(2 * ms, in_steps=True),
-        e_l=volts(-70 * mV),
-        v_th=volts(-55 * mV),
-        v_reset=volts(-70 * mV),
-        i_e=amperes(0.0),
-    ),
-    inputs={"i_exc": 0.0, "i_inh": 0.0, "i": 0.0},
+    parameters=lif_exp.parameters,
+    inputs=lif_exp.inputs,
     state={"v": -70 * mV, "j_exc": 0.0, "j_inh": 0.0, "rise_exc": 0.0, "rise_inh": 0.0, "wait": 0.0},
-    derived=dict(
-        charge=Derived(constant_response, "tau_mem", "c_m"),
-        p_exc=Derived(exponential_response, "tau_mem", "tau_exc", "c_m"),
-        p_inh=Derived(exponential_response, "tau_mem", "tau_inh", "c_m"),
-        q_exc=Derived(alpha_response, "tau_mem", "tau_exc", "c_m"),
-        q_inh=Derived(alpha_response, "tau_mem", "tau_inh", "c_m"),
-    ),
+    derived={
+        **{name: lif_exp.derived[name] for name in ("charge", "p_exc", "p_inh")},
+        "q_exc": Derived(alpha_response, "tau_mem", "tau_exc", "c_m"),
+        "q_inh": Derived(alpha_response, "tau_mem", "tau_inh", "c_m"),
+    },
 )
 def lif_alpha(
     i_exc: Any,
@@ -70,7 +60,7 @@ def lif_alpha(
     its own decay (Rotter & Diesmann 1999, doi:10.1007/s004220050570).
     """
     synaptic = p_exc * j_exc + p_inh * j_inh + q_exc * rise_exc + q_inh * rise_inh
-    u = where(wait > 0.0, v, e_l + alpha_mem * (v - e_l) + synaptic + charge * (i_e + i))
+    u = where(wait > 0.0, v, decayed(v, e_l, alpha_mem) + synaptic + charge * (i_e + i))
     z = fires(u, wait, v_th, spike)
     currents = alpha_exc * (j_exc + dt * rise_exc), alpha_inh * (j_inh + dt * rise_inh)
     rises = alpha_exc * rise_exc + math.e / tau_exc * i_exc, alpha_inh * rise_inh + math.e / tau_inh * i_inh

@@ -10,6 +10,11 @@ from neurosim.language.functions import where
 from neurosim.units import constant_response, ms, mV, pF
 
 
+def decayed(v: Any, e_l: Any, alpha_mem: Any) -> Any:
+    """Return a membrane after a step without input: its distance from rest decays."""
+    return e_l + alpha_mem * (v - e_l)
+
+
 @core(
     parameters=dict(
         tau_mem=seconds(10 * ms),
@@ -48,7 +53,7 @@ def lif_delta(
     input is lost. In a step v decays, then input is added, then v is compared with `v_th`, so that an input can cause a
     spike in the step in which it arrives. Defaults and order of a step are NEST's, which fires at ``v >= v_th``.
     """
-    driven = e_l + alpha_mem * (v - e_l) + charge * (i_e + i) + dv
+    driven = decayed(v, e_l, alpha_mem) + charge * (i_e + i) + dv
     u = where(wait > 0.0, v, driven)
     z = fires(u, wait, v_th, spike)
     return z, reset(u, z, to=v_reset, by=v_th - v_reset), steps_left(wait, z, t_ref, dt, reset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from neurosim.cores.lif_delta import decayed
 from neurosim.cores.refractory_lif import fires, steps_left
 from neurosim.language.definition import Derived, amperes, core, farads, seconds, volts
 from neurosim.language.functions import where
@@ -63,7 +64,7 @@ def lif_exp(
     the currents from before it, then currents decay and input is added: an input acts on v from the next step on.
     Defaults and order of a step are NEST's, which fires at ``v >= v_th``.
     """
-    driven = e_l + alpha_mem * (v - e_l) + p_exc * j_exc + p_inh * j_inh + charge * (i_e + i)
+    driven = decayed(v, e_l, alpha_mem) + p_exc * j_exc + p_inh * j_inh + charge * (i_e + i)
     u = where(wait > 0.0, v, driven)
     z = fires(u, wait, v_th, spike)
     left = steps_left(wait, z, t_ref, dt, reset)
