@@ -97,7 +97,7 @@ def simulate(
     engine : {"circuit", "layered"}, optional
         ``"circuit"`` runs event by event, many steps in one call; it needs populations of spiking cores joined by
         sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
-        same bits. If left out, the engine of circuits runs what it can run if there are sparse synapses among the
+        same bits (docs/circuits.md has the one limit). If left out, the engine of circuits runs what it can run if there are sparse synapses among the
         populations.
     plasticity : mapping of str to PairSTDP, TripletSTDP or TsodyksMarkram, optional
         Rule of each plastic edge, by the name of the edge, whose synapses are `Sparse`, `DelayedSparse` or `Drawn`.

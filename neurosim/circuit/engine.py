@@ -91,7 +91,7 @@ def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str |
 class Engine:
     """A run of a network by the engine: it holds the state and advances it.
 
-    The results are those of the layered strategies, bit for bit; see docs/circuits.md.
+    The results are those of the layered strategies, bit for bit; docs/circuits.md has the one limit.
 
     Parameters
     ----------
