@@ -97,8 +97,8 @@ def simulate(
     engine : {"circuit", "layered"}, optional
         ``"circuit"`` runs event by event, many steps in one call; it needs populations of spiking cores joined by
         sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
-        same bits (docs/circuits.md has the one limit). If left out, the engine of circuits runs what it can run if there are sparse synapses among the
-        populations.
+        same bits (docs/circuits.md has the one limit). If left out, the engine of circuits runs what it can run if
+        there are sparse synapses among the populations.
     plasticity : mapping of str to PairSTDP, TripletSTDP or TsodyksMarkram, optional
         Rule of each plastic edge, by the name of the edge, whose synapses are `Sparse`, `DelayedSparse` or `Drawn`.
         `PairSTDP` and `TripletSTDP` change the weights; each trial has its own, and those of the network stay as they
