@@ -193,6 +193,10 @@ def simulate(
                 if is_interrupted() and stop < T:
                     raise keep.interrupted(T, advancing.state())
             recording = keep.finish(advancing.state())
+            if is_interrupted():  # in the last steps: the program shall end too
+                raise _with_recording(
+                    KeyboardInterrupt(f"in the last of {T} steps; the recording is complete."), recording
+                )
     recording.engine = kind
     if state is None:  # a continued run may be a few steps
         counts = {name: len(spikes) for name, spikes in recording.spikes.items() if name in net.populations()}
@@ -362,8 +366,13 @@ class _InMemory:
             f"after {self.done} of {steps} steps. What was recorded is the attribute recording of this error; its "
             "state continues the run."
         )
-        error.recording = self.finish(state)  # type: ignore[attr-defined]
-        return error
+        return _with_recording(error, self.finish(state))
+
+
+def _with_recording(error: KeyboardInterrupt, recording: Recording) -> KeyboardInterrupt:
+    """Return an error that carries what was recorded."""
+    error.recording = recording  # type: ignore[attr-defined]
+    return error
 
 
 class _OnDisk:

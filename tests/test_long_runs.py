@@ -152,3 +152,14 @@ def test_outside_the_main_thread_no_signal_is_handled():
     thread.start()
     thread.join()
     assert found[0].T == 600
+
+
+def test_ctrl_c_in_the_last_steps_ends_the_program_too(tmp_path, monkeypatch):
+    path = tmp_path / "run.h5"
+    interrupt_soon(monkeypatch, 12)
+    with pytest.raises(KeyboardInterrupt, match="the recording is complete") as caught:
+        ns.simulate(network(), path=path, **ARGUMENTS)
+    monkeypatch.undo()
+    caught.value.recording.close()  # type: ignore[attr-defined]
+    with ns.Recording.load(path) as stored:
+        assert_same(stored, ns.simulate(network(), **ARGUMENTS))

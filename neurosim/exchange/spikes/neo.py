@@ -62,11 +62,15 @@ def to_neo(spikes: Spikes) -> Any:
             block.segments[k // size].spiketrains.append(train)
             group.spiketrains.append(train)
     if isinstance(spikes, Recording):
-        period = spikes.dt * optional_package("quantities").s
+        second = optional_package("quantities").s
         for name, trace in spikes.traces.items():
-            values = np.asarray(trace)
+            values, sampling = np.asarray(trace), spikes.samplings.get(name)
+            begin, every, which = (
+                (0, 1, {}) if sampling is None else (sampling.begin, sampling.every, {"neurons": sampling.neurons})
+            )
+            clock = {"sampling_period": spikes.dt * every * second, "t_start": spikes.dt * begin * second}
             for b in range(spikes.B):
                 flat = values[:, b].reshape(len(values), -1)
-                signal = neo.AnalogSignal(flat, units="dimensionless", sampling_period=period, name=name)
+                signal = neo.AnalogSignal(flat, units="dimensionless", name=name, **clock, **which)
                 block.segments[b].analogsignals.append(signal)
     return block

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,27 +63,34 @@ def traces(
         raise InputError(f"no trace {name!r} was recorded. Recorded: {', '.join(recording.traces) or 'none'}.")
     if not 0 <= sample < recording.B:
         raise InputError(f"sample {sample} is not among the {recording.B} recorded ones (0 to {recording.B - 1}).")
-    values = np.asarray(recording.traces[name][:, sample]).reshape(recording.T, -1)
+    values = np.asarray(recording.traces[name][:, sample])
+    values = values.reshape(len(values), math.prod(values.shape[1:]))
+    sampling = recording.samplings.get(name)
+    recorded = np.arange(values.shape[1]) if sampling is None else sampling.neurons
+    column = {int(neuron): place for place, neuron in enumerate(recorded)}
     node, _, variable = name.rpartition(".")
-    steps = _spike_steps(recording, node, sample, values.shape[1])
+    steps = _spike_steps(recording, node, sample, column)
     chosen = _busiest(steps) if neurons is None else [int(k) for k in neurons]
     if not chosen:
         raise InputError("no neuron was chosen; give at least one.")
     for neuron in chosen:
-        if not 0 <= neuron < values.shape[1]:
-            raise InputError(f"neuron {neuron} is not among the {values.shape[1]} of {node!r}.")
-    levels = _levels(threshold, values.shape[1], node)
+        if neuron not in column:
+            which = f"{len(column)} of {node!r}" + (
+                "" if sampling is None else f" that were traced, {[*column][:10]} ..."
+            )
+            raise InputError(f"neuron {neuron} is not among the {which}.")
+    levels = _levels(threshold, len(column), node)
 
     unit, unit_name = time_unit(recording.T * recording.dt)
     # What step k leaves is drawn at k dt, as in `Events.time` and in the raster.
-    time = np.arange(recording.T) * recording.dt / unit
+    time = recording.times(name) / unit
     figure = new_figure(7.2, 0.9 + 1.05 * len(chosen), ax)
     rows = figure.subplots(len(chosen), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, neuron in zip(rows, chosen, strict=True):
-        axes.plot(time, values[:, neuron], color=colour(0), linewidth=0.9)
+        axes.plot(time, values[:, column[neuron]], color=colour(0), linewidth=0.9)
         if levels is not None:
-            axes.axhline(levels[neuron], color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
-        _mark(axes, time[steps[neuron]])
+            axes.axhline(levels[column[neuron]], color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
+        _mark(axes, steps[neuron] * recording.dt / unit)
         axes.set_ylabel(f"neuron {neuron}")
         tidy(axes)
         axes.set_xlim(0, recording.T * recording.dt / unit)
@@ -110,19 +118,20 @@ def _mark(axes: Any, times: np.ndarray) -> None:
     )
 
 
-def _spike_steps(recording: Recording, node: str, sample: int, count: int) -> list[np.ndarray]:
+def _spike_steps(recording: Recording, node: str, sample: int, neurons: Iterable[int]) -> dict[int, np.ndarray]:
+    """Return the steps in which each of some neurons fired."""
     if node not in recording.spikes:
-        return [np.zeros(0, np.int64) for _ in range(count)]
+        return dict.fromkeys(neurons, np.zeros(0, np.int64))
     spikes = recording.spikes[node]
     mine = np.asarray(spikes.batch) == sample
     step, neuron = np.asarray(spikes.step)[mine], np.asarray(spikes.neuron)[mine]
     order = np.argsort(neuron, kind="stable")
-    return np.split(step[order], np.searchsorted(neuron[order], np.arange(1, count)))
+    step, neuron = step[order], neuron[order]
+    return {k: step[np.searchsorted(neuron, k) : np.searchsorted(neuron, k, side="right")] for k in neurons}
 
 
-def _busiest(steps: list[np.ndarray]) -> list[int]:
-    counts = np.array([len(item) for item in steps])
-    return sorted(int(k) for k in np.argsort(-counts, kind="stable")[:4])
+def _busiest(steps: dict[int, np.ndarray]) -> list[int]:
+    return sorted(sorted(steps, key=lambda neuron: -len(steps[neuron]))[:4])
 
 
 def _levels(threshold: Any, count: int, node: str) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import neurosim as ns
 from neurosim.errors import ExportError, InputError
@@ -190,3 +191,12 @@ except ModuleNotFoundError as error:
     )
     expected = f"{name} is not installed. Install it with: pip install 'neurosim-toolkit[spikes]'"
     assert done.stdout.strip() == expected
+
+
+def test_the_clock_of_a_trace_of_some_neurons_is_its_own() -> None:
+    pytest.importorskip("neo")
+    net = ns.Sequential(ns.Linear(6, 8), ns.LIF(dt=1e-3), names=["E"])
+    run = ns.simulate(net, torch.rand(40, 1, 6), record=["E", ns.Trace("E.v", neurons=[5, 2], every=4e-3, start=8e-3)])
+    (signal,) = to_neo(run).segments[0].analogsignals
+    assert signal.shape == (8, 2) and list(signal.annotations["neurons"]) == [5, 2]
+    assert (float(signal.sampling_period), float(signal.t_start)) == (4e-3, 8e-3)

@@ -84,3 +84,23 @@ def test_neurons_without_a_spike_are_drawn_at_any_size(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "traces.png")  # matplotlib warns where its layout collapses
     for axes in axes_of(figure):
         assert axes.get_position().height > 0.1
+
+
+def test_some_neurons_at_some_times_are_drawn_at_theirs() -> None:
+    torch.manual_seed(0)
+    net = ns.Sequential(ns.Linear(6, 8), ns.LIF(dt=1e-3, r=80.0), names=["hidden"])
+    x = torch.rand(40, 2, 6)
+    trace = ns.Trace("hidden.v", neurons=[5, 2], every=4e-3, start=8e-3)  # 8 rows of 2: as many as a row each 5 steps
+    some, whole = (ns.simulate(net, x, record=["hidden", each]) for each in (trace, "hidden.v"))
+    figure = traces(some, "hidden.v", sample=1)
+    for axes, neuron in zip(axes_of(figure), (2, 5), strict=True):
+        line, *marks = axes.lines
+        assert axes.get_ylabel() == f"neuron {neuron}"
+        assert line.get_xdata() == pytest.approx(np.arange(8, 40, 4))
+        assert np.array_equal(line.get_ydata(), whole.traces["hidden.v"][8::4, 1, neuron])
+        spikes = some.spikes["hidden"]
+        own = spikes.step[(spikes.batch == 1) & (spikes.neuron == neuron)]
+        assert [list(mark.get_xdata()) for mark in marks] == [list(own)] * (len(own) > 0)
+    assert len(some.spikes["hidden"]) > 20
+    with pytest.raises(InputError, match=r"neuron 3 is not among the 2 of 'hidden' that were traced, \[5, 2\]"):
+        traces(some, "hidden.v", neurons=[3])
