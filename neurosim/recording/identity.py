@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neurosim.network.description import describe
 from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
+from neurosim.synapses.drawn import Drawn
 
 _ROWS = 4096  # of data read at a time
 
@@ -93,6 +94,8 @@ def _add_module(digest: Any, module: nn.Module) -> None:
     for name, part in module.named_modules():
         held = {key: each for key, each in vars(part).items() if not key.startswith("_") and _is_data(each)}
         _add(digest, [name, held])
+        if isinstance(part, Drawn) and part.is_bound and not part.is_plain:  # weights that the rule did not draw
+            _add(digest, part.weight)
 
 
 def _is_data(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class Drawn(Delayed):
     bias = None
     _drawing: Drawing | None = None
     _bound: tuple[Any, ...] | None = None
-    _version = 0
+    _checksum = 0
 
     def __init__(
         self,
@@ -203,13 +204,13 @@ class Drawn(Delayed):
             is_prompt = drawing.delay.is_constant and drawing.listed_delay is None
             made = Sparse.of_drawing(drawing) if is_prompt else DelayedSparse.of_drawing(drawing, self.dt)
             self._made.append(made.requires_grad_(self.learn))
-            self._version = made.weight._version
+            self._checksum = _checksum(made.weight)
         return self._made[0]
 
     @property
     def is_plain(self) -> bool:
         """Whether the weights are those drawn: they do not learn, and nothing has changed them."""
-        return not self.learn and (not self._made or self._made[0].weight._version == self._version)
+        return not self.learn and (not self._made or _checksum(self._made[0].weight) == self._checksum)
 
     @property
     def weight(self) -> nn.Parameter:
@@ -266,6 +267,11 @@ class Drawn(Delayed):
     def extra_repr(self) -> str:
         """Return the rule and the distributions."""
         return f"{self.rule!r}, weight={self.weights!r}, delay={self.delays!r}"
+
+
+def _checksum(weight: Tensor) -> int:
+    """Return a checksum of weights, which every change of them changes, also one that autograd does not count."""
+    return zlib.crc32(weight.detach().cpu().numpy().tobytes())
 
 
 def _distribution(name: str, value: object) -> Distribution:

@@ -291,9 +291,10 @@ def test_how_edges_are_grouped_does_not_change_the_raster():
 
 
 def test_weights_that_were_changed_or_learn_are_delivered_as_real_numbers():
-    net = drawn("constant")
+    net, unseen = drawn("constant"), drawn("constant")
     with torch.no_grad():
         net["E->E"][0].weight.mul_(1.3)
+    unseen["E->E"][0].weight.data.mul_(1.3)  # which autograd does not count
     learning = ns.Network(
         {"x": Poisson(9000.0, 150), "E": Neuron(cores.refractory_lif, dt=DT, size=150, t_ref=10 * DT)},
         [
@@ -303,7 +304,7 @@ def test_weights_that_were_changed_or_learn_are_delivered_as_real_numbers():
     )
     with torch.no_grad():
         learning["E->E"][0].weight.mul_(1.3)
-    for each in (net, learning):
+    for each in (net, unseen, learning):
         record = [name for name in ("E", "I") if name in each.nodes]
         runs = [ns.simulate(each, steps=300, seed=5, record=record, engine=e) for e in ("circuit", "layered")]
         assert len(runs[0].spikes["E"]) > 100

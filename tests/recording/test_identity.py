@@ -68,6 +68,12 @@ def test_whatever_changes_the_results_changes_the_digest(change):
     assert digest_of(fixed(**change)) != digest_of(fixed())
 
 
+def test_drawn_weights_that_were_changed_count():
+    net = fixed()
+    net["noise->n"][0].weight.data.mul_(2.0)
+    assert digest_of(net) != digest_of(fixed())
+
+
 def test_the_step_of_a_core_counts():
     def made(gain):
         @ns.core(parameters=dict(v_th=1.0), state=("v",))
