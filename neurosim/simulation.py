@@ -154,7 +154,7 @@ def simulate(
     T, B = _size_of_run(net, given, steps, batch, state, trials)
     wanted = _recorded(net, record, T)
     names = list(wanted)
-    where = _checked_device(device) if device is not None else _place(net)
+    where = _checked_device(device) if device is not None else net.like().device
     rules = checked_rules(net, plasticity)
     kind = _engine(net, names, where, engine, rules)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
@@ -163,7 +163,7 @@ def simulate(
         chunk = max(1, min(T, chunk))
     elif isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
-    run = net if where == _place(net) else copy.deepcopy(net).to(where)
+    run = net if where == net.like().device else copy.deepcopy(net).to(where)
     bar = T * B * width >= _LONG_RUN if progress is None else progress
     now = _first_state(run, given, B, seed, trials, where) if state is None else state.to(where)
     with contextlib.ExitStack() as stack:
@@ -424,16 +424,6 @@ def _events(name: str, values: Events | Tensor, net: Network) -> Events | None:
     return Events.from_grid(values, net.dt, binary=isinstance(node, Population)).numpy()
 
 
-def _place(net: Network) -> torch.device:
-    first = next(net.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
-
-
-def _real(net: Network) -> torch.dtype:
-    first = next((p for p in net.parameters() if p.is_floating_point()), None)
-    return torch.get_default_dtype() if first is None else first.dtype
-
-
 def _check_state(state: Any, seed: Any, trials: Sequence[int] | None) -> None:
     if not isinstance(state, NetworkState):
         kind = type(state).__name__
@@ -504,11 +494,11 @@ def _part(data: Any, start: int, stop: int, called: str, net: Network, where: to
         return _finite(data[start:stop], start, called, net, where)
     if data.dt is None or not math.isclose(data.dt, net.dt, rel_tol=1e-9):
         raise InputError(f"{called} lies on a grid of {data.dt:g} s, but the network has dt = {net.dt:g} s.")
-    return data.between(start, stop).to_grid().to(where, _real(net))
+    return data.between(start, stop).to_grid().to(where, net.like().dtype)
 
 
 def _finite(piece: Any, start: int, called: str, net: Network, where: torch.device) -> Tensor:
-    data = torch.as_tensor(piece if isinstance(piece, Tensor) else np.asarray(piece)).to(where, _real(net))
+    data = torch.as_tensor(piece if isinstance(piece, Tensor) else np.asarray(piece)).to(where, net.like().dtype)
     bad = ~torch.isfinite(data)
     if bad.any():
         step = start + int(bad.flatten(1).any(1).nonzero()[0])

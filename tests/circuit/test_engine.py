@@ -399,3 +399,13 @@ def test_every_spiking_core_has_the_bits_of_the_layered_run(core, dtype):
     runs = [ns.simulate(net, steps=200, seed=5, record=["E"], engine=e) for e in ("circuit", "layered")]
     assert len(runs[0].spikes["E"]) > 20
     assert_equal(*runs)
+
+
+def test_a_network_of_drawn_synapses_runs_in_the_precision_that_it_is_put_in():
+    net = drawn("constant")
+    single = ns.simulate(net, steps=50, seed=5, record=["E.v"])
+    runs = [ns.simulate(net.double(), steps=50, seed=5, record=["E.v"], engine=e) for e in ("circuit", "layered")]
+    assert single.traces["E.v"].dtype == np.float32
+    assert runs[0].traces["E.v"].dtype == runs[0].state.nodes["E"].v.numpy().dtype == np.float64
+    assert_equal(*runs)
+    assert list(net.state_dict()) == []
