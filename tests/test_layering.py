@@ -34,7 +34,8 @@ ON_TOP = {
     "energy": {"hardware"},
     "exchange": set(),
     "report": {"energy", "hardware"},
-    "cli": {"datasets", "hardware", "energy", "exchange", "report", ""},
+    "verdicts": {"hardware", "exchange"},
+    "cli": {"datasets", "hardware", "energy", "exchange", "report", "verdicts", ""},
     "__main__": {"cli"},
 }
 ROOMS = {*ON_TOP}.union(*LAYERS)

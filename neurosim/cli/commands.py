@@ -381,7 +381,7 @@ def verify(
     timeout: Timeout = 300.0,
     json: Json = None,
 ) -> None:
-    """Compare a trained run with a Lava run, with a NIR file read back, or with itself quantised to integers."""
+    """Compare a trained run with a Lava run, a NIR file read back or itself in integers, or on all targets."""
     from neurosim.cli import deploy, runs
     from neurosim.files.lock import owned
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from neurosim.hardware.placement import Placement
 
 KINDS = ("lava", "lava-script", "nir", "netx")
-JUDGES = ("lava", "nir", "integer")
+JUDGES = ("lava", "nir", "integer", "all")
 BITS = (8, 6, 4)
+ALL_CHECK = "all_check.json"
 SCALE_SAMPLES = 256  # training samples that scales are searched on
 
 
@@ -122,7 +123,7 @@ def export(
 
 def verify(run: Finished, against: str, number: int, bits: int | None, timeout: float) -> Outcome:
     """Compare a run with one of `JUDGES` on test samples, and write ``NAME_check.json`` to the run."""
-    judges = {"lava": _against_lava, "nir": _against_nir, "integer": _against_integer}
+    judges = {"lava": _against_lava, "nir": _against_nir, "integer": _against_integer, "all": _against_all}
     if against not in judges:
         raise InputError(f"--against must be one of {', '.join(JUDGES)}; got {against!r}.")
     return judges[against](run, number, bits, timeout)
@@ -234,6 +235,18 @@ def _against_integer(run: Finished, number: int, bits: int | None, timeout: floa
         f"Spike bins that differ: {bins}.",
         {"integer": content},
     )
+
+
+def _against_all(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
+    """Judge the run on every target and in every format."""
+    from neurosim.verdicts import verify_all
+
+    if bits is not None:
+        raise InputError("--bits applies to --against lava or integer; --against all quantises to 8 bits where needed.")
+    x, _ = samples(run.settings, run.split, number)
+    verdicts = verify_all(run.net, x)
+    content = json.loads(verdicts.to_json(run.folder / ALL_CHECK))
+    return Outcome(verdicts.table(), {"samples": number, **content}, verdicts.agrees)
 
 
 def quantised(run: Finished, bits: int) -> Network:

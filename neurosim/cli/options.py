@@ -26,7 +26,7 @@ TimeUnit = Annotated[
 Timeout = Annotated[float, typer.Option(min=1, help="Time limit for Lava, s.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file; - prints it as JSON.")]
 Kind = Literal["lava", "lava-script", "nir", "netx"]
-Judge = Literal["lava", "nir", "integer"]
+Judge = Literal["lava", "nir", "integer", "all"]
 Weights = Literal["last", "best"]
 Part = Literal["test", "train"]
 Storage = Literal["auto", "dense", "sparse", "shared"]

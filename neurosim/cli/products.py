@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from neurosim.cli.deploy import quantised
+from neurosim.cli.deploy import ALL_CHECK, quantised
 from neurosim.cli.results import evaluated
 from neurosim.cli.runs import Finished, samples
 from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
@@ -23,6 +23,7 @@ from neurosim.hardware.placement import Placement, place
 from neurosim.network.network import Network
 from neurosim.report import Section, energy_figure, learning_curve, raster, save_figure, traces, write_report
 from neurosim.simulation import simulate
+from neurosim.verdicts import TargetVerdicts
 
 PLOTTED = 4  # samples in the raster
 PLOTTED_COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -78,6 +79,9 @@ def write_report_of(
         sections.append(Section("Chip", *chip))
     if check is not None:
         sections.append(Section("Lava", *check.summary().splitlines()))
+    if (run.folder / ALL_CHECK).exists():
+        verdicts = TargetVerdicts.read(run.folder / ALL_CHECK)
+        sections.append(Section("Targets", "As written by verify --against all:", verdicts.rows()))
     about = run.identity
     note = f"Run {about.id[:8]}, started {about.started} by neurosim {about.command}; seed {run.settings.seed}."
     write_report(run.folder / "report.html", title=f"neurosim: {run.settings.dataset}", sections=sections, note=note)

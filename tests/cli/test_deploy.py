@@ -123,6 +123,16 @@ def test_verify_runs_the_quantised_network_on_lava(trained: Path) -> None:
     assert "0 of" in output and "differ" in output
 
 
+def test_a_run_is_judged_on_all_targets_and_the_report_shows_it(trained: Path) -> None:
+    output = run("verify", trained, "--against", "all", "--samples", "2")
+    assert "netx" in output and "bounded" in output
+    content = json.loads((trained / "all_check.json").read_text())
+    assert content["agrees"] and content["targets"]["netx"]["differing"] == 0
+    run("report", trained, "--samples", "2")
+    page = (trained / "report.html").read_text()
+    assert "<h2>Targets</h2>" in page and "the file, read back" in page
+
+
 def test_a_script_for_lava_alone_is_written(trained: Path, tmp_path: Path) -> None:
     output = run("export", trained, "--to", "lava-script", "--out", tmp_path / "lava", "--samples", "2", "--no-check")
     assert "network.py" in output
@@ -133,8 +143,9 @@ def test_a_script_for_lava_alone_is_written(trained: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (["export", "RUN", "--to", "onnx"], "'onnx' is not one of 'lava', 'lava-script', 'nir', 'netx'"),
-        (["verify", "RUN", "--against", "itself"], "'itself' is not one of 'lava', 'nir', 'integer'"),
+        (["verify", "RUN", "--against", "itself"], "'itself' is not one of 'lava', 'nir', 'integer', 'all'"),
         (["verify", "RUN", "--against", "nir", "--bits", "8"], "--bits applies to --against lava or integer"),
+        (["verify", "RUN", "--against", "all", "--bits", "8"], "--bits applies to --against lava or integer"),
         (["verify", "RUN", "--against", "nir", "--samples", "9999"], "samples must be between 1 and 360; got 9999"),
     ],
 )
