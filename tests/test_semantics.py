@@ -13,8 +13,11 @@ import torch
 
 import neurosim as ns
 from neurosim.circuit import FixedInDegree, Poisson, Uniform
+from neurosim.cores import loihi_refractory
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels.common import availability
+from neurosim.kernels.common.float32 import same_for_convolutions
+from neurosim.kernels.common.integer_checks import check_products
 from neurosim.synapses import DelayedSparse, Drawn
 from neurosim.units import steps_of
 from tests.battery import gradients
@@ -520,6 +523,24 @@ def test_no_kernel_is_replaced_silently(monkeypatch):
     availability._warn.cache_clear()
     assert ["this test took them away" in str(w.message) for w in caught] == [True]
     assert torch.equal(z, ns.LIF(dt=1e-3).run_reference(i).out)
+
+
+def test_products_on_cuda_have_one_precision():
+    def is_full():
+        with same_for_convolutions():
+            return torch.backends.cudnn.allow_tf32 is False
+
+    assert torch.backends.cudnn.allow_tf32 and is_full()  # torch's own default is another
+    assert torch.backends.cudnn.allow_tf32
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        assert not is_full()
+        with pytest.raises(InputError, match="TensorFloat-32"):
+            check_products(loihi_refractory, "cuda")
+    finally:
+        torch.set_float32_matmul_precision(before)
+    check_products(loihi_refractory, "cuda")
 
 
 def test_a_gradient_of_a_gradient_is_refused():

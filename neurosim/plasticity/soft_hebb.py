@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.kernels.common.float32 import same_for_convolutions
 from neurosim.synapses.synapse import count
 
 _LEAST = -30.0  # of a logarithm of a prior
@@ -302,11 +303,13 @@ class SoftHebbConv(_SoftHebb):
 
     def drive(self, x: Tensor) -> Tensor:
         """Return u [n, c_out, H, W] for images `x` [n, c_in, H, W]."""
-        return functional.conv2d(self._padded(x), self.weight)
+        with same_for_convolutions():
+            return functional.conv2d(self._padded(x), self.weight)
 
     def correlate(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the sum of ``y_k`` times its patch."""
-        return conv2d_weight(self._padded(x), list(self.weight.shape), y)
+        with same_for_convolutions():
+            return conv2d_weight(self._padded(x), list(self.weight.shape), y)
 
     def _padded(self, x: Tensor) -> Tensor:
         width, channels = self.weight.shape[2] // 2, self.weight.shape[1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import abc
 
 from torch import Tensor
-from torch.nn import functional
 
 from neurosim.errors import InputError
+from neurosim.kernels.conv import dense
 from neurosim.kernels.conv.operator import Settings, event_conv
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.lowering import Convolution, Lowered
@@ -116,7 +116,7 @@ class Conv1d(_Conv):
             settings = Settings((1, *self.stride), (0, *self.padding), (1, *self.dilation), self.groups)
             flat, kernel = x.unsqueeze(2), weight.unsqueeze(2)
             return event_conv(flat, kernel, self.bias, settings, packed_bits=packed_bits, mask=mask).squeeze(2)
-        return functional.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return dense.convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Conv2d(_Conv):
@@ -150,7 +150,7 @@ class Conv2d(_Conv):
         if event_driven(x, weight):
             settings = Settings(self.stride, self.padding, self.dilation, self.groups)
             return event_conv(x, weight, self.bias, settings, packed_bits=packed_bits, mask=mask)
-        return functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return dense.convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Conv3d(_Conv):
@@ -183,7 +183,7 @@ class Conv3d(_Conv):
         self, x: Tensor, weight: Tensor, packed_bits: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Return the cross-correlation of ``x`` [n, c_in, D, H, W] with `weight`, plus the bias."""
-        return functional.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return dense.convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def _lowered(self, shape: tuple[int, ...]) -> Lowered:
         return self._found(shape)

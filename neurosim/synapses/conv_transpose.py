@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from neurosim.errors import InputError
+from neurosim.kernels.conv import dense
 from neurosim.synapses.linear import uniform_weight
 from neurosim.synapses.synapse import Synapse, count, pair
 
@@ -76,7 +76,8 @@ class ConvTranspose2d(Synapse):
 
     def apply_step(self, x: Tensor) -> Tensor:
         """Return the transposed convolution of ``x`` [n, c_in, H, W] with the weights, plus the bias."""
-        return functional.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, self.output_padding)
+        settings = (self.stride, self.padding, (1, 1))
+        return dense.convolve(x, self.weight, self.bias, *settings, output_padding=self.output_padding)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from neurosim.kernels.common import decisions
 from neurosim.kernels.common.bits import pack
+from neurosim.kernels.conv import dense
 from neurosim.kernels.delayed.cpu import by_spike
 from neurosim.kernels.delayed.rows import DelayedRows
 from neurosim.synapses.delayed import Delayed
@@ -48,7 +49,8 @@ def by_step(line: Tensor, kernel: Tensor) -> Tensor:
         return line.new_zeros((steps, line.shape[1], n_out))
     # As an image whose rows are steps and whose columns are samples: torch's convolution then works on both at once.
     image = line.permute(2, 0, 1).unsqueeze(0)
-    return functional.conv2d(image, kernel.flip(2).unsqueeze(3)).squeeze(0).permute(1, 2, 0)
+    taps_first = kernel.flip(2).unsqueeze(3)
+    return dense.convolve(image, taps_first, None, (1, 1), (0, 0), (1, 1)).squeeze(0).permute(1, 2, 0)
 
 
 def by_event(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from neurosim.kernels.common.normal_code import normal_numbers
+from neurosim.kernels.conv.dense import run_dense
 from neurosim.kernels.conv.operator import run_conv
 from neurosim.kernels.delayed.operator import run_delayed
 from neurosim.kernels.linear.operator import run_layer
@@ -22,6 +23,8 @@ CHECKED = {
     run_recurrent.backward_operator: "recurrent/test_cpu",
     run_conv.forward_operator: "conv/test_cpu",
     run_conv.backward_operator: "conv/test_cpu",
+    run_dense.forward_operator: "conv/test_dense",
+    run_dense.backward_operator: "conv/test_dense",
     run_sparse.forward_operator: "sparse/test_cpu",
     run_sparse.backward_operator: "sparse/test_cpu",
     run_delayed.forward_operator: "delayed/test_cpu",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError
 from neurosim.kernels.common.autograd import under_transform
+from neurosim.kernels.common.float32 import allows_tf32
 from neurosim.language import Core
 
 
@@ -22,6 +23,7 @@ def check_currents(core: Core, ports: Sequence[str], inputs: Sequence[Tensor], d
         When one is not an integer or too large for its precision.
     """
     if _is_checked(core):
+        check_products(core, inputs[0].device.type)
         for name, i in zip(ports, inputs, strict=True):
             _check_integers(core, name, i)
         _check_size(core, sum(map(_largest, inputs)), dtype)
@@ -55,11 +57,27 @@ def check_product(
     """
     if not _is_checked(core):
         return
+    check_products(core, weight.device.type)
     for name, value in (("weight", weight), ("bias", bias), *zip(ports, inputs, strict=True), ("x", x)):
         if value is not None:
             _check_integers(core, name, value)
     size = _largest(weight.abs().sum(-1)) * (1.0 if x is None else _largest(x))
     _check_size(core, size + sum(_largest(each) for each in (bias, *inputs) if each is not None), weight.dtype)
+
+
+def check_products(core: Core, device: str) -> None:
+    """Check that products on a type of device are exact, for a core of integers.
+
+    Raises
+    ------
+    InputError
+        Where TensorFloat-32 is allowed: a product in it rounds integers to others, which no later check can see.
+    """
+    if core.integers_up_to is not None and device == "cuda" and allows_tf32():
+        raise InputError(
+            f"{core.name}: TensorFloat-32, which torch is told to allow, rounds integers from 2049 on; use "
+            'torch.set_float32_matmul_precision("highest").'
+        )
 
 
 def _is_checked(core: Core) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
+from neurosim.kernels.conv import dense
 from neurosim.kernels.conv.arguments import Settings
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:
     """Return the convolution of ``x`` [R, c_in, H, W]; see `arguments.Call`."""
-    return functional.conv2d(x, weight, bias, *settings)
+    return dense.convolve(x, weight, bias, *settings)
