@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.circuit.plastic import late_steps, synapses_of
+from neurosim.circuit.sources import Poisson, PoissonLaws
 from neurosim.circuit.wiring import (
     SPARSE,
     Drive,
@@ -162,9 +163,9 @@ class Engine:
         """
         before, kept = dict(self.sources), [trial.kept() for trial in self.trials]
         values = {**(inputs or {}), **self._drawn(steps)}
-        currents = self._currents(values, steps)
+        currents, laws = self._currents(values, steps), self._laws(before, steps)
         tasks = [
-            trial.tasks(b, steps, values, currents, before, self._samplings(steps))
+            trial.tasks(b, steps, values, currents, before, laws, self._samplings(steps))
             for b, trial in enumerate(self.trials)
         ]
         work = [functools.partial(cpu.run, each, steps, self.wiring.window, self.pace) for each in tasks]
@@ -209,6 +210,15 @@ class Engine:
             stream = self.net._streams[name]
             values[name] = source.values(at, steps, stream=stream, dt=self.net.dt, dtype=self.real)  # type: ignore[operator]
         return values
+
+    def _laws(self, before: Mapping[str, SourceState], steps: int) -> dict[str, list[PoissonLaws]]:
+        """Return the laws of the Poisson trains that are drawn in the loop, of each trial in the next steps."""
+        found = {}
+        for name in dict.fromkeys(drive.source for drive in self.wiring.drives):
+            source = self.net.nodes[name]
+            assert isinstance(source, Poisson)
+            found[name] = source.laws(before[name], steps, self.net.dt)
+        return found
 
     def _currents(self, values: Mapping[str, Tensor], steps: int) -> dict[str, list[Tensor]]:
         """Return the currents of edges from outside: of each trial [steps, neurons], and room for a vector."""
@@ -268,8 +278,9 @@ class Engine:
             width = {edge.name: math.prod(self.net.shape(edge.target)) for edge in self.wiring.outside}
             own = {name: [each[k * width[name] :] for each in rooms] for name, rooms in currents.items()}
             at = {name: each._replace(step=each.step + k) for name, each in sources.items()}
+            laws = self._laws(at, 1)
             for b, trial in enumerate(self.trials):
-                cpu.run(trial.tasks(b, 1, now, own, at, {}), 1)
+                cpu.run(trial.tasks(b, 1, now, own, at, laws, {}), 1)
             wrong = self._not_finite()
             if wrong is not None:
                 return f"{wrong}, after step {self.steps + k},"
@@ -369,6 +380,7 @@ class _Trial:
         outside: Mapping[str, Tensor],
         currents: Mapping[str, Sequence[Tensor]],
         sources: Mapping[str, SourceState],
+        laws: Mapping[str, Sequence[PoissonLaws]],
         record: Mapping[str, Sampling],
     ) -> list[list[Task]]:
         """Return the tasks of the next steps, of each part, in order."""
@@ -378,7 +390,7 @@ class _Trial:
             log.open(steps, max(_ROOM, size * steps // 100) + size)
             if name in outside:
                 log.put(outside[name][:, b].reshape(steps, size))
-        parts = [self._of_part(p, b, currents, sources) for p in range(self.wiring.division.parts)]
+        parts = [self._of_part(p, b, currents, sources, laws) for p in range(self.wiring.division.parts)]
         for name, sampling in record.items():
             population, _, variable = name.partition(".")
             values = self.states[population][list(net.neurons()[population].core.state).index(variable)]
@@ -387,7 +399,12 @@ class _Trial:
         return parts
 
     def _of_part(
-        self, p: int, b: int, currents: Mapping[str, Sequence[Tensor]], sources: Mapping[str, SourceState]
+        self,
+        p: int,
+        b: int,
+        currents: Mapping[str, Sequence[Tensor]],
+        sources: Mapping[str, SourceState],
+        laws: Mapping[str, Sequence[PoissonLaws]],
     ) -> list[Task]:
         wiring = self.wiring
         tasks: list[Task] = [self._delivery(route, p) for route in wiring.routes if route.target is None]
@@ -396,7 +413,8 @@ class _Trial:
             if bounds[p] == bounds[p + 1]:
                 continue
             tasks += [self._delivery(route, p) for route in wiring.routes if route.target == name]
-            tasks += [self._poisson(drive, p, b, sources) for drive in wiring.drives if drive.target == name]
+            drives = [drive for drive in wiring.drives if drive.target == name]
+            tasks += [self._poisson(drive, p, b, sources[drive.source], laws[drive.source][b]) for drive in drives]
             feeds = wiring.feeds[name]
             inputs = [
                 [self._term(feed, bounds[p], b, currents) for feed in feeds[port]]
@@ -441,13 +459,13 @@ class _Trial:
         rows = route.delays, route.first[p], route.last[p], route.post, route.weight
         return Delivery(route.kind, self.logs[route.source], *rows, total)
 
-    def _poisson(self, drive: Drive, p: int, b: int, sources: Mapping[str, SourceState]) -> PoissonInput:
-        seed, trial, first = (int(values[b]) for values in sources[drive.source])
+    def _poisson(self, drive: Drive, p: int, b: int, source: SourceState, laws: PoissonLaws) -> PoissonInput:
+        seed, trial, first = (int(values[b]) for values in source)
         stream = self.wiring.net._streams[drive.source]
         begin, end = self.wiring.division.bounds[drive.target][p : p + 2]
         total = self.totals[drive.feed.key][drive.feed.offset :]
         blocks = begin // PAD, padded(end) // PAD
-        return PoissonInput(drive.limits, blocks, seed, stream, trial, first, drive.weight, total)
+        return PoissonInput(*laws, blocks, seed, stream, trial, first, drive.weight, total)
 
     def _term(self, feed: Feed, first: int, b: int, currents: Mapping[Any, Sequence[Tensor]]) -> Term:
         if feed.kind == "dense":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,26 @@ from neurosim.recording.events import Events
 
 MAX_MEAN = 100.0  # spikes a step: each takes a comparison
 MOST_SPIKES = 200  # in a step: at a mean of 100 more have a probability below 2^-32
+
+
+class PoissonLaws(NamedTuple):
+    """The law of the number of spikes in each of some steps.
+
+    A neuron sends as many spikes as there are limits that its random word reaches.
+
+    Attributes
+    ----------
+    limits : Tensor [K, n] of uint32
+        Of each rate.
+    counts : Tensor [K] of int64
+        How many limits each rate has.
+    rows : Tensor [steps] of int64
+        Which rate each step has.
+    """
+
+    limits: Tensor
+    counts: Tensor
+    rows: Tensor
 
 
 class Poisson(Source):
@@ -99,9 +119,7 @@ class Poisson(Source):
         size, device = math.prod(self.shape), state.step.device
         rates = _flat(self.rate.at(state, steps, dt), self.shape)
         limits = [torch.from_numpy(limit).to(device) for limit in _limits(self._means(rates, dt), self.binary)]
-        end = max(state.step.tolist(), default=0) + steps
-        if end > WORD:
-            raise InputError(f"Poisson: a run may have 2^32 steps; this one would reach {end}.")
+        _check_end(state, steps)
         out = torch.zeros((steps, len(state.seed), size), dtype=dtype, device=device)
         for rows, columns, words in random_blocks(stream, state.seed, state.trial, state.step, steps, size):
             part = out[rows, :, columns]
@@ -109,12 +127,24 @@ class Poisson(Source):
                 part += words >= _part(limit, rows, columns)
         return out.reshape(steps, len(state.seed), *self.shape)
 
-    def limits(self, dt: float) -> Tensor | None:
-        """Return the numbers that a random word is compared with, uint32, if the rate is one constant; else None."""
-        if self.rate.values is None or not self.rate.is_constant:
-            return None
-        limits = [int(limit.item()) for limit in _limits(self._means(self.rate.values, dt), self.binary)]
-        return torch.tensor([limit for limit in limits if limit < WORD], dtype=torch.int64).to(torch.uint32)
+    def laws(self, state: SourceState, steps: int, dt: float) -> list[PoissonLaws]:
+        """Return what the random words of the next steps are compared with, for each trial.
+
+        All neurons have one rate; see `Waveform.is_shared`.
+        """
+        _check_end(state, steps)
+        values = self.rate.at(state, steps, dt)
+        found = [self._law(rates, steps, dt) for rates in values.reshape(values.shape[:2]).T]
+        return found * len(state.step) if len(found) == 1 else found
+
+    def _law(self, rates: Array, steps: int, dt: float) -> PoissonLaws:
+        """Return the laws of one trial, given its rates [T or 1]."""
+        different, rows = np.unique(rates, return_inverse=True)
+        limits = np.array(_limits(self._means(different, dt), self.binary)).reshape(-1, len(different))
+        counts = (limits < WORD).sum(0)  # limits ascend
+        table = np.where(limits < WORD, limits, 0)[: counts.max(initial=0)].T.astype(np.uint32)
+        numbers = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(rows, steps)).astype(np.int64))
+        return PoissonLaws(torch.from_numpy(table.copy()), torch.from_numpy(counts.astype(np.int64)), numbers)
 
     def _means(self, rates: Array, dt: float) -> Array:
         """Return mean numbers of spikes a step, checked."""
@@ -309,6 +339,12 @@ class Noise(NormalSource):
 
     def __init__(self, std: float, shape: int | Sequence[int]) -> None:
         super().__init__(shape, std, "Noise")
+
+
+def _check_end(state: SourceState, steps: int) -> None:
+    end = max(state.step.tolist(), default=0) + steps
+    if end > WORD:
+        raise InputError(f"Poisson: a run may have 2^32 steps; this one would reach {end}.")
 
 
 def _check_rates(rates: Array) -> None:

@@ -66,10 +66,9 @@ class Waveform:
         self.values = None if callable(values) else self._checked(values, changes)
 
     @property
-    def is_constant(self) -> bool:
-        """Whether the value is one number, for all neurons and trials at all times."""
-        is_windowed = self.start is not None or self.stop is not None
-        return self.values is not None and self.values.size == 1 and self.times is None and not is_windowed
+    def is_shared(self) -> bool:
+        """Whether all neurons of a trial are known to have one value at a time."""
+        return self.values is not None and math.prod(self.values.shape[2:]) == 1
 
     def check(self, dt: float) -> None:
         """Check that change points, start and stop are integer numbers of steps of `dt`.

@@ -99,14 +99,13 @@ class Drive(NamedTuple):
     Attributes
     ----------
     source, target : str
-    limits, weight
+    weight
         As in `kernels.circuit.tasks.PoissonInput`.
     feed : Feed
     """
 
     source: str
     target: str
-    limits: Tensor
     weight: float
     feed: Feed
 
@@ -290,10 +289,10 @@ def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
 
 
 def _drive(net: Network, edge: Connection, feed: Feed) -> Drive | None:
-    """Return Poisson trains of one constant rate and weight that reach neurons in the same step, or None."""
+    """Return Poisson trains of one rate and weight that reach neurons in the same step, or None."""
     source, synapse = net.nodes[edge.source], edge.synapses[0]
     is_prompt = not edge.reach and len(edge.synapses) == 1
-    if not isinstance(source, Poisson) or not is_prompt or _is_opaque(synapse):
+    if type(source) is not Poisson or not source.rate.is_shared or not is_prompt or _is_opaque(synapse):
         return None
     if isinstance(synapse, Scale) and synapse.bias is None and not synapse.weight.dim():
         weight = float(synapse.weight.detach())
@@ -303,8 +302,7 @@ def _drive(net: Network, edge: Connection, feed: Feed) -> Drive | None:
         weight = synapse.drawing.weight.first * round(synapse.unit / feed.unit)
     else:
         return None
-    limits = source.limits(net.dt)
-    return None if limits is None else Drive(edge.source, edge.target, limits, weight, feed)
+    return Drive(edge.source, edge.target, weight, feed)
 
 
 def _is_opaque(synapse: Synapse) -> bool:

@@ -75,6 +75,35 @@ def test_the_engine_gives_the_bits_of_the_layered_run(core, delayed, dtype):
     assert_equal(*runs)
 
 
+RATES = {
+    "change points": lambda: Poisson([9000.0, 0.0, 3000.0], NE, times=[2 * DT, 100 * DT, 150 * DT]),
+    "window": lambda: Poisson(9000.0, NE, start=20 * DT, stop=250 * DT),
+    "steps": lambda: Poisson(9000.0 * torch.rand(300, 1, generator=torch.Generator().manual_seed(3)), NE),
+    "trials": lambda: Poisson(torch.tensor([[[5000.0], [9000.0]], [[0.0], [9000.0]]]), NE, times=[0.0, 130 * DT]),
+    "one a step": lambda: Poisson([9000.0, 0.0], NE, times=[0.0, 130 * DT], binary=True),
+}
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("rates", RATES.values(), ids=RATES)
+def test_rates_over_time_are_drawn_in_the_loop_with_the_bits_of_the_layered_run(rates, drawn):
+    feed = ns.Drawn(OneToOne(), weight=9.0) if drawn else Scale(9.0)
+    loop = ns.Drawn(Bernoulli(0.3), weight=2.0)
+    edges = [ns.Edge("noise", "E", feed), ns.Edge("E", "E", loop, delay=2 * DT)]
+    net = ns.Network({"noise": rates(), "E": Neuron(cores.refractory_lif, dt=DT, size=NE, t_ref=10 * DT)}, edges)
+    engine = Engine(net, net.initial_state(batch=2, seed=5), ["E"])
+    assert [drive.source for drive in engine.wiring.drives] == ["noise"] and not engine.dense_sources
+    wanted = ns.simulate(net, steps=300, seed=5, batch=2, engine="layered")
+    assert len(wanted.spikes["E"]) > 100
+    for chunk in (300, 37):
+        assert_equal(ns.simulate(net, steps=300, seed=5, batch=2, chunk=chunk, engine="circuit"), wanted)
+    # Trials that stand at different steps.
+    first = ns.simulate(net, steps=120, seed=5, batch=2, engine="layered")
+    later = first.state.nodes["noise"]._replace(step=torch.tensor([120, 140]))
+    state = first.state._replace(nodes={**first.state.nodes, "noise": later})
+    assert_equal(*(ns.simulate(net, steps=100, state=state, engine=e) for e in ("circuit", "layered")))
+
+
 def test_r2_a_run_in_chunks_from_a_file_and_continued_is_the_run_in_one(tmp_path):
     net = network(delayed=True)
     whole = ns.simulate(net, steps=300, seed=5)

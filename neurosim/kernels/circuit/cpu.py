@@ -306,8 +306,9 @@ def _post_spikes(task: PostSpikes, stop: np.ndarray, begin: int, window: int) ->
 
 def _poisson(task: PoissonInput) -> tuple[CompiledKernel, Any]:
     kernel = cpu_code.poisson("" if task.total.dtype == torch.int32 else REAL[task.total.dtype])
-    numbers = (task.limits.numel(), *task.blocks, task.seed & _WORD, task.seed >> 32, task.stream)
-    return kernel, kernel.block(task.limits, task.total, *numbers, task.trial, task.first, task.weight)
+    arrays = task.limits, task.counts, task.rows, task.total
+    numbers = (task.limits.shape[1], *task.blocks, task.seed & _WORD, task.seed >> 32, task.stream)
+    return kernel, kernel.block(*arrays, *numbers, task.trial, task.first, task.weight)
 
 
 def _keeping(block: Any, *arrays: np.ndarray) -> Any:

@@ -307,16 +307,22 @@ def poisson(real: str) -> CompiledKernel:
 
     The words and limits are those of `neurosim.circuit.Poisson`.
 
-    Arguments: limits [number] of u32, accumulator; number of limits, first block of 64 neurons and the end, seed (its
-    lower and upper word), stream, trial, step of the run at the first step of the call, the step; for accumulators of
-    integers (`real` is "") the weight as an integer, else as a number.
+    Arguments: limits [rates, width] of u32, how many of them each rate has (i64), the rate of each step (i64),
+    accumulator; width, first block of 64 neurons and the end, seed (its lower and upper word), stream, trial, step of
+    the run at the first step of the call, the step; for accumulators of integers (`real` is "") the weight as an
+    integer, else as a number.
     """
     code = IRBuilder(real or "float", 16)
-    limits, total = map(code.pointer_argument, ("limits", "total"))
-    names = ("number", "begin", "end", "low", "high", "stream", "trial", "first", "now")
-    number, begin, last, low, high, stream, trial, start, step = map(code.integer_argument, names)
+    table, counts, rows, total = map(code.pointer_argument, ("limits", "counts", "rows", "total"))
+    names = ("width", "begin", "end", "low", "high", "stream", "trial", "first", "now")
+    width, begin, end, low, high, stream, trial, start, step = map(code.integer_argument, names)
     weight = "" if real else code.fresh(f"trunc i64 {code.integer_argument('weight')} to i32")
     factor = code.real_argument("factor") if real else ""
+    rate = code.load_scalar("i64", rows, step)
+    number = code.load_scalar("i64", counts, rate)
+    limits = code.address(table, code.integer("mul nsw", rate, width), "i32")
+    # A rate of 0 has no limits, and nothing is drawn.
+    last = code.fresh(f"select i1 {code.fresh(f'icmp eq i64 {number}, 0')}, i64 {begin}, i64 {end}")
     draw = words_of(code, (code.integer("add nsw", start, step), trial, stream), (low, high))
     counters = [code.variable("<16 x i32>") for _ in range(4)]
     with code.loop(begin, last) as block:
@@ -324,7 +330,7 @@ def poisson(real: str) -> CompiledKernel:
         for counter in counters:
             code.store_variable(counter, "zeroinitializer", "<16 x i32>")
         # Limits ascend: where no word reaches one, none reaches the next.
-        with code.loop_while("0", number) as (n, end):
+        with code.loop_while("0", number) as (n, leave):
             limit = wide(code, code.fresh(f"zext i32 {code.load_scalar('i32', limits, n)} to i64"))
             reached = []
             for counter, word in zip(counters, words, strict=True):
@@ -335,7 +341,7 @@ def poisson(real: str) -> CompiledKernel:
                 reached.append(above)
             any_of = [code.fresh(f"or <16 x i1> {a}, {b}") for a, b in (reached[:2], reached[2:])]
             all_bits = code.fresh(f"bitcast <16 x i1> {code.fresh(f'or <16 x i1> {any_of[0]}, {any_of[1]}')} to i16")
-            end(code.fresh(f"icmp eq i16 {all_bits}, 0"))
+            leave(code.fresh(f"icmp eq i16 {all_bits}, 0"))
         ordered = interleaved(code, [code.load_variable(counter, "<16 x i32>") for counter in counters])
         base = code.integer("shl", block, "6")
         for part, counts in enumerate(ordered):

@@ -41,7 +41,8 @@ def _deliver_row(task: Delivery, total: np.ndarray, source: int, group: int) -> 
 
 def poisson(task: PoissonInput, step: int) -> None:
     """Add the numbers of spikes of a step, times their weight."""
-    total, limits = task.total.numpy(), task.limits.numpy().astype(np.int64)
+    row = int(task.rows[step])
+    total, limits = task.total.numpy(), task.limits[row, : int(task.counts[row])].numpy().astype(np.int64)
     key = task.seed & 0xFFFFFFFF, task.seed >> 32
     for neuron in range(PAD * task.blocks[0], PAD * task.blocks[1]):
         word = philox((neuron // 4, task.first + step, task.trial, task.stream), key)[neuron % 4]

@@ -274,8 +274,12 @@ class PoissonInput(NamedTuple):
 
     Attributes
     ----------
-    limits : Tensor [n] of uint32
-        Cumulative probabilities of at most 0, 1, ... spikes, times 2^32.
+    limits : Tensor [K, n] of uint32
+        For each rate the cumulative probabilities of at most 0, 1, ... spikes, times 2^32.
+    counts : Tensor [K] of int64
+        How many limits each rate has; those behind are not read.
+    rows : Tensor [steps] of int64
+        Row of `limits` in each step of the call.
     blocks : tuple of int
         First block of 64 neurons and the end.
     seed, stream, trial, first : int
@@ -287,6 +291,8 @@ class PoissonInput(NamedTuple):
     """
 
     limits: Tensor
+    counts: Tensor
+    rows: Tensor
     blocks: tuple[int, int]
     seed: int
     stream: int

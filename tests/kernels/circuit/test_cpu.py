@@ -116,17 +116,25 @@ def test_bits(sources, words, rate):
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float32, torch.float64])
-@pytest.mark.parametrize("limits", [[], [1 << 31], [10_000, 1 << 30, 3 << 30, (1 << 32) - 1]])
+@pytest.mark.parametrize(
+    "limits", [[[]], [[1 << 31]], [[10_000, 1 << 30, 3 << 30, (1 << 32) - 1], [], [1 << 29, 1 << 30]]]
+)
 def test_poisson_trains(limits, dtype):
     weight = 3 if dtype == torch.int32 else 0.3
-    values = torch.tensor(limits, dtype=torch.int64).to(torch.uint32)
+    width = max(map(len, limits))
+    table = torch.tensor([each + [0] * (width - len(each)) for each in limits], dtype=torch.int64).to(torch.uint32)
+    counts = torch.tensor([len(each) for each in limits])
+    rates = torch.arange(STEPS) % len(limits)
     tasks = [
-        PoissonInput(values, (1, 3), (1 << 40) + 5, 77, 4, 1000, weight, torch.zeros(3 * PAD, dtype=dtype))
+        PoissonInput(
+            table, counts, rates, (1, 3), (1 << 40) + 5, 77, 4, 1000, weight, torch.zeros(3 * PAD, dtype=dtype)
+        )
         for _ in range(2)
     ]
     for found, wanted in both(*tasks, reference.poisson):
         assert torch.equal(found, wanted)
     assert not tasks[0].total[:PAD].any()
+    assert bool(tasks[0].total.any()) == (width > 0)
 
 
 @pytest.mark.parametrize(("begin", "end", "every"), [(0, 6, 1), (1, 6, 2), (-3, 4, 4), (6, 9, 1)])
