@@ -308,6 +308,12 @@ RULES = _rows(
         "plasticity/test_stdp.py::test_the_triplet_rule_has_the_published_dependence_on_frequency",
     ),
     (
+        "InhibitorySTDP",
+        "[Vogels et al. 2011](https://doi.org/10.1126/science.1211095), its symmetric window",
+        "plasticity/test_inhibitory.py::test_one_pair_strengthens_by_the_symmetric_window_less_the_cost_of_a_presynaptic_spike",
+        "spikes in one step count on both sides, or with `coincident=False` on none",
+    ),
+    (
         "RewardModulated",
         "[Izhikevich 2007](https://doi.org/10.1093/cercor/bhl152), its eligibility by hand",
         "plasticity/test_engine.py::test_reward_releases_what_is_eligible",

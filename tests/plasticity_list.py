@@ -12,6 +12,7 @@ from torch import Tensor
 import neurosim as ns
 from neurosim.plasticity import (
     AstrocyteModulated,
+    InhibitorySTDP,
     LiquidAstrocyte,
     NeuromodulatedAdaptation,
     PairSTDP,
@@ -158,6 +159,7 @@ ASTROCYTE = LiquidAstrocyte(("out",), ("in",), weight=0.01, rest=0.5)
 RULES = (
     PlasticCase(PairSTDP, plastic(PAIR), bounds=(0.0, 1.0)),
     PlasticCase(TripletSTDP, plastic(TripletSTDP(a2_plus=5e-3, w_max=1.0, mu=0.5)), bounds=(0.0, 1.0)),
+    PlasticCase(InhibitorySTDP, plastic(InhibitorySTDP(rate=0.02, target=30.0)), bounds=(0.0, 1.0)),
     PlasticCase(RewardModulated, plastic(RewardModulated(PAIR, rate=0.5)), bounds=(0.0, 1.0), parts=False),
     PlasticCase(AstrocyteModulated, plastic(AstrocyteModulated(PAIR, ASTROCYTE)), bounds=(0.0, 1.0)),
     PlasticCase(SynapticScaling, homeostatic(SynapticScaling, edges={"out": "plastic"}), grows=False, parts=False),

@@ -107,7 +107,7 @@ class Engine:
     parts : int, optional
         Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
         left out. The results do not depend on it.
-    plasticity : mapping of str to PairSTDP, TripletSTDP or TsodyksMarkram
+    plasticity : mapping of str to STDP or TsodyksMarkram
         Rule of each plastic edge, checked by `plastic.checked_rules`.
     """
 

@@ -18,8 +18,9 @@ from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
+from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.short_term import TsodyksMarkram
-from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
+from neurosim.plasticity.stdp import STDP, PairSTDP, TripletSTDP
 from neurosim.units import steps_of
 
 
@@ -67,16 +68,15 @@ def checked_rules(net: Network, plasticity: Mapping[str, Rule] | None) -> dict[s
     for name, rule in plasticity.items():
         if name not in edges:
             raise InputError(f"plasticity: no edge {name!r}; this network has {list(edges)}.")
-        if not isinstance(rule, (PairSTDP, TripletSTDP, TsodyksMarkram)):
+        if not isinstance(rule, (PairSTDP, TripletSTDP, InhibitorySTDP, TsodyksMarkram)):
             raise InputError(
-                f"plasticity of edge {name!r}: the rule must be PairSTDP, TripletSTDP or TsodyksMarkram; got {rule!r}. "
-                "Other rules run with neurosim.plasticity.Plasticity(net, rules)."
+                f"plasticity of edge {name!r}: the rule must be PairSTDP, TripletSTDP, InhibitorySTDP or "
+                f"TsodyksMarkram; got {rule!r}. Other rules run with neurosim.plasticity.Plasticity(net, rules)."
             )
         _check_edge(net, edges[name])
         if isinstance(rule, TsodyksMarkram):
             continue
-        if isinstance(rule, PairSTDP):
-            steps_of("PairSTDP", "dendritic_delay", rule.dendritic_delay, net.dt)
+        steps_of(type(rule).__name__, "dendritic_delay", rule.dendritic_delay, net.dt)
         weight = edges[name].synapses[0].weight
         assert isinstance(weight, Tensor)
         weight = weight.detach()
@@ -104,10 +104,14 @@ def _check_edge(net: Network, edge: Connection) -> None:
         )
 
 
-def pair_rule(rule: PairSTDP | TripletSTDP, dt: float) -> PairRule:
+def pair_rule(rule: STDP, dt: float) -> PairRule:
     """Return the numbers of a rule at steps of `dt`."""
-    plus, minus = Decay.of(rule.tau_plus, dt), Decay.of(rule.tau_minus, dt)
     bounds = float(rule.w_min), float(rule.w_max), float(rule.mu)
+    if isinstance(rule, InhibitorySTDP):
+        both, step = Decay.of(rule.tau, dt), float(rule.step)
+        return PairRule(step, -step, *bounds, False, rule.coincident, both, both, alpha=float(rule.alpha))
+    assert isinstance(rule, (PairSTDP, TripletSTDP))
+    plus, minus = Decay.of(rule.tau_plus, dt), Decay.of(rule.tau_minus, dt)
     if isinstance(rule, TripletSTDP):
         slow = Decay.of(rule.tau_y, dt), Decay.of(rule.tau_x, dt)
         triplets = Triplets(float(rule.a3_plus), float(rule.a3_minus), *slow)
@@ -117,7 +121,7 @@ def pair_rule(rule: PairSTDP | TripletSTDP, dt: float) -> PairRule:
 
 def late_steps(rule: Rule, dt: float) -> int:
     """Return the steps from a postsynaptic spike to its arrival at the synapses."""
-    return round(rule.dendritic_delay / dt) if isinstance(rule, PairSTDP) else 0
+    return round(rule.dendritic_delay / dt) if isinstance(rule, STDP) else 0
 
 
 def synapses_of(wiring: Wiring, route: Route, state: Any, trial: int) -> PlasticSynapses | ShortTermSynapses:
@@ -149,7 +153,7 @@ class PlasticSynapses:
     """
 
     def __init__(self, wiring: Wiring, route: Route, state: PlasticState | None, trial: int) -> None:
-        assert isinstance(route.rule, (PairSTDP, TripletSTDP))
+        assert isinstance(route.rule, STDP)
         assert isinstance(route.weight, Tensor)
         edge = wiring.edge(route.key)
         self.route, self.name, self.target = route, edge.name, edge.target

@@ -6,12 +6,14 @@ from neurosim.plasticity.adaptation import NeuromodulatedAdaptation
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte, branching_factor
 from neurosim.plasticity.engine import Plasticity, RewardModulated
 from neurosim.plasticity.homeostasis import SynapticScaling, ThresholdHomeostasis
+from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.soft_hebb import SoftHebb, SoftHebbConv
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 
 __all__ = [
     "AstrocyteModulated",
+    "InhibitorySTDP",
     "LiquidAstrocyte",
     "NeuromodulatedAdaptation",
     "PairSTDP",

@@ -40,7 +40,7 @@ class RewardModulated:
     Parameters
     ----------
     rule : STDP
-        `PairSTDP` or `TripletSTDP`.
+        `PairSTDP`, `TripletSTDP` or `InhibitorySTDP`.
     rate : float
         :math:`\eta`.
     tau : float
@@ -295,7 +295,7 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteMo
         return _Plastic(edge, synapse, pairs, rule.rule, astrocyte=rule)
     if not isinstance(rule, STDP):
         raise InputError(
-            f"edge {name!r}: the rule must be PairSTDP, TripletSTDP, RewardModulated or AstrocyteModulated; "
-            f"got {rule!r}."
+            f"edge {name!r}: the rule must be PairSTDP, TripletSTDP, InhibitorySTDP, RewardModulated or "
+            f"AstrocyteModulated; got {rule!r}."
         )
     return _Plastic(edge, synapse, pairs, rule)

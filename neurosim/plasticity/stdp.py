@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,6 +45,15 @@ class STDP(ABC):
 
     With :math:`\mu = 0` changes do not depend on the weight (additive), with 1 they are multiplicative.
 
+    Parameters
+    ----------
+    w_min, w_max, mu : float
+        As above.
+    dendritic_delay : float
+        Time, s, from a postsynaptic spike to its arrival at the synapses along the dendrite, an integer number of
+        steps. On chips it is one step. The delay of an edge is axonal: a presynaptic spike arrives at the synapses
+        after it. The times of spikes in a rule are those of their arrival at the synapse.
+
     References
     ----------
     Gütig et al., "Learning input correlations through nonlinear temporally asymmetric Hebbian plasticity", Journal
@@ -53,6 +63,7 @@ class STDP(ABC):
     w_min: float = 0.0
     w_max: float = 1.0
     mu: float = 0.0
+    dendritic_delay: float = 0.0
 
     def __post_init__(self) -> None:
         """Check bounds and times."""
@@ -66,6 +77,32 @@ class STDP(ABC):
         for field in self.__dataclass_fields__:
             if field.startswith("tau"):
                 _TIME.check(name, field, getattr(self, field))
+
+    def arriving(self, post: Tensor, dt: float, line: Sequence[Tensor] = ()) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return postsynaptic spikes [T, B, n_out] when they arrive at the synapses, and those still on their way.
+
+        Parameters
+        ----------
+        post : Tensor [T, B, n_out]
+        dt : float
+            Length of a step, s.
+        line : sequence of Tensor [steps, B, n_out], one or none
+            Spikes of earlier calls on their way.
+
+        Raises
+        ------
+        InputError
+            When the dendritic delay is not an integer number of steps.
+        """
+        obstacle = steps_obstacle("dendritic_delay", self.dendritic_delay, dt)
+        if obstacle:
+            raise InputError(f"{type(self).__name__}: {obstacle}")
+        steps = round(self.dendritic_delay / dt)
+        if not steps:
+            return post, ()
+        before = line[0] if line else post.new_zeros(steps, *post.shape[1:])
+        joined = torch.cat((before, post))
+        return joined[: len(post)], (joined[len(post) :],)
 
     @abstractmethod
     def factors(
@@ -137,7 +174,7 @@ class PairSTDP(STDP):
 
     Parameters
     ----------
-    w_min, w_max, mu : float
+    w_min, w_max, mu, dendritic_delay : float
         As in `STDP`.
     a_plus, a_minus : float
         Amplitudes of potentiation and depression.
@@ -147,9 +184,6 @@ class PairSTDP(STDP):
         Whether only the last spike on the other side counts, instead of all.
     coincident : bool
         Whether two spikes in the same step make a pair.
-    dendritic_delay : float
-        Time, s, from a postsynaptic spike to its arrival at the synapses along the dendrite, an integer number of
-        steps. On chips it is one step.
 
     References
     ----------
@@ -175,33 +209,19 @@ class PairSTDP(STDP):
     tau_minus: float = 20e-3
     nearest: bool = False
     coincident: bool = True
-    dendritic_delay: float = 0.0
 
     def factors(
         self, pre: Tensor, post: Tensor, dt: float, traces: tuple[Tensor, ...] | None = None
     ) -> tuple[Factors, tuple[Tensor, ...]]:
-        """Return the factors of each step's change and the traces, with delayed spikes; see `STDP.factors`.
-
-        Raises
-        ------
-        InputError
-            When the dendritic delay is not an integer number of steps.
-        """
-        _check("PairSTDP", pre, post, dt)
-        obstacle = steps_obstacle("dendritic_delay", self.dendritic_delay, dt)
-        if obstacle:
-            raise InputError(f"PairSTDP: {obstacle}")
-        steps = round(self.dendritic_delay / dt)
+        """Return the factors of each step's change and the traces, with spikes on their way; see `STDP.factors`."""
+        check_spikes("PairSTDP", pre, post, dt)
         if traces is None:
             traces = torch.zeros_like(pre[0]), torch.zeros_like(post[0])
         x0, y0, *rest = traces
-        delayed = rest[0] if rest else post.new_zeros(steps, *post.shape[1:])
-        if steps:  # spikes of earlier calls arrive first
-            line = torch.cat((delayed, post))
-            post, delayed = line[: len(post)], line[len(post) :]
+        post, line = self.arriving(post, dt, rest)
         x = trace(pre, decay_of(self.tau_plus, dt), x0, nearest=self.nearest)
         y = trace(post, decay_of(self.tau_minus, dt), y0, nearest=self.nearest)
-        ends = (x[-1], y[-1], delayed) if steps else (x[-1], y[-1])
+        ends = (x[-1], y[-1], *line)
         if not self.coincident:
             x, y = (
                 decay_of(tau, dt) * shifted(values, start)
@@ -224,7 +244,7 @@ class TripletSTDP(STDP):
 
     Parameters
     ----------
-    w_min, w_max, mu : float
+    w_min, w_max, mu, dendritic_delay : float
         As in `STDP`.
     a2_plus, a2_minus, a3_plus, a3_minus : float
         Amplitudes of the pair and triplet terms.
@@ -251,19 +271,20 @@ class TripletSTDP(STDP):
     def factors(
         self, pre: Tensor, post: Tensor, dt: float, traces: tuple[Tensor, ...] | None = None
     ) -> tuple[Factors, tuple[Tensor, ...]]:
-        """Return the factors of each step's change and the four traces; see `STDP.factors`."""
-        _check("TripletSTDP", pre, post, dt)
+        """Return the factors of each step's change, the four traces and spikes on their way; see `STDP.factors`."""
+        check_spikes("TripletSTDP", pre, post, dt)
         no_pre, no_post = torch.zeros_like(pre[0]), torch.zeros_like(post[0])
-        start = (no_pre, no_pre, no_post, no_post) if traces is None else traces
+        start = [no_pre, no_pre, no_post, no_post] if traces is None else list(traces)
+        post, line = self.arriving(post, dt, start[4:])
         taus = (self.tau_plus, self.tau_x, self.tau_minus, self.tau_y)
         r1, r2, o1, o2 = (
             trace(spikes, decay_of(tau, dt), first)
-            for spikes, tau, first in zip((pre, pre, post, post), taus, start, strict=True)
+            for spikes, tau, first in zip((pre, pre, post, post), taus, start[:4], strict=True)
         )
         # A spike is not part of its own triplet: the trace without it is the trace minus the spike.
         up = post * (self.a2_plus + self.a3_plus * (o2 - post))
         down = pre * (self.a2_minus + self.a3_minus * (r2 - pre))
-        return Factors(up, r1, o1, down), (r1[-1], r2[-1], o1[-1], o2[-1])
+        return Factors(up, r1, o1, down), (r1[-1], r2[-1], o1[-1], o2[-1], *line)
 
 
 def trace(spikes: Tensor, decay: float, start: Tensor, *, nearest: bool = False) -> Tensor:
@@ -308,7 +329,8 @@ def shifted(values: Tensor, start: Tensor) -> Tensor:
 _TIME = seconds(20e-3)
 
 
-def _check(owner: str, pre: Tensor, post: Tensor, dt: float) -> None:
+def check_spikes(owner: str, pre: Tensor, post: Tensor, dt: float) -> None:
+    """Check the shapes of the spikes that a rule gets, and the length of a step."""
     check_dt(owner, dt)
     if pre.dim() != 3 or post.dim() != 3 or pre.shape[:2] != post.shape[:2] or not len(pre):
         raise ShapeError(

@@ -17,7 +17,7 @@ from neurosim.circuit.sources import SpikeTrain
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.circuit.reference import pair_weights
 from neurosim.network.neuron import Neuron
-from neurosim.plasticity import PairSTDP, Plasticity, TripletSTDP, TsodyksMarkram
+from neurosim.plasticity import InhibitorySTDP, PairSTDP, Plasticity, TripletSTDP, TsodyksMarkram
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
 from neurosim.synapses.connectivity import Bernoulli, FixedInDegree, OneToOne
 from neurosim.synapses.distributions import Normal, Uniform
@@ -30,6 +30,9 @@ RULES = [
     PairSTDP(w_max=22.0, a_plus=0.8, a_minus=0.9, mu=0.4, nearest=True, coincident=False, tau_minus=30e-3),
     PairSTDP(w_max=22.0, a_plus=0.8, a_minus=0.9, coincident=False, dendritic_delay=DT),
     TripletSTDP(w_max=40.0, a2_plus=0.3, a2_minus=0.5, a3_plus=0.4, a3_minus=0.2, mu=1.0),
+    TripletSTDP(w_max=40.0, a2_plus=0.3, a2_minus=0.5, a3_plus=0.4, a3_minus=0.2, dendritic_delay=3 * DT),
+    InhibitorySTDP(w_max=40.0, rate=0.1, target=20.0, tau=10e-3),
+    InhibitorySTDP(w_max=30.0, rate=0.1, target=40.0, coincident=False, dendritic_delay=4 * DT),
 ]
 
 # Weights of NEST 3.10.0, stdp_synapse with Wmax 2, alpha 1.05, tau_plus 20 ms, tau_minus 30 ms, between two parrots.
@@ -112,13 +115,17 @@ def test_spikes_and_weights_are_those_of_the_layered_run_with_a_change_at_each_s
     assert torch.allclose(run.state.plastic["E->E"].weight[0], net["E->E"][0].weight, rtol=1e-11, atol=1e-12)
 
 
-def pair(t_pre, t_post, rule, delay):
+def single(weight):
+    return Sparse(1, 1, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([weight]))
+
+
+def pair(t_pre, t_post, rule, delay, weight=0.3):
     """Weight after one pre- and one postsynaptic spike, the latter made by a strong input."""
     pre, post = (SpikeTrain(ns.Events(step=[t], neuron=[0], T=1000, dt=DT, shape=1)) for t in (t_pre, t_post))
     net = ns.Network(
         {"pre": pre, "force": post, "n": ns.LIF(dt=DT, size=1)},
         [
-            ns.Edge("pre", "n", Sparse(1, 1, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([0.3])), delay=delay),
+            ns.Edge("pre", "n", single(weight), delay=delay),
             ns.Edge("force", "n", Scale(1e4)),
         ],
     ).to(torch.float64)
@@ -127,20 +134,40 @@ def pair(t_pre, t_post, rule, delay):
     return float(run.state.plastic["pre->n"].weight) - float(net["pre->n"][0].weight.detach())
 
 
-@pytest.mark.parametrize("coincident", [True, False])
+def window(rule, age, coincident):
+    """Change by one pair whose postsynaptic spike arrives `age` s after the presynaptic one: the closed form."""
+    is_tie = abs(age) < DT / 2
+    if isinstance(rule, InhibitorySTDP):
+        pairs = (2 if coincident else 0) if is_tie else math.exp(-abs(age) / rule.tau)
+        return (rule.rate if rule.w_max > 0 else -rule.rate) * (pairs - 2 * rule.target * rule.tau)
+    a_plus, a_minus = (rule.a2_plus, rule.a2_minus) if isinstance(rule, TripletSTDP) else (rule.a_plus, rule.a_minus)
+    up, down = a_plus * math.exp(-age / rule.tau_plus), a_minus * math.exp(age / rule.tau_minus)
+    return (up - down) * coincident if is_tie else up if age > 0 else -down
+
+
+TIMES = (-300, -31, -16, -15, -14, -1, 0, 1, 14, 15, 16, 31, 300)
+TIMING = dict(tau_plus=17e-3, tau_minus=34e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "weight"),
+    [
+        (PairSTDP, dict(a_plus=0.01, a_minus=0.012, coincident=True, **TIMING), 0.3),
+        (PairSTDP, dict(a_plus=0.01, a_minus=0.012, coincident=False, **TIMING), 0.3),
+        (TripletSTDP, dict(a2_plus=0.01, a2_minus=0.012, a3_plus=5.0, a3_minus=7.0, **TIMING), 0.3),
+        (InhibitorySTDP, dict(rate=0.01, target=8.0), 0.3),
+        (InhibitorySTDP, dict(rate=0.01, target=8.0, w_min=-1.0, w_max=0.0, coincident=False), -0.3),
+    ],
+)
 @pytest.mark.parametrize(("delay", "dendritic"), [(0.0, 0.0), (1.5e-3, 0.0), (1.5e-3, 3e-3)])
-def test_r4_the_change_by_one_pair_is_the_closed_form_for_axonal_and_dendritic_delays(delay, dendritic, coincident):
+def test_r4_the_change_by_one_pair_is_the_closed_form_for_axonal_and_dendritic_delays(
+    delay, dendritic, kind, settings, weight
+):
     # Brian2's delay of `pre` is axonal: dendritic_delay = 0. NEST's delay d is dendritic: dendritic_delay = 2 d.
-    rule = PairSTDP(
-        a_plus=0.01, a_minus=0.012, tau_plus=17e-3, tau_minus=34e-3, dendritic_delay=dendritic, coincident=coincident
-    )
-    for steps in (-300, -31, -16, -15, -14, -1, 0, 1, 14, 15, 16, 31, 300):
-        at_synapse = steps * DT + dendritic - delay  # postsynaptic minus presynaptic
-        up = rule.a_plus * math.exp(-at_synapse / rule.tau_plus)
-        down = rule.a_minus * math.exp(at_synapse / rule.tau_minus)
-        is_tie = abs(at_synapse) < DT / 2
-        wanted = (up - down) * coincident if is_tie else up if at_synapse > 0 else -down
-        assert pair(400, 400 + steps, rule, delay) == pytest.approx(wanted, abs=1e-12), steps
+    rule = kind(dendritic_delay=dendritic, **settings)
+    for steps in TIMES:
+        wanted = window(rule, steps * DT + dendritic - delay, settings.get("coincident", True))
+        assert pair(400, 400 + steps, rule, delay, weight) == pytest.approx(wanted, abs=1e-12), steps
 
 
 def assert_same(a, b):

@@ -232,7 +232,7 @@ def after_run(x: Tensor, reward: object = 1.0) -> None:
         (
             lambda: Plasticity(net_of(), {EDGE: cast(Any, 3)}),
             InputError,
-            "must be PairSTDP, TripletSTDP, RewardModulated or AstrocyteModulated; got 3",
+            "must be PairSTDP, TripletSTDP, InhibitorySTDP, RewardModulated or AstrocyteModulated; got 3",
         ),
         (
             lambda: Plasticity(net_of(), {EDGE: RULE}, chunk=0),

@@ -284,7 +284,7 @@ def _kind(rule: PairRule) -> tuple[plastic_code.Dependence, bool]:
 
 
 def _numbers_of(rule: PairRule) -> tuple[float, ...]:
-    return rule.plus.longest, rule.minus.longest, rule.w_min, rule.w_max, rule.mu
+    return rule.plus.longest, rule.minus.longest, rule.w_min, rule.w_max, rule.mu, rule.alpha
 
 
 def _plastic_arrays(task: PlasticDelivery) -> list[Tensor]:

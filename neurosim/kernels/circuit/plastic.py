@@ -77,16 +77,19 @@ class Triplets(NamedTuple):
 
 
 class PairRule(NamedTuple):
-    """Numbers of a pair or triplet rule; see `neurosim.plasticity.PairSTDP` and `TripletSTDP`.
+    """Numbers of a rule; see `neurosim.plasticity.PairSTDP`, `TripletSTDP` and `InhibitorySTDP`.
 
     Attributes
     ----------
     a_plus, a_minus, w_min, w_max, mu : float
+        Those of `InhibitorySTDP` are its step, minus its step, its bounds and 0.
     nearest, coincident : bool
     plus, minus : Decay
         Of the presynaptic and the postsynaptic trace.
     triplets : Triplets, optional
         None: pairs alone count.
+    alpha : float
+        Subtracted from the postsynaptic trace at each presynaptic spike.
     """
 
     a_plus: float
@@ -99,6 +102,7 @@ class PairRule(NamedTuple):
     plus: Decay
     minus: Decay
     triplets: Triplets | None = None
+    alpha: float = 0.0
 
 
 class Targets(NamedTuple):

@@ -53,6 +53,7 @@ class _Numbers(NamedTuple):
     w_min: str
     w_max: str
     mu: str
+    alpha: str
 
 
 class _Kind(NamedTuple):
@@ -74,7 +75,7 @@ def _arguments(code: IRBuilder) -> _Arrays:
 
 def _numbers(code: IRBuilder) -> _Numbers:
     integers = [code.integer_argument(name) for name in ("capacity", "longest.plus", "longest.minus")]
-    return _Numbers(*integers, *(code.real_argument(name) for name in ("w.min", "w.max", "mu")))
+    return _Numbers(*integers, *(code.real_argument(name) for name in ("w.min", "w.max", "mu", "alpha")))
 
 
 @functools.cache
@@ -86,8 +87,8 @@ def deliver(
     Arguments: lists of the source, firsts, lasts, post, weights, sources, last spikes of the targets, recent ones,
     their counts, fine and coarse table of the presynaptic and of the postsynaptic decay, delays, accumulator; parts of
     the source, delays in all, history, records of a target, longest ages of the decays, the step; bounds of the
-    weights, mu, factor of the depression. With `triplets` the tables of the slow decay follow the accumulator, its
-    longest age the others, and what the slow trace adds to the factor the factor.
+    weights, mu, alpha, factor of the depression. With `triplets` the tables of the slow decay follow the accumulator,
+    its longest age the others, and what the slow trace adds to the factor the factor.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def flush(real: str, index: str, dependence: Dependence, coincident: bool) -> Co
     """Return the code that computes the changes of the weights of rows in the steps before one.
 
     Arguments: those of `deliver` from firsts to the decays; first row and the end, the step, records of a target,
-    longest ages; bounds of the weights, mu.
+    longest ages; bounds of the weights, mu, alpha.
     """
     code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident)
     arrays = _arguments(code)
@@ -284,6 +285,7 @@ def _walk(
         trace = code.fresh(f"fmul double {y}, {_decay(code, arrays.minus, numbers.longest_minus, age)}")
         if not kind.coincident:
             trace = code.fresh(f"select i1 {is_tie}, double {_field(code, record, Y_BEFORE)}, double {trace}")
+        trace = code.fresh(f"fsub double {trace}, {numbers.alpha}")
         pre = code.fresh(f"fmul double {_field(code, record, UP)}, {x if kind.coincident else x_before}")
         up = code.fresh(f"select i1 {is_tie}, double {pre}, double 0.0")
         _change(code, kind, numbers, weight, up, code.fresh(f"fmul double {down}, {trace}"))

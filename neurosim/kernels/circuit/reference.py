@@ -93,7 +93,7 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
             y, y_time = 1.0 if rule.nearest else y_before + 1.0, t
         x_now, y_now = (x if pre else x_before), (y if post else y_before)
         up = one_up * (x_now if rule.coincident else x_before) if post else 0.0
-        down = sum([one_down] * pre) * (y_now if rule.coincident else y_before) if pre else 0.0
+        down = sum([one_down] * pre) * ((y_now if rule.coincident else y_before) - rule.alpha) if pre else 0.0
         if rule.mu:
             up *= ((rule.w_max - w) * scale) ** rule.mu
             down *= ((w - rule.w_min) * scale) ** rule.mu
