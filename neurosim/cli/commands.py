@@ -344,11 +344,11 @@ def quantise(
 @app.command()
 def export(
     run: RunFolder,
-    to: Annotated[options.Kind, typer.Option(help="Format; netx is lava-dl's .net.")] = "lava",
+    to: Annotated[options.Kind, typer.Option(help="Format; netx is lava-dl's .net, c is C99.")] = "lava",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File, or folder of a script; in the run if omitted: lava.npz, lava/, network.nir, network.net."
+            help="File or folder of a script or C; default in the run: lava.npz, network.nir, network.net, lava/, c/."
         ),
     ] = None,
     check: Annotated[bool, typer.Option(help="Run or read back what was written and compare every spike.")] = True,
@@ -357,7 +357,7 @@ def export(
     timeout: Timeout = 300.0,
     json: Json = None,
 ) -> None:
-    """Export a trained run to Lava, NIR or netx, and check it spike for spike. For netx it is quantised first."""
+    """Export a trained run to Lava, NIR, netx or C, and check it spike for spike. For netx and C it is quantised."""
     from neurosim.cli import deploy, runs
     from neurosim.files.lock import owned
 

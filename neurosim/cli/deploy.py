@@ -20,7 +20,7 @@ from neurosim.network.network import Network
 if TYPE_CHECKING:
     from neurosim.hardware.placement import Placement
 
-KINDS = ("lava", "lava-script", "nir", "netx")
+KINDS = ("lava", "lava-script", "nir", "netx", "c")
 JUDGES = ("lava", "nir", "integer", "all")
 BITS = (8, 6, 4)
 ALL_CHECK = "all_check.json"
@@ -107,6 +107,7 @@ def export(
         "lava-script": ("lava", _export_script),
         "nir": ("network.nir", _export_nir),
         "netx": ("network.net", _export_netx),
+        "c": ("c", _export_c),
     }
     if to not in writers:
         raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
@@ -118,6 +119,8 @@ def export(
         outcomes.append(_against_lava(run, number, None, timeout))
     elif check and to == "nir":
         outcomes.append(_against_nir(run, number, None, timeout))
+    elif check and to == "c":
+        outcomes.append(_check_c(run, number, bits, timeout))
     return outcomes
 
 
@@ -191,6 +194,33 @@ def _export_netx(run: Finished, place: Path, number: int, bits: int) -> Outcome:
     )
     content = {"written": str(place), "bits": bits, "samples": number, "differing": differing}
     return Outcome(text, content, not differing)
+
+
+def _export_c(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.c import MACHINES, report_c, write_c
+
+    x, _ = samples(run.settings, run.split, number)
+    integer = quantised(run, bits)
+    program = write_c(integer, place, x)
+    report = report_c(integer, x, clocked=not MACHINES["gcc"].missing)
+    text = f"Wrote {place}/{program.name}.c with {bits}-bit weights, {number} samples as test vectors, and main.c.\n"
+    content = {"written": str(place), "bits": bits, "c": json.loads(report.to_json())}
+    return Outcome(text + report.summary(), content)
+
+
+def _check_c(run: Finished, number: int, bits: int, timeout: float) -> Outcome:
+    """Run the C program of a run on the machines that are installed, and compare every state."""
+    from neurosim.hardware.c import MACHINES, verify_c
+
+    x, _ = samples(run.settings, run.split, number)
+    integer = quantised(run, bits)
+    machines = [name for name in ("gcc", "cortex-m4") if not MACHINES[name].missing]
+    if not machines:
+        return Outcome(f"Not compared: gcc is not installed ({MACHINES['gcc'].packages}).", {"verified": {}})
+    results = {name: verify_c(integer, x, machine=name, timeout=timeout) for name in machines}
+    text = "\n".join(result.summary() for result in results.values())
+    content = {name: json.loads(result.to_json()) for name, result in results.items()}
+    return Outcome(text, {"verified": content}, all(result.agrees for result in results.values()))
 
 
 def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:

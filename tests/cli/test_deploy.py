@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -49,13 +50,22 @@ def test_place_takes_nir_and_netx_files(trained: Path, tmp_path: Path) -> None:
     assert "It fits: 1 of 128 cores" in run("place", tmp_path / "a.net", "--layers", "3", "--target", "loihi2")
 
 
+def test_c_is_written_compiled_and_compared(trained: Path, tmp_path: Path) -> None:
+    output = run("export", trained, "--to", "c", "--out", tmp_path / "a", "--samples", "2", "--bits", "4")
+    assert "with 4-bit weights, 2 samples as test vectors" in output and "bytes of constants" in output
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {"network.h", "network.c", "network_vectors.h", "main.c"}
+    if shutil.which("gcc"):
+        assert "C (gcc) and simulator: 0 values differ" in output and "us on one core" in output
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_netx_is_written_with_any_number_of_bits(trained: Path, tmp_path: Path, bits: int) -> None:
     output = run("export", trained, "--to", "netx", "--out", tmp_path / "a.net", "--bits", bits, "--samples", "3")
     assert f"with {bits}-bit weights" in output and "Read back, 0 output bins of 3 samples differ" in output
 
 
-@pytest.mark.parametrize("to", ["nir", "netx", "lava", "lava-script"])
+@pytest.mark.parametrize("to", ["nir", "netx", "lava", "lava-script", "c"])
 def test_nothing_is_written_for_more_samples_than_there_are(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:

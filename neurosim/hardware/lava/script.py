@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Iterable
 
 import numpy as np
 
+from neurosim.hardware.identifiers import identifiers
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.graph import GRADED_BITS, GRADED_PROCESSES, PLACES
 
+_OWN_NAMES = ("data", "steps", "source", "build", "run", "main", "message_bits", "np", "sys", "input")
 SCRIPT, NUMBERS, INPUT = "network.py", "network.npz", "input.npz"
 
 
@@ -35,8 +36,9 @@ class _Writer:
         self._flat_ones: list[description.DenseProcess | description.SparseProcess] = [*graph.dense, *graph.sparse]
         connections = [*(item.name for item in self._flat_ones), *(item.name for item in graph.conv)]
         biases = [bias.name for bias in graph.bias_currents]
-        self._names = _identifiers(self._shapes, set())
-        self._parts = _identifiers([*connections, *biases], set(self._names.values()))
+        taken = {*_OWN_NAMES, *(call.rstrip("(") for call in _HELPERS)}
+        self._names = identifiers(self._shapes, taken, keyword.kwlist)
+        self._parts = identifiers([*connections, *biases], taken, keyword.kwlist)
         self._lines: list[str] = []
 
     def written(self) -> tuple[str, dict[str, np.ndarray]]:
@@ -193,22 +195,6 @@ def _from_flat(shape: tuple[int, ...]) -> str:
 
 def _listed(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
-
-
-def _identifiers(names: Iterable[str], taken: set[str]) -> dict[str, str]:
-    """Return a unique Python name for each, not in `taken` and not used by the script."""
-    taken |= {"data", "steps", "source", "build", "run", "main", "message_bits", "np", "sys", "input"}
-    taken |= {call.rstrip("(") for call in _HELPERS}
-    identifiers: dict[str, str] = {}
-    for name in names:
-        base = re.sub(r"\W+", "_", name.replace("->", "_to_")).strip("_").lower() or "part"
-        base = f"n_{base}" if base[0].isdigit() or keyword.iskeyword(base) else base
-        candidate, number = base, 2
-        while candidate in taken:
-            candidate, number = f"{base}_{number}", number + 1
-        taken.add(candidate)
-        identifiers[name] = candidate
-    return identifiers
 
 
 _CHIP = {
