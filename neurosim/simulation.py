@@ -99,11 +99,12 @@ def simulate(
         sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
         same bits (docs/circuits.md has the one limit). If left out, the engine of circuits runs what it can run if
         there are sparse synapses among the populations.
-    plasticity : mapping of str to PairSTDP, TripletSTDP, InhibitorySTDP or TsodyksMarkram, optional
+    plasticity : mapping of str to a rule, optional
         Rule of each plastic edge, by the name of the edge, whose synapses are `Sparse`, `DelayedSparse` or `Drawn`.
-        All but the last change the weights; each trial has its own, and those of the network stay as they are.
-        They are in ``recording.state.plastic[edge].weight`` [B, n], in the order of ``net[edge][0].weight``, after all
-        changes of the run. A spike delivers the weight after all changes of the steps before its arrival.
+        `PairSTDP`, `TripletSTDP`, `InhibitorySTDP` and `RewardModulated` around one of them change the weights; each
+        trial has its own, and those of the network stay as they are. They are in
+        ``recording.state.plastic[edge].weight`` [B, n], in the order of ``net[edge][0].weight``, after all changes of
+        the run. A spike delivers the weight after all changes of the steps before its arrival.
         `TsodyksMarkram` changes the amplitude of each spike. The engine of circuits runs such a network.
 
     Returns

@@ -319,6 +319,11 @@ RULES = _rows(
         "plasticity/test_engine.py::test_reward_releases_what_is_eligible",
     ),
     (
+        "Rewards",
+        "closed form of one pair and one reward, with both delays",
+        "circuit/test_rewarded.py::test_r4_one_pair_and_one_reward_change_the_weight_by_the_closed_form",
+    ),
+    (
         "SoftHebb",
         "[Moraitis et al. 2022](https://doi.org/10.1088/2634-4386/aca710), its equation",
         "plasticity/test_soft_hebb.py::test_the_update_is_that_of_the_equation",

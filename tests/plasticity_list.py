@@ -171,6 +171,7 @@ RULES = (
 # Public names that are no rules by themselves, and what tests them here.
 OTHERS = {
     "Plasticity": "runs the rules of edges",
+    "Rewards": "are rewards over time for RewardModulated",
     "LiquidAstrocyte": "is a part of AstrocyteModulated",
     "TsodyksMarkram": "changes amplitudes, not weights",
     "branching_factor": "is a measure",

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.plastic import late_steps, synapses_of
+from neurosim.circuit.plastic import PlasticSynapses, late_steps, synapses_of
+from neurosim.circuit.short_term import ShortTermSynapses
 from neurosim.circuit.sources import Poisson, PoissonLaws
 from neurosim.circuit.wiring import (
     SPARSE,
@@ -107,7 +108,7 @@ class Engine:
     parts : int, optional
         Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
         left out. The results do not depend on it.
-    plasticity : mapping of str to STDP or TsodyksMarkram
+    plasticity : mapping of str to STDP, RewardModulated or TsodyksMarkram
         Rule of each plastic edge, checked by `plastic.checked_rules`.
     """
 
@@ -355,8 +356,11 @@ class _Trial:
             late = [late_steps(wiring.plasticity[edge.name], net.dt) for edge in plastic]
             before = spikes_before(state, name, max(steps, *late, 0), b, [edge.name for edge in plastic])
             self.logs[name] = SpikeLog(before, bounds)
+        trial = next((int(SourceState(*state.nodes[name]).trial[b]) for name in net.sources), b)
         routes = {wiring.edge(route.key).name: route for route in wiring.routes if route.rule is not None}
-        self.plastic = {name: synapses_of(wiring, route, state.plastic.get(name), b) for name, route in routes.items()}
+        self.plastic = {
+            name: synapses_of(wiring, route, state.plastic.get(name), b, trial) for name, route in routes.items()
+        }
 
     def kept(self) -> Any:
         """Return what `restore` takes to go back to here."""
@@ -385,6 +389,8 @@ class _Trial:
     ) -> list[list[Task]]:
         """Return the tasks of the next steps, of each part, in order."""
         net = self.wiring.net
+        for synapses in self.plastic.values():
+            synapses.open(steps)
         for name, log in self.logs.items():
             size = math.prod(net.shape(name))
             log.open(steps, max(_ROOM, size * steps // 100) + size)
@@ -426,7 +432,9 @@ class _Trial:
             states, fixed = ([values[bounds[p] :] for values in group] for group in (self.states[name], coefficients))
             tasks.append(Population(key, p, inputs, states, fixed, numbers, self.logs[name], resting))
             own = (synapses for synapses in self.plastic.values() if synapses.target == name)
-            tasks += [task for synapses in own for task in synapses.post_spikes(p, self.logs[name])]
+            for synapses in own:
+                tasks += synapses.post_spikes(p, self.logs[name])
+                tasks += synapses.rewards(self._plastic_delivery(synapses, p))
         return tasks
 
     def _sample(
@@ -445,8 +453,7 @@ class _Trial:
     def plastic_state(self, name: str) -> Any:
         """Return the state of a plastic edge, after all changes of its weights."""
         synapses = self.plastic[name]
-        source, parts = self.logs[synapses.route.source], range(self.wiring.division.parts)
-        deliveries = [synapses.delivery(p, source, self.totals[synapses.route.key]) for p in parts]
+        deliveries = [self._plastic_delivery(synapses, p) for p in range(self.wiring.division.parts)]
         log = self.logs[synapses.target]
         cpu.flush([*deliveries, *synapses.post_spikes(0, log)], 0)
         under_way = log.under_way()
@@ -455,9 +462,13 @@ class _Trial:
     def _delivery(self, route: Route, p: int) -> Task:
         total = self.totals[route.key][route.offset :]
         if route.rule is not None:
-            return self.plastic[self.wiring.edge(route.key).name].delivery(p, self.logs[route.source], total)
+            return self._plastic_delivery(self.plastic[self.wiring.edge(route.key).name], p)
         rows = route.delays, route.first[p], route.last[p], route.post, route.weight
         return Delivery(route.kind, self.logs[route.source], *rows, total)
+
+    def _plastic_delivery(self, synapses: PlasticSynapses | ShortTermSynapses, p: int) -> Any:
+        route = synapses.route
+        return synapses.delivery(p, self.logs[route.source], self.totals[route.key][route.offset :])
 
     def _poisson(self, drive: Drive, p: int, b: int, source: SourceState, laws: PoissonLaws) -> PoissonInput:
         seed, trial, first = (int(values[b]) for values in source)

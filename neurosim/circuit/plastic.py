@@ -6,19 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from neurosim.circuit.short_term import ShortTermState, ShortTermSynapses
+from neurosim.circuit.waveform import Waveform
 from neurosim.circuit.wiring import SPARSE, Route, Rule, Wiring
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit.plastic import LONG_AGO, ROOM, TIME, WALKED, Decay, PairRule, Targets, Triplets
-from neurosim.kernels.circuit.tasks import PlasticDelivery, PostSpikes, SpikeLog
+from neurosim.kernels.circuit.tasks import PlasticDelivery, PostSpikes, Reward, SpikeLog
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
-from neurosim.network.source import Source
+from neurosim.network.source import Source, SourceState
 from neurosim.plasticity.inhibitory import InhibitorySTDP
+from neurosim.plasticity.reward import RewardModulated, Rewards
 from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.stdp import STDP, PairSTDP, TripletSTDP
 from neurosim.units import steps_of
@@ -47,6 +50,31 @@ class PlasticState(NamedTuple):
     late: Tensor
 
 
+class RewardedState(NamedTuple):
+    """State of the synapses of a plastic edge whose weights change by rewards, after those of all steps so far.
+
+    Attributes
+    ----------
+    weight, pre, post, late : Tensor
+        As in `PlasticState`.
+    eligible : Tensor [B, n, 2] of float64
+        Eligibility of each synapse at its last change, and the steps since then.
+    expected : Tensor [B] of float64
+        Expected reward.
+    step, trial : Tensor [B] of int64
+        Steps with the rule so far, and the number of the trial.
+    """
+
+    weight: Tensor
+    pre: Tensor
+    post: Tensor
+    late: Tensor
+    eligible: Tensor
+    expected: Tensor
+    step: Tensor
+    trial: Tensor
+
+
 def checked_rules(net: Network, plasticity: Mapping[str, Rule] | None) -> dict[str, Rule]:
     """Return the rule of each plastic edge, after a check.
 
@@ -68,26 +96,45 @@ def checked_rules(net: Network, plasticity: Mapping[str, Rule] | None) -> dict[s
     for name, rule in plasticity.items():
         if name not in edges:
             raise InputError(f"plasticity: no edge {name!r}; this network has {list(edges)}.")
-        if not isinstance(rule, (PairSTDP, TripletSTDP, InhibitorySTDP, TsodyksMarkram)):
+        timing = rule.rule if isinstance(rule, RewardModulated) else rule
+        if not isinstance(timing, (PairSTDP, TripletSTDP, InhibitorySTDP, TsodyksMarkram)):
             raise InputError(
-                f"plasticity of edge {name!r}: the rule must be PairSTDP, TripletSTDP, InhibitorySTDP or "
-                f"TsodyksMarkram; got {rule!r}. Other rules run with neurosim.plasticity.Plasticity(net, rules)."
+                f"plasticity of edge {name!r}: the rule must be PairSTDP, TripletSTDP, InhibitorySTDP, RewardModulated "
+                f"or TsodyksMarkram; got {rule!r}. Other rules run with neurosim.plasticity.Plasticity(net, rules)."
             )
         _check_edge(net, edges[name])
-        if isinstance(rule, TsodyksMarkram):
+        if isinstance(timing, TsodyksMarkram):
             continue
-        steps_of(type(rule).__name__, "dendritic_delay", rule.dendritic_delay, net.dt)
+        steps_of(type(timing).__name__, "dendritic_delay", timing.dendritic_delay, net.dt)
+        if isinstance(rule, RewardModulated):
+            _check_reward(name, rule, net.dt)
         weight = edges[name].synapses[0].weight
         assert isinstance(weight, Tensor)
         weight = weight.detach()
-        outside = ((weight < rule.w_min) | (weight > rule.w_max)).nonzero()
+        outside = ((weight < timing.w_min) | (weight > timing.w_max)).nonzero()
         if len(outside):
             n = int(outside[0])
             raise InputError(
                 f"plasticity of edge {name!r}: weight {n} is {float(weight[n]):g}, outside the bounds "
-                f"{rule.w_min:g} ... {rule.w_max:g} of the rule. Change the weights, or w_min and w_max."
+                f"{timing.w_min:g} ... {timing.w_max:g} of the rule. Change the weights, or w_min and w_max."
             )
     return dict(plasticity)
+
+
+def _check_reward(name: str, rule: RewardModulated, dt: float) -> None:
+    if rule.reward is None:
+        raise InputError(
+            f"plasticity of edge {name!r}: RewardModulated needs the reward over time, reward=Rewards(times, values), "
+            "an array [T] or a function of time. Rewards that depend on the run: Plasticity(net, rules).reward(value)."
+        )
+    if isinstance(rule.reward, Rewards):
+        rule.reward.between(0, 0, dt)
+    else:
+        _waveform(rule)
+
+
+def _waveform(rule: RewardModulated) -> Waveform:
+    return Waveform("RewardModulated", "reward", rule.reward, ())
 
 
 def _check_edge(net: Network, edge: Connection) -> None:
@@ -104,8 +151,10 @@ def _check_edge(net: Network, edge: Connection) -> None:
         )
 
 
-def pair_rule(rule: STDP, dt: float) -> PairRule:
+def pair_rule(rule: STDP | RewardModulated, dt: float) -> PairRule:
     """Return the numbers of a rule at steps of `dt`."""
+    if isinstance(rule, RewardModulated):
+        return pair_rule(rule.rule, dt)._replace(fade=Decay.of(rule.tau, dt))
     bounds = float(rule.w_min), float(rule.w_max), float(rule.mu)
     if isinstance(rule, InhibitorySTDP):
         both, step = Decay.of(rule.tau, dt), float(rule.step)
@@ -121,21 +170,24 @@ def pair_rule(rule: STDP, dt: float) -> PairRule:
 
 def late_steps(rule: Rule, dt: float) -> int:
     """Return the steps from a postsynaptic spike to its arrival at the synapses."""
-    return round(rule.dendritic_delay / dt) if isinstance(rule, STDP) else 0
+    timing = rule.rule if isinstance(rule, RewardModulated) else rule
+    return round(timing.dendritic_delay / dt) if isinstance(timing, STDP) else 0
 
 
-def synapses_of(wiring: Wiring, route: Route, state: Any, trial: int) -> PlasticSynapses | ShortTermSynapses:
-    """Return the synapses of a route with a rule, in one trial; `state` is None at the start."""
-    is_short_term = isinstance(route.rule, TsodyksMarkram)
-    fields = (ShortTermState if is_short_term else PlasticState)._fields
+def synapses_of(
+    wiring: Wiring, route: Route, state: Any, sample: int, trial: int
+) -> PlasticSynapses | ShortTermSynapses:
+    """Return the synapses of a route with a rule, in one sample; `state` is None at the start."""
+    is_short_term, is_rewarded = isinstance(route.rule, TsodyksMarkram), isinstance(route.rule, RewardModulated)
+    fields = (ShortTermState if is_short_term else RewardedState if is_rewarded else PlasticState)._fields
     if state is not None and state._fields != fields:
         raise InputError(
             f"state of the plastic edge {wiring.edge(route.key).name!r} has {list(state._fields)}; {list(fields)} are "
             "needed. It was made with another rule."
         )
     if is_short_term:
-        return ShortTermSynapses(wiring, route, state, trial)
-    return PlasticSynapses(wiring, route, state, trial)
+        return ShortTermSynapses(wiring, route, state, sample)
+    return (RewardedSynapses if is_rewarded else PlasticSynapses)(wiring, route, state, sample, trial)
 
 
 class PlasticSynapses:
@@ -148,12 +200,14 @@ class PlasticSynapses:
         With a rule.
     state : PlasticState, optional
         To continue from.
+    sample : int
+        Of the state.
     trial : int
-        Sample of the state.
+        Number of the trial, at the start.
     """
 
-    def __init__(self, wiring: Wiring, route: Route, state: PlasticState | None, trial: int) -> None:
-        assert isinstance(route.rule, STDP)
+    def __init__(self, wiring: Wiring, route: Route, state: Any, sample: int, trial: int) -> None:
+        assert isinstance(route.rule, (STDP, RewardModulated))
         assert isinstance(route.weight, Tensor)
         edge = wiring.edge(route.key)
         self.route, self.name, self.target = route, edge.name, edge.target
@@ -166,8 +220,8 @@ class PlasticSynapses:
             pre[:, 0] = post[:, 0] = -LONG_AGO
         else:
             _check_state(self.name, state, (len(route.weight), rows, size, self.delay))
-            self.weight = state.weight[trial].to(route.weight.dtype).clone()
-            pre, post = state.pre[trial].double(), state.post[trial].double().clone()
+            self.weight = state.weight[sample].to(route.weight.dtype).clone()
+            pre, post = state.pre[sample].double(), state.post[sample].double().clone()
         sources = torch.zeros(rows, 7, dtype=torch.float64)
         sources[:, TIME], sources[:, WALKED + 1 :] = -pre[:, 0], pre[:, 1:]
         post[:, TIME] = -post[:, TIME]
@@ -180,6 +234,13 @@ class PlasticSynapses:
         rows = route.delays, route.first[part], route.last[part], route.post, self.weight
         return PlasticDelivery(self.rule, log, *rows, self.sources[part], self.targets, total)
 
+    def open(self, steps: int) -> None:
+        """Begin a call of so many steps."""
+
+    def rewards(self, delivery: PlasticDelivery) -> list[Reward]:
+        """Return the changes by rewards of the rows of a delivery."""
+        return []
+
     def post_spikes(self, part: int, log: SpikeLog) -> list[PostSpikes]:
         """Return the recording of the spikes of a part of the targets."""
         return [PostSpikes(self.rule, log, part, self.delay, self.targets)]
@@ -190,7 +251,7 @@ class PlasticSynapses:
         for sources in self.sources:
             sources[:, [TIME, WALKED]] = (sources[:, [TIME, WALKED]] - steps).clamp(min=LONG_AGO)
 
-    def state(self, late: Sequence[Tensor]) -> PlasticState:
+    def state(self, late: Sequence[Tensor]) -> Any:
         """Return the state of this trial, without the samples' axis, after a flush and before a step 0.
 
         Parameters
@@ -208,10 +269,74 @@ class PlasticSynapses:
         return PlasticState(self.weight.clone(), pre, post, line)
 
 
+class RewardedSynapses(PlasticSynapses):
+    """The synapses of one edge in one trial whose weights change by rewards; see `PlasticSynapses`."""
+
+    def __init__(self, wiring: Wiring, route: Route, state: Any, sample: int, trial: int) -> None:
+        super().__init__(wiring, route, state, sample, trial)
+        assert isinstance(route.rule, RewardModulated)
+        self.modulated, self.dt = route.rule, wiring.net.dt
+        self.waveform = None if isinstance(route.rule.reward, Rewards) else _waveform(route.rule)
+        self.eligible = torch.zeros(len(self.weight), 2, dtype=torch.float64)
+        self.expected, self.step, self.trial = 0.0, 0, trial
+        if state is not None:
+            if state.eligible.shape[1:] != self.eligible.shape:
+                raise ShapeError(
+                    f"state of the plastic edge {self.name!r}: eligible must be [B, {len(self.weight)}, 2]; got "
+                    f"{list(state.eligible.shape)}. The synapses or their rule have changed."
+                )
+            self.eligible = state.eligible[sample].double().clone()
+            self.eligible[:, 1] *= -1
+            self.expected = float(state.expected[sample])
+            self.step, self.trial = int(state.step[sample]), int(state.trial[sample])
+        self.surprise = torch.zeros(0, dtype=torch.float64)
+
+    def open(self, steps: int) -> None:
+        """Begin a call of so many steps: read their rewards."""
+        if self.waveform is None:
+            rewards = self.modulated.reward.between(self.step, steps, self.dt)
+        else:
+            place = SourceState(*(torch.tensor([each]) for each in (0, self.trial, self.step)))
+            rewards = np.broadcast_to(self.waveform.at(place, steps, self.dt)[:, 0], steps)
+        surprise, self.expected = self.modulated.surprises(rewards, self.expected)
+        self.surprise = torch.from_numpy(surprise)
+
+    def delivery(self, part: int, log: SpikeLog, total: Tensor) -> PlasticDelivery:
+        """Return the delivery to the targets of a part."""
+        return super().delivery(part, log, total)._replace(eligible=self.eligible)
+
+    def rewards(self, delivery: PlasticDelivery) -> list[Reward]:
+        """Return the changes by rewards of the rows of a delivery."""
+        return [Reward(delivery, self.surprise)] if bool(self.surprise.any()) else []
+
+    def shift(self, steps: int) -> None:
+        """Count steps from `steps` later on."""
+        super().shift(steps)
+        self.step += steps
+        self.eligible[:, 1] -= steps
+
+    def state(self, late: Sequence[Tensor]) -> Any:
+        """Return the state of this trial; see `PlasticSynapses.state`."""
+        eligible = self.eligible.clone()
+        eligible[:, 1] *= -1
+        base: PlasticState = super().state(late)
+        expected = torch.tensor(self.expected, dtype=torch.float64)
+        return RewardedState(
+            base.weight,
+            base.pre,
+            base.post,
+            base.late,
+            eligible,
+            expected,
+            torch.tensor(self.step),
+            torch.tensor(self.trial),
+        )
+
+
 def _check_state(name: str, state: PlasticState, sizes: tuple[int, int, int, int]) -> None:
     synapses, rows, targets, delay = sizes
     wanted = ((synapses,), (rows, 6), (targets, 5), (delay, targets))
-    for field, values, shape in zip(PlasticState._fields, state, wanted, strict=True):
+    for field, values, shape in zip(PlasticState._fields, state, wanted, strict=False):
         if tuple(values.shape[1:]) != shape:
             raise ShapeError(
                 f"state of the plastic edge {name!r}: {field} must be [B, {', '.join(map(str, shape))}]; got "

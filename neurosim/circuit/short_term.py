@@ -11,7 +11,7 @@ from torch import Tensor
 from neurosim.circuit.wiring import Route, Wiring
 from neurosim.errors import ShapeError
 from neurosim.kernels.circuit.plastic import LONG_AGO, Decay
-from neurosim.kernels.circuit.tasks import PostSpikes, ShortTermDelivery, SpikeLog
+from neurosim.kernels.circuit.tasks import PostSpikes, Reward, ShortTermDelivery, SpikeLog
 from neurosim.plasticity.short_term import TsodyksMarkram
 
 
@@ -69,6 +69,13 @@ class ShortTermSynapses:
 
     def post_spikes(self, part: int, log: SpikeLog) -> list[PostSpikes]:
         """Return nothing: the amplitudes depend on presynaptic spikes alone."""
+        return []
+
+    def open(self, steps: int) -> None:
+        """Begin a call of so many steps."""
+
+    def rewards(self, delivery: ShortTermDelivery) -> list[Reward]:
+        """Return nothing."""
         return []
 
     def shift(self, steps: int) -> None:

@@ -23,6 +23,7 @@ from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
+from neurosim.plasticity.reward import RewardModulated
 from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.stdp import STDP
 from neurosim.synapses.delayed_sparse import DelayedSparse
@@ -36,7 +37,7 @@ _ROWS = (*SPARSE, Scale, Identity)
 _WINDOW = 64  # steps where no population drives another
 _INTEGERS = "integers"  # key of the accumulators of all ports whose input is an integer in a unit
 
-Rule = STDP | TsodyksMarkram
+Rule = STDP | RewardModulated | TsodyksMarkram
 
 
 class Feed(NamedTuple):
@@ -76,7 +77,7 @@ class Route(NamedTuple):
         Of the accumulators.
     offset : int
         First slot.
-    rule : STDP, TsodyksMarkram or None
+    rule : STDP, RewardModulated, TsodyksMarkram or None
         By which the weights change, `weight` being where they start, or the amplitudes.
     """
 
@@ -130,7 +131,7 @@ class Wiring:
     accumulators : dict of key to (dtype, slots)
     histories : dict of str to int
         Steps of spikes under way of each population, and of each source that a route begins at.
-    plasticity : mapping of str to STDP or TsodyksMarkram
+    plasticity : mapping of str to STDP, RewardModulated or TsodyksMarkram
         Rule of each plastic edge.
     """
 
@@ -188,7 +189,7 @@ def wired(
         Precision of the run.
     parts : int
         Parts that the neurons are divided into, if no edge is without delay.
-    plasticity : mapping of str to STDP or TsodyksMarkram
+    plasticity : mapping of str to STDP, RewardModulated or TsodyksMarkram
         Rule of each plastic edge.
     """
     net.plan().check()

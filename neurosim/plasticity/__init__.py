@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from neurosim.plasticity.adaptation import NeuromodulatedAdaptation
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte, branching_factor
-from neurosim.plasticity.engine import Plasticity, RewardModulated
+from neurosim.plasticity.engine import Plasticity
 from neurosim.plasticity.homeostasis import SynapticScaling, ThresholdHomeostasis
 from neurosim.plasticity.inhibitory import InhibitorySTDP
+from neurosim.plasticity.reward import RewardModulated, Rewards
 from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.soft_hebb import SoftHebb, SoftHebbConv
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
@@ -19,6 +20,7 @@ __all__ = [
     "PairSTDP",
     "Plasticity",
     "RewardModulated",
+    "Rewards",
     "SoftHebb",
     "SoftHebbConv",
     "SynapticScaling",

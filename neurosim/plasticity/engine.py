@@ -5,16 +5,13 @@ There is no gradient and no loss: a change depends on pre- and postsynaptic spik
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.language import seconds
 from neurosim.network.graph import Connection, Input, NetworkState
 from neurosim.network.in_flight import arriving
 from neurosim.network.network import Network
@@ -22,51 +19,10 @@ from neurosim.network.population import Population
 from neurosim.network.source import Source
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte
 from neurosim.plasticity.pairs import Pairs, pairs_of
+from neurosim.plasticity.reward import RewardModulated
 from neurosim.plasticity.stdp import STDP
 from neurosim.synapses import Linear, Sparse
 from neurosim.units import decay_of
-
-
-@dataclass(frozen=True)
-class RewardModulated:
-    r"""A timing rule whose changes accumulate in an eligibility trace until a reward is given.
-
-    .. math:: E \leftarrow E e^{-dt/\tau_e} + \mathrm{STDP}, \qquad
-              \Delta w = \eta\, (R - \bar R)\, E, \qquad \bar R \leftarrow \bar R + \beta (R - \bar R)
-
-    with E for each sample of the batch. :math:`\bar R` is the expected reward before R is given, initially 0; without
-    it weights would drift with the mean of E.
-
-    Parameters
-    ----------
-    rule : STDP
-        `PairSTDP`, `TripletSTDP` or `InhibitorySTDP`.
-    rate : float
-        :math:`\eta`.
-    tau : float
-        Time constant of the eligibility :math:`\tau_e`, s, in (0, 100).
-    expectation : float
-        Rate :math:`\beta` in [0, 1] at which the expected reward follows the mean reward of a batch; with 0 it stays 0.
-
-    References
-    ----------
-    Izhikevich, "Solving the distal reward problem through linkage of STDP and dopamine signaling", Cerebral Cortex 17,
-    2007, doi:10.1093/cercor/bhl152. Frémaux, Gerstner, "Neuromodulated spike-timing-dependent plasticity, and theory
-    of three-factor learning rules", Frontiers in Neural Circuits 9, 2016, doi:10.3389/fncir.2015.00085.
-    """
-
-    rule: STDP
-    rate: float = 1.0
-    tau: float = 0.5
-    expectation: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        seconds(0.5, high=100.0).check("RewardModulated", "tau", self.tau)
-        if not math.isfinite(self.rate):
-            raise InputError(f"RewardModulated: rate must be a finite number; got {self.rate!r}.")
-        if not 0 <= self.expectation <= 1:
-            raise InputError(f"RewardModulated: expectation must be in [0, 1]; got {self.expectation!r}.")
 
 
 class Plasticity:
@@ -285,6 +241,10 @@ def _plastic(net: Network, name: str, rule: STDP | RewardModulated | AstrocyteMo
         if not isinstance(node, Input) and not (isinstance(node, (Population, Source)) and node.is_spiking):
             raise InputError(f"edge {name!r}: {end!r} never fires; timing rules need spikes on both sides.")
     if isinstance(rule, RewardModulated):
+        if rule.reward is not None:
+            raise InputError(
+                f"edge {name!r}: reward= is for simulate(..., plasticity=); leave it out and call reward(value)."
+            )
         return _Plastic(edge, synapse, pairs, rule.rule, reward=rule)
     if isinstance(rule, AstrocyteModulated):
         unknown = [n for n in (*rule.astrocyte.liquid, *rule.astrocyte.inputs) if n not in net.nodes]

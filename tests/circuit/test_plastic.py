@@ -67,7 +67,7 @@ def network(delayed=False, late=DT):
     )
 
 
-def plain(net, run, name, rule, steps, every=7):
+def plain(net, run, name, rule, steps, every=7, surprises=None):
     """Final weights of every few synapses of an edge from the spikes of a run, one synapse at a time."""
     edge = next(edge for edge in net.edges if edge.name == name)
     (synapse,) = edge.synapses
@@ -75,7 +75,7 @@ def plain(net, run, name, rule, steps, every=7):
     pre, post = (np.zeros((steps, math.prod(net.shape(node))), int) for node in (edge.source, edge.target))
     for grid, node in ((pre, edge.source), (post, edge.target)):
         np.add.at(grid, (run.spikes[node].step, run.spikes[node].neuron), 1)
-    late = round(getattr(rule, "dendritic_delay", 0.0) / DT)
+    late = round(getattr(rule, "rule", rule).dendritic_delay / DT)
     found = []
     ends = synapse.connections.T.tolist()
     for n in range(0, len(ends), every):
@@ -84,7 +84,7 @@ def plain(net, run, name, rule, steps, every=7):
         arrivals, spikes = np.zeros(steps, int), np.zeros(steps, int)
         arrivals[delay:] = pre[: steps - delay, source]
         spikes[late:] = post[: steps - late, target]
-        found.append(pair_weights(numbers, arrivals, spikes, weights[n])[-1])
+        found.append(pair_weights(numbers, arrivals, spikes, weights[n], surprises)[-1])
     return np.array(found)
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 import neurosim as ns
 from neurosim.errors import InputError, ShapeError, UnitError
-from neurosim.plasticity.engine import Plasticity, RewardModulated
+from neurosim.plasticity.engine import Plasticity
+from neurosim.plasticity.reward import RewardModulated
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 
 DT = 1e-3

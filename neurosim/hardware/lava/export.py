@@ -28,7 +28,7 @@ from neurosim.hardware.lava.mapping import map_network
 from neurosim.hardware.lava.populations import PROCESSES, READ_OUT
 from neurosim.hardware.lava.runner import INSTALL, GraphRun, run_graph
 from neurosim.network.network import Network
-from neurosim.plasticity.engine import RewardModulated
+from neurosim.plasticity.reward import RewardModulated
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from neurosim.hardware.lava.edges import Projection
 from neurosim.hardware.lava.populations import GRADED
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
-from neurosim.plasticity.engine import RewardModulated
+from neurosim.plasticity.reward import RewardModulated
 from neurosim.plasticity.stdp import STDP, PairSTDP
 from neurosim.synapses import Linear
 from neurosim.units import decay_of
@@ -61,6 +61,8 @@ def check_rules(net: Network, rules: Mapping[str, PlasticityRule], problems: Pro
                 f"dendritic_delay={rule.dendritic_delay:g} s; on Lava a spike returns to its synapses after one "
                 f"step: use dendritic_delay={net.dt:g}",
             )
+        if isinstance(given, RewardModulated) and given.reward is not None:
+            problems.add(where, "reward= is for simulate; leave it out and give rewards to the run of the graph")
         if isinstance(given, RewardModulated) and not rule.a_minus:
             problems.add(
                 where, "a_minus=0 with a reward; the tag of Lava's synapses is in units of it: use another value"

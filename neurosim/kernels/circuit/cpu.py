@@ -25,6 +25,7 @@ from neurosim.kernels.circuit.tasks import (
     PoissonInput,
     Population,
     PostSpikes,
+    Reward,
     ShortTermDelivery,
     SpikeLog,
     Task,
@@ -127,7 +128,8 @@ def flush(tasks: Sequence[Task], until: int) -> None:
     """
     for task in tasks:
         if isinstance(task, PlasticDelivery):
-            kernel = plastic_code.flush(REAL[task.weight.dtype], _INDEX[task.post.dtype], *_kind(task.rule))
+            kinds = REAL[task.weight.dtype], _INDEX[task.post.dtype], *_kind(task.rule)
+            kernel = plastic_code.flush(*kinds, task.rule.fade is not None)
             numbers = task.targets.room, *_numbers_of(task.rule)
             kernel.run_parallel(len(task.sources), _plastic_arrays(task), until, *numbers, grain=1 << 10)
     for task in tasks:
@@ -205,6 +207,8 @@ def _prepared(task: Task, stop: np.ndarray, begin: int, window: int) -> tuple[Co
         return _plastic(task)
     if isinstance(task, PostSpikes):
         return _post_spikes(task, stop, begin, window)
+    if isinstance(task, Reward):
+        return _reward(task)
     if isinstance(task, ShortTermDelivery):
         return _short_term(task)
     if isinstance(task, PoissonInput):
@@ -259,6 +263,7 @@ def _plastic(task: PlasticDelivery) -> tuple[CompiledKernel, Any]:
         rule.nearest,
         coincident,
         rule.triplets is not None,
+        rule.fade is not None,
     )
     sizes = log.parts, task.delays.numel(), log.history, task.targets.room
     arrays = [lists, *_plastic_arrays(task), task.delays, task.total]
@@ -284,12 +289,21 @@ def _kind(rule: PairRule) -> tuple[plastic_code.Dependence, bool]:
 
 
 def _numbers_of(rule: PairRule) -> tuple[float, ...]:
-    return rule.plus.longest, rule.minus.longest, rule.w_min, rule.w_max, rule.mu, rule.alpha
+    fade = () if rule.fade is None else (rule.fade.longest,)
+    return rule.plus.longest, rule.minus.longest, *fade, rule.w_min, rule.w_max, rule.mu, rule.alpha
 
 
 def _plastic_arrays(task: PlasticDelivery) -> list[Tensor]:
     rows = task.first, task.last, task.post, task.weight, task.sources
-    return [*rows, *task.targets, *task.rule.plus, *task.rule.minus]
+    eligible = [] if task.eligible is None or task.rule.fade is None else [task.eligible, *task.rule.fade]
+    return [*rows, *task.targets, *task.rule.plus, *task.rule.minus, *eligible]
+
+
+def _reward(task: Reward) -> tuple[CompiledKernel, Any]:
+    rows = task.rows
+    kernel = plastic_code.reward(REAL[rows.weight.dtype], _INDEX[rows.post.dtype], *_kind(rows.rule))
+    numbers = len(rows.sources), rows.targets.room, *_numbers_of(rows.rule)
+    return kernel, kernel.block(*_plastic_arrays(rows), task.surprise, *numbers)
 
 
 def _post_spikes(task: PostSpikes, stop: np.ndarray, begin: int, window: int) -> tuple[CompiledKernel, Any]:

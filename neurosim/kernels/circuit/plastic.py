@@ -90,6 +90,8 @@ class PairRule(NamedTuple):
         None: pairs alone count.
     alpha : float
         Subtracted from the postsynaptic trace at each presynaptic spike.
+    fade : Decay, optional
+        Of the eligibility: changes accumulate in it, and rewards change the weights. None: the weights change at once.
     """
 
     a_plus: float
@@ -103,6 +105,7 @@ class PairRule(NamedTuple):
     minus: Decay
     triplets: Triplets | None = None
     alpha: float = 0.0
+    fade: Decay | None = None
 
 
 class Targets(NamedTuple):

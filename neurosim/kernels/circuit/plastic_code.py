@@ -44,6 +44,8 @@ class _Arrays(NamedTuple):
     counts: str
     plus: tuple[str, str]
     minus: tuple[str, str]
+    eligible: str = ""
+    fade: tuple[str, str] = ("", "")
 
 
 class _Numbers(NamedTuple):
@@ -54,6 +56,7 @@ class _Numbers(NamedTuple):
     w_max: str
     mu: str
     alpha: str
+    longest_fade: str = ""
 
 
 class _Kind(NamedTuple):
@@ -61,34 +64,48 @@ class _Kind(NamedTuple):
     slot: str
     dependence: Dependence
     coincident: bool
+    rewarded: bool = False
 
 
-def _arguments(code: IRBuilder) -> _Arrays:
+def _arguments(code: IRBuilder, kind: _Kind) -> _Arrays:
     names = ("firsts", "lasts", "post", "weights", "sources", "latest", "recent", "counts")
     rows = [code.pointer_argument(name) for name in names]
     plus, minus = (
         (code.pointer_argument(f"{side}.fine"), code.pointer_argument(f"{side}.coarse")) for side in ("plus", "minus")
     )
     firsts, lasts, post, weights, sources, latest, recent, counts = rows
-    return _Arrays(firsts, lasts, post, weights, sources, latest, recent, counts, plus, minus)
+    arrays = _Arrays(firsts, lasts, post, weights, sources, latest, recent, counts, plus, minus)
+    if not kind.rewarded:
+        return arrays
+    eligible, fine, coarse = (code.pointer_argument(name) for name in ("eligible", "fade.fine", "fade.coarse"))
+    return arrays._replace(eligible=eligible, fade=(fine, coarse))
 
 
-def _numbers(code: IRBuilder) -> _Numbers:
+def _numbers(code: IRBuilder, kind: _Kind) -> _Numbers:
     integers = [code.integer_argument(name) for name in ("capacity", "longest.plus", "longest.minus")]
-    return _Numbers(*integers, *(code.real_argument(name) for name in ("w.min", "w.max", "mu", "alpha")))
+    longest = code.integer_argument("longest.fade") if kind.rewarded else ""
+    reals = (code.real_argument(name) for name in ("w.min", "w.max", "mu", "alpha"))
+    return _Numbers(*integers, *reals)._replace(longest_fade=longest)
 
 
 @functools.cache
 def deliver(
-    real: str, index: str, dependence: Dependence, nearest: bool, coincident: bool, triplets: bool
+    real: str,
+    index: str,
+    dependence: Dependence,
+    nearest: bool,
+    coincident: bool,
+    triplets: bool,
+    rewarded: bool = False,
 ) -> CompiledKernel:
     """Return the code that walks the rows of the spikes that arrive in a step, and adds their weights to accumulators.
 
     Arguments: lists of the source, firsts, lasts, post, weights, sources, last spikes of the targets, recent ones,
     their counts, fine and coarse table of the presynaptic and of the postsynaptic decay, delays, accumulator; parts of
     the source, delays in all, history, records of a target, longest ages of the decays, the step; bounds of the
-    weights, mu, alpha, factor of the depression. With `triplets` the tables of the slow decay follow the accumulator,
-    its longest age the others, and what the slow trace adds to the factor the factor.
+    weights, mu, alpha, factor of the depression. With `rewarded` the eligibilities and the tables of their decay follow
+    those of the other decays, their longest age the others. With `triplets` the tables of the slow decay
+    follow the accumulator, its longest age the others, and what the slow trace adds to the factor the factor.
 
     Parameters
     ----------
@@ -102,14 +119,16 @@ def deliver(
         As in the rule.
     triplets : bool
         Whether the factor of depression depends on a slow presynaptic trace.
+    rewarded : bool
+        Whether changes accumulate in eligibilities.
     """
-    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident)
+    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident, rewarded)
     lists = code.pointer_argument("lists")
-    arrays = _arguments(code)
+    arrays = _arguments(code, kind)
     delays, total = map(code.pointer_argument, ("delays", "total"))
     tables = _tables(code) if triplets else ()
     sizes = [code.integer_argument(name) for name in ("parts", "groups", "history")]
-    numbers = _numbers(code)
+    numbers = _numbers(code, kind)
     slow = (*tables, code.integer_argument("longest.slow")) if triplets else ()
     step, down = code.integer_argument("now"), code.real_argument("down")
     more = code.real_argument("more") if triplets else ""
@@ -199,24 +218,55 @@ def deliver_short_term(real: str, index: str) -> CompiledKernel:
 
 
 @functools.cache
-def flush(real: str, index: str, dependence: Dependence, coincident: bool) -> CompiledKernel:
+def flush(real: str, index: str, dependence: Dependence, coincident: bool, rewarded: bool = False) -> CompiledKernel:
     """Return the code that computes the changes of the weights of rows in the steps before one.
 
     Arguments: those of `deliver` from firsts to the decays; first row and the end, the step, records of a target,
     longest ages; bounds of the weights, mu, alpha.
     """
-    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident)
-    arrays = _arguments(code)
+    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident, rewarded)
+    arrays = _arguments(code, kind)
     begin, end, step = map(code.integer_argument, ("first", "last", "until"))
-    numbers = _numbers(code)
-    moment = code.fresh(f"sitofp i64 {step} to double")
-    with code.loop(begin, end) as row:
+    numbers = _numbers(code, kind)
+    _walk_all(code, kind, arrays, numbers, (begin, end), code.fresh(f"sitofp i64 {step} to double"))
+    return code.compile()
+
+
+@functools.cache
+def reward(real: str, index: str, dependence: Dependence, coincident: bool) -> CompiledKernel:
+    """Return the code that changes the weights of all rows by their eligibility after a step with a reward.
+
+    Arguments: those of `deliver` from firsts to the decay of the eligibility, surprises; number of rows, records of a
+    target, longest ages, the step; bounds of the weights, mu, alpha.
+    """
+    code, kind = IRBuilder("double"), _Kind(real, index, dependence, coincident, rewarded=True)
+    arrays = _arguments(code, kind)
+    surprises, rows = code.pointer_argument("surprises"), code.integer_argument("rows")
+    numbers = _numbers(code, kind)
+    step = code.integer_argument("now")
+    surprise = code.load_scalar("double", surprises, step)
+    with code.branch_if(code.fresh(f"fcmp one double {surprise}, 0.0")):
+        until = code.fresh(f"sitofp i64 {code.integer('add nsw', step, '1')} to double")
+        _walk_all(code, kind, arrays, numbers, ("0", rows), until, surprise)
+    return code.compile()
+
+
+def _walk_all(
+    code: IRBuilder,
+    kind: _Kind,
+    arrays: _Arrays,
+    numbers: _Numbers,
+    rows: tuple[str, str],
+    until: str,
+    surprise: str = "",
+) -> None:
+    """Compute the changes of rows in the steps before `until`, then those by a reward in the last of them."""
+    with code.loop(*rows) as row:
         source = code.address(arrays.sources, code.integer("mul nsw", row, str(_ROW)))
         # A row at which no spike has arrived has no changes.
         with code.branch_if(code.fresh(f"fcmp ogt double {_field(code, source, X)}, 0.0")):
-            _walk(code, kind, arrays, numbers, row, source, moment, "")
-        _set(code, moment, source, WALKED)
-    return code.compile()
+            _walk(code, kind, arrays, numbers, row, source, until, "", surprise)
+        _set(code, until, source, WALKED)
 
 
 @functools.cache
@@ -260,12 +310,21 @@ def post_spikes(nearest: bool, triplets: bool) -> CompiledKernel:
 
 
 def _walk(
-    code: IRBuilder, kind: _Kind, arrays: _Arrays, numbers: _Numbers, row: str, source: str, until: str, total: str
+    code: IRBuilder,
+    kind: _Kind,
+    arrays: _Arrays,
+    numbers: _Numbers,
+    row: str,
+    source: str,
+    until: str,
+    total: str,
+    surprise: str = "",
 ) -> None:
     """Compute the changes of a row in the steps before `until`, and add its weights to `total`, if there is one.
 
     Those of a step are potentiation by a spike of the target and depression by an arrival; the latter is computed at
-    the next walk, when the spikes of the targets in its step are known.
+    the next walk, when the spikes of the targets in its step are known. With `surprise` a reward in the step before
+    `until` follows.
     """
     arrival, walked, x, x_before, down = (_field(code, source, n) for n in (TIME, WALKED, X, X_BEFORE, DOWN))
     previous = code.fresh(f"fsub double {walked}, {code.literal(1.0)}")
@@ -274,7 +333,7 @@ def _walk(
         f"{code.fresh(f'fcmp olt double {arrival}, {until}')}"
     )
     known = _larger(code, arrival, previous)
-    weight = code.variable("double")
+    change = _Change(code, kind, arrays, numbers)
     place = code.variable("i64")
 
     def both(record: str) -> None:
@@ -288,13 +347,12 @@ def _walk(
         trace = code.fresh(f"fsub double {trace}, {numbers.alpha}")
         pre = code.fresh(f"fmul double {_field(code, record, UP)}, {x if kind.coincident else x_before}")
         up = code.fresh(f"select i1 {is_tie}, double {pre}, double 0.0")
-        _change(code, kind, numbers, weight, up, code.fresh(f"fmul double {down}, {trace}"))
+        change.by(up, code.fresh(f"fmul double {down}, {trace}"), arrival)
 
     begin, end = (code.load_scalar("i64", array, row) for array in (arrays.firsts, arrays.lasts))
     with code.loop(begin, end) as n:
         target = code.fresh(f"zext {kind.slot} {code.load_scalar(kind.slot, arrays.post, n)} to i64")
-        held = code.load_scalar(kind.real, arrays.weights, n)
-        code.store_variable(weight, _extended(code, kind.real, held), "double")
+        change.begin(n)
         record = code.address(arrays.latest, code.integer("mul nsw", target, str(_RECORD)))
         is_new = code.fresh(f"fcmp ogt double {_field(code, record, TIME)}, {known}")
         is_old = code.fresh(f"xor i1 {is_new}, true")
@@ -313,41 +371,96 @@ def _walk(
                 both(_spike(code, arrays, own, found))
             with code.loop(code.integer("add nsw", found, "1"), count) as at:
                 spike = _spike(code, arrays, own, at)
-                age = code.fresh(f"fsub double {_field(code, spike, TIME)}, {arrival}")
+                time = _field(code, spike, TIME)
+                age = code.fresh(f"fsub double {time}, {arrival}")
                 trace = code.fresh(f"fmul double {x}, {_decay(code, arrays.plus, numbers.longest_plus, age)}")
-                _change(code, kind, numbers, weight, code.fresh(f"fmul double {_field(code, spike, UP)}, {trace}"), "")
-        value = code.load_variable(weight, "double")
-        if kind.real == "float":
-            value = code.fresh(f"fptrunc double {value} to float")
-        code.store_scalar(kind.real, value, arrays.weights, n)
+                change.by(code.fresh(f"fmul double {_field(code, spike, UP)}, {trace}"), "", time)
+        if surprise:
+            change.by_reward(surprise, code.fresh(f"fsub double {until}, {code.literal(1.0)}"))
+        value = change.end(n)
         if total:
             sum_before = code.load_scalar(kind.real, total, target)
             code.store_scalar(kind.real, code.fresh(f"fadd {kind.real} {sum_before}, {value}"), total, target)
 
 
-def _change(code: IRBuilder, kind: _Kind, numbers: _Numbers, weight: str, up: str, down: str) -> None:
-    """Change a weight by ``f+ up - f- down``, clip it and round it to the precision of the weights."""
-    before = code.load_variable(weight, "double")
-    if kind.dependence != "additive":
-        one = code.literal(1.0)
-        scale = code.fresh(f"fdiv double {one}, {code.fresh(f'fsub double {numbers.w_max}, {numbers.w_min}')}")
-        terms = []
-        for value, upper, lower in ((up, numbers.w_max, before), (down, before, numbers.w_min)):
-            if value:
-                share = code.fresh(f"fmul double {code.fresh(f'fsub double {upper}, {lower}')}, {scale}")
-                if kind.dependence == "power":
-                    share = code.fresh(code.intrinsic("pow", "double", [("double", share), ("double", numbers.mu)]))
-                terms.append(code.fresh(f"fmul double {share}, {value}"))
-        up, down = terms if down else (terms[0], "")
-    change = code.fresh(f"fsub double {up}, {down}") if down else up
-    after = code.fresh(f"fadd double {before}, {change}")
-    low = code.fresh(f"fcmp olt double {after}, {numbers.w_min}")
-    after = code.fresh(f"select i1 {low}, double {numbers.w_min}, double {after}")
-    high = code.fresh(f"fcmp ogt double {after}, {numbers.w_max}")
-    after = code.fresh(f"select i1 {high}, double {numbers.w_max}, double {after}")
-    if kind.real == "float":
-        after = _extended(code, "float", code.fresh(f"fptrunc double {after} to float"))
-    code.store_variable(weight, after, "double")
+class _Change:
+    """Changes of the weight of one synapse after the other, at once or through its eligibility."""
+
+    def __init__(self, code: IRBuilder, kind: _Kind, arrays: _Arrays, numbers: _Numbers) -> None:
+        self.code, self.kind, self.arrays, self.numbers = code, kind, arrays, numbers
+        self.weight = code.variable("double")
+        self.eligible, self.since = (code.variable("double"), code.variable("double")) if kind.rewarded else ("", "")
+
+    def begin(self, n: str) -> None:
+        """Load the weight of a synapse, and its eligibility."""
+        code, kind = self.code, self.kind
+        held = code.load_scalar(kind.real, self.arrays.weights, n)
+        code.store_variable(self.weight, _extended(code, kind.real, held), "double")
+        if kind.rewarded:
+            record = code.address(self.arrays.eligible, code.integer("shl", n, "1"))
+            for field, variable in enumerate((self.eligible, self.since)):
+                code.store_variable(variable, _field(code, record, field), "double")
+
+    def end(self, n: str) -> str:
+        """Store what has changed, and return the weight."""
+        code, kind = self.code, self.kind
+        value = code.load_variable(self.weight, "double")
+        if kind.real == "float":
+            value = code.fresh(f"fptrunc double {value} to float")
+        code.store_scalar(kind.real, value, self.arrays.weights, n)
+        if kind.rewarded:
+            record = code.address(self.arrays.eligible, code.integer("shl", n, "1"))
+            for field, variable in enumerate((self.eligible, self.since)):
+                _set(code, code.load_variable(variable, "double"), record, field)
+        return value
+
+    def by(self, up: str, down: str, time: str) -> None:
+        """Change the weight by ``f+ up - f- down``, or its eligibility, in a step."""
+        code, kind, numbers = self.code, self.kind, self.numbers
+        before = code.load_variable(self.weight, "double")
+        if kind.dependence != "additive":
+            one = code.literal(1.0)
+            scale = code.fresh(f"fdiv double {one}, {code.fresh(f'fsub double {numbers.w_max}, {numbers.w_min}')}")
+            terms = []
+            for value, upper, lower in ((up, numbers.w_max, before), (down, before, numbers.w_min)):
+                if value:
+                    share = code.fresh(f"fmul double {code.fresh(f'fsub double {upper}, {lower}')}, {scale}")
+                    if kind.dependence == "power":
+                        share = code.fresh(code.intrinsic("pow", "double", [("double", share), ("double", numbers.mu)]))
+                    terms.append(code.fresh(f"fmul double {share}, {value}"))
+            up, down = terms if down else (terms[0], "")
+        change = code.fresh(f"fsub double {up}, {down}") if down else up
+        if not kind.rewarded:
+            self._set_weight(code.fresh(f"fadd double {before}, {change}"))
+            return
+        faded = self._faded(time)
+        code.store_variable(self.eligible, code.fresh(f"fadd double {faded}, {change}"), "double")
+        code.store_variable(self.since, time, "double")
+
+    def by_reward(self, surprise: str, time: str) -> None:
+        """Change the weight by its eligibility in a step."""
+        code = self.code
+        change = code.fresh(f"fmul double {surprise}, {self._faded(time)}")
+        before = code.load_variable(self.weight, "double")
+        self._set_weight(code.fresh(f"fadd double {before}, {change}"))
+
+    def _faded(self, time: str) -> str:
+        """Return the eligibility in a step, before its changes."""
+        code = self.code
+        age = code.fresh(f"fsub double {time}, {code.load_variable(self.since, 'double')}")
+        decay = _decay(code, self.arrays.fade, self.numbers.longest_fade, age)
+        return code.fresh(f"fmul double {code.load_variable(self.eligible, 'double')}, {decay}")
+
+    def _set_weight(self, value: str) -> None:
+        """Clip a weight, and round it to the precision of the weights."""
+        code, numbers = self.code, self.numbers
+        low = code.fresh(f"fcmp olt double {value}, {numbers.w_min}")
+        value = code.fresh(f"select i1 {low}, double {numbers.w_min}, double {value}")
+        high = code.fresh(f"fcmp ogt double {value}, {numbers.w_max}")
+        value = code.fresh(f"select i1 {high}, double {numbers.w_max}, double {value}")
+        if self.kind.real == "float":
+            value = _extended(code, "float", code.fresh(f"fptrunc double {value} to float"))
+        code.store_variable(self.weight, value, "double")
 
 
 class _Factor(NamedTuple):

@@ -56,7 +56,13 @@ def sample(task: Sample, step: int) -> None:
         task.out[task.row + since // task.every, : len(task.neurons)] = task.values[task.neurons.long()]
 
 
-def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int], weight: np.floating) -> np.ndarray:
+def pair_weights(
+    rule: PairRule,
+    arrivals: Sequence[int],
+    spikes: Sequence[int],
+    weight: np.floating,
+    surprises: Sequence[float] | None = None,
+) -> np.ndarray:
     """Return the weight of one synapse after each step.
 
     Parameters
@@ -68,11 +74,14 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
         Postsynaptic spikes, 0 or 1, that arrive there in each step.
     weight : number of NumPy
         Before the first step, in the precision of the weights.
+    surprises : sequence of float, optional
+        What the eligibility is multiplied with at the end of each step, for a rule that has one.
     """
     w, real, found = float(weight), type(weight), []
     x, y, x_time, y_time = 0.0, 0.0, LONG_AGO, LONG_AGO
     three, x_slow, y_slow = rule.triplets, 0.0, 0.0
     scale = 1 / (rule.w_max - rule.w_min)
+    eligible, since = 0.0, 0
     for t, (pre, post) in enumerate(zip(arrivals, spikes, strict=True)):
         x_before, y_before = x * rule.plus(t - x_time), y * rule.minus(t - y_time)
         one_up, one_down = rule.a_plus, rule.a_minus
@@ -97,7 +106,13 @@ def pair_weights(rule: PairRule, arrivals: Sequence[int], spikes: Sequence[int],
         if rule.mu:
             up *= ((rule.w_max - w) * scale) ** rule.mu
             down *= ((w - rule.w_min) * scale) ** rule.mu
-        if pre or post:
-            w = float(real(min(max(w + (up - down), rule.w_min), rule.w_max)))
+        change = up - down if pre or post else 0.0
+        if rule.fade is not None:
+            if pre or post:
+                eligible, since = eligible * rule.fade(t - since) + change, t
+            surprise = surprises[t] if surprises is not None else 0.0
+            change = surprise * (eligible * rule.fade(t - since))
+        if change:
+            w = float(real(min(max(w + change, rule.w_min), rule.w_max)))
         found.append(real(w))
     return np.array(found)

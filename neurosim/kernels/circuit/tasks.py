@@ -206,6 +206,8 @@ class PlasticDelivery(NamedTuple):
         For each row, the step of its last arrival, the first step whose changes are not computed, the trace with that
         arrival and before it, the factor of its depression and that of one spike, and the slow trace.
     targets : Targets
+    eligible : Tensor [n, 2] of float64, optional
+        Eligibility of each synapse and the step of its last change, where the rule has one.
     """
 
     rule: PairRule
@@ -218,6 +220,22 @@ class PlasticDelivery(NamedTuple):
     sources: Tensor
     targets: Targets
     total: Tensor
+    eligible: Tensor | None = None
+
+
+class Reward(NamedTuple):
+    """Change of the weights of plastic rows by a reward, at the end of a step.
+
+    Attributes
+    ----------
+    rows : PlasticDelivery
+        Those of a part of the targets.
+    surprise : Tensor [steps] of float64
+        What the eligibility is multiplied with in each step of a call; 0 where there is no reward.
+    """
+
+    rows: PlasticDelivery
+    surprise: Tensor
 
 
 class PostSpikes(NamedTuple):
@@ -325,4 +343,4 @@ class Sample(NamedTuple):
     out: Tensor
 
 
-Task = Population | Delivery | PlasticDelivery | PostSpikes | ShortTermDelivery | PoissonInput | Sample
+Task = Population | Delivery | PlasticDelivery | PostSpikes | Reward | ShortTermDelivery | PoissonInput | Sample

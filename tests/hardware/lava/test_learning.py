@@ -13,7 +13,7 @@ import torch
 import neurosim as ns
 from neurosim.errors import ExportError, InputError, NothingCompared
 from neurosim.hardware.lava import to_lava, verify_learning
-from neurosim.plasticity.engine import RewardModulated
+from neurosim.plasticity.reward import RewardModulated
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 from tests.hardware.lava.test_export import DT, LIMIT
 
