@@ -184,10 +184,10 @@ def test_labels_of_the_third_layer_do_not_change_the_first():
 
 def test_the_readouts_are_fixed_and_saved():
     net, (x, y) = network(), batch()
-    kept = {name: b.clone() for name, b in net.named_buffers()}
+    kept = {name: b.clone() for name, b in net.named_buffers() if "readout" in name}
     optimizer = torch.optim.Adamax(net.parameters(), 1e-2)
     ns.fit(net, [(x, y)], rule=DECOLLE(), optimizer=optimizer, epochs=2, progress=False)
-    assert len(kept) == 3 and all(torch.equal(b, kept[name]) for name, b in net.named_buffers())
+    assert len(kept) == 3 and all(torch.equal(net.get_buffer(name), b) for name, b in kept.items())
     assert {"readout_decolle1", "net.synapses.input->decolle1.0.weight"} <= set(net.state_dict())
 
 
