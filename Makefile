@@ -47,9 +47,10 @@ bench: $(INSTALLED) ## Time training steps against other libraries and the machi
 bench-peers: $(INSTALLED) ## Create an environment for each circuit simulator that `neurosim bench circuits` compares with
 	@$(BIN)/python -m benchmarks.peers.environments
 
-verify-hardware: $(INSTALLED) ## Compare the integer Loihi model and exports with lava-nc on many networks
+verify-hardware: $(INSTALLED) ## Compare integer models and exports with lava-nc and with compiled C on many networks
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.lava.verify
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.c.verify
 
 docs: $(INSTALLED) ## Build the HTML documentation into docs/_build/
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build
