@@ -29,7 +29,7 @@ class OneTensor(ns.Neuron):
             "i_exc": excitatory,
             "i_inh": -inhibitory,
             "dv": i,
-            "i": 0.125 * i,
+            "i": i if self.core.integers_up_to is not None else 0.125 * i,
         }
         if "dv" in self.core.inputs or "g_l" in self.core.parameters:
             del shares["i"]  # a voltage or a conductance in S, of which no share is a current in A
@@ -264,6 +264,15 @@ MODELS = (
         lambda dt: (_loihi(dt)[0], _registers(dt)),
         parameters=dict(du=3000, dv=200),
         last_digits=1e-3,
+    ),
+    Model(
+        cores.xylo,
+        600.0,
+        _constant(400),
+        parameters=dict(dash_mem=4, dash_syn=2, v_th=2000, most=2),
+        resets=("value",),
+        sends=(0.0, 1.0, 2.0),
+        leaves_out={"dt_invariance": "its time constants are powers of two of the step"},
     ),
     Model(cores.loihi_joined, 4000.0, _loihi_joined, parameters=dict(dv=200), resets=("value",)),
 )

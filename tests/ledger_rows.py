@@ -219,6 +219,13 @@ CORES = _rows(
         "0 bits differ",
     ),
     (
+        "xylo",
+        "xylosim 0.1.3",
+        "hardware/xylo/test_exact.py::test_the_fused_core_equals_the_recorded_runs",
+        "a network adds the arrivals of a step before it saturates",
+        "0 bits differ",
+    ),
+    (
         "loihi_joined",
         "Python's integers",
         "models/test_astrocyte_sic.py::test_a_joined_compartment_rounds_towards_zero_and_stays_in_24_bits",

@@ -100,7 +100,7 @@ def test_nothing_under_the_gpl_is_imported(root: Path) -> None:
 def test_all_has_every_extra_that_neurosim_uses(extras: dict[str, list[Requirement]]) -> None:
     (everything,) = extras["all"]
     assert everything.name == OWN
-    assert everything.extras == {*extras} - {"all", "docs", "lint", "peers", "test"}
+    assert everything.extras == {*extras} - {"all", "docs", "lint", "peers", "test", "xylo"}
 
 
 def test_torch_is_bounded_by_what_was_tested(required: list[Requirement], pinned: list[Requirement]) -> None:

@@ -75,6 +75,7 @@ PARTS = (
     Part("nir", "exchange with other simulators", extra="nir"),
     Part("lava-nc", "export to Lava", "lava", "lava", _LAVA),
     Part("asteval", "lava-nc's requirement", extra="lava"),
+    Part("xylosim", "comparison of Xylo's integers with the maker's simulator (built by a C++ compiler)", extra="xylo"),
     Part("neo", "recorded spikes to Neo", extra="spikes"),
     Part("pandas", "recorded spikes to pandas", extra="spikes"),
     Part("pyarrow", "tables of edges in Parquet", extra="tables"),

@@ -31,6 +31,7 @@ from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cu
 from neurosim.cores.slow_lif import slow_lif
 from neurosim.cores.stateless import relay, threshold
 from neurosim.cores.ternary_lif import ternary_lif
+from neurosim.cores.xylo import xylo
 
 __all__ = [
     "adex",
@@ -73,4 +74,5 @@ __all__ = [
     "slow_lif",
     "ternary_lif",
     "threshold",
+    "xylo",
 ]

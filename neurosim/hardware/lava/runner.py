@@ -9,7 +9,6 @@ and its shared memory, whose names begin with the name of the run, is removed.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import secrets
@@ -29,6 +28,7 @@ import numpy as np
 from neurosim.errors import InputError, TargetRunError
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.exchange import Request, read_sample, write_request
+from neurosim.hardware.packages import search_path
 
 INSTALL = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 && pip install numpy scipy networkx asteval"
 _NEEDED = ("lava.magma", "numpy", "scipy", "networkx", "asteval")
@@ -84,14 +84,14 @@ def run_graph(
     if not timeout > 0:
         raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}")
     started = time.monotonic()
-    search_path = _search_path() if python is None else []
+    folders = search_path("lava-nc", _NEEDED, INSTALL) if python is None else []
     with tempfile.TemporaryDirectory(prefix="neurosim-lava-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with open(folder / "graph.npz", "wb") as stream:
             description.write(graph, stream)
         write_request(folder / "request.npz", request)
         with open(folder / "stderr.txt", "wb") as stderr:
-            worker = _Worker(str(python or sys.executable), folder, search_path, stderr)
+            worker = _Worker(str(python or sys.executable), folder, folders, stderr)
             with worker:
                 last = worker.wait_until_done(started + timeout, timeout, request.samples)
         samples = [read_sample(folder / f"sample-{b}.npz", request) for b in range(request.samples)]
@@ -199,23 +199,6 @@ class _Worker:
     def _tail(self) -> str:
         text = (self._folder / "stderr.txt").read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
         return f"\nLast lines of its output:\n{text}" if text else ""
-
-
-def _search_path() -> list[str]:
-    """Return the folders of the worker's packages; an isolated interpreter skips the user's site and PYTHONPATH."""
-    folders: dict[str, None] = {}
-    for name in _NEEDED:
-        try:
-            spec = importlib.util.find_spec(name)
-        except ModuleNotFoundError:
-            spec = None
-        if spec is None:
-            raise TargetRunError(
-                f"lava-nc cannot be used: no module named {name!r} for {sys.executable}. Install it with: {INSTALL}"
-            )
-        for place in spec.submodule_search_locations or []:
-            folders[str(Path(place).parents[name.count(".")])] = None
-    return list(folders)
 
 
 def _wait_until_gone(group: int, seconds: float = 5.0) -> None:

@@ -1,0 +1,23 @@
+"""Xylo: integer networks, the configuration document, and the maker's simulator as the judge."""
+
+from neurosim.hardware.xylo.configuration import XyloConfiguration
+from neurosim.hardware.xylo.mapping import XyloExport, from_xylo, to_xylo
+from neurosim.hardware.xylo.neurons import xylo_neurons
+from neurosim.hardware.xylo.reference import XyloRun, evolve, order_matters
+from neurosim.hardware.xylo.runner import run_xylosim
+from neurosim.hardware.xylo.verification import XyloNode, XyloVerification, verify_xylo
+
+__all__ = [
+    "XyloConfiguration",
+    "XyloExport",
+    "XyloNode",
+    "XyloRun",
+    "XyloVerification",
+    "evolve",
+    "from_xylo",
+    "order_matters",
+    "run_xylosim",
+    "to_xylo",
+    "verify_xylo",
+    "xylo_neurons",
+]
