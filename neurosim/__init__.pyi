@@ -61,6 +61,9 @@ from . import (
     report as report,
 )
 from . import (
+    sweeps as sweeps,
+)
+from . import (
     synapses as synapses,
 )
 from . import (
@@ -202,6 +205,7 @@ from .recording.events import Events as Events
 from .recording.recording import Recording as Recording
 from .recording.trace import Trace as Trace
 from .simulation import simulate as simulate
+from .sweeps import sweep as sweep
 from .synapses import (
     AvgPool2d as AvgPool2d,
 )

@@ -45,3 +45,11 @@ class TargetRunError(NeurosimError, RuntimeError):
 
 class ActivityWarning(UserWarning):
     """A population never fires, or fires at every step."""
+
+
+class ClusterError(NeurosimError, RuntimeError):
+    """Machines that run the trials of a sweep cannot be reached, were lost, or differ."""
+
+
+class FailedTrials(UserWarning):
+    """Trials of a sweep ended in an error."""

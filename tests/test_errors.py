@@ -15,10 +15,11 @@ KINDS = {
     "KernelError": RuntimeError,
     "ExportError": ValueError,
     "TargetRunError": RuntimeError,
+    "ClusterError": RuntimeError,
 }
 
 
-WARNINGS = {"ActivityWarning", "NothingCompared"}
+WARNINGS = {"ActivityWarning", "FailedTrials", "NothingCompared"}
 
 
 def test_every_kind_is_listed():

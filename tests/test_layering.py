@@ -34,8 +34,9 @@ ON_TOP = {
     "energy": {"hardware"},
     "exchange": set(),
     "report": {"energy", "hardware"},
+    "sweeps": set(),
     "verdicts": {"hardware", "exchange"},
-    "cli": {"datasets", "hardware", "energy", "exchange", "report", "verdicts", ""},
+    "cli": {"datasets", "hardware", "energy", "exchange", "report", "sweeps", "verdicts", ""},
     "__main__": {"cli"},
 }
 ROOMS = {*ON_TOP}.union(*LAYERS)

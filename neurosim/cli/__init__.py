@@ -30,8 +30,8 @@ def main() -> None:
             code = app(standalone_mode=False)
     except NeurosimError as error:
         _fail(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted.", 130)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        _fail(f"interrupted {error}".strip() if str(error) else "interrupted.", 130)
     except Exception as error:
         # A wrong option or argument; typer does not export the base of these errors.
         message = getattr(error, "format_message", None)

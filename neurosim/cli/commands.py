@@ -279,6 +279,28 @@ def simulate(
 
 
 @app.command()
+def sweep(
+    file: Annotated[
+        Path, typer.Argument(help="TOML file of the sweep: function, parameters, path.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="NetCDF file of the data set; that of the file if omitted.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes, or jobs at a time on a cluster; 0: this process alone.")
+    ] = None,
+    dask: Annotated[str | None, typer.Option(help="Address of the scheduler of a Dask cluster.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a sweep that ended early.")] = False,
+    json: Json = None,
+) -> None:
+    """Run a function or a network for many values of its parameters, and write one data set (NetCDF)."""
+    from neurosim.cli import sweeps
+
+    result = sweeps.run(file, out, workers, dask, resume=resume, progress=_shows_progress())
+    write(result.text, result.content, json)
+    if result.content["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     run: RunFolder,
     samples: Samples = 10,

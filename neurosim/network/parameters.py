@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from neurosim.network.population import Population
 from neurosim.units import decay_of, steps_obstacle, time_constant, turn_of
 
 Value = float | Tensor
+Layer = TypeVar("Layer", bound="CoreParameters")
 _INSIDE = 1e-6  # relative distance of the value of a trained parameter from the ends of its range
 _LATER = ("spike", "reset", "detach_reset")  # attributes of a layer that are set after its parameters
 
@@ -80,9 +82,13 @@ class CoreParameters(Population):
                 raise InputError(f"{core.name}: unknown {kind} {unknown}; this core has {list(self.declared)}.{hint}")
         for name, parameter in self.declared.items():
             self._set(name, values.get(name, parameter.default))
+        self._know_names()
+
+    def _know_names(self) -> None:
+        """Compute ranges, and which coefficients are one number for all neurons."""
         if self.has_dt:
             self._use_dt()
-        names = (*core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
+        names = (*self.core.coefficients, *((RESET_AMOUNT,) if self.takes_own_amount else ()))
         self._shared_names = tuple(name for name in names if self._is_shared(name))
         self._varying_names = tuple(name for name in names if not self._is_shared(name))
         self._fixed_names = tuple(name for name in self._varying_names if not self._is_learned(name))
@@ -148,6 +154,37 @@ class CoreParameters(Population):
         held = value.detach().clamp(*self._bounds[name])
         change = stored - stored.detach()  # 0, with the gradient of what is stored
         return torch.where(held == value, value, held * (1.0 + change) if is_time else held + change)
+
+    def with_values(self: Layer, **values: Value) -> Layer:
+        """Return a copy of the layer with other values of some parameters, which are not learned.
+
+        Parameters
+        ----------
+        **values : float or Tensor
+            As when the layer is made: [N], or [B, 1] for each trial of a batch.
+
+        Examples
+        --------
+        >>> import torch, neurosim as ns
+        >>> layer = ns.LIF(dt=1e-3, tau_mem=20e-3)
+        >>> layer.with_values(tau_mem=30e-3).value("tau_mem"), layer.value("tau_mem")
+        (0.03, 0.02)
+        """
+        unknown = [name for name in values if name not in self.declared]
+        if unknown:
+            raise InputError(f"{self.core.name}: unknown parameters {unknown}; this core has {list(self.declared)}.")
+        learned = [name for name in values if name in self.learned]
+        if learned:
+            raise InputError(f"{self.core.name}: {learned} are learned; make a new layer.")
+        other = copy.deepcopy(self)
+        for name, value in values.items():
+            stored = other._stored_names.pop(name, None)
+            if stored is not None:
+                delattr(other, stored)
+            other._shared.pop(name, None)
+            other._set(name, value)
+        other._know_names()
+        return other
 
     def decay(self, name: str) -> Value:
         """Return ``exp(-dt / tau)`` of time constant `name`, computed in double precision."""

@@ -1,0 +1,8 @@
+"""Sweeps: a function or a network run for many values of its parameters, over processes, Dask or SLURM."""
+
+from __future__ import annotations
+
+from neurosim.sweeps.dataset import load_sweep
+from neurosim.sweeps.sweeping import sweep
+
+__all__ = ["load_sweep", "sweep"]

@@ -1,0 +1,153 @@
+"""The outcomes of a sweep as one labelled data set of xarray, and that as a NetCDF file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosim.errors import FileError, InputError
+from neurosim.files.atomic import replaced
+from neurosim.sweeps.outcome import Outcome
+from neurosim.sweeps.trials import Plan
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def check_installed() -> None:
+    """Refuse a sweep whose data set could not be made.
+
+    Raises
+    ------
+    InputError
+        When xarray or h5netcdf is not installed.
+    """
+    try:
+        import h5netcdf  # noqa: F401
+        import xarray  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"a sweep needs {error.name}. Install it with: pip install 'neurosim-toolkit[sweeps]'"
+        ) from None
+
+
+def dataset_of(plan: Plan, outcomes: Mapping[int, Outcome], about: Mapping[str, Any]) -> xarray.Dataset:
+    """Return the outcomes of all trials.
+
+    Dimensions are the parameters, or ``trial`` for listed combinations, then ``seed``. A failed trial has its text in
+    ``error`` and NaN, or an empty text, in the place of its results.
+
+    Parameters
+    ----------
+    plan : Plan
+    outcomes : mapping of int to Outcome
+        By number of the trial.
+    about : mapping of str to str or number
+        Attributes of the data set.
+    """
+    import xarray
+
+    axes: dict[str, Any] = {"trial": np.arange(len(plan.cells))} if plan.axes is None else dict(plan.axes)
+    if plan.seeds is not None:
+        axes["seed"] = np.array(plan.seeds, dtype=np.int64)
+    dims = tuple(axes)
+    shape = tuple(map(len, axes.values()))
+    columns, errors = _columns(outcomes, len(plan))
+    taken = [name for name in columns if name in axes or name in plan.names]
+    if taken:
+        raise InputError(f"sweep: a result must not have the name of a parameter; {taken} have.")
+    seconds = np.array([outcomes[n].seconds if n in outcomes else np.nan for n in range(len(plan))])
+    columns["wall_time"], columns["error"] = seconds, np.array(errors, dtype=object)
+    variables: dict[str, Any] = {}
+    for name, values in columns.items():
+        own = tuple(f"{name}_{axis}" for axis in range(values.ndim - 1))
+        variables[name] = ((*dims, *own), values.reshape(*shape, *values.shape[1:]))
+    variables["wall_time"] = (*variables["wall_time"], {"units": "s"})
+    coordinates: dict[str, Any] = {name: (name, _coordinate(values)) for name, values in axes.items()}
+    if plan.axes is None:
+        for name in plan.names:
+            coordinates[name] = ("trial", _coordinate([cell[name] for cell in plan.cells]))
+    return xarray.Dataset(variables, coordinates, dict(about))
+
+
+def _coordinate(values: Any) -> Any:
+    found = np.asarray(values)
+    return found.astype(object) if found.dtype.kind == "U" else found
+
+
+def _columns(outcomes: Mapping[int, Outcome], total: int) -> tuple[dict[str, Any], list[str]]:
+    """Return each result of all trials, and why trials failed; the first trial that did not fail says which there are.
+
+    A trial whose results have other names or shapes fails.
+    """
+    errors = [outcomes[n].error if n in outcomes else "not run" for n in range(total)]
+    good = [outcomes[n] for n in range(total) if not errors[n]]
+    if not good:
+        return {}, errors
+    first, model = good[0], {name: np.shape(value) for name, value in good[0].values.items()}
+    texts = {name: isinstance(value, str) for name, value in first.values.items()}
+    for outcome in good[1:]:
+        own = {name: np.shape(value) for name, value in outcome.values.items()}
+        if own != model or {name: isinstance(value, str) for name, value in outcome.values.items()} != texts:
+            shown = [{name: list(shape) for name, shape in each.items()} for each in (own, model)]
+            errors[outcome.number] = f"it returned {shown[0]}, and trial {first.number} {shown[1]}; all must be alike"
+    columns = {}
+    for name, shape in model.items():
+        kept = [outcomes[n].values[name] for n in range(total) if not errors[n]]
+        if texts[name]:
+            values = np.full((total, *shape), "", dtype=object)
+        else:
+            dtype = np.result_type(*{np.asarray(value).dtype for value in kept})
+            if len(kept) < total:  # then NaN is needed
+                dtype = np.result_type(dtype, np.float32 if dtype.itemsize < 4 else np.float64)
+            values = np.full((total, *shape), np.nan if len(kept) < total else 0, dtype=dtype)
+        for n in range(total):
+            if not errors[n]:
+                values[n] = outcomes[n].values[name]
+        columns[name] = values
+    return columns, errors
+
+
+def write(dataset: xarray.Dataset, path: Path) -> None:
+    """Write a data set to a NetCDF file, completely or not at all."""
+    with replaced(path) as part:
+        dataset.to_netcdf(part, engine="h5netcdf", invalid_netcdf=_needs_more(dataset))
+
+
+def _needs_more(dataset: xarray.Dataset) -> bool:
+    """Whether a data set has values that HDF5 stores and NetCDF does not name: truth values."""
+    return any(each.dtype.kind == "b" for each in dataset.variables.values())
+
+
+def load_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """Read the data set of a sweep into memory.
+
+    Parameters
+    ----------
+    path : path-like
+        NetCDF file that `neurosim.sweep` wrote.
+
+    Raises
+    ------
+    FileError
+        When it cannot be read.
+    InputError
+        When xarray is not installed.
+    """
+    check_installed()
+    import xarray
+
+    try:
+        return xarray.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        raise FileError(f"{path} cannot be read as the data set of a sweep: {error}") from error
+
+
+def attributes(what: str, plan: Plan, digest: str, more: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes of a data set, as NetCDF can hold them."""
+    return {"sweep": what, "digest": digest, "trials": len(plan), "plan": json.dumps(plan.about()), **more}

@@ -1,0 +1,118 @@
+"""What a trial returned, as plain numbers, texts and arrays, and as text in a log."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from neurosim.errors import InputError
+from neurosim.sweeps.trials import RESERVED
+
+_SINGLE = "result"  # name of a result without one
+
+
+class Outcome(NamedTuple):
+    """The end of a trial.
+
+    Attributes
+    ----------
+    number : int
+        Of the trial.
+    values : dict of str to bool, int, float, str or array
+        Its results; empty if it failed.
+    error : str
+        Why it failed; empty if it did not.
+    seconds : float
+        Wall time.
+    """
+
+    number: int
+    values: dict[str, Any]
+    error: str
+    seconds: float
+
+    def line(self) -> str:
+        """Return it as one line of a log."""
+        values = {name: _stored(value) for name, value in self.values.items()}
+        content = {"trial": self.number, "seconds": self.seconds, "error": self.error, "values": values}
+        return json.dumps(content, separators=(",", ":")) + "\n"
+
+    @classmethod
+    def of_line(cls, line: str) -> Outcome:
+        """Return what `line` wrote.
+
+        Raises
+        ------
+        ValueError
+            For anything else.
+        """
+        try:
+            content = json.loads(line)
+            values = {name: _read(value) for name, value in content["values"].items()}
+            return cls(int(content["trial"]), values, str(content["error"]), float(content["seconds"]))
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"no outcome of a trial: {error}") from error
+
+
+def values_of(result: Any) -> dict[str, Any]:
+    """Return the result of a trial by name, mappings in it flattened: ``{"E": {"rate": 5.0}}`` is ``"E.rate"``.
+
+    Raises
+    ------
+    InputError
+        For a result that is not made of numbers, texts and arrays of numbers, or a name that the data set needs.
+    """
+    found: dict[str, Any] = {}
+    _flatten("", result if isinstance(result, Mapping) else {_SINGLE: result}, found)
+    for name in found:
+        if name in RESERVED or "/" in name:
+            raise InputError(f"a result must not be called {name!r}, nor {', '.join(RESERVED)} or with a /.")
+    return found
+
+
+def _flatten(prefix: str, result: Mapping[Any, Any], found: dict[str, Any]) -> None:
+    for key, value in result.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            _flatten(f"{name}.", value, found)
+        else:
+            found[name] = _plain(name, value)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, (list, tuple)):
+        value = np.array(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.ndim == 0:
+            value = value.item()
+        elif value.dtype.kind in "biuf":
+            return np.ascontiguousarray(value)
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    raise InputError(
+        f"a trial must return numbers, texts, arrays of numbers, or mappings of a name to such; {name!r} is "
+        f"{type(value).__name__}."
+    )
+
+
+def _stored(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    data = value.astype(value.dtype.newbyteorder("<"), copy=False)
+    return {"dtype": data.dtype.str, "shape": list(data.shape), "base64": base64.b64encode(data.tobytes()).decode()}
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    dtype = np.dtype(str(value["dtype"]))
+    if dtype.kind not in "biuf":
+        raise ValueError(f"an array of {dtype}")
+    data = np.frombuffer(base64.b64decode(value["base64"], validate=True), dtype)
+    return data.reshape(value["shape"]).astype(dtype.newbyteorder("="))
