@@ -207,12 +207,11 @@ def products(clock: Clock, device_rates: dict[str, Any], quick: bool) -> list[di
                 continue
             for chance in chances:
                 spikes = (torch.rand(rows, n_in, device=clock.device) < chance).to(dtype)
-                bits, _ = cuda_events.pack(spikes)
+                bits = cuda_events.pack(spikes)
                 events: dict[str, Run] = {
                     "pack": partial(cuda_events.pack, spikes),
                     "forward": partial(cuda_events.gather, bits, None, weight),
                     "weight gradient": partial(cuda_events.scatter, bits, None, g, n_in),
-                    "input gradient": partial(cuda_events.masked_input_gradient, g, weight, bits),
                 }
                 expected = gathering_is_faster(rows, n_in, n_out, chance, dtype)
                 for product, run in events.items():
@@ -240,7 +239,7 @@ def recurrent(clock: Clock, quick: bool) -> list[dict[str, Any]]:
             call = Call(given.plan.key, drive, weight, z0, state, [], given.forward, given.backward)
             forward = partial(cuda_recurrent.forward, call)
             backward = partial(cuda_recurrent.backward, run_recurrent.save(call, forward()), [drive, None, *state])
-            way = "one kernel" if cuda_recurrent.fits(width, dtype) else "captured graph"
+            way = "one kernel" if cuda_recurrent.fits(width, dtype, clock.device) else "captured graph"
             for direction, run in (("forward", forward), ("backward", backward)):
                 times = clock.elapsed(run)
                 case = {"width": width, "batch": batch, "steps": steps, "dtype": str(dtype)[6:], "way": way}

@@ -107,18 +107,14 @@ def events(device: torch.device, quick: bool) -> Iterator[Parity]:
         weight, g = (torch.randn(n, n_out).to(dtype) for n in (n_in, rows))
         for name, x in (("ones", mask.to(dtype)), ("values", (mask * torch.randn(rows, n_in)).to(dtype))):
             there = x.to(device)
-            bits, ones = cuda_events.pack(there)
+            bits = cuda_events.pack(there)
             case, allowed = f"{name} {_name(dtype)}", 8 * LAST_PLACE[dtype]
             yield Parity("pack", f"{case}: bits", away(cuda_events.unpack(bits, n_in, dtype), x != 0), 0.0)
-            yield Parity("pack", f"{case}: all ones", away(ones, torch.tensor(float(name == "ones"))), 0.0)
             values = None if name == "ones" else there
             got = cuda_events.gather(bits, values, weight.to(device))
             yield Parity("gather", case, away(got, x.double() @ weight.double()), allowed)
             got = cuda_events.scatter(bits, values, g.to(device), n_in)
             yield Parity("scatter", case, away(got, x.double().T @ g.double()), allowed)
-        got = cuda_events.masked_input_gradient(g.to(device), weight.to(device), bits)
-        wanted = (g.double() @ weight.double().T) * (x != 0)
-        yield Parity("masked_input_gradient", _name(dtype), away(got, wanted), allowed)
 
 
 def layers(device: torch.device, quick: bool) -> Iterator[Parity]:
@@ -195,7 +191,7 @@ def _recurrent(
     grads = [g.to(device, dtype), None, *(torch.zeros_like(s) for s in state)]
     found = cuda_recurrent.backward(run_recurrent.save(call, got), grads)
     case = f"{core.name} {_name(dtype)} {heads} x {n}"
-    one_kernel = cuda_recurrent.fits(n, dtype)
+    one_kernel = cuda_recurrent.fits(n, dtype, device)
     # In single steps a current in half precision is rounded before use, so spikes may differ.
     if one_kernel or dtype == torch.float32:
         apart = (got.out.cpu().float() != wanted[0]).double().mean().item()

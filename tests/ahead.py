@@ -16,7 +16,6 @@ POINTER = {
     torch.int64: "*i64",
     torch.int32: "*i32",
 }
-SHARED = 227 * 1024  # bytes that a program may have on a GPU of compute capability 9.0
 
 
 def compiled_ahead(

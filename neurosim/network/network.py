@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.errors import InputError, NetworkError, ShapeError
+from neurosim.kernels.common.constants import start_values_shared
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.building import (
     check_names,
@@ -498,7 +500,9 @@ class Network(nn.Module):
             steps, batch = like.shape[:2]
         elif steps is None:
             raise InputError("this network has no Input; give steps=, the number of steps to run.")
-        state = self._begun(x, state, batch)
+        # A run of no steps returns the start values themselves.
+        with start_values_shared() if steps else contextlib.nullcontext():
+            state = self._begun(x, state, batch)
         length = count("forward", "steps", steps, 0)
         if not self.sources:
             return inputs, state, length

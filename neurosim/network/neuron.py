@@ -12,6 +12,7 @@ from torch import Tensor
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.common import availability, decisions
 from neurosim.kernels.common.availability import DTYPES, fused
+from neurosim.kernels.common.constants import start_value
 from neurosim.kernels.common.integer_checks import check_currents, check_product
 from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.neurons import reference
@@ -116,7 +117,7 @@ class Neuron(CorePlans):
                 at = first_state(shape[0], None if self.init.drawn else 0, None, torch.device("cpu"))
                 draw = StartDraw(self.core.name, at.seed, at.trial)
             return self.core.state_type(*self.init.start(shape, dtype, i.device, draw))
-        return self.core.state_type(*(i.new_full(shape, v, dtype=dtype) for v in self.core.state.values()))
+        return self.core.state_type(*(start_value(i, shape, v, dtype) for v in self.core.state.values()))
 
     def run(
         self, i: Inputs, state: State | None = None, record: Sequence[str] = (), *, through_time: bool = True
@@ -247,7 +248,8 @@ class Neuron(CorePlans):
 
         self._check_names(record)
         fed, inputs = self._by_port(i)
-        inputs, state, dtype = self._checked(inputs, state)
+        half = inputs[0].device.type == "cuda"  # as in `run`
+        inputs, state, dtype = self._checked(inputs, state, half)
         place = 0 if port is None else fed.index(port)
         drive, others = inputs[place], (*inputs[:place], *inputs[place + 1 :])
         weight, z = weight.to(drive.dtype), z.to(drive.dtype)

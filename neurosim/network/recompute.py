@@ -176,7 +176,7 @@ def _pack(x: Tensor, is_binary: bool) -> Tensor:
     if x.device.type == "cuda" and is_binary and fused(x.device):
         from neurosim.kernels.linear import cuda_events
 
-        return cuda_events.pack(x.flatten(0, 1).flatten(1))[0].view(*x.shape[:2], -1)
+        return cuda_events.pack(x.flatten(0, 1).flatten(1)).view(*x.shape[:2], -1)
     return x
 
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from neurosim.kernels.common import constants
 from neurosim.kernels.common.autograd import (
     VmapByElement,
     call_under_transform,
@@ -110,7 +111,7 @@ class Operation(Generic[Call, Outputs, Saved]):
             if g is None and place not in self._absent:
                 shape, dtype = ctx.results[place]
                 like = grads[0] if grads[0] is not None else _first((*grads, *tensors))
-                filled[place] = like.new_zeros(shape, dtype=dtype)
+                filled[place] = constants.filled(like, shape, 0.0, dtype)
         return self._saved_rebuilt(tensors, *ctx.saved), filled
 
     def run_backward(self, ctx: Any, needs: Needs, grads: Gradients) -> Gradients:

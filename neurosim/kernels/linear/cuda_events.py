@@ -23,30 +23,29 @@ COLUMNS = 256  # of the matrix, at most, in one program
 _ENOUGH = 1024  # programs that keep a large device busy; fewer, and the words are shared out over several
 
 
-def pack(x: Tensor) -> tuple[Tensor, Tensor]:
+def pack(x: Tensor, bits: Tensor | None = None) -> Tensor:
     """Pack what is not zero into bits; nothing waits for the device.
 
     Parameters
     ----------
     x : Tensor [R, n]
         Spikes, or values that are mostly zero; NaN counts as not zero.
+    bits : Tensor [R, ceil(n / 64)] of int64, contiguous, optional
+        Receives the result.
 
     Returns
     -------
-    bits : Tensor [R, ceil(n / 64)]
-        int64.
-    ones : Tensor []
-        int32, on the device: 1 if all that is not zero is exactly 1, else 0.
+    Tensor [R, ceil(n / 64)] of int64
     """
     x = x.contiguous()
     rows, n = x.shape
-    bits = torch.empty(rows, -(-n // WORD), dtype=torch.int64, device=x.device)
-    ones = torch.ones((), dtype=torch.int32, device=x.device)
+    if bits is None:
+        bits = torch.empty(rows, -(-n // WORD), dtype=torch.int64, device=x.device)
     if bits.numel():
         with torch.cuda.device_of(x):
             grid = (-(-rows // PACKED), bits.shape[1])
-            _pack[grid](x, bits, ones, rows, n, bits.shape[1], ROWS=PACKED, REAL=_real(x), **OPTIONS)
-    return bits, ones
+            _pack[grid](x, bits, rows, n, bits.shape[1], ROWS=PACKED, REAL=_real(x), **OPTIONS)
+    return bits
 
 
 def unpack(bits: Tensor, n: int, dtype: torch.dtype) -> Tensor:
@@ -121,47 +120,6 @@ def scatter(bits: Tensor, x: Tensor | None, g: Tensor, n_in: int | None = None) 
     return _sums(across, None if x is None else x.contiguous(), g, wide, None, across=True)
 
 
-def masked_input_gradient(g: Tensor, weight_t: Tensor, active: Tensor) -> Tensor:
-    """Return ``g @ weight_t.T`` where `active`, else zero; only those are computed.
-
-    Parameters
-    ----------
-    g : Tensor [R, n_out]
-        Gradient of the product.
-    weight_t : Tensor [n_in, n_out]
-        The weight, transposed.
-    active : Tensor [R, ceil(n_in / 64)]
-        Packed: where the surrogate of the layer before is not zero.
-
-    Returns
-    -------
-    Tensor [R, n_in]
-        In the precision of `g`; half precision is summed in single.
-    """
-    g, weight_t, active = g.contiguous(), weight_t.contiguous(), active.contiguous()
-    rows, n_out = g.shape
-    n_in, words = weight_t.shape[0], active.shape[1]
-    result = torch.empty(rows, n_in, dtype=g.dtype, device=g.device)
-    if result.numel():
-        columns = min(COLUMNS, max(triton.next_power_of_2(n_out), 16))
-        with torch.cuda.device_of(g):
-            _masked_products[(-(-rows // ROWS), words)](
-                g,
-                weight_t,
-                active,
-                result,
-                rows,
-                n_in,
-                n_out,
-                words,
-                ROWS=ROWS,
-                COLUMNS=columns,
-                REAL=_real(g),
-                **OPTIONS,
-            )
-    return result
-
-
 def _sums(bits: Tensor, x: Tensor | None, table: Tensor, rows: int, bias: Tensor | None, across: bool) -> Tensor:
     """Return for each of the first `rows` of `bits` the sum of the rows of `table` whose bits are set.
 
@@ -230,7 +188,6 @@ def _place(low: tl.tensor) -> tl.tensor:
 def _pack(
     x: tl.tensor,
     bits: tl.tensor,
-    ones: tl.tensor,
     rows: tl.tensor,
     n: tl.tensor,
     words: tl.tensor,
@@ -244,8 +201,6 @@ def _pack(
     value = tl.load(x + row[:, None] * n + word * 64 + bit[None, :], mask=inside, other=0.0).to(REAL)
     fires = value != 0.0
     tl.store(bits + row * words + word, tl.sum(fires.to(tl.int64) << bit[None, :].to(tl.int64), 1), mask=row < rows)
-    # All that write, write the same.
-    tl.store(ones, 0, mask=tl.max((fires & (value != 1.0)).to(tl.int32)) > 0)
 
 
 @triton.jit(do_not_specialize=_VARIES)
@@ -314,41 +269,3 @@ def _gather(
             total += added
     place = (tl.cast(part, tl.int64) * rows + row)[:, None] * n_out + column[None, :]
     tl.store(out + place, total, mask=(row < rows)[:, None] & (column < n_out)[None, :])
-
-
-@triton.jit(do_not_specialize=_VARIES)
-def _masked_products(
-    g: tl.tensor,
-    table: tl.tensor,
-    active: tl.tensor,
-    result: tl.tensor,
-    rows: tl.tensor,
-    n_in: tl.tensor,
-    n_out: tl.tensor,
-    words: tl.tensor,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    REAL: tl.constexpr,
-) -> None:
-    """Work out 64 inputs of a few rows: one scalar product for each set bit, zero elsewhere."""
-    row = tl.cast(tl.program_id(0), tl.int64) * ROWS + tl.arange(0, ROWS)
-    word = tl.program_id(1)
-    bit = tl.arange(0, 64)
-    column = tl.arange(0, COLUMNS)
-    left = tl.load(active + row * words + word, mask=row < rows, other=0)
-    found = tl.zeros((ROWS, 64), REAL)
-    for _ in tl.range(0, _most_set(left).to(tl.int32)):
-        low = left & -left
-        left = left ^ low
-        place = _place(low)
-        at = tl.cast(word, tl.int64) * 64 + place
-        product = tl.zeros((ROWS, COLUMNS), REAL)
-        for first in tl.range(0, n_out, COLUMNS):
-            inside = (low != 0)[:, None] & (first + column < n_out)[None, :]
-            ours = tl.load(g + row[:, None] * n_out + first + column[None, :], mask=inside, other=0.0).to(REAL)
-            theirs = tl.load(table + at[:, None] * n_out + first + column[None, :], mask=inside, other=0.0).to(REAL)
-            product += ours * theirs
-        # A word with no bit left gives a place outside the 64.
-        found = tl.where(place[:, None] == bit[None, :], tl.sum(product, 1)[:, None], found)
-    inside = (row < rows)[:, None] & (word * 64 + bit < n_in)[None, :]
-    tl.store(result + row[:, None] * n_in + word * 64 + bit[None, :], found, mask=inside)

@@ -81,14 +81,19 @@ def _fake(call: Call) -> Outputs:
     def bits(exist: bool, n: int) -> Tensor:
         return call.x.new_empty((steps * batch if exist else 0, words(n)), dtype=torch.int64)
 
+    has_bits, has_mask = cpu.has_packed_bits(plan), cpu.has_mask(plan)
+    if call.x.device.type == "cuda":
+        from neurosim.kernels.linear import cuda
+
+        has_bits, has_mask = cuda.packs(plan, call.chunk, steps * batch * width), False
     lengths = [-(-steps // call.chunk)] * len(call.state) if call.chunk else [steps] * len(plan.stored)
     return Outputs(
         out=call.x.new_empty((steps, batch, width)),
-        packed_bits=bits(cpu.has_packed_bits(plan), width),
-        mask=bits(cpu.has_mask(plan), width),
+        packed_bits=bits(has_bits, width),
+        mask=bits(has_mask, width),
         state=[s.new_empty(s.shape) for s in call.state],
         stored=[call.x.new_empty((length, batch, width)) for length in lengths],
-        input_bits=bits(call.packed_bits is None, n_in),
+        input_bits=bits(call.packed_bits is None and call.x.device.type != "cuda", n_in),
     )
 
 

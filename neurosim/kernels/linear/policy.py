@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from neurosim.kernels.common import policy
 from neurosim.kernels.common.autograd import can_call_directly, under_transform
 from neurosim.kernels.common.bits import count
+from neurosim.kernels.common.float32 import allows_tf32
 from neurosim.kernels.linear.arguments import Call
 
 # Rate of input spikes from which the dense product is cheaper.
@@ -20,7 +23,14 @@ SMALL = 4 << 20
 # Multiplications from which a dense product on CUDA takes some 0.2 ms in strict single precision; waiting for the rate
 # of the spikes takes a tenth of it.
 WORTH_MEASURING = 6e9
+# Values of an output on CUDA from which its bits are kept, 32 times smaller.
+PACKED = 1 << 24
 _LOWEST_RATE = 0.001  # hardly any layer has a lower one
+
+
+def packs_on_cuda(values: int) -> bool:
+    """Return whether so many spikes are kept as bits on CUDA: if they take much memory, since to pack is a launch."""
+    return values >= PACKED
 
 
 def is_event_driven(events: int, inputs: int) -> bool:
@@ -55,26 +65,36 @@ def is_single_step(call: Call) -> bool:
     return can_call_directly((x, weight, call.bias, *call.state, *call.coefficients)) and not under_transform()
 
 
-def is_event_driven_on_cuda(bits: Tensor, weight: Tensor) -> bool:
-    """Return whether a product that reads only what `bits` select is faster; may wait for the device to count them.
+def is_event_driven_on_cuda(rows: int, weight: Tensor, bits: Callable[[], Tensor] | None) -> bool:
+    """Return whether a product of `rows` inputs that reads only what is not zero is faster.
 
     Parameters
     ----------
-    bits : Tensor [R, ceil(n / 64)] of int64
-        Bits of the inputs, or of a mask of them.
+    rows : int
     weight : Tensor [N, n]
+    bits : callable or None
+        Returns the bits of the inputs [R, ceil(n / 64)]; called, and the device waited for, only where they may
+        decide. None if the host must not wait.
     """
     if policy.is_forced():
         return policy.choose(True)
-    rows, (n_out, n_in) = bits.shape[0], weight.shape
-    if rows * n_in * n_out < WORTH_MEASURING or (weight.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return False
-    if not gathering_is_faster(rows, n_in, n_out, _LOWEST_RATE, weight.dtype):
+    if bits is None or not is_worth_measuring(rows, weight):
         return False
     from neurosim.kernels.linear import cuda_events
 
-    rate = cuda_events.count(bits).item() / (rows * n_in)
+    n_out, n_in = weight.shape
+    rate = cuda_events.count(bits()).item() / (rows * n_in)
     return gathering_is_faster(rows, n_in, n_out, rate, weight.dtype)
+
+
+def is_worth_measuring(rows: int, weight: Tensor) -> bool:
+    """Return whether the rate of the inputs of a product on CUDA may decide, and the host may wait for it at all."""
+    n_out, n_in = weight.shape
+    if rows * n_in * n_out < WORTH_MEASURING or torch.version.hip is not None:
+        return False
+    if weight.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    return gathering_is_faster(rows, n_in, n_out, _LOWEST_RATE, weight.dtype)
 
 
 def gathering_is_faster(rows: int, n_in: int, n_out: int, rate: float, dtype: torch.dtype) -> bool:
@@ -100,7 +120,7 @@ def gathering_is_faster(rows: int, n_in: int, n_out: int, rate: float, dtype: to
     weight = n_in * n_out * dtype.itemsize
     if dtype.itemsize == 2:
         operations = 700e12
-    elif dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+    elif dtype == torch.float32 and allows_tf32():
         operations = 400e12
     else:
         operations = 60e12

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional
 
 from neurosim.compiler.plan import Plan, known
 from neurosim.compiler.program import record
+from neurosim.kernels.common.policy import is_forced
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.linear import cpu
 from neurosim.kernels.linear.arguments import Call, Saved
 from neurosim.kernels.linear.operator import run_layer
+from neurosim.kernels.linear.policy import is_worth_measuring
 from neurosim.language import Reset, atan, core
 
 
@@ -43,6 +46,8 @@ def linear(
         As in `arguments.Call`.
     """
     train = any(t is not None and t.requires_grad for t in (x, weight, bias))
+    if x.device.type != "cpu" and not is_forced() and (train or not is_worth_measuring(x.shape[0], weight)):
+        return functional.linear(x, weight, bias)
     call = Call(_plan_key(train), x.unsqueeze(0), weight, bias, (), (), (), (), 0, packed_bits, mask)
     return run_layer(call).out.squeeze(0)
 

@@ -22,6 +22,7 @@ from neurosim.compiler.plan import Plan, find
 from neurosim.compiler.printer import Kernel, backward_kernel, forward_kernel
 from neurosim.compiler.triton import module_cache as generated
 from neurosim.compiler.triton import source as triton_source
+from neurosim.kernels.common import constants
 from neurosim.kernels.neurons.arguments import Call, Gradients, Outputs, Saved
 from neurosim.language.expression import Expression
 
@@ -118,29 +119,13 @@ def launch(kernel: Any, arrays: Sequence[Tensor], uniforms: Sequence[float], **c
     width = math.prod(first.shape[1:])
     if width == 0:
         return
-    constants = tiling(width, first.dtype) | choices
+    tile = tiling(width, first.dtype) | choices
     with torch.cuda.device_of(first):
-        kernel[(-(-width // constants["BLOCK"]),)](
+        kernel[(-(-width // tile["BLOCK"]),)](
             *arrays,
-            on_device(uniforms, arithmetic(first.dtype), first.device),
+            constants.numbers(uniforms, arithmetic(first.dtype), first.device),
             first.shape[0],
             width,
-            **constants,
+            **tile,
             **OPTIONS,
         )
-
-
-def on_device(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return `numbers` on `device`; kept, since a copy waits for the device and cannot be captured in a graph."""
-    made = _on_device(tuple(numbers), dtype, device)
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        _in_graphs[made.data_ptr()] = made
-    return made
-
-
-_in_graphs: dict[int, Tensor] = {}  # a graph reads them again whenever it is replayed
-
-
-@functools.lru_cache(maxsize=1024)
-def _on_device(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(numbers, dtype=dtype, device=device)

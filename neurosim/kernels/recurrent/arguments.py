@@ -59,7 +59,8 @@ class Outputs(NamedTuple):
     last : Tensor [B, N]
         Output of the last step.
     packed_bits : Tensor [T + 1, B, H, ceil(n / 64)] of int64
-        Where the output before the first step and after each is not zero; without steps if the output is graded.
+        Where the output before the first step and after each is not zero; without steps if the output is graded or not
+        packed.
     state : sequence of Tensor [B, N]
         State after the last step.
     stored : sequence of Tensor [T, B, N]

@@ -122,8 +122,6 @@ def weight_gradient(saved: Saved, g_drive: Tensor) -> Tensor:
 def dense_weight_gradient(g_drive: Tensor, z: Tensor, heads: int) -> Tensor:
     """Return ``sum over t, b of g_drive[t, b, h, i] z[t, b, h, j]`` as [H, n, n], by one product for each head."""
     post, pre = (x.reshape(-1, heads, x.shape[-1] // heads).transpose(0, 1) for x in (g_drive, z))
-    if g_drive.is_cuda:
-        return post.transpose(1, 2) @ pre
     return torch.stack([matmul.sum_of_outer_products(a, b) for a, b in zip(post, pre, strict=True)])
 
 

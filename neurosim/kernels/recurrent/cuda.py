@@ -9,26 +9,27 @@ when the same shapes come a second time, and replayed from then on, for a run of
 from __future__ import annotations
 
 import functools
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import importlib.metadata
+import math
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from neurosim.compiler.plan import Plan, find, known
 from neurosim.compiler.triton import module_cache as generated
+from neurosim.kernels.common import constants as shared_constants
 from neurosim.kernels.common.bits import words
 from neurosim.kernels.linear import cuda_events
+from neurosim.kernels.linear.policy import packs_on_cuda
 from neurosim.kernels.neurons import arguments, cuda
 from neurosim.kernels.recurrent import cuda_code as cuda_recurrent_source
-from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, all_outputs, driven_first, in_order, last_output
-from neurosim.kernels.recurrent.cpu import dense_weight_gradient
-from neurosim.kernels.recurrent.cuda_code import NARROWEST, ROWS, WIDEST
-
-STEPS = 32  # of a graph; what is left of a run at its end is a graph of its own
-GRAPHS = 64  # kept at once; each holds its own arrays, of so many steps
+from neurosim.kernels.recurrent.arguments import Call, Outputs, Saved, driven_first, in_order, last_output
+from neurosim.kernels.recurrent.cuda_code import ROWS, WIDEST, shared_bytes, width
+from neurosim.kernels.recurrent.cuda_graphs import graphs, parts
 
 
 def forward(call: Call) -> Outputs:
@@ -46,30 +47,34 @@ def forward(call: Call) -> Outputs:
     coefficients = [p.to(real).expand(one).contiguous() for p in call.coefficients]
     others = [x.contiguous() for x in call.others]
     matrix = _matrix(call.weight, drive)
-    if fits(matrix.shape[1], matrix.dtype):
-        out = torch.empty_like(drive)
-        stored = _stored(plan, drive)
-        after = [torch.empty_like(s) for s in state]
-        arrays = [*in_order(drive, others, call.port), out, *stored, *state, *coefficients, *after]
-        _launch(plan, False, arrays, call.forward_numbers, [matrix, z0], call.port)
-        return Outputs(out, last_output(out, z0), _packed(plan, call, out), after, stored)
-    body = functools.partial(_steps_forward, call.plan_key, tuple(call.forward_numbers), len(state), call.port)
-    z, matrix, parts = z0, matrix.to(drive.dtype), []
-    for part, *other_parts in zip(*(x.split(STEPS) for x in (drive, *others)), strict=True):
-        out, *rest = replayed(body, [part, matrix, z, *state, *coefficients, *other_parts])
-        z, state, stored = (out[-1] if len(out) else z), rest[: len(state)], rest[len(state) :]
-        parts.append([out, *stored])
-    out, *stored = map(torch.cat, zip(*parts, strict=True))
-    return Outputs(out, last_output(out, z0), _packed(plan, call, out), state, stored)
+    out, stored = torch.empty_like(drive), _stored(plan, drive)
+    after = [torch.empty_like(s) for s in state]
+    arrays = [*in_order(drive, others, call.port), out, *stored, *state, *coefficients, *after]
+    if not _in_one_kernel(plan, False, arrays, call.forward_numbers, [matrix, z0], call.port):
+        after = [s.clone() for s in state]
+        body = functools.partial(_steps_forward, call.plan_key, tuple(call.forward_numbers), len(state), call.port)
+        z, matrix = z0, matrix.to(drive.dtype)
+        for part in parts(len(drive)):
+            arrays = [drive[part], matrix, z, *after, *coefficients, *(x[part] for x in others)]
+            graphs.run(body, arrays, [out[part], *after, *(x[part] for x in stored)])
+            z = out[part.stop - 1]
+    return Outputs(out, last_output(out, z0), _packed(plan, call, out), after, stored)
+
+
+def packs(drive: Tensor) -> bool:
+    """Return whether the bits of the output are kept for the backward pass in place of the output itself."""
+    return packs_on_cuda(drive.shape.numel())
 
 
 def _packed(plan: Plan, call: Call, out: Tensor) -> Tensor:
-    """Return the bits of the output before the first step and after each [T + 1, B, H, W], or none of a graded one."""
+    """Return the bits of the output before the first step and after each [T + 1, B, H, W], or none."""
     heads, n, _ = call.weight.shape
-    if not plan.program.is_spiking:
-        return out.new_empty((0, out.shape[1], heads, words(n)), dtype=torch.int64)
-    bits, _ = cuda_events.pack(all_outputs(call.z0.expand(out.shape[1:]), out).view(-1, n))
-    return bits.view(len(out) + 1, out.shape[1], heads, -1)
+    rows = len(out) + 1 if plan.program.is_spiking and packs(out) else 0
+    bits = out.new_empty((rows, out.shape[1], heads, words(n)), dtype=torch.int64)
+    if rows:
+        cuda_events.pack(call.z0.to(out.dtype).expand(out.shape[1:]).reshape(-1, n), bits[0].flatten(0, 1))
+        cuda_events.pack(out.view(-1, n), bits[1:].flatten(0, 2))
+    return bits
 
 
 def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
@@ -103,45 +108,99 @@ def backward(saved: Saved, grads: Sequence[Tensor | None]) -> list[Tensor]:
         g_drive, *g_others = driven_first(found.inputs, saved.port)
         return [g_drive, torch.zeros_like(last), *found.state, *found.coefficients, *g_others]
     matrix = _matrix(saved.weight, g_out)
-    if fits(matrix.shape[1], matrix.dtype):
-        g_inputs = [torch.empty_like(g_out) for _ in plan.program.inputs]
-        g_z0 = torch.empty_like(last)
-        g_initial = [torch.empty_like(g) for g in g_final]
-        g_coefficients = [torch.empty_like(p) for p in coefficients]
-        arrays = [g_out, *g_inputs, *stored, *g_final, *coefficients, *g_coefficients, *g_initial]
-        _launch(plan, True, arrays, numbers, [matrix, last, g_z0], saved.port)
-        g_drive, *g_others = driven_first(g_inputs, saved.port)
-        return [g_drive, g_z0, *g_initial, *g_coefficients, *g_others]
-    body = functools.partial(_steps_backward, saved.plan_key, tuple(numbers), len(stored), len(g_final), saved.port)
-    matrix = matrix.to(g_out.dtype)
-    g_drive, *g_others = [torch.empty_like(g_out) for _ in plan.program.inputs]
-    g_coefficients = [torch.zeros_like(p) for p in coefficients]
-    ends_at = len(g_final) + len(coefficients)
-    for first in reversed(range(0, len(g_out), STEPS)):
-        part = slice(first, first + STEPS)
-        over_time = [x[part] for x in stored]
-        arrays = [g_out[part], matrix, last, *over_time, *g_final, *coefficients]
-        g_drive[part], last, *rest = replayed(body, arrays)
-        g_final, of_part = rest[: len(g_final)], rest[len(g_final) : ends_at]
-        g_coefficients = [a + b for a, b in zip(g_coefficients, of_part, strict=True)]
-        for g, g_part in zip(g_others, rest[ends_at:], strict=True):
-            g[part] = g_part
-    return [g_drive, last, *g_final, *g_coefficients, *g_others]
+    g_inputs = [torch.empty_like(g_out) for _ in plan.program.inputs]
+    g_drive, *g_others = driven_first(g_inputs, saved.port)
+    g_z0, g_initial = torch.empty_like(last), [torch.empty_like(g) for g in g_final]
+    g_coefficients = [torch.empty_like(p) for p in coefficients]
+    arrays = [g_out, *g_inputs, *stored, *g_final, *coefficients, *g_coefficients, *g_initial]
+    if not _in_one_kernel(plan, True, arrays, numbers, [matrix, last, g_z0], saved.port):
+        body = functools.partial(_steps_backward, saved.plan_key, tuple(numbers), len(stored), len(g_final), saved.port)
+        matrix, g_z0, g_initial = matrix.to(g_out.dtype), last.clone(), [g.clone() for g in g_final]
+        for g in g_coefficients:
+            g.zero_()
+        shares = [torch.empty_like(p) for p in coefficients]
+        for part in reversed(list(parts(len(g_out)))):
+            over_time = [x[part] for x in stored]
+            results = [g_drive[part], g_z0, *g_initial, *shares, *(g[part] for g in g_others)]
+            graphs.run(body, [g_out[part], matrix, g_z0, *over_time, *g_initial, *coefficients], results)
+            for g, share in zip(g_coefficients, shares, strict=True):
+                g += share
+    return [g_drive, g_z0, *g_initial, *g_coefficients, *g_others]
 
 
 def weight_gradient(saved: Saved, g_drive: Tensor) -> Tensor:
     """Return the gradient of the weight [H, n, n], given that of the current [T, B, N]."""
-    heads, z0 = len(saved.weight), saved.z0
-    if not find(saved.plan_key).program.is_spiking:
-        return dense_weight_gradient(g_drive, all_outputs(z0, saved.sent)[:-1], heads)
-    z = cuda_events.unpack(saved.sent[:-1].flatten(0, 2), z0.shape[1] // heads, g_drive.dtype).view_as(g_drive)
-    z[0] = z0
-    return dense_weight_gradient(g_drive, z, heads)
+    heads, n, _ = saved.weight.shape
+    z0, sent = saved.z0.to(g_drive.dtype).expand(g_drive.shape[1:]), saved.sent
+    if sent.dtype == torch.int64:
+        sent = cuda_events.unpack(sent[1:].flatten(0, 2), n, g_drive.dtype).view_as(g_drive)
+
+    def by_head(x: Tensor) -> Tensor:
+        return x.reshape(-1, heads, n).transpose(0, 1)
+
+    total = by_head(g_drive[0]).transpose(1, 2) @ by_head(z0)
+    if len(g_drive) > 1:
+        total.baddbmm_(by_head(g_drive[1:]).transpose(1, 2), by_head(sent[:-1]))
+    return total
 
 
-def fits(n: int, dtype: torch.dtype) -> bool:
-    """Return whether heads of `n` neurons with a matrix of `dtype` run in one kernel over time."""
-    return n <= WIDEST[cuda.REAL[dtype]]
+def fits(n: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Return whether heads of `n` neurons with a matrix of `dtype` run in one kernel over time on `device`."""
+    real = cuda.REAL[dtype]
+    if n > WIDEST[real] or (real == "float64" and not _multiplies_doubles()):
+        return False
+    return shared_bytes(n, real) <= shared_limit(device) and (width(n), real, device) not in _too_large
+
+
+_too_large: set[tuple[int, str, torch.device]] = set()  # where a launch was refused in spite of that
+
+
+@functools.cache
+def _multiplies_doubles() -> bool:
+    """Return whether this Triton has products in double precision, which came with 3.6."""
+    return tuple(map(int, importlib.metadata.version("triton").split(".")[:2])) >= (3, 6)
+
+
+@functools.cache
+def shared_limit(device: torch.device) -> float:
+    """Return the shared memory, in bytes, that a program of the recurrent kernels may have on `device`.
+
+    None before compute capability 8.0, where the kernels spill their registers, nor on AMD, where Triton has no product
+    in three parts of single precision.
+    """
+    if device.type != "cuda":
+        return math.inf
+    if torch.version.hip is not None:
+        return 0.0
+    device_properties: Any = torch.cuda.get_device_properties(device)
+    if device_properties.major < 8:
+        return 0.0
+    return float(getattr(device_properties, "shared_memory_per_block_optin", 99 << 10))
+
+
+def _in_one_kernel(
+    plan: Plan,
+    backwards: bool,
+    arrays: Sequence[Tensor],
+    uniforms: Sequence[float],
+    recurrent: Sequence[Tensor],
+    port: int,
+) -> bool:
+    """Launch the kernel over all steps, if it fits; return whether it was launched."""
+    matrix, device = recurrent[0], arrays[0].device
+    if not fits(matrix.shape[1], matrix.dtype, device):
+        return False
+    try:
+        _launch(plan, backwards, arrays, uniforms, recurrent, port)
+    except OutOfResources as error:
+        _too_large.add((width(matrix.shape[1]), cuda.REAL[matrix.dtype], device))
+        warnings.warn(
+            f"recurrent layers of {matrix.shape[1]} neurons in {matrix.dtype} run step by step on {device}: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def _matrix(weight: Tensor, like: Tensor) -> Tensor:
@@ -164,7 +223,7 @@ def compiled(key: str, real: str, weight: str, backwards: bool, interpreted: boo
 
 def constants(n: int) -> dict[str, int]:
     """Return the constants of a launch for heads of `n` neurons."""
-    return {"ROWS": ROWS, "WIDTH": max(1 << (n - 1).bit_length(), NARROWEST)}
+    return {"ROWS": ROWS, "WIDTH": width(n)}
 
 
 def options(n: int) -> dict[str, Any]:
@@ -187,21 +246,21 @@ def _launch(
         return
     reals = cuda.REAL[first.dtype], cuda.REAL[weight.dtype]
     kernel = compiled(known(plan), *reals, backwards, cuda.interpreted(), port)
-    numbers = cuda.on_device(uniforms, cuda.arithmetic(first.dtype), first.device)
+    numbers = shared_constants.numbers(uniforms, cuda.arithmetic(first.dtype), first.device)
     with torch.cuda.device_of(first):
         kernel[(-(-batch // ROWS), heads)](
             *arrays, numbers, *recurrent, steps, batch, heads, n, **constants(n), **options(n)
         )
 
 
-def _through(start: Tensor, sent: Tensor, matrix: Tensor, out: Tensor) -> None:
-    """Write `start` + what `sent` gives through `matrix`, head by head, to `out`; all [B, N]."""
+def _add(to: Tensor, sent: Tensor, matrix: Tensor) -> None:
+    """Add what `sent` gives through `matrix`, head by head, to `to`; both [B, N]."""
     heads, n, _ = matrix.shape
     if heads == 1:
-        torch.addmm(start, sent, matrix[0], out=out)
+        to.addmm_(sent, matrix[0])
         return
-    start, sent = (x.view(-1, heads, n).transpose(0, 1) for x in (start, sent))
-    out.view(-1, heads, n).copy_(torch.baddbmm(start, sent, matrix).transpose(0, 1))
+    to, sent = (x.view(-1, heads, n).transpose(0, 1) for x in (to, sent))
+    to.baddbmm_(sent, matrix)
 
 
 def _steps_forward(
@@ -213,12 +272,12 @@ def _steps_forward(
     state, coefficients, others = [s.clone() for s in rest[:states]], rest[states:ends_at], rest[ends_at:]
     out, stored = torch.empty_like(drive), _stored(plan, drive)
     kernel = cuda.compiled(key, cuda.REAL[drive.dtype], False, cuda.interpreted())
-    current, turned = torch.empty_like(drive[:1]), matrix.transpose(1, 2)
+    current, turned = drive.clone(), matrix.transpose(1, 2)
     for t in range(len(drive)):
-        _through(drive[t], z, turned, current[0])
-        inputs = in_order(current, [x[t : t + 1] for x in others], port)
+        _add(current[t], z, turned)
+        inputs = in_order(current[t : t + 1], [x[t : t + 1] for x in others], port)
         written = [x[t : t + 1] for x in (out, *stored)]
-        cuda.launch(kernel, [*inputs, *written, *state, *coefficients, *state], uniforms)
+        cuda.launch(kernel, [*inputs, *written, *state, *coefficients, *state], uniforms, AHEAD=1)
         z = out[t]
     return [out, *state, *stored]
 
@@ -228,92 +287,21 @@ def _steps_backward(
 ) -> list[Tensor]:
     g_out, matrix, last, *rest = arrays
     kept, g_state, coefficients = rest[:saved], [g.clone() for g in rest[saved:][:states]], rest[saved + states :]
-    g_inputs, g_z0 = [torch.empty_like(g_out) for _ in find(key).program.inputs], last.clone()
+    g_inputs, g_z0 = [torch.empty_like(g_out) for _ in find(key).program.inputs], torch.zeros_like(last)
     g_drive, *g_others = driven_first(g_inputs, port)
     total, step_shares = [torch.zeros_like(p) for p in coefficients], [torch.empty_like(p) for p in coefficients]
     kernel = cuda.compiled(key, cuda.REAL[g_out.dtype], True, cuda.interpreted())
-    g = torch.empty_like(g_out[:1])
-    for t in reversed(range(len(g_out))):
-        if t == len(g_out) - 1:
-            torch.add(g_out[t], last, out=g[0])
+    g = g_out.clone()
+    for t in reversed(range(len(g))):
+        if t == len(g) - 1:
+            g[t] += last
         else:
-            _through(g_out[t], g_drive[t + 1], matrix, g[0])
+            _add(g[t], g_drive[t + 1], matrix)
         read = [x[t : t + 1] for x in kept]
         written = [x[t : t + 1] for x in g_inputs]
-        cuda.launch(kernel, [g, *written, *read, *g_state, *coefficients, *step_shares, *g_state], uniforms)
+        of_step = [g[t : t + 1], *written, *read, *g_state, *coefficients, *step_shares, *g_state]
+        cuda.launch(kernel, of_step, uniforms, AHEAD=1)
         for so_far, share in zip(total, step_shares, strict=True):
             so_far += share
-    _through(torch.zeros_like(last), g_drive[0], matrix, g_z0)
+    _add(g_z0, g_drive[0], matrix)
     return [g_drive, g_z0, *g_state, *total, *g_others]
-
-
-Body = Callable[[Sequence[Tensor]], list[Tensor]]
-Capture = Callable[[Callable[[], list[Tensor]]], tuple[list[Tensor], Callable[[], None]]]
-
-
-class Graph:
-    """A captured run of `body`, with arrays of its own for what goes in and comes out.
-
-    Parameters
-    ----------
-    body : callable
-        From a list of tensors to a list of tensors, by launches alone.
-    arrays : sequence of Tensor
-        An example of what goes in.
-    capture : Capture
-        Calls a function, records what it launches, and returns what it returned and what launches it again.
-    """
-
-    def __init__(self, body: Body, arrays: Sequence[Tensor], capture: Capture) -> None:
-        self._inside = [x.clone() for x in arrays]
-        self._outside, self._replay = capture(lambda: body(self._inside))
-
-    def __call__(self, arrays: Sequence[Tensor]) -> list[Tensor]:
-        """Run with these arrays."""
-        for ours, theirs in zip(self._inside, arrays, strict=True):
-            ours.copy_(theirs)
-        self._replay()
-        return [x.clone() for x in self._outside]
-
-
-def _capture(once: Callable[[], list[Tensor]]) -> tuple[list[Tensor], Callable[[], None]]:
-    graph = torch.cuda.CUDAGraph()
-    # Backward runs in a thread of its own: what other threads do meanwhile is no part of this.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        results = once()
-    return results, graph.replay
-
-
-_seen: OrderedDict[Any, Graph | None] = OrderedDict()
-_one_at_a_time = threading.Lock()
-
-
-def replayed(body: functools.partial[list[Tensor]], arrays: Sequence[Tensor]) -> list[Tensor]:
-    """Return ``body(arrays)``: on CUDA, from the second time that these shapes come, by replaying a graph.
-
-    The first time warms up, as a capture demands: kernels are compiled and numbers brought to the device. Inside a
-    capture of the caller's own, and on other devices, the body simply runs.
-    """
-    device = arrays[0].device
-    if device.type != "cuda" or torch.cuda.is_current_stream_capturing():
-        with torch.no_grad():
-            return body(arrays)
-    with torch.no_grad(), torch.cuda.device(device), _one_at_a_time:
-        shapes = tuple((tuple(x.shape), x.dtype) for x in arrays)
-        # Work on different streams must not share arrays.
-        key = (body.func, body.args, shapes, device, torch.cuda.current_stream().cuda_stream)
-        return _again(key, body, arrays, _capture)
-
-
-def _again(key: Any, body: Body, arrays: Sequence[Tensor], capture: Capture) -> list[Tensor]:
-    """Run `body` the first time that `key` comes; capture and replay it from the second time on."""
-    if key not in _seen:
-        _seen[key] = None
-        while len(_seen) > GRAPHS:
-            _seen.popitem(last=False)
-        return body(arrays)
-    _seen.move_to_end(key)
-    graph = _seen[key]
-    if graph is None:
-        graph = _seen[key] = Graph(body, arrays, capture)
-    return graph(arrays)

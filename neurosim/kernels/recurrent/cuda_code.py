@@ -17,6 +17,21 @@ NARROWEST = 16  # neurons, likewise
 WIDEST = {"float16": 256, "bfloat16": 256, "float32": 128, "float64": 64}
 
 
+def width(n: int) -> int:
+    """Return the number of neurons of a head as a kernel has it: the next power of two, at least `NARROWEST`."""
+    return max(1 << (n - 1).bit_length(), NARROWEST)
+
+
+def shared_bytes(n: int, weight: str) -> int:
+    """Return the shared memory that a program needs for heads of `n` neurons with a matrix of precision `weight`.
+
+    The matrix and what is sent through it; single precision in two parts, half with a change of layout. Kernels
+    compiled ahead of time for compute capability 8.0 to 12.0 need no more.
+    """
+    across = width(n)
+    return 2 * across * (across + 2 * ROWS) if weight in HALF else 8 * across * (across + ROWS)
+
+
 def source(kernel: Kernel, real: str, weight: str, interpreted: bool, port: int = 0) -> str:
     """Return a Python file that holds `kernel` with its recurrent edge as the function ``kernel``.
 

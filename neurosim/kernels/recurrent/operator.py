@@ -51,7 +51,7 @@ def _save(call: Call, outputs: Outputs) -> Saved:
         plan_key=call.plan_key,
         weight=call.weight,
         z0=call.z0,
-        sent=outputs.packed_bits if plan.program.is_spiking else outputs.out,
+        sent=outputs.packed_bits if len(outputs.packed_bits) else outputs.out,
         coefficients=call.coefficients,
         backward_numbers=call.backward_numbers,
         stored=plan.saved_among(outputs.stored),
@@ -75,13 +75,19 @@ def _backward(saved: Saved, needs: Needs, grads: Sequence[Tensor | None]) -> Seq
 
 def _fake(call: Call) -> Outputs:
     drive, plan, (steps, batch, _), (heads, n, _) = call.drive, find(call.plan_key), call.drive.shape, call.weight.shape
-    sent = steps + 1 if plan.program.is_spiking else 0
+    sent, kinds = steps + 1 if plan.program.is_spiking else 0, [drive.dtype for _ in plan.stored]
+    if drive.device.type == "cuda":
+        from neurosim.kernels.neurons import cuda as neurons
+        from neurosim.kernels.recurrent import cuda
+
+        sent *= cuda.packs(drive)
+        kinds = [neurons.stored_in(node, drive.dtype) for node in plan.stored]
     return Outputs(
         out=drive.new_empty(drive.shape),
         last=call.z0.new_empty(call.z0.shape),
         packed_bits=drive.new_empty((sent, batch, heads, words(n)), dtype=torch.int64),
         state=[s.new_empty(s.shape) for s in call.state],
-        stored=[drive.new_empty(drive.shape) for _ in plan.stored],
+        stored=[drive.new_empty(drive.shape, dtype=kind) for kind in kinds],
     )
 
 
@@ -110,5 +116,4 @@ run_recurrent = Operator(
     fake=_fake,
     fake_gradients=_fake_gradients,
     devices=("cpu", "cuda"),
-    autocast=("cpu", "cuda"),
 )

@@ -15,10 +15,9 @@ from neurosim.compiler.program import record
 from neurosim.cores import alif, cubalif, leaky_integrator, lif
 from neurosim.kernels.common.bits import pack
 from neurosim.kernels.common.operator import Gradients
-from neurosim.kernels.linear import cpu
+from neurosim.kernels.linear import cpu, policy
 from neurosim.kernels.linear.arguments import Call, Outputs, Saved
 from neurosim.kernels.linear.operator import run_layer
-from neurosim.kernels.linear.policy import is_event_driven_on_cuda
 from neurosim.language import Core, Reset
 
 pytest.importorskip("triton")
@@ -53,15 +52,16 @@ class Case:
         self.plan, self.is_binary = plan, not graded
         self.grads = [torch.randn(T, B, N).double(), *(torch.randn(B, N).double() for _ in core.state)]
 
-    def on_the_cpu(self, mask: Tensor | None) -> tuple[Outputs, Gradients]:
+    def on_the_cpu(self) -> tuple[Outputs, Gradients]:
         outputs = cpu.forward(self.call)
-        saved = self.saved(self.call._replace(mask=mask), outputs, self.is_binary)
+        saved = self.saved(self.call, outputs, self.is_binary)
         return outputs, cpu.backward(saved, ALL, self.grads)
 
-    def on_cuda(self, mask: Tensor | None, is_packed: bool) -> tuple[Outputs, Gradients]:
-        call = moved(self.call._replace(mask=mask))
-        bits = cuda_events.pack(call.x.flatten(0, 1))[0] if is_packed else None
-        outputs = cuda.forward(call._replace(packed_bits=bits))
+    def on_cuda(self, is_packed: bool) -> tuple[Outputs, Gradients]:
+        call = moved(self.call)
+        bits = cuda_events.pack(call.x.flatten(0, 1)) if is_packed else None
+        call = call._replace(packed_bits=bits)
+        outputs = cuda.forward(call)
         assert outputs.is_binary == is_packed
         return outputs, cuda.backward(self.saved(call, outputs, is_packed), ALL, [g.to(DEVICE) for g in self.grads])
 
@@ -69,15 +69,17 @@ class Case:
         saved = run_layer.save(call, outputs)
         return saved._replace(x=None if is_binary else call.x)
 
-    def check(self, is_packed: bool = True, mask: Tensor | None = None) -> None:
-        (a, g_a), (b, g_b) = self.on_the_cpu(mask), self.on_cuda(mask, is_packed)
+    def check(self, is_packed: bool = True) -> None:
+        (a, g_a), (b, g_b) = self.on_the_cpu(), self.on_cuda(is_packed)
         assert torch.equal(a.out, b.out.cpu()) and a.out.any()
         assert len(a.stored) == len(b.stored) and all(g is not None for g in (*g_a, *g_b))
         for wanted, found in zip((*a.state, *a.stored, *g_a), (*b.state, *b.stored, *g_b), strict=True):
             torch.testing.assert_close(found.cpu(), wanted, rtol=1e-11, atol=1e-11)
-        if self.plan.program.is_spiking:
+        if self.plan.program.is_spiking and self.call.chunk:
             assert torch.equal(b.packed_bits.cpu(), pack(a.out.flatten(0, 1)).bits)
-            assert b.mask.shape == a.mask.shape and (b.mask == -1).all()
+        else:
+            assert not len(b.packed_bits)
+        assert not len(b.mask) and not len(b.input_bits)
 
 
 def moved(call: Call) -> Call:
@@ -112,12 +114,6 @@ def test_a_coefficient_for_each_neuron() -> None:
     Case(alif, 3, per_neuron=("v_th", "beta")).check()
 
 
-@PRODUCT
-@pytest.mark.parametrize("chunk", [0, 4])
-def test_the_gradient_of_the_input_in_a_mask(chunk: int) -> None:
-    Case(lif, chunk).check(mask=pack((torch.rand(T * B, N_IN) < 0.3).double()).bits)
-
-
 def test_without_a_gradient_of_the_input_or_a_bias() -> None:
     case = Case(lif)
     call = moved(case.call._replace(bias=None))
@@ -126,6 +122,14 @@ def test_without_a_gradient_of_the_input_or_a_bias() -> None:
         run_layer.save(call, outputs), (False, True, False), [g.to(DEVICE) for g in case.grads]
     )
     assert g_x is None and g_bias is None and g_weight is not None and g_weight.any()
+
+
+def test_a_large_output_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(lif)
+    monkeypatch.setattr(policy, "PACKED", T * B * N)
+    assert len(cuda.forward(moved(case.call)).packed_bits) == T * B
+    monkeypatch.setattr(policy, "PACKED", T * B * N + 1)
+    assert not len(cuda.forward(moved(case.call)).packed_bits)
 
 
 def test_the_rate_is_measured_only_where_it_may_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,12 +142,14 @@ def test_the_rate_is_measured_only_where_it_may_matter(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(cuda_events, "count", counted)
 
-    def pays(rows: int, n: int, rate: float, dtype: torch.dtype = torch.float32) -> bool:
+    def pays(rows: int, n: int, rate: float, dtype: torch.dtype = torch.float32, may_wait: bool = True) -> bool:
         bits = torch.zeros(rows, n // 64, dtype=torch.int64)
         bits[: round(rows * rate)] = -1
-        return is_event_driven_on_cuda(bits, torch.empty(n, n, dtype=dtype))
+        weight = torch.empty(n, n, dtype=dtype)
+        return policy.is_event_driven_on_cuda(rows, weight, (lambda: bits) if may_wait else None)
 
     assert not pays(16, 256, 0.0) and measured == []  # too small to wait for
+    assert not pays(30000, 512, 0.01, may_wait=False) and measured == []
     assert pays(30000, 512, 0.01) and len(measured) == 1
     assert not pays(30000, 512, 0.2) and len(measured) == 2
     precision = torch.get_float32_matmul_precision()
@@ -152,3 +158,11 @@ def test_the_rate_is_measured_only_where_it_may_matter(monkeypatch: pytest.Monke
         assert pays(30000, 512, 0.001) and not pays(30000, 512, 0.01)
     finally:
         torch.set_float32_matmul_precision(precision)
+
+
+def test_a_run_that_trains_never_waits_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "WORTH_MEASURING", 0)
+    monkeypatch.setattr(cuda_events, "count", lambda bits: pytest.fail("the host waits"))
+    case = Case(lif)
+    call = moved(case.call)
+    cuda.backward(run_layer.save(call, cuda.forward(call)), ALL, [g.to(DEVICE) for g in case.grads])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ if DEVICE.type == "cpu":
 
 from neurosim.kernels.neurons import cuda  # noqa: E402
 from neurosim.kernels.recurrent import cuda as cuda_recurrent  # noqa: E402
+from neurosim.kernels.recurrent import cuda_graphs  # noqa: E402
 
 # What one rounding to the precision of the arrays may change; the interpreter cuts a bfloat16 off.
 LAST_PLACE = {torch.float16: 2.0**-11, torch.bfloat16: 2.0**-7}
@@ -183,7 +185,7 @@ def _close(name: str, a: Tensor, b: Tensor, tolerance: float) -> None:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run as narrow layers do, and as wide ones do; see that it was so."""
     if request.param == "step by step":
-        monkeypatch.setattr(cuda_recurrent, "STEPS", 2)
+        monkeypatch.setattr(cuda_graphs, "LARGEST", 2)
         for real in cuda_recurrent.WIDEST:
             monkeypatch.setitem(cuda_recurrent.WIDEST, real, 0)
     launches: list[str] = []
@@ -324,17 +326,93 @@ def test_arguments_stay_as_they_are_and_may_have_holes() -> None:
     assert all(torch.equal(plain.gradients[name], holed.gradients[name]) for name in plain.gradients)
 
 
-def test_which_layers_fit() -> None:
-    assert cuda_recurrent.fits(256, torch.bfloat16) and not cuda_recurrent.fits(257, torch.float16)
-    assert cuda_recurrent.fits(128, torch.float32) and not cuda_recurrent.fits(129, torch.float32)
-    assert cuda_recurrent.fits(64, torch.float64) and not cuda_recurrent.fits(65, torch.float64)
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda", 0)
+
+
+def test_which_layers_fit_registers() -> None:
+    assert cuda_recurrent.fits(256, torch.bfloat16, CPU) and not cuda_recurrent.fits(257, torch.float16, CPU)
+    assert cuda_recurrent.fits(128, torch.float32, CPU) and not cuda_recurrent.fits(129, torch.float32, CPU)
+    assert cuda_recurrent.fits(64, torch.float64, CPU) and not cuda_recurrent.fits(65, torch.float64, CPU)
+
+
+# Compute capability, its shared memory, and the widest layer in one kernel in float32, half and double precision.
+CHIPS = {
+    "T4": ((7, 5), 65536, (0, 0, 0)),
+    "A100": ((8, 0), 166912, (128, 256, 64)),
+    "RTX 3090, A10": ((8, 6), 101376, (64, 128, 64)),
+    "RTX 4090, L4": ((8, 9), 101376, (64, 128, 64)),
+    "H100": ((9, 0), 232448, (128, 256, 64)),
+    "RTX 5090": ((12, 0), 101376, (64, 128, 64)),
+}
+
+
+@pytest.fixture
+def chip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that lets torch name a chip that is not here."""
+
+    def chosen(name: str) -> None:
+        capability, optin, _ = CHIPS[name]
+        properties = types.SimpleNamespace(major=capability[0], shared_memory_per_block_optin=optin)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+        cuda_recurrent.shared_limit.cache_clear()
+
+    yield chosen
+    cuda_recurrent.shared_limit.cache_clear()
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_a_layer_runs_in_one_kernel_only_where_the_chip_has_the_shared_memory(
+    name: str, chip: Callable[[str], None]
+) -> None:
+    chip(name)
+    for dtype, widest in zip((torch.float32, torch.bfloat16, torch.float64), CHIPS[name][2], strict=True):
+        fitting = [n for n in range(1, 300) if cuda_recurrent.fits(n, dtype, CUDA)]
+        assert fitting == list(range(1, widest + 1))
+
+
+def test_amd_takes_the_other_way(monkeypatch: pytest.MonkeyPatch, chip: Callable[[str], None]) -> None:
+    chip("H100")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    cuda_recurrent.shared_limit.cache_clear()
+    assert not cuda_recurrent.fits(1, torch.float32, CUDA) and not cuda_graphs.can_capture(CUDA)
+
+
+@pytest.mark.parametrize(("version", "fits"), [("3.2.0", False), ("3.5.1", False), ("3.6.0", True), ("4.0", True)])
+def test_double_precision_needs_a_triton_that_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, version: str, fits: bool
+) -> None:
+    monkeypatch.setattr(cuda_recurrent.importlib.metadata, "version", lambda name: version)
+    cuda_recurrent._multiplies_doubles.cache_clear()
+    assert cuda_recurrent.fits(64, torch.float64, CPU) is fits and cuda_recurrent.fits(64, torch.float32, CPU)
+    cuda_recurrent._multiplies_doubles.cache_clear()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_refused_launch_takes_the_other_way_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, backwards: bool
+) -> None:
+    launch, refused = cuda_recurrent._launch, []
+
+    def refuse(plan: Plan, is_backward: bool, *rest: Any) -> None:
+        if is_backward == backwards:
+            refused.append(is_backward)
+            raise cuda_recurrent.OutOfResources(147456, 101376, "shared memory")
+        launch(plan, is_backward, *rest)
+
+    monkeypatch.setattr(cuda_recurrent, "_launch", refuse)
+    monkeypatch.setattr(cuda_recurrent, "_too_large", set())
+    with pytest.warns(RuntimeWarning, match=r"16 neurons in torch.float64 run step by step .*Required: 147456") as seen:
+        Case(lif).check(1e-11)
+        Case(lif).check(1e-11)
+    assert len(refused) == 1 and len(seen) == 1
 
 
 @pytest.fixture
 def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let a graph be the function it was made from, launched anew; return what happened."""
     happened: list[str] = []
-    cuda_recurrent._seen.clear()
+    cuda_recurrent.graphs.clear()
 
     def capture(once: Callable[[], list[Tensor]]) -> tuple[list[Tensor], Callable[[], None]]:
         happened.append("captured")
@@ -347,18 +425,18 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return results, replay
 
-    def again(body: functools.partial[list[Tensor]], arrays: Sequence[Tensor]) -> list[Tensor]:
-        shapes = tuple((tuple(x.shape), x.dtype) for x in arrays)
-        return cuda_recurrent._again((body.func, body.args, shapes), body, arrays, capture)
+    def run(body: functools.partial[list[Tensor]], arrays: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        found = cuda_recurrent.graphs.again(cuda_graphs.key_of(body, arrays), body, arrays, capture)
+        cuda_graphs._copy(found, results)
 
-    monkeypatch.setattr(cuda_recurrent, "replayed", again)
+    monkeypatch.setattr(cuda_recurrent.graphs, "run", run)
     for real in cuda_recurrent.WIDEST:
         monkeypatch.setitem(cuda_recurrent.WIDEST, real, 0)
     return happened
 
 
 def test_the_second_run_is_captured_and_replayed_from_then_on(captured: list[str]) -> None:
-    first, second, third = (Case(lif) for _ in range(3))
+    first, second, third = (Case(lif, T=4) for _ in range(3))
     first.check(1e-11)
     assert captured == []
     second.check(1e-11)
@@ -371,7 +449,7 @@ def test_the_second_run_is_captured_and_replayed_from_then_on(captured: list[str
 
 
 def test_a_long_run_replays_one_graph(captured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_recurrent, "STEPS", 2)
+    monkeypatch.setattr(cuda_graphs, "LARGEST", 2)
     Case(lif, T=7).check(1e-11)  # of three parts of two steps the second captures; then one of one step
     assert captured == ["captured", "replayed", "replayed"] * 2
     captured.clear()
@@ -380,10 +458,10 @@ def test_a_long_run_replays_one_graph(captured: list[str], monkeypatch: pytest.M
 
 
 def test_another_shape_is_another_graph_and_the_oldest_go(captured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_recurrent, "GRAPHS", 6)
-    for T in range(1, 6):
-        Case(lif, T, 1, n=2).fused()
-    assert captured == [] and len(cuda_recurrent._seen) == 6
+    monkeypatch.setattr(cuda_graphs, "GRAPHS", 6)
+    for B in range(1, 6):
+        Case(lif, 1, B, n=2).fused()
+    assert captured == [] and len(cuda_recurrent.graphs._seen) == 6
     Case(lif, 1, 1, n=2).fused()  # forgotten meanwhile
     assert captured == []
     Case(lif, 1, 1, n=2).fused()
