@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.engine import Engine, is_circuit, obstacle
-from neurosim.circuit.plastic import checked_rules
-from neurosim.circuit.wiring import Rule
+from neurosim.circuit.engine import Engine, is_circuit, obstacle, recorded_edge
+from neurosim.circuit.rule_checks import checked_rules
+from neurosim.circuit.rules import Rule, Rules
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.interrupt import deferred_interrupt
 from neurosim.network.activity import warn_of
@@ -53,7 +53,7 @@ def simulate(
     device: torch.device | str | None = None,
     chunk: int | None = None,
     engine: Literal["circuit", "layered"] | None = None,
-    plasticity: Mapping[str, Rule] | None = None,
+    plasticity: Mapping[str, Rule | Sequence[Rule]] | None = None,
 ) -> Recording:
     """Run `net` without gradient and record what it does.
 
@@ -75,8 +75,9 @@ def simulate(
         numbers in any batch.
     record : sequence of str or Trace, optional
         ``"node"`` for the output of a node (events if it spikes, else a trace), ``"node.variable"`` for a trace
-        of a state or local variable of its core (``"u"`` is the membrane before reset). All populations' outputs
-        if left out.
+        of a state or local variable of its core (``"u"`` is the membrane before reset), ``"edge.weight"`` for the
+        weights of a plastic edge after each step; a `Trace` of few synapses or with ``every=`` costs less. All
+        populations' outputs if left out.
     state : NetworkState, optional
         State to continue from, e.g. ``recording.state``. It carries the seed and the trials of the sources.
     path : path-like, optional
@@ -153,11 +154,10 @@ def simulate(
             raise InputError(f"steps={steps!r} and seconds={seconds!r} both give the length of the run; leave one out.")
         steps = steps_of("simulate", "seconds", seconds, net.dt)
     T, B = _size_of_run(net, given, steps, batch, state, trials)
-    wanted = _recorded(net, record, T)
-    names = list(wanted)
-    where = _checked_device(device) if device is not None else net.like().device
     rules = checked_rules(net, plasticity)
-    kind = _engine(net, names, where, engine, rules)
+    wanted = _recorded(net, record, T, rules)
+    where = _checked_device(device) if device is not None else net.like().device
+    kind = _engine(net, [name for name in wanted if recorded_edge(name, rules) is None], where, engine, rules)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
         chunk = _chunk_of_circuit(net, wanted, B) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
@@ -207,15 +207,23 @@ def simulate(
     return recording
 
 
-def _recorded(net: Network, record: Sequence[str | Trace] | None, steps: int) -> dict[str, Sampling | None]:
+def _recorded(
+    net: Network, record: Sequence[str | Trace] | None, steps: int, rules: Mapping[str, Rules]
+) -> dict[str, Sampling | None]:
     """Return the names of what is recorded, and which values of the variables of a `Trace`."""
     if isinstance(record, (str, Trace)):
         what = f"the text {record!r}" if isinstance(record, str) else repr(record)
         raise InputError(f"record must be a sequence of names; got {what}. Write record=[{record!r}].")
     wanted: dict[str, Sampling | None] = {}
     for each in list(net.populations()) if record is None else record:
+        name = each.variable if isinstance(each, Trace) else each
+        edge = _recorded_edge(net, name, rules)
         if not isinstance(each, Trace):
             wanted.setdefault(each, None)
+            continue
+        if edge is not None:
+            size = net[edge[0]][0].weight.numel()
+            wanted[name] = each.sampling(size, steps, net.dt, of_synapses=True)
             continue
         node, _, variable = each.variable.partition(".")
         if node not in net.populations() or not variable:
@@ -226,6 +234,20 @@ def _recorded(net: Network, record: Sequence[str | Trace] | None, steps: int) ->
             raise InputError(f"{each.variable!r} is recorded twice; one Trace may name several neurons.")
         wanted[each.variable] = each.sampling(math.prod(net.shape(node)), steps, net.dt)
     return wanted
+
+
+def _recorded_edge(net: Network, name: Any, rules: Mapping[str, Rules]) -> tuple[str, str] | None:
+    """Return the plastic edge and the variable of its synapses that a recorded name stands for, or None."""
+    if not isinstance(name, str):
+        return None
+    edge = name.rpartition(".")[0]
+    found = recorded_edge(name, rules)
+    if found is None and edge in {each.name for each in net.edges}:
+        raise InputError(
+            f"{name!r}: the weights of edge {edge!r} do not change in this run; they are those of net[{edge!r}]. "
+            "Name a rule of the edge in plasticity= that changes them."
+        )
+    return found
 
 
 def _first_state(
@@ -272,7 +294,7 @@ class _Circuit:
         state: NetworkState,
         wanted: Mapping[str, Sampling | None],
         done: int,
-        rules: Mapping[str, Rule],
+        rules: Mapping[str, Rules],
     ) -> None:
         self.net, self.run = net, Engine(net, state, wanted, first=done, plasticity=rules)
 
@@ -286,7 +308,7 @@ class _Circuit:
 
 
 def _engine(
-    net: Network, names: Sequence[str], where: torch.device, engine: str | None, rules: Mapping[str, Rule]
+    net: Network, names: Sequence[str], where: torch.device, engine: str | None, rules: Mapping[str, Rules]
 ) -> str:
     """Return which engine runs the network."""
     if engine not in (None, "circuit", "layered"):
@@ -313,7 +335,8 @@ def _engine(
 
 def _chunk_of_circuit(net: Network, wanted: Mapping[str, Sampling | None], batch: int) -> int:
     """Return how many steps of a circuit to compute at a time: what lies outside it, and traces, are dense."""
-    whole = [name.partition(".")[0] for name, sampling in wanted.items() if "." in name and sampling is None]
+    nodes = {name: name.partition(".")[0] for name, sampling in wanted.items() if "." in name and sampling is None}
+    whole = [node for node in nodes.values() if node in net.nodes]
     width = batch * sum(math.prod(net.shape(name)) for name in [*net.inputs, *net.sources, *whole])
     return min(_STEPS_OF_CIRCUIT, _CHUNK_BYTES // (4 * max(width, 1)))
 
@@ -324,7 +347,7 @@ def _start(
     batch: int,
     state: NetworkState | None,
     where: torch.device,
-    rules: Mapping[str, Rule],
+    rules: Mapping[str, Rules],
 ) -> NetworkState:
     """Return the state that a run by the engine of circuits begins with."""
     data = None if x is None else _chunk(x, 0, 0, net, where)

@@ -326,6 +326,18 @@ RULES = _rows(
         "plasticity/test_engine.py::test_reward_releases_what_is_eligible",
     ),
     (
+        "HomeostaticScaling",
+        "`SynapticScaling` between calls of the layered run",
+        "circuit/test_intervals.py::test_scaling_is_that_of_the_layered_rule_between_calls",
+    ),
+    (
+        "Rewiring",
+        "partners chosen from a list of those that are free; runs of networks rewired by hand",
+        "circuit/test_rewired.py::test_the_run_is_that_of_networks_rewired_by_hand",
+        "",
+        "same spikes and weights, bit for bit",
+    ),
+    (
         "Rewards",
         "closed form of one pair and one reward, with both delays",
         "circuit/test_rewarded.py::test_r4_one_pair_and_one_reward_change_the_weight_by_the_closed_form",

@@ -171,6 +171,8 @@ RULES = (
 # Public names that are no rules by themselves, and what tests them here.
 OTHERS = {
     "Plasticity": "runs the rules of edges",
+    "HomeostaticScaling": "runs in circuits alone; its equation is that of SynapticScaling",
+    "Rewiring": "runs in circuits alone",
     "Rewards": "are rewards over time for RewardModulated",
     "LiquidAstrocyte": "is a part of AstrocyteModulated",
     "TsodyksMarkram": "changes amplitudes, not weights",

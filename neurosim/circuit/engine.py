@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.plastic import PlasticSynapses, late_steps, synapses_of
+from neurosim.circuit.plastic import PlasticSynapses, synapses_of
+from neurosim.circuit.rules import Rules
 from neurosim.circuit.short_term import ShortTermSynapses
 from neurosim.circuit.sources import Poisson, PoissonLaws
 from neurosim.circuit.wiring import (
@@ -20,7 +22,6 @@ from neurosim.circuit.wiring import (
     Drive,
     Feed,
     Route,
-    Rule,
     Wiring,
     edge_obstacle,
     lines_of,
@@ -108,8 +109,8 @@ class Engine:
     parts : int, optional
         Parts that the neurons are divided into, each for one thread; chosen from the size and the number of threads if
         left out. The results do not depend on it.
-    plasticity : mapping of str to STDP, RewardModulated or TsodyksMarkram
-        Rule of each plastic edge, checked by `plastic.checked_rules`.
+    plasticity : mapping of str to Rules
+        Of each plastic edge, as `rule_checks.checked_rules` returns them.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Engine:
         *,
         first: int = 0,
         parts: int | None = None,
-        plasticity: Mapping[str, Rule] = MappingProxyType({}),
+        plasticity: Mapping[str, Rules] = MappingProxyType({}),
     ) -> None:
         self.net, self.record = net, dict(record) if isinstance(record, Mapping) else dict.fromkeys(record)
         self.steps = first
@@ -140,6 +141,8 @@ class Engine:
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
         outside = {*(edge.source for edge in self.wiring.outside), *record, *self.wiring.histories}
         self.dense_sources = outside.intersection(net.sources)
+        edges = {name: recorded_edge(name, plasticity) for name in record}
+        self.weights = {name: edge for name, edge in edges.items() if edge is not None}
         names = {edge.source for edge in self.wiring.outside}
         self.in_flight = {name: line for name, line in state.in_flight.items() if name in names}
 
@@ -162,8 +165,35 @@ class Engine:
         InputError
             When a state variable is no longer finite, naming population, neuron and step.
         """
+        pieces: list[dict[str, Any]] = []
+        done = 0
+        while not pieces or done < steps:
+            size = self._stretch(steps - done)
+            pieces.append(self._advance(size, {name: x[done : done + size] for name, x in (inputs or {}).items()}))
+            done += size
+        return pieces[0] if len(pieces) == 1 else {name: _joined([p[name] for p in pieces]) for name in self.record}
+
+    def _stretch(self, most: int) -> int:
+        """Return the steps, at most `most`, until weights are recorded, or change at the end of an interval."""
+        ends = [s.due for trial in self.trials for s in trial.changing.values() if s.due is not None]
+        for name in self.weights:
+            sampling = self._sampling(name)
+            following = sampling.begin + sampling.every * sampling.rows(self.steps)
+            if following < sampling.end:
+                ends.append(following + 1 - self.steps)
+        return min([most, *ends])
+
+    def _sampling(self, name: str) -> Sampling:
+        """Return which values of a recorded variable of an edge are kept."""
+        edge, _ = self.weights[name]
+        given, size = self.record[name], len(self.trials[0].changing[edge].weight)
+        return Sampling(np.arange(size), 0, sys.maxsize, 1) if given is None else given
+
+    def _advance(self, steps: int, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Run steps after which alone weights are recorded, or change at the end of an interval."""
+        ending = [[name for name, s in trial.changing.items() if s.due == steps] for trial in self.trials]
         before, kept = dict(self.sources), [trial.kept() for trial in self.trials]
-        values = {**(inputs or {}), **self._drawn(steps)}
+        values = {**inputs, **self._drawn(steps)}
         currents, laws = self._currents(values, steps), self._laws(before, steps)
         tasks = [
             trial.tasks(b, steps, values, currents, before, laws, self._samplings(steps))
@@ -188,6 +218,8 @@ class Engine:
                 f"{wrong} is no longer finite: a weight, an input or a parameter lets it grow without bound."
             )
         self.steps += steps
+        for trial, names in zip(self.trials, ending, strict=True):
+            trial.end_intervals(names)
         return {name: self._recorded(name, steps, values) for name in self.record}
 
     def _samplings(self, steps: int) -> dict[str, Sampling]:
@@ -195,7 +227,7 @@ class Engine:
         found = {}
         for name, sampling in self.record.items():
             node, _, variable = name.partition(".")
-            if variable:
+            if variable and name not in self.weights:
                 whole = Sampling(np.arange(math.prod(self.net.shape(node))), 0, self.steps + steps, 1)
                 found[name] = (sampling or whole).shifted(self.steps, steps)
         return found
@@ -237,7 +269,18 @@ class Engine:
             self.in_flight[name] = shifted(line, values[name])
         return found
 
+    def _recorded_weights(self, name: str, steps: int) -> Tensor:
+        """Return the values of an edge that are kept of the last steps [0 or 1, B, n]."""
+        (edge, variable), sampling = self.weights[name], self._sampling(name)
+        synapses = torch.from_numpy(sampling.neurons)
+        if sampling.rows(self.steps) > sampling.rows(self.steps - steps):
+            return torch.stack([trial.values(edge, variable, synapses) for trial in self.trials])[None]
+        like = self.trials[0].changing[edge].values(variable, synapses[:0])
+        return like.new_empty(0, len(self.trials), len(synapses))
+
     def _recorded(self, name: str, steps: int, values: Mapping[str, Tensor]) -> Any:
+        if name in self.weights:
+            return self._recorded_weights(name, steps)
         node, _, variable = name.partition(".")
         shape = self.net.shape(node)
         if variable:
@@ -353,14 +396,29 @@ class _Trial:
         for name, steps in wiring.histories.items():
             bounds = wiring.division.bounds.get(name, (0, math.prod(net.shape(name))))
             plastic = [edge for edge in net.edges if edge.target == name and edge.name in wiring.plasticity]
-            late = [late_steps(wiring.plasticity[edge.name], net.dt) for edge in plastic]
+            late = [wiring.plasticity[edge.name].late_steps(net.dt) for edge in plastic]
             before = spikes_before(state, name, max(steps, *late, 0), b, [edge.name for edge in plastic])
             self.logs[name] = SpikeLog(before, bounds)
         trial = next((int(SourceState(*state.nodes[name]).trial[b]) for name in net.sources), b)
-        routes = {wiring.edge(route.key).name: route for route in wiring.routes if route.rule is not None}
+        routes = {wiring.edge(route.key).name: route for route in wiring.routes if route.rules is not None}
         self.plastic = {
             name: synapses_of(wiring, route, state.plastic.get(name), b, trial) for name, route in routes.items()
         }
+
+        self.changing = {name: each for name, each in self.plastic.items() if isinstance(each, PlasticSynapses)}
+
+    def end_intervals(self, names: Sequence[str]) -> None:
+        """Count the spikes of the last call, and change the weights of edges at the end of an interval."""
+        for synapses in self.changing.values():
+            synapses.observe(self.logs[synapses.target])
+        for name in names:
+            self.flush(name)
+            self.changing[name].end_intervals()
+
+    def values(self, edge: str, variable: str, synapses: Tensor) -> Tensor:
+        """Return what synapses of a plastic edge have after all changes of the steps so far."""
+        self.flush(edge)
+        return self.changing[edge].values(variable, synapses)
 
     def kept(self) -> Any:
         """Return what `restore` takes to go back to here."""
@@ -450,18 +508,22 @@ class _Trial:
                 ends = sampling.begin, sampling.end, sampling.every
                 tasks.append(Sample(values, neurons, *ends, 0, out[:, block[0] :]))
 
-    def plastic_state(self, name: str) -> Any:
-        """Return the state of a plastic edge, after all changes of its weights."""
+    def flush(self, name: str) -> None:
+        """Compute all changes of the weights of a plastic edge in the steps so far."""
         synapses = self.plastic[name]
         deliveries = [self._plastic_delivery(synapses, p) for p in range(self.wiring.division.parts)]
-        log = self.logs[synapses.target]
-        cpu.flush([*deliveries, *synapses.post_spikes(0, log)], 0)
-        under_way = log.under_way()
+        cpu.flush([*deliveries, *synapses.post_spikes(0, self.logs[synapses.target])], 0)
+
+    def plastic_state(self, name: str) -> Any:
+        """Return the state of a plastic edge, after all changes of its weights."""
+        self.flush(name)
+        synapses = self.plastic[name]
+        under_way = self.logs[synapses.target].under_way()
         return synapses.state([torch.from_numpy(each) for each in under_way[len(under_way) - synapses.delay :]])
 
     def _delivery(self, route: Route, p: int) -> Task:
         total = self.totals[route.key][route.offset :]
-        if route.rule is not None:
+        if route.rules is not None:
             return self._plastic_delivery(self.plastic[self.wiring.edge(route.key).name], p)
         rows = route.delays, route.first[p], route.last[p], route.post, route.weight
         return Delivery(route.kind, self.logs[route.source], *rows, total)
@@ -482,6 +544,25 @@ class _Trial:
         if feed.kind == "dense":
             return Term("dense", currents[feed.key][b][first:])
         return Term(feed.kind, self.totals[feed.key][feed.offset + first :], feed.unit)
+
+
+def recorded_edge(name: str, plasticity: Mapping[str, Rules]) -> tuple[str, str] | None:
+    """Return the plastic edge and the variable of its synapses that a recorded name stands for, or None."""
+    edge, _, variable = name.rpartition(".")
+    rules = plasticity.get(edge)
+    if rules is None or not rules.changes_weights:
+        return None
+    known = ("weight", "post", "pre") if rules.rewiring is not None else ("weight",)
+    if variable not in known:
+        raise InputError(
+            f"{name!r}: of the synapses of edge {edge!r} a run can record {list(known)}; got {variable!r}."
+        )
+    return edge, variable
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Return what was recorded in pieces that follow each other as one."""
+    return Events.joined(pieces) if isinstance(pieces[0], Events) else torch.cat(list(pieces))
 
 
 def _with_room(values: Tensor) -> Tensor:

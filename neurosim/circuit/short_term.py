@@ -42,9 +42,10 @@ class ShortTermSynapses:
     """
 
     def __init__(self, wiring: Wiring, route: Route, state: ShortTermState | None, trial: int) -> None:
-        assert isinstance(route.rule, TsodyksMarkram)
+        assert route.rules is not None
+        assert isinstance(route.rules.timing, TsodyksMarkram)
         edge = wiring.edge(route.key)
-        self.route, self.target, self.rule = route, edge.target, route.rule
+        self.route, self.target, self.rule = route, edge.target, route.rules.timing
         dt, rows = wiring.net.dt, len(route.first[0])
         self.decays = Decay.of(self.rule.tau_facil, dt), Decay.of(self.rule.tau_rec, dt)
         if state is None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neurosim.circuit.division import Division
 from neurosim.circuit.integers import common_unit, unit_of
+from neurosim.circuit.rules import Rules
 from neurosim.circuit.sources import Poisson
 from neurosim.kernels.circuit.cpu import split, to_bits
 from neurosim.kernels.circuit.tasks import PAD, padded
@@ -23,9 +24,6 @@ from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population, has_hooks
-from neurosim.plasticity.reward import RewardModulated
-from neurosim.plasticity.short_term import TsodyksMarkram
-from neurosim.plasticity.stdp import STDP
 from neurosim.synapses.delayed_sparse import DelayedSparse
 from neurosim.synapses.drawn import Drawn
 from neurosim.synapses.scale import Identity, Scale
@@ -36,8 +34,6 @@ SPARSE = (Sparse, DelayedSparse, Drawn)
 _ROWS = (*SPARSE, Scale, Identity)
 _WINDOW = 64  # steps where no population drives another
 _INTEGERS = "integers"  # key of the accumulators of all ports whose input is an integer in a unit
-
-Rule = STDP | RewardModulated | TsodyksMarkram
 
 
 class Feed(NamedTuple):
@@ -77,7 +73,7 @@ class Route(NamedTuple):
         Of the accumulators.
     offset : int
         First slot.
-    rule : STDP, RewardModulated, TsodyksMarkram or None
+    rules : Rules, optional
         By which the weights change, `weight` being where they start, or the amplitudes.
     """
 
@@ -91,7 +87,7 @@ class Route(NamedTuple):
     weight: int | Tensor
     key: Hashable
     offset: int = 0
-    rule: Rule | None = None
+    rules: Rules | None = None
 
 
 class Drive(NamedTuple):
@@ -131,8 +127,8 @@ class Wiring:
     accumulators : dict of key to (dtype, slots)
     histories : dict of str to int
         Steps of spikes under way of each population, and of each source that a route begins at.
-    plasticity : mapping of str to STDP, RewardModulated or TsodyksMarkram
-        Rule of each plastic edge.
+    plasticity : mapping of str to Rules
+        Of each plastic edge.
     """
 
     net: Network
@@ -144,7 +140,7 @@ class Wiring:
     outside: list[Connection]
     accumulators: dict[Hashable, tuple[torch.dtype, int]]
     histories: dict[str, int]
-    plasticity: Mapping[str, Rule]
+    plasticity: Mapping[str, Rules]
 
     def edge(self, name: Hashable) -> Connection:
         """Return an edge by its name."""
@@ -178,7 +174,7 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
 
 
 def wired(
-    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, Rule] = MappingProxyType({})
+    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, Rules] = MappingProxyType({})
 ) -> Wiring:
     """Return the edges of a network without an obstacle.
 
@@ -189,8 +185,8 @@ def wired(
         Precision of the run.
     parts : int
         Parts that the neurons are divided into, if no edge is without delay.
-    plasticity : mapping of str to STDP, RewardModulated or TsodyksMarkram
-        Rule of each plastic edge.
+    plasticity : mapping of str to Rules
+        Of each plastic edge.
     """
     net.plan().check()
     is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
@@ -276,9 +272,9 @@ def _keep_spikes(wiring: Wiring, edge: Connection) -> None:
 
 def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
     """Return the feed of an edge whose weights are real numbers, or whose current is computed from outside."""
-    net, real, rule = wiring.net, Feed("real", edge.name), wiring.plasticity.get(edge.name)
-    if rule is not None or isinstance(net.nodes[edge.source], Population):
-        wiring.routes.append(_real_route(wiring, edge)._replace(rule=rule))
+    net, real, rules = wiring.net, Feed("real", edge.name), wiring.plasticity.get(edge.name)
+    if rules is not None or isinstance(net.nodes[edge.source], Population):
+        wiring.routes.append(_real_route(wiring, edge)._replace(rules=rules))
         _keep_spikes(wiring, edge)
     elif (drive := _drive(net, edge, real)) is not None:
         wiring.drives.append(drive)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from neurosim.plasticity.adaptation import NeuromodulatedAdaptation
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte, branching_factor
 from neurosim.plasticity.engine import Plasticity
-from neurosim.plasticity.homeostasis import SynapticScaling, ThresholdHomeostasis
+from neurosim.plasticity.homeostasis import HomeostaticScaling, SynapticScaling, ThresholdHomeostasis
 from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.reward import RewardModulated, Rewards
+from neurosim.plasticity.rewiring import Rewiring
 from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.soft_hebb import SoftHebb, SoftHebbConv
 from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 
 __all__ = [
     "AstrocyteModulated",
+    "HomeostaticScaling",
     "InhibitorySTDP",
     "LiquidAstrocyte",
     "NeuromodulatedAdaptation",
@@ -21,6 +23,7 @@ __all__ = [
     "Plasticity",
     "RewardModulated",
     "Rewards",
+    "Rewiring",
     "SoftHebb",
     "SoftHebbConv",
     "SynapticScaling",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -94,8 +95,7 @@ class RateHomeostasis(ABC):
                     f"{self._owner}: spikes of {name!r} must be [T, B, {shape}]; got {list(spikes.shape)}."
                 )
             now = spikes.mean((0, 1)) / self.net.dt
-            decay = decay_of(self.tau, len(spikes) * self.net.dt)
-            self.rates[name] = decay * self.rates[name] + (1 - decay) * now if name in self.rates else now
+            self.rates[name] = averaged(self.rates.get(name), now, decay_of(self.tau, len(spikes) * self.net.dt))
             self._move(name, self.rates[name] - target)
 
     @abstractmethod
@@ -191,4 +191,66 @@ class SynapticScaling(RateHomeostasis):
 
     def _move(self, name: str, excess: Tensor) -> None:
         synapse, pairs = self._synapses[name]
-        synapse.weight.mul_(pairs.by_post((1 - self.rate * excess).clamp(min=0)))
+        synapse.weight.mul_(pairs.by_post(scale_of(excess, self.rate)))
+
+
+@dataclass(frozen=True)
+class HomeostaticScaling:
+    r"""The rule of `SynapticScaling` for one edge of a circuit, which `neurosim.simulate` applies at intervals.
+
+    At the end of each interval the average rate of each postsynaptic neuron follows that of the interval,
+    :math:`r \leftarrow \rho\, r + (1 - \rho)\, n / T` with n spikes in T s and :math:`\rho = e^{-T / \tau}`, and its
+    weights become :math:`w\,(1 + \eta\,(r^* - r))`, the factor being at least 0. The first average is that of the first
+    interval. Each trial has rates and weights of its own. The spikes are counted where they are made: no delay concerns
+    them.
+
+    Parameters
+    ----------
+    target : float
+        Target rate :math:`r^*`, Hz, above 0.
+    rate : float
+        :math:`\eta`, above 0, per interval and per Hz of difference from the target.
+    tau : float
+        Time constant of the average, s, in (0, 10000).
+    every : float
+        Interval T, s, an integer number of steps.
+
+    Raises
+    ------
+    InputError, UnitError
+        For a number out of range.
+
+    References
+    ----------
+    See `SynapticScaling`.
+    """
+
+    target: float
+    rate: float
+    tau: float = 10.0
+    every: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        seconds(10.0, high=1e4).check("HomeostaticScaling", "tau", self.tau)
+        for name in ("target", "rate", "every"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"HomeostaticScaling: {name} must be a number above 0; got {getattr(self, name)!r}.")
+
+    def rates(self, before: Tensor | None, spikes: Tensor, steps: int, dt: float) -> Tensor:
+        """Return the average rates [n_out], Hz, given those before and the spikes of an interval."""
+        return averaged(before, spikes / steps / dt, decay_of(self.tau, steps * dt))
+
+    def scale(self, rates: Tensor) -> Tensor:
+        """Return the factor of the weights of each postsynaptic neuron [n_out]."""
+        return scale_of(rates - self.target, self.rate)
+
+
+def averaged(before: Tensor | None, now: Tensor, decay: float) -> Tensor:
+    """Return the average of rates that follows those of an interval; the first is that of the interval."""
+    return now if before is None else decay * before + (1 - decay) * now
+
+
+def scale_of(excess: Tensor, rate: float) -> Tensor:
+    """Return the factor of the weights of neurons whose rates are `excess` Hz above the target."""
+    return (1 - rate * excess).clamp(min=0)

@@ -15,16 +15,19 @@ from neurosim.units import steps_of
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """A state variable to record, of some neurons and at some times.
+    """A state variable, or the weights of a plastic edge, to record, of some neurons or synapses and at some times.
 
     The memory and the time that it takes grow with the values kept, not with the size of the population.
 
     Parameters
     ----------
     variable : str
-        ``"node.variable"``, a state variable of the node's core.
+        ``"node.variable"``, a state variable of the node's core; ``"edge.weight"`` of a plastic edge, and of one with
+        rewiring ``"edge.post"`` and ``"edge.pre"``, the neurons that each synapse joins.
     neurons : int or sequence of int, optional
         The first so many neurons, or these, as indices into the flattened population; all if left out.
+    synapses : int or sequence of int, optional
+        Of an edge: the first so many synapses, or these, in the order of its weights; all if left out.
     every : float, optional
         Time from a value to the next, s, an integer number of steps; one step if left out. The value is that after the
         step.
@@ -49,25 +52,29 @@ class Trace:
     every: float | None = None
     start: float = 0.0
     stop: float | None = None
+    synapses: int | Sequence[int] | None = None
 
-    def sampling(self, size: int, steps: int, dt: float) -> Sampling:
-        """Return which values are kept of a population of `size` neurons in a run of `steps` steps of `dt` s.
+    def sampling(self, size: int, steps: int, dt: float, *, of_synapses: bool = False) -> Sampling:
+        """Return which values are kept of `size` neurons, or synapses, in a run of `steps` steps of `dt` s.
 
         Raises
         ------
         InputError
-            For a neuron that there is not, and for times off the grid.
+            For a neuron or a synapse that there is not, and for times off the grid.
         """
-        neurons = self.neurons
+        kind, other = ("synapses", "neurons") if of_synapses else ("neurons", "synapses")
+        if getattr(self, other) is not None:
+            raise InputError(f"Trace: {self.variable!r} has {kind}; give {kind}= instead of {other}=.")
+        neurons = getattr(self, kind)
         chosen = np.arange(size) if neurons is None else np.arange(neurons) if isinstance(neurons, int) else neurons
         indices = np.asarray(chosen)
         if indices.ndim != 1 or not len(indices) or indices.dtype.kind not in "iu":
-            raise InputError(f"Trace: neurons must be integers, at least one; got {neurons!r}.")
+            raise InputError(f"Trace: {kind} must be integers, at least one; got {neurons!r}.")
         if indices.min() < 0 or indices.max() >= size:
             raise InputError(
-                f"Trace: {self.variable.partition('.')[0]!r} has neurons 0 ... {size - 1}; got {int(indices.max())}."
+                f"Trace: {self.variable.rpartition('.')[0]!r} has {kind} 0 ... {size - 1}; got {int(indices.max())}."
                 if indices.max() >= size
-                else f"Trace: neurons must be 0 or more; got {int(indices.min())}."
+                else f"Trace: {kind} must be 0 or more; got {int(indices.min())}."
             )
         every = 1 if self.every is None else steps_of("Trace", "every", self.every, dt)
         if every < 1:
@@ -83,6 +90,7 @@ class Sampling(NamedTuple):
     Attributes
     ----------
     neurons : ndarray [n] of int64
+        Or synapses.
     begin, end : int
         First step, and the one behind the last.
     every : int

@@ -12,7 +12,8 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.circuit import Current, Poisson
 from neurosim.circuit.engine import Engine
-from neurosim.circuit.plastic import pair_rule
+from neurosim.circuit.rule_checks import checked_rules
+from neurosim.circuit.rules import pair_rule
 from neurosim.circuit.sources import SpikeTrain
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.kernels.circuit.reference import pair_weights
@@ -238,7 +239,9 @@ def test_the_result_is_that_of_one_part():
     net, rules = large(300), {"E->E": RULES[0]}
     found = []
     for parts in (1, 2, 3):
-        engine = Engine(net, net.initial_state(batch=1, seed=3), ["E"], parts=parts, plasticity=rules)
+        engine = Engine(
+            net, net.initial_state(batch=1, seed=3), ["E"], parts=parts, plasticity=checked_rules(net, rules)
+        )
         assert engine.wiring.division.parts == parts
         assert len(set(engine.wiring.division.bounds["E"])) > min(parts, 2)  # E is divided
         events = [engine.advance(steps)["E"] for steps in (150, 100)]

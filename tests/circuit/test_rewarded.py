@@ -10,6 +10,7 @@ import torch
 
 import neurosim as ns
 from neurosim.circuit.engine import Engine
+from neurosim.circuit.rule_checks import checked_rules
 from neurosim.circuit.sources import SpikeTrain
 from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.plasticity import InhibitorySTDP, PairSTDP, Plasticity, RewardModulated, Rewards, TripletSTDP
@@ -135,7 +136,9 @@ def test_the_result_is_that_of_one_part():
     net, rules = large(300), {"E->E": RULES[2]}
     found = []
     for parts in (1, 3):
-        engine = Engine(net, net.initial_state(batch=1, seed=3), ["E"], parts=parts, plasticity=rules)
+        engine = Engine(
+            net, net.initial_state(batch=1, seed=3), ["E"], parts=parts, plasticity=checked_rules(net, rules)
+        )
         assert engine.wiring.division.parts == parts
         found.append(([engine.advance(steps)["E"] for steps in (90, 60)], engine.state().plastic["E->E"]))
     for mine, wanted in zip(found[1][0], found[0][0], strict=True):
@@ -186,5 +189,5 @@ def test_what_cannot_be_rewarded_is_refused_by_name():
     with pytest.raises(InputError, match="ascend"):
         Rewards([0.2, 0.1], [1.0, 1.0])
     state = ns.simulate(net, steps=3, plasticity={"E->E": PAIR}).state
-    with pytest.raises(InputError, match="another rule"):
+    with pytest.raises(ShapeError, match=r"eligible must be .* or their rule have changed"):
         ns.simulate(net, steps=3, state=state, plasticity={"E->E": RULES[0]})
