@@ -16,6 +16,7 @@ from neurosim.language import Core, Parameter
 from neurosim.language.definition import RESET_AMOUNT
 from neurosim.network.population import Population
 from neurosim.units import decay_of, steps_obstacle, time_constant, turn_of
+from neurosim.units.doubles import where_doubles_are
 
 Value = float | Tensor
 Layer = TypeVar("Layer", bound="CoreParameters")
@@ -201,8 +202,10 @@ class CoreParameters(Population):
     def _coefficient_of(self, name: str, values: Mapping[str, Value]) -> Value:
         """Return the coefficient `name` of the step, given the values of the parameters that it is computed from."""
         if name in self.core.derived:
-            coefficient: Value = self.core.derived[name].compute(*values.values(), self.dt)
-            return coefficient
+            given = {k: where_doubles_are(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+            coefficient: Value = self.core.derived[name].compute(*given.values(), self.dt)
+            moved = [v for k, v in values.items() if given[k] is not v and isinstance(v, Tensor)]
+            return coefficient.to(moved[0]) if moved and isinstance(coefficient, Tensor) else coefficient
         return self.dt if name == "dt" else values[name]
 
     def _is_shared(self, coefficient: str) -> bool:

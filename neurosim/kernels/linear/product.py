@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from neurosim.compiler.plan import Plan, known
 from neurosim.compiler.program import record
+from neurosim.kernels.common.constants import on_accelerator
 from neurosim.kernels.common.policy import is_forced
 from neurosim.kernels.common.under_compile import constant_in_graph
 from neurosim.kernels.linear import cpu
@@ -46,7 +48,8 @@ def linear(
         As in `arguments.Call`.
     """
     train = any(t is not None and t.requires_grad for t in (x, weight, bias))
-    if x.device.type != "cpu" and not is_forced() and (train or not is_worth_measuring(x.shape[0], weight)):
+    waits = not train or not torch.is_grad_enabled()
+    if on_accelerator(x.device) and not is_forced() and not (waits and is_worth_measuring(x.shape[0], weight)):
         return functional.linear(x, weight, bias)
     call = Call(_plan_key(train), x.unsqueeze(0), weight, bias, (), (), (), (), 0, packed_bits, mask)
     return run_layer(call).out.squeeze(0)

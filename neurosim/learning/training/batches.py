@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.learning.losses import Loss, Masked, mask_of
+from neurosim.learning.training.finite import FiniteChecks, is_late
 from neurosim.network.network import Network
 
 Batches = Iterable[Any]
@@ -27,11 +28,14 @@ class Batch(NamedTuple):
     y : Tensor [B], [B, ...] or [B, T, ...]
     mask : Tensor [B, T] of bool, optional
         The valid steps of each sample.
+    kept : Tensor of int64, optional
+        Numbers of the samples that count, if the targets came from the CPU and the loss ignores some.
     """
 
     x: Tensor
     y: Tensor
     mask: Tensor | None
+    kept: Tensor | None = None
 
     def loss(self, loss: Loss) -> Loss:
         """Return `loss` over the valid steps of this batch."""
@@ -83,8 +87,12 @@ def pad(samples: Sequence[tuple[Any, Any]]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.nn.utils.rnn.pad_sequence(xs), y, lengths
 
 
-def on_device(batch: Any, net: nn.Module, loss: Loss, place: str) -> Batch:
-    """Return a batch on the device of the network, or raise; integer inputs are converted to floating point."""
+def on_device(batch: Any, net: nn.Module, loss: Loss, place: str, checks: FiniteChecks) -> Batch:
+    """Return a batch on the device of the network, or raise; integer inputs are converted to floating point.
+
+    All that can be checked on the CPU is checked before the batch moves, so that nothing waits for CUDA; the values of
+    an input that comes from there are checked by `checks`.
+    """
     is_batch = isinstance(batch, tuple | list) and len(batch) in (2, 3) and all(isinstance(p, Tensor) for p in batch)
     if not is_batch:
         raise ShapeError(f"{place} is a {_shown(batch)}; a pair of tensors is needed: {_FORMS}.")
@@ -98,16 +106,44 @@ def on_device(batch: Any, net: nn.Module, loss: Loss, place: str) -> Batch:
     where = device_of(net)
     if isinstance(net, Network) and y.device.type == "cpu" and where.type != "cpu":
         loss.check_target(y, math.prod(net.shape(net.output)))
-    x = x.to(where, non_blocking=True)
+    late = is_late(x.device)
+    if not late:
+        _check_values(x, y, place)
+    elif x.is_floating_point():
+        checks.add(place, x=x.sum())
+    kept = None
+    if y.device.type == "cpu" and where.type != "cpu":
+        kept = _kept(loss, y, mask)
+    x = sent(x, where)
     if not x.is_floating_point():
         x = x.to(next(net.parameters()).dtype)
+    return Batch(x, sent(y, where), *(None if t is None else sent(t, where) for t in (mask, kept)))
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """Return `x` on `device`; to CUDA through memory that the host need not wait for."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        x = x.pin_memory()
+    return x.to(device, non_blocking=True)
+
+
+def _check_values(x: Tensor, y: Tensor, place: str) -> None:
     # A NaN membrane is not above threshold, so spikes and the loss would not contain the NaN.
-    if not math.isfinite(float(x.sum())) and not torch.isfinite(x).all():
+    if x.is_floating_point() and not math.isfinite(float(x.sum())) and not torch.isfinite(x).all():
         step = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
         raise InputError(f"{place}: x holds NaN or infinity, first at step {step}. Clean the data (torch.nan_to_num).")
-    if y.is_floating_point() and not torch.isfinite(y).all():
+    if y.is_floating_point() and not is_late(y.device) and not torch.isfinite(y).all():
         raise InputError(f"{place}: y holds NaN or infinity. Clean the data (torch.nan_to_num).")
-    return Batch(x, y.to(where, non_blocking=True), None if mask is None else mask.to(where, non_blocking=True))
+
+
+def _kept(loss: Loss, y: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Return the numbers of the samples that the loss counts, or None if it ignores none by their target."""
+    skipped = loss.ignored(y)
+    if skipped is None:
+        return None
+    if skipped.dim() == 2:
+        return (~skipped if mask is None else mask.cpu() & ~skipped).any(1).nonzero().flatten()
+    return (~skipped).nonzero().flatten()
 
 
 def _mask(lengths: Tensor, x: Tensor, place: str) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,10 @@ from neurosim.learning.losses import CrossEntropy, Loss, Steps
 from neurosim.learning.rules.base import called
 from neurosim.learning.training.arguments import as_loss, check_batches, check_module, checked_device
 from neurosim.learning.training.batches import Batch, Batches, device_of, on_device
+from neurosim.learning.training.finite import FiniteChecks
 from neurosim.learning.training.metrics import Metric, accuracy, collect, collects, named_metrics, scored
 from neurosim.learning.training.precision import Precision
+from neurosim.units.doubles import has_doubles
 
 _CROSS_ENTROPY = CrossEntropy()
 
@@ -75,17 +76,18 @@ def mean_scores(
     place: str,
 ) -> dict[str, float]:
     """Compute the result of `evaluate`; `place` begins the error messages."""
-    means = Scores(loss, metrics)
+    means, checks = Scores(loss, metrics), FiniteChecks(net)
     forward = precision.forward(net)
     with modes_kept(net), torch.no_grad():
         net.eval()
         for number, given in enumerate(data, start=1):
             here = f"{place}, batch {number}"
-            batch = on_device(given, net, loss, here)
+            batch = on_device(given, net, loss, here, checks)
             output, _ = called(forward, batch.x)
             value = batch.loss(loss)(output, batch.y)
-            check_finite(here, net, loss=float(value))
+            checks.add(here, loss=value)
             means.add(value, output, batch)
+        checks.finish()
     if not means.samples:
         raise InputError(f"{place}: the data has no batch. Check the data set and the batch size.")
     return means.values()
@@ -105,13 +107,14 @@ class Scores:
         self.loss, self.metrics = loss, metrics
         self.samples = 0
         self._sums: dict[str, Tensor | float] = {}
+        self._parts: dict[str, list[Tensor]] = {}  # of devices without double precision, summed on the CPU
         for metric in (metrics or {}).values():
             if collects(metric):
                 metric.reset()
 
     def add(self, value: Tensor, output: Tensor, batch: Batch) -> None:
         """Add one batch. Tensors stay on their device, without synchronisation."""
-        _, target, mask = batch
+        target, mask = batch.y, batch.mask
         predicted = self.loss.predicted(output, target, Steps(0, len(output), mask))
         if self.metrics is None:
             floating = target.is_floating_point() or predicted.is_floating_point()
@@ -121,7 +124,7 @@ class Scores:
             mask = ~skipped if mask is None else mask & ~skipped
             skipped = ~mask.any(1)
         if skipped is not None:
-            kept = ~skipped
+            kept = ~skipped if batch.kept is None else batch.kept
             output, target, predicted = output[:, kept], target[kept], predicted[kept]
             mask = None if mask is None else mask[kept]
         samples = target.shape[0]
@@ -134,28 +137,20 @@ class Scores:
                 self._add(name, scored(name, metric, output, target, predicted, mask), samples)
 
     def _add(self, name: str, value: Tensor | float, samples: int) -> None:
+        if isinstance(value, Tensor) and not has_doubles(value.device):
+            self._parts.setdefault(name, []).append(value.detach() * samples)
+            return
         amount = value.detach().double() if isinstance(value, Tensor) else value
         self._sums[name] = self._sums.get(name, 0.0) + amount * samples
 
     def values(self) -> dict[str, float]:
         """Return the loss and the metrics."""
-        found = {name: float(total) / self.samples for name, total in self._sums.items()}
+        on_cpu = {name: torch.stack(parts).cpu().double().sum() for name, parts in self._parts.items()}
+        found = {name: float(total) / self.samples for name, total in {**self._sums, **on_cpu}.items()}
         for name, metric in (self.metrics or {}).items():
             if collects(metric):
                 found[name] = float(metric.compute())
         return found
-
-
-def check_finite(place: str, net: nn.Module, **values: float) -> None:
-    """Raise for a loss or gradient that is NaN or infinite, with the most likely cause."""
-    for name, value in values.items():
-        if math.isfinite(value):
-            continue
-        if not all(torch.isfinite(parameter).all() for parameter in net.parameters()):
-            cause = "Parameters of the network are no longer finite: start from an earlier checkpoint."
-        else:
-            cause = "Lower the learning rate, clip the gradient (clip=1.0), or use a surrogate with a smaller slope."
-        raise InputError(f"{place}: the {name} is {value}. {cause} Checkpoints written so far are kept.")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
+from neurosim.units.doubles import widened
 
 
 class Collector(Protocol):
@@ -60,7 +61,7 @@ def accuracy(output: Tensor, target: Tensor, predicted: Tensor, mask: Tensor | N
         )
     if target.shape != predicted.shape:
         raise ShapeError(f"accuracy: the target is {list(target.shape)}, the prediction {list(predicted.shape)}.")
-    right = (predicted == target).double()
+    right = widened(predicted == target)
     if right.dim() == 1:
         return right.mean()
     if mask is None:
@@ -71,8 +72,8 @@ def accuracy(output: Tensor, target: Tensor, predicted: Tensor, mask: Tensor | N
 def spikes_per_step(output: Tensor, target: Tensor, predicted: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the mean output over valid steps: for spikes, the fraction of steps with a spike, 0 to 1."""
     if mask is None:
-        return output.double().mean()
-    each = output.double().flatten(2).mean(2).T * mask
+        return widened(output).mean()
+    each = widened(output).flatten(2).mean(2).T * mask
     return (each.sum(1) / mask.sum(1)).mean()
 
 

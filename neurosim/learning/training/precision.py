@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from neurosim.errors import InputError
+from neurosim.kernels.common import constants
 from neurosim.learning.rules.base import Forward, called
 from neurosim.network.graph import NetworkState
 
@@ -61,4 +62,5 @@ class Precision:
 
     def backward(self, value: Tensor) -> None:
         """Run the backward pass of a loss, scaled for float16."""
-        self.scaler.scale(value).backward()
+        scaled = self.scaler.scale(value)
+        scaled.backward(constants.filled(scaled, scaled.shape, 1.0, scaled.dtype))

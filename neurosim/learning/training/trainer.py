@@ -24,7 +24,8 @@ from neurosim.learning.training.arguments import Scheduler
 from neurosim.learning.training.averaging import Average
 from neurosim.learning.training.batches import Batch, Batches, on_device
 from neurosim.learning.training.checkpoint import Checkpoint, check_fits, check_same, load_checkpoint, save_checkpoint
-from neurosim.learning.training.evaluation import Scores, check_finite
+from neurosim.learning.training.evaluation import Scores
+from neurosim.learning.training.finite import FiniteChecks, is_late
 from neurosim.learning.training.groups import default_optimizer
 from neurosim.learning.training.precision import Precision
 from neurosim.learning.training.progress import Progress
@@ -62,10 +63,12 @@ class Run:
     epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(init=False)
+    checks: FiniteChecks = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep the settings of optimizer and scheduler at the start of the run."""
         scheduler = None if self.scheduler is None else resuming.plain(self.scheduler.state_dict())
+        self.checks = FiniteChecks(self.net)
         self.settings = {"optimizer": resuming.settings_of(self.optimizer), "scheduler": scheduler}
 
     def train_epoch(self, train: Batches, tick: Callable[[], Any], on_batch: Callback) -> dict[str, Any] | None:
@@ -95,6 +98,7 @@ class Run:
                 numbers = {"epoch": self.epoch + 1, "batch": last, "loss": float(results[-1][0])}
                 if self.call(on_batch, numbers):
                     return None
+        self.checks.finish()
         if not means.samples:
             raise InputError("train has no batch. Check the data set and the batch size.")
         return row | means.values()
@@ -104,7 +108,7 @@ class Run:
         group: list[Batch] = []
         number = 0
         for number, batch in enumerate(train, start=1):
-            group.append(on_device(batch, self.net, self.loss, f"epoch {self.epoch + 1}, batch {number}"))
+            group.append(on_device(batch, self.net, self.loss, f"epoch {self.epoch + 1}, batch {number}", self.checks))
             if len(group) == self.accumulate:
                 yield number - len(group) + 1, group
                 group = []
@@ -126,7 +130,7 @@ class Run:
         scaler, forward = self.precision.scaler, self.precision.forward(self.net)
         samples = sum(batch.y.shape[0] for batch in batches)
 
-        def closure() -> float:
+        def closure() -> float | Tensor:
             self.optimizer.zero_grad()
             self.net.zero_grad()
             found = []
@@ -143,13 +147,13 @@ class Run:
             total = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
             if self.clip is not None:
                 clip_grads_with_norm_(trained, self.clip, total)
-            value = sum(
-                float(value) * (batch.y.shape[0] / samples) for batch, (value, _) in zip(batches, found, strict=True)
-            )
-            check_finite(place, self.net, loss=value)
+            shares = [batch.y.shape[0] / samples for batch in batches]
+            value = _mean([value for value, _ in found], shares)
             # The scaler handles overflow: it skips the step and reduces the scale.
-            if not scaler.is_enabled():
-                check_finite(place, self.net, gradient=float(total))
+            norm = {} if scaler.is_enabled() else {"gradient": total}
+            # As a tensor of double precision a number keeps its range.
+            shown = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+            self.checks.add(place, loss=shown, **norm)
             results.append(found)
             return value
 
@@ -159,7 +163,7 @@ class Run:
             scaler.update()
         else:
             # Optimizers such as LBFGS call the closure several times in one step.
-            self.optimizer.step(closure)
+            self.optimizer.step(cast("Callable[[], float]", closure))
         return results[0]
 
     def _wake(self, x: Tensor) -> None:
@@ -325,6 +329,15 @@ class Run:
             )
             resuming.check_settings(file, f"scheduler {now['run']['scheduler']}", here, (before, after))
         return training
+
+
+def _mean(values: list[Tensor], shares: list[float]) -> float | Tensor:
+    """Return the mean of losses by the shares of their samples, on CUDA as a tensor."""
+    if not is_late(values[0].device):
+        return sum(float(value) * share for value, share in zip(values, shares, strict=True))
+    if len(values) == 1:
+        return values[0].detach()
+    return torch.stack([value.detach() * share for value, share in zip(values, shares, strict=True)]).sum()
 
 
 def _scaled(backward: Backward, share: float) -> Backward:
