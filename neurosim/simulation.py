@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.engine import Engine, is_circuit, obstacle, recorded_edge
+from neurosim.circuit.engine import Engine, is_circuit, obstacle, recordable, recorded_edge
 from neurosim.circuit.rule_checks import checked_rules
 from neurosim.circuit.rules import Rule, Rules
 from neurosim.errors import InputError, ShapeError
@@ -160,7 +160,9 @@ def simulate(
     kind = _engine(net, [name for name in wanted if recorded_edge(name, rules) is None], where, engine, rules)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
-        chunk = _chunk_of_circuit(net, wanted, B) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
+        chunk = (
+            _chunk_of_circuit(net, wanted, B, rules) if kind == "circuit" else _CHUNK_BYTES // (4 * max(B * width, 1))
+        )
         chunk = max(1, min(T, chunk))
     elif isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be an integer number of steps from 1; got {chunk!r}.")
@@ -240,14 +242,15 @@ def _recorded_edge(net: Network, name: Any, rules: Mapping[str, Rules]) -> tuple
     """Return the plastic edge and the variable of its synapses that a recorded name stands for, or None."""
     if not isinstance(name, str):
         return None
-    edge = name.rpartition(".")[0]
-    found = recorded_edge(name, rules)
-    if found is None and edge in {each.name for each in net.edges}:
-        raise InputError(
-            f"{name!r}: the weights of edge {edge!r} do not change in this run; they are those of net[{edge!r}]. "
-            "Name a rule of the edge in plasticity= that changes them."
-        )
-    return found
+    found, edge = recorded_edge(name, rules), name.rpartition(".")[0]
+    if found is not None or edge in net.nodes or edge not in {each.name for each in net.edges}:
+        return found
+    if edge in rules and rules[edge].changes_weights:
+        raise InputError(f"{name!r}: of the synapses of edge {edge!r} a run can record {recordable(rules[edge])}.")
+    raise InputError(
+        f"{name!r}: the weights of edge {edge!r} do not change in this run; they are those of net[{edge!r}]. Name a "
+        "rule of the edge in plasticity= that changes them."
+    )
 
 
 def _first_state(
@@ -333,12 +336,19 @@ def _engine(
     return "layered"
 
 
-def _chunk_of_circuit(net: Network, wanted: Mapping[str, Sampling | None], batch: int) -> int:
+def _chunk_of_circuit(
+    net: Network, wanted: Mapping[str, Sampling | None], batch: int, rules: Mapping[str, Rules]
+) -> int:
     """Return how many steps of a circuit to compute at a time: what lies outside it, and traces, are dense."""
-    nodes = {name: name.partition(".")[0] for name, sampling in wanted.items() if "." in name and sampling is None}
-    whole = [node for node in nodes.values() if node in net.nodes]
-    width = batch * sum(math.prod(net.shape(name)) for name in [*net.inputs, *net.sources, *whole])
-    return min(_STEPS_OF_CIRCUIT, _CHUNK_BYTES // (4 * max(width, 1)))
+    dense, width = [*net.inputs, *net.sources], 0.0
+    for name, sampling in wanted.items():
+        edge = recorded_edge(name, rules)
+        if edge is not None:
+            width += len(net[edge[0]][0].weight) if sampling is None else len(sampling.neurons) / sampling.every
+        elif "." in name and sampling is None:
+            dense.append(name.partition(".")[0])
+    width = batch * (width + sum(math.prod(net.shape(name)) for name in dense))
+    return min(_STEPS_OF_CIRCUIT, int(_CHUNK_BYTES / (4 * max(width, 1))))
 
 
 def _start(

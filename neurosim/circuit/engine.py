@@ -552,12 +552,12 @@ def recorded_edge(name: str, plasticity: Mapping[str, Rules]) -> tuple[str, str]
     rules = plasticity.get(edge)
     if rules is None or not rules.changes_weights:
         return None
-    known = ("weight", "post", "pre") if rules.rewiring is not None else ("weight",)
-    if variable not in known:
-        raise InputError(
-            f"{name!r}: of the synapses of edge {edge!r} a run can record {list(known)}; got {variable!r}."
-        )
-    return edge, variable
+    return (edge, variable) if variable in recordable(rules) else None
+
+
+def recordable(rules: Rules) -> list[str]:
+    """Return what a run can record of the synapses of an edge with rules that change weights."""
+    return ["weight", "post", "pre"] if rules.rewiring is not None else ["weight"]
 
 
 def _joined(pieces: Sequence[Any]) -> Any:

@@ -116,6 +116,10 @@ class PlasticSynapses:
         self.bounds, self.is_loop = wiring.division.bounds[edge.target], edge.source == edge.target
         self.rule = _pair_rule(route.rules, self.dt)
         self.delay = route.rules.late_steps(self.dt)
+        self.intervals = [  # of scaling and of rewiring, in steps; 0 where there is none
+            0 if rule is None else steps_of(type(rule).__name__, "every", rule.every, self.dt)
+            for rule in (route.rules.scaling, route.rules.rewiring)
+        ]
         self.first, self.last, self.post = route.first, route.last, route.post
         self.order: Tensor | None = None  # place in the list of synapses of each synapse of the rows
         rows, size = len(route.first[0]), math.prod(wiring.net.shape(edge.target))
@@ -209,17 +213,8 @@ class PlasticSynapses:
     @property
     def due(self) -> int | None:
         """Steps until the next change at the end of an interval; None if there is no such rule."""
-        left = [length - self.step % length for length in self._intervals if length]
+        left = [length - self.step % length for length in self.intervals if length]
         return min(left, default=None)
-
-    @property
-    def _intervals(self) -> tuple[int, int]:
-        """Steps of the intervals of scaling and of rewiring; 0 where there is none."""
-        scaling, rewiring = (
-            0 if rule is None else steps_of(type(rule).__name__, "every", rule.every, self.dt)
-            for rule in (self.rules.scaling, self.rules.rewiring)
-        )
-        return scaling, rewiring
 
     def observe(self, log: SpikeLog) -> None:
         """Count the spikes of the targets in a call."""
@@ -228,7 +223,7 @@ class PlasticSynapses:
 
     def end_intervals(self) -> None:
         """Change what is due after `shift` and `flush`: weights are scaled first, then synapses are lost and grow."""
-        scaling, rewiring = self._intervals
+        scaling, rewiring = self.intervals
         if scaling and self.step % scaling == 0:
             self._scale(scaling)
         if rewiring and self.step % rewiring == 0:

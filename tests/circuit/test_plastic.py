@@ -171,6 +171,31 @@ def test_r4_the_change_by_one_pair_is_the_closed_form_for_axonal_and_dendritic_d
         assert pair(400, 400 + steps, rule, delay, weight) == pytest.approx(wanted, abs=1e-12), steps
 
 
+@pytest.mark.parametrize(("delay", "dendritic"), [(0.0, 0.0), (1.5e-3, 0.0), (1.5e-3, 3e-3)])
+def test_r4_three_spikes_change_the_weight_by_the_closed_form_for_axonal_and_dendritic_delays(delay, dendritic):
+    rule = TripletSTDP(a2_plus=0.01, a2_minus=0.012, a3_plus=0.05, a3_minus=0.07, dendritic_delay=dendritic, **TIMING)
+    for pres, posts in (([400], [470, 520]), ([300, 380], [350])):
+        source, force = trains(pres, posts, 1000)
+        net = ns.Network(
+            {"pre": source, "force": force, "n": ns.LIF(dt=DT, size=1)},
+            [ns.Edge("pre", "n", single(0.3), delay=delay), ns.Edge("force", "n", Scale(1e4))],
+        ).to(torch.float64)
+        run = ns.simulate(net, steps=1000, plasticity={"pre->n": rule}, record=["n"])
+        assert run.spikes["n"].step.tolist() == posts
+        arrivals, back = [t * DT + delay for t in pres], [t * DT + dendritic for t in posts]
+        wanted = 0.0
+        for k, post in enumerate(back):
+            before = sum(math.exp(-(post - t) / rule.tau_y) for t in back[:k])
+            r1 = sum(math.exp(-(post - t) / rule.tau_plus) for t in arrivals if t <= post)
+            wanted += r1 * (rule.a2_plus + rule.a3_plus * before)
+        for k, pre in enumerate(arrivals):
+            before = sum(math.exp(-(pre - t) / rule.tau_x) for t in arrivals[:k])
+            o1 = sum(math.exp(-(pre - t) / rule.tau_minus) for t in back if t <= pre)
+            wanted -= o1 * (rule.a2_minus + rule.a3_minus * before)
+        change = float(run.state.plastic["pre->n"].weight) - float(net["pre->n"][0].weight.detach())
+        assert change == pytest.approx(wanted, abs=1e-12)
+
+
 def assert_same(a, b):
     for name, events in b.spikes.items():
         assert np.array_equal(a.spikes[name].step, events.step)

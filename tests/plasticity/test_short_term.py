@@ -41,7 +41,7 @@ def received(net, steps, rule, **more):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("regular", [True, False])
-def test_the_amplitudes_are_those_of_the_recurrence(rule, regular):
+def test_r6_the_amplitudes_are_those_of_the_recurrence_for_regular_and_random_trains(rule, regular):
     rng = np.random.default_rng(3)
     times = list(range(500, 2000, 100)) if regular else sorted(set(rng.integers(100, 2500, 25).tolist()))
     current, _ = received(network(times), max(times) + 1, rule)
@@ -65,7 +65,7 @@ def test_the_amplitude_of_a_regular_train_approaches_the_closed_form():
     assert last == pytest.approx(u * (1 - d) / (1 - (1 - u) * d), rel=1e-12)
 
 
-def test_each_delay_of_an_edge_has_the_amplitudes_of_the_train_that_arrives():
+def test_r6_each_axonal_delay_of_an_edge_has_the_amplitudes_of_the_train_that_arrives():
     times = [100, 150, 151, 400]
     current, _ = received(network(times, (3, 40)), 500, RULES[1])
     wanted = np.array(RULES[1].amplitudes([t * DT for t in times]))
