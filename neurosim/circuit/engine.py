@@ -91,6 +91,12 @@ def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str |
     return None
 
 
+def parts_of(net: Network, samples: int) -> int:
+    """Return how many parts the neurons of a network are divided into, each for one thread."""
+    neurons = sum(math.prod(net.shape(name)) for name in net.populations())
+    return number_of_threads() if samples == 1 and neurons >= _DIVIDED else 1
+
+
 class Engine:
     """A run of a network by the engine: it holds the state and advances it.
 
@@ -132,10 +138,7 @@ class Engine:
             for variable, values in zip(node.core.state, state.nodes[name], strict=True):
                 if values.shape != wanted:
                     raise ShapeError(f"state of {name!r}: {variable} must be {list(wanted)}; got {list(values.shape)}.")
-        if parts is None:
-            neurons = sum(math.prod(net.shape(name)) for name in net.populations())
-            parts = number_of_threads() if self.samples == 1 and neurons >= _DIVIDED else 1
-        self.wiring = wired(net, self.real, parts, plasticity)
+        self.wiring = wired(net, self.real, parts_of(net, self.samples) if parts is None else parts, plasticity)
         self.pace = Pace() if self.wiring.division.parts > 1 else None
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}

@@ -18,7 +18,7 @@ from neurosim.circuit.rules import Rules
 from neurosim.circuit.sources import Poisson
 from neurosim.kernels.circuit.cpu import split, to_bits
 from neurosim.kernels.circuit.tasks import PAD, padded
-from neurosim.kernels.drawing.plan import DENSE, Projection, RowTable
+from neurosim.kernels.drawing.plan import DENSE, Plan, Projection, RowTable
 from neurosim.kernels.drawing.tables import row_tables
 from neurosim.network.component import Component
 from neurosim.network.graph import Connection, NetworkState
@@ -120,7 +120,12 @@ class Wiring:
         Parts of the neurons.
     feeds : dict of str to dict of str to list of Feed
         By population and port, in order of the additions.
+    projections : dict of (source, target) to list of (Connection, Projection)
+        Edges whose synapses are drawn into tables, which those of one key may share.
+    listed : list of Connection
+        Edges whose weights are real numbers.
     routes : list of Route
+        Empty before the synapses are drawn.
     drives : list of Drive
     outside : list of Connection
         Edges from inputs and sources whose current is computed for many steps at once.
@@ -135,6 +140,8 @@ class Wiring:
     real: torch.dtype
     division: Division
     feeds: dict[str, dict[str, list[Feed]]]
+    projections: dict[tuple[str, str | None], list[tuple[Connection, Projection]]]
+    listed: list[Connection]
     routes: list[Route]
     drives: list[Drive]
     outside: list[Connection]
@@ -149,9 +156,7 @@ class Wiring:
     @property
     def window(self) -> int:
         """Steps that a part can run before it needs what another one has sent."""
-        delays = [
-            int(route.delays[0]) for route in self.routes if route.source in self.division.bounds and len(route.delays)
-        ]
+        delays = [edge.min_delay for edge in self.net.edges if edge.source in self.division.bounds]
         return max(min(delays, default=_WINDOW), 1)
 
     def totals(self) -> dict[Hashable, Tensor]:
@@ -176,7 +181,21 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
 def wired(
     net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, Rules] = MappingProxyType({})
 ) -> Wiring:
-    """Return the edges of a network without an obstacle.
+    """Return the edges of a network without an obstacle, their synapses drawn; parameters as in `laid_out`."""
+    net.plan().check()
+    made = laid_out(net, real, parts, plasticity)
+    for edge in made.listed:
+        made.routes.append(_real_route(made, edge)._replace(rules=plasticity.get(edge.name)))
+    for (source, target), each in made.projections.items():
+        tables = [part for table in row_tables([projection for _, projection in each]) for part in _with_bits(table)]
+        made.routes.extend(_table_route(made, source, target, table) for table in tables)
+    return made
+
+
+def laid_out(
+    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, Rules] = MappingProxyType({})
+) -> Wiring:
+    """Return how the edges of a network without an obstacle are run; nothing is drawn.
 
     Parameters
     ----------
@@ -188,7 +207,6 @@ def wired(
     plasticity : mapping of str to Rules
         Of each plastic edge.
     """
-    net.plan().check()
     is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
     ports = {name: len(node.ports) for name, node in net.populations().items()}
     for name in ports:
@@ -197,27 +215,17 @@ def wired(
             ports[name] = max(ports[name], 2)
     sizes = {name: math.prod(net.shape(name)) for name in ports}
     division = Division.of(sizes, ports, 1 if is_prompt else parts)
-    made = Wiring(net, real, division, {}, [], [], [], {}, dict.fromkeys(net.populations(), 0), plasticity)
-    projections: dict[tuple[str, str | None], list[Projection]] = {}
+    made = Wiring(net, real, division, {}, {}, [], [], [], [], {}, dict.fromkeys(net.populations(), 0), plasticity)
     slots = 0
     for component in net.components:
         for name in component.nodes:
             if name in ports:
-                slots = _feed(made, component, name, slots, projections)
+                slots = _feed(made, component, name, slots)
     made.accumulators[_INTEGERS] = torch.int32, slots
-    for (source, target), each in projections.items():
-        tables = [part for table in row_tables(each) for part in _with_bits(table)]
-        made.routes.extend(_table_route(made, source, target, table) for table in tables)
     return made
 
 
-def _feed(
-    wiring: Wiring,
-    component: Component,
-    name: str,
-    slots: int,
-    projections: dict[tuple[str, str | None], list[Projection]],
-) -> int:
+def _feed(wiring: Wiring, component: Component, name: str, slots: int) -> int:
     """Add the feeds of a population; return the first slot after those of its integers, which begin at `slots`."""
     net, size = wiring.net, padded(math.prod(wiring.net.shape(name)))
     feeds = wiring.feeds[name] = {}
@@ -234,7 +242,7 @@ def _feed(
                 if not common:
                     feeds[port].append(feed)
                     slots += size
-                _add_drawn(wiring, edge, feed, projections)
+                _add_drawn(wiring, edge, feed)
             else:
                 feeds[port].append(_real_feed(wiring, edge, size))
         slots += size if common else 0
@@ -250,9 +258,7 @@ def _by_port(edges: Iterable[Connection], name: str) -> dict[str, list[Connectio
     return found
 
 
-def _add_drawn(
-    wiring: Wiring, edge: Connection, feed: Feed, projections: dict[tuple[str, str | None], list[Projection]]
-) -> None:
+def _add_drawn(wiring: Wiring, edge: Connection, feed: Feed) -> None:
     (synapse,) = edge.synapses
     assert isinstance(synapse, Drawn)
     drive = _drive(wiring.net, edge, feed)
@@ -261,7 +267,7 @@ def _add_drawn(
         return
     target = None if edge.min_delay else edge.target
     projection = Projection(synapse, feed.offset, edge.delay_steps, feed.unit)
-    projections.setdefault((edge.source, target), []).append(projection)
+    wiring.projections.setdefault((edge.source, target), []).append((edge, projection))
     _keep_spikes(wiring, edge)
 
 
@@ -274,7 +280,7 @@ def _real_feed(wiring: Wiring, edge: Connection, slots: int) -> Feed:
     """Return the feed of an edge whose weights are real numbers, or whose current is computed from outside."""
     net, real, rules = wiring.net, Feed("real", edge.name), wiring.plasticity.get(edge.name)
     if rules is not None or isinstance(net.nodes[edge.source], Population):
-        wiring.routes.append(_real_route(wiring, edge)._replace(rules=rules))
+        wiring.listed.append(edge)
         _keep_spikes(wiring, edge)
     elif (drive := _drive(net, edge, real)) is not None:
         wiring.drives.append(drive)
@@ -307,13 +313,17 @@ def _is_opaque(synapse: Synapse) -> bool:
     return has_hooks(synapse) or not type(synapse).__module__.startswith("neurosim.")
 
 
+def takes_bits(table: RowTable | Plan, synapses: float) -> bool:
+    """Whether the synapses of a table of one weight and delay are so dense that bits take less room and time."""
+    is_dense = synapses > DENSE * table.n_in * (table.slots[1] - table.slots[0])
+    return table.kind == "constant" and len(table.delays) == 1 and is_dense
+
+
 def _with_bits(table: RowTable) -> list[RowTable]:
     """Return a table of one weight and delay whose pairs are dense as bits, and the repeats of pairs as rows."""
-    slots = table.slots[1] - table.slots[0]
-    is_dense = table.post.numel() > DENSE * table.n_in * slots
-    if table.kind != "constant" or len(table.delays) > 1 or not is_dense or table.starts is None:
+    if not takes_bits(table, table.post.numel()) or table.starts is None:
         return [table]
-    words, starts, post = to_bits(table.starts, table.post, slots)
+    words, starts, post = to_bits(table.starts, table.post, table.slots[1] - table.slots[0])
     bits = table._replace(kind="bits", starts=None, post=words)
     return [bits, table._replace(starts=starts, post=post)] if len(post) else [bits]
 

@@ -85,7 +85,9 @@ def described(source: Path, dt: float | None, time_unit: float | None = None) ->
         return Result(_table(head, tensors), {"tensors": tensors, "epoch": epoch})
     if kind in (".nir", ".net"):
         net = deploy.network_of(source, dt, time_unit=time_unit)
-        return Result(_table(f"Network of {source.name}:", _populations(net)), {"populations": _populations(net)})
+        populations, engine = _populations(net), net.explain().circuit.summary
+        text = f"{_table(f'Network of {source.name}:', populations)}\n  {engine}"
+        return Result(text, {"populations": populations, "engine": engine})
     if kind in (".h5", ".hdf5"):
         with Recording.load(source) as recording:
             rates = {name: f"{hertz:.4g} Hz" for name, hertz in recording.rates().items()}
@@ -147,7 +149,9 @@ def _run(folder: Path) -> Result:
     settings, identity = run_folder.settings_of(folder), run_folder.identity_of(folder)
     finished = (folder / run_folder.METRICS).exists()
     metrics = run_folder.metrics_of(folder) if finished else {}
-    populations = _populations(runs.open_run(folder).net) if finished else {}
+    net = runs.open_run(folder).net if finished else None
+    populations = {} if net is None else _populations(net)
+    engine = "" if net is None else net.explain().circuit.summary
     shown = {
         "run": identity.id,
         "started": f"{identity.started} on {identity.host}, neurosim {identity.neurosim}, torch {identity.torch}",
@@ -156,13 +160,14 @@ def _run(folder: Path) -> Result:
     lines = [_table(f"Run in {folder}{'' if finished else ', not finished'}:", shown)]
     if finished:
         lines.append(_table("Results:", {key: value for key, value in metrics.items() if key != "run"}))
-        lines.append(_table("Populations:", populations))
+        lines += [_table("Populations:", populations), f"  {engine}"]
     content = {
         "identity": dataclasses.asdict(identity),
         "settings": settings.table(),
         "finished": finished,
         "metrics": metrics,
         "populations": populations,
+        "engine": engine,
     }
     return Result("\n".join(lines), content)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from neurosim.kernels.common.decisions import Decision, observed
 from neurosim.network.component import Component
@@ -77,12 +79,20 @@ class Explanation:
     Attributes
     ----------
     rows : tuple of ComponentExplanation
-        In order of computation.
+        In order of computation; empty if nothing was run.
+    circuit : neurosim.circuit.explanation.CircuitExplanation
+        Whether and how the engine of circuits runs the network.
     """
 
     rows: tuple[ComponentExplanation, ...]
+    circuit: Any
 
     def __str__(self) -> str:
+        if not self.rows:
+            return str(self.circuit)
+        return self._table() + (f"\n\n{self.circuit}" if self.circuit.chosen else "")
+
+    def _table(self) -> str:
         table: list[list[list[str]]] = [[["populations"], ["strategy"], ["kernels"], ["input rate"], ["why"]]]
         for row in self.rows:
             rates = [f"{name}: {100.0 * rate:.3g} %" for name, rate in row.rates.items()]
@@ -95,6 +105,12 @@ class Explanation:
                 texts = [cell[number] if number < len(cell) else "" for cell in cells]
                 lines.append("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip())
         return "\n".join(lines)
+
+
+def circuit_of(net: Any, record: Sequence[str], batch: int, plasticity: Any) -> Any:
+    """Return whether and how the engine of circuits, which is above this package, runs a network."""
+    module = importlib.import_module("neurosim.circuit.explanation")
+    return module.explained(net, record, batch, plasticity)
 
 
 def observe(strategies: Iterable[Strategy], rows: list[ComponentExplanation]) -> tuple[Strategy, ...]:

@@ -28,7 +28,7 @@ from neurosim.network.building import (
 )
 from neurosim.network.component import components
 from neurosim.network.context import RunContext
-from neurosim.network.explanation import ComponentExplanation, Explanation, observe
+from neurosim.network.explanation import ComponentExplanation, Explanation, circuit_of, observe
 from neurosim.network.graph import Edge, Input, NetworkState
 from neurosim.network.layered import run_layered
 from neurosim.network.neuron import Neuron
@@ -415,17 +415,22 @@ class Network(nn.Module):
         through_time: bool = True,
         recompute: bool = False,
         traces: Traces | None = None,
+        plasticity: Mapping[str, Any] | None = None,
     ) -> Explanation:
         """Run the network as `run` does, and return which strategy and which kernels ran each component, and why.
 
-        The parameters are those of `run`. The network, `traces`, the running statistics of normalisation and torch's
-        random numbers on the CPU are not changed.
+        Without data and `steps` nothing is run. In any case it is said whether and how the engine of circuits, by which
+        `neurosim.simulate` runs sparse networks, runs this one; nothing is drawn for that.
+
+        The parameters are those of `run`, and `plasticity` those of `neurosim.simulate`. The network, `traces`, the
+        running statistics of normalisation and torch's random numbers on the CPU are not changed.
 
         Returns
         -------
         Explanation
             As text a table. Each of its `rows` has the populations, the strategy, the strategies that could not run
-            them, the kernels with the reason for each, and the measured input rate of each edge.
+            them, the kernels with the reason for each, and the measured input rate of each edge. Its `circuit` has the
+            format and size of the rows of synapses of each edge, the window of the shortest delay, threads and rules.
 
         Examples
         --------
@@ -436,8 +441,19 @@ class Network(nn.Module):
         >>> print(net.explain(x))
         populations  strategy      kernels                      input rate          why
         out          fused linear  linear: event-driven on cpu  input->out: 1.56 %  linear: rate 1.56 %, at most 30 %
+        >>> print(net.explain())
+        simulate runs it layer by layer (no sparse synapses among the populations); engine="circuit" runs it ...
+        window of the shortest delay: 64 steps, 64 ms
+        1 thread
+        edge        rows              synapses  memory  delays  plastic
+        input->out  outside the loop                    0 s
         """
         rows: list[ComponentExplanation] = []
+        data = self.checked_inputs(x) if x is not None else {}
+        samples = next((each.shape[1] for each in data.values()), batch or 1)
+        circuit = circuit_of(self, record, samples, plasticity)
+        if x is None and steps is None:
+            return Explanation((), circuit)
         with torch.random.fork_rng(devices=[]), repeating():
             outputs, start, steps = self._from_outside(x, state, steps, batch)
             self._run(
@@ -450,7 +466,7 @@ class Network(nn.Module):
                 recompute=recompute,
                 traces=copy.deepcopy(traces),
             )
-        return Explanation(tuple(rows))
+        return Explanation(tuple(rows), circuit)
 
     def _run(
         self,

@@ -233,13 +233,8 @@ def _sample(run: Recording, b: int) -> Recording:
         return run
     spikes = {name: events.samples([b]) for name, events in run.spikes.items()}
     traces = {name: values[:, b : b + 1] for name, values in run.traces.items()}
-    one = slice(b, b + 1)
-    nodes = {name: type(state)(*(v[one] for v in state)) for name, state in run.state.nodes.items()}
-    lines = {name: line[:, one] for name, line in run.state.in_flight.items()}
-    plastic = {name: type(state)(*(v[one] for v in state)) for name, state in run.state.plastic.items()}
-    found = Recording(
-        spikes, traces, dt=run.dt, T=run.T, B=1, state=NetworkState(nodes, lines, plastic), samplings=run.samplings
-    )
+    state = run.state.select(b)
+    found = Recording(spikes, traces, dt=run.dt, T=run.T, B=1, state=state, samplings=run.samplings)
     found.engine = run.engine
     return found
 

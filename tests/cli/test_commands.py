@@ -58,7 +58,7 @@ def test_every_command_prints_json() -> None:
     ("arguments", "keys"),
     [
         (["evaluate", "RUN", "--samples", "20"], {"accuracy", "loss", "confusion", "samples"}),
-        (["info", "RUN"], {"identity", "settings", "metrics", "populations"}),
+        (["info", "RUN"], {"identity", "settings", "metrics", "populations", "engine"}),
         (["info", "RUN/last.pt"], {"tensors", "epoch"}),
         (["simulate", "RUN", "--out", "TMP/r.h5", "--samples", "2"], {"recording", "populations"}),
         (["info", "TMP/r.h5"], {"steps", "dt", "rates"}),
