@@ -72,6 +72,8 @@ PARTS = (
     Part("typer", "the command line"),
     Part("scikit-learn", "the handwritten digits of the demonstration", "sklearn", "data"),
     Part("triton", "fused CUDA kernels (Linux)", extra="cuda"),
+    Part("lz4", "packed recordings of event cameras", extra="events"),
+    Part("zstandard", "packed recordings of event cameras", extra="events"),
     Part("nir", "exchange with other simulators", extra="nir"),
     Part("lava-nc", "export to Lava", "lava", "lava", _LAVA),
     Part("asteval", "lava-nc's requirement", extra="lava"),

@@ -13,6 +13,7 @@ import tarfile
 import wave
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from neurosim.cli import folder as run_folder
 from neurosim.cli.folder import RunIdentity
 from neurosim.cli.settings import Settings
 from neurosim.datasets import read_idx, read_shd, read_words
+from neurosim.datasets.events import event_pieces, read_events
 from neurosim.exchange.nir import from_nir, write_nir
 from neurosim.exchange.spikes import read_sonata, write_sonata
 from neurosim.files.tables import read_toml
 from neurosim.hardware import load_target
 from neurosim.hardware.loihi import loihi_neurons
 from neurosim.hardware.netx import read_netx, write_netx
+from tests import event_files
 from tests.fuzz import damage
 
 
@@ -369,6 +372,41 @@ class SonataFile(Hdf5Parser):
         return read_sonata(self.path)
 
 
+class EventFile(Parser):
+    """Events of a sensor, in one format; half of the damaged files are read in pieces."""
+
+    events = tuple((5 + 90 * k, (7 * k) % 40, (3 * k) % 30, k % 2) for k in range(60))
+    shape: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def content(self) -> bytes:
+        """Return a good file."""
+
+    def written(self) -> bytes:
+        """Return a good file."""
+        return self.content()
+
+    def damage(self, draw: random.Random) -> None:
+        """Write a damaged file to `path`."""
+        super().damage(draw)
+        self.in_pieces = draw.random() < 0.5
+
+    in_pieces = False
+
+    def read(self) -> object:
+        """Read the file."""
+        if self.in_pieces:
+            return [len(piece) for piece in event_pieces(self.path, shape=self.shape)]
+        return read_events(self.path, shape=self.shape).address.sum()
+
+
+def _event_file(kind: str, file: str, write: Callable[..., bytes], shape: tuple[int, ...] | None) -> type[EventFile]:
+    def content(self: EventFile) -> bytes:
+        return write(self.events)
+
+    return type(kind, (EventFile,), {"name": file, "content": content, "shape": shape, "__doc__": f"Events: {kind}."})
+
+
 PARSERS: dict[str, type[Parser]] = {
     "recording": RecordingFile,
     "checkpoint": Checkpoint,
@@ -381,6 +419,16 @@ PARSERS: dict[str, type[Parser]] = {
     "tar": Tar,
     "idx": Idx,
     "shd": Shd,
+    "evt2": _event_file("evt2", "a.raw", event_files.evt2, None),
+    "evt21": _event_file("evt21", "a.raw", event_files.evt21, None),
+    "evt3": _event_file("evt3", "a.raw", event_files.evt3, None),
+    "dat": _event_file("dat", "a.dat", event_files.dat, None),
+    "es": _event_file("es", "a.es", event_files.es, None),
+    "aedat2": _event_file("aedat2", "a.aedat", event_files.aedat2, None),
+    "aedat3": _event_file("aedat3", "a.aedat", event_files.aedat31, None),
+    "aedat4": _event_file("aedat4", "a.aedat4", event_files.aedat4, None),
+    "bin": _event_file("bin", "a.bin", event_files.five_bytes, (2, 34, 48)),
+    "bs1": _event_file("bs1", "a.bs1", lambda events: event_files.five_bytes(events, first=2), (2, 1, 50)),
 }
 
 

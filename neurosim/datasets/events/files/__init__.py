@@ -1,0 +1,1 @@
+"""Files of events: readers that check what they read, and writers."""
