@@ -102,11 +102,13 @@ def simulate(
         there are sparse synapses among the populations.
     plasticity : mapping of str to a rule, optional
         Rule of each plastic edge, by the name of the edge, whose synapses are `Sparse`, `DelayedSparse` or `Drawn`.
-        `PairSTDP`, `TripletSTDP`, `InhibitorySTDP` and `RewardModulated` around one of them change the weights; each
-        trial has its own, and those of the network stay as they are. They are in
+        `PairSTDP`, `TripletSTDP`, `InhibitorySTDP` and `RewardModulated` around one of them change the weights when
+        spikes meet, `HomeostaticScaling` and `Rewiring` at intervals; an edge may have one of each, in a tuple. Each
+        trial has weights of its own, and those of the network stay as they are. They are in
         ``recording.state.plastic[edge].weight`` [B, n], in the order of ``net[edge][0].weight``, after all changes of
-        the run. A spike delivers the weight after all changes of the steps before its arrival.
-        `TsodyksMarkram` changes the amplitude of each spike. The engine of circuits runs such a network.
+        the run. A spike delivers the weight after all changes of the steps before its arrival. `TsodyksMarkram` changes
+        the amplitude of each spike. `HomeostaticThreshold` takes the name of a population. The engine of circuits runs
+        such a network.
 
     Returns
     -------

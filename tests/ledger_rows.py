@@ -331,6 +331,13 @@ RULES = _rows(
         "circuit/test_intervals.py::test_scaling_is_that_of_the_layered_rule_between_calls",
     ),
     (
+        "HomeostaticThreshold",
+        "`ThresholdHomeostasis` between calls",
+        "circuit/test_intervals.py::test_thresholds_are_those_of_the_layered_rule_between_calls",
+        "",
+        "same spikes and thresholds, bit for bit",
+    ),
+    (
         "Rewiring",
         "partners chosen from a list of those that are free; runs of networks rewired by hand",
         "circuit/test_rewired.py::test_the_run_is_that_of_networks_rewired_by_hand",

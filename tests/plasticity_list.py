@@ -172,6 +172,7 @@ RULES = (
 OTHERS = {
     "Plasticity": "runs the rules of edges",
     "HomeostaticScaling": "runs in circuits alone; its equation is that of SynapticScaling",
+    "HomeostaticThreshold": "runs in circuits alone; its equation is that of ThresholdHomeostasis",
     "Rewiring": "runs in circuits alone",
     "Rewards": "are rewards over time for RewardModulated",
     "LiquidAstrocyte": "is a part of AstrocyteModulated",

@@ -17,6 +17,7 @@ from neurosim.circuit.plastic import PlasticSynapses, synapses_of
 from neurosim.circuit.rules import Rules
 from neurosim.circuit.short_term import ShortTermSynapses
 from neurosim.circuit.sources import Poisson, PoissonLaws
+from neurosim.circuit.thresholds import Thresholds
 from neurosim.circuit.wiring import (
     SPARSE,
     Drive,
@@ -178,7 +179,7 @@ class Engine:
 
     def _stretch(self, most: int) -> int:
         """Return the steps, at most `most`, until weights are recorded, or change at the end of an interval."""
-        ends = [s.due for trial in self.trials for s in trial.changing.values() if s.due is not None]
+        ends = [s.due for trial in self.trials for s in trial.slow.values() if s.due is not None]
         for name in self.weights:
             sampling = self._sampling(name)
             following = sampling.begin + sampling.every * sampling.rows(self.steps)
@@ -194,7 +195,7 @@ class Engine:
 
     def _advance(self, steps: int, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
         """Run steps after which alone weights are recorded, or change at the end of an interval."""
-        ending = [[name for name, s in trial.changing.items() if s.due == steps] for trial in self.trials]
+        ending = [[name for name, s in trial.slow.items() if s.due == steps] for trial in self.trials]
         before, kept = dict(self.sources), [trial.kept() for trial in self.trials]
         values = {**inputs, **self._drawn(steps)}
         currents, laws = self._currents(values, steps), self._laws(before, steps)
@@ -214,8 +215,10 @@ class Engine:
                 resting.observe()
             for synapses in trial.plastic.values():
                 synapses.shift(steps)
+            for thresholds in trial.thresholds.values():
+                thresholds.shift(steps)
         if (wrong := self._not_finite()) is not None:
-            if not any(trial.plastic for trial in self.trials):  # whose weights have changed
+            if not any(trial.plastic or trial.thresholds for trial in self.trials):  # whose weights have changed
                 wrong = self._first_not_finite(steps, kept, values, currents, before)
             raise InputError(
                 f"{wrong} is no longer finite: a weight, an input or a parameter lets it grow without bound."
@@ -387,12 +390,19 @@ class _Trial:
         self.states: dict[str, list[Tensor]] = {}
         self.fixed: dict[str, tuple[str, list[Tensor], list[float]]] = {}
         self.samples: dict[str, Tensor] = {}
+        self.thresholds: dict[str, Thresholds] = {}
+        self._about: dict[str, tuple[tuple[str, ...], Tensor, int]] = {}
         for name, node in net.neurons().items():
             like = state.nodes[name][0].unsqueeze(0)
             fed = tuple(port for port in node.ports if port in wiring.feeds[name])
-            _, key, coefficients, numbers, _ = node._arguments(fed, like, (), True, ())
             self.states[name] = [_with_room(values[b]) for values in state.nodes[name]]
-            self.fixed[name] = key, [_with_room(values[b]) for values in coefficients], numbers
+            self._about[name] = fed, like, b
+            rule = wiring.plasticity[name].threshold if name in wiring.plasticity else None
+            if rule is not None:
+                shape = net.shape(name)
+                own = Thresholds(name, node, rule, shape, state.nodes[name][0], state.plastic.get(name), b)
+                self.thresholds[name] = own
+            self._fix(name, node)
         is_dense = {n: any(f.kind == "dense" for feeds in wiring.feeds[n].values() for f in feeds) for n in self.states}
         self.resting = {n: Resting(len(self.states[n][0])) for n in self.states if self.states[n] and not is_dense[n]}
         self.logs = {}
@@ -407,16 +417,26 @@ class _Trial:
         self.plastic = {
             name: synapses_of(wiring, route, state.plastic.get(name), b, trial) for name, route in routes.items()
         }
-
         self.changing = {name: each for name, each in self.plastic.items() if isinstance(each, PlasticSynapses)}
+        self.slow: dict[str, PlasticSynapses | Thresholds] = {**self.changing, **self.thresholds}
 
     def end_intervals(self, names: Sequence[str]) -> None:
-        """Count the spikes of the last call, and change the weights of edges at the end of an interval."""
-        for synapses in self.changing.values():
-            synapses.observe(self.logs[synapses.target])
+        """Count the spikes of the last call, and change weights and thresholds at the end of an interval."""
+        for slow in self.slow.values():
+            slow.observe(self.logs[slow.target])
         for name in names:
-            self.flush(name)
-            self.changing[name].end_intervals()
+            if name in self.changing:
+                self.flush(name)
+            self.slow[name].end_intervals()
+            if name in self.thresholds:
+                self._fix(name, self.thresholds[name].node)
+
+    def _fix(self, name: str, node: Neuron) -> None:
+        """Compute what the kernel of a population takes beside its state."""
+        fed, like, b = self._about[name]
+        node = self.thresholds[name].layer if name in self.thresholds else node
+        _, key, coefficients, numbers, _ = node._arguments(fed, like, (), True, ())
+        self.fixed[name] = key, [_with_room(values[b]) for values in coefficients], numbers
 
     def values(self, edge: str, variable: str, synapses: Tensor) -> Tensor:
         """Return what synapses of a plastic edge have after all changes of the steps so far."""
@@ -518,7 +538,9 @@ class _Trial:
         cpu.flush([*deliveries, *synapses.post_spikes(0, self.logs[synapses.target])], 0)
 
     def plastic_state(self, name: str) -> Any:
-        """Return the state of a plastic edge, after all changes of its weights."""
+        """Return the state of a plastic edge, after all changes of its weights, or of thresholds that change."""
+        if name in self.thresholds:
+            return self.thresholds[name].state()
         self.flush(name)
         synapses = self.plastic[name]
         under_way = self.logs[synapses.target].under_way()

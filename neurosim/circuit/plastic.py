@@ -232,8 +232,7 @@ class PlasticSynapses:
     def _scale(self, steps: int) -> None:
         rule = self.rules.scaling
         assert rule is not None
-        before = None if bool((self.rates < 0).all()) else self.rates
-        self.rates = rule.rates(before, self.counts.to(self.weight.dtype), steps, self.dt)
+        self.rates = rule.rates(self.rates, self.counts.to(self.weight.dtype), steps, self.dt)
         self.counts = torch.zeros_like(self.counts)
         self.weight *= rule.scale(self.rates)[self.post.long()]
         if self.rules.stdp is not None:

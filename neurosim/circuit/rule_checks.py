@@ -14,9 +14,10 @@ from neurosim.circuit.wiring import SPARSE
 from neurosim.errors import InputError
 from neurosim.network.graph import Connection
 from neurosim.network.network import Network
+from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
-from neurosim.plasticity.homeostasis import HomeostaticScaling
+from neurosim.plasticity.homeostasis import HomeostaticScaling, HomeostaticThreshold
 from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.reward import RewardModulated, Rewards
 from neurosim.plasticity.rewiring import Rewiring
@@ -47,6 +48,9 @@ def checked_rules(net: Network, plasticity: Mapping[str, Rule | Sequence[Rule]] 
     edges = {edge.name: edge for edge in net.edges}
     found = {}
     for name, given in plasticity.items():
+        if isinstance(given, HomeostaticThreshold):
+            found[name] = _threshold_rule(net, name, given)
+            continue
         if name not in edges:
             raise InputError(f"plasticity: no edge {name!r}; this network has {list(edges)}.")
         rules = _rules(name, given)
@@ -59,6 +63,24 @@ def checked_rules(net: Network, plasticity: Mapping[str, Rule | Sequence[Rule]] 
             _check_rewiring(edges[name], rules, sizes)
         found[name] = rules
     return found
+
+
+def _threshold_rule(net: Network, name: str, rule: HomeostaticThreshold) -> Rules:
+    """Return the rule of the thresholds of a population, after a check."""
+    node = net.populations().get(name)
+    if not isinstance(node, Neuron) or "v_th" not in node.core.parameters or name in {edge.name for edge in net.edges}:
+        raise InputError(
+            f"plasticity of {name!r}: HomeostaticThreshold needs the name of a population whose core has a threshold "
+            f"v_th, and which no edge has; of {list(net.populations())}. An edge takes HomeostaticScaling."
+        )
+    if "v_th" in node.learned:
+        raise InputError(
+            f"plasticity of {name!r}: the thresholds are parameters that learn by gradients; make the layer without "
+            "learn={'v_th'}."
+        )
+    if steps_of("HomeostaticThreshold", "every", rule.every, net.dt) < 1:
+        raise InputError(f"HomeostaticThreshold: every must be a step of {net.dt:g} s or more; got {rule.every!r}.")
+    return Rules(threshold=rule)
 
 
 def _rules(name: str, given: Any) -> Rules:
@@ -76,8 +98,8 @@ def _rules(name: str, given: Any) -> Rules:
             raise InputError(
                 f"plasticity of edge {name!r}: the rule must be PairSTDP, TripletSTDP, InhibitorySTDP, "
                 "RewardModulated, TsodyksMarkram, HomeostaticScaling or Rewiring, or several of them; "
-                f"got {rule!r}. Other rules of edges run with neurosim.plasticity.Plasticity(net, rules), those of "
-                "thresholds learn between calls."
+                f"got {rule!r}. Other rules of edges run with neurosim.plasticity.Plasticity(net, rules), that of "
+                "thresholds, HomeostaticThreshold, takes the name of a population."
             )
         if kind in found:
             raise InputError(

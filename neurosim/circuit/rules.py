@@ -1,11 +1,11 @@
-"""The rules of one plastic edge, and their numbers in steps."""
+"""The rules of one plastic edge or population, and their numbers in steps."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from neurosim.kernels.circuit.plastic import Decay, PairRule, Triplets
-from neurosim.plasticity.homeostasis import HomeostaticScaling
+from neurosim.plasticity.homeostasis import HomeostaticScaling, HomeostaticThreshold
 from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.reward import RewardModulated
 from neurosim.plasticity.rewiring import Rewiring
@@ -13,11 +13,11 @@ from neurosim.plasticity.short_term import TsodyksMarkram
 from neurosim.plasticity.stdp import STDP, PairSTDP, TripletSTDP
 
 TimingRule = STDP | RewardModulated | TsodyksMarkram
-Rule = TimingRule | HomeostaticScaling | Rewiring
+Rule = TimingRule | HomeostaticScaling | Rewiring | HomeostaticThreshold
 
 
 class Rules(NamedTuple):
-    """The rules of one edge, at most one of each kind.
+    """The rules of one edge, at most one of each kind, or that of a population.
 
     Attributes
     ----------
@@ -25,11 +25,14 @@ class Rules(NamedTuple):
         What spikes change.
     scaling : HomeostaticScaling or None
     rewiring : Rewiring or None
+    threshold : HomeostaticThreshold or None
+        Of a population.
     """
 
     timing: TimingRule | None = None
     scaling: HomeostaticScaling | None = None
     rewiring: Rewiring | None = None
+    threshold: HomeostaticThreshold | None = None
 
     @property
     def stdp(self) -> STDP | None:
@@ -39,8 +42,8 @@ class Rules(NamedTuple):
 
     @property
     def changes_weights(self) -> bool:
-        """Whether the weights change."""
-        return not isinstance(self.timing, TsodyksMarkram)
+        """Whether the weights of the edge change."""
+        return self.threshold is None and not isinstance(self.timing, TsodyksMarkram)
 
     def late_steps(self, dt: float) -> int:
         """Return the steps from a postsynaptic spike to its arrival at the synapses."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from neurosim.plasticity.adaptation import NeuromodulatedAdaptation
 from neurosim.plasticity.astrocytes import AstrocyteModulated, LiquidAstrocyte, branching_factor
 from neurosim.plasticity.engine import Plasticity
-from neurosim.plasticity.homeostasis import HomeostaticScaling, SynapticScaling, ThresholdHomeostasis
+from neurosim.plasticity.homeostasis import (
+    HomeostaticScaling,
+    HomeostaticThreshold,
+    SynapticScaling,
+    ThresholdHomeostasis,
+)
 from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.reward import RewardModulated, Rewards
 from neurosim.plasticity.rewiring import Rewiring
@@ -16,6 +21,7 @@ from neurosim.plasticity.stdp import PairSTDP, TripletSTDP
 __all__ = [
     "AstrocyteModulated",
     "HomeostaticScaling",
+    "HomeostaticThreshold",
     "InhibitorySTDP",
     "LiquidAstrocyte",
     "NeuromodulatedAdaptation",

@@ -145,7 +145,8 @@ class ThresholdHomeostasis(RateHomeostasis):
         return threshold
 
     def _move(self, name: str, excess: Tensor) -> None:
-        self._thresholds[name].add_(self.rate * excess).clamp_(min=self.lowest)
+        threshold = self._thresholds[name]
+        threshold.copy_(moved(threshold, excess, self.rate, self.lowest))
 
 
 class SynapticScaling(RateHomeostasis):
@@ -195,14 +196,13 @@ class SynapticScaling(RateHomeostasis):
 
 
 @dataclass(frozen=True)
-class HomeostaticScaling:
-    r"""The rule of `SynapticScaling` for one edge of a circuit, which `neurosim.simulate` applies at intervals.
+class RateRule:
+    r"""Base of both rules as `neurosim.simulate` applies them at intervals: the average rate of each neuron.
 
-    At the end of each interval the average rate of each postsynaptic neuron follows that of the interval,
-    :math:`r \leftarrow \rho\, r + (1 - \rho)\, n / T` with n spikes in T s and :math:`\rho = e^{-T / \tau}`, and its
-    weights become :math:`w\,(1 + \eta\,(r^* - r))`, the factor being at least 0. The first average is that of the first
-    interval. Each trial has rates and weights of its own. The spikes are counted where they are made: no delay concerns
-    them.
+    At the end of each interval it follows the rate of the interval,
+    :math:`r \leftarrow \rho\, r + (1 - \rho)\, n / T` with n spikes in T s and :math:`\rho = e^{-T / \tau}`. The first
+    average is that of the first interval. Each trial has its own. Spikes are counted where they are made: no delay
+    concerns them.
 
     Parameters
     ----------
@@ -219,10 +219,6 @@ class HomeostaticScaling:
     ------
     InputError, UnitError
         For a number out of range.
-
-    References
-    ----------
-    See `SynapticScaling`.
     """
 
     target: float
@@ -232,18 +228,58 @@ class HomeostaticScaling:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        seconds(10.0, high=1e4).check("HomeostaticScaling", "tau", self.tau)
+        owner = type(self).__name__
+        seconds(10.0, high=1e4).check(owner, "tau", self.tau)
         for name in ("target", "rate", "every"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"HomeostaticScaling: {name} must be a number above 0; got {getattr(self, name)!r}.")
+                raise InputError(f"{owner}: {name} must be a number above 0; got {getattr(self, name)!r}.")
 
-    def rates(self, before: Tensor | None, spikes: Tensor, steps: int, dt: float) -> Tensor:
-        """Return the average rates [n_out], Hz, given those before and the spikes of an interval."""
-        return averaged(before, spikes / steps / dt, decay_of(self.tau, steps * dt))
+    def rates(self, before: Tensor, spikes: Tensor, steps: int, dt: float) -> Tensor:
+        """Return the average rates [N], Hz, given those before (-1: none) and the spikes of an interval."""
+        known = None if bool((before < 0).all()) else before
+        return averaged(known, spikes / steps / dt, decay_of(self.tau, steps * dt))
+
+
+@dataclass(frozen=True)
+class HomeostaticScaling(RateRule):
+    r"""The rule of `SynapticScaling` for one edge of a circuit, which `neurosim.simulate` applies at intervals.
+
+    The weights of each postsynaptic neuron become :math:`w\,(1 + \eta\,(r^* - r))`, the factor being at least 0.
+
+    Parameters
+    ----------
+    target, rate, tau, every : float
+        As in `RateRule`.
+
+    References
+    ----------
+    See `SynapticScaling`.
+    """
 
     def scale(self, rates: Tensor) -> Tensor:
         """Return the factor of the weights of each postsynaptic neuron [n_out]."""
         return scale_of(rates - self.target, self.rate)
+
+
+@dataclass(frozen=True)
+class HomeostaticThreshold(RateRule):
+    r"""The rule of `ThresholdHomeostasis` for a population, which `neurosim.simulate` applies at intervals.
+
+    The threshold of each neuron becomes :math:`\theta + \eta\,(r - r^*)`.
+
+    Parameters
+    ----------
+    target, rate, tau, every : float
+        As in `RateRule`.
+    lowest : float
+        Lower bound of the thresholds.
+    """
+
+    lowest: float = 0.1
+
+    def threshold(self, before: Tensor, rates: Tensor) -> Tensor:
+        """Return the threshold of each neuron, given those before."""
+        return moved(before, rates - self.target, self.rate, self.lowest)
 
 
 def averaged(before: Tensor | None, now: Tensor, decay: float) -> Tensor:
@@ -254,3 +290,8 @@ def averaged(before: Tensor | None, now: Tensor, decay: float) -> Tensor:
 def scale_of(excess: Tensor, rate: float) -> Tensor:
     """Return the factor of the weights of neurons whose rates are `excess` Hz above the target."""
     return (1 - rate * excess).clamp(min=0)
+
+
+def moved(threshold: Tensor, excess: Tensor, rate: float, lowest: float) -> Tensor:
+    """Return the thresholds of neurons whose rates are `excess` Hz above the target."""
+    return (threshold + rate * excess).clamp(min=lowest)

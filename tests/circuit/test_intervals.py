@@ -15,13 +15,15 @@ from neurosim.circuit.rule_checks import checked_rules
 from neurosim.errors import InputError, UnitError
 from neurosim.plasticity import (
     HomeostaticScaling,
+    HomeostaticThreshold,
     PairSTDP,
     RewardModulated,
     Rewards,
     SynapticScaling,
+    ThresholdHomeostasis,
     TsodyksMarkram,
 )
-from tests.circuit.test_plastic import large, network
+from tests.circuit.test_plastic import NE, large, network
 
 DT = 1e-4
 PAIR = PairSTDP(w_max=40.0, a_plus=0.8, a_minus=0.9)
@@ -48,6 +50,36 @@ def test_scaling_is_that_of_the_layered_rule_between_calls():
     torch.testing.assert_close(weight, net["E->E"][0].weight.detach(), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("per_neuron", [False, True])
+def test_thresholds_are_those_of_the_layered_rule_between_calls(per_neuron):
+    net = network()
+    if per_neuron:
+        net = with_thresholds(net, torch.linspace(0.9, 1.1, NE))
+    rule = HomeostaticThreshold(200.0, rate=5e-4, tau=0.05, every=50 * DT)
+    run = ns.simulate(net, steps=320, seed=5, plasticity={"E": rule, "E->E": PAIR}, record=["E"])
+    layered = net if per_neuron else with_thresholds(net, torch.ones(NE))
+    learner = ThresholdHomeostasis(layered, {"E": 200.0}, rate=5e-4, tau=0.05)
+    state, spikes = layered.initial_state(batch=1, seed=5), []
+    for steps in (*[50] * 6, 20):
+        part = ns.simulate(layered, steps=steps, state=state, plasticity={"E->E": PAIR}, record=["E"])
+        state = part.state
+        spikes.append(part.spikes["E"])
+        if steps == 50:
+            learner.learn({"E": part.spikes["E"].to_grid()})
+    wanted = ns.Events.joined(spikes)
+    assert np.array_equal(run.spikes["E"].step, wanted.step)
+    assert np.array_equal(run.spikes["E"].neuron, wanted.neuron)
+    assert torch.equal(run.state.plastic["E"].threshold[0], layered.nodes["E"].value("v_th"))
+    assert float(run.state.plastic["E"].threshold.std()) > 1e-3
+    assert torch.equal(run.state.plastic["E->E"].weight, state.plastic["E->E"].weight)
+
+
+def with_thresholds(net, values):
+    nodes = dict(net.nodes.items())
+    nodes["E"] = nodes["E"].with_values(v_th=values)
+    return ns.Network(nodes, [ns.Edge(e.source, e.target, e.synapses, delay=e.delay) for e in net.edges], output="E")
+
+
 def test_scaling_drives_neurons_to_the_target_rate():
     drive = np.linspace(300.0, 900.0, 8)
     net = ns.Network(
@@ -66,6 +98,7 @@ def test_scaling_drives_neurons_to_the_target_rate():
 
 
 RULES = [PAIR, SCALING, (PAIR, SCALING), (REWARDED, SCALING)]
+THRESHOLDS = HomeostaticThreshold(200.0, rate=5e-4, tau=0.05, every=70 * DT)
 
 
 def same(a, b):
@@ -103,7 +136,7 @@ def test_weights_are_recorded_after_the_changes_of_their_step(rules):
 
 @pytest.mark.parametrize("rules", RULES)
 def test_recording_and_chunks_and_files_and_trials_change_nothing(rules, tmp_path):
-    net, plasticity = network(delayed=True), {"E->E": rules}
+    net, plasticity = network(delayed=True), {"E->E": rules, "E": THRESHOLDS}
     whole = ns.simulate(net, steps=300, seed=5, batch=2, plasticity=plasticity, record=record())
     plain = ns.simulate(net, steps=300, seed=5, batch=2, plasticity=plasticity, record=["E"])
     same(ns.Recording({**whole.spikes}, {}, dt=DT, T=300, B=2, state=whole.state), plain)
@@ -125,7 +158,7 @@ def test_recording_and_chunks_and_files_and_trials_change_nothing(rules, tmp_pat
 
 
 def test_a_run_that_ends_early_is_resumed_with_its_weights(tmp_path):
-    net, plasticity, path = network(delayed=True), {"E->E": (PAIR, SCALING)}, tmp_path / "run.h5"
+    net, plasticity, path = network(delayed=True), {"E->E": (PAIR, SCALING), "I": THRESHOLDS}, tmp_path / "run.h5"
     whole = ns.simulate(net, steps=300, seed=5, plasticity=plasticity, record=record())
     settings = dict(steps=300, seed=5, plasticity=plasticity, record=record(), chunk=40, path=path, checkpoint=0.0)
 
@@ -160,7 +193,7 @@ def test_weights_of_all_synapses_at_each_step_without_a_trace():
 
 def test_the_result_is_that_of_one_part():
     net, found = large(300), []
-    rules = checked_rules(net, {"E->E": (PAIR, SCALING)})
+    rules = checked_rules(net, {"E->E": (PAIR, SCALING), "E": THRESHOLDS})
     for parts in (1, 3):
         what = {
             "E": None,
@@ -197,6 +230,15 @@ def test_what_is_impossible_is_refused_by_name():
     for what, rule, text in unknown:
         with pytest.raises(InputError, match=text):
             ns.simulate(net, steps=3, plasticity={"E->E": rule}, record=[what])
+    for rules, text in (
+        ({"E->E": THRESHOLDS}, "needs the name of a population"),
+        ({"noise": THRESHOLDS}, "population"),
+    ):
+        with pytest.raises(InputError, match=text):
+            ns.simulate(net, steps=3, plasticity=rules)
+    state = ns.simulate(net, steps=3, seed=1, plasticity={"E": THRESHOLDS}).state
+    with pytest.raises(InputError, match="holds weights that changed"):
+        ns.simulate(net, steps=3, state=state)
     for arguments in (dict(target=0.0, rate=1.0), dict(target=1.0, rate=-1.0), dict(target=1.0, rate=1.0, every=0.0)):
         with pytest.raises(InputError, match="must be a number above 0"):
             HomeostaticScaling(**arguments)
