@@ -379,7 +379,7 @@ def export(
     timeout: Timeout = 300.0,
     json: Json = None,
 ) -> None:
-    """Export a trained run to Lava, NIR, netx or C, and check it spike for spike. For netx and C it is quantised."""
+    """Export a trained run to Lava, NIR, netx, C or Xylo, and check it. For netx, C and Xylo it is quantised."""
     from neurosim.cli import deploy, runs
     from neurosim.files.lock import owned
 

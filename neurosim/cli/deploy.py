@@ -20,8 +20,8 @@ from neurosim.network.network import Network
 if TYPE_CHECKING:
     from neurosim.hardware.placement import Placement
 
-KINDS = ("lava", "lava-script", "nir", "netx", "c")
-JUDGES = ("lava", "nir", "integer", "all")
+KINDS = ("lava", "lava-script", "nir", "netx", "c", "xylo")
+JUDGES = ("lava", "nir", "integer", "xylosim", "all")
 BITS = (8, 6, 4)
 ALL_CHECK = "all_check.json"
 SCALE_SAMPLES = 256  # training samples that scales are searched on
@@ -108,6 +108,7 @@ def export(
         "nir": ("network.nir", _export_nir),
         "netx": ("network.net", _export_netx),
         "c": ("c", _export_c),
+        "xylo": ("xylo.json", _export_xylo),
     }
     if to not in writers:
         raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
@@ -121,12 +122,20 @@ def export(
         outcomes.append(_against_nir(run, number, None, timeout))
     elif check and to == "c":
         outcomes.append(_check_c(run, number, bits, timeout))
+    elif check and to == "xylo":
+        outcomes.append(_against_xylosim(run, number, None, timeout))
     return outcomes
 
 
 def verify(run: Finished, against: str, number: int, bits: int | None, timeout: float) -> Outcome:
     """Compare a run with one of `JUDGES` on test samples, and write ``NAME_check.json`` to the run."""
-    judges = {"lava": _against_lava, "nir": _against_nir, "integer": _against_integer, "all": _against_all}
+    judges = {
+        "lava": _against_lava,
+        "nir": _against_nir,
+        "integer": _against_integer,
+        "xylosim": _against_xylosim,
+        "all": _against_all,
+    }
     if against not in judges:
         raise InputError(f"--against must be one of {', '.join(JUDGES)}; got {against!r}.")
     return judges[against](run, number, bits, timeout)
@@ -221,6 +230,34 @@ def _check_c(run: Finished, number: int, bits: int, timeout: float) -> Outcome:
     text = "\n".join(result.summary() for result in results.values())
     content = {name: json.loads(result.to_json()) for name, result in results.items()}
     return Outcome(text, {"verified": content}, all(result.agrees for result in results.values()))
+
+
+def _export_xylo(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.xylo import to_xylo
+
+    chip = to_xylo(_on_xylo(run), run.settings.dataset).configuration
+    chip.to_json(place)
+    sizes = f"{chip.inputs} inputs, {chip.hidden} hidden and {chip.outputs} output neurons"
+    return Outcome(f"Wrote {place}: {sizes}.", {"written": str(place)})
+
+
+def _against_xylosim(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
+    from neurosim.hardware.xylo import verify_xylo
+
+    if bits not in (None, BITS[0]):
+        raise InputError(f"--bits is not for --against xylosim: weights of Xylo have {BITS[0]} bits.")
+    x, _ = samples(run.settings, run.split, number)
+    result = verify_xylo(_on_xylo(run), x, timeout=timeout)
+    with replaced(run.folder / "xylosim_check.json") as part:
+        part.write_text(result.to_json(), encoding="utf-8")
+    return Outcome(result.summary(), {"xylosim": json.loads(result.to_json())}, result.agrees)
+
+
+def _on_xylo(run: Finished) -> Network:
+    """Quantise the network of a run to Xylo's integers."""
+    from neurosim.hardware.xylo import quantise_xylo
+
+    return quantise_xylo(run.net, _scale_samples(run)).net
 
 
 def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:

@@ -153,8 +153,11 @@ def test_a_script_for_lava_alone_is_written(trained: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (["export", "RUN", "--to", "onnx"], "'onnx' is not one of 'lava', 'lava-script', 'nir', 'netx'"),
-        (["verify", "RUN", "--against", "itself"], "'itself' is not one of 'lava', 'nir', 'integer', 'all'"),
+        (["verify", "RUN", "--against", "itself"], "'itself' is not one of 'lava', 'nir', 'integer', 'xylosim', 'all'"),
         (["verify", "RUN", "--against", "nir", "--bits", "8"], "--bits applies to --against lava or integer"),
+        (["verify", "RUN", "--against", "xylosim", "--bits", "4"], "weights of Xylo have 8 bits"),
+        (["verify", "RUN", "--against", "xylosim"], "each neuron of the chip has a synaptic current: use CubaLIF"),
+        (["export", "RUN", "--to", "xylo"], "each neuron of the chip has a synaptic current: use CubaLIF"),
         (["verify", "RUN", "--against", "all", "--bits", "8"], "--bits applies to --against lava or integer"),
         (["verify", "RUN", "--against", "nir", "--samples", "9999"], "samples must be between 1 and 360; got 9999"),
     ],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from neurosim.hardware.quantise.integer import PopulationScale, fixed
+from neurosim.hardware.quantise.integer import PopulationScale
 from neurosim.hardware.quantise.network import Quantised, quantise
+from neurosim.hardware.quantise.onto_grid import fixed
 from neurosim.hardware.quantise.search import Choice
 from neurosim.hardware.quantise.sweep import BitsReport, BitsResult, accuracy_against_bits
 

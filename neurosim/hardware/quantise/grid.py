@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from neurosim.hardware.loihi.neurons import EXPONENTS, MANTISSA
-from neurosim.hardware.loihi.weights import SignMode, weight_range, weight_step
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,15 @@ class WeightGrid(nn.Module):
     ----------
     scale : float
         Integer that a weight of 1 becomes.
-    bits : int
-        1 ... 8.
-    mode : SignMode
+    low, high : int
+        Lowest and highest integer.
+    step : int
+        Distance between two integers.
     """
 
-    def __init__(self, scale: float, bits: int, mode: SignMode) -> None:
+    def __init__(self, scale: float, low: int, high: int, step: int = 1) -> None:
         super().__init__()
-        self.scale, self.bits, self.mode = scale, bits, mode
-        self._step = float(weight_step(bits, mode))
-        low, high = weight_range(bits, mode)
+        self.scale, self._step = scale, float(step)
         self._low, self._high = low / self._step, high / self._step
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -58,7 +56,8 @@ class WeightGrid(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return f"scale={self.scale:.4g}, bits={self.bits}, {self.mode.value}"
+        low, high = self._low * self._step, self._high * self._step
+        return f"scale={self.scale:.4g}, {low:.0f} to {high:.0f} by {self._step:.0f}"
 
 
 class BiasGrid(nn.Module):

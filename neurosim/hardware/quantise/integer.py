@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from neurosim.hardware.loihi.neurons import loihi_neurons, split_bias
-from neurosim.hardware.loihi.weights import sign_mode, weight_range
+from neurosim.hardware.loihi.weights import sign_mode, weight_range, weight_step
 from neurosim.hardware.quantise.grid import BiasGrid, IntegerFormat, WeightGrid, chip_bias
+from neurosim.hardware.quantise.onto_grid import chain_of, train_on_grid
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
 from neurosim.network.graph import Edge, Input
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import Synapse
-from neurosim.synapses.building import synapses_of
 from neurosim.synapses.lowering import Convolution
 from neurosim.synapses.shift import Shift
 
@@ -88,22 +85,12 @@ def neurons(population: RealPopulation, scale: PopulationScale, held: IntegerFor
 def synapses(edge: RealEdge, scale: PopulationScale, held: IntegerFormat) -> tuple[list[Synapse], int, WeightGrid]:
     """Return the synapses of an edge with integer weights, the place of the weights among them, and their grid."""
     exponent = scale.exponents[edge.name]
-    grid = WeightGrid(scale.scale * 2.0**-exponent, held.bits, sign_mode(edge.weight))
-    chain = _chain(edge, grid(edge.weight))
+    mode = sign_mode(edge.weight)
+    low, high = weight_range(held.bits, mode)
+    grid = WeightGrid(scale.scale * 2.0**-exponent, low, high, weight_step(held.bits, mode))
+    chain = chain_of(edge, grid(edge.weight))
     shift: list[Synapse] = [Shift(exponent)] if exponent else []
     return [*chain, *shift], len(chain) - 1, grid
-
-
-def _chain(edge: RealEdge, weight: Tensor) -> list[Synapse]:
-    """Return the synapses of an edge with these weights, the weights last."""
-    connectivity = replace(edge.connectivity, weight=weight.float(), bias=None)
-    chain: list[Synapse] = []
-    shape = edge.shape
-    for value in (*edge.before, connectivity):
-        for synapse in synapses_of(value, shape, dt=edge.dt):
-            chain.append(synapse.requires_grad_(False))
-            shape = synapse.output_shape(shape)
-    return chain
 
 
 def network(
@@ -124,37 +111,12 @@ def network(
     for name, population in real.populations.items():
         nodes[name] = neurons(population, scales[name], held)
         if trained and population.bias is not None:
-            _train(nodes[name], "bias", population.bias, BiasGrid(scales[name].unit, held.bias_exponent))
+            train_on_grid(nodes[name], "bias", population.bias, BiasGrid(scales[name].unit, held.bias_exponent))
     edges = []
     for edge in real.edges:
         chain, place, grid = synapses(edge, scales[edge.target], held)
         if trained and (isinstance(edge.connectivity, Convolution) or edge.connectivity.delay is None):
-            unrounded = _chain(edge, edge.weight)[place].get_parameter("weight").detach()
-            _train(chain[place], "weight", unrounded, grid)  # in the order of the synapse's own weights
+            unrounded = chain_of(edge, edge.weight)[place].get_parameter("weight").detach()
+            train_on_grid(chain[place], "weight", unrounded, grid)  # in the order of the synapse's own weights
         edges.append(Edge(edge.source, edge.target, chain, edge.delay, edge.name))
     return Network(nodes, edges, output=real.output)
-
-
-def _train(module: nn.Module, name: str, value: Tensor, grid: nn.Module) -> None:
-    """Make `value` a parameter of `module` that `grid` rounds at each use."""
-    delattr(module, name)
-    module.register_parameter(name, nn.Parameter(value.float().clone()))
-    parametrize.register_parametrization(module, name, grid, unsafe=True)
-
-
-def fixed(net: Network) -> Network:
-    """Return a copy of a network that was trained on a grid, with its integers fixed and nothing to train."""
-    copied = copy.deepcopy(net)
-    for module in list(copied.modules()):
-        if not parametrize.is_parametrized(module):
-            continue
-        values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
-        # Torch's own removal takes the property off the class, which the copy shares with the network given.
-        module.__class__ = parametrize.type_before_parametrizations(module)
-        del module.parametrizations
-        for name, value in values.items():
-            if name == "bias":
-                module.register_buffer(name, value)
-            else:
-                module.register_parameter(name, nn.Parameter(value, requires_grad=False))
-    return copied

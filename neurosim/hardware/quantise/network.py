@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
-from neurosim.errors import InputError, NothingCompared
+from neurosim.errors import InputError
 from neurosim.hardware.loihi.description import describe
 from neurosim.hardware.loihi.neurons import EXPONENTS
 from neurosim.hardware.loihi.weights import SignMode, weight_step
 from neurosim.hardware.quantise import integer, real, search
 from neurosim.hardware.quantise.grid import IntegerFormat
+from neurosim.hardware.quantise.replay import recorded_on
 from neurosim.network.folding import fold
 from neurosim.network.network import Network
 
@@ -125,29 +124,7 @@ def quantise(
     wrong = [name for name, scale in given.items() if not 0 < scale < float("inf")]
     if wrong:
         raise InputError(f"scales[{wrong[0]!r}] must be a finite number above 0; got {given[wrong[0]]!r}.")
-    inputs = dict(x) if isinstance(x, Mapping) else dict.fromkeys(net.inputs[:1], x)
-    for name, values in inputs.items():
-        if isinstance(values, Tensor) and not torch.equal(values, values.trunc()):
-            raise InputError(
-                f"x for {name!r} must be spikes or integers, as on a chip; got "
-                f"{values[values != values.trunc()].flatten()[0].item()!r}. Encode it as spikes, or round it."
-            )
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            outputs = net.run(inputs, None, list(read.populations)).recorded
-    finally:
-        net.train(was_training)
-    recorded = {**inputs, **outputs}
-    silent = [name for name in read.populations if not outputs[name].any()]
-    if silent:
-        warnings.warn(
-            f"scales of {', '.join(silent)} are chosen without evidence: no spike was sent on x. Give data at which "
-            "they spike.",
-            NothingCompared,
-            stacklevel=2,
-        )
+    recorded = recorded_on(net, x, read.populations)
     choices = {name: search.search(read, name, recorded, held, given.get(name)) for name in read.populations}
     chosen = {name: choice.scale for name, choice in choices.items()}
     quantised = integer.network(read, chosen, held, trained)

@@ -114,6 +114,24 @@ def read(net: Network) -> RealNetwork:
     problems = Problems("Loihi cannot hold this network")
     refuse_unportable(net, problems)
     gains = {name: _gain(name, node, problems) for name, node in net.populations().items()}
+    edges, biases = read_edges(net, gains, problems)
+    populations = {
+        name: _population(name, node, net.shape(name), biases.get(name), problems)
+        for name, node in net.populations().items()
+        if isinstance(node, Neuron) and gains[name] is not None
+    }
+    problems.raise_if_any()
+    inputs = {name: net.shape(name) for name in net.inputs}
+    return RealNetwork(inputs, populations, tuple(edges), net.output)
+
+
+def read_edges(
+    net: Network, gains: Mapping[str, Tensor | None], problems: Problems
+) -> tuple[list[RealEdge], dict[str, Tensor]]:
+    """Return the edges with the gain of the neurons after them in their weights, and the biases by population.
+
+    `gains` has what one unit of current adds to the membrane of each population, None for one that is refused.
+    """
     edges: list[RealEdge] = []
     biases: dict[str, Tensor] = {}
     for edge in net.edges:
@@ -132,14 +150,7 @@ def read(net: Network) -> RealNetwork:
             bias = connectivity.bias.double()
             bias = bias.reshape(-1, *[1] * (len(target) - 1)) * gain
             biases[edge.target] = biases[edge.target] + bias if edge.target in biases else bias
-    populations = {
-        name: _population(name, node, net.shape(name), biases.get(name), problems)
-        for name, node in net.populations().items()
-        if isinstance(node, Neuron) and gains[name] is not None
-    }
-    problems.raise_if_any()
-    inputs = {name: net.shape(name) for name in net.inputs}
-    return RealNetwork(inputs, populations, tuple(edges), net.output)
+    return edges, biases
 
 
 def _gain(name: str, node: Population, problems: Problems) -> Tensor | None:
@@ -154,18 +165,18 @@ def _gain(name: str, node: Population, problems: Problems) -> Tensor | None:
         problems.add(
             where, f"v_reset={value_range(node.value('v_reset'))}; the chip resets to 0; train with v_reset=0.0"
         )
-    gain = _number(node.value("r"))
-    return gain if node.core is cores.integrate_and_fire else (1.0 - _number(node.decay("tau_mem"))) * gain
+    gain = number(node.value("r"))
+    return gain if node.core is cores.integrate_and_fire else (1.0 - number(node.decay("tau_mem"))) * gain
 
 
 def _population(
     name: str, node: Neuron, shape: tuple[int, ...], bias: Tensor | None, problems: Problems
 ) -> RealPopulation:
     leaks = node.core is not cores.integrate_and_fire
-    dv = _register(1.0 - _number(node.decay("tau_mem"))) if leaks else 0
+    dv = _register(1.0 - number(node.decay("tau_mem"))) if leaks else 0
     du: int | Tensor = 4095
     if node.core is cores.cubalif:
-        du = _register(1.0 - _number(node.decay("tau_syn"))) - 1
+        du = _register(1.0 - number(node.decay("tau_syn"))) - 1
         if bias is not None and bias.any():
             problems.add(
                 f"node {name!r}",
@@ -187,7 +198,8 @@ def _register(share: Tensor) -> int | Tensor:
     return int(steps) if steps.dim() == 0 else steps.long()
 
 
-def _number(value: float | Tensor) -> Tensor:
+def number(value: float | Tensor) -> Tensor:
+    """Return a value in double precision, without gradient."""
     return torch.as_tensor(value).detach().double()
 
 

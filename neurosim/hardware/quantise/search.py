@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from neurosim.hardware.loihi.weights import sign_mode, weight_range
 from neurosim.hardware.quantise.grid import IntegerFormat
 from neurosim.hardware.quantise.integer import HIGHEST_THRESHOLD, PopulationScale, neurons, scale_of, synapses
 from neurosim.hardware.quantise.real import RealEdge, RealNetwork, RealPopulation
-from neurosim.network.graph import Edge, Input
-from neurosim.network.network import Network
+from neurosim.hardware.quantise.replay import difference, replayed
 
 # Candidate scales, in parts of the one at which the largest weight just fits. Below it small weights have fewer values;
 # above it the largest weights are clipped, or a weight exponent is used, which leaves thresholds more digits.
@@ -97,19 +95,6 @@ def mismatch(
     held: IntegerFormat,
 ) -> float:
     """Return the difference of a population in integers from that in floating point, as in `Choice`."""
-    nodes: dict[str, Any] = {}
-    into, x = [], {}
-    for number, edge in enumerate(edges):
-        source = f"from{number}"
-        x[source] = recorded[edge.source].double()
-        nodes[source] = Input(x[source].shape[2:])
-        chain, _, _ = synapses(edge, scale, held)
-        into.append(Edge(source, "neurons", chain, edge.delay, edge.name))
-    nodes["neurons"] = neurons(population, scale, held)
-    with torch.no_grad():
-        z, _ = Network(nodes, into).double()(x)
-    expected = recorded[name].double()
-    if population.v_th is None:
-        return float((z - expected).square().mean().sqrt() / expected.square().mean().sqrt().clamp(min=1e-12))
-    differing, either = (z != expected).sum(), ((z + expected) > 0).sum()
-    return float(differing / either.clamp(min=1))
+    chains = [(edge, synapses(edge, scale, held)[0]) for edge in edges]
+    (z,) = replayed(neurons(population, scale, held), chains, recorded)
+    return difference(z, recorded[name].double(), spikes=population.v_th is not None)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from neurosim.files.notebook import text_html
-from neurosim.hardware.quantise.integer import fixed
 from neurosim.hardware.quantise.network import quantise
+from neurosim.hardware.quantise.onto_grid import fixed
 from neurosim.learning import evaluate
 from neurosim.learning.losses import Loss
 from neurosim.network.network import Network

@@ -17,6 +17,7 @@ from neurosim.hardware.xylo.configuration import (
     MOST_HIDDEN,
     MOST_OUTPUT,
     SHIFT,
+    STATE,
     WEIGHT,
     XyloConfiguration,
 )
@@ -62,9 +63,9 @@ def to_xylo(net: Network, name: str = "neurosim") -> XyloExport:
     ----------
     net : Network
         Of populations made by `xylo_neurons`; `net.output` has ``most=1`` and feeds nothing, the others have
-        ``most=31``. Edges hold linear synapses with integer weights, -128 ... 127, then a `Shift` where they are
-        shifted. Those from an input have no delay, those from a population one step. An edge into the port ``alias``
-        has no delay and the weights 0 and 1.
+        ``most=31``. Edges hold linear synapses whose weights are integers of 8 bits times a power of two, which edges
+        of a kind share; a `Shift` behind them may be a part of it. Those from an input have no delay, those from a
+        population one step. An edge into the port ``alias`` has no delay and the weights 0 and 1.
     name : str
         Name in the document.
 
@@ -111,9 +112,10 @@ def to_xylo(net: Network, name: str = "neurosim") -> XyloExport:
     shifts = {}
     for group in weights:
         members = [(e, m, s) for e, g, m, s in read if g == group and m is not None]
-        shifts[group] = min((shift for _, _, shift in members), default=0)
+        shifts[group] = _shared_shift(members, problems)
         for edge, matrix, shift in members:
-            _add_weights(weights[group], matrix << (shift - shifts[group]), edge, inputs, hidden, problems)
+            mantissas = (matrix << shift) >> shifts[group]
+            _add_weights(weights[group], mantissas, edge, inputs, hidden, problems)
     registers = {each: _registers(net, each) for each in net.populations()}
     problems.raise_if_any()
     joined = {key: np.concatenate([registers[each][key] for each in hidden] or [np.zeros(0)]) for key in _REGISTERS}
@@ -252,14 +254,35 @@ def _matrix(edge: Connection, values: list[Any], shape: tuple[int, ...], problem
     for value in values:
         response = value.to(torch.float64).apply(response)
     matrix = response.flatten(1).numpy()
-    outside = matrix[(matrix != np.trunc(matrix)) | (matrix < WEIGHT[0]) | (matrix > WEIGHT[1])]
+    outside = matrix[(matrix != np.trunc(matrix)) | (np.abs(matrix) > -STATE[0])]
     if outside.size:
-        problems.add(
-            where,
-            f"weights must be integers from {WEIGHT[0]} to {WEIGHT[1]}; got {outside[0]:g}: quantise the network",
-        )
+        problems.add(where, f"weights must be integers; got {outside[0]:g}: quantise the network")
         return None
     return matrix.astype(np.int64)
+
+
+def _shared_shift(members: list[tuple[Connection, np.ndarray, int]], problems: Problems) -> int:
+    """Return a shift at which the weights of all edges of a kind have 8 bits: of their `Shift`, or the smallest."""
+    asked = min((shift for _, _, shift in members), default=0)
+    for candidate in (asked, *range(SHIFT[1] + 1)):
+        if all(_fits(matrix << shift, candidate) for _, matrix, shift in members):
+            return candidate
+    for edge, matrix, shift in members:
+        alone = any(_fits(matrix << shift, candidate) for candidate in range(SHIFT[1] + 1))
+        problems.add(
+            f"edge {edge.name!r}",
+            "needs a shift of its own; the chip has one for inputs, one for hidden neurons and one for outputs"
+            if alone
+            else f"weights must be integers from {WEIGHT[0]} to {WEIGHT[1]} times one power of two up to "
+            f"{1 << SHIFT[1]}; got up to {np.abs(matrix << shift).max()}: quantise the network",
+        )
+    return asked
+
+
+def _fits(weights: np.ndarray, shift: int) -> bool:
+    mantissas = weights >> shift
+    in_range = mantissas.min(initial=0) >= WEIGHT[0] and mantissas.max(initial=0) <= WEIGHT[1]
+    return bool(in_range and np.array_equal(mantissas << shift, weights))
 
 
 def _add_weights(
@@ -275,12 +298,6 @@ def _add_weights(
         problems.add(
             f"edge {edge.name!r}",
             "connects neurons that another edge into the same port connects too; give one edge the sum",
-        )
-    elif matrix.min(initial=0) < WEIGHT[0] or matrix.max(initial=0) > WEIGHT[1]:
-        problems.add(
-            f"edge {edge.name!r}",
-            "has a larger Shift than others of its kind, and its weights do not fit the smallest: the chip has one "
-            "shift for inputs, one for hidden neurons and one for outputs; use the same for all edges of a kind",
         )
     else:
         place += matrix

@@ -42,7 +42,7 @@ def test_weights_go_to_the_nearest_that_is_held(bits: int, mode: SignMode) -> No
     low, high = weight_range(bits, mode)
     grid = torch.arange(low, high + 1, weight_step(bits, mode)).double()
     weight = torch.linspace(-3, 3, 601, dtype=torch.float64).requires_grad_()
-    held = WeightGrid(100.0, bits, mode)(weight)
+    held = WeightGrid(100.0, *weight_range(bits, mode), weight_step(bits, mode))(weight)
     nearest = (grid[None] - 100.0 * weight.detach()[:, None]).abs().min(1).values
     torch.testing.assert_close((held - 100.0 * weight).abs().detach(), nearest, rtol=0, atol=1e-9)
     (gradient,) = torch.autograd.grad(held.sum(), weight)

@@ -1,0 +1,135 @@
+"""A trained network in Xylo's integers: exact where the grid allows it, bounded elsewhere, refused by name."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+import neurosim as ns
+from neurosim.errors import ExportError, InputError, NothingCompared
+from neurosim.hardware.quantise import fixed
+from neurosim.hardware.xylo import evolve, quantise_xylo, time_constant, to_xylo
+from neurosim.hardware.xylo.mapping import chip_input
+from neurosim.hardware.xylo.verification import compare
+from neurosim.verdicts import verify_all
+
+DT = 1e-3
+
+
+def neurons(dash_mem: int = 4, dash_syn: int = 3, r: float = 4.0, **choices: object) -> ns.Neuron:
+    taus = dict(tau_mem=time_constant(dash_mem, DT), tau_syn=time_constant(dash_syn, DT))
+    return ns.CubaLIF(**{"dt": DT, "r": r, "reset": "subtract", **taus, **choices})
+
+
+def network(**choices: object) -> ns.Network:
+    torch.manual_seed(0)
+    nodes = {"in": ns.Input(16), "hidden": neurons(**choices), "out": neurons()}
+    edges = [
+        ns.Edge("in", "hidden", ns.Linear(16, 20)),
+        ns.Edge("hidden", "hidden", ns.Linear(20, 20)),
+        ns.Edge("hidden", "out", ns.Linear(20, 4)),
+    ]
+    return ns.Network(nodes, edges, output="out")
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    return (torch.rand(80, 2, 16, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+
+
+def test_spikes_are_those_of_the_network_one_step_late_but_few(x: torch.Tensor) -> None:
+    net = network()
+    quantised = quantise_xylo(net, x)
+    assert dict(quantised.latency) == {"hidden": 0, "out": 1}
+    assert (quantised.choices["hidden"].dash_mem, quantised.choices["hidden"].dash_syn) == (4, 3)
+    ours, theirs = (each.run(x, None, ["hidden", "out"]).recorded for each in (net, quantised.net))
+    assert ours["hidden"].sum() > 80
+    # A spike that moves by a step differs twice: the numbers of spikes agree better.
+    assert abs(ours["hidden"].sum() - theirs["hidden"].sum()) < 0.05 * ours["hidden"].sum()
+    late = (ours["out"][:-1] != theirs["out"][1:]).sum()
+    assert late < (ours["out"] != theirs["out"]).sum()
+    assert all(choice.mismatch < 0.3 for choice in quantised.choices.values())
+    assert "hidden" in quantised.summary()
+
+
+def test_the_integer_network_is_a_configuration_and_computes_what_it_does(x: torch.Tensor) -> None:
+    net = quantise_xylo(network(), x).net
+    export = to_xylo(net)
+    result = compare(net, export, x, evolve(export.configuration, chip_input(net, export, x)))
+    assert result.agrees and result.order_matters == 0
+
+
+def test_a_time_constant_between_two_dashes_is_searched(x: torch.Tensor) -> None:
+    choice = quantise_xylo(network(tau_mem=11e-3), x).choices["hidden"]
+    assert choice.dash_mem in (3, 4) and choice.tried > 20
+    several = torch.linspace(8e-3, 30e-3, 20)
+    dashes = quantise_xylo(network(tau_mem=several), x).choices["hidden"].dash_mem
+    assert isinstance(dashes, torch.Tensor) and dashes.shape == (20,) and dashes[-1] > dashes[0]
+
+
+def test_training_on_the_grid_changes_the_integers_and_keeps_them_integers(x: torch.Tensor) -> None:
+    on_grid = quantise_xylo(network(), x, trained=True).net
+    before = fixed(on_grid)
+    plain = quantise_xylo(network(), x).net
+    assert torch.equal(before(x)[0], plain(x)[0]), "nothing was trained yet"
+    optimizer = torch.optim.SGD(on_grid.parameters(), lr=0.5)
+    z, _ = on_grid(x)
+    (z.sum(0) - 20.0).square().mean().backward()
+    gradients = [p.grad for p in on_grid.parameters()]
+    assert len(gradients) == 3 and all(g is not None and g.abs().sum() > 0 for g in gradients)
+    optimizer.step()
+    after = fixed(on_grid)
+    assert torch.equal(after(x)[0], on_grid(x)[0].detach())
+    assert not torch.equal(after.edges[0].synapses[0].weight, before.edges[0].synapses[0].weight)
+    to_xylo(after)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (ns.Sequential(ns.Linear(16, 4), ns.LIF(dt=DT), names=["out"]), "node 'out': its model is 'lif'.*use CubaLIF"),
+        (ns.Sequential(ns.Linear(16, 4), ns.CubaLIF(dt=DT), names=["out"]), "the chip subtracts its threshold"),
+        (ns.Sequential(ns.Linear(16, 4, bias=True), neurons(), names=["out"]), "train without bias"),
+        (ns.Sequential(ns.Linear(16, 4), neurons(reset_amount=0.5), names=["out"]), "with a reset_amount"),
+    ],
+)
+def test_what_the_chip_has_not_is_refused_by_name(net: ns.Network, message: str, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        for synapse in net.synapses.modules():
+            if isinstance(synapse, ns.Linear) and synapse.bias is not None:
+                synapse.bias.fill_(0.5)
+    with pytest.raises(ExportError, match=f"Xylo cannot hold this network:(.|\n)*{message}"):
+        quantise_xylo(net, x)
+
+
+def test_paths_of_different_lengths_are_refused(x: torch.Tensor) -> None:
+    def chain(delay: float) -> ns.Network:
+        nodes = {"in": ns.Input(16), "a": neurons(), "b": neurons(), "out": neurons()}
+        edges = [
+            ns.Edge("in", "a", ns.Linear(16, 5)),
+            ns.Edge("a", "b", ns.Linear(5, 5), delay=delay),
+            ns.Edge("a", "out", ns.Linear(5, 2), delay=delay),
+            ns.Edge("b", "out", ns.Linear(5, 2), delay=delay),
+        ]
+        return ns.Network(nodes, edges, output="out")
+
+    with pytest.raises(ExportError, match="meet those of other paths 1 steps"):
+        quantise_xylo(chain(0.0), x)
+    with pytest.warns(NothingCompared):
+        assert dict(quantise_xylo(chain(DT), 0 * x).latency) == {"a": 0, "b": 0, "out": 0}
+
+
+def test_data_that_are_no_spikes_are_refused(x: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="must be spikes or integers"):
+        quantise_xylo(network(), x + 0.5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xylosim") is None, reason="xylosim is not installed")
+def test_the_verdict_is_bounded_for_a_trained_network_and_exact_for_its_integers(x: torch.Tensor) -> None:
+    net = network()
+    verdict = verify_all(net, x, targets=["xylo"])["xylo"]
+    assert verdict.outcome == "bounded" and verdict.differing == 0 and verdict.judge.startswith("xylosim")
+    assert verdict.bound is not None and 0.0 < verdict.bound < 0.1
+    assert verify_all(quantise_xylo(net, x).net, x, targets=["xylo"])["xylo"].outcome == "exact"
