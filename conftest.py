@@ -8,6 +8,7 @@ import importlib.util
 _NEED = {
     "triton": ["neurosim/kernels/linear/cuda_events.py", "neurosim/kernels/linear/cuda.py"],
     "nir": [f"neurosim/exchange/nir/{module}.py" for module in ("exporting", "importing", "verify")],
+    "optuna": ["neurosim/sweeps/searching.py"],
     "xarray": ["neurosim/sweeps/sweeping.py"],
     "snntorch": [f"neurosim/exchange/peers/{module}.py" for module in ("snntorch", "verdicts")],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neurosim.sweeps.dataset import load_sweep
+from neurosim.sweeps.searching import Search, search
 from neurosim.sweeps.sweeping import sweep
 
-__all__ = ["load_sweep", "sweep"]
+__all__ = ["Search", "load_sweep", "search", "sweep"]

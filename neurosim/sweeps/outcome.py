@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.sweeps.trials import RESERVED
+from neurosim.sweeps.trials import RESERVED, Value
 
 _SINGLE = "result"  # name of a result without one
 
@@ -28,17 +28,22 @@ class Outcome(NamedTuple):
         Why it failed; empty if it did not.
     seconds : float
         Wall time.
+    parameters : dict of str to bool, int, float or str, optional
+        Of the trial, if they were not known before the sweep.
     """
 
     number: int
     values: dict[str, Any]
     error: str
     seconds: float
+    parameters: dict[str, Value] | None = None
 
     def line(self) -> str:
         """Return it as one line of a log."""
         values = {name: _stored(value) for name, value in self.values.items()}
         content = {"trial": self.number, "seconds": self.seconds, "error": self.error, "values": values}
+        if self.parameters is not None:
+            content["parameters"] = self.parameters
         return json.dumps(content, separators=(",", ":")) + "\n"
 
     @classmethod
@@ -53,7 +58,9 @@ class Outcome(NamedTuple):
         try:
             content = json.loads(line)
             values = {name: _read(value) for name, value in content["values"].items()}
-            return cls(int(content["trial"]), values, str(content["error"]), float(content["seconds"]))
+            parameters = content.get("parameters")
+            own = None if parameters is None else {str(name): value for name, value in parameters.items()}
+            return cls(int(content["trial"]), values, str(content["error"]), float(content["seconds"]), own)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no outcome of a trial: {error}") from error
 

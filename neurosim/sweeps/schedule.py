@@ -6,12 +6,23 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from neurosim.sweeps.executor import Executor, Units
 from neurosim.sweeps.outcome import Outcome
 from neurosim.sweeps.trials import Trial
 
 _LOSSES = 3  # workers that a trial may end
+
+
+class Waiting(Protocol):
+    """Groups of trials that have not begun, such as a deque of them."""
+
+    def __len__(self) -> int:
+        """Return how many are left."""
+
+    def popleft(self) -> Sequence[Trial]:
+        """Return the next one."""
 
 
 @dataclasses.dataclass
@@ -21,7 +32,7 @@ class _Job:
 
 
 def run_all(
-    units: Sequence[Sequence[Trial]],
+    waiting: Waiting,
     executor: Executor,
     add: Callable[[list[Outcome]], None],
     stopped: Callable[[], bool],
@@ -33,7 +44,7 @@ def run_all(
 
     Parameters
     ----------
-    units : sequence of sequence of Trial
+    waiting : Waiting
     executor : Executor
     add : callable
         Takes the outcomes of each job once.
@@ -45,10 +56,9 @@ def run_all(
     bool
         Whether all were run.
     """
-    waiting = collections.deque(units)
     again: collections.deque[_Job] = collections.deque()
     running: dict[int, _Job] = {}
-    numbers, size = itertools.count(), executor.first_size(len(units))
+    numbers, size = itertools.count(), executor.first_size(len(waiting))
     most = executor.ahead * executor.slots
     while waiting or again or running:
         if stopped():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
 import os
@@ -16,7 +17,7 @@ from neurosim.files.interrupt import deferred_interrupt
 from neurosim.sweeps import dataset
 from neurosim.sweeps.executor import Executor, InProcess, Processes
 from neurosim.sweeps.outcome import Outcome
-from neurosim.sweeps.schedule import run_all
+from neurosim.sweeps.schedule import Waiting, run_all
 from neurosim.sweeps.store import Store
 from neurosim.sweeps.trials import Plan
 from neurosim.sweeps.work import FunctionTask, Task, check_arguments, name_of, packed, takes_seed, versions
@@ -126,27 +127,38 @@ def sweep(
         raise InputError("sweep: dask= and slurm= both say where to run; give one of them.")
     if slurm is not None and path is None:
         raise InputError("sweep: slurm= needs path=, a file on a disk that all machines share.")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
-        raise InputError(f"sweep: workers must be an integer from 0; got {workers!r}.")
+    check_workers(workers)
     about = _identity(what, plan, measure, options)
     done = _complete(path, about) if resume else None
     if done is not None:
         return done
     with Store(path, about, resume=resume) as store:
         waiting = task.units([trial for trial in plan if trial.number not in store.outcomes])
-        started = _now()
-        with _executor(task, waiting, workers, dask, slurm, store, simulated) as executor:
-            _run(executor, waiting, store, len(plan), progress)
-        more = {**versions(), "started": started, "finished": _now()}
+        started = now()
+        with executor_of(task, len(waiting), workers, dask, slurm, store, simulated) as executor:
+            run(executor, collections.deque(waiting), store, len(plan), progress)
+        more = {**versions(), "started": started, "finished": now()}
         attributes = dataset.attributes(name_of(what), plan, about["digest"], more)
         found = dataset.dataset_of(plan, store.outcomes, attributes)
         if store.path is not None:
             dataset.write(found, store.path)
             store.remove()
+    warn_of(found, stacklevel=3)
+    return found
+
+
+def warn_of(found: xarray.Dataset, stacklevel: int) -> None:
+    """Warn of trials that failed."""
     failed = [text for text in found["error"].values.ravel().tolist() if text]
     if failed:
-        warnings.warn(f"{len(failed)} of {len(plan)} trials failed; the first: {failed[0]}", FailedTrials, stacklevel=2)
-    return found
+        text = f"{len(failed)} of {found['error'].size} trials failed; the first: {failed[0]}"
+        warnings.warn(text, FailedTrials, stacklevel=stacklevel)
+
+
+def check_workers(workers: int | None) -> None:
+    """Refuse a number of workers that is none."""
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
+        raise InputError(f"sweep: workers must be an integer from 0; got {workers!r}.")
 
 
 def _prepared(
@@ -210,9 +222,9 @@ def _complete(path: str | os.PathLike[str] | None, about: Mapping[str, Any]) -> 
 
 
 @contextlib.contextmanager
-def _executor(
+def executor_of(
     task: Task,
-    units: Sequence[Any],
+    units: int,
     workers: int | None,
     dask: str | None,
     slurm: Mapping[str, Any] | None,
@@ -235,7 +247,7 @@ def _executor(
         assert store.folder is not None
         executor = Slurm(packed(task), slurm, max(workers, 1), store.folder / "slurm")
     elif workers:
-        executor = Processes(packed(task), min(workers, len(units)))
+        executor = Processes(packed(task), min(workers, units))
     else:
         executor = InProcess(task)
     try:
@@ -246,17 +258,26 @@ def _executor(
     executor.close()
 
 
-def _run(executor: Executor, units: Sequence[Any], store: Store, total: int, progress: bool | None) -> None:
-    """Run what is left; raise if it was interrupted."""
+def run(
+    executor: Executor,
+    waiting: Waiting,
+    store: Store,
+    total: int,
+    progress: bool | None,
+    ended: Callable[[Outcome], None] = lambda outcome: None,
+) -> None:
+    """Run what is left, keep each outcome and report it; raise if it was interrupted."""
     with _bar(total, len(store.outcomes), progress) as bar, deferred_interrupt() as is_interrupted:
 
         def add(outcomes: list[Outcome]) -> None:
             before = len(store.outcomes)
             store.add(outcomes)
             bar.update(len(store.outcomes) - before)
+            for outcome in outcomes:
+                ended(outcome)
 
         try:
-            complete = run_all(units, executor, add, is_interrupted)
+            complete = run_all(waiting, executor, add, is_interrupted)
         except ClusterError as error:
             raise ClusterError(f"{error} {_kept(store, total)}") from error
         if not complete:
@@ -277,5 +298,6 @@ def _bar(total: int, done: int, show: bool | None) -> Any:
     return tqdm(total=total, initial=done, disable=not shown, desc="sweep", leave=False, bar_format=form)
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time of day with its zone."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

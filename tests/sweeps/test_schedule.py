@@ -40,7 +40,7 @@ def run(executor, count, size=1):
     trials = [Trial(k, {}, None) for k in range(count)]
     found = []
     units = [trials[k : k + size] for k in range(0, count, size)]
-    assert run_all(units, executor, found.extend, lambda: False)
+    assert run_all(collections.deque(units), executor, found.extend, lambda: False)
     return found
 
 
@@ -82,5 +82,5 @@ def test_the_trial_that_ends_its_worker_fails_and_no_other_one(size):
 def test_a_stop_leaves_the_rest():
     executor, found = Fake(1), []
     units = [[Trial(k, {}, None)] for k in range(100)]
-    assert not run_all(units, executor, found.extend, lambda: len(found) >= 10)
+    assert not run_all(collections.deque(units), executor, found.extend, lambda: len(found) >= 10)
     assert 10 <= len(found) < 100
