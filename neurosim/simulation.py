@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.circuit.engine import Engine, is_circuit, obstacle, recordable, recorded_edge
+from neurosim.circuit.engine import engine_on, is_circuit, obstacle, recordable, recorded_edge
 from neurosim.circuit.rule_checks import checked_rules
 from neurosim.circuit.rules import Rule, Rules
 from neurosim.errors import InputError, ShapeError
@@ -97,9 +97,9 @@ def simulate(
         product depends on its number of rows: in the last bit of a current, if at all.
     engine : {"circuit", "layered"}, optional
         ``"circuit"`` runs event by event, many steps in one call; it needs populations of spiking cores joined by
-        sparse or one-to-one synapses, and the CPU. ``"layered"`` runs the network as a call of it does. Both give the
-        same bits (docs/circuits.md has the one limit). If left out, the engine of circuits runs what it can run if
-        there are sparse synapses among the populations.
+        sparse or one-to-one synapses (on CUDA by `Drawn`). ``"layered"`` runs the network as a call of it does. Both
+        give the same bits (docs/circuits.md has the one limit). If left out, the engine of circuits runs what it can
+        run if there are sparse synapses among the populations.
     plasticity : mapping of str to a rule, optional
         Rule of each plastic edge, by the name of the edge, whose synapses are `Sparse`, `DelayedSparse` or `Drawn`.
         `PairSTDP`, `TripletSTDP`, `InhibitorySTDP` and `RewardModulated` around one of them change the weights when
@@ -301,7 +301,8 @@ class _Circuit:
         done: int,
         rules: Mapping[str, Rules],
     ) -> None:
-        self.net, self.run = net, Engine(net, state, wanted, first=done, plasticity=rules)
+        self.net = net
+        self.run = engine_on(net.like().device, net, state, wanted, first=done, plasticity=rules)
 
     def advance(self, data: Any, steps: int) -> dict[str, Any]:
         """Run the next steps, and return what is recorded."""
@@ -325,7 +326,7 @@ def _engine(
         )
     if engine == "layered" or (engine is None and not rules and not is_circuit(net)):
         return "layered"
-    reason = obstacle(net, names, where)
+    reason = obstacle(net, names, where, rules)
     if reason is None:
         return "circuit"
     if rules:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,8 +27,9 @@ def compiled_ahead(
     constants: Mapping[str, Any],
     options: Mapping[str, Any],
     multiples: Iterable[str] = (),
+    capability: int = 90,
 ) -> dict[str, Any]:
-    """Compile for compute capability 9.0, down to the machine code of ptxas, and count what is in it.
+    """Compile for a compute capability (90 is 9.0), down to the machine code of ptxas, and count what is in it.
 
     Parameters
     ----------
@@ -46,7 +50,7 @@ def compiled_ahead(
     seen = [p for p in function.params if not (p.is_constexpr or p.do_not_specialize)]
     known = [(p.num,) for p in seen if signature[p.name][0] == "*" or p.name in multiples]
     source = ASTSource(function, signature, dict(constants), {at: [["tt.divisibility", 16]] for at in known})
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(options))
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=dict(options))
     ptx, ttir = made.asm["ptx"], made.asm["ttir"]
     return {
         "contracted": len(re.findall(r"\bfma\.", ptx)),
@@ -55,9 +59,25 @@ def compiled_ahead(
         "divisions": sorted(set(re.findall(r"\bdiv\.(rn|approx|full)", ptx))),
         "tensor cores": len(re.findall(r"\bmma\.sync", ptx)),
         "atomics": len(re.findall(r"\b(?:atom|red)\.(?!async)", ptx)),
+        "atomics of reals": len(re.findall(r"\b(?:atom|red)\.[\w.:]*\.add\.(?:noftz\.)?[bf]\w*", ptx)),
+        "approximations": len(re.findall(r"\b(?:ex2|lg2|tanh|rcp)\.approx", ptx)),
         "short": len(re.findall(r"tt\.addptr .*tensor<[\dx]+xi32>", ttir)),
         "long": len(re.findall(r"tt\.addptr .*tensor<[\dx]+xi64>", ttir)),
         "shared": made.metadata.shared,
         "machine": len(made.asm["cubin"]),
+        **_resources(made.asm["cubin"]),
         "specialised": [p.name for p in seen],
     }
+
+
+def _resources(cubin: bytes) -> dict[str, int]:
+    """Return the registers of a thread, and the bytes that it keeps in memory for want of them."""
+    import triton.backends.nvidia as backend
+
+    tool = Path(backend.__file__).parent / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    used = {name: max(map(int, re.findall(rf"{name}:(\d+)", text))) for name in ("REG", "STACK", "LOCAL")}
+    return {"registers": used["REG"], "spilled": used["STACK"] + used["LOCAL"]}

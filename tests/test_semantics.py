@@ -8,11 +8,13 @@ import re
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import neurosim as ns
-from neurosim.circuit import FixedInDegree, Poisson, Uniform
+from neurosim import cores
+from neurosim.circuit import FixedInDegree, OneToOne, Poisson, Uniform
 from neurosim.cores import loihi_refractory
 from neurosim.errors import InputError, KernelError, NetworkError, ShapeError, UnitError
 from neurosim.kernels.common import availability
@@ -507,6 +509,29 @@ def test_results_do_not_depend_on_threads():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(alone[0], together[0]) and torch.equal(alone[2]["i"], together[2]["i"])
+
+
+def test_a_circuit_is_the_same_on_every_device(monkeypatch):
+    pytest.importorskip("triton")
+    from neurosim.circuit.cuda_engine import CudaEngine
+    from neurosim.circuit.engine import Engine
+    from neurosim.kernels.circuit import cuda
+
+    monkeypatch.setattr(cuda, "ROOM", 1 << 10)  # without a GPU the interpreter copies it at each launch
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    cell = ns.Neuron(cores.lif_cond, dt=1e-4, size=20, init=dict(v=Uniform(-58e-3, -49e-3)))
+    noise, loop = Drawn(OneToOne(), weight=20e-9), Drawn(FixedInDegree(5), weight=9e-9, delay=2e-4)
+    net = ns.Network(
+        {"noise": Poisson(9e3, 20), "n": cell},
+        [ns.Edge("noise", "n", noise, port="ge"), ns.Edge("n", "n", loop, port="gi")],
+    )
+    with torch.no_grad():
+        start = net.initial_state(batch=1, seed=3)
+        engines = Engine(net, start, ["n"]), CudaEngine(net.to(device), start.to(device), ["n"])
+        cpu, gpu = (engine.advance(8)["n"] for engine in engines)
+    assert len(cpu) > 5 and np.array_equal(cpu.step, gpu.step) and np.array_equal(cpu.neuron, gpu.neuron)
+    states = [engine.state().nodes["n"] for engine in engines]
+    assert all(torch.equal(a, b.cpu()) for a, b in zip(*states, strict=True))
 
 
 def test_no_kernel_is_replaced_silently(monkeypatch):

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosim.circuit.integers import unit_of
 from neurosim.circuit.plastic import PlasticSynapses, synapses_of
 from neurosim.circuit.rules import Rules
+from neurosim.circuit.run import CircuitRun
 from neurosim.circuit.short_term import ShortTermSynapses
-from neurosim.circuit.sources import Poisson, PoissonLaws
+from neurosim.circuit.sources import PoissonLaws
 from neurosim.circuit.thresholds import Thresholds
 from neurosim.circuit.wiring import (
     SPARSE,
@@ -30,7 +32,7 @@ from neurosim.circuit.wiring import (
     wired,
 )
 from neurosim.compiler.llvm.threads import at_once, number_of_threads
-from neurosim.errors import InputError, ShapeError
+from neurosim.errors import InputError
 from neurosim.kernels.circuit import cpu
 from neurosim.kernels.circuit.pace import Pace
 from neurosim.kernels.circuit.tasks import (
@@ -44,8 +46,8 @@ from neurosim.kernels.circuit.tasks import (
     Term,
     padded,
 )
+from neurosim.kernels.common import availability
 from neurosim.network.graph import NetworkState
-from neurosim.network.in_flight import delayed, shifted
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.source import SourceState
@@ -63,10 +65,16 @@ def is_circuit(net: Network) -> bool:
     return any(edge.source in populations and isinstance(edge.synapses[0], SPARSE) for edge in net.edges)
 
 
-def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str | None:
-    """Return why the engine cannot run a network, or None if it can."""
-    if device.type != "cpu":
-        return f"the engine runs on the CPU, the network on {device}"
+def obstacle(
+    net: Network, record: Sequence[str], device: torch.device, plasticity: Mapping[str, Rules] = MappingProxyType({})
+) -> str | None:
+    """Return why the engine of a device cannot run a network, or None if it can."""
+    if device.type not in ("cpu", "cuda"):
+        return f"the engine runs on the CPU and on CUDA, the network on {device}"
+    if device.type == "cuda" and (reason := availability.obstacle("cuda")) is not None:
+        return reason
+    if device.type == "cuda" and plasticity:
+        return f"{next(iter(plasticity))!r} changes by a rule; plastic synapses and thresholds run on the CPU"
     for name, node in net.populations().items():
         if type(node) is not Neuron or node.must_be_called:
             return f"{name!r} is not a plain layer of a core, or has a hook"
@@ -87,6 +95,10 @@ def obstacle(net: Network, record: Sequence[str], device: torch.device) -> str |
             return f"{name!r} is not a state variable of a population"
     for edge in net.edges:
         reason = edge_obstacle(net, edge)
+        if reason is None and device.type == "cuda" and edge.source in net.populations() and not unit_of(net, edge):
+            reason = (
+                "sums of real weights depend on their order; on CUDA synapses are Drawn, with weights on their grid"
+            )
         if reason is not None:
             return f"edge {edge.name!r}: {reason}"
     return None
@@ -98,8 +110,25 @@ def parts_of(net: Network, samples: int) -> int:
     return number_of_threads() if samples == 1 and neurons >= _DIVIDED else 1
 
 
-class Engine:
-    """A run of a network by the engine: it holds the state and advances it.
+def engine_on(
+    device: torch.device,
+    net: Network,
+    state: NetworkState,
+    record: Mapping[str, Sampling | None],
+    *,
+    first: int,
+    plasticity: Mapping[str, Rules],
+) -> CircuitRun:
+    """Return a run of a network without an `obstacle` on its device."""
+    if device.type == "cpu":
+        return Engine(net, state, record, first=first, plasticity=plasticity)
+    from neurosim.circuit.cuda_engine import CudaEngine
+
+    return CudaEngine(net, state, record, first=first)
+
+
+class Engine(CircuitRun):
+    """A run of a network by the engine on the CPU: it holds the state and advances it.
 
     The results are those of the layered strategies, bit for bit; docs/circuits.md has the one limit.
 
@@ -130,45 +159,15 @@ class Engine:
         parts: int | None = None,
         plasticity: Mapping[str, Rules] = MappingProxyType({}),
     ) -> None:
-        self.net, self.record = net, dict(record) if isinstance(record, Mapping) else dict.fromkeys(record)
-        self.steps = first
-        name = next(iter(net.populations()))
-        self.real, self.samples = state.nodes[name][0].dtype, state.nodes[name][0].shape[0]
-        for name, node in net.neurons().items():
-            wanted = (self.samples, *net.shape(name))
-            for variable, values in zip(node.core.state, state.nodes[name], strict=True):
-                if values.shape != wanted:
-                    raise ShapeError(f"state of {name!r}: {variable} must be {list(wanted)}; got {list(values.shape)}.")
-        self.wiring = wired(net, self.real, parts_of(net, self.samples) if parts is None else parts, plasticity)
+        super().__init__(net, state, record, first)
+        self._wire(wired(net, self.real, parts_of(net, self.samples) if parts is None else parts, plasticity), state)
         self.pace = Pace() if self.wiring.division.parts > 1 else None
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
-        self.sources = {name: SourceState(*state.nodes[name]) for name in net.sources}
-        outside = {*(edge.source for edge in self.wiring.outside), *record, *self.wiring.histories}
-        self.dense_sources = outside.intersection(net.sources)
         edges = {name: recorded_edge(name, plasticity) for name in record}
         self.weights = {name: edge for name, edge in edges.items() if edge is not None}
-        names = {edge.source for edge in self.wiring.outside}
-        self.in_flight = {name: line for name, line in state.in_flight.items() if name in names}
 
     def advance(self, steps: int, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
-        """Run `steps` steps.
-
-        Parameters
-        ----------
-        steps : int
-        inputs : mapping of str to Tensor [steps, B, ...], optional
-            Data of each `Input` node.
-
-        Returns
-        -------
-        dict
-            By name in `record`: `Events`, or a Tensor [steps, B, *shape].
-
-        Raises
-        ------
-        InputError
-            When a state variable is no longer finite, naming population, neuron and step.
-        """
+        """Run `steps` steps; see `CircuitRun.advance`."""
         pieces: list[dict[str, Any]] = []
         done = 0
         while not pieces or done < steps:
@@ -198,7 +197,8 @@ class Engine:
         ending = [[name for name, s in trial.slow.items() if s.due == steps] for trial in self.trials]
         before, kept = dict(self.sources), [trial.kept() for trial in self.trials]
         values = {**inputs, **self._drawn(steps)}
-        currents, laws = self._currents(values, steps), self._laws(before, steps)
+        currents = {name: self._with_lanes(current) for name, current in self._currents(values, steps).items()}
+        laws = self._laws(before, steps)
         tasks = [
             trial.tasks(b, steps, values, currents, before, laws, self._samplings(steps))
             for b, trial in enumerate(self.trials)
@@ -228,52 +228,11 @@ class Engine:
             trial.end_intervals(names)
         return {name: self._recorded(name, steps, values) for name in self.record}
 
-    def _samplings(self, steps: int) -> dict[str, Sampling]:
-        """Return which values of each recorded variable the next steps keep, counted from their beginning."""
-        found = {}
-        for name, sampling in self.record.items():
-            node, _, variable = name.partition(".")
-            if variable and name not in self.weights:
-                whole = Sampling(np.arange(math.prod(self.net.shape(node))), 0, self.steps + steps, 1)
-                found[name] = (sampling or whole).shifted(self.steps, steps)
-        return found
-
-    def _drawn(self, steps: int) -> dict[str, Tensor]:
-        """Return the outputs of sources in the next steps, and count these."""
-        values = {}
-        for name, at in self.sources.items():
-            self.sources[name] = at._replace(step=at.step + steps)
-            if name not in self.dense_sources:
-                continue
-            source = self.net.nodes[name]
-            stream = self.net._streams[name]
-            values[name] = source.values(at, steps, stream=stream, dt=self.net.dt, dtype=self.real)  # type: ignore[operator]
-        return values
-
-    def _laws(self, before: Mapping[str, SourceState], steps: int) -> dict[str, list[PoissonLaws]]:
-        """Return the laws of the Poisson trains that are drawn in the loop, of each trial in the next steps."""
-        found = {}
-        for name in dict.fromkeys(drive.source for drive in self.wiring.drives):
-            source = self.net.nodes[name]
-            assert isinstance(source, Poisson)
-            found[name] = source.laws(before[name], steps, self.net.dt)
-        return found
-
-    def _currents(self, values: Mapping[str, Tensor], steps: int) -> dict[str, list[Tensor]]:
-        """Return the currents of edges from outside: of each trial [steps, neurons], and room for a vector."""
-        found = {}
-        values = {name: z.to(self.real) for name, z in values.items()}
-        for edge in self.wiring.outside:
-            z = values[edge.source]
-            if edge.reach:
-                z = delayed(self.in_flight[edge.source], z, edge.reach, edge.delay_span + steps)
-            current = edge(z).flatten(2)
-            room = current.new_zeros((self.samples, current[:, 0].numel() + padded(1)))
-            room[:, : current[:, 0].numel()] = current.transpose(0, 1).flatten(1)
-            found[edge.name] = list(room)
-        for name, line in self.in_flight.items():
-            self.in_flight[name] = shifted(line, values[name])
-        return found
+    def _with_lanes(self, current: Tensor) -> list[Tensor]:
+        """Return a current [steps, B, neurons] of each trial, with room for a vector."""
+        room = current.new_zeros((self.samples, current[:, 0].numel() + padded(1)))
+        room[:, : current[:, 0].numel()] = current.transpose(0, 1).flatten(1)
+        return list(room)
 
     def _recorded_weights(self, name: str, steps: int) -> Tensor:
         """Return the values of an edge that are kept of the last steps [0 or 1, B, n]."""

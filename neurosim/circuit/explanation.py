@@ -86,6 +86,8 @@ class CircuitExplanation:
         Neurons of each population in each part of one trial, a part for each thread.
     batch : int
         Trials, which are shared out among the threads if there are several.
+    device : {"cpu", "cuda"}
+        Where it runs; on CUDA all trials are in one launch.
     """
 
     chosen: bool
@@ -96,6 +98,7 @@ class CircuitExplanation:
     threads: int = 1
     neurons: tuple[dict[str, int], ...] = ()
     batch: int = 1
+    device: str = "cpu"
 
     @property
     def applies(self) -> bool:
@@ -131,6 +134,8 @@ class CircuitExplanation:
 
     @property
     def _share(self) -> str:
+        if self.device == "cuda":
+            return f"on CUDA, trials at once: {self.batch}"
         if self.batch > 1:
             return f"{self.batch} trials, shared out among up to {self.threads} threads"
         if len(self.neurons) == 1:
@@ -155,7 +160,7 @@ def explained(
         As in `neurosim.simulate`.
     """
     rules = checked_rules(net, plasticity)
-    reason = obstacle(net, record, net.like().device)
+    reason = obstacle(net, record, net.like().device, rules)
     if reason is not None:
         return CircuitExplanation(False, reason)
     chosen = bool(rules) or is_circuit(net)
@@ -173,6 +178,7 @@ def explained(
         number_of_threads(),
         neurons,
         batch,
+        net.like().device.type,
     )
 
 

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from neurosim.compiler import exponential
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.printer import Body
 
@@ -504,40 +505,30 @@ def _align(kind: str) -> int:
     return {"float": 4, "double": 8, "ptr": 8}.get(scalar) or max(int(scalar[1:]) // 8, 1)
 
 
-# exp in single precision that vectorises: x = n ln 2 + r with ln 2 in two parts, then 1 + r + r^2 q(r), q fitted at
-# Chebyshev nodes on |r| < ln 2 / 2 (largest relative error 1.1e-8, a sixth of half a unit in the last place), then 2^n
-# by exponent bits, as two factors so that n may lie outside the exponents of normal numbers: the second product alone
-# rounds, to a subnormal number, 0 or infinity. Clamped to arguments whose result is already 0 or infinity. n is rounded
-# by a sum whose last bits hold it, since the conversion of NaN to an integer is undefined.
-_EXP_QUOTIENT = (0.0013933652487826168, 0.00836318154467452, 0.0416664648953551, 0.166665769672476, 0.5000000013470305)
-_EXP_RANGE = (-104.0, 89.0)
-_ROUNDER = 1.5 * 2.0**23  # a number of this size has no bits after the point
-
-
 def _exp_single(words: IRBuilder) -> str:
     lane, f = words.lane, words.literal
     whole = "i32" if words.lanes == 1 else f"<{words.lanes} x i32>"
-    low, high = map(f, _EXP_RANGE)
+    low, high = map(f, exponential.RANGE)
 
     def integer(value: int) -> str:
         return str(value) if words.lanes == 1 else f"splat (i32 {value})"
 
-    steps = [f"%p0 = fadd {lane} {f(0.0)}, {f(_EXP_QUOTIENT[0])}"]
-    for n, c in enumerate(_EXP_QUOTIENT[1:]):
+    steps = [f"%p0 = fadd {lane} {f(0.0)}, {f(exponential.QUOTIENT[0])}"]
+    for n, c in enumerate(exponential.QUOTIENT[1:]):
         steps += [f"%m{n} = fmul {lane} %p{n}, %r", f"%p{n + 1} = fadd {lane} %m{n}, {f(c)}"]
     polynomial = "\n  ".join(steps)
-    (rounder_bits,) = struct.unpack("<i", struct.pack("<f", _ROUNDER))
+    rounder, bias, shift = f(exponential.ROUNDER), integer(exponential.BIAS), integer(exponential.FRACTION_BITS)
     return f"""
 define internal {lane} @exp_single({lane} %x) alwaysinline {{
   %below = fcmp olt {lane} %x, {low}
   %x1 = select {words.truths} %below, {lane} {low}, {lane} %x
   %above = fcmp ogt {lane} %x1, {high}
   %x2 = select {words.truths} %above, {lane} {high}, {lane} %x1
-  %scaled = fmul {lane} %x2, {f(1.4426950408889634)}
-  %raised = fadd {lane} %scaled, {f(_ROUNDER)}
-  %n = fsub {lane} %raised, {f(_ROUNDER)}
-  %coarse = fmul {lane} %n, {f(0.693359375)}
-  %fine = fmul {lane} %n, {f(0.6931471805599453 - 0.693359375)}
+  %scaled = fmul {lane} %x2, {f(exponential.PER_LN_2)}
+  %raised = fadd {lane} %scaled, {rounder}
+  %n = fsub {lane} %raised, {rounder}
+  %coarse = fmul {lane} %n, {f(exponential.COARSE_LN_2)}
+  %fine = fmul {lane} %n, {f(exponential.FINE_LN_2)}
   %r0 = fsub {lane} %x2, %coarse
   %r = fsub {lane} %r0, %fine
   {polynomial}
@@ -546,13 +537,13 @@ define internal {lane} @exp_single({lane} %x) alwaysinline {{
   %near = fadd {lane} %tail, %r
   %y = fadd {lane} %near, {f(1.0)}
   %bits = bitcast {lane} %raised to {whole}
-  %exponent = sub {whole} %bits, {integer(rounder_bits)}
+  %exponent = sub {whole} %bits, {integer(exponential.ROUNDER_BITS)}
   %half = ashr {whole} %exponent, {integer(1)}
   %rest = sub {whole} %exponent, %half
-  %half.biased = add {whole} %half, {integer(127)}
-  %rest.biased = add {whole} %rest, {integer(127)}
-  %half.shifted = shl {whole} %half.biased, {integer(23)}
-  %rest.shifted = shl {whole} %rest.biased, {integer(23)}
+  %half.biased = add {whole} %half, {bias}
+  %rest.biased = add {whole} %rest, {bias}
+  %half.shifted = shl {whole} %half.biased, {shift}
+  %rest.shifted = shl {whole} %rest.biased, {shift}
   %half.power = bitcast {whole} %half.shifted to {lane}
   %rest.power = bitcast {whole} %rest.shifted to {lane}
   %first = fmul {lane} %y, %half.power

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neurosim.compiler import exponential
 from neurosim.compiler.printer import Body, Kernel
 from neurosim.language.expression import Expression
 
@@ -80,9 +81,30 @@ class Statements(Body):
             return f"tl.floor({x})"
         if op == "trunc":
             return f"tl.where({x} < {self.literal(0.0)}, tl.ceil({x}), tl.floor({x}))"
+        if op == "exp" and self.real == "float32":
+            return self._exp(x)
         if not self.interpreted:
             return f"libdevice.{op}({x})"
         return f"tl.{op}({x})" if op != "tanh" else self._tanh(x)
+
+    def _exp(self, x: str) -> str:
+        """Return exp in single precision with the bits of the CPU; see `compiler.exponential`."""
+        f, low, high = self.literal, *map(self.literal, exponential.RANGE)
+        x = self.fresh(f"tl.where({x} < {low}, {low}, {x})")
+        x = self.fresh(f"tl.where({x} > {high}, {high}, {x})")
+        raised = self.fresh(f"{x} * {f(exponential.PER_LN_2)} + {f(exponential.ROUNDER)}")
+        n = self.fresh(f"{raised} - {f(exponential.ROUNDER)}")
+        r = self.fresh(f"{x} - {n} * {f(exponential.COARSE_LN_2)} - {n} * {f(exponential.FINE_LN_2)}")
+        quotient = f(exponential.QUOTIENT[0])
+        for c in exponential.QUOTIENT[1:]:
+            quotient = self.fresh(f"{quotient} * {r} + {f(c)}")
+        y = self.fresh(f"{quotient} * ({r} * {r}) + {r} + {f(1.0)}")
+        power = self.fresh(f"{raised}.to(tl.int32, bitcast=True) - {exponential.ROUNDER_BITS}")
+        half = self.fresh(f"{power} >> 1")
+        for part in (half, f"{power} - {half}"):
+            bits = f"({part} + {exponential.BIAS}) << {exponential.FRACTION_BITS}"
+            y = self.fresh(f"{y} * ({bits}).to(tl.float32, bitcast=True)")
+        return y
 
     def _tanh(self, x: str) -> str:
         """Return tanh computed by exp, for the interpreter, which has no tanh."""

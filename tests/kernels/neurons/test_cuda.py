@@ -235,6 +235,26 @@ def test_only_what_half_precision_holds_is_stored_in_it() -> None:
     assert cuda.stored_in(plan.saved[0], torch.float64) == torch.float64
 
 
+@core(parameters={}, state=("v",))
+def exponential(i: Any, v: Any, *, spike: Any) -> Any:
+    """The exponential of the input."""
+    u = exp(i)
+    return spike(u - 1.0), u
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of results that are infinite in the interpreter
+def test_exp_in_single_precision_has_the_bits_of_the_cpu() -> None:
+    ends = torch.tensor([0.0, -0.0, 1e-40, -1e-40, 88.7, 88.8, -87.4, -103.9, -104.1, 1e30, -1e30])
+    values = torch.cat([ends, ends.new_tensor([float("inf"), -float("inf"), float("nan")]), 30.0 * torch.randn(4000)])
+    plan = Plan(record(exponential, ns.atan(2.0), Reset(), ()), False)
+    call = Call(known(plan), [values[None]], [torch.zeros_like(values)], [], [], [])
+    on_device = call._replace(inputs=[values[None].to(DEVICE)], state=[torch.zeros_like(values).to(DEVICE)])
+    (found,), (wanted,) = cuda.forward(on_device).state, cpu.forward(call).state
+    assert torch.equal(found.cpu().view(torch.int32)[:-4001], wanted.view(torch.int32)[:-4001])
+    assert torch.equal(found.cpu()[-4000:], wanted[-4000:]) and torch.isnan(found[-4001]) and torch.isnan(wanted[-4001])
+    torch.testing.assert_close(wanted[-4000:], values[-4000:].exp(), rtol=3e-7, atol=0.0)
+
+
 @pytest.mark.parametrize("detached", [True, False])
 @pytest.mark.parametrize("mode", ["value", "subtract", None])
 @pytest.mark.parametrize("neuron", [lif, cubalif, alif, integrate_and_fire], ids=lambda c: c.name)
