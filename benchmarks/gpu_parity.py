@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -135,9 +136,9 @@ def layers(device: torch.device, quick: bool) -> Iterator[Parity]:
             found.append((outputs.out, back[0], back[1]))
         (wanted, g_x, g_weight), (got, got_g_x, got_g_weight) = found
         case = f"lif, {f'borders every {chunk} steps' if chunk else 'every value kept'}"
-        yield Parity("layer", f"{case}: output", away(got, wanted), 0.0)
-        yield Parity("layer_backward", f"{case}: weight", away(got_g_weight, g_weight), 1e-5)
-        yield Parity("layer_backward", f"{case}: input", away(got_g_x, g_x), 1e-5)
+        yield Parity("run_layer", f"{case}: output", away(got, wanted), 0.0)
+        yield Parity("run_layer_backward", f"{case}: weight", away(got_g_weight, g_weight), 1e-5)
+        yield Parity("run_layer_backward", f"{case}: input", away(got_g_x, g_x), 1e-5)
 
 
 def loop(core: Core, leaves: dict[str, Tensor], numbers: dict[str, Any]) -> tuple[Tensor, ...]:
@@ -195,10 +196,10 @@ def _recurrent(
     # In single steps a current in half precision is rounded before use, so spikes may differ.
     if one_kernel or dtype == torch.float32:
         apart = (got.out.cpu().float() != wanted[0]).double().mean().item()
-        yield Parity("recurrent", f"{case}: spikes", apart, 1e-4)
+        yield Parity("run_recurrent", f"{case}: spikes", apart, 1e-4)
         allowed = 1e-3 if dtype == torch.float32 else 40 * LAST_PLACE[dtype]
         for name, a, b in zip(("drive", "first spikes"), found, g_wanted, strict=False):
-            yield Parity("recurrent_backward", f"{case}: {name}", away(a, b), allowed)
+            yield Parity("run_recurrent_backward", f"{case}: {name}", away(a, b), allowed)
 
 
 def graphs(device: torch.device, quick: bool) -> Iterator[Parity]:
@@ -242,10 +243,42 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def all_of(device: torch.device, quick: bool) -> list[Parity]:
+def as_record(each: Parity) -> dict[str, Any]:
+    """Return a comparison as a record."""
+    return {**vars(each), "holds": each.holds}
+
+
+def networks(device: torch.device, quick: bool) -> Iterator[Parity]:
+    """Compare networks with synapses that torch computes with the same on the CPU: weights on a grid, exact sums."""
+    torch.manual_seed(1)
+    steps, batch = (4, 2) if quick else (30, 8)
+    made: dict[str, ns.Network] = {
+        "convolution": ns.Sequential(
+            ns.Input((2, 8, 8)), ns.Conv2d(2, 4, 3), ns.LIF(), ns.Flatten(), ns.LIF(), dt=1e-3
+        ),
+        "sparse": ns.Sequential(ns.Sparse.random(40, 30, density=0.2), ns.LIF(), dt=1e-3),
+        "recurrent": ns.Network(
+            {"in": ns.Input(40), "r": ns.LIF()},
+            [ns.Edge("in", "r", ns.Linear(40, 24), delay=2e-3), ns.Edge("r", "r", ns.Linear(24, 24))],
+            dt=1e-3,
+        ),
+    }
+    for name, net in made.items():
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.copy_((weight * 64 * 8).round() / 64)
+        (shape,) = (tuple(node.shape) for node in net.nodes.values() if isinstance(node, ns.Input))
+        x = (torch.rand(steps, batch, *shape) < 0.2).float()
+        wanted, _ = net(x)
+        got, _ = copy.deepcopy(net).to(device)(x.to(device), recompute=name == "recurrent")
+        yield Parity("network", name, away(got, wanted), 0.0)
+
+
+def all_of(device: torch.device, quick: bool) -> Iterator[Parity]:
     """Run every comparison; graphs only on a device that has them."""
     torch.manual_seed(0)
-    kinds: list[Callable[[torch.device, bool], Iterator[Parity]]] = [cores, events, layers, recurrent]
+    kinds: list[Callable[[torch.device, bool], Iterator[Parity]]] = [cores, events, layers, recurrent, networks]
     if device.type == "cuda":
         kinds.append(graphs)
-    return [each for kind in kinds for each in kind(device, quick)]
+    for kind in kinds:
+        yield from kind(device, quick)

@@ -27,11 +27,12 @@ def facts() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "neurosim": neurosim.__version__,
-        **{name: _version(name) for name in PEERS},
+        **{name: version(name) for name in PEERS},
     }
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Return the version of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
+import shutil
 import warnings
 
 import torch
@@ -23,6 +25,7 @@ _OPERATIONS = {
     "delayed_sparse": "torch's operations run, some synapses at a time",
     "run_elm": "the reference runs",
 }
+TRITON, CAPABILITY = (3, 2), (7, 0)  # the oldest that the kernels run with
 NO_KERNEL = "no fused kernel on cuda"
 
 
@@ -34,12 +37,24 @@ def obstacle(device: str) -> str | None:
             return "llvmlite is not installed; run: pip install llvmlite"
         return None
     if device == "cuda":
-        if not torch.cuda.is_available():
-            return "torch sees no CUDA device; install a CUDA build of torch and a driver"
-        if importlib.util.find_spec("triton") is None:
-            return "triton is not installed; run: pip install triton"
-        return None
+        return _cuda_obstacle()
     return f"no fused kernel exists for {device!r} devices; move the network to cpu or cuda"
+
+
+def _cuda_obstacle() -> str | None:
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device; install a CUDA build of torch and a driver"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; run: pip install triton"
+    version = importlib.metadata.version("triton")
+    if tuple(map(int, version.split(".")[:2])) < TRITON:
+        return f"triton {version} is too old; run: pip install 'triton>={TRITON[0]}.{TRITON[1]}'"
+    if not any(map(shutil.which, filter(None, (os.environ.get("CC"), "gcc", "clang")))):
+        return "triton finds no C compiler; install gcc or clang, or name one in the environment variable CC"
+    if torch.version.hip is None and torch.cuda.get_device_capability() < CAPABILITY:
+        found, needed = torch.cuda.get_device_capability(), CAPABILITY
+        return f"the GPU has compute capability {found[0]}.{found[1]}; triton needs {needed[0]}.{needed[1]}"
+    return None
 
 
 def kernel_status() -> dict[tuple[str, str], str]:
@@ -48,7 +63,8 @@ def kernel_status() -> dict[tuple[str, str], str]:
     Returns
     -------
     dict of (operation, device) to str
-        ``"fused"``; or the reason why the reference runs instead; or ``"no fused kernel on cuda"`` and what runs there.
+        ``"fused"``, on ROCm with a remark; or the reason why the reference runs instead; or ``"no fused kernel on
+        cuda"`` and what runs there.
 
     Examples
     --------
@@ -60,6 +76,8 @@ def kernel_status() -> dict[tuple[str, str], str]:
     for operation, instead in _OPERATIONS.items():
         for device in ("cpu", "cuda"):
             status = f"{NO_KERNEL}: {instead}" if instead and device == "cuda" else "fused"
+            if device == "cuda" and torch.version.hip is not None and not instead:
+                status = "fused; compiled for ROCm, but never run there"
             for direction in ("", "_backward"):
                 table[operation + direction, device] = obstacle(device) or status
     return table

@@ -114,18 +114,17 @@ def tiling(width: int, dtype: torch.dtype) -> dict[str, int]:
 
 
 def launch(kernel: Any, arrays: Sequence[Tensor], uniforms: Sequence[float], **choices: int) -> None:
-    """Launch `kernel`; the first of `arrays` is [T, ...]; `choices` replace constants of `tiling`."""
+    """Launch `kernel`; the first of `arrays` is [T, ...]; `choices` replace those of `tiling` and `OPTIONS`."""
     first = arrays[0]
     width = math.prod(first.shape[1:])
     if width == 0:
         return
-    tile = tiling(width, first.dtype) | choices
+    settings = tiling(width, first.dtype) | OPTIONS | choices
     with torch.cuda.device_of(first):
-        kernel[(-(-width // tile["BLOCK"]),)](
+        kernel[(-(-width // settings["BLOCK"]),)](
             *arrays,
             constants.numbers(uniforms, arithmetic(first.dtype), first.device),
             first.shape[0],
             width,
-            **tile,
-            **OPTIONS,
+            **settings,
         )

@@ -90,6 +90,63 @@ def test_obstacles_say_what_to_do(monkeypatch):
     assert obstacle("xpu") == "no fused kernel exists for 'xpu' devices; move the network to cpu or cuda"
 
 
+@pytest.fixture
+def a_gpu(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
+    monkeypatch.setattr(availability.shutil, "which", lambda name: f"/usr/bin/{name}")
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_what_keeps_triton_from_running(monkeypatch):
+    obstacle = availability.obstacle.__wrapped__
+    assert obstacle("cuda") is None
+    with monkeypatch.context() as patch:
+        patch.setattr(availability.importlib.metadata, "version", lambda name: "3.1.0")
+        assert obstacle("cuda") == "triton 3.1.0 is too old; run: pip install 'triton>=3.2'"
+    with monkeypatch.context() as patch:
+        patch.delenv("CC", raising=False)
+        patch.setattr(availability.shutil, "which", lambda name: None)
+        assert "finds no C compiler" in str(obstacle("cuda"))
+        patch.setenv("CC", "mycc")
+        patch.setattr(availability.shutil, "which", lambda name: name if name == "mycc" else None)
+        assert obstacle("cuda") is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    assert obstacle("cuda") == "the GPU has compute capability 6.1; triton needs 7.0"
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_rocm_is_named(monkeypatch):
+    monkeypatch.setattr(availability, "obstacle", lambda device: None)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    status = ns.kernel_status()
+    assert status["run_core", "cuda"] == "fused; compiled for ROCm, but never run there"
+    assert status["run_core", "cpu"] == "fused" and "torch's convolution" in status["event_conv", "cuda"]
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "meta"])
+def test_other_devices_run_the_definition_with_one_warning(device, monkeypatch):
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    availability._warn.cache_clear()
+    with pytest.warns(RuntimeWarning, match=f"no fused kernel exists for '{device}' devices") as seen:
+        assert not availability.fused(torch.device(device)) and not availability.fused(torch.device(device))
+    assert len(seen) == 1
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "1")
+    with pytest.raises(KernelError, match="no fused kernel on"):
+        availability.fused(torch.device(device))
+
+
+def test_a_recurrent_network_runs_where_there_is_no_kernel(monkeypatch):
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    availability._warn.cache_clear()
+    edges = [ns.Edge("in", "r", ns.Linear(4, 3)), ns.Edge("r", "r", ns.Linear(3, 3))]
+    net = ns.Network({"in": ns.Input(4), "r": ns.LIF()}, edges, dt=1e-3).to("meta")
+    with pytest.warns(RuntimeWarning, match="the plain reference runs, slowly") as seen:
+        out, _ = net(torch.empty(5, 2, 4, device="meta"))
+    assert out.shape == (5, 2, 3) and len(seen) == 1
+
+
 @pytest.mark.parametrize(("value", "wanted"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
 def test_the_environment_variable(monkeypatch, value, wanted):
     monkeypatch.delenv("NEUROSIM_REQUIRE_KERNELS", raising=False)
