@@ -100,7 +100,7 @@ def opened(path: str | os.PathLike[str], *, what: str, limit: int = LIMIT, lists
         yield Group(path, what, file)
 
 
-def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
+def opened_in_place(path: str | os.PathLike[str], *, what: str, tables: bool = False) -> h5py.File:
     """Open an HDF5 file that may be larger than memory, check its structure, and return it.
 
     Parameters
@@ -109,6 +109,9 @@ def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
         The file; it is only read.
     what : str
         What it should be, for messages.
+    tables : bool
+        Whether arrays of structures of numbers are allowed, and attributes that are texts of variable length, which
+        the caller must not read.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def opened_in_place(path: str | os.PathLike[str], *, what: str) -> h5py.File:
         with regular_file(path) as (_, size):
             pass
         file = on_error.enter_context(h5py.File(path, "r"))
-        _Walk(path, what, max(LIMIT, RATIO * size), None).check(file)
+        _Walk(path, what, max(LIMIT, RATIO * size), None, tables=tables).check(file)
         on_error.pop_all()
         return file
 
@@ -306,15 +309,18 @@ class _Walk:
 
     Parameters
     ----------
-    path, what, limit, lists
-        As for `opened`.
+    path, what, limit, lists, tables
+        As for `opened` and `opened_in_place`.
     content : bytes or None
         The bytes of the file; None for a file that is read in place, of which attributes are checked instead and
         nothing of variable length is allowed.
     """
 
-    def __init__(self, path: Path, what: str, limit: int, content: bytes | None, *, lists: bool = False) -> None:
-        self._path, self._what, self._limit, self._content, self._lists = path, what, limit, content, lists
+    def __init__(
+        self, path: Path, what: str, limit: int, content: bytes | None, *, lists: bool = False, tables: bool = False
+    ) -> None:
+        self._path, self._what, self._limit, self._content = path, what, limit, content
+        self._lists, self._tables = lists, tables
         self._bytes = self._members = 0
 
     def check(self, group: h5py.Group, place: str = "", above: tuple[Any, ...] = ()) -> None:
@@ -356,14 +362,15 @@ class _Walk:
                 )
         text = h5py.check_string_dtype(dataset.dtype)
         element = _list_element(dataset.dtype) if self._lists else None
-        if text is None and element is None and dataset.dtype.kind not in "biuf":
+        is_numbers = dataset.dtype.kind in "biuf" or (self._tables and _is_table(dataset.dtype))
+        if text is None and element is None and not is_numbers:
             raise self._refusal(place, f"is of type {_shown(dataset.dtype)}; only numbers and text are read")
         if dataset.shape is None:
             raise self._refusal(place, "is an empty dataset without a shape")
         size = dataset.size * dataset.dtype.itemsize
         self._count(size, dataset, place)
         stored = dataset.id.get_storage_size()
-        if dataset.dtype.kind in "biuf" and size > max(UNSTORED, RATIO * stored):
+        if is_numbers and size > max(UNSTORED, RATIO * stored):
             raise self._refusal(place, f"declares {size:,} bytes, of which the file stores {stored:,}")
         if element is not None or (text is not None and text.length is None):
             self._check_lengths(dataset, place, 1 if element is None else element.itemsize)
@@ -410,7 +417,8 @@ class _Walk:
             self._members += 1
             if self._members > MEMBERS:
                 raise self._refusal(name, f"is one member too many: a file may hold {MEMBERS:,}")
-            if attribute.dtype.kind not in "biufS":
+            is_unread_text = self._tables and h5py.check_string_dtype(attribute.dtype) is not None
+            if attribute.dtype.kind not in "biufS" and not is_unread_text:
                 raise self._refusal(name, f"is of type {_shown(attribute.dtype)}; only numbers and fixed text are read")
 
     def _count(self, size: int, dataset: h5py.Dataset, place: str) -> None:
@@ -426,6 +434,11 @@ class _Walk:
 
     def _refusal(self, place: str, why: str) -> FileError:
         return FileError(f"{self._path}: {place} {why}. As {self._what} it is refused and left as it is.")
+
+
+def _is_table(dtype: np.dtype[Any]) -> bool:
+    """Return whether a type is a structure of numbers."""
+    return dtype.names is not None and all(dtype[name].kind in "biuf" for name in dtype.names)
 
 
 def _list_element(dtype: np.dtype[Any]) -> np.dtype[Any] | None:

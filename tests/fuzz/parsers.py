@@ -26,7 +26,16 @@ from neurosim.cli import folder as run_folder
 from neurosim.cli.folder import RunIdentity
 from neurosim.cli.settings import Settings
 from neurosim.datasets import read_idx, read_shd, read_words
-from neurosim.datasets.events import event_pieces, read_events
+from neurosim.datasets.events import (
+    SensorEvents,
+    event_pieces,
+    read_events,
+    read_nirdata,
+    read_nwb_spikes,
+    read_spoken_events,
+    write_events,
+    write_nirdata,
+)
 from neurosim.exchange.nir import from_nir, write_nir
 from neurosim.exchange.spikes import read_sonata, write_sonata
 from neurosim.files.tables import read_toml
@@ -407,6 +416,74 @@ def _event_file(kind: str, file: str, write: Callable[..., bytes], shape: tuple[
     return type(kind, (EventFile,), {"name": file, "content": content, "shape": shape, "__doc__": f"Events: {kind}."})
 
 
+class EventHdf5(Hdf5Parser):
+    """Events of a sensor as DSEC has them."""
+
+    name = "a.h5"
+
+    def written(self) -> bytes:
+        """Return a good file."""
+        write_events(self.path, self.events(), kind="hdf5")
+        return self.path.read_bytes()
+
+    @staticmethod
+    def events() -> SensorEvents:
+        """Return some events."""
+        return SensorEvents(*np.array(EventFile.events).T, shape=(2, 30, 40))
+
+    def read(self) -> object:
+        """Read the file, in pieces and at once."""
+        pieces = [len(piece) for piece in event_pieces(self.path, shape=(2, 30, 40))]
+        return pieces, read_events(self.path, shape=(2, 30, 40)).address.sum()
+
+
+class Metavision(EventHdf5):
+    """Events of a sensor in one table."""
+
+    def written(self) -> bytes:
+        """Return a good file."""
+        with h5py.File(self.path, "w") as file:
+            kind = np.dtype([("x", "u2"), ("y", "u2"), ("p", "i2"), ("t", "i8")])
+            file.create_dataset("CD/events", data=self.events().to_array(kind), chunks=(16,), compression="gzip")
+            file.attrs["geometry"] = "40x30"
+        return self.path.read_bytes()
+
+
+class NirData(EventHdf5):
+    """Events as NIRData."""
+
+    def written(self) -> bytes:
+        """Return a good file."""
+        write_nirdata(self.path, SensorEvents.joined([self.events(), self.events().between(0, 1e-3)]))
+        return self.path.read_bytes()
+
+    def read(self) -> object:
+        """Read the file."""
+        return read_nirdata(self.path)
+
+
+class Nwb(EventHdf5):
+    """Spike times of units."""
+
+    def written(self) -> bytes:
+        """Return a good file."""
+        with h5py.File(self.path, "w") as file:
+            file["units/spike_times"], file["units/spike_times_index"] = np.array([0.1, 0.3, 0.2]), np.array([2, 2, 3])
+        return self.path.read_bytes()
+
+    def read(self) -> object:
+        """Read the file."""
+        return read_nwb_spikes(self.path)
+
+
+class Spoken(Shd):
+    """Spiking Heidelberg Digits as events."""
+
+    def read(self) -> object:
+        """Read the file."""
+        return read_spoken_events(self.path, channels=20)
+
+
 PARSERS: dict[str, type[Parser]] = {
     "recording": RecordingFile,
     "checkpoint": Checkpoint,
@@ -419,6 +496,11 @@ PARSERS: dict[str, type[Parser]] = {
     "tar": Tar,
     "idx": Idx,
     "shd": Shd,
+    "spoken": Spoken,
+    "dsec": EventHdf5,
+    "metavision": Metavision,
+    "nirdata": NirData,
+    "nwb": Nwb,
     "evt2": _event_file("evt2", "a.raw", event_files.evt2, None),
     "evt21": _event_file("evt21", "a.raw", event_files.evt21, None),
     "evt3": _event_file("evt3", "a.raw", event_files.evt3, None),

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurosim.datasets.events.columns import Columns, checked_shape
 from neurosim.datasets.events.container import SensorEvents
-from neurosim.datasets.events.files import addresses, aedat, aedat4, event_stream, prophesee
+from neurosim.datasets.events.files import addresses, aedat, aedat4, event_stream, hdf5, prophesee
 from neurosim.datasets.events.files.source import LARGE, PIECE, EventReader, Source
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.paths import regular_file
@@ -29,6 +29,7 @@ _READERS: Mapping[str, Callable[[Source, _Shape], EventReader]] = MappingProxyTy
         "bin": addresses.Bin,
         "bs1": addresses.Bs1,
         "bs2": addresses.Bs2,
+        "hdf5": hdf5.Hdf5,
     }
 )
 KINDS = tuple(_READERS)
@@ -37,6 +38,7 @@ _MAGIC = (
     (aedat.MAGIC_3, "aedat3.1"),
     (aedat4.MAGIC[:12], "aedat4"),
     (event_stream.MAGIC, "es"),
+    (hdf5.MAGIC, "hdf5"),
 )
 
 
@@ -103,12 +105,13 @@ def read_events(
     Parameters
     ----------
     path : path-like
-        AEDAT 2.0, 3.1 or 4, RAW with EVT 2.0, 2.1 or 3.0, DAT, Event Stream, ``.bin``, ``.bs1`` or ``.bs2``.
+        AEDAT 2.0, 3.1 or 4, RAW with EVT 2.0, 2.1 or 3.0, DAT, Event Stream, ``.bin``, ``.bs1``, ``.bs2``,
+        or HDF5 as DSEC and Metavision have it.
     shape : int or tuple of int, optional
         Shape of the sensor, as for `SensorEvents`; needed where the file does not state it.
     kind : str, optional
         The format, where neither the first bytes nor the end of the name tell it: "aedat2", "aedat3.1", "aedat4",
-        "raw", "dat", "es", "bin", "bs1" or "bs2".
+        "raw", "dat", "es", "bin", "bs1", "bs2" or "hdf5".
     repair : collection of str
         As for `SensorEvents`.
     limit : int

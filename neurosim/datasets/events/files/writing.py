@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from neurosim.datasets.events.columns import Columns, volume
 from neurosim.datasets.events.container import SensorEvents
-from neurosim.datasets.events.files import addresses, prophesee_writing
+from neurosim.datasets.events.files import addresses, hdf5, prophesee_writing
 from neurosim.errors import InputError
 from neurosim.files.atomic import replaced
 
@@ -19,10 +19,11 @@ _BYTES: Mapping[str, Callable[[Columns, tuple[int, int]], bytes]] = MappingProxy
         "evt3": prophesee_writing.evt3_bytes,
         "bin": lambda events, _: addresses.bin_bytes(events),
         "bs2": lambda events, _: addresses.bin_bytes(events),
+        "hdf5": hdf5.dsec_bytes,
         "bs1": lambda events, sides: addresses.bs1_bytes(events, sides),
     }
 )
-_SUFFIXES = {".bin": "bin", ".bs1": "bs1", ".bs2": "bs2"}
+_SUFFIXES = {".bin": "bin", ".bs1": "bs1", ".bs2": "bs2", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 
 def write_events(path: str | os.PathLike[str], events: SensorEvents, *, kind: str | None = None) -> None:
@@ -35,7 +36,8 @@ def write_events(path: str | os.PathLike[str], events: SensorEvents, *, kind: st
     events : SensorEvents
         One sample.
     kind : str, optional
-        "evt2" or "evt3" for RAW files, "bin", "bs1" or "bs2"; by the end of the name if left out.
+        "evt2" or "evt3" for RAW files, "bin", "bs1", "bs2", or "hdf5" (the layout of DSEC); by the end of the name if
+        left out.
 
     Raises
     ------
