@@ -15,7 +15,7 @@ import torch
 import neurosim as ns
 from neurosim.datasets import heard, read_words
 from neurosim.hardware.quantise import fixed
-from neurosim.hardware.xylo import quantise_xylo, time_constant, to_xylo, verify_xylo
+from neurosim.hardware.xylo import dash_time_constant, quantise_xylo, to_xylo, verify_xylo
 
 DT, CHANNELS, HIDDEN = 10e-3, 16, 128
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,7 +35,7 @@ train, test = data.subset(~tested), data.subset(tested)
 
 def neurons(dash_mem: int, dash_syn: int, r: float) -> ns.Neuron:
     """Make neurons whose decays are those of the chip."""
-    taus = dict(tau_mem=time_constant(dash_mem, DT), tau_syn=time_constant(dash_syn, DT))
+    taus = dict(tau_mem=dash_time_constant(dash_mem, DT), tau_syn=dash_time_constant(dash_syn, DT))
     return ns.CubaLIF(dt=DT, r=r, reset="subtract", spike=ns.atan(2.0), **taus)
 
 

@@ -124,9 +124,9 @@ def quantise_xylo(net: Network, x: Tensor | Mapping[str, Tensor], *, trained: bo
     Examples
     --------
     >>> import torch, neurosim as ns
-    >>> from neurosim.hardware.xylo import quantise_xylo, time_constant
+    >>> from neurosim.hardware.xylo import quantise_xylo, dash_time_constant
     >>> _ = torch.manual_seed(0)
-    >>> taus = dict(tau_mem=time_constant(4, 1e-3), tau_syn=time_constant(3, 1e-3))
+    >>> taus = dict(tau_mem=dash_time_constant(4, 1e-3), tau_syn=dash_time_constant(3, 1e-3))
     >>> net = ns.Sequential(
     ...     ns.Linear(16, 20), ns.CubaLIF(dt=1e-3, r=4.0, reset="subtract", **taus),
     ...     ns.Linear(20, 4), ns.CubaLIF(dt=1e-3, r=4.0, reset="subtract", **taus), names=["hidden", "out"],

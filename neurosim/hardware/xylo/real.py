@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.network.portability import refuse_unportable
 from neurosim.quantities import value_range
+from neurosim.units import time_constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def _latencies(net: Network, problems: Problems) -> dict[str, int]:
     return late
 
 
-def time_constant(dash: int, dt: float) -> float:
+def dash_time_constant(dash: int, dt: float) -> float:
     """Return the time constant, s, of which the chip has the exact decay with a dash.
 
     Parameters
@@ -154,8 +154,8 @@ def time_constant(dash: int, dt: float) -> float:
 
     Examples
     --------
-    >>> from neurosim.hardware.xylo import time_constant
-    >>> [round(time_constant(dash, 1e-3) * 1e3, 2) for dash in (1, 2, 3, 4)]
+    >>> from neurosim.hardware.xylo import dash_time_constant
+    >>> [round(dash_time_constant(dash, 1e-3) * 1e3, 2) for dash in (1, 2, 3, 4)]
     [1.44, 3.48, 7.49, 15.49]
     """
-    return -dt / math.log1p(-(2.0**-dash))
+    return float(time_constant(1.0 - 2.0**-dash, dt))

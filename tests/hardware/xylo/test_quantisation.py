@@ -10,7 +10,7 @@ import torch
 import neurosim as ns
 from neurosim.errors import ExportError, InputError, NothingCompared
 from neurosim.hardware.quantise import fixed
-from neurosim.hardware.xylo import evolve, quantise_xylo, time_constant, to_xylo
+from neurosim.hardware.xylo import dash_time_constant, evolve, quantise_xylo, to_xylo
 from neurosim.hardware.xylo.mapping import chip_input
 from neurosim.hardware.xylo.verification import compare
 from neurosim.verdicts import verify_all
@@ -19,7 +19,7 @@ DT = 1e-3
 
 
 def neurons(dash_mem: int = 4, dash_syn: int = 3, r: float = 4.0, **choices: object) -> ns.Neuron:
-    taus = dict(tau_mem=time_constant(dash_mem, DT), tau_syn=time_constant(dash_syn, DT))
+    taus = dict(tau_mem=dash_time_constant(dash_mem, DT), tau_syn=dash_time_constant(dash_syn, DT))
     return ns.CubaLIF(**{"dt": DT, "r": r, "reset": "subtract", **taus, **choices})
 
 
