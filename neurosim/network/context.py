@@ -51,6 +51,13 @@ class RunContext:
         once all components have run.
     finished : set of str
         Nodes that need not run any more. A strategy that runs further components adds their nodes.
+    components : tuple of Component
+        Those of the run, in order.
+    keep : set of str
+        Nodes whose output is needed after the run.
+    rates : dict of str to float
+        Share of values that are not zero at the source of an edge, where a strategy has counted them and the output is
+        not there; written for `Network.explain`.
     """
 
     def __init__(
@@ -79,6 +86,9 @@ class RunContext:
         self.in_flight_after: dict[str, Tensor] = {}
         if not through_time:
             self.in_flight = {name: line.detach() for name, line in self.in_flight.items()}
+        self.components: tuple[Component, ...] = ()
+        self.keep: set[str] = set()
+        self.rates: dict[str, float] = {}
         self._recorded: dict[str, list[Tensor]] = {}
 
     @property

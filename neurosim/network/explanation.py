@@ -142,6 +142,8 @@ class _Observed(Strategy):
         rates.update(_rates(context, component.inner))
         further = tuple(name for name in context.nodes if name in context.finished - before - {*component.nodes})
         names = (*component.nodes, *further)
+        rates.update(context.rates)
+        context.rates.clear()
         self.rows.append(
             ComponentExplanation(names, self.strategy.name, dict(self.skipped), _grouped(decisions), rates)
         )

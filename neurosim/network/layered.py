@@ -26,7 +26,8 @@ def run_layered(
     keep : set of str
         Nodes whose output is needed after the run.
     """
-    for component in components:
+    context.components, context.keep = tuple(components), keep
+    for component in context.components:
         if component.nodes[0] not in context.finished:
             choose(strategies, context, component).run(context, component)
         context.release(component, keep)
@@ -45,5 +46,5 @@ def choose(strategies: Iterable[Strategy], context: RunContext, component: Compo
             return strategy
     raise NetworkError(
         f"no strategy runs {' and '.join(component.nodes)}; net.strategies has {list(strategies)}. Append those of "
-        "neurosim.network.strategies.STRATEGIES."
+        "neurosim.network.preference.STRATEGIES."
     )

@@ -36,6 +36,7 @@ from neurosim.network.noise import with_noise
 from neurosim.network.parts import Parts, SynapseList
 from neurosim.network.plan import NetworkPlan, plan_of
 from neurosim.network.population import Population
+from neurosim.network.preference import STRATEGIES
 from neurosim.network.source import (
     Source,
     check_state,
@@ -47,7 +48,7 @@ from neurosim.network.source import (
     samples_of,
 )
 from neurosim.network.start_values import StartDraw
-from neurosim.network.strategies import STRATEGIES, Strategy, check_steps_at_once
+from neurosim.network.strategies import Strategy, check_steps_at_once
 from neurosim.synapses.norm import repeating
 from neurosim.synapses.synapse import count
 from neurosim.synapses.time_step import restored_on_error

@@ -19,7 +19,7 @@ from neurosim.kernels.neurons import reference
 from neurosim.language import Core, Reset, Surrogate
 from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.reset import ResetMode
-from neurosim.network.planning import CorePlans
+from neurosim.network.planning import CorePlans, KernelArguments
 from neurosim.network.population import Inputs, State
 from neurosim.network.source import first_state
 from neurosim.network.start_values import StartDraw, StartValues
@@ -209,6 +209,24 @@ class Neuron(CorePlans):
         result = run(Call(key, x, weight, bias, state, coefficients, forward, backward, chunk, packed_bits, mask))
         state = self.core.state_type(*result.state)
         return LayerOutput(result.out, state, result.recorded, result.packed_bits, result.mask)
+
+    def row_arguments(
+        self, like: Tensor, tensors: Iterable[Tensor | None], state: State | None, through_time: bool, port: str | None
+    ) -> tuple[State, KernelArguments]:
+        """Return the state, checked, and what the kernels of a row of layers take beside its tensors.
+
+        Parameters
+        ----------
+        like : Tensor [T, B, N]
+            Of the shape of the current.
+        tensors : iterable of Tensor
+            All other tensors that the neurons' output depends on.
+        state, through_time, port
+            As in `run_linear`.
+        """
+        fed, inputs = self._by_port(like if port is None else {port: like})
+        _, state, _ = self._checked(inputs, state)
+        return state, self._arguments(fed, like, (*tensors, *state), through_time, ())
 
     def run_recurrent(
         self,

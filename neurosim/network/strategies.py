@@ -289,16 +289,6 @@ class Stepwise(Strategy):
         context.in_flight_after.update(whole)
 
 
-STRATEGIES: tuple[Strategy, ...] = (
-    FusedLinear(),
-    Recomputed(),
-    RecomputedLoop(),
-    FusedLoop(),
-    LayerByLayer(),
-    Stepwise(),
-)
-
-
 # Whose result does not change if a call is split into chunks of steps.
 _STEP_BY_STEP = (Synapse.forward, BatchNorm.forward, Dropout.forward)
 

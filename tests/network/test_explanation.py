@@ -9,7 +9,7 @@ import neurosim as ns
 from neurosim.kernels.common import availability, decisions
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network import Explanation, KernelCalls, Strategy
-from neurosim.network.strategies import STRATEGIES
+from neurosim.network.preference import STRATEGIES
 from neurosim.synapses import BatchNorm, RoundedDelays
 from neurosim.synapses.traced import Traces
 

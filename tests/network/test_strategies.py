@@ -10,7 +10,8 @@ from neurosim.errors import InputError, NetworkError
 from neurosim.kernels.common.layer_output import LayerOutput
 from neurosim.network.component import components
 from neurosim.network.context import RunContext
-from neurosim.network.strategies import STRATEGIES, Stepwise, Strategy
+from neurosim.network.preference import STRATEGIES
+from neurosim.network.strategies import Stepwise, Strategy
 from neurosim.synapses import RoundedDelays
 from neurosim.synapses.shift import Shift
 from neurosim.synapses.traced import Traces

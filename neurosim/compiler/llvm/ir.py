@@ -54,6 +54,7 @@ class IRBuilder(Body):
         super().__init__()
         self.real, self.lanes = real, lanes
         self._arguments: list[tuple[str, str]] = []
+        self._scratch: list[int] = []  # places of arguments
         self._entry: list[str] = []
         self._declared: dict[str, None] = {}
         self._blocks = 0
@@ -69,6 +70,11 @@ class IRBuilder(Body):
         argument = f"%p{len(self._arguments)}{readable}"
         self._arguments.append(("ptr", f"noalias {argument}"))
         return argument
+
+    def scratch_argument(self, name: str) -> str:
+        """Add a pointer argument to memory that one thread writes; in a `CallList` each thread has its own."""
+        self._scratch.append(len(self._arguments))
+        return self.pointer_argument(name)
 
     def integer_argument(self, name: str) -> str:
         """Add an integer argument."""
@@ -450,17 +456,26 @@ define void @task(ptr %work, i64 %now) {{
         """Return a function that does one thread's share of the work.
 
         Its argument is an array of eight bytes each: OpenMP's functions for the thread's number and for that of
-        threads, the pieces in all and in a share, then the arguments of ``kernel``.
+        threads, the pieces in all and in a share, then the arguments of ``kernel``, then for each scratch argument the
+        bytes from the memory of a thread to that of the next.
         """
-        slots, values = [], []
+        slots, values, own = [], [], []
         for number, (kind, name) in enumerate(self._arguments, start=4):
             if name in ("%first", "%last"):
                 values.append(f"i64 {name}")
                 continue
             slots.append(f"  %a{number}.at = getelementptr i64, ptr %work, i64 {number}")
             slots.append(f"  %a{number} = load {kind}, ptr %a{number}.at")
+            if number - 4 in self._scratch:
+                stride = 4 + len(self._arguments) + self._scratch.index(number - 4)
+                slots.append(f"  %s{number}.at = getelementptr i64, ptr %work, i64 {stride}")
+                slots.append(f"  %s{number} = load i64, ptr %s{number}.at")
+                own.append(f"  %m{number} = mul i64 %me, %s{number}")
+                own.append(f"  %b{number} = getelementptr i8, ptr %a{number}, i64 %m{number}")
+                values.append(f"{kind} %b{number}")
+                continue
             values.append(f"{kind} %a{number}")
-        loads = "\n".join(slots)
+        loads, own_memory = "\n".join(slots), "\n".join(own)
         return f"""
 define void @team(ptr %work) {{
 entry:
@@ -474,6 +489,7 @@ entry:
 {loads}
   %me.narrow = call i32 %number()
   %me = zext i32 %me.narrow to i64
+{own_memory}
   %all.narrow = call i32 %size()
   %all = zext i32 %all.narrow to i64
   %begin = mul i64 %me, %share
@@ -497,7 +513,8 @@ exit:
 
     def compile(self) -> CompiledKernel:
         """Return the machine code."""
-        return CompiledKernel(self.source(), [kind for kind, _ in self._arguments], self._is_shared, self._now)
+        kinds = [kind for kind, _ in self._arguments]
+        return CompiledKernel(self.source(), kinds, self._is_shared, self._now, len(self._scratch))
 
 
 def _align(kind: str) -> int:

@@ -31,18 +31,26 @@ class CompiledKernel:
         Whether there is a function ``team`` as well, which does a share of the work (see `shared`).
     now : int, optional
         Of a module with a function ``task``, which does one step of a circuit: place of the step among the arguments.
+    scratch : int
+        Number of arguments that point to memory of one thread.
 
     Attributes
     ----------
     call : callable
         Takes addresses and numbers; gives up Python's lock while it runs.
+    address : int
+        Address of the function ``kernel``.
+    team : int or None
+        Address of the function ``team``.
     task : int or None
         Address of the function ``task``.
     """
 
     number_compiled = 0  # in this process
 
-    def __init__(self, source: str, arguments: Sequence[str], team: bool = False, now: int | None = None) -> None:
+    def __init__(
+        self, source: str, arguments: Sequence[str], team: bool = False, now: int | None = None, scratch: int = 0
+    ) -> None:
         import llvmlite.binding as binding
 
         machine = _this_processor()
@@ -54,14 +62,14 @@ class CompiledKernel:
         builder.getModulePassManager().run(module, builder)
         self._engine = binding.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
-        address = self._engine.get_function_address("kernel")
-        self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(address)
+        self.address: int = self._engine.get_function_address("kernel")
+        self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *(_TYPES[t] for t in arguments))(self.address)
         # The code is freed with the engine. Two threads may compile one kernel at once; a cache keeps the second alone.
         self.call.engine = self._engine  # type: ignore[attr-defined]
-        self._team = self._engine.get_function_address("team") if team else None
+        self.team: int | None = self._engine.get_function_address("team") if team else None
         self.task: int | None = self._engine.get_function_address("task") if now is not None else None
         self._now, self._block = now, struct.Struct("=" + "".join(_SLOTS[kind] for kind in arguments))
-        self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments))
+        self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments) + "q" * scratch)
         CompiledKernel.number_compiled += 1
 
     def block(self, *values: Any) -> Any:
@@ -70,6 +78,24 @@ class CompiledKernel:
         assert self._now is not None
         packed = self._block.pack(*given[: self._now], 0, *given[self._now :])
         return ctypes.create_string_buffer(packed, len(packed))
+
+    def work(
+        self, functions: Sequence[int], total: int, share: int, places: Sequence[int], numbers: Sequence[float]
+    ) -> bytes:
+        """Return the argument of ``team``, in eight bytes for each number.
+
+        Parameters
+        ----------
+        functions : sequence of int
+            Addresses of OpenMP's functions for the number of a thread and for that of threads.
+        total, share : int
+            Pieces of work, and those that a thread does at a time.
+        places : sequence of int
+            Addresses of the arrays.
+        numbers : sequence of float
+            The arguments after the first two numbers, then the bytes of each scratch argument.
+        """
+        return self._slots.pack(*functions, total, share, *places, 0, 0, *numbers)
 
     def run_parallel(
         self, total: int, arrays: Sequence[Tensor], *numbers: float, grain: int = 1, multiple: int = 1
@@ -94,9 +120,9 @@ class CompiledKernel:
                 self.call(*addresses, 0, total, *numbers)
             return
         team = openmp.team()
-        if team is not None and self._team is not None:
+        if team is not None and self.team is not None:
             work = self._slots.pack(*team.addresses, total, share, *addresses, 0, 0, *numbers)
-            team.share(self._team, work, workers, 0)
+            team.share(self.team, work, workers, 0)
             return
 
         def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:

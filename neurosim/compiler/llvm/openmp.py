@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-_FUNCTIONS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+_FUNCTIONS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -27,15 +27,28 @@ class Team:
     ----------
     library : ctypes.CDLL
         The library that torch has loaded: another copy would bring threads of its own.
+
+    Attributes
+    ----------
+    share : callable
+        Runs machine code in several threads: address of the function, its argument as bytes, threads, 0.
+    share_at : callable
+        As `share`, with the address of the argument.
+    addresses : list of int
+        Of the functions for the number of a thread and for that of threads.
+    barrier : int
+        Address of the function that waits for all threads of the region.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._parallel, self._number, self._size = (library[name] for name in _FUNCTIONS)
+        self._parallel, self._number, self._size, barrier = (library[name] for name in _FUNCTIONS)
         self._parallel.argtypes = [_Work, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-        self.share = library[_FUNCTIONS[0]]  # the same for machine code: function, its argument, threads, 0
+        self.share, self.share_at = library[_FUNCTIONS[0]], library[_FUNCTIONS[0]]
         self.share.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint]
-        self._parallel.restype = self.share.restype = None
-        self.addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in (self._number, self._size)]
+        self.share_at.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        self._parallel.restype = self.share.restype = self.share_at.restype = None
+        self.addresses = [_address(self._number), _address(self._size)]
+        self.barrier = _address(barrier)
 
     def run(self, parts: Sequence[Callable[[], None]]) -> None:
         """Run all `parts` at the same time, one of them in this thread, and raise what one of them raised."""
@@ -52,6 +65,10 @@ class Team:
         self._parallel(_Work(work), None, len(parts), 0)
         if errors:
             raise errors[0]
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 @functools.cache

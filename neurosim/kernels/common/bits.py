@@ -47,7 +47,7 @@ def pack(x: Tensor) -> Packed:
     rows, n = x.shape
     bits = torch.empty(rows, words(n), dtype=torch.int64)
     found = torch.zeros(rows, 2, dtype=torch.int64)
-    _packing(REAL[x.dtype]).run_parallel(rows, (x, bits, found), n, grain=_grain(n))
+    packing(REAL[x.dtype]).run_parallel(rows, (x, bits, found), n, grain=rows_per_thread(n))
     count, other = found.sum(0).tolist() if rows else (0, 0)
     return Packed(bits, count, other == 0)
 
@@ -68,10 +68,10 @@ def events(bits: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
         Position of each event in its row, ascending.
     """
     rows, width = bits.shape
-    grain = _grain(width * WORD // 4)
+    grain = rows_per_thread(width * WORD // 4)
     starts = _counts(bits).cumsum(0, dtype=torch.int32)
     index = torch.empty(int(starts[-1]) if count is None else count, dtype=torch.int32)
-    _listing(has_wide_vectors()).run_parallel(rows, (bits, starts, index), width, grain=grain)
+    listing(has_wide_vectors()).run_parallel(rows, (bits, starts, index), width, grain=grain)
     return starts, index
 
 
@@ -93,14 +93,14 @@ def _counts(bits: Tensor) -> Tensor:
     """Return 0 and the number of bits set in each row: [R + 1] of int32."""
     rows, width = bits.shape
     counts = torch.zeros(rows + 1, dtype=torch.int32)
-    _counting().run_parallel(rows, (bits, counts[1:]), width, grain=_grain(width * WORD // 4))
+    counting().run_parallel(rows, (bits, counts[1:]), width, grain=rows_per_thread(width * WORD // 4))
     return counts
 
 
 def unpack(bits: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     """Return ``bits`` [R, ceil(n / 64)] as zeros and ones [R, n]."""
     x = buffer_pool.empty((bits.shape[0], n), dtype)
-    _unpacking(REAL[dtype]).run_parallel(bits.shape[0], (bits, x), n, grain=_grain(n))
+    _unpacking(REAL[dtype]).run_parallel(bits.shape[0], (bits, x), n, grain=rows_per_thread(n))
     return x
 
 
@@ -109,16 +109,18 @@ def bits_within(values: Tensor, bound: float) -> Tensor:
     rows, n = values.shape
     values = values.contiguous()
     bits = torch.empty(rows, words(n), dtype=torch.int64)
-    _marking(REAL[values.dtype]).run_parallel(rows, (values, bits), n, bound, grain=_grain(n))
+    _marking(REAL[values.dtype]).run_parallel(rows, (values, bits), n, bound, grain=rows_per_thread(n))
     return bits
 
 
-def _grain(n: int) -> int:
+def rows_per_thread(n: int) -> int:
+    """Return how many rows of `n` values a thread does at least."""
     return max(_PER_THREAD // max(n, 1), 1)
 
 
 @functools.cache
-def _packing(real: str) -> CompiledKernel:
+def packing(real: str) -> CompiledKernel:
+    """Return the kernel that packs rows: x, bits, number and whether other than 1 of each row; rows, n."""
     code = IRBuilder(real, WORD)
     x, bits, found = map(code.pointer_argument, ("x", "bits", "found"))
     first, last, n = map(code.integer_argument, ("first", "last", "n"))
@@ -191,7 +193,8 @@ def _unpacking(real: str) -> CompiledKernel:
 
 
 @functools.cache
-def _counting() -> CompiledKernel:
+def counting() -> CompiledKernel:
+    """Return the kernel that counts the bits of rows: bits, counts as i32; rows, words of a row."""
     code = IRBuilder("float")
     bits, counts = map(code.pointer_argument, ("bits", "counts"))
     first, last, width = map(code.integer_argument, ("first", "last", "width"))
@@ -209,8 +212,11 @@ def _counting() -> CompiledKernel:
 
 
 @functools.cache
-def _listing(by_vectors: bool) -> CompiledKernel:
-    """Return the kernel: bit by bit, or sixteen bits at once where the processor can."""
+def listing(by_vectors: bool) -> CompiledKernel:
+    """Return the kernel that lists bits: one by one, or sixteen at once where the processor can.
+
+    Arguments: bits, starts, index; rows, words of a row.
+    """
     code = IRBuilder("float", 16)
     bits, starts, index = map(code.pointer_argument, ("bits", "starts", "index"))
     first, last, width = map(code.integer_argument, ("first", "last", "width"))

@@ -21,7 +21,7 @@ from neurosim.kernels.common.bits import REAL
 
 _SPIKES = 16  # of a neuron in a group, about: enough that its row of the gradient is read and written seldom
 _ROWS = 512  # of a group at most: what is added up should stay in the second-level cache
-_PER_THREAD = 1 << 14  # events
+PER_THREAD = 1 << 14  # events
 
 
 class BySource(NamedTuple):
@@ -62,14 +62,14 @@ def by_source(starts: Tensor, index: Tensor, sizes: tuple[int, int, int], x: Ten
     group = group_size(steps, batch, n, count)
     groups = -(-batch // group)
     first = torch.zeros(groups * n + 1, dtype=torch.int32)
-    grain = max(_PER_THREAD * groups // max(count, 1), 1)
-    _counting().run_parallel(groups, (starts, index, first[1:]), steps, batch, n, group, grain=grain)
+    grain = max(PER_THREAD * groups // max(count, 1), 1)
+    counting().run_parallel(groups, (starts, index, first[1:]), steps, batch, n, group, grain=grain)
     first = first.cumsum(0, dtype=torch.int32)
     rows = torch.empty_like(index)
     real = None if x is None else REAL[x.dtype]
     values = torch.empty(0) if x is None else torch.empty(count, dtype=x.dtype)
     arrays = [starts, index, first[:-1].clone(), rows, *([] if x is None else [x, values])]
-    _placing(real).run_parallel(groups, arrays, steps, batch, n, group, grain=grain)
+    placing(real).run_parallel(groups, arrays, steps, batch, n, group, grain=grain)
     return BySource(first, rows, values, group)
 
 
@@ -81,7 +81,8 @@ def group_size(steps: int, batch: int, n: int, count: int) -> int:
 
 
 @functools.cache
-def _counting() -> CompiledKernel:
+def counting() -> CompiledKernel:
+    """Return the kernel that counts events by neuron: starts, index, counts as i32; groups, steps, batch, n, group."""
     code = IRBuilder("float")
     starts, index, counts = map(code.pointer_argument, ("starts", "index", "counts"))
     with _events(code, starts, index) as (_, at, _):
@@ -90,7 +91,8 @@ def _counting() -> CompiledKernel:
 
 
 @functools.cache
-def _placing(real: str | None) -> CompiledKernel:
+def placing(real: str | None) -> CompiledKernel:
+    """Return the kernel that places events: starts, index, cursors, rows, [x, values]; the numbers of `counting`."""
     code = IRBuilder(real or "float")
     starts, index, cursors, rows = map(code.pointer_argument, ("starts", "index", "cursors", "rows"))
     x, values = map(code.pointer_argument, ("x", "values")) if real else ("", "")

@@ -16,12 +16,13 @@ from neurosim.kernels.common.operator import Gradients, Needs
 from neurosim.kernels.linear.arguments import Call, Outputs, Saved, chunks, neurons_call, neurons_saved
 from neurosim.kernels.linear.by_source import by_source
 from neurosim.kernels.linear.cpu_code import Shape, compiled_backward, compiled_forward
+from neurosim.kernels.linear.dense_product import dense_product, is_short
 from neurosim.kernels.linear.masked_product import masked_product
 from neurosim.kernels.linear.policy import CROSSOVER, is_event_driven, is_masked
 from neurosim.kernels.linear.tiles import tiled, untiled
 from neurosim.kernels.neurons import cpu as neurons
 
-_STEPS_PER_THREAD = 1 << 11  # of a tile, at least
+STEPS_PER_THREAD = 1 << 11  # of a tile, at least
 
 
 def has_packed_bits(plan: Plan) -> bool:
@@ -54,12 +55,17 @@ def backward(saved: Saved, needs: Needs, grads: Sequence[Tensor]) -> Gradients:
 
 
 def _shape(layer: Call | Saved, is_binary: bool) -> Shape:
-    width, real = layer.weight.shape[0], REAL[layer.weight.dtype]
+    width, real, is_biased = layer.weight.shape[0], REAL[layer.weight.dtype], layer.bias is not None
+    shape = shape_of(layer.plan_key, real, width, is_biased)
+    return dataclasses.replace(shape, graded=not is_binary, borders=layer.chunk > 0)
+
+
+def shape_of(plan_key: str, real: str, width: int, is_biased: bool) -> Shape:
+    """Return what the code of a layer of `width` neurons with binary input is made for."""
     lanes = 64 if real == "float" else 32
     while lanes > 16 and width <= lanes // 2:
         lanes //= 2
-    is_ragged, is_biased = width % lanes != 0, layer.bias is not None
-    return Shape(layer.plan_key, real, lanes, is_ragged, not is_binary, is_biased, layer.chunk > 0)
+    return Shape(plan_key, real, lanes, width % lanes != 0, False, is_biased, False)
 
 
 def _event_forward(call: Call, packed: Packed) -> Outputs:
@@ -87,13 +93,13 @@ def _event_forward(call: Call, packed: Packed) -> Outputs:
     arrays += [packed_bits] * has_packed_bits(plan) + [mask] * has_mask(plan)
     sizes = (steps, batch, width, n_in, call.chunk, int(past_caches))
     kernel = compiled_forward(shape)
-    kernel.run_parallel(weight.shape[0] * batch, arrays, *sizes, *call.forward_numbers, grain=_grain(steps))
+    kernel.run_parallel(weight.shape[0] * batch, arrays, *sizes, *call.forward_numbers, grain=grain_of(steps))
     return Outputs(out, packed_bits, mask, states, stored, packed.bits, packed.is_binary, (starts, index))
 
 
-def _grain(steps: int) -> int:
+def grain_of(steps: int) -> int:
     """Return how many walks of a tile through `steps` a thread does at least."""
-    return max(_STEPS_PER_THREAD // max(steps, 1), 1)
+    return max(STEPS_PER_THREAD // max(steps, 1), 1)
 
 
 def _event_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor], total: int) -> Gradients:
@@ -122,7 +128,7 @@ def _event_backward(saved: Saved, needs: Needs, grads: Sequence[Tensor], total: 
     arrays += [*g_initial, *coefficients, *g_coefficients]
     numbers = [*saved.backward_numbers, *(saved.forward_numbers if saved.chunk else ())]
     sizes = (steps, batch, width, n_in, saved.chunk, ordered.group)
-    compiled_backward(shape, needs_x).run_parallel(tiles, arrays, *sizes, *numbers, grain=_grain(steps * batch))
+    compiled_backward(shape, needs_x).run_parallel(tiles, arrays, *sizes, *numbers, grain=grain_of(steps * batch))
     g_x = None
     if g_i is not None:
         g_x = _input_gradient(g_i.flatten(0, 1), saved.weight, saved.mask).view(steps, batch, n_in)
@@ -133,7 +139,7 @@ def _input_gradient(g: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
     """Return the gradient of the input from that of the current, ``g`` [R, N]."""
     if mask is not None and is_masked(mask, *weight.shape):
         return masked_product(g, weight, mask)
-    return matmul.product(g, weight)
+    return dense_product(g, weight) if is_short(weight) else matmul.product(g, weight)
 
 
 def _dense_forward(call: Call, packed: Packed) -> Outputs:

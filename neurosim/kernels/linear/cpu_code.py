@@ -41,6 +41,8 @@ class Shape:
         Whether the state at the border of each chunk is kept in place of the values of each step.
     streamed : bool
         Whether a call can ask for output and kept values to go past the caches: rows begin and end at their lines.
+    bits_only : bool
+        Whether the output is written as bits alone.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Shape:
     biased: bool
     borders: bool
     streamed: bool = False
+    bits_only: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -173,13 +176,13 @@ class _Layer:
 def forward_code(shape: Shape) -> IRBuilder:
     """Return the forward kernel.
 
-    Arguments: starts, index, [x], weight, [bias], out, kept values or borders, state, coefficients, [bits], [active];
+    Arguments: starts, index, [x], weight, [bias], [out], kept values or borders, state, coefficients, [bits], [active];
     first and last unit (tile times batch plus sample), steps, batch, width, sources, chunk, whether results go past the
     caches, where they can; the plan's numbers.
     """
     kernel, layer = forward_kernel(shape.plan), _Layer(shape)
     code = layer.code
-    over_time = [name for name in kernel.writes if name == "out" or not shape.borders]
+    over_time = [name for name in kernel.writes if not (shape.bits_only if name == "out" else shape.borders)]
     arrays = {name: code.pointer_argument(name) for name in over_time}
     borders = {name: code.pointer_argument(f"border.{name}") for name in kernel.carried} if shape.borders else {}
     held = {name: code.pointer_argument(f"state.{name}") for name in (*kernel.carried, *kernel.coefficients)}

@@ -13,7 +13,7 @@ from neurosim.kernels.common.buffers import buffer_pool
 
 _TOGETHER = 4  # sums that share the values loaded from a row
 _COLUMN_BYTES = 64 << 10  # of a block of columns, which stays in the first-level cache
-_ROWS = 64  # of a block, each multiplied with the block of columns
+ROWS = 64  # of a block, each multiplied with the block of columns
 
 
 def masked_product(g: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
@@ -31,18 +31,28 @@ def masked_product(g: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     rows, width = g.shape
     columns = weight.T.contiguous()
     out = buffer_pool.empty((rows, weight.shape[1]), g.dtype)
-    # A word has 64 bits, and a vector of zeros as many lanes.
-    block = 32 if g.element_size() == 4 else 16
-    while block > 4 and block * width * g.element_size() > _COLUMN_BYTES:
-        block //= 2
+    block = columns_of_block(width, REAL[g.dtype])
     arrays = (mask, g.contiguous(), columns, out)
-    _compiled(REAL[g.dtype]).run_parallel(-(-rows // _ROWS), arrays, rows, width, out.shape[1], block)
+    multiplying(REAL[g.dtype]).run_parallel(-(-rows // ROWS), arrays, rows, width, out.shape[1], block)
     return out
 
 
+def columns_of_block(width: int, real: str) -> int:
+    """Return how many columns of so many numbers stay in the first-level cache."""
+    size = 4 if real == "float" else 8
+    # A word has 64 bits, and a vector of zeros as many lanes.
+    block = 128 // size
+    while block > 4 and block * width * size > _COLUMN_BYTES:
+        block //= 2
+    return block
+
+
 @functools.cache
-def _compiled(real: str) -> CompiledKernel:
-    """Return the kernel: a block of columns stays in the first-level cache while some rows pass by."""
+def multiplying(real: str) -> CompiledKernel:
+    """Return the kernel: a block of columns stays in the first-level cache while some rows pass by.
+
+    Arguments: mask, g, columns, out; blocks of `ROWS` rows, rows, width, sources, block.
+    """
     code = IRBuilder(real, 32 if real == "float" else 16)
     mask, g, columns, out = map(code.pointer_argument, ("mask", "g", "columns", "out"))
     names = ("first", "last", "rows", "width", "sources", "block")
@@ -82,8 +92,8 @@ def _compiled(real: str) -> CompiledKernel:
             code.store_scalar(real, value, result, j)
 
     with code.loop(first, last) as unit:
-        begin = code.integer("mul", unit, str(_ROWS))
-        end = code.minimum(code.integer("add", begin, str(_ROWS)), rows)
+        begin = code.integer("mul", unit, str(ROWS))
+        end = code.minimum(code.integer("add", begin, str(ROWS)), rows)
         with code.loop("0", sources, block) as j:
             close = code.address(columns, code.integer("mul", j, width))
             word, low = code.integer("lshr", j, "6"), code.integer("and", j, "63")

@@ -24,7 +24,8 @@ def _current(i):  # type: ignore[no-untyped-def]
 
 
 @constant_in_graph
-def _plan_key(train: bool) -> str:
+def plan_key(train: bool) -> str:
+    """Return the key of the plan of neurons whose output is their current."""
     if train not in _KEYS:
         _KEYS[train] = known(Plan(record(_current, atan(), Reset()), train))
     return _KEYS[train]
@@ -51,7 +52,7 @@ def linear(
     waits = not train or not torch.is_grad_enabled()
     if on_accelerator(x.device) and not is_forced() and not (waits and is_worth_measuring(x.shape[0], weight)):
         return functional.linear(x, weight, bias)
-    call = Call(_plan_key(train), x.unsqueeze(0), weight, bias, (), (), (), (), 0, packed_bits, mask)
+    call = Call(plan_key(train), x.unsqueeze(0), weight, bias, (), (), (), (), 0, packed_bits, mask)
     return run_layer(call).out.squeeze(0)
 
 
@@ -70,7 +71,7 @@ def weight_gradient(g: Tensor, input_bits: Tensor, n_in: int, x: Tensor | None =
         The input; left out where it is spikes.
     """
     weight = g.new_empty(()).expand(g.shape[-1], n_in)  # for its size; its values are not read
-    saved = Saved(_plan_key(True), x, input_bits, n_in, None, weight, None, (), (), (), 0, ())
+    saved = Saved(plan_key(True), x, input_bits, n_in, None, weight, None, (), (), (), 0, ())
     gradient = cpu.backward(saved, (False, True, False), [g])[1]
     assert gradient is not None
     return gradient

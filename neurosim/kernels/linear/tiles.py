@@ -12,7 +12,7 @@ from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.kernels.common.bits import REAL
 from neurosim.kernels.common.buffers import buffer_pool
 
-_SQUARE = {"float": 16, "double": 8}  # rows and columns that are turned at a time: one line of the caches each
+SQUARE = {"float": 16, "double": 8}  # rows and columns that are turned at a time: one line of the caches each
 _PER_THREAD = 1 << 14
 
 
@@ -39,15 +39,19 @@ def untiled(weight: Tensor, width: int) -> Tensor:
 def _turn(flat: Tensor, tiles: Tensor, inward: bool, width: int) -> None:
     real = REAL[flat.dtype]
     count, sources, lanes = tiles.shape
-    grain = max(_PER_THREAD // max(sources * _SQUARE[real], 1), 1)
-    _compiled(real, inward).run_parallel(
-        count * lanes // _SQUARE[real], (flat, tiles), width, sources, lanes, grain=grain
-    )
+    total = count * lanes // SQUARE[real]
+    turning(real, inward).run_parallel(total, (flat, tiles), width, sources, lanes, grain=grain_of(sources, real))
+
+
+def grain_of(sources: int, real: str) -> int:
+    """Return how many groups of `SQUARE` neurons a thread does at least."""
+    return max(_PER_THREAD // max(sources * SQUARE[real], 1), 1)
 
 
 @functools.cache
-def _compiled(real: str, inward: bool) -> CompiledKernel:
-    side = _SQUARE[real]
+def turning(real: str, inward: bool) -> CompiledKernel:
+    """Return the kernel: flat, tiles; groups of `SQUARE` neurons, width, sources, lanes."""
+    side = SQUARE[real]
     code = IRBuilder(real, side)
     flat, tiles = code.pointer_argument("flat"), code.pointer_argument("tiles")
     first, last, width, sources, lanes = map(code.integer_argument, ("first", "last", "width", "sources", "lanes"))

@@ -15,7 +15,7 @@ from neurosim.kernels.neurons.arguments import Call, Gradients, Outputs, Saved
 from neurosim.kernels.neurons.cpu_code import BLOCK, compiled
 
 REAL = {torch.float32: "float", torch.float64: "double"}
-_STREAM = 4 << 20  # bytes of a result that is written past the caches, at least
+STREAM = 4 << 20  # bytes of a result that is written past the caches, at least
 _PER_THREAD = 1 << 16  # neuron-steps, at least: starting a thread for fewer takes longer than it saves
 
 
@@ -49,7 +49,7 @@ def backward(saved: Saved, grads: Sequence[Tensor]) -> Gradients:
 
 def streams(result: Tensor) -> bool:
     """Return whether to write `result` past the caches: it is too large to be there still when it is read."""
-    return result.numel() * result.element_size() >= _STREAM and fills_lines(result)
+    return result.numel() * result.element_size() >= STREAM and fills_lines(result)
 
 
 def fills_lines(result: Tensor) -> bool:

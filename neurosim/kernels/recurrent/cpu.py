@@ -131,13 +131,23 @@ def panels(weight: Tensor, lanes: int) -> Tensor:
     return pad(weight, (0, -columns % lanes)).view(heads, n, -1, lanes).transpose(1, 2).contiguous()
 
 
+def samples_of_unit(batch: int, heads: int, shape: Shape) -> int:
+    """Return how many samples a unit has, so that every thread has work."""
+    samples = min(max(batch * heads // number_of_threads(), 1), batch, _SAMPLES)
+    return samples - samples % shape.rows if samples > shape.rows else samples
+
+
 def _lanes(real: str) -> int:
     return _PANEL // (4 if real == "float" else 8)
 
 
 def _shape(plan: Plan, weight: Tensor, port: int, few: bool = False) -> Shape:
-    real = REAL[weight.dtype]
-    return Shape(plan.key, real, _lanes(real), weight.shape[1] % _lanes(real) != 0, port, few)
+    return shape_of(plan.key, REAL[weight.dtype], weight.shape[1], port, few)
+
+
+def shape_of(key: str, real: str, n: int, port: int = 0, few: bool = False) -> Shape:
+    """Return what the code of a layer with `n` neurons of a head is made for."""
+    return Shape(key, real, _lanes(real), n % _lanes(real) != 0, port, few)
 
 
 def _run(
@@ -152,9 +162,7 @@ def _run(
     steps, batch, heads, n = sizes
     if steps * batch * n == 0:
         return
-    samples = min(max(batch * heads // number_of_threads(), 1), batch, _SAMPLES)
-    samples -= samples % shape.rows if samples > shape.rows else 0
-    width = -(-n // shape.lanes) * shape.lanes
+    samples, width = samples_of_unit(batch, heads, shape), -(-n // shape.lanes) * shape.lanes
     addresses = [a.data_ptr() for a in arrays]
 
     def part(first: int, last: int, held: Sequence[Tensor] = arrays) -> None:

@@ -73,8 +73,8 @@ class Loop:
         code = self.code
         self.before, self.weight = code.pointer_argument("before"), code.pointer_argument("weight")
         self.arrays.update({name: code.pointer_argument(name) for name in others})
-        self.current = code.pointer_argument("current")
-        self.events = code.pointer_argument("events") if listing else ""
+        self.current = code.scratch_argument("current")
+        self.events = code.scratch_argument("events") if listing else ""
         names = ("first", "last", "steps", "batch", "heads", "n", "each")
         self.first, self.last, self.steps, self.batch, self.heads, self.n, self.each = map(code.integer_argument, names)
         for number, node in enumerate(self.kernel.uniforms):

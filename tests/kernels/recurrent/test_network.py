@@ -10,7 +10,7 @@ import torch
 import neurosim as ns
 from neurosim.kernels.common.bits import unpack
 from neurosim.kernels.recurrent import operator as recurrent
-from neurosim.network.strategies import STRATEGIES
+from neurosim.network.preference import STRATEGIES
 from neurosim.synapses.block import BlockLinear
 from tests.user_cores import izhikevich
 

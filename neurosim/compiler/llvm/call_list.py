@@ -1,0 +1,182 @@
+"""Kernels one after the other in one call: one parallel region, in which the threads wait for each other after each.
+
+What the kernels are called with is prepared once. A call copies it, adds the addresses of the arrays, and starts the
+threads; between two kernels there is a barrier and no Python.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from neurosim.compiler.llvm import openmp
+from neurosim.compiler.llvm.jit import CompiledKernel
+from neurosim.compiler.llvm.threads import shares
+
+_HEAD = 2  # slots before those of the entries: their number, and the function that waits for all threads
+_ENTRY = 3  # slots of an entry: function, address of its argument, status
+_ARRAYS = 4  # slots of the argument of a kernel before those of its arrays
+
+
+class Place(NamedTuple):
+    """A place in memory: a number of bytes behind the beginning of an array.
+
+    Attributes
+    ----------
+    array : int
+        Number of the array, among those that `CallList.run` is given.
+    offset : int
+        In bytes.
+    """
+
+    array: int
+    offset: int = 0
+
+
+class Entry(NamedTuple):
+    """A call of a kernel: see `CallList.add`."""
+
+    kernel: CompiledKernel
+    total: int
+    share: int
+    places: Sequence[Place]
+    numbers: Sequence[float]
+
+
+OWN_STATUS = Place(-1)
+
+
+class CallList:
+    """Kernels to be called one after the other.
+
+    A kernel may stop the list: it sets the integer at `OWN_STATUS` to a number other than 0, and those after it are
+    not called.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._held: list[CompiledKernel] = []
+        self._threads = 1
+
+    def add(
+        self,
+        kernel: CompiledKernel,
+        total: int,
+        places: Sequence[Place],
+        *numbers: float,
+        grain: int = 1,
+        multiple: int = 1,
+    ) -> None:
+        """Append a call.
+
+        Parameters
+        ----------
+        kernel : CompiledKernel
+            Whose first two numbers say which pieces of work a call does.
+        total : int
+            Number of pieces.
+        places : sequence of Place
+            Its arrays, `OWN_STATUS` among them.
+        *numbers : float
+            Its arguments after the first two numbers, then for each scratch argument the bytes of a thread.
+        grain, multiple : int
+            As in `threads.spread`.
+        """
+        workers, share = shares(total, grain, multiple)
+        self._threads = max(self._threads, workers)
+        self._entries.append(Entry(kernel, total, max(share, 1), places, numbers))
+
+    @property
+    def count(self) -> int:
+        """Number of calls that were added and are not laid out yet."""
+        return len(self._entries)
+
+    def finish(self) -> None:
+        """Lay out what has been added; nothing can be added afterwards."""
+        team = openmp.team()
+        assert team is not None  # see `is_possible`
+        self._held = [entry.kernel for entry in self._entries]  # whose machine code must not be freed
+        count = len(self._entries)
+        parts, arrays = [np.zeros(_HEAD + _ENTRY * count, np.int64)], [np.zeros(_HEAD + _ENTRY * count, np.int64)]
+        head, bases = parts[0], arrays[0]
+        head[0], head[1] = count, team.barrier
+        size = len(head)
+        for n, entry in enumerate(self._entries):
+            at = _HEAD + _ENTRY * n
+            offsets = [8 * (at + 2) if place == OWN_STATUS else place.offset for place in entry.places]
+            work = entry.kernel.work(team.addresses, entry.total, entry.share, offsets, entry.numbers)
+            part = np.frombuffer(work, np.int64)
+            base = np.zeros(len(part), np.int64)
+            base[_ARRAYS : _ARRAYS + len(offsets)] = [2 + place.array for place in entry.places]
+            head[at], head[at + 1], bases[at + 1] = entry.kernel.team or 0, 8 * size, 1
+            parts.append(part)
+            arrays.append(base)
+            size += len(part)
+        self._template, self._bases = np.concatenate(parts), np.concatenate(arrays)
+        self._statuses = slice(_HEAD + 2, _HEAD + _ENTRY * count, _ENTRY)
+        self._entries = []
+
+    def run(self, addresses: Sequence[int]) -> int:
+        """Call the kernels; return the number that one of them has stopped the list with, 0 if none has.
+
+        Parameters
+        ----------
+        addresses : sequence of int
+            Of the arrays.
+        """
+        block = np.empty(len(self._template), np.int64)
+        at: int = block.ctypes.data
+        # Slots that hold no address are those of array 0, at address 0; array 1 is the block itself.
+        np.take(np.array((0, at, *addresses), np.int64), self._bases, out=block)
+        block += self._template
+        driver = _driver()
+        if self._threads == 1:
+            driver.call(at)
+        else:
+            team = openmp.team()
+            assert team is not None
+            team.share_at(driver.address, at, self._threads, 0)
+        return int(block[self._statuses].max())
+
+
+def is_possible() -> bool:
+    """Return whether lists can run: torch's threads are there."""
+    return openmp.team() is not None
+
+
+@functools.cache
+def _driver() -> CompiledKernel:
+    """Return the function that each thread runs."""
+    source = f"""
+define void @kernel(ptr %block) {{
+entry:
+  %count = load i64, ptr %block
+  %barrier.at = getelementptr i64, ptr %block, i64 1
+  %barrier = load ptr, ptr %barrier.at
+  %some = icmp sgt i64 %count, 0
+  br i1 %some, label %body, label %exit
+body:
+  %n = phi i64 [ 0, %entry ], [ %next, %body ]
+  %slots = mul i64 %n, {_ENTRY}
+  %first = add i64 %slots, {_HEAD}
+  %function.at = getelementptr i64, ptr %block, i64 %first
+  %function = load ptr, ptr %function.at
+  %work.at = getelementptr i64, ptr %function.at, i64 1
+  %work = load ptr, ptr %work.at
+  call void %function(ptr %work)
+  call void %barrier()
+  %status.at = getelementptr i64, ptr %function.at, i64 2
+  %status = load volatile i64, ptr %status.at
+  %goes.on = icmp eq i64 %status, 0
+  %next = add i64 %n, 1
+  %left = icmp slt i64 %next, %count
+  %more = and i1 %goes.on, %left
+  br i1 %more, label %body, label %exit
+exit:
+  ret void
+}}
+"""
+    return CompiledKernel(source, ["ptr"])

@@ -1,0 +1,1 @@
+"""Layers one behind the other as one operation."""
