@@ -49,6 +49,7 @@ from neurosim.network.source import (
 )
 from neurosim.network.start_values import StartDraw
 from neurosim.network.strategies import Strategy, check_steps_at_once
+from neurosim.network.streaming import run_step
 from neurosim.synapses.norm import repeating
 from neurosim.synapses.synapse import count
 from neurosim.synapses.time_step import restored_on_error
@@ -348,6 +349,10 @@ class Network(nn.Module):
         state : NetworkState
             State after the last step.
         """
+        if steps is None and batch is None and traces is None and self.strategies is STRATEGIES:
+            after_step = run_step(self, x, state)
+            if after_step is not None:
+                return after_step
         result = self.run(
             x, state, (), steps=steps, batch=batch, through_time=through_time, recompute=recompute, traces=traces
         )

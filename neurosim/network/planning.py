@@ -162,6 +162,16 @@ class CorePlans(CoreParameters):
         found: tuple[str, list[float], list[float]] = prepared
         return found
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether every coefficient is one number for all neurons."""
+        return not self._varying_names
+
+    def constant_numbers(self) -> tuple[str, list[float]]:
+        """Return the key of the plan without gradients, all ports being fed, and the numbers that its kernel takes."""
+        key, numbers, _ = self._prepared(False, True, (), self._ports, (), self.spike.name)
+        return key, numbers
+
     def _arguments(
         self,
         fed: tuple[str, ...],
