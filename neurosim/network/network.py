@@ -350,7 +350,7 @@ class Network(nn.Module):
             State after the last step.
         """
         if steps is None and batch is None and traces is None and self.strategies is STRATEGIES:
-            after_step = run_step(self, x, state)
+            after_step = run_step(self.nodes, self.components, self.output, x, state)
             if after_step is not None:
                 return after_step
         result = self.run(

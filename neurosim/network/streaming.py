@@ -7,8 +7,8 @@ which numbers, is found once here; each call checks that nothing has changed sin
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,12 @@ from neurosim.kernels.common import decisions, policy
 from neurosim.kernels.common.autograd import under_transform
 from neurosim.kernels.common.availability import fused
 from neurosim.kernels.linear.policy import SMALL
-from neurosim.network.graph import Connection, NetworkState
+from neurosim.network.component import Component
+from neurosim.network.graph import Connection, Input, NetworkState
 from neurosim.network.neuron import Neuron
 from neurosim.network.parts import Parts
 from neurosim.network.population import State, has_hooks
 from neurosim.synapses import Linear, Synapse
-
-if TYPE_CHECKING:
-    from neurosim.network.network import Network
 
 _MOST = 1 << 16  # neurons of all samples, for which one thread is used
 
@@ -49,7 +47,8 @@ class StepPlan:
 
     Parameters
     ----------
-    nodes : Parts
+    modules : dict of str to Module
+        The nodes of the network, in which a node may be replaced.
     layers : sequence of _Layer
 
     Attributes
@@ -58,8 +57,8 @@ class StepPlan:
         Whether a part has been replaced or changed since.
     """
 
-    def __init__(self, nodes: Parts, layers: Sequence[_Layer]) -> None:
-        self._nodes, self._layers, self.is_stale = nodes, layers, False
+    def __init__(self, modules: Mapping[str, nn.Module | None], layers: Sequence[_Layer]) -> None:
+        self._modules, self._layers, self.is_stale = modules, layers, False
 
     def run(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState] | None:
         """Return output and state after the step, or None where the network has to be run in the general way.
@@ -86,7 +85,7 @@ class StepPlan:
     def _holds(self, layer: _Layer) -> bool:
         """Return whether a layer is what it was."""
         node, linear = layer.node, layer.linear
-        if self._nodes._modules[layer.name] is not node or layer.edge.synapses is not layer.synapses:
+        if self._modules[layer.name] is not node or layer.edge.synapses is not layer.synapses:
             return False
         return _choices(node) == layer.choices and not (node.must_be_called or has_hooks(linear))
 
@@ -112,12 +111,18 @@ def _step(layer: _Layer, z: Tensor, before: State) -> tuple[Tensor, State] | Non
     return out, layer.node.core.state_type(*after)
 
 
-def run_step(net: Network, x: object, state: object) -> tuple[Tensor, NetworkState] | None:
+def run_step(
+    nodes: Parts, components: Sequence[Component], output: str, x: object, state: object
+) -> tuple[Tensor, NetworkState] | None:
     """Run a network for one step without gradients from a state.
 
     Parameters
     ----------
-    net : Network
+    nodes : Parts
+    components : sequence of Component
+        In order of computation.
+    output : str
+        Name of the output node.
     x, state
         As in `Network.forward`.
 
@@ -134,23 +139,22 @@ def run_step(net: Network, x: object, state: object) -> tuple[Tensor, NetworkSta
         return None
     if decisions.observers or policy.is_forced() or policy.through_operators or under_transform():
         return None
-    plan = _PLANS.get(net, _ABSENT)
+    plan = _PLANS.get(nodes, _ABSENT)
     if plan is _ABSENT or (isinstance(plan, StepPlan) and plan.is_stale):
-        plan = _PLANS[net] = _prepared(net)
+        plan = _PLANS[nodes] = _prepared(nodes, components, output)
     return plan.run(x, state) if isinstance(plan, StepPlan) else None
 
 
-def _prepared(net: Network) -> StepPlan | None:
+def _prepared(nodes: Parts, components: Sequence[Component], output: str) -> StepPlan | None:
     """Return the prepared step of a network, or None if it is not such a chain."""
     from neurosim.kernels.neurons.cpu_code import compiled
 
-    nodes, layers = net.nodes, []
-    before = net.inputs[0] if len(net.inputs) == 1 else ""
-    components = [each for each in net.components if each.nodes != net.inputs]
-    if len(components) != len(net.components) - 1 or not fused(torch.device("cpu")):
+    first, *others = components
+    (before, *more), layers = first.nodes, []
+    if more or not isinstance(nodes[before], Input) or not fused(torch.device("cpu")):
         return None
-    for component in components:
-        if component.is_cycle or len(component.outer) != 1:
+    for component in others:
+        if len(component.nodes) != 1 or component.is_cycle or len(component.outer) != 1:
             return None
         (name,), (edge,) = component.nodes, component.outer
         node, linear = nodes[name], edge.synapses[0]
@@ -168,7 +172,7 @@ def _prepared(net: Network) -> StepPlan | None:
             )
         )
         before = name
-    return StepPlan(nodes, layers) if before == net.output else None
+    return StepPlan(nodes._modules, layers) if before == output and layers else None
 
 
 def _choices(node: Neuron) -> tuple[object, ...]:
@@ -180,4 +184,4 @@ def _fits(s: Tensor, batch: int, width: int) -> bool:
 
 
 _ABSENT: Final = object()
-_PLANS: weakref.WeakKeyDictionary[Network, StepPlan | None] = weakref.WeakKeyDictionary()
+_PLANS: weakref.WeakKeyDictionary[Parts, StepPlan | None] = weakref.WeakKeyDictionary()
