@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help dev install demo test fuzz bench bench-peers verify-hardware xylosim docs lint lava-pythons clean
+.PHONY: help dev install demo test fuzz bench bench-peers silicon-tools verify-hardware xylosim docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,16 @@ bench: $(INSTALLED) ## Time training steps against other libraries and the machi
 bench-peers: $(INSTALLED) ## Create an environment for each circuit simulator that `neurosim bench circuits` compares with
 	@$(BIN)/python -m benchmarks.peers.environments
 
+silicon-tools: ## Install the system packages that check C and Verilog exports (Debian, as root)
+	@apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 \
+	    --no-install-recommends gcc gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm iverilog verilator yosys \
+	    nextpnr-ice40 fpga-icestorm
+
 verify-hardware: $(INSTALLED) ## Compare integer models and exports with lava-nc, xylosim and compiled C on many networks
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.lava.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.c.verify
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verilog.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.xylo.verify
 
 xylosim: $(INSTALLED) ## Build the maker's simulator of Xylo, which its tests compare with; needs a C++ compiler

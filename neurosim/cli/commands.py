@@ -16,6 +16,7 @@ from neurosim.cli.output import note, write
 if TYPE_CHECKING:
     from neurosim.cli.deploy import Outcome
 
+FPGA_SAMPLES = 10  # test samples that the clock cycles of a step are counted on
 app = typer.Typer(
     name="neurosim",
     help="Train, simulate and deploy spiking neural networks from one description.",
@@ -333,9 +334,20 @@ def place(
     picture: Annotated[Path | None, typer.Option(help="Draw the chip to this file (png, svg, pdf).")] = None,
     json: Json = None,
 ) -> None:
-    """Place a network on the cores of a chip: cores used, the binding limit, what would make it fit."""
-    from neurosim.cli import deploy
+    """Place a network on the cores of a chip: cores used, the binding limit, what would make it fit.
 
+    A run is quantised, placed and routed on an FPGA, such as ice40up5k.
+    """
+    from neurosim.cli import deploy, runs
+    from neurosim.files.lock import owned
+    from neurosim.hardware.targets import load_target
+
+    if load_target(target).kind == "fpga":
+        finished = runs.open_run(source)
+        with owned(source):
+            routed = deploy.place_fpga(finished, target, weight_bits or 8, FPGA_SAMPLES)
+        write(routed.table(), routed.to_dict(), json)
+        return
     net = deploy.network_of(source, dt, layers, time_unit)
     placed = deploy.place(net, target, weight_bits=weight_bits, chips=chips, storage=storage, picture=picture)
     drawn = "" if picture is None else f"\nWrote {picture}."
@@ -370,7 +382,7 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File or folder of a script or C; default in the run: lava.npz, network.nir, network.net, lava/, c/."
+            help="File, or folder; default in the run: lava.npz, network.nir, network.net, lava/, c/, verilog/."
         ),
     ] = None,
     check: Annotated[bool, typer.Option(help="Run or read back what was written and compare every spike.")] = True,
@@ -379,7 +391,7 @@ def export(
     timeout: Timeout = 300.0,
     json: Json = None,
 ) -> None:
-    """Export a trained run to Lava, NIR, netx, C or Xylo, and check it. For netx, C and Xylo it is quantised."""
+    """Export a trained run to Lava or NIR, or quantised to netx, C, Verilog or Xylo, and check it."""
     from neurosim.cli import deploy, runs
     from neurosim.files.lock import owned
 

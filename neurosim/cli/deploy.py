@@ -19,11 +19,12 @@ from neurosim.network.network import Network
 
 if TYPE_CHECKING:
     from neurosim.hardware.placement import Placement
+    from neurosim.hardware.verilog import FpgaPlacement
 
-KINDS = ("lava", "lava-script", "nir", "netx", "c", "xylo")
+KINDS = ("lava", "lava-script", "nir", "netx", "c", "verilog", "xylo")
 JUDGES = ("lava", "nir", "integer", "xylosim", "all")
 BITS = (8, 6, 4)
-ALL_CHECK = "all_check.json"
+ALL_CHECK, FPGA = "all_check.json", "fpga.json"
 SCALE_SAMPLES = 256  # training samples that scales are searched on
 
 
@@ -98,6 +99,16 @@ def place(
     return placement
 
 
+def place_fpga(run: Finished, target: str, bits: int, number: int) -> FpgaPlacement:
+    """Quantise a run, place and route it on an FPGA, and write ``fpga.json`` to the run."""
+    from neurosim.hardware.verilog import place_fpga as place_on
+
+    x, _ = samples(run.settings, run.split, number)
+    placed = place_on(quantised(run, bits), target, x)
+    json_text(placed.to_dict(), run.folder / FPGA)
+    return placed
+
+
 def export(
     run: Finished, to: str, out: Path | None, check: bool, number: int, bits: int, timeout: float
 ) -> list[Outcome]:
@@ -109,6 +120,7 @@ def export(
         "netx": ("network.net", _export_netx),
         "c": ("c", _export_c),
         "xylo": ("xylo.json", _export_xylo),
+        "verilog": ("verilog", _export_verilog),
     }
     if to not in writers:
         raise InputError(f"--to must be one of {', '.join(KINDS)}; got {to!r}.")
@@ -124,6 +136,8 @@ def export(
         outcomes.append(_check_c(run, number, bits, timeout))
     elif check and to == "xylo":
         outcomes.append(_against_xylosim(run, number, None, timeout))
+    elif check and to == "verilog":
+        outcomes.append(_check_verilog(run, number, bits, timeout))
     return outcomes
 
 
@@ -258,6 +272,27 @@ def _on_xylo(run: Finished) -> Network:
     from neurosim.hardware.xylo import quantise_xylo
 
     return quantise_xylo(run.net, _scale_samples(run)).net
+
+
+def _export_verilog(run: Finished, place: Path, number: int, bits: int) -> Outcome:
+    from neurosim.hardware.verilog import write_verilog
+
+    x, _ = samples(run.settings, run.split, number)
+    design = write_verilog(quantised(run, bits), place, x)
+    text = f"Wrote {place}/{design.name}.v with {bits}-bit weights, memory images, and a bench with {number} samples."
+    return Outcome(text, {"written": str(place), "bits": bits})
+
+
+def _check_verilog(run: Finished, number: int, bits: int, timeout: float) -> Outcome:
+    """Simulate the Verilog design of a run, and compare every state."""
+    from neurosim.hardware.verilog import tools, verify_verilog
+
+    simulators = [name for name, programs in tools.SIMULATORS.items() if not tools.missing(programs)]
+    if not simulators:
+        return Outcome("Not compared: iverilog is not installed (apt-get install iverilog).", {"verified": {}})
+    x, _ = samples(run.settings, run.split, number)
+    result = verify_verilog(quantised(run, bits), x, simulator=simulators[-1], timeout=timeout)
+    return Outcome(result.summary(), {"verified": json.loads(result.to_json())}, result.agrees)
 
 
 def _against_lava(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:

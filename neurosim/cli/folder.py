@@ -25,7 +25,7 @@ PRODUCTS = (
     *(SETTINGS, IDENTITY, METRICS, HISTORY, LAST, "best.pt"),
     *("report.html", "raster.png", "traces.png", "learning.png", "energy.png", "energy.json"),
     *("quantised.json", "lava_check.json", "nir_check.json", "integer_check.json", "all_check.json"),
-    *("xylosim_check.json", "lava.npz", "network.nir", "network.net", "xylo.json"),
+    *("xylosim_check.json", "lava.npz", "network.nir", "network.net", "xylo.json", "fpga.json"),
 )
 _LARGEST_SOURCE = 2**26  # bytes of a user's file that is part of a run
 

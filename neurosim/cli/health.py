@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -98,6 +99,36 @@ PARTS = (
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program of the system that neurosim runs.
+
+    Attributes
+    ----------
+    name : str
+        Of the executable.
+    purpose : str
+    package : str
+        Packages of Debian that hold it.
+    """
+
+    name: str
+    purpose: str
+    package: str
+
+
+PROGRAMS = (
+    Program("gcc", "compiles C exports and compares them", "gcc"),
+    Program("arm-none-eabi-gcc", "compiles C exports for a Cortex-M4", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+    Program("qemu-system-arm", "runs C exports on an emulated Cortex-M4", "qemu-system-arm"),
+    Program("iverilog", "simulates Verilog exports and compares them", "iverilog"),
+    Program("verilator", "the same, faster for long runs", "verilator"),
+    Program("yosys", "synthesises Verilog exports", "yosys"),
+    Program("nextpnr-ice40", "places and routes them on an iCE40", "nextpnr-ice40"),
+    Program("icepack", "makes the bit stream of an iCE40", "fpga-icestorm"),
+)
+
+
+@dataclass(frozen=True)
 class Finding:
     """One line of the report.
 
@@ -133,6 +164,13 @@ def findings() -> Iterator[Finding]:
             yield Finding(bool(part.extra), f"{part.name} is not installed: {part.purpose}", part.hint)
         else:
             yield Finding(True, f"{part.name} {_version(part.name)}: {part.purpose}")
+    for program in PROGRAMS:
+        if shutil.which(program.name) is None:
+            yield Finding(
+                True, f"{program.name} is not installed: {program.purpose}", f"apt-get install {program.package}"
+            )
+        else:
+            yield Finding(True, f"{program.name}: {program.purpose}")
     if torch.cuda.is_available():
         names = (torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
         yield Finding(True, f"CUDA devices: {', '.join(names)}")

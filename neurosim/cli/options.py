@@ -25,7 +25,7 @@ TimeUnit = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(min=1, help="Time limit for Lava, s.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file; - prints it as JSON.")]
-Kind = Literal["lava", "lava-script", "nir", "netx", "c", "xylo"]
+Kind = Literal["lava", "lava-script", "nir", "netx", "c", "verilog", "xylo"]
 Judge = Literal["lava", "nir", "integer", "xylosim", "all"]
 Weights = Literal["last", "best"]
 Part = Literal["test", "train"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from neurosim.cli.deploy import ALL_CHECK, quantised
+from neurosim.cli.deploy import ALL_CHECK, FPGA, quantised
 from neurosim.cli.results import evaluated
 from neurosim.cli.runs import Finished, samples
 from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
@@ -20,6 +20,7 @@ from neurosim.hardware import load_target
 from neurosim.hardware.lava import Verification, verify
 from neurosim.hardware.loihi.neurons import THRESHOLD_UNIT
 from neurosim.hardware.placement import Placement, place
+from neurosim.hardware.verilog import FpgaPlacement
 from neurosim.network.network import Network
 from neurosim.report import Section, energy_figure, learning_curve, raster, save_figure, traces, write_report
 from neurosim.simulation import simulate
@@ -82,6 +83,9 @@ def write_report_of(
     if (run.folder / ALL_CHECK).exists():
         verdicts = TargetVerdicts.read(run.folder / ALL_CHECK)
         sections.append(Section("Targets", "As written by verify --against all:", verdicts.rows()))
+    if (run.folder / FPGA).exists():
+        placed = FpgaPlacement.read(run.folder / FPGA)
+        sections.append(Section("FPGA", f"As placed and routed by neurosim place: {placed.target}.", placed.rows()))
     about = run.identity
     note = f"Run {about.id[:8]}, started {about.started} by neurosim {about.command}; seed {run.settings.seed}."
     write_report(run.folder / "report.html", title=f"neurosim: {run.settings.dataset}", sections=sections, note=note)

@@ -19,7 +19,9 @@ _ENERGY = {"J": 1.0, "mJ": 1e3, "uJ": 1e6, "nJ": 1e9, "pJ": 1e12, "fJ": 1e15}
 _ENERGY_PER_BIT = {f"{unit}/bit": parts for unit, parts in _ENERGY.items()}
 _COUNT = {"1": 1.0, "bit": 1.0, "byte": 1.0}
 
-_KINDS = ("chip", "arithmetic", "processor")
+_KINDS = ("chip", "arithmetic", "processor", "fpga")
+_FPGA = ("family", "device", "package")
+_FPGA_LIMITS = frozenset({"logic_cells", "block_memory", "large_memory", "multipliers"})
 _SPIKES = ("binary", "graded")
 _TOP = {
     "name",
@@ -30,6 +32,7 @@ _TOP = {
     "spikes",
     "excluded",
     "energy_not_public",
+    "fpga",
     "limits",
     "storage",
     "mesh",
@@ -89,7 +92,7 @@ class Target:
     name, title, summary : str
         Short name, readable name and one or two sentences.
     kind : str
-        ``"chip"``, ``"arithmetic"`` or ``"processor"``.
+        ``"chip"``, ``"arithmetic"``, ``"processor"`` or ``"fpga"``.
     model : str or None
         The energy model of the numbers, a name of `neurosim.energy.models.MODELS`, such as ``"per_operation"``; None
         where no energy is public.
@@ -102,6 +105,8 @@ class Target:
     limits, storage, mesh, precision, parameters, energy : mapping of str to Quantity
         Limits of a core or chip, storage of its synapses, positions of its cores, its number formats, parameters of
         its energy model, and joules, each with its source.
+    fpga : mapping of str to str
+        Family, device and package of an FPGA, as its tools call them; empty for others.
     path : pathlib.Path
         The file.
     """
@@ -120,6 +125,7 @@ class Target:
     precision: Mapping[str, Quantity]
     parameters: Mapping[str, Quantity]
     energy: Mapping[str, Quantity]
+    fpga: Mapping[str, str]
     path: Path
 
 
@@ -205,7 +211,7 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
     # Imported here: the placement reads targets, and this module only its keys.
     from neurosim.hardware.placement.keys import LIMITS, MESH, STORAGE, SYSTEM_LIMITS
 
-    limits = frozenset(LIMITS) | SYSTEM_LIMITS
+    limits = _FPGA_LIMITS if kind == "fpga" else frozenset(LIMITS) | SYSTEM_LIMITS
     sections = {"limits": limits, "storage": STORAGE, "mesh": MESH, "precision": _PRECISION}
     read = {section: _quantities(path, table, section, _COUNT) for section in sections}
     for section, allowed in sections.items():
@@ -225,6 +231,7 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
         **read,
         parameters=parameters,
         energy=energy,
+        fpga=_fpga(path, table, kind),
         path=path,
     )
 
@@ -241,6 +248,17 @@ def _choice(path: Path, table: dict[str, Any], key: str, allowed: tuple[str, ...
     if value not in allowed:
         raise FileError(f"{path}: key {key!r} is {value!r}. Allowed: {', '.join(allowed)}.")
     return str(value)
+
+
+def _fpga(path: Path, table: dict[str, Any], kind: str) -> Mapping[str, str]:
+    entries = table.get("fpga", {})
+    expected = set(_FPGA) if kind == "fpga" else set()
+    if not isinstance(entries, dict) or set(entries) != expected:
+        raise FileError(
+            f"{path}: the table 'fpga' must have the keys {', '.join(_FPGA)} where kind is 'fpga', and be left out "
+            f"elsewhere; found {entries!r}."
+        )
+    return MappingProxyType({key: _text(path, entries, key) for key in _FPGA if key in entries})
 
 
 def _excluded(path: Path, table: dict[str, Any], *, needed: bool) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurosim.network.network import Network
-from neurosim.verdicts import c, lava, loihi, netx, nir, xylo
+from neurosim.verdicts import c, lava, loihi, netx, nir, verilog, xylo
 from neurosim.verdicts.verdict import TargetVerdict
 
 
@@ -63,6 +63,13 @@ JUDGES: tuple[Judge, ...] = (
     Judge("netx", "a .net file of lava-dl with 8-bit weights, read back", netx.judge),
     Judge("c", "C99 with 8-bit weights, compiled and run", c.judge, c.INSTALL, programs=("gcc", "size")),
     Judge("xylo", "Xylo's integers, on the maker's simulator", xylo.judge, xylo.INSTALL, xylo.MODULES[:1]),
+    Judge(
+        "verilog",
+        "a Verilog design with 8-bit weights, simulated",
+        verilog.judge,
+        verilog.INSTALL,
+        programs=("iverilog", "vvp"),
+    ),
     Judge("nir", "a NIR file, read back", nir.judge, "pip install 'neurosim-toolkit[nir]'", ("nir",)),
 )
 

@@ -59,13 +59,29 @@ def test_c_is_written_compiled_and_compared(trained: Path, tmp_path: Path) -> No
         assert "C (gcc) and simulator: 0 values differ" in output and "us on one core" in output
 
 
+def test_verilog_is_written_and_compared(trained: Path, tmp_path: Path) -> None:
+    output = run("export", trained, "--to", "verilog", "--out", tmp_path / "a", "--samples", "1")
+    assert "with 8-bit weights, memory images, and a bench with 1 samples" in output
+    assert {"network.v", "network_bench.v", "network_weights.mem"} <= {path.name for path in (tmp_path / "a").iterdir()}
+    if shutil.which("iverilog"):
+        assert "and simulator: 0 values differ" in output and "bench: PASSED" in output
+
+
+@pytest.mark.skipif(not (shutil.which("yosys") and shutil.which("nextpnr-ice40")), reason="no yosys or nextpnr-ice40")
+def test_a_run_is_placed_on_an_fpga_and_the_report_shows_it(trained: Path) -> None:
+    assert "It fits: Lattice iCE40 UltraPlus UP5K" in run("place", trained, "--target", "ice40up5k")
+    assert json.loads((trained / "fpga.json").read_text())["fits"]
+    run("report", trained, "--samples", "4")
+    assert "As placed and routed by neurosim place" in (trained / "report.html").read_text()
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_netx_is_written_with_any_number_of_bits(trained: Path, tmp_path: Path, bits: int) -> None:
     output = run("export", trained, "--to", "netx", "--out", tmp_path / "a.net", "--bits", bits, "--samples", "3")
     assert f"with {bits}-bit weights" in output and "Read back, 0 output bins of 3 samples differ" in output
 
 
-@pytest.mark.parametrize("to", ["nir", "netx", "lava", "lava-script", "c"])
+@pytest.mark.parametrize("to", ["nir", "netx", "lava", "lava-script", "c", "verilog"])
 def test_nothing_is_written_for_more_samples_than_there_are(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:
