@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help dev install demo test fuzz bench bench-peers silicon-tools verify-hardware xylosim docs lint lava-pythons clean
+.PHONY: help dev install demo test fuzz bench bench-peers cuda-table silicon-tools verify-hardware xylosim docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ silicon-tools: ## Install the system packages that check C and Verilog exports (
 	@apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 \
 	    --no-install-recommends gcc gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm iverilog verilator yosys \
 	    nextpnr-ice40 fpga-icestorm
+
+cuda-table: $(INSTALLED) ## Compile every CUDA kernel for every chip; say which registers, spills, launches have grown
+	@$(BIN)/python -m tests.cuda_table
 
 verify-hardware: $(INSTALLED) ## Compare integer models and exports with lava-nc, xylosim and compiled C on many networks
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify

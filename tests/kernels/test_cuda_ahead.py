@@ -23,7 +23,7 @@ from tests.ahead import POINTER, compiled_ahead
 pytest.importorskip("triton")
 
 
-def recurrent(neuron: Core, real: str, weight: str, n: int, backwards: bool) -> dict[str, Any]:
+def recurrent(neuron: Core, real: str, weight: str, n: int, backwards: bool, capability: int = 90) -> dict[str, Any]:
     from neurosim.kernels.neurons import cuda
     from neurosim.kernels.recurrent import cuda as cuda_recurrent
 
@@ -35,10 +35,11 @@ def recurrent(neuron: Core, real: str, weight: str, n: int, backwards: bool) -> 
     kinds |= dict.fromkeys(("ptr_i", "ptr_out", "ptr_g_i", "ptr_g_out", "ptr_fed", "after_fed"), POINTER[dtype])
     kinds |= {f"ptr_kept{n}": POINTER[cuda.stored_in(node, dtype)] for n, node in enumerate(plan.saved)}
     multiples = ["n"] if n % 16 == 0 else []
-    return compiled_ahead(function, kinds, cuda_recurrent.constants(n), cuda_recurrent.options(n), multiples)
+    sizes = cuda_recurrent.constants(n), cuda_recurrent.options(n)
+    return compiled_ahead(function, kinds, *sizes, multiples, capability)
 
 
-def events(name: str, real: str, **constants: Any) -> dict[str, Any]:
+def events(name: str, real: str, capability: int = 90, **constants: Any) -> dict[str, Any]:
     import triton.language as tl
 
     from neurosim.kernels.linear import cuda_events
@@ -50,7 +51,7 @@ def events(name: str, real: str, **constants: Any) -> dict[str, Any]:
     sums = "float64" if real == "float64" else "float32"
     known_constants = {"ROWS": cuda_events.ROWS, "REAL": getattr(tl, sums), "COLUMNS": 256, **constants}
     wanted = {k: v for k, v in known_constants.items() if k in function.arg_names}
-    return compiled_ahead(function, kinds, wanted, cuda_events.OPTIONS, ["n", "n_in", "n_out"])
+    return compiled_ahead(function, kinds, wanted, cuda_events.OPTIONS, ["n", "n_in", "n_out"], capability)
 
 
 def all_ahead() -> dict[str, Any]:

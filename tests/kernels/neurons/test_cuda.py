@@ -544,6 +544,7 @@ def ahead_of_time(
     fusion: bool = False,
     through_time: bool = True,
     per_neuron: tuple[str, ...] = (),
+    capability: int = 90,
 ) -> dict[str, Any]:
     """Compile a kernel of a core for a GPU that need not be there."""
     plan = Plan(record(neuron, ns.atan(2.0), Reset(), per_neuron), True, through_time)
@@ -553,7 +554,7 @@ def ahead_of_time(
     kinds |= dict.fromkeys(("ptr_i", "ptr_out", "ptr_g_i", "ptr_g_out"), POINTER[dtype])
     kinds |= {f"ptr_kept{n}": POINTER[cuda.stored_in(node, dtype)] for n, node in enumerate(plan.saved)}
     options = cuda.OPTIONS | ({"enable_fp_fusion": True} if fusion else {})
-    return compiled_ahead(function, kinds, cuda.tiling(width, dtype), options)
+    return compiled_ahead(function, kinds, cuda.tiling(width, dtype), options, capability=capability)
 
 
 def all_ahead() -> dict[str, Any]:
