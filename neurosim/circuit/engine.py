@@ -330,6 +330,10 @@ class Resting:
         """Return the blocks from neuron `first` on; None if all blocks are to be computed in this call."""
         return None if self._wait else self._blocks[first // PAD :]
 
+    def wake(self) -> None:
+        """Compute all blocks in the next step, after a change of what the neurons are."""
+        self._blocks.zero_()
+
     def observe(self) -> None:
         """Choose for the next call: where few blocks rest, some calls compute all."""
         if self._wait:
@@ -389,6 +393,8 @@ class _Trial:
             self.slow[name].end_intervals()
             if name in self.thresholds:
                 self._fix(name, self.thresholds[name].node)
+                if name in self.resting:
+                    self.resting[name].wake()
 
     def _fix(self, name: str, node: Neuron) -> None:
         """Compute what the kernel of a population takes beside its state."""

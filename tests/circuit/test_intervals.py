@@ -74,6 +74,21 @@ def test_thresholds_are_those_of_the_layered_rule_between_calls(per_neuron):
     assert torch.equal(run.state.plastic["E->E"].weight, state.plastic["E->E"].weight)
 
 
+def test_neurons_at_rest_fire_when_their_thresholds_fall_below_it():
+    silent = ns.circuit.SpikeTrain(ns.Events(step=[399], neuron=[0], T=400, dt=DT, shape=1))
+    net = ns.Network(
+        {"x": silent, "n": ns.LIF(dt=DT, size=200)},
+        [
+            ns.Edge("x", "n", ns.Drawn(ns.circuit.AllToAll(), weight=0.25)),
+            ns.Edge("n", "n", ns.Drawn(ns.circuit.Bernoulli(0.1), weight=0.125), delay=DT),
+        ],
+    )
+    rule = HomeostaticThreshold(100.0, rate=6e-3, every=100 * DT, lowest=-0.5)  # falls by 0.6 in each interval
+    run = ns.simulate(net, steps=400, plasticity={"n": rule}, record=["n"])
+    assert run.spikes["n"].step.min() == 200
+    assert len(run.spikes["n"]) > 200
+
+
 def with_thresholds(net, values):
     nodes = dict(net.nodes.items())
     nodes["E"] = nodes["E"].with_values(v_th=values)

@@ -43,6 +43,17 @@ GOLDEN = [
     (0.003, 0.4, 0.03, 0.49975620731696263),
 ]
 
+# Weights of NEST 3.10.0, stdp_triplet_synapse, Aplus 5e-3, Aminus 7e-3, Aplus_triplet 6.2e-3, Aminus_triplet 2.3e-3.
+GOLDEN_TRIPLET = [(0.0012, 0.9624466571801297), (0.003, 1.1602957969609209), (0.0001, 0.9183051367451593)]
+
+# Weights of NEST 3.10.0, vogels_sprekeler_synapse with tau 20 ms, between the same parrots.
+GOLDEN_INHIBITORY = [
+    (0.0012, 0.5, 2.0, 0.01, 0.2, 1.2779323023037346),
+    (0.0012, -0.5, -2.0, 0.02, 0.4, -1.9358646046074686),
+    (0.0001, -0.5, -2.0, 0.02, 0.4, -1.9299459173422377),
+    (0.003, 0.5, 2.0, 0.01, 0.2, 1.2788977405501976),
+]
+
 
 def network(delayed=False, late=DT):
     weights, rule = Uniform(15.0, 20.0), Bernoulli(0.3)
@@ -357,24 +368,41 @@ def trains(pre, post, steps):
     return [SpikeTrain(ns.Events(step=t, neuron=[0] * len(t), T=steps, dt=DT, shape=1)) for t in (pre, post)]
 
 
-@pytest.mark.parametrize(("delay", "mu", "rate", "wanted"), GOLDEN)
-def test_the_weight_is_that_of_nest(delay, mu, rate, wanted):
+def of_nest(rule, delay, weight):
+    """Weight after the trains of the golden data, before the changes after the last presynaptic spike.
+
+    NEST computes changes when a presynaptic spike is sent, so that those after the last one are left out.
+    """
     pre, post = (
         sorted({(a * k * k + b * k + c) % 4001 + 20 for k in range(30)}) for a, b, c in ((37, 11, 40), (53, 29, 7))
     )
     source, force = trains(pre, post, 4100)
     net = ns.Network(
         {"pre": source, "force": force, "n": ns.LIF(dt=DT, size=1)},
-        [
-            ns.Edge("pre", "n", Sparse(1, 1, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([1.0])), delay=delay),
-            ns.Edge("force", "n", Scale(1e6)),
-        ],
+        [ns.Edge("pre", "n", single(weight), delay=delay), ns.Edge("force", "n", Scale(1e6))],
     ).to(torch.float64)
+    run = ns.simulate(net, steps=max(pre) + round(delay / DT) + 1, plasticity={"pre->n": rule})
+    assert run.spikes["n"].step.tolist() == [t for t in post if t < run.T]
+    return float(run.state.plastic["pre->n"].weight)
+
+
+@pytest.mark.parametrize(("delay", "mu", "rate", "wanted"), GOLDEN)
+def test_the_weight_is_that_of_nest(delay, mu, rate, wanted):
     rule = PairSTDP(
         w_max=2.0, a_plus=2 * rate, a_minus=2.1 * rate, mu=mu, tau_minus=30e-3, coincident=False,
         dendritic_delay=2 * delay,
     )  # fmt: skip
-    # NEST computes changes when a presynaptic spike is sent, so that those after the last one are left out.
-    run = ns.simulate(net, steps=max(pre) + round(delay / DT) + 1, plasticity={"pre->n": rule})
-    assert run.spikes["n"].step.tolist() == [t for t in post if t < run.T]
-    assert float(run.state.plastic["pre->n"].weight) == pytest.approx(wanted, rel=1e-13)
+    assert of_nest(rule, delay, 1.0) == pytest.approx(wanted, rel=1e-13)
+
+
+@pytest.mark.parametrize(("delay", "weight", "bound", "eta", "alpha", "wanted"), GOLDEN_INHIBITORY)
+def test_the_weight_of_an_inhibitory_synapse_is_that_of_nest(delay, weight, bound, eta, alpha, wanted):
+    bounds = dict(w_min=min(bound, 0.0), w_max=max(bound, 0.0))
+    rule = InhibitorySTDP(**bounds, rate=eta, target=alpha / (2 * 20e-3), coincident=False, dendritic_delay=2 * delay)
+    assert of_nest(rule, delay, weight) == pytest.approx(wanted, rel=1e-13)
+
+
+@pytest.mark.parametrize(("delay", "wanted"), GOLDEN_TRIPLET)
+def test_the_weight_by_triplets_is_that_of_nest(delay, wanted):
+    rule = TripletSTDP(a2_plus=5e-3, a2_minus=7e-3, a3_plus=6.2e-3, a3_minus=2.3e-3, dendritic_delay=2 * delay)
+    assert of_nest(rule, delay, 1.0) == pytest.approx(wanted, rel=1e-13)

@@ -67,6 +67,40 @@ def test_r4_one_pair_and_one_reward_change_the_weight_by_the_closed_form(t_post,
     assert float(run.state.plastic["pre->n"].expected) == 1.0
 
 
+# Time (ms), weight and eligibility of NEST 3.10.0, stdp_dopamine_synapse of delay 1 ms between parrots firing at 20.1,
+# 50.1, 80.1, 130.1 and 24.1, 47.1, 91.1, 128.1 ms, with dopamine at 61.1 and 141.1 ms; A_plus 1, A_minus 1.5, tau_plus,
+# tau_minus and tau_n 20 ms, tau_c 50 ms.
+GOLDEN = [
+    (55, 100.0, -0.9771127598063648),
+    (70, 99.71355655485954, -0.7238629361251556),
+    (150, 98.92257252663882, -1.083944709111541),
+    (400, 98.41732935542684, -0.00730356199993291),
+]
+
+
+def test_dopamine_changes_the_weight_as_in_nest():
+    trains = ([201, 501, 801, 1301], [241, 471, 911, 1281])
+    pre, post = (SpikeTrain(ns.Events(step=t, neuron=[0] * 4, T=4100, dt=DT, shape=1)) for t in trains)
+    net = ns.Network(
+        {"pre": pre, "force": post, "n": ns.LIF(dt=DT, size=1)},
+        [ns.Edge("pre", "n", single(100.0), delay=1e-3), ns.Edge("force", "n", Scale(1e6))],
+    ).to(torch.float64)
+
+    def dopamine(t):
+        # NEST's times of plastic synapses are before the delay, ours after it: 1 ms later.
+        return sum(np.where(t > time - DT / 2, np.exp(-(t - time) / 20e-3) / 20, 0.0) for time in (62.1e-3, 142.1e-3))
+
+    timing = PairSTDP(w_max=1e3, a_plus=1.0, a_minus=1.5, coincident=False, dendritic_delay=2e-3)
+    decay = 1 / 50e-3 + 1 / 20e-3
+    step = 1e3 * (1 - math.exp(-DT * decay)) / decay  # integral of the product of both decays over a step, ms
+    rule = RewardModulated(timing, rate=step, tau=50e-3, expectation=0.0, reward=dopamine)
+    for ms, weight, eligibility in GOLDEN:
+        found = ns.simulate(net, steps=10 * ms + 10, plasticity={"pre->n": rule}).state.plastic["pre->n"]
+        value, since = found.eligible[0, 0].tolist()
+        assert float(found.weight) == pytest.approx(weight, rel=1e-13)
+        assert value * math.exp(-since * DT / 50e-3) == pytest.approx(eligibility, rel=1e-11)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("delayed", [False, True])
 @pytest.mark.parametrize("rule", RULES)
