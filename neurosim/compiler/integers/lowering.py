@@ -159,6 +159,8 @@ class _Lowering:
             return self._compared(op, a, b, expression)
         if op == "select":
             return self._chosen(expression)
+        if op == "floor" and expression.args[0].op == "div":
+            return self._divided(expression.args[0])
         if op == "mul":
             return self._product(expression)
         if op == "div":
@@ -238,6 +240,16 @@ class _Lowering:
         if isinstance(a, Scaled) and not isinstance(b, Scaled) and np.all(np.asarray(b) != 0):
             return self._times(a, np.divide(1.0, b) if isinstance(b, np.ndarray) else 1.0 / b, expression)
         raise self._refused(f"it divides: {expression!r}")
+
+    def _divided(self, division: Expression) -> Scaled:
+        """Return the floor of a quotient of integers: exact in floating point too, up to 53 bits."""
+        value, by = (self._maybe_number(each) for each in division.args)
+        exact = None if isinstance(by, Scaled) else _as_integers(by)
+        if exact is None or exact[1] or (exact[0] <= 0).any() or not isinstance(value, Scaled):
+            raise self._refused(f"it divides: {division!r}")
+        number = self._exact(division.args[0])
+        divisor = self._graph.scaled(self._constant_or_table(exact[0], division.args[1]), number.exponent)
+        return Scaled(self._graph.make("over", number.node, divisor))
 
     def _times(self, value: Scaled, number: Number, expression: Expression) -> Scaled:
         """Return the value times a number: exactly, or with the number as a factor beside it."""

@@ -18,7 +18,8 @@ class Node:
     op : str
         ``constant``, ``table`` (a number of each neuron), ``input``, ``state``; ``add``, ``sub``, ``mul``, ``neg``,
         ``abs``, ``max``, ``min``; ``quotient`` and ``remainder`` of a division by a power of two that rounds toward
-        zero, ``floor`` of the same division; ``select``; the comparisons.
+        zero, ``floor`` of the same division; ``over``, a division by an integer above 0 rounded down;
+        ``select``; the comparisons.
     args : tuple of Node
     payload : int, str or None
         A constant's value, a leaf's name, or the exponent of the power of two.

@@ -129,6 +129,9 @@ class Ranges:
         if op == "mul":
             products = [x * y for x in a for y in b]
             return Range(min(products), max(products))
+        if op == "over":
+            ends = [x // y for x in a for y in b]
+            return Range(min(ends), max(ends))
         if op == "neg":
             return Range(-a.high, -a.low)
         if op == "abs":

@@ -117,6 +117,8 @@ class StepInC:
             return f"{of[0]} < {of[1]} ? {of[0]} : {of[1]}"
         if op == "select":
             return f"{self.value(node.args[0])} ? {of[0]} : {of[1]}"
+        if op == "over":
+            return _divided_down(of[0], of[1], self._step.ranges[id(node.args[0])])
         divisor = literal(1 << int(node.payload or 0))
         if op == "quotient":
             return f"{of[0]} / {divisor}"
@@ -127,7 +129,10 @@ class StepInC:
 
 def rounded_down(value: str, exponent: int, held: Range) -> str:
     """Return a value over two to `exponent`, rounded down; a shift of a negative number is not defined in C."""
-    divisor = literal(1 << exponent)
+    return _divided_down(value, literal(1 << exponent), held)
+
+
+def _divided_down(value: str, divisor: str, held: Range) -> str:
     if held.low >= 0:
         return f"{value} / {divisor}"
     return f"({value} >= 0 ? {value} / {divisor} : -1 - (-1 - {value}) / {divisor})"

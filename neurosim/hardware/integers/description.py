@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 
 import numpy as np
@@ -172,7 +172,7 @@ def integer_network(net: Network, *, target: str, input_range: tuple[int, int] =
             lowered = lower(neuron._program(), _coefficients(neuron))
             incoming = [each for each in known if each.target == name]
             for source in {each.source for each in incoming} - outputs.keys():
-                outputs[source] = _looped_output(neurons[source])
+                outputs[source] = _looped_output(neurons[source], {p.port for p in known if p.target == source})
             populations[name] = _population(name, neuron, net.shape(name), lowered, incoming, outputs)
             outputs[name] = populations[name].step.output_range
         except InputError as error:
@@ -216,18 +216,24 @@ def _coefficients(neuron: Neuron) -> dict[str, float | np.ndarray]:
     }
 
 
-def _looped_output(neuron: Neuron) -> Range:
-    """Return the range of an output that is not computed yet, whatever the currents are."""
+def _looped_output(neuron: Neuron, fed: Set[str]) -> Range:
+    """Return the range of an output that is not computed yet, whatever the currents into the ports `fed` are."""
     if neuron.is_spiking and neuron._program().is_spiking:
         return Range(0, 1)
     lowered = lower(neuron._program(), _coefficients(neuron))
-    found = integer_step(lowered, dict.fromkeys(neuron.ports, _ANY), _start(neuron)).output_range
+    currents = {port: _ANY if port in fed else _rest(value) for port, value in neuron.ports.items()}
+    found = integer_step(lowered, currents, _start(neuron)).output_range
     if found.size > _LOOPED:
         raise InputError(
             f"core {neuron.core.name}: its output has no bound below {_LOOPED}, and it reaches itself on a loop; use "
             "neurons that spike there."
         )
     return found
+
+
+def _rest(value: float | None) -> Range:
+    """Return the value of a port that nothing feeds."""
+    return Range(int(value or 0), int(value or 0))
 
 
 def _start(neuron: Neuron) -> dict[str, int]:
@@ -249,8 +255,8 @@ def _population(
         fed = [each for each in incoming if each.port == port]
         accumulators[port] = tuple(_accumulators(name, port, fed, outputs, neurons))
         ranges = [each.current for each in accumulators[port]]
-        constant = Range(int(default or 0), int(default or 0))
-        currents[port] = Range(sum(r.low for r in ranges), sum(r.high for r in ranges)) if ranges else constant
+        total = Range(sum(r.low for r in ranges), sum(r.high for r in ranges))
+        currents[port] = total if ranges else _rest(default)
     step = integer_step(lowered, currents, _start(neuron))
     tables = {key: np.broadcast_to(table, shape).reshape(-1) for key, table in step.tables.items()}
     return IntegerPopulation(name, shape, step, tables, accumulators)

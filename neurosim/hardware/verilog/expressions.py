@@ -81,6 +81,10 @@ class StepInVerilog:
             return f"{of[0]} {_COMPARE[op]} {of[1]}"
         if op in _ARITHMETIC:
             return f"{of[0]} {_ARITHMETIC[op]} {of[1]}"
+        if op == "over":
+            above = f"{of[0]} / {of[1]}"
+            is_above = self._step.ranges[id(node.args[0])].low >= 0
+            return above if is_above else f"({of[0]} >= 0) ? {above} : -2'sd1 - (-2'sd1 - {of[0]}) / {of[1]}"
         if op == "neg":
             return f"-{of[0]}"
         if op == "abs":

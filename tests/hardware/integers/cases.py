@@ -180,6 +180,22 @@ def beyond_the_register() -> ns.Network:
     return _one(chain, loihi_neurons(dt=DT, du=0, dv=0, v_th=131071, bias_mant=4000, bias_exp=7, size=9), (12,))
 
 
+def several_spikes() -> ns.Network:
+    """Return neurons of Xylo, which send several spikes in a step and divide by their threshold."""
+    xylo = layer(cores.xylo)
+    nodes = {
+        "in": ns.Input(12),
+        "hidden": xylo(dt=DT, dash_mem=3.0, v_th=integers((9,), 200, 900), bias=5.0, size=9),
+        "out": xylo(dt=DT, dash_syn=3.0, v_th=2000.0, most=1.0, size=4),
+    }
+    edges = [
+        ns.Edge("in", "hidden", linear(12, 9, -900, 1800), port="i"),
+        ns.Edge("hidden", "hidden", linear(9, 9, -400, 200, 5), port="i2"),
+        ns.Edge("hidden", "out", linear(9, 4, -900, 900, 6), port="i"),
+    ]
+    return ns.Network(nodes, edges).double()
+
+
 NETWORKS: dict[str, Callable[[], ns.Network]] = {
     each.__name__: each
     for each in (
@@ -200,6 +216,7 @@ NETWORKS: dict[str, Callable[[], ns.Network]] = {
         no_reset,
         joined,
         graded,
+        several_spikes,
         beyond_the_register,
     )
 }

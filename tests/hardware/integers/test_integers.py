@@ -61,6 +61,7 @@ def test_ranges_hold_every_value(bounds: tuple[int, int], offset: int, exponent:
         graph.make("floor", scaled, payload=exponent): math.floor(-3 * x / 2**exponent),
         graph.make("remainder", scaled, payload=exponent): -3 * x - (truncated(-3 * x, exponent) << exponent),
         graph.make("abs", i): abs(x),
+        graph.make("over", scaled, graph.constant(7)): -3 * x // 7,
         graph.make("sub", i, graph.scaled(turned, exponent)): (x + half) % (2 * half) - half,
     }
     comparisons = {"gt": x > limit, "ge": x >= limit, "lt": x < limit, "le": x <= limit, "eq": x == limit}

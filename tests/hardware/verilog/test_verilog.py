@@ -36,6 +36,7 @@ SOME = (
     "values_of_each_neuron",
     "overlapping_windows",
     "read_out",
+    "several_spikes",
     "refractory",
     "beyond_the_register",
 )
