@@ -349,7 +349,8 @@ class Network(nn.Module):
         state : NetworkState
             State after the last step.
         """
-        if steps is None and batch is None and traces is None and self.strategies is STRATEGIES:
+        is_plain = steps is None and batch is None and traces is None
+        if is_plain and not torch.compiler.is_compiling() and self.strategies is STRATEGIES:
             after_step = run_step(self.nodes, self.components, self.output, x, state)
             if after_step is not None:
                 return after_step
