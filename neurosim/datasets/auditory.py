@@ -76,8 +76,8 @@ def cochlea(
     top = 0.45 * rate if high is None else high
     if not 0 < low < top <= rate / 2:
         raise InputError(f"cochlea: centres must lie in 0 < low < high <= rate / 2; got {low:g}, {top:g}, {rate:g} Hz.")
-    centres = _erb_centres(low, top, checked_integer("channels", channels))
-    width = 1.019 * 24.7 * (4.37e-3 * centres + 1.0)
+    centres = erb_centres(low, top, checked_integer("channels", channels))
+    width = bandwidth(centres)
     frequency = np.fft.rfftfreq(len(sound), 1.0 / rate)
     weight = (1.0 + ((frequency - centres[:, None]) / width[:, None]) ** 2) ** -2
     passed = np.fft.irfft(np.fft.rfft(sound.astype(np.float64)) * weight, len(sound), axis=1)
@@ -92,7 +92,14 @@ def cochlea(
     return spikes
 
 
-def _erb_centres(low: float, high: float, number: int) -> np.ndarray:
+def bandwidth(f: np.ndarray) -> np.ndarray:
+    """Return the parameter b of a gammatone filter of order 4 with its centre at `f`, Hz: 1.019 ERB."""
+    width: np.ndarray = 1.019 * 24.7 * (4.37e-3 * f + 1.0)
+    return width
+
+
+def erb_centres(low: float, high: float, number: int) -> np.ndarray:
+    """Return centres of filters in Hz, equally spaced on the ERB scale of Glasberg and Moore 1990."""
     first, last = (21.4 * np.log10(1.0 + 4.37e-3 * f) for f in (low, high))
     places = np.linspace(first, last, number)
     centres: np.ndarray = (10.0 ** (places / 21.4) - 1.0) / 4.37e-3

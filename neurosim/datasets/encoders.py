@@ -183,17 +183,22 @@ class delta_modulation(Encoder):
     level is never a threshold or more away from the signal. With one spike a step (the default) the same holds for
     signals that change by no more than `threshold` in a step; the level lags behind faster ones.
 
+    With `origin`, levels lie at ``origin + k threshold`` (level crossing); the first one is the nearest to the first
+    value of the signal.
+
     Parameters
     ----------
     threshold : float
         Positive, in units of the signal.
     graded : bool
         Whether a step can carry more than one spike.
+    origin : float, optional
+        One of the levels, in units of the signal; the first value of each signal if left out.
 
     Raises
     ------
     InputError
-        When the threshold is not positive and finite, or a value of the signal is not finite.
+        When the threshold is not positive and finite, the origin or a value of the signal is not finite.
 
     Examples
     --------
@@ -206,10 +211,13 @@ class delta_modulation(Encoder):
 
     threshold: float
     graded: bool = field(default=False, kw_only=True)
+    origin: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < math.inf:
             raise InputError(f"threshold = {self.threshold!r}, but it must be positive and finite.")
+        if self.origin is not None and not math.isfinite(self.origin):
+            raise InputError(f"origin = {self.origin!r}, but it must be finite.")
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Encode a signal [T, B, ...] as spikes [T, B, 2, ...]: on at index 0, off at index 1. No generator is used."""
@@ -221,8 +229,9 @@ class delta_modulation(Encoder):
         spikes = torch.zeros((*x.shape[:2], 2, *x.shape[2:]), device=x.device)
         # Counted in whole thresholds and in double precision: adding up the threshold itself would drift.
         level = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
+        first = self._first_level(signal[0]) if len(signal) else level
         for step in range(1, len(signal)):
-            change = torch.trunc((signal[step].double() - signal[0].double()) / self.threshold - level)
+            change = torch.trunc((signal[step].double() - first) / self.threshold - level)
             if not self.graded:
                 change = change.clamp(-1, 1)
             level += change
@@ -256,7 +265,13 @@ class delta_modulation(Encoder):
                 f"expected [T, B, 2, ...] and [B, ...]."
             )
         level = (spikes[:, :, 0].double() - spikes[:, :, 1].double()).cumsum(0)
-        return (first.double() + self.threshold * level).float()
+        return (self._first_level(first) + self.threshold * level).float()
+
+    def _first_level(self, first: Tensor) -> Tensor:
+        value = first.double()
+        if self.origin is None:
+            return value
+        return self.origin + self.threshold * torch.round((value - self.origin) / self.threshold)
 
 
 @dataclass(frozen=True)
