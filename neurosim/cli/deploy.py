@@ -18,7 +18,7 @@ from neurosim.learning import evaluate
 from neurosim.network.network import Network
 
 if TYPE_CHECKING:
-    from neurosim.hardware.placement import Placement
+    from neurosim.hardware.placement import GroupPlacement, Placement
     from neurosim.hardware.verilog import FpgaPlacement
 
 KINDS = ("lava", "lava-script", "nir", "netx", "c", "verilog", "xylo")
@@ -88,11 +88,18 @@ def place(
     chips: int,
     storage: str,
     picture: Path | None,
-) -> Placement:
+) -> Placement | GroupPlacement:
     """Place a network; draw the chip where a path is given."""
+    from neurosim.hardware import load_target
     from neurosim.hardware.placement import place as place_on
+    from neurosim.hardware.placement import place_groups
+    from neurosim.hardware.placement.groups import is_of_groups
     from neurosim.report import chip_map, save_figure
 
+    if is_of_groups(load_target(target)):
+        if picture is not None:
+            raise InputError(f"{target} has no cores to draw; leave out --picture.")
+        return place_groups(net, target)
     placement = place_on(net, target, weight_bits=weight_bits, chips=chips, storage=storage)  # type: ignore[arg-type]
     if picture is not None:
         save_figure(chip_map(placement), picture)

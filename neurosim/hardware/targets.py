@@ -209,9 +209,9 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
         if isinstance(quantity.value, tuple) or quantity.value <= 0:
             raise FileError(f"{path}: parameters.{key}.value must be one positive number, found {quantity.value}.")
     # Imported here: the placement reads targets, and this module only its keys.
-    from neurosim.hardware.placement.keys import LIMITS, MESH, STORAGE, SYSTEM_LIMITS
+    from neurosim.hardware.placement.keys import GROUP_LIMITS, LIMITS, MESH, STORAGE, SYSTEM_LIMITS
 
-    limits = _FPGA_LIMITS if kind == "fpga" else frozenset(LIMITS) | SYSTEM_LIMITS
+    limits = _FPGA_LIMITS if kind == "fpga" else frozenset(LIMITS) | frozenset(GROUP_LIMITS) | SYSTEM_LIMITS
     sections = {"limits": limits, "storage": STORAGE, "mesh": MESH, "precision": _PRECISION}
     read = {section: _quantities(path, table, section, _COUNT) for section in sections}
     for section, allowed in sections.items():

@@ -1,5 +1,6 @@
 """Placement of a network on the cores of a chip: which limits bind, and what does not fit."""
 
+from neurosim.hardware.placement.groups import GroupPlacement, place_groups
 from neurosim.hardware.placement.links import Full, Link, Listed
 from neurosim.hardware.placement.placement import Misfit, Part, Placed, Placement
 from neurosim.hardware.placement.placing import place
@@ -7,6 +8,7 @@ from neurosim.hardware.placement.workload import NeuronGroup, Workload
 
 __all__ = [
     "Full",
+    "GroupPlacement",
     "Link",
     "Listed",
     "Misfit",
@@ -16,4 +18,5 @@ __all__ = [
     "Placement",
     "Workload",
     "place",
+    "place_groups",
 ]

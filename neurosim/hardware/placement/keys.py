@@ -18,6 +18,17 @@ LIMITS: Mapping[str, str] = MappingProxyType(
         "threshold_configurations_per_core": "threshold settings",
     }
 )
+# The limits of a chip that is one group of hidden neurons and one of output neurons, with their names in a report.
+GROUP_LIMITS: Mapping[str, str] = MappingProxyType(
+    {
+        "inputs": "inputs",
+        "hidden_neurons": "hidden neurons",
+        "output_neurons": "output neurons",
+        "neurons_with_input": "hidden neurons with input",
+        "neurons_to_outputs": "hidden neurons to outputs",
+        "synaptic_currents": "synaptic currents of a neuron",
+    }
+)
 # The limits of a chip or system.
 SYSTEM_LIMITS = frozenset(
     {"cores", "chips", "neurons", "synapses", "synapse_memory", "targets_per_neuron", "delay_steps"}

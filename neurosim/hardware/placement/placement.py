@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,10 @@ class Misfit:
     allowed: float
     what: str
     remedies: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {**vars(self), "remedies": list(self.remedies)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,29 +196,15 @@ class Placement:
 
     def table(self) -> str:
         """Return aligned text: a row for each population, what does not fit, and the notes."""
-        rows = self.rows()
-        names = [name for name in rows[0] if name != "first core"]
-        cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
-        widths = [max(len(row[k]) for row in cells) for k in range(len(names))]
-        lines = [
-            "  ".join(
-                c.ljust(w) if names[k] in ("population", "binds", "storage") else c.rjust(w)
-                for k, (c, w) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        lines.insert(1, "-" * max(map(len, lines)))
+        rows = [{name: value for name, value in row.items() if name != "first core"} for row in self.rows()]
+        lines = aligned(rows, ("population", "binds", "storage"))
         return "\n".join((self.heading(), *lines, "", *self.findings(), *self.notes))
 
     __str__ = table
 
     def findings(self) -> list[str]:
         """Return what does not fit and what would make it fit, one line each."""
-        lines = []
-        for misfit in self.misfits:
-            lines.append(f"{misfit.where}: {misfit.what}")
-            lines += [f"  would fit: {remedy}" for remedy in misfit.remedies]
-        return lines
+        return lines_of(self.misfits)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -247,17 +237,7 @@ class Placement:
                 }
                 for one in self.populations
             ],
-            "misfits": [
-                {
-                    "where": m.where,
-                    "limit": m.limit,
-                    "needed": m.needed,
-                    "allowed": m.allowed,
-                    "what": m.what,
-                    "remedies": list(m.remedies),
-                }
-                for m in self.misfits
-            ],
+            "misfits": [misfit.to_dict() for misfit in self.misfits],
             "notes": list(self.notes),
             "hops_per_spike": {
                 name: {"east_west": x, "north_south": y, "other_chips": c} for name, (x, y, c) in self.hops.items()
@@ -283,6 +263,30 @@ class Placement:
             When the file cannot be written.
         """
         return json_text(self.to_dict(), path)
+
+
+def aligned(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> list[str]:
+    """Return the lines of a table: names, a rule, and the rows; columns named in `left` are aligned to the left."""
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(names))]
+    lines = [
+        "  ".join(
+            c.ljust(w) if names[k] in left else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return lines
+
+
+def lines_of(misfits: Sequence[Misfit]) -> list[str]:
+    """Return what does not fit and what would make it fit, one line each."""
+    lines = []
+    for misfit in misfits:
+        lines.append(f"{misfit.where}: {misfit.what}")
+        lines += [f"  would fit: {remedy}" for remedy in misfit.remedies]
+    return lines
 
 
 def _cell(value: Any) -> str:

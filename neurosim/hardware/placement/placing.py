@@ -131,7 +131,8 @@ def _check(target: Target, weight_bits: int, delay_bits: int | None, tag_bits: i
     if "cores" not in target.limits or not any(key in target.limits for key in LIMITS):
         raise InputError(
             f"{target.name} states no cores or no limit of a core ({target.path.name}); nothing can be placed on it. "
-            "Take a chip such as loihi1; to a file of your own add limits.cores and limits such as neurons_per_core."
+            "Take a chip such as loihi1; to a file of your own add limits.cores and limits such as neurons_per_core. A "
+            "chip of one group of hidden neurons, such as xylo_audio3, takes place_groups()."
         )
     if storage not in KINDS:
         raise InputError(f"storage must be one of {', '.join(KINDS)}; got {storage!r}.")
