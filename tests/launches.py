@@ -28,7 +28,8 @@ from neurosim.kernels.neurons import operator as neurons
 from neurosim.kernels.recurrent import cuda as recurrent_cuda
 from neurosim.kernels.recurrent import operator as recurrent
 from neurosim.learning.training.precision import Precision
-from neurosim.synapses import conv
+from neurosim.network.fused_row import FusedRow
+from neurosim.synapses import DelayedLinear, conv, delay_taps
 
 # Operations that allocate, look or are a view; `detach` and the like are among the views by their schema.
 _FREE = {"aten::empty", "aten::empty_like", "aten::new_empty", "aten::empty_strided", "aten::new_empty_strided"}
@@ -83,9 +84,11 @@ def cuda_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
         patch.setattr(neurons, "_kernels", lambda like: neurons_cuda)
         patch.setattr(recurrent, "_kernels", lambda like: recurrent_cuda)
         patch.setattr(linear, "is_single_step", lambda call: False)
+        patch.setattr(FusedRow, "concerns", lambda *_: False)  # it is for the CPU
         patch.setattr(neurons, "gradient_mask", lambda call, outputs: None)
         patch.setattr(constants, "on_accelerator", lambda device: True)
-        patch.setattr(conv, "event_driven", lambda x, weight: False)
+        for module in (conv, delay_taps):
+            patch.setattr(module, "event_driven", lambda x, weight: False)
         patch.setattr(product, "on_accelerator", lambda device: True)
         way = ("forward", "backward")
         patch.setattr(neurons_cuda, "compiled", lambda key, real, back, _: _LeftOut(f"core {way[back]}", count))
@@ -131,12 +134,25 @@ def _convolutional() -> tuple[Any, Tensor]:
     return net, torch.zeros(10, 4, 2, 10, 10)
 
 
+def _delayed() -> tuple[Any, Tensor]:
+    net = ns.Network(
+        nodes={"in": ns.Input(40), "h": ns.LIF(), "out": ns.LI()},
+        edges=[
+            ns.Edge("in", "h", DelayedLinear(40, 30, max_delay=5e-3), delay=2e-3),
+            ns.Edge("h", "out", ns.Linear(30, 20), delay=1e-3),
+        ],
+        dt=1e-3,
+    )
+    return net, torch.zeros(10, 4, 40)
+
+
 # Networks and inputs of training steps, by name; few steps and samples, on which the launches do not depend.
 STEPS: dict[str, Callable[[], tuple[Any, Tensor]]] = {
     "train-step": _feedforward,
     "train-step, recompute": functools.partial(_feedforward, True),
     "recurrent-step 700-128-20": functools.partial(_recurrent, 128),
     "conv-step": _convolutional,
+    "delays-step": _delayed,
 }
 
 

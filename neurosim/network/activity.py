@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neurosim.errors import ActivityWarning
 from neurosim.network.network import Network
+from neurosim.units.doubles import widened
 
 SATURATED = 0.9  # spikes per neuron and step
 
@@ -17,7 +18,7 @@ def rates_of(net: Network, outputs: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the spikes per neuron and step of each population that spikes, given its outputs [T, B, ...]."""
     populations = net.populations()
     return {
-        name: float((out != 0).double().mean())
+        name: float(widened(out != 0).mean())
         for name, out in outputs.items()
         if name in populations and populations[name].is_spiking and out.numel()
     }

@@ -325,7 +325,7 @@ class CoreParameters(Population):
         )
         if not declared.low:  # a decay over 100 time constants is 0
             low = self.dt / 100.0 if declared.unit == "s" else _INSIDE
-        values = start.detach().double()
+        values = where_doubles_are(start.detach()).double()
         return min(low, float(values.min())), max(high, float(values.max()))
 
     def _free_attribute(self, name: str) -> str:

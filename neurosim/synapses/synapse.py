@@ -18,6 +18,7 @@ from neurosim.kernels.common.autograd import under_transform
 from neurosim.kernels.common.availability import DTYPES, fused
 from neurosim.synapses.lowering import Lowered, Opaque
 from neurosim.synapses.probing import probed
+from neurosim.units.doubles import where_doubles_are
 
 # Methods that a subclass may replace without changing what is computed.
 _NO_ARITHMETIC = frozenset({"extra_repr", "output_shape", "passed_on", "refuse", "train"})
@@ -214,7 +215,7 @@ class Synapse(nn.Module, abc.ABC):
 
 def _fingerprint(weight: Tensor) -> tuple[float, float]:
     """Return the sum and the norm of weights, in double precision."""
-    weight = weight.detach()
+    weight = where_doubles_are(weight.detach())
     return float(weight.sum(dtype=torch.float64)), float(torch.linalg.vector_norm(weight, dtype=torch.float64))
 
 

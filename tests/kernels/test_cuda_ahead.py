@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -54,6 +55,22 @@ def events(name: str, real: str, capability: int = 90, **constants: Any) -> dict
     return compiled_ahead(function, kinds, wanted, cuda_events.OPTIONS, ["n", "n_in", "n_out"], capability)
 
 
+def on_amd(backwards: bool) -> int:
+    """Compile a core for AMD's MI300; return the bytes of the machine code."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from neurosim.kernels.neurons import cuda
+
+    plan = Plan(record(lif, ns.atan(2.0), Reset(), ()), True)
+    function, constants = cuda.compiled(known(plan), "float32", backwards, False), cuda.tiling(1000, torch.float32)
+    kinds = dict.fromkeys(function.arg_names, "*fp32") | {"steps": "i32", "width": "i32"}
+    source = ASTSource(function, {**kinds, **dict.fromkeys(constants, "constexpr")}, constants, {})
+    made = triton.compile(source, target=GPUTarget("hip", "gfx942", 64), options=dict(cuda.OPTIONS))
+    return len(made.asm["hsaco"])
+
+
 def all_ahead() -> dict[str, Any]:
     recurrent_ones = {
         f"{neuron.name} {real} {weight} {n} {back}": recurrent(neuron, real, weight, n, back)
@@ -71,7 +88,9 @@ def all_ahead() -> dict[str, Any]:
         event_ones[f"_unpack {real}"] = events("_unpack", real, ROWS=16)
         for given in (False, True):
             event_ones[f"_gather {real} {given}"] = events("_gather", real, VALUES=given, BIAS=given)
-    return {"recurrent": recurrent_ones, "events": event_ones}
+    has_amd = importlib.util.find_spec("triton.backends.amd") is not None
+    amd = [on_amd(back) for back in (False, True)] if has_amd else []
+    return {"recurrent": recurrent_ones, "events": event_ones, "amd": amd}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +133,12 @@ def test_event_driven_kernels(found: dict[str, Any]) -> None:
         assert kernel["contracted"] == 0, f"{name}: a product and a sum became one rounding"
         assert kernel["long"] > 0, f"{name}: an index of 32 bits"
         assert not {"rows", "words"} & set(kernel["specialised"]), f"{name}: another size would be compiled again"
+
+
+def test_the_kernels_of_neurons_compile_for_amd(found: dict[str, Any]) -> None:
+    if not found["amd"]:
+        pytest.skip("this Triton has no backend for AMD")
+    assert len(found["amd"]) == 2 and min(found["amd"]) > 1000
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import neurosim as ns
+from neurosim.kernels.common import availability
 from neurosim.learning.training import evaluation
 from neurosim.learning.training.batches import Batch
 from neurosim.learning.training.metrics import accuracy, spikes_per_step
@@ -25,19 +26,54 @@ def test_which_devices_have_it(monkeypatch: pytest.MonkeyPatch, kind: str, fp64:
 
 
 class NoDoubles(TorchDispatchMode):
-    """A device without double precision, which stands for the CPU; `where_doubles_are` goes where they are."""
+    """Lets the CPU stand for a device without double precision.
+
+    What `where_doubles_are` returned, and what is computed from it, is on the host, where double precision is.
+    """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [t for t in torch.utils._pytree.tree_leaves((args, kwargs or {})) if isinstance(t, Tensor)]
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and result.dtype == torch.float64:
-            raise TypeError("Cannot convert a tensor to float64 dtype as the framework doesn't support float64")
+        on_host = any(getattr(t, "on_host", False) or t.dtype == torch.float64 for t in given)
+        for t in torch.utils._pytree.tree_leaves(result):
+            if isinstance(t, Tensor) and on_host and given:
+                t.on_host = True  # type: ignore[attr-defined]
+            if isinstance(t, Tensor) and t.dtype == torch.float64 and given and not on_host:
+                raise TypeError(f"{func}: Cannot convert a tensor to float64: the framework doesn't support float64")
         return result
 
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every module believe that the device has no double precision."""
+    from neurosim.network import activity, parameters
+    from neurosim.synapses import synapse
+
+    def moved(x: Tensor) -> Tensor:
+        found = x.clone()
+        found.on_host = True  # type: ignore[attr-defined]
+        return found
+
     for module in (doubles, evaluation):
         monkeypatch.setattr(module, "has_doubles", lambda device: False)
+    for module in (parameters, synapse, evaluation):
+        monkeypatch.setattr(module, "where_doubles_are", moved)
+    assert activity.widened is doubles.widened
+
+
+@pytest.mark.usefixtures("without")
+@pytest.mark.filterwarnings("ignore:the plain reference runs")
+def test_fit_and_evaluate_make_no_double_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
+    net = ns.Sequential(ns.Linear(6, 5), ns.LIF(learn=("tau_mem",)), ns.Linear(5, 3), ns.LI(), dt=1e-3)
+    data = [((torch.rand(4, 3, 6) < 0.4).float(), torch.tensor([0, 1, 2])) for _ in range(2)]
+    monkeypatch.setattr(availability, "obstacle", lambda device: "this device has no kernels")
+    with NoDoubles():
+        with pytest.raises(TypeError, match="float64"):
+            data[0][0].double()
+        history = ns.learning.fit(net, data, validate=data, epochs=1, progress=False)
+        found = ns.learning.evaluate(net, data)
+    assert found["loss"] > 0 and history.last["validation_loss"] == pytest.approx(found["loss"])
 
 
 @pytest.mark.usefixtures("without")

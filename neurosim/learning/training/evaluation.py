@@ -17,7 +17,7 @@ from neurosim.learning.training.batches import Batch, Batches, device_of, on_dev
 from neurosim.learning.training.finite import FiniteChecks
 from neurosim.learning.training.metrics import Metric, accuracy, collect, collects, named_metrics, scored
 from neurosim.learning.training.precision import Precision
-from neurosim.units.doubles import has_doubles
+from neurosim.units.doubles import has_doubles, where_doubles_are
 
 _CROSS_ENTROPY = CrossEntropy()
 
@@ -145,7 +145,7 @@ class Scores:
 
     def values(self) -> dict[str, float]:
         """Return the loss and the metrics."""
-        on_cpu = {name: torch.stack(parts).cpu().double().sum() for name, parts in self._parts.items()}
+        on_cpu = {name: where_doubles_are(torch.stack(parts)).double().sum() for name, parts in self._parts.items()}
         found = {name: float(total) / self.samples for name, total in {**self._sums, **on_cpu}.items()}
         for name, metric in (self.metrics or {}).items():
             if collects(metric):
