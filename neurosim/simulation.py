@@ -159,7 +159,7 @@ def simulate(
     rules = checked_rules(net, plasticity)
     wanted = _recorded(net, record, T, rules)
     where = _checked_device(device) if device is not None else net.like().device
-    kind = _engine(net, [name for name in wanted if recorded_edge(name, rules) is None], where, engine, rules)
+    kind = _engine(net, list(wanted), where, engine, rules)
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
         chunk = (

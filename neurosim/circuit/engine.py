@@ -89,6 +89,8 @@ def obstacle(
         if unfed or not fed:
             return f"no edge feeds {name!r}" + (f" at {unfed[0]!r}" if unfed else "")
     for name in record:
+        if recorded_edge(name, plasticity) is not None:
+            continue
         node_name, _, variable = name.partition(".")
         recorded = dict(net.nodes.items()).get(node_name)
         if variable and not (isinstance(recorded, Neuron) and variable in recorded.core.state):

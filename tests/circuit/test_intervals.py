@@ -11,6 +11,7 @@ import torch
 
 import neurosim as ns
 from neurosim.circuit.engine import Engine
+from neurosim.circuit.explanation import explained
 from neurosim.circuit.rule_checks import checked_rules
 from neurosim.errors import InputError, UnitError
 from neurosim.plasticity import (
@@ -203,6 +204,7 @@ def test_weights_of_all_synapses_at_each_step_without_a_trace():
     trace = np.asarray(run.traces["E->E.weight"])
     assert trace.shape == (20, 1, len(net["E->E"][0].weight))
     assert np.array_equal(trace[-1, 0], run.state.plastic["E->E"].weight[0].numpy())
+    assert explained(net, ["E->E.weight"], 1, {"E->E": PAIR}).applies
     assert np.array_equal(trace[0, 0], net["E->E"][0].weight.detach().numpy())
 
 
