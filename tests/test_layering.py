@@ -56,6 +56,8 @@ LAZY = (
     "sklearn",
     "nir",
     "nirtorch",
+    "onnx",
+    "onnxruntime",
     "sinabs",
     "spikingjelly",
 )

@@ -76,6 +76,7 @@ PARTS = (
     Part("lz4", "packed recordings of event cameras", extra="events"),
     Part("zstandard", "packed recordings of event cameras", extra="events"),
     Part("nir", "exchange with other simulators", extra="nir"),
+    Part("onnxruntime", "with onnx: one time step as an ONNX graph, compared", extra="onnx"),
     Part("lava-nc", "export to Lava", "lava", "lava", _LAVA),
     Part("asteval", "lava-nc's requirement", extra="lava"),
     Part("xylosim", "comparison of Xylo's integers with the maker's simulator (built by a C++ compiler)", extra="xylo"),

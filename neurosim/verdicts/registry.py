@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurosim.network.network import Network
-from neurosim.verdicts import c, lava, loihi, netx, nir, verilog, xylo
+from neurosim.verdicts import c, lava, loihi, netx, nir, onnx, verilog, xylo
 from neurosim.verdicts.verdict import TargetVerdict
 
 
@@ -69,6 +69,13 @@ JUDGES: tuple[Judge, ...] = (
         verilog.judge,
         verilog.INSTALL,
         programs=("iverilog", "vvp"),
+    ),
+    Judge(
+        "onnx",
+        "one time step as an ONNX graph, its state fed back",
+        onnx.judge,
+        "pip install 'neurosim-toolkit[onnx]'",
+        ("onnx", "onnxruntime"),
     ),
     Judge("nir", "a NIR file, read back", nir.judge, "pip install 'neurosim-toolkit[nir]'", ("nir",)),
 )

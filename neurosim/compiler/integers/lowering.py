@@ -26,7 +26,7 @@ LARGEST = 2**53  # integers up to here are exact in double precision
 
 Number = float | np.ndarray
 
-_ON_NUMBERS: dict[str, Any] = {
+ON_NUMBERS: dict[str, Any] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -148,7 +148,7 @@ class _Lowering:
             return Scaled(self._graph.make(op, payload=expression.payload))
         operands = [self._of[id(each)] for each in expression.args]
         if all(isinstance(each, (float, np.ndarray)) for each in operands):
-            found = _ON_NUMBERS[op](*operands)
+            found = ON_NUMBERS[op](*operands)
             return found if isinstance(found, np.ndarray) and found.ndim else float(found)
         if op == "detach":
             return operands[0]
