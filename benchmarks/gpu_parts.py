@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import gpu_parity, machine, nets
+from benchmarks.gpu_circuits import circuits
 from benchmarks.gpu_clock import PRECISIONS, Clock, Matmul, Run, figure, rates, share
 
 Record = dict[str, Any]
@@ -264,6 +265,7 @@ PARTS: dict[str, tuple[Part, int]] = {
     "parity": (parity, 150),
     "neurons": (neurons, 60),
     "recurrent": (recurrent, 90),
+    "circuits": (circuits, 150),
     "products": (products, 60),
     "other_steps": (other_steps, 90),
     "sweep": (sweep, 120),

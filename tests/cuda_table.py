@@ -24,8 +24,10 @@ FEW_CHIPS = CHIPS[:2]
 
 def kernels() -> dict[str, Callable[..., dict[str, Any]]]:
     """Return for each kernel of the benchmarks the function that compiles it for a chip."""
-    from neurosim.cores import alif, cubalif, lif
+    from neurosim.cores import alif, cubalif, lif, lif_cond, lif_exp
+    from neurosim.kernels.circuit.cuda import BITS_BLOCK
     from neurosim.kernels.neurons.cuda import WIDE
+    from tests.kernels.circuit.test_cuda_ahead import neurons, other
     from tests.kernels.neurons.test_cuda import ahead_of_time
     from tests.kernels.test_cuda_ahead import events, recurrent
 
@@ -43,6 +45,11 @@ def kernels() -> dict[str, Callable[..., dict[str, Any]]]:
         found[f"pack {real}"] = partial(events, "_pack", real, ROWS=16)
         found[f"unpack {real}"] = partial(events, "_unpack", real, ROWS=16)
     found["transpose"] = partial(events, "_transpose", "float32")
+    found["circuit lif_exp float32"] = partial(neurons, lif_exp, "float32")
+    found["circuit lif_cond float32"] = partial(neurons, lif_cond, "float32")
+    found["circuit packed"] = partial(other, "deliver", warps=1, KIND="packed", BLOCK=64)
+    found["circuit bits"] = partial(other, "deliver_bits", warps=4, BLOCK=BITS_BLOCK)
+    found["circuit clock"] = partial(other, "tick", warps=1, BLOCK=128)
     return found
 
 

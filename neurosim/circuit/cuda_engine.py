@@ -164,10 +164,15 @@ class CudaEngine(CircuitRun):
         """Make the launches of a window, in the order of the tasks of a step on the CPU."""
         circuit, rows = self.circuit, list(zip(self.wiring.routes, self._rows, strict=True))
         circuit.begin([self._rings[name] for name in self._states])
+        is_prompt = any(route.target is not None for route in self.wiring.routes)
         for target in (None, *self._states):
+            if is_prompt:  # deliveries to a population come after the neurons of those before it
+                circuit.stage()
             for route, table in rows:
                 if route.target == target:
                     circuit.deliver(self._rings[route.source], table)
+            if target is None or is_prompt:
+                circuit.stage()
             if target is not None:
                 circuit.advance(self._neurons(target))
         circuit.end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from neurosim.recording.trace import Trace
 from neurosim.synapses import Identity, Scale, Sparse
 from neurosim.synapses.connectivity import Bernoulli, FixedInDegree, FixedTotal, OneToOne
 from neurosim.synapses.distributions import Normal, Uniform
+from tests.interpreter import strict
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DT = 1e-4
@@ -213,29 +216,64 @@ def test_a_run_pauses_when_its_spikes_have_no_room(monkeypatch):
     assert pauses == [3, 1]
 
 
-def test_the_order_of_the_programs_does_not_matter(monkeypatch):
-    interpreter = pytest.importorskip("triton.runtime.interpreter")
-    builder = interpreter.interpreter_builder
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="a device has an order of its own")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of lanes outside of a mask
+def test_the_order_of_programs_and_launches_does_not_matter(monkeypatch):
     monkeypatch.setattr(cuda, "PROGRAMS", 64)
     monkeypatch.setattr(cuda, "SPIKES_A_SHARE", 8)
-    set_index, orders = builder.set_grid_idx, []
-
-    def backwards(x, y, z):
-        orders.append(builder.grid_dim[0])
-        set_index(builder.grid_dim[0] - 1 - x, y, z)
-
-    monkeypatch.setattr(builder, "set_grid_idx", backwards)
-    found, _ = both(network("packed"), ["E", "I", "E.v"], (8,), samples=2)
+    run = cuda._run
+    monkeypatch.setattr(cuda, "_run", lambda stages: run([stage[::-1] for stage in stages]))
+    with strict(monkeypatch) as launches:  # no order, lanes outside of a mask and new memory poisoned, no races
+        found, engine = both(network("packed"), ["E", "I", "E.v"], (8,), samples=2)
     assert len(found[0][0]["E"]) > 8
-    assert max(orders) > 8
+    assert [len(stage) for stage in engine.circuit._stages] == [2, 2, 1]
+    assert max(len(launch.order) for launch in launches) > 8
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="a device has an order of its own")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_there_are_no_races_of_bits_and_of_edges_without_delay(monkeypatch):
+    with strict(monkeypatch):
+        both(network("repeats"), ["E", "I"], (4,))
+        both(outside(), ["E", "I"], (3,), inputs={"x": torch.ones(3, 1, 12)})
+
+
+def test_launches_of_a_stage_are_branches_of_the_graph():
+    order: list[Any] = []
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_stream(self, other):
+            order.append((self.name, "waits for", other.name))
+
+        def __enter__(self):
+            order.append(("on", self.name))
+
+        def __exit__(self, *_):
+            pass
+
+    main, branches = Stream("main"), [Stream("a"), Stream("b"), Stream("c")]
+    cuda._fork([lambda: order.append("alone")], main, branches)
+    assert order == ["alone"]
+    order.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "stream", lambda stream: stream)
+        cuda._fork([lambda k=k: order.append(k) for k in range(3)], main, branches[:2])
+    assert order == [
+        *(("a", "waits for", "main"), ("b", "waits for", "main")),
+        *(("on", "a"), 0, ("on", "b"), 1, ("on", "a"), 2),
+        *(("main", "waits for", "a"), ("main", "waits for", "b")),
+    ]
 
 
 def test_a_graph_of_several_windows_stops_where_the_run_does(monkeypatch):
     captures = []
 
-    def captured(once, device):
+    def captured(stages, device):
         captures.append(device)
-        return lambda: [once() for _ in range(cuda.WINDOWS)]
+        return lambda: [cuda._run(stages) for _ in range(cuda.WINDOWS)]
 
     monkeypatch.setattr(cuda, "_captured", captured)
     monkeypatch.setattr(cuda, "WINDOWS", 3)
@@ -259,7 +297,7 @@ def test_a_capture_that_fails_is_said_and_the_run_goes_on(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", refuse)
     calls = []
     with pytest.warns(RuntimeWarning, match="without a CUDA graph, slowly: no graph here"):
-        windows = cuda._captured(lambda: calls.append(1), torch.device("cuda"))
+        windows = cuda._captured([[lambda: calls.append(1)]], torch.device("cuda"))
     windows()
     assert len(calls) == cuda.WINDOWS
 

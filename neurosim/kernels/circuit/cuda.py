@@ -27,6 +27,7 @@ PROGRAMS = 2048  # that keep a large device busy: a table shares out its spikes 
 SPIKES_A_SHARE = 64  # presynaptic neurons for which a share of their spikes is worth a program
 RING_BYTES = 32 << 20  # of accumulators of all steps of a window, which the second-level cache shall hold
 WINDOWS = 32  # of a graph
+BRANCHES = 8  # of a graph: launches of a stage that may run at the same time
 ROOM = 1 << 20  # spikes recorded before the host reads them, at least
 _MOST_PROGRAMS = (1 << 31) - 1
 
@@ -295,14 +296,19 @@ class Circuit:
         self._most = window * samples * recorded
         self._room = max(ROOM, 2 * self._most) if recorded else 0
         self.events = torch.zeros(self._room, dtype=torch.int64, device=device)
-        self._launches: list[Launch] = []
+        self._stages: list[list[Launch]] = [[]]
         self._rings: list[Ring] = []
         self._keep: list[Tensor] = []  # which launches read
         self._graph: Callable[[], None] | None = None
 
+    @property
+    def launches(self) -> int:
+        """Number of launches of a window."""
+        return sum(map(len, self._stages))
+
     def begin(self, rings: Sequence[Ring]) -> None:
         """Drop all launches, and have the kernel of the clock clear rows of the `rings` of populations."""
-        self._launches, self._keep, self._graph = [], [], None
+        self._stages, self._keep, self._graph = [[]], [], None
         if rings != self._rings:
             counts = torch.cat([ring.counts.flatten() for ring in rings])
             begins = np.cumsum([0, *(ring.counts.numel() for ring in rings)]).tolist()
@@ -311,6 +317,10 @@ class Circuit:
             table = [[first, ring.ring] for ring, first in zip(rings, begins, strict=False)]
             self._counts, self._table = counts, torch.tensor(table, dtype=torch.int64, device=self.device)
             self._rings = list(rings)
+
+    def stage(self) -> None:
+        """Have the launches from here on wait for those before; those of one stage may run at the same time."""
+        self._stages.append([])
 
     def deliver(self, ring: Ring, rows: Rows) -> None:
         """Launch the delivery of spikes to rows."""
@@ -370,10 +380,11 @@ class Circuit:
 
     def _launch(self, kernel: Any, grid: tuple[int, ...], arguments: list[Any], **choices: Any) -> None:
         self._keep += [each for each in arguments if isinstance(each, Tensor)]
-        self._launches.append(functools.partial(kernel[grid], *arguments, **{**OPTIONS, **choices}))
+        self._stages[-1].append(functools.partial(kernel[grid], *arguments, **{**OPTIONS, **choices}))
 
     def end(self) -> None:
         """Launch the clock, after all others."""
+        self.stage()
         arrays = [self.clock, self._counts, self._table]
         numbers = (len(self._rings), self.samples, self.window, self._most, self._room)
         self._launch(cuda_code.tick, (1,), [*arrays, *numbers], BLOCK=128, num_warps=1)
@@ -411,29 +422,52 @@ class Circuit:
             number -= 1
             if not number:
                 return
-            self._graph = _captured(self._once, self.device)
+            self._graph = _captured(self._stages, self.device)
         for _ in range(-(-number // WINDOWS)):  # windows after the end do nothing
             self._graph()
 
     def _once(self) -> None:
-        for launch in self._launches:
+        _run(self._stages)
+
+
+def _run(stages: Sequence[Sequence[Launch]]) -> None:
+    """Run all launches, one after the other."""
+    for stage in stages:
+        for launch in stage:
             launch()
 
 
-def _captured(once: Callable[[], None], device: torch.device) -> Callable[[], None]:
+def _captured(stages: Sequence[Sequence[Launch]], device: torch.device) -> Callable[[], None]:
     """Return what runs `WINDOWS` windows by one launch of a CUDA graph; one by one where the capture fails."""
     graph = torch.cuda.CUDAGraph()
+    # Streams of this device: that of `torch.cuda.graph` is one for all.
+    main, *branches = (torch.cuda.Stream(device) for _ in range(1 + BRANCHES))
     try:
-        # A stream of this device: that of `torch.cuda.graph` is one for all.
-        with torch.cuda.graph(graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=main, capture_error_mode="thread_local"):
             for _ in range(WINDOWS):
-                once()
+                for stage in stages:
+                    _fork(stage, main, branches)
     except RuntimeError as error:
         warnings.warn(f"a circuit runs without a CUDA graph, slowly: {error}", RuntimeWarning, stacklevel=2)
 
         def plain() -> None:
             for _ in range(WINDOWS):
-                once()
+                _run(stages)
 
         return plain
     return graph.replay
+
+
+def _fork(stage: Sequence[Launch], main: torch.cuda.Stream, branches: Sequence[torch.cuda.Stream]) -> None:
+    """Capture the launches of a stage in branches, which begin after what `main` has and end before what follows."""
+    if len(stage) == 1:
+        stage[0]()
+        return
+    used = branches[: len(stage)]
+    for branch in used:
+        branch.wait_stream(main)
+    for number, launch in enumerate(stage):
+        with torch.cuda.stream(used[number % len(used)]):
+            launch()
+    for branch in used:
+        main.wait_stream(branch)

@@ -373,12 +373,13 @@ from neurosim.kernels.circuit.cuda_code import poisson
 def kernel({", ".join(names)}, BLOCK: tl.constexpr):
     now = tl.load(clock)
     origin = tl.load(clock + 2)
-    steps = tl.minimum(tl.load(clock + 1) - now, window)
+    steps = tl.minimum(tl.load(clock + 1) - now, window).to(tl.int32)
     block = tl.program_id(0) % blocks
     sample = tl.cast(tl.program_id(0) // blocks, tl.int64)
     j = tl.cast(block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = j < count
     own = sample * count + j
+    first_row = (now % ring).to(tl.int32)
     {(chr(10) + "    ").join(before)}
     for ahead in range(0, steps):
         step = now + ahead
@@ -390,7 +391,8 @@ def kernel({", ".join(names)}, BLOCK: tl.constexpr):
 def _kept(kernel: Kernel, shape: Shape, fired: str) -> Sequence[str]:
     """Return the lines that append spikes, keep values of traces and carry the state on."""
     lines = [
-        "row = (step % ring) * samples + sample",
+        "turn = first_row + ahead",  # at most one turn of the ring; a division of 64 bits takes long
+        "row = tl.where(turn < ring, turn, turn - ring).to(tl.int64) * samples + sample",
         f"place = tl.atomic_add(counts + row + tl.zeros((BLOCK,), tl.int64), 1, mask={fired}, sem='relaxed')",
         f"tl.store(ids + row * count + place.to(tl.int64), j.to(tl.int32), mask={fired})",
     ]
