@@ -1,11 +1,11 @@
 """The microcircuit of Potjans & Diesmann by the recipe of its public benchmark: ``python -m benchmarks.pd14``.
 
 Speed: one run of 10 s without recording; the figure is wall time over biological time. Accuracy: runs from several
-seeds; the distributions of rates, of coefficients of variation and of correlations in each population are compared with
-those of reference data by the statistic of Kolmogorov and Smirnov, beside the same statistic among the seeds of the
-reference. ``--save FILE`` writes the distributions of a run, and ``--reference FILE`` reads them:
-``--simulator NEST --save nest.npz`` makes reference data. ``--parameters FILE`` compares the parameters and the mean
-rates with a published table in JSON.
+seeds; the distributions of rates, of coefficients of variation and of correlations in each population are compared by
+the statistic of Kolmogorov and Smirnov: seeds with each other, or with reference data beside the seeds of these.
+``--save FILE`` writes the distributions of a run, and ``--reference FILE`` reads them: ``--simulator NEST --save
+nest.npz`` makes reference data. ``--parameters FILE`` compares the parameters and the mean rates with a published table
+in JSON.
 """
 
 from __future__ import annotations
@@ -70,18 +70,27 @@ def kolmogorov_smirnov(a: Array, b: Array) -> float:
     return float(np.abs(first - second).max())
 
 
-def compared(runs: list[Distributions], reference: list[Distributions]) -> dict[str, dict[str, float]]:
-    """Return, by population and measure, the mean statistic to the reference and among the reference's seeds."""
+def compared(runs: list[Distributions], reference: list[Distributions] | None = None) -> dict[str, dict[str, float]]:
+    """Return, by population and measure, the mean statistic over pairs of seeds.
+
+    ``among_own`` is that of the runs, ``among_seeds`` that of the reference and ``to_reference`` that of both; NaN
+    where there are no pairs, or no reference.
+    """
     result = {}
     for key in runs[0]:
-        to = [kolmogorov_smirnov(run[key], other[key]) for run in runs for other in reference]
-        among = [
-            kolmogorov_smirnov(reference[i][key], reference[k][key])
-            for i in range(len(reference))
-            for k in range(i + 1, len(reference))
-        ]
-        result[key] = {"to_reference": float(np.mean(to)), "among_seeds": float(np.mean(among)) if among else np.nan}
+        own, others = [run[key] for run in runs], [run[key] for run in reference or ()]
+        to = [kolmogorov_smirnov(a, b) for a in own for b in others]
+        result[key] = {"among_own": _among(own), "to_reference": _mean(to), "among_seeds": _among(others)}
     return result
+
+
+def _among(values: list[Array]) -> float:
+    """Return the mean statistic of all pairs."""
+    return _mean([kolmogorov_smirnov(a, b) for k, a in enumerate(values) for b in values[k + 1 :]])
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def save(path: Path, runs: list[Distributions]) -> None:
@@ -203,20 +212,24 @@ def _accuracy(runs: list[Distributions], reference: list[Distributions] | None, 
     for name, published in zip(PD_SIZES, rates, strict=True):
         means = [run[f"{name} rate"].mean() for run in runs]
         found[name] = {"rate": float(np.mean(means)), "sd": float(np.std(means)), "published": float(published)}
-    return {"seeds": len(runs), "rates": found, "ks": compared(runs, reference) if reference else None}
+    return {"seeds": len(runs), "rates": found, "ks": compared(runs, reference), "has_reference": bool(reference)}
 
 
 def _table(found: Mapping[str, Any]) -> str:
     lines = [f"{'':8}{'rate Hz':>10}{'SD':>8}{'published':>11}" + "".join(f"{'KS ' + m:>16}" for m in MEASURES)]
     for name, each in found["rates"].items():
         line = f"{name:8}{each['rate']:10.3f}{each['sd']:8.3f}{each['published']:11.3f}"
-        if found["ks"]:
-            for measure in MEASURES:
-                ks = found["ks"][f"{name} {measure}"]
+        for measure in MEASURES:
+            ks = found["ks"][f"{name} {measure}"]
+            if found["has_reference"]:
                 line += f"{ks['to_reference']:9.3f}/{ks['among_seeds']:.3f} "
+            else:
+                line += f"{ks['among_own']:16.3f}"
         lines.append(line)
-    if found["ks"]:
+    if found["has_reference"]:
         lines.append("KS: mean over pairs of seeds, to the reference / among the seeds of the reference")
+    else:
+        lines.append("KS: mean over pairs of these seeds; --reference FILE compares with other data")
     return "\n".join(lines)
 
 

@@ -36,6 +36,13 @@ def check_installed() -> None:
         ) from None
 
 
+def prepare() -> None:
+    """Let xarray load what it loads with its first data set, while workers start."""
+    import xarray
+
+    xarray.Dataset({"x": ("x", [0])})
+
+
 def dataset_of(plan: Plan, outcomes: Mapping[int, Outcome], about: Mapping[str, Any]) -> xarray.Dataset:
     """Return the outcomes of all trials.
 
@@ -89,39 +96,51 @@ def _columns(outcomes: Mapping[int, Outcome], total: int) -> tuple[dict[str, Any
     good = [outcomes[n] for n in range(total) if not errors[n]]
     if not good:
         return {}, errors
-    first, model = good[0], {name: np.shape(value) for name, value in good[0].values.items()}
-    texts = {name: isinstance(value, str) for name, value in first.values.items()}
+    first = good[0]
+    model = {name: _kind(value) for name, value in first.values.items()}
     for outcome in good[1:]:
-        own = {name: np.shape(value) for name, value in outcome.values.items()}
-        if own != model or {name: isinstance(value, str) for name, value in outcome.values.items()} != texts:
-            shown = [{name: list(shape) for name, shape in each.items()} for each in (own, model)]
+        own = {name: _kind(value) for name, value in outcome.values.items()}
+        if own != model:
+            shown = [
+                {name: shape if shape == "text" else list(shape) for name, shape in each.items()}
+                for each in (own, model)
+            ]
             errors[outcome.number] = f"it returned {shown[0]}, and trial {first.number} {shown[1]}; all must be alike"
-    columns = {}
-    for name, shape in model.items():
-        kept = [outcomes[n].values[name] for n in range(total) if not errors[n]]
-        if texts[name]:
-            values = np.full((total, *shape), "", dtype=object)
-        else:
-            dtype = np.result_type(*{np.asarray(value).dtype for value in kept})
-            if len(kept) < total:  # then NaN is needed
-                dtype = np.result_type(dtype, np.float32 if dtype.itemsize < 4 else np.float64)
-            values = np.full((total, *shape), np.nan if len(kept) < total else 0, dtype=dtype)
-        for n in range(total):
-            if not errors[n]:
-                values[n] = outcomes[n].values[name]
-        columns[name] = values
+    kept = np.array([n for n in range(total) if not errors[n]])
+    columns = {name: _column([outcomes[n].values[name] for n in kept.tolist()], kept, total) for name in model}
     return columns, errors
+
+
+def _kind(value: Any) -> Any:
+    """Return the shape of a result, or that it is a text."""
+    return "text" if isinstance(value, str) else getattr(value, "shape", ())
+
+
+def _column(values: list[Any], kept: Any, total: int) -> Any:
+    """Return values of the trials `kept` among all, with NaN or an empty text for the others."""
+    if isinstance(values[0], str):
+        column = np.full(total, "", dtype=object)
+        column[kept] = values
+        return column
+    found = np.array(values)
+    if found.dtype == object:  # integers above 64 bits
+        found = found.astype(np.float64)
+    if len(values) == total:
+        return found
+    dtype = np.result_type(found.dtype, np.float32 if found.dtype.itemsize < 4 else np.float64)
+    column = np.full((total, *found.shape[1:]), np.nan, dtype=dtype)
+    column[kept] = found
+    return column
 
 
 def write(dataset: xarray.Dataset, path: Path) -> None:
     """Write a data set to a NetCDF file, completely or not at all."""
-    with replaced(path) as part:
-        dataset.to_netcdf(part, engine="h5netcdf", invalid_netcdf=_needs_more(dataset))
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
 
-
-def _needs_more(dataset: xarray.Dataset) -> bool:
-    """Whether a data set has values that HDF5 stores and NetCDF does not name: truth values."""
-    return any(each.dtype.kind == "b" for each in dataset.variables.values())
+    # Dataset.to_netcdf loads Dask where it is installed.
+    with replaced(path) as part, h5netcdf.File(part, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
 
 
 def load_sweep(path: str | os.PathLike[str]) -> xarray.Dataset:

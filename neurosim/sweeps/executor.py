@@ -122,6 +122,7 @@ class Processes(Executor):
         self._pool = concurrent.futures.ProcessPoolExecutor(
             self.slots, mp_context=self._context, initializer=_begin, initargs=(self._payload,)
         )
+        self._pool.submit(os.getpid)  # starts the processes
 
     def submit(self, job: int, units: Units) -> None:
         """Begin a job in one of the processes."""

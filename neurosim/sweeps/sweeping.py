@@ -136,6 +136,7 @@ def sweep(
         waiting = task.units([trial for trial in plan if trial.number not in store.outcomes])
         started = now()
         with executor_of(task, len(waiting), workers, dask, slurm, store, simulated) as executor:
+            dataset.prepare()
             run(executor, collections.deque(waiting), store, len(plan), progress)
         more = {**versions(), "started": started, "finished": now()}
         attributes = dataset.attributes(name_of(what), plan, about["digest"], more)

@@ -42,7 +42,14 @@ def test_distributions_are_written_read_and_compared(tmp_path: Path) -> None:
     pd14.save(tmp_path / "runs.npz", runs)
     read = pd14.load(tmp_path / "runs.npz")
     assert len(read) == 3 and all((a[k] == b[k]).all() for a, b in zip(runs, read, strict=True) for k in a)
+    alone = pd14.compared(read)["L5I cv"]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    assert alone["among_own"] == pytest.approx(
+        np.mean([pd14.kolmogorov_smirnov(runs[i]["L5I cv"], runs[k]["L5I cv"]) for i, k in pairs])
+    )
+    assert np.isnan(alone["to_reference"]) and np.isnan(alone["among_seeds"])
     found = pd14.compared(read[:1], read)
+    assert np.isnan(found["L4E rate"]["among_own"]) and found["L5I cv"]["among_seeds"] == alone["among_own"]
     assert set(found) == {"L4E rate", "L5I cv"} and found["L4E rate"]["among_seeds"] > 0
     assert found["L4E rate"]["to_reference"] == pytest.approx(
         np.mean([pd14.kolmogorov_smirnov(runs[0]["L4E rate"], other["L4E rate"]) for other in runs])
@@ -72,6 +79,9 @@ def test_a_small_part_of_the_circuit_runs_by_the_recipe(tmp_path: Path, capsys: 
     assert set(result["accuracy"]["rates"]) == set(specs.PD_SIZES)
     shown = capsys.readouterr().out
     assert "wall / biological time" in shown and "KS rate" in shown
+    assert "KS: mean over pairs of these seeds" in shown and "KS: mean over pairs of seeds, to the reference" in shown
+    among = result["accuracy"]["ks"]["L4E rate"]["among_own"]
+    assert 0 < among < 1
 
 
 def test_a_simulator_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
