@@ -1,4 +1,4 @@
-"""Circuits in neurosim beside NEST and Brian2: statistics, times, memory, and the share of the machine's limits.
+"""Circuits in neurosim beside other simulators: statistics, times, memory, and the share of the machine's limits.
 
 Each simulator runs in a process of its own and waits while another one runs. Runs are made in turns, in a new order
 each round; times are medians, per second of biological time.
@@ -46,6 +46,10 @@ CONTENDERS = {
     "neurosim": Contender("benchmarks.peers.in_neurosim", None),
     "NEST": Contender("benchmarks.peers.in_nest", "nest", most=1e8, omits=("izhikevich",)),
     "Brian2 C++": Contender("benchmarks.peers.in_brian2", "brian2", most=1e8),
+    "Sparx": Contender("benchmarks.peers.in_sparx", "sparxml", most=1e8, omits=("hh", "izhikevich", "pd14", "fly")),
+    "brainevent": Contender(
+        "benchmarks.peers.in_brainevent", "brainevent", omits=("brunel", "coba", "hh", "izhikevich", "pd14", "fly")
+    ),
 }
 
 
