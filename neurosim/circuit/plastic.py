@@ -13,6 +13,7 @@ from torch import Tensor
 from neurosim.circuit.rule_checks import waveform_of
 from neurosim.circuit.rules import Rules, pair_rule
 from neurosim.circuit.short_term import ShortTermState, ShortTermSynapses
+from neurosim.circuit.waveform import Waveform
 from neurosim.circuit.wiring import Route, Wiring
 from neurosim.errors import InputError, ShapeError
 from neurosim.kernels.circuit.plastic import LONG_AGO, ROOM, TIME, WALKED, PairRule, Targets
@@ -125,7 +126,11 @@ class PlasticSynapses:
         rows, size = len(route.first[0]), math.prod(wiring.net.shape(edge.target))
         self.sizes = math.prod(wiring.net.shape(edge.source)), size
         self.step, self.trial, self.expected = 0, trial, 0.0
-        is_rewarded = isinstance(route.rules.timing, RewardModulated)
+        timing = route.rules.timing
+        is_rewarded = isinstance(timing, RewardModulated)
+        self.waveform: Waveform | None = None
+        if isinstance(timing, RewardModulated) and not isinstance(timing.reward, Rewards):
+            self.waveform = waveform_of(timing)
         self.eligible = torch.zeros(len(route.weight) if is_rewarded else 0, 2, dtype=torch.float64)
         scaled = size if route.rules.scaling is not None else 0
         self.rates = torch.full((scaled,), -1.0, dtype=route.weight.dtype)
@@ -182,7 +187,8 @@ class PlasticSynapses:
             rewards = rule.reward.between(self.step, steps, self.dt)
         else:
             place = SourceState(*(torch.tensor([each]) for each in (0, self.trial, self.step)))
-            rewards = np.broadcast_to(waveform_of(rule).at(place, steps, self.dt)[:, 0], steps)
+            assert self.waveform is not None
+            rewards = np.broadcast_to(self.waveform.at(place, steps, self.dt)[:, 0], steps)
         surprise, self.expected = rule.surprises(rewards, self.expected)
         self.surprise = torch.from_numpy(surprise)
 

@@ -134,7 +134,7 @@ def _check_reward(name: str, rule: RewardModulated, dt: float) -> None:
             "an array [T] or a function of time. Rewards that depend on the run: Plasticity(net, rules).reward(value)."
         )
     if isinstance(rule.reward, Rewards):
-        rule.reward.between(0, 0, dt)
+        rule.reward.check(dt)
     else:
         waveform_of(rule)
 

@@ -48,19 +48,23 @@ class Rewards:
         if (times < 0).any() or (np.diff(times) <= 0).any():
             raise InputError(f"Rewards: times must ascend from 0; got {times.tolist()}.")
 
-    def between(self, start: int, steps: int, dt: float) -> np.ndarray:
-        """Return the reward of each of `steps` steps from `start` on [steps]; NaN where there is none.
+    def check(self, dt: float) -> None:
+        """Check that each time is an integer number of steps of `dt`.
 
         Raises
         ------
         UnitError
-            When a time is not an integer number of steps.
+            With the two nearest.
         """
+        for time in self.times:
+            steps_of("Rewards", "times", float(time), dt)
+
+    def between(self, start: int, steps: int, dt: float) -> np.ndarray:
+        """Return the reward of each of `steps` steps from `start` on [steps]; NaN where there is none."""
         found = np.full(steps, np.nan)
-        for time, value in zip(self.times, self.values, strict=True):
-            at = steps_of("Rewards", "times", float(time), dt) - start
-            if 0 <= at < steps:
-                found[at] = value
+        at = np.rint(np.asarray(self.times, np.float64) / dt).astype(np.int64) - start
+        inside = (at >= 0) & (at < steps)
+        found[at[inside]] = np.asarray(self.values, np.float64)[inside]
         return found
 
 
