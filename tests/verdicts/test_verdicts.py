@@ -30,6 +30,11 @@ def test_each_judge_of_the_registry_has_a_name_of_its_own_and_says_what_installs
     assert all(judge.install for judge in JUDGES if judge.modules or judge.programs)
 
 
+def test_the_page_on_targets_has_a_row_for_each_judge(root: Path) -> None:
+    page = (root / "docs" / "targets.md").read_text(encoding="utf-8")
+    assert [judge.name for judge in JUDGES if f"\n| `{judge.name}` |" not in page] == []
+
+
 def test_nir_is_exact_and_a_net_file_is_bounded(net: ns.Network, x: torch.Tensor) -> None:
     pytest.importorskip("nir")
     verdicts = verify_all(net, x, targets=["nir", "netx"])

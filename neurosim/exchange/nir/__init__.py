@@ -2,6 +2,7 @@
 
 from neurosim.exchange.nir.exporting import LossyExport, to_nir, write_nir
 from neurosim.exchange.nir.importing import from_nir
+from neurosim.exchange.nir.older import write_nir_1_0_4
 from neurosim.exchange.nir.reach import UnreachableThreshold
 from neurosim.exchange.nir.verify import NirVerification, NodeAgreement, verify_nir
 
@@ -14,4 +15,5 @@ __all__ = [
     "to_nir",
     "verify_nir",
     "write_nir",
+    "write_nir_1_0_4",
 ]
