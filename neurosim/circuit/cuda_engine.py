@@ -58,7 +58,8 @@ class CudaEngine(CircuitRun):
             like = state.nodes[name][0].unsqueeze(0)
             fed = tuple(port for port in node.ports if port in wiring.feeds[name])
             _, key, coefficients, numbers, _ = node._arguments(fed, like, (), True, ())
-            self._states[name] = [values.flatten(1).clone() for values in state.nodes[name]]
+            rows = [values.flatten(1).clone(memory_format=torch.contiguous_format) for values in state.nodes[name]]
+            self._states[name] = rows
             self._fixed[name] = key, [values.flatten(1).contiguous() for values in coefficients], numbers
         self.device = next(iter(self._states.values()))[0].device
         slots = sum(size for dtype, size in wiring.accumulators.values() if dtype == torch.int32)
@@ -114,9 +115,10 @@ class CudaEngine(CircuitRun):
         """Write what the next steps take from outside to where launches read it; some memory may have to be larger."""
         for name, trials in laws.items():
             new, held = Laws.of(trials), self._laws_held.get(name)
-            if held is None or held.limits.shape[1] != new.limits.shape[1]:
-                held = Laws(*(each.new_empty(0) for each in new))
-            self._laws_held[name] = Laws(*(self._written(*pair) for pair in zip(held, new, strict=True)))
+            if held is not None and held.limits.shape[1] != new.limits.shape[1]:
+                held = None
+            memory: Sequence[Tensor | None] = held or [None] * len(new)
+            self._laws_held[name] = Laws(*(self._written(*pair) for pair in zip(memory, new, strict=True)))
         for name in self._rings:
             if name not in self._states:
                 self._put(name, values[name].flatten(2), self.circuit.now)

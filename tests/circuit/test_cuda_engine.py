@@ -151,6 +151,17 @@ def test_a_run_continues_from_a_state_and_in_any_chunks():
     assert np.array_equal(steps, np.concatenate([at + e[1]["E"].step for at, e in zip((0, 4, 5), first, strict=True)]))
 
 
+def test_a_state_of_any_layout_and_a_call_of_no_steps():
+    net = network()
+    state = net.initial_state(batch=2, seed=5)
+    turned = {
+        name: type(each)(*(v.t().contiguous().t() for v in each)) for name, each in state.nodes.items() if name in "EI"
+    }
+    assert not turned["E"].v.is_contiguous()
+    found, _ = both(net, ["E", "E.v", "noise"], (0, 3, 0), state=state._replace(nodes={**state.nodes, **turned}))
+    assert [len(each[1]["E.v"]) for each in found] == [0, 3, 0]
+
+
 def outside():
     """A network with all that comes from outside, and a population that gets spikes without delay."""
     torch.manual_seed(1)
