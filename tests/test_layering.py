@@ -60,6 +60,11 @@ LAZY = (
     "onnxruntime",
     "sinabs",
     "spikingjelly",
+    "xarray",
+    "h5netcdf",
+    "distributed",
+    "submitit",
+    "optuna",
 )
 
 

@@ -98,5 +98,5 @@ def _split(job: _Job, add: Callable[[list[Outcome]], None]) -> list[_Job]:
     if losses < _LOSSES:
         return [_Job(job.units, losses)]
     text = f"the worker that ran it ended, {losses} times: it was killed, ran out of memory or crashed"
-    add([Outcome(trials[0].number, {}, text, 0.0)])
+    add([Outcome(trials[0].number, {}, text, 0.0, trials[0].parameters)])
     return []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurosim.errors import FileError, InputError
@@ -121,6 +124,11 @@ class Search:
         return len(self._store.outcomes)
 
     @property
+    def digest(self) -> str:
+        """What says which search this is."""
+        return hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
+
+    @property
     def store(self) -> Store:
         """Where the outcomes are."""
         return self._store
@@ -214,6 +222,7 @@ class Search:
             raise InputError("search: no trial has ended.")
         plan = Plan([outcome.parameters or {} for outcome in outcomes.values()], None)
         more = {**versions(), "started": self._started, "finished": now(), "objective": self.objective or ""}
+        more["digest"] = self.digest
         found = dataset.dataset_of(plan, outcomes, {"search": repr(self.space), "trials": len(plan), **more})
         best = [k for k, n in enumerate(numbers) if self._value(self._store.outcomes[n]) is not None]
         if best:
@@ -255,7 +264,8 @@ def search(
     trials : int
         Trials in all, with those of a search that is continued.
     path, resume, workers, dask, progress
-        As in `neurosim.sweep`. With one worker or none the same seed gives the same trials.
+        As in `neurosim.sweep`; a complete search is not extended. With one worker or none the same seed gives the same
+        trials.
 
     Returns
     -------
@@ -283,14 +293,34 @@ def search(
         space, objective=objective, direction=direction, seed=seed, sampler=sampler, path=path, resume=resume,
         with_seed=with_seed, about=about,
     )  # fmt: skip
+    done = _complete(made, path, trials) if resume else None
+    if done is not None:
+        return done
     with made as found:
         waiting = _Proposals(found, trials - len(found))
         with executor_of(_Task(function), len(waiting), workers, dask, None, found.store, False) as executor:
             executor.seconds, executor.ahead = 0.0, 1  # one trial each: the next proposal depends on its result
-            run(executor, waiting, found.store, trials, progress, lambda outcome: found.report(found.checked(outcome)))
+
+            def ended(outcome: Outcome) -> None:
+                found.report(found.checked(outcome))
+
+            run(executor, waiting, found.store, trials, progress, ended)
         result = found.finish()
     warn_of(result, stacklevel=3)
     return result
+
+
+def _complete(made: Search, path: str | os.PathLike[str] | None, trials: int) -> xarray.Dataset | None:
+    """Return the data set of this search if it is complete."""
+    if path is None or not Path(path).exists() or Path(f"{os.fspath(path)}.parts").exists():
+        return None
+    found = dataset.load_sweep(path)
+    if found.attrs.get("digest") != made.digest or found.sizes["trial"] < trials:
+        raise FileError(
+            f"{path} is the data set of another search, or of fewer trials; give another path, or leave resume out to "
+            "replace it."
+        )
+    return found
 
 
 class _Task(FunctionTask):

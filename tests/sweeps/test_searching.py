@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -63,6 +64,21 @@ def test_a_search_that_ended_early_is_continued(tmp_path, monkeypatch):
         stopping, {"x": (0.0, 1.0)}, trials=kept + 5, direction="maximize", workers=0, path=path, resume=True
     )
     assert found.sizes["trial"] == kept + 5
+    how = {"direction": "maximize", "workers": 0, "path": path, "resume": True}
+    assert search(stopping, {"x": (0.0, 1.0)}, trials=kept + 5, **how).identical(found)
+    with pytest.raises(FileError, match="is the data set of another search, or of fewer trials"):
+        search(stopping, {"x": (0.0, 1.0)}, trials=kept + 6, **how)
+
+
+def test_a_trial_that_ends_its_worker_fails_with_its_parameters():
+    def deadly(n):
+        if n == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    with pytest.warns(FailedTrials, match="the worker that ran it ended, 3 times"):
+        found = search(deadly, {"n": [0, 1]}, trials=6, workers=1, sampler=optuna.samplers.RandomSampler(seed=0))
+    assert found.sizes["trial"] == 6 and ((found["error"] != "") == (found["n"] == 1)).all()
 
 
 def test_ask_and_tell():
