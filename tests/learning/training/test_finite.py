@@ -130,3 +130,17 @@ def test_samples_that_the_loss_ignores_are_found_before_the_batch_moves() -> Non
     with_bits.add(value(1.0), output, Batch(output, target, None))
     with_numbers.add(value(1.0), output, Batch(output, target, None, kept))
     assert with_bits.values() == with_numbers.values() and with_numbers.samples == 2
+
+
+def test_an_input_on_the_device_may_be_large_and_not_nan(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    from neurosim.learning.training import batches
+
+    monkeypatch.setattr(batches, "is_late", lambda device: True)
+    checks, target = FiniteChecks(net()), torch.tensor([0, 1, 2])
+    large = torch.full((5, 3, 4), 3e38)
+    batches.on_device((large, target), net(), ns.learning.CrossEntropy(), "batch 1", checks)
+    checks.finish()
+    large[2, 1, 1] = NAN
+    batches.on_device((large, target), net(), ns.learning.CrossEntropy(), "batch 2", checks)
+    with pytest.raises(InputError, match=r"^batch 2: x holds NaN or infinity"):
+        checks.finish()
