@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurosim.datasets.events.files.addresses import fields
 from neurosim.errors import FileError
 
 SIDE, POLARITIES = 34, 2
@@ -48,11 +49,11 @@ def nmnist_events(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(content) % 5:
         raise FileError(f"{name} is {len(content):,} bytes long; a recording of N-MNIST has 5 bytes for each event.")
-    x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
+    x, y, polarity, time = fields(content)
     outside = np.flatnonzero((x >= SIDE) | (y >= SIDE))
     if len(outside):
         first = outside[0]
         raise FileError(
             f"{name}: event {first} lies at column {x[first]}, row {y[first]}; 0 to {SIDE - 1} are allowed."
         )
-    return ((high & 127) << 16) | (middle << 8) | low, ((high >> 7) * SIDE + y) * SIDE + x
+    return time, (polarity.astype(np.int64) * SIDE + y) * SIDE + x

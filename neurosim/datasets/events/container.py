@@ -529,7 +529,9 @@ class SensorEvents:
                 f"binned: {steps:,} steps of {self.B} samples of {list(volume)} are more than {_MOST_CELLS:,} cells. "
                 "Begin at 0 with between(start, stop), or take a longer dt."
             )
-        out = torch.zeros(steps, self.B, *volume, dtype=dtype)
+        # NumPy's zeros come from the system, page by page as they are written, without waking threads to set them.
+        kind = torch.zeros(0, dtype=dtype).numpy().dtype
+        out = torch.from_numpy(np.zeros((steps, self.B, *volume), kind))
         grid = Grid(steps, self.B, width, (polarities, height, wide))
         for sample, (a, b) in enumerate(self._bounds()):
             if b > a or not out.dtype.is_floating_point:
