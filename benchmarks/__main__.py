@@ -25,6 +25,8 @@ from benchmarks import (
     parallel_in_time,
     recurrent_step,
     rules,
+    shd_step,
+    small_steps,
     train_step,
 )
 from benchmarks.fresh import FreshError
@@ -40,6 +42,8 @@ BENCHMARKS = {
         lif_layer,
         conv_step,
         recurrent_step,
+        shd_step,
+        small_steps,
         memory,
         cold_start,
         crossover,

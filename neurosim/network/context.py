@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,8 @@ class RunContext:
     rates : dict of str to float
         Share of values that are not zero at the source of an edge, where a strategy has counted them and the output is
         not there; written for `Network.explain`.
+    row : tuple of Component and list, optional
+        A component, and the layers of the row that begins with it, as `FusedRow` has found them.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class RunContext:
         self.components: tuple[Component, ...] = ()
         self.keep: set[str] = set()
         self.rates: dict[str, float] = {}
+        self.row: tuple[Component, list[Any]] | None = None
         self._recorded: dict[str, list[Tensor]] = {}
 
     @property

@@ -73,6 +73,13 @@ class FusedRow(Strategy):
 
 def _row(context: RunContext, first: Component) -> list[_Part]:
     """Return the layers of the row that begins with a component; none if it cannot begin one."""
+    if context.row is None or context.row[0] is not first:
+        context.row = (first, _found(context, first))
+    row: list[_Part] = context.row[1]
+    return row
+
+
+def _found(context: RunContext, first: Component) -> list[_Part]:
     row: list[_Part] = []
     components = iter(context.components)
     for component in components:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import conv_step, fresh, lif_layer, machine, memory, recurrent_step, train_step
+from benchmarks import conv_step, fresh, lif_layer, machine, memory, recurrent_step, shd_step, train_step
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.compare import PRODUCTS
 from benchmarks.fresh import FreshError
 from benchmarks.libraries import CONTENDERS
 from neurosim.errors import FileError
 
-COMPARISONS = (train_step, lif_layer, conv_step, recurrent_step)
+COMPARISONS = (train_step, lif_layer, conv_step, recurrent_step, shd_step)
 
 
 def quick(tmp_path, name: str) -> dict[str, Any]:
@@ -55,6 +55,15 @@ def test_a_comparison_holds_all_that_is_asked_for(benchmark, tmp_path, capsys):
             assert contenders[name]["gradient_cosine"] == pytest.approx(1, abs=1e-4), name
         assert ("synthetic stand-in" in case["work"]) == (benchmark is conv_step)
         assert all(why in shown for why in omitted.values())
+
+
+def test_small_networks_beside_a_loop(tmp_path, capsys):
+    found = quick(tmp_path, "small-steps")["cases"]
+    assert [set(each) for each in found.values()] == [{"neurosim", "plain loop"}] * 2 + [{"neurosim"}]
+    shown = capsys.readouterr().out
+    for case, contenders in found.items():
+        assert case in shown
+        assert all(0 < each["fastest_s"] <= each["median_s"] for each in contenders.values())
 
 
 def test_memory_is_measured_for_every_rule(tmp_path, capsys):
@@ -131,5 +140,6 @@ def test_sizes_are_those_of_the_published_benchmarks(monkeypatch):
         *(("dense", {"width": width}) for width in (512, 4096)),
         ("conv", {"data": None}),
         *(("recurrent", {"steps": steps}) for steps in (100, 1000)),
+        ("feedforward", {"steps": 256, "batch": 256, "sizes": (128, 128, 128, 20)}),
     ]
     assert math.isclose(sum(options.get("rate", 0) for _, options in asked), 0.36)
