@@ -1,7 +1,8 @@
-"""Kernels one after the other in one call: one parallel region, in which the threads wait for each other after each.
+"""Kernels one after the other in one call: one parallel region, and no Python between two kernels.
 
 What the kernels are called with is prepared once. A call copies it, adds the addresses of the arrays, and starts the
-threads; between two kernels there is a barrier and no Python.
+threads. The pieces of a kernel's work are taken by whichever thread comes first, and a kernel begins when all pieces of
+the one before are done: a thread that waits for a processor holds the others up only while it has begun a piece.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from neurosim.compiler.llvm import openmp
 from neurosim.compiler.llvm.jit import CompiledKernel
 from neurosim.compiler.llvm.threads import shares
 
-_HEAD = 2  # slots before those of the entries: their number, and the function that waits for all threads
-_ENTRY = 3  # slots of an entry: function, address of its argument, status
+_HEAD = 3  # slots before those of the entries: their number, functions for the thread's number and to give way
+_ENTRY = 7  # slots of an entry: function, address of its argument, status, pieces, those taken at once, taken, done
+_PARTS = 4  # parts of a kernel's work for each thread, so that none waits long for another
+_PATIENCE = 1 << 10  # looks at what is done before a thread gives way
 _ARRAYS = 4  # slots of the argument of a kernel before those of its arrays
 
 
@@ -87,6 +90,9 @@ class CallList:
         """
         workers, share = shares(total, grain, multiple)
         self._threads = max(self._threads, workers)
+        if workers > 1:
+            share = -(-total // (_PARTS * workers))
+            share += -share % multiple
         self._entries.append(Entry(kernel, total, max(share, 1), places, numbers))
 
     @property
@@ -102,7 +108,7 @@ class CallList:
         count = len(self._entries)
         parts, arrays = [np.zeros(_HEAD + _ENTRY * count, np.int64)], [np.zeros(_HEAD + _ENTRY * count, np.int64)]
         head, bases = parts[0], arrays[0]
-        head[0], head[1] = count, team.barrier
+        head[:_HEAD] = count, team.addresses[0], team.give_way
         size = len(head)
         for n, entry in enumerate(self._entries):
             at = _HEAD + _ENTRY * n
@@ -111,7 +117,8 @@ class CallList:
             part = np.frombuffer(work, np.int64)
             base = np.zeros(len(part), np.int64)
             base[_ARRAYS : _ARRAYS + len(offsets)] = [2 + place.array for place in entry.places]
-            head[at], head[at + 1], bases[at + 1] = entry.kernel.team or 0, 8 * size, 1
+            head[at], head[at + 1], bases[at + 1] = entry.kernel.part or 0, 8 * size, 1
+            head[at + 3], head[at + 4] = entry.total, entry.share
             parts.append(part)
             arrays.append(base)
             size += len(part)
@@ -152,29 +159,65 @@ def _driver() -> CompiledKernel:
     """Return the function that each thread runs."""
     source = f"""
 define void @kernel(ptr %block) {{
-entry:
+start:
   %count = load i64, ptr %block
-  %barrier.at = getelementptr i64, ptr %block, i64 1
-  %barrier = load ptr, ptr %barrier.at
+  %number.at = getelementptr i64, ptr %block, i64 1
+  %number = load ptr, ptr %number.at
+  %give.way.at = getelementptr i64, ptr %block, i64 2
+  %give.way = load ptr, ptr %give.way.at
+  %me.narrow = call i32 %number()
+  %me = zext i32 %me.narrow to i64
   %some = icmp sgt i64 %count, 0
-  br i1 %some, label %body, label %exit
-body:
-  %n = phi i64 [ 0, %entry ], [ %next, %body ]
+  br i1 %some, label %entry, label %exit
+entry:
+  %n = phi i64 [ 0, %start ], [ %next, %after ]
   %slots = mul i64 %n, {_ENTRY}
-  %first = add i64 %slots, {_HEAD}
-  %function.at = getelementptr i64, ptr %block, i64 %first
+  %place = add i64 %slots, {_HEAD}
+  %function.at = getelementptr i64, ptr %block, i64 %place
   %function = load ptr, ptr %function.at
   %work.at = getelementptr i64, ptr %function.at, i64 1
   %work = load ptr, ptr %work.at
-  call void %function(ptr %work)
-  call void %barrier()
   %status.at = getelementptr i64, ptr %function.at, i64 2
-  %status = load volatile i64, ptr %status.at
+  %total.at = getelementptr i64, ptr %function.at, i64 3
+  %total = load i64, ptr %total.at
+  %share.at = getelementptr i64, ptr %function.at, i64 4
+  %share = load i64, ptr %share.at
+  %taken.at = getelementptr i64, ptr %function.at, i64 5
+  %done.at = getelementptr i64, ptr %function.at, i64 6
+  br label %take
+take:
+  %first = atomicrmw add ptr %taken.at, i64 %share monotonic
+  %is.left = icmp slt i64 %first, %total
+  br i1 %is.left, label %do, label %wait
+do:
+  %end = add i64 %first, %share
+  %whole = icmp slt i64 %end, %total
+  %last = select i1 %whole, i64 %end, i64 %total
+  call void %function(ptr %work, i64 %me, i64 %first, i64 %last)
+  %pieces = sub i64 %last, %first
+  %before = atomicrmw add ptr %done.at, i64 %pieces acq_rel
+  br label %take
+wait:
+  %looks = phi i64 [ 0, %take ], [ %looks.next, %again ]
+  %done = load atomic i64, ptr %done.at acquire, align 8
+  %is.done = icmp sge i64 %done, %total
+  br i1 %is.done, label %after, label %look
+look:
+  %looks.next = add i64 %looks, 1
+  %is.patient = icmp slt i64 %looks.next, {_PATIENCE}
+  br i1 %is.patient, label %again, label %way
+way:
+  %result = call i32 %give.way()
+  br label %again
+again:
+  br label %wait
+after:
+  %status = load atomic i64, ptr %status.at acquire, align 8
   %goes.on = icmp eq i64 %status, 0
   %next = add i64 %n, 1
   %left = icmp slt i64 %next, %count
   %more = and i1 %goes.on, %left
-  br i1 %more, label %body, label %exit
+  br i1 %more, label %entry, label %exit
 exit:
   ret void
 }}

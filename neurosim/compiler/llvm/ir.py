@@ -453,30 +453,35 @@ define void @task(ptr %work, i64 %now) {{
 """
 
     def _team(self) -> str:
-        """Return a function that does one thread's share of the work.
+        """Return the functions ``part``, which does some pieces of the work, and ``team``, which does a thread's share.
 
-        Its argument is an array of eight bytes each: OpenMP's functions for the thread's number and for that of
+        Their argument is an array of eight bytes each: OpenMP's functions for the thread's number and for that of
         threads, the pieces in all and in a share, then the arguments of ``kernel``, then for each scratch argument the
-        bytes from the memory of a thread to that of the next.
+        bytes from the memory of a thread to that of the next. ``part`` is also given the number of the thread, and the
+        first and the last piece.
         """
-        slots, values, own = [], [], []
+        loads, values = [], []
         for number, (kind, name) in enumerate(self._arguments, start=4):
             if name in ("%first", "%last"):
                 values.append(f"i64 {name}")
                 continue
-            slots.append(f"  %a{number}.at = getelementptr i64, ptr %work, i64 {number}")
-            slots.append(f"  %a{number} = load {kind}, ptr %a{number}.at")
+            loads.append(f"  %a{number}.at = getelementptr i64, ptr %work, i64 {number}")
+            loads.append(f"  %a{number} = load {kind}, ptr %a{number}.at")
             if number - 4 in self._scratch:
                 stride = 4 + len(self._arguments) + self._scratch.index(number - 4)
-                slots.append(f"  %s{number}.at = getelementptr i64, ptr %work, i64 {stride}")
-                slots.append(f"  %s{number} = load i64, ptr %s{number}.at")
-                own.append(f"  %m{number} = mul i64 %me, %s{number}")
-                own.append(f"  %b{number} = getelementptr i8, ptr %a{number}, i64 %m{number}")
-                values.append(f"{kind} %b{number}")
-                continue
-            values.append(f"{kind} %a{number}")
-        loads, own_memory = "\n".join(slots), "\n".join(own)
+                loads.append(f"  %s{number}.at = getelementptr i64, ptr %work, i64 {stride}")
+                loads.append(f"  %s{number} = load i64, ptr %s{number}.at")
+                loads.append(f"  %m{number} = mul i64 %me, %s{number}")
+                loads.append(f"  %b{number} = getelementptr i8, ptr %a{number}, i64 %m{number}")
+            values.append(f"{kind} %{'b' if number - 4 in self._scratch else 'a'}{number}")
+        lines = "\n".join(loads)
         return f"""
+define void @part(ptr %work, i64 %me, i64 %first, i64 %last) {{
+{lines}
+  call void @kernel({", ".join(values)})
+  ret void
+}}
+
 define void @team(ptr %work) {{
 entry:
   %number = load ptr, ptr %work
@@ -486,10 +491,8 @@ entry:
   %total = load i64, ptr %total.at
   %share.at = getelementptr i64, ptr %work, i64 3
   %share = load i64, ptr %share.at
-{loads}
   %me.narrow = call i32 %number()
   %me = zext i32 %me.narrow to i64
-{own_memory}
   %all.narrow = call i32 %size()
   %all = zext i32 %all.narrow to i64
   %begin = mul i64 %me, %share
@@ -503,7 +506,7 @@ body:
   %end = add i64 %first, %share
   %whole = icmp slt i64 %end, %total
   %last = select i1 %whole, i64 %end, i64 %total
-  call void @kernel({", ".join(values)})
+  call void @part(ptr %work, i64 %me, i64 %first, i64 %last)
   %next = add i64 %first, %step
   br label %head
 exit:

@@ -40,8 +40,8 @@ class CompiledKernel:
         Takes addresses and numbers; gives up Python's lock while it runs.
     address : int
         Address of the function ``kernel``.
-    team : int or None
-        Address of the function ``team``.
+    team, part : int or None
+        Addresses of the functions ``team`` and ``part``.
     task : int or None
         Address of the function ``task``.
     """
@@ -67,6 +67,7 @@ class CompiledKernel:
         # The code is freed with the engine. Two threads may compile one kernel at once; a cache keeps the second alone.
         self.call.engine = self._engine  # type: ignore[attr-defined]
         self.team: int | None = self._engine.get_function_address("team") if team else None
+        self.part: int | None = self._engine.get_function_address("part") if team else None
         self.task: int | None = self._engine.get_function_address("task") if now is not None else None
         self._now, self._block = now, struct.Struct("=" + "".join(_SLOTS[kind] for kind in arguments))
         self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments) + "q" * scratch)
@@ -82,7 +83,7 @@ class CompiledKernel:
     def work(
         self, functions: Sequence[int], total: int, share: int, places: Sequence[int], numbers: Sequence[float]
     ) -> bytes:
-        """Return the argument of ``team``, in eight bytes for each number.
+        """Return the argument of ``team`` and ``part``, in eight bytes for each number.
 
         Parameters
         ----------

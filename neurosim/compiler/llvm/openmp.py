@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-_FUNCTIONS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
+_FUNCTIONS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -36,19 +36,19 @@ class Team:
         As `share`, with the address of the argument.
     addresses : list of int
         Of the functions for the number of a thread and for that of threads.
-    barrier : int
-        Address of the function that waits for all threads of the region.
+    give_way : int
+        Address of the system's function that lets another thread run.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._parallel, self._number, self._size, barrier = (library[name] for name in _FUNCTIONS)
+        self._parallel, self._number, self._size = (library[name] for name in _FUNCTIONS)
         self._parallel.argtypes = [_Work, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         self.share, self.share_at = library[_FUNCTIONS[0]], library[_FUNCTIONS[0]]
         self.share.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint]
         self.share_at.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         self._parallel.restype = self.share.restype = self.share_at.restype = None
         self.addresses = [_address(self._number), _address(self._size)]
-        self.barrier = _address(barrier)
+        self.give_way = _address(ctypes.CDLL(None).sched_yield)
 
     def run(self, parts: Sequence[Callable[[], None]]) -> None:
         """Run all `parts` at the same time, one of them in this thread, and raise what one of them raised."""
