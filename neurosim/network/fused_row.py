@@ -17,7 +17,15 @@ from neurosim.network.component import Component
 from neurosim.network.context import RunContext
 from neurosim.network.graph import Connection
 from neurosim.network.neuron import Neuron
-from neurosim.network.strategies import FusedLinear, FusedLoop, Strategy, is_plain, keep_last
+from neurosim.network.strategies import (
+    FusedLinear,
+    FusedLoop,
+    LayerByLayer,
+    Stepwise,
+    Strategy,
+    is_plain,
+    keep_last,
+)
 from neurosim.synapses import Linear
 
 _PAUSE = 32  # calls for which a row that was not event-driven is not tried again
@@ -65,10 +73,11 @@ class FusedRow(Strategy):
 
     def run(self, context: RunContext, component: Component) -> None:
         """Run the row, or its first layer where the row is not event-driven."""
-        parts = _row(context, component)
-        if not _run(context, parts):
-            way: Strategy = FusedLoop() if component.is_cycle else FusedLinear()
-            way.run(context, component)
+        if not _run(context, _row(context, component)):
+            next(way for way in _SINGLE if way.applies(context, component)).run(context, component)
+
+
+_SINGLE: tuple[Strategy, ...] = (FusedLinear(), FusedLoop(), LayerByLayer(), Stepwise())
 
 
 def _row(context: RunContext, first: Component) -> list[_Part]:

@@ -190,6 +190,17 @@ def test_a_dense_hidden_layer_too():
     assert not counted.rows
 
 
+def test_half_precision_runs_layer_by_layer():
+    net, x, counted = row(loops=(0,)).bfloat16(), spikes(dtype=torch.bfloat16), Counted()
+    results = []
+    for strategies in ((counted, *LAYERED), LAYERED):
+        net.strategies = strategies
+        z, after = net(x)
+        results.append([z, *values(after)])
+    assert_same(*results)
+    assert not counted.rows
+
+
 def test_nothing_is_read_before_it_is_written(monkeypatch):
     def poisoned(self, shape, dtype):
         values = torch.empty(tuple(shape), dtype=dtype)
