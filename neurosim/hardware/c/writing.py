@@ -65,7 +65,7 @@ def write_c(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     program = write_c(net, folder, torch.ones(20, 1, 4))
     >>> program.constant_bytes, program.state_bytes
-    (8, 12)
+    (8, 10)
     """
     integers = integer_network(net, target="C", input_range=input_range)
     program = c_program(integers, name)
