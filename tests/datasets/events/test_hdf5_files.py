@@ -48,6 +48,17 @@ def test_the_layout_of_dsec_is_written_and_read(tmp_path: Path, monkeypatch: pyt
         assert int(file["t_offset"][()]) == events.first
 
 
+@pytest.mark.parametrize("value", ["30", np.array([30, 40]), 30.5])
+def test_a_side_that_is_no_integer_is_not_read(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write_events(path, drawn())
+    with h5py.File(path, "r+") as file:
+        file["events"].attrs["height"] = value
+    with pytest.raises(FileError, match="does not state the shape"):
+        read_events(path)
+    assert read_events(path, shape=SHAPE) == drawn()
+
+
 def test_a_table_of_metavision_is_read(tmp_path: Path) -> None:
     events, path = drawn(), tmp_path / "a.hdf5"
     with h5py.File(path, "w") as file:

@@ -32,10 +32,9 @@ class Hdf5(EventReader):
         self._source, self.shape = source, shape
         with opened_in_place(source.path, what=_WHAT, tables=True) as file:
             columns, _ = self._arrays(file)
-            holder = columns[0].parent
-            side = [holder.attrs.get(name) for name in ("height", "width")]
-            if shape is None and all(isinstance(value, np.integer) for value in side):
-                self.shape = sized(int(side[0]), int(side[1]), source)
+            side = [_integer(columns[0].parent, name) for name in ("height", "width")]
+            if shape is None and side[0] is not None and side[1] is not None:
+                self.shape = sized(side[0], side[1], source)
 
     def _arrays(self, file: h5py.File) -> tuple[list[h5py.Dataset], int]:
         """Return the arrays of t, x, y, p, or the table four times, and what is added to the times."""
@@ -82,6 +81,14 @@ class Hdf5(EventReader):
                 if len(t) and int(t.max()) > LATEST:
                     raise self._source.refusal(f"has an event at {int(t.max())} us")
                 yield Columns(t.astype(np.int64) + start, x, y, p)
+
+
+def _integer(group: h5py.Group, name: str) -> int | None:
+    """Return an attribute that is an integer; no other is read, since reading a text of a damaged file may hang."""
+    if name not in group.attrs:
+        return None
+    about = group.attrs.get_id(name)
+    return int(group.attrs[name]) if about.dtype.kind in "iu" and about.shape == () else None
 
 
 def dsec_bytes(events: Columns, sides: tuple[int, int]) -> bytes:
