@@ -69,6 +69,18 @@ def test_a_time_constant_between_two_dashes_is_searched(x: torch.Tensor) -> None
     assert isinstance(dashes, torch.Tensor) and dashes.shape == (20,) and dashes[-1] > dashes[0]
 
 
+def test_synaptic_time_constants_of_each_neuron_scale_its_own_weights(x: torch.Tensor) -> None:
+    taus = torch.tensor([dash_time_constant(1, DT)] * 10 + [dash_time_constant(4, DT)] * 10, dtype=torch.float64)
+    net = network(tau_syn=taus)
+    quantised = quantise_xylo(net, x)
+    choice = quantised.choices["hidden"]
+    assert isinstance(choice.dash_syn, torch.Tensor) and choice.dash_syn.tolist() == [1] * 10 + [4] * 10
+    gain = 4.0 * 2.0**-4 * choice.scale  # (1 - alpha_mem) r
+    expected = net.edges[0].synapses[0].weight * gain / (1.0 - 2.0**-choice.dash_syn)[:, None]
+    found = quantised.net.edges[0].synapses[0].weight
+    assert (found - expected).abs().max() <= 0.5 * 2 ** choice.shifts["in->hidden"] + 1e-3
+
+
 def test_training_on_the_grid_changes_the_integers_and_keeps_them_integers(x: torch.Tensor) -> None:
     on_grid = quantise_xylo(network(), x, trained=True).net
     before = fixed(on_grid)
