@@ -108,10 +108,11 @@ class _Writer:
             self._arrays.variable(stored_type(accumulator.range), name, accumulator.depth, n)
             self._resets.append(f"for (uint32_t j = 0; j < {accumulator.depth * n}u; ++j) {{ {name}[j] = 0; }}")
             if accumulator.depth > 1:
-                self._arrays.variable("uint16_t", f"{name}_now")
+                position = constant_type(Range(0, accumulator.depth))
+                self._arrays.variable(position, f"{name}_now")
                 self._resets.append(f"{name}_now = 0;")
                 following = f"{name}_now + 1u < {accumulator.depth}u ? {name}_now + 1u : 0u"
-                self._advances.append(f"{name}_now = (uint16_t)({following});")
+                self._advances.append(f"{name}_now = ({position})({following});")
         for state in population.read_states:
             self._arrays.variable(stored_type(population.step.state_ranges[state]), f"{own}_{state}", n)
             start = literal(population.step.start[state])
