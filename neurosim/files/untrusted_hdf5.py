@@ -284,7 +284,7 @@ class Group:
     def list(self, name: str, index: int) -> np.ndarray:
         """Return the list of numbers at `index` of a member that is an array [n] of such lists."""
         member = self._dataset(name)
-        if h5py.check_vlen_dtype(member.dtype) is None or len(member.shape) != 1:
+        if _list_element(member.dtype) is None or len(member.shape) != 1:
             raise self.refusal(name, f"is of type {_shown(member.dtype)}, where lists of numbers are expected.")
         if not 0 <= index < member.shape[0]:
             raise self.refusal(name, f"holds {member.shape[0]} lists, where number {index} is needed.")
@@ -365,6 +365,10 @@ class _Walk:
         is_numbers = dataset.dtype.kind in "biuf" or (self._tables and _is_table(dataset.dtype))
         if text is None and element is None and not is_numbers:
             raise self._refusal(place, f"is of type {_shown(dataset.dtype)}; only numbers and text are read")
+        # HDF5 has lists of kind 0, sequences, and 1, texts; another kind is not refused, and reading it ends Python.
+        # The type as it is stored: two bytes of a frame, the class, then flags, of which the lowest bits are the kind.
+        if element is not None and dataset.id.get_type().encode()[3] & 15:
+            raise self._refusal(place, "holds lists of a kind that HDF5 does not define")
         if dataset.shape is None:
             raise self._refusal(place, "is an empty dataset without a shape")
         size = dataset.size * dataset.dtype.itemsize

@@ -232,6 +232,18 @@ def lists_of(file: h5py.File, *rows: list[int], **options: object) -> None:
         data[number] = np.array(row, np.uint16)
 
 
+@pytest.mark.parametrize("kind", [1, 2, 15])
+def test_lists_of_an_unknown_kind_are_refused(kind: int, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.h5", lambda file: lists_of(file, [1, 2, 3]))
+    content = path.read_bytes()
+    stored = bytes((0x19, 0, 0, 0, 16, 0, 0, 0))  # class 9, its flags, 16 bytes of a list
+    assert content.count(stored) == 1
+    path.write_bytes(content.replace(stored, bytes((0x19, kind, 0, 0, 16, 0, 0, 0))))
+    message = "where lists of numbers are expected" if kind == 1 else "lists of a kind that HDF5 does not define"
+    with pytest.raises(FileError, match=message), opened(path, what="spikes", lists=True) as root:
+        root.list("x", 0)
+
+
 @pytest.mark.parametrize("options", [{}, {"chunks": (2,)}, {"chunks": (2,), "compression": "gzip"}])
 def test_lists_of_numbers_are_read_where_they_are_allowed(tmp_path: Path, options: dict[str, object]) -> None:
     path = written(tmp_path / "a.h5", lambda file: lists_of(file, [1, 2, 3], [], [7], **options))
