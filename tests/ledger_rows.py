@@ -570,6 +570,13 @@ EXPORTS = _rows(
     ("to_nir", f"an independent reader of {NIR}", _MEMBRANES, '`reset="subtract"` is refused'),
     ("write_nir", f"an independent reader of {NIR}", "exchange/nir/test_exporting.py::test_a_circuit_of_everything"),
     (
+        "write_nir_1_0_4",
+        "`from_nir`, the network given",
+        "exchange/nir/test_older.py::test_it_is_read_back_with_the_reset_by_subtraction",
+        "the reset by subtraction alone",
+        SAME_SPIKES,
+    ),
+    (
         "from_nir",
         "`to_nir`, there and back",
         "exchange/nir/test_importing.py::test_any_small_network_comes_back_bit_for_bit",
@@ -594,6 +601,27 @@ EXPORTS = _rows(
         "hardware/quantise/test_quantise.py::test_networks_of_every_kind",
         "integers round",
         "spikes differ by less than 12 % at 8 bits",
+    ),
+    (
+        "to_xylo",
+        "xylosim 0.1.3 where it is installed",
+        "hardware/xylo/test_exact.py::test_a_network_equals_xylosim_and_a_difference_is_seen",
+        "arrivals of a step are added before they saturate",
+        "0 bits differ",
+    ),
+    (
+        "from_xylo",
+        "the plain definition of the chip",
+        "hardware/xylo/test_exact.py::test_a_network_computes_what_its_configuration_does_while_no_sum_leaves_16_bits",
+        "aliases inside a population are refused",
+        "0 bits differ",
+    ),
+    (
+        "quantise_xylo",
+        "the network in floating point",
+        "hardware/xylo/test_quantisation.py::test_spikes_are_those_of_the_network_one_step_late_but_few",
+        "integers round; several spikes in a step",
+        "numbers of spikes differ by less than 5 %",
     ),
     (
         "read_netx",

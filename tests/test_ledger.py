@@ -23,7 +23,15 @@ from tests.ledger_rows import KINDS, ROWS
 from tests.observed import observed
 
 # Functions by which networks leave and enter; what they return and how they are verified is not in the ledger.
-DOORS = ("exchange.nir", "exchange.peers", "hardware.lava", "hardware.loihi", "hardware.netx", "hardware.quantise")
+DOORS = (
+    "exchange.nir",
+    "exchange.peers",
+    "hardware.lava",
+    "hardware.loihi",
+    "hardware.netx",
+    "hardware.quantise",
+    "hardware.xylo",
+)
 IN_OR_OUT = ("to_", "from_", "write_", "read_", "describe", "quantise")
 
 
