@@ -689,6 +689,41 @@ ENCODERS = _rows(
         "error below one threshold",
     ),
     ("direct", "the value itself", "test_encoders.py::test_direct_is_exact_and_copies_nothing", "", "0 values differ"),
+    (
+        "phase",
+        "the binary digits of the value",
+        "test_codes.py::test_phases_are_binary_digits",
+        "",
+        "half of the last digit, a whole one at the largest value",
+    ),
+    (
+        "burst",
+        "number and interval of the spikes by their formulas",
+        "test_codes.py::test_a_burst_counts_and_hastens",
+        "",
+        "0 steps differ",
+    ),
+    (
+        "population",
+        "Gaussian receptive fields and the vote of their centres",
+        "test_codes.py::test_a_population_has_gaussian_fields_and_votes",
+        "",
+        "within 0.02 of a range of 2.8 without noise, 0.03 from spikes",
+    ),
+    (
+        "sigma_delta_modulation",
+        "bound on the error of the sum",
+        "test_codes.py::test_the_sum_of_sigma_delta_follows_that_of_the_signal",
+        "",
+        "sum within one threshold",
+    ),
+    (
+        "bens_spiker",
+        "[Schrauwen and Van Campenhout 2003](https://doi.org/10.1109/IJCNN.2003.1224019), a loop over times",
+        "test_codes.py::test_bens_spiker_is_the_algorithm_of_the_publication",
+        "the threshold is a share of the sum of the filter",
+        "0 spikes differ",
+    ),
 )
 
 ROWS = (*CORES, *RULES, *MODELS, *EXPORTS, *ENCODERS)

@@ -239,7 +239,7 @@ def place_fpga(
         if name in chip.limits
     }
     available = {name: int(chip.limits[name].number) // family.bits.get(name, 1) for name in used}
-    reached = max(each["achieved"] for each in report["fmax"].values()) * 1e6
+    reached = min(each["achieved"] for each in report["fmax"].values()) * 1e6
     cycles = cycles_per_step(integers, design.core, inputs, simulated(net, integers, x))
     return FpgaPlacement(chip.title, used, available, reached, cycles, inputs.shape[0], loaded)
 
