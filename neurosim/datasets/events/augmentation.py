@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurosim.datasets.events.columns import volume
+from neurosim.datasets.checks import checked_integer
+from neurosim.datasets.events.columns import LATEST, SIDE, volume
 from neurosim.datasets.events.container import MICROSECOND, SensorEvents
 from neurosim.errors import InputError
 
 _LEAVES_OUT = ("sort", "outside", "negative")
+_MOST = 10**8  # events that are added
 
 
 class Augmentation(ABC):
@@ -31,6 +33,16 @@ def _checked(name: str, value: float, high: float = math.inf) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high or value == math.inf:
         allowed = "from 0" if high == math.inf else f"from 0 to {high:g}"
         raise InputError(f"{name} = {value!r}, but it must be a finite number {allowed}.")
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Return the nearest integers; numbers that int64 does not hold become ones that lie outside every sensor."""
+    return np.rint(values).clip(-LATEST, LATEST).astype(np.int64)
+
+
+def _check_one(change: Augmentation, events: SensorEvents) -> None:
+    if events.B != 1:
+        raise InputError(f"{change!r} changes one sample; got {events.B}. Call it for each of events.samples(k).")
 
 
 def _made(events: SensorEvents, t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> SensorEvents:
@@ -50,11 +62,11 @@ class jitter(Augmentation):
 
     def __call__(self, events: SensorEvents, rng: np.random.Generator) -> SensorEvents:
         """Return the changed events."""
+        _check_one(self, events)
         _, height, width = volume(events.shape)
 
         def moved(column: np.ndarray, deviation: float) -> np.ndarray:
-            steps = np.rint(deviation * rng.standard_normal(len(column))).astype(np.int64)
-            return column.astype(np.int64) + steps
+            return column.astype(np.int64) + _rounded(deviation * rng.standard_normal(len(column)))
 
         t = moved(events.t, self.time / MICROSECOND) if self.time else events.t
         x = moved(events.x, self.space) if self.space and width > 1 else events.x
@@ -73,6 +85,7 @@ class drop(Augmentation):
 
     def __call__(self, events: SensorEvents, rng: np.random.Generator) -> SensorEvents:
         """Return the changed events."""
+        _check_one(self, events)
         return events.where(rng.random(len(events)) >= self.share)
 
 
@@ -90,6 +103,7 @@ class flip(Augmentation):
 
     def __call__(self, events: SensorEvents, rng: np.random.Generator) -> SensorEvents:
         """Return the changed events."""
+        _check_one(self, events)
         taken = []
         for name, side in zip("pyx", volume(events.shape), strict=True):
             column = getattr(events, name)
@@ -106,15 +120,17 @@ class shift(Augmentation):
     most: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.most, bool) or not isinstance(self.most, int) or self.most < 0:
-            raise InputError(f"most = {self.most!r}, but it must be an integer from 0.")
+        if checked_integer("most", self.most, least=0) > SIDE:
+            raise InputError(f"most = {self.most!r}, but a sensor has at most {SIDE} columns and rows.")
 
     def __call__(self, events: SensorEvents, rng: np.random.Generator) -> SensorEvents:
         """Return the changed events."""
+        _check_one(self, events)
         right, down = rng.integers(-self.most, self.most + 1, 2)
-        _, height, _ = volume(events.shape)
+        _, height, width = volume(events.shape)
+        x = events.x.astype(np.int64) + right if width > 1 else events.x
         y = events.y.astype(np.int64) + down if height > 1 else events.y
-        return _made(events, events.t, events.x.astype(np.int64) + right, y, events.p)
+        return _made(events, events.t, x, y, events.p)
 
 
 @dataclass(frozen=True)
@@ -125,14 +141,16 @@ class time_warp(Augmentation):
     high: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.low <= self.high < math.inf:
+        _checked("low", self.low)
+        _checked("high", self.high)
+        if not 0 < self.low <= self.high:
             raise InputError(f"low = {self.low!r} and high = {self.high!r}, but 0 < low <= high is needed.")
 
     def __call__(self, events: SensorEvents, rng: np.random.Generator) -> SensorEvents:
         """Return the changed events."""
+        _check_one(self, events)
         factor = rng.uniform(self.low, self.high)
-        t = np.rint(events.t * factor).astype(np.int64)
-        return _made(events, t, events.x, events.y, events.p)
+        return _made(events, _rounded(events.t * factor), events.x, events.y, events.p)
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,11 @@ class noise(Augmentation):
 
     def __call__(self, events: SensorEvents, rng: np.random.Generator) -> SensorEvents:
         """Return the changed events."""
-        number = rng.poisson(self.rate * (events.last - events.first) * MICROSECOND)
+        _check_one(self, events)
+        expected = self.rate * (events.last - events.first) * MICROSECOND
+        if expected > _MOST:
+            raise InputError(f"rate = {self.rate:g} Hz adds about {expected:g} events; {_MOST:,} are allowed.")
+        number = rng.poisson(expected)
         t = np.sort(rng.integers(events.first, events.last + 1, number))
         p, y, x = (rng.integers(0, side, number) for side in volume(events.shape))
         return SensorEvents.merged([events, SensorEvents(t, x, y, p, shape=events.shape)])

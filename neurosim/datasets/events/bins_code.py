@@ -14,7 +14,7 @@ from neurosim.datasets.events.columns import Columns, Grid
 from neurosim.errors import InputError
 
 # The type of a cell in LLVM, and the largest number that it holds; None where a sum of events cannot leave it.
-_CELLS: dict[torch.dtype, tuple[str, int | None]] = {
+CELLS: dict[torch.dtype, tuple[str, int | None]] = {
     torch.uint8: ("i8", 2**8 - 1),
     torch.int16: ("i16", 2**15 - 1),
     torch.int32: ("i32", None),
@@ -24,9 +24,6 @@ _CELLS: dict[torch.dtype, tuple[str, int | None]] = {
 
 def fill(kind: str, out: Tensor, events: Columns, sample: int, grid: Grid) -> None:
     """Add events to the zeros `out` [T, B, polarities, H, W]; `kind` is counts, binary or signed."""
-    if out.dtype not in _CELLS:
-        allowed = ", ".join(str(each).removeprefix("torch.") for each in _CELLS)
-        raise InputError(f"binned: dtype = {out.dtype}; there are {allowed}.")
     number = len(events.t)
     if number >= 2**31 and out.dtype == torch.int32:
         raise InputError(f"binned: sample {sample} has {number:,} events; at most {2**31 - 1:,} can be counted.")
@@ -45,7 +42,7 @@ def fill(kind: str, out: Tensor, events: Columns, sample: int, grid: Grid) -> No
 @functools.cache
 def _kernel(kind: str, dtype: torch.dtype) -> CompiledKernel:
     """Return the code: for each event, the cell of its step, sample, polarity, row and column is changed."""
-    cell, most = _CELLS[dtype]
+    cell, most = CELLS[dtype]
     code = IRBuilder("float")
     out, t, x, y, p, full = map(code.pointer_argument, ("out", "t", "x", "y", "p", "full"))
     names = ("number", "step", "samples", "sample", "size", "height", "width")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim.datasets.events import columns, filters, picture
-from neurosim.datasets.events.bins import Bins, counts
+from neurosim.datasets.events.bins import DTYPES, EXACT, Bins, counts
 from neurosim.datasets.events.columns import Columns, Grid
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.notebook import table_html
@@ -26,6 +26,11 @@ TXYP = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")])
 XYTP = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
 """Structured events as tonic has them."""
 _MOST_CELLS = 2**33
+_EXACT = 2**51  # microseconds; below, a time in s of double precision rounds to the microsecond it came from
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 class SensorEvents:
@@ -109,8 +114,11 @@ class SensorEvents:
             low, high = columns.range_of(array)
             if low < 0 or high >= below[name]:
                 outside = (array < 0) | (array >= below[name])
-                if ("negative" if name == "t" and low < 0 and high < below["t"] else "outside") not in asked:
-                    self._refuse_outside(name, array, outside, below[name])
+                needed = {"negative" if name == "t" else "outside"} if low < 0 else set()
+                if high >= below[name]:
+                    needed.add("outside")
+                if not needed <= asked:
+                    self._refuse_outside(name, array, outside, below[name], needed)
                 keep = ~outside if keep is None else keep & ~outside
         if keep is not None:
             given = {name: array[keep] for name, array in given.items()}
@@ -127,13 +135,12 @@ class SensorEvents:
                 )
             self._take(columns.order_by_time(self.t, self.offsets))
 
-    def _refuse_outside(self, name: str, array: np.ndarray, outside: np.ndarray, below: int) -> None:
+    def _refuse_outside(self, name: str, array: np.ndarray, outside: np.ndarray, below: int, needed: set[str]) -> None:
         first = int(outside.argmax())
-        repair = "negative" if name == "t" else "outside"
         raise InputError(
             f"SensorEvents: {name}[{first}] = {array[first]}, as {int(outside.sum())} of {len(array)} events lie "
             f"outside 0 to {below - 1}, which shape {list(self.shape)} allows. "
-            f"Give another shape, or repair=['{repair}'] to leave these events out."
+            f"Give another shape, or repair={sorted(needed)} to leave these events out."
         )
 
     @classmethod
@@ -208,6 +215,10 @@ class SensorEvents:
         else:
             exact = events.time.astype(np.float64) / MICROSECOND
             t = np.round(exact).astype(np.int64)
+            if len(exact) and exact.max() >= _EXACT:
+                raise InputError(
+                    f"from_recorded: a time of {events.time.max()!r} s; microseconds are exact below {_EXACT} us."
+                )
             off = np.abs(exact - t) > np.maximum(1e-3, np.finfo(events.time.dtype).eps * exact)
             if off.any():
                 raise InputError(
@@ -306,7 +317,17 @@ class SensorEvents:
         ----------
         duration : float, optional
             s; up to the last event if left out.
+
+        Raises
+        ------
+        InputError
+            When a time is so late that seconds in double precision do not hold its microsecond.
         """
+        if self.last >= _EXACT:
+            raise InputError(
+                f"recorded: the last event lies at {self.last} us; seconds hold each microsecond below {_EXACT} us. "
+                "Shift the events with shifted(-first)."
+            )
         time = self.t * MICROSECOND
         span = (float(time.max()) if len(time) else 0.0) if duration is None else duration
         return Events(
@@ -333,12 +354,12 @@ class SensorEvents:
         found.t -= begin
         return found
 
-    def samples(self, which: int | slice | Sequence[int]) -> SensorEvents:
-        """Return some samples in the order given; one sample, or a slice with step 1, is not copied."""
-        if isinstance(which, slice):
-            chosen: Sequence[int] = range(self.B)[which]
-        else:
-            chosen = [int(which)] if isinstance(which, (int, np.integer)) else [int(k) for k in which]
+    def samples(self, which: int | slice | Sequence[int] | np.ndarray | Tensor) -> SensorEvents:
+        """Return some samples in the order given: numbers, a slice, or a mask of booleans [B].
+
+        One sample, or samples that follow each other, are not copied.
+        """
+        chosen: Sequence[int] = range(self.B)[which] if isinstance(which, slice) else self._numbers(which)
         for k in chosen:
             if not 0 <= k < self.B:
                 raise InputError(f"samples: {k} is no sample; there are 0 to {self.B - 1}.")
@@ -353,6 +374,18 @@ class SensorEvents:
         offsets = np.cumsum([0, *(len(part) for part in parts)]).astype(np.int64)
         taken = (self.t[index], self.x[index], self.y[index], self.p[index])
         return self.trusted(*taken, shape=self.shape, offsets=offsets)
+
+    def _numbers(self, which: Any) -> list[int]:
+        """Return numbers of samples from a number, a list of numbers or a mask."""
+        given = which.detach().cpu().numpy() if isinstance(which, Tensor) else np.asarray(which)
+        if given.dtype == np.bool_ and given.shape == (self.B,):
+            given = np.flatnonzero(given)
+        if given.ndim > 1 or (given.size and given.dtype.kind not in "iu"):
+            raise InputError(
+                f"samples: got {given.dtype} of shape {list(given.shape)}; "
+                f"give integers, a slice, or a mask of booleans [{self.B}]."
+            )
+        return [int(k) for k in given.reshape(-1).tolist()]
 
     @classmethod
     def joined(cls, parts: Sequence[SensorEvents]) -> SensorEvents:
@@ -464,10 +497,11 @@ class SensorEvents:
         """Return the events with ``x[0] <= x < x[1]`` and the same of y, counted from there."""
         polarities, height, width = columns.volume(self.shape)
         windows = (("x", x, width), ("y", (0, height) if y is None else y, height))
-        for name, (low, high), side in windows:
-            if not 0 <= low < high <= side:
-                raise InputError(f"crop: {name} = ({low}, {high}); 0 <= from < to <= {side} is allowed.")
-        (_, (left, right), _), (_, (top, bottom), _) = windows
+        for name, window, side in windows:
+            is_pair = isinstance(window, (tuple, list)) and len(window) == 2
+            if not (is_pair and all(map(_is_integer, window)) and 0 <= window[0] < window[1] <= side):
+                raise InputError(f"crop: {name} = {window!r}; integers 0 <= from < to <= {side} are allowed.")
+        (left, right), (top, bottom) = (map(int, window) for _, window, _ in windows)
         inside = (self.x >= left) & (self.x < right) & (self.y >= top) & (self.y < bottom)
         found = self.where(inside)
         found.x -= np.uint16(left)
@@ -480,10 +514,10 @@ class SensorEvents:
 
         Every event is kept. An incomplete pixel at the edge is one; channels in one line have columns only.
         """
-        rows, wide = factor if isinstance(factor, tuple) else (factor if len(self.shape) > 1 else 1, factor)
-        for each in (rows, wide):
-            if isinstance(each, bool) or not isinstance(each, (int, np.integer)) or not 1 <= each < columns.SIDE:
-                raise InputError(f"downsampled: factor = {factor!r}; give an integer from 1, or (rows, columns).")
+        both = factor if isinstance(factor, tuple) else (factor if len(self.shape) > 1 else 1, factor)
+        if len(both) != 2 or not all(_is_integer(each) and 1 <= each < columns.SIDE for each in both):
+            raise InputError(f"downsampled: factor = {factor!r}; give an integer from 1, or (rows, columns).")
+        rows, wide = map(int, both)
         if len(self.shape) == 1 and rows != 1:
             raise InputError(f"downsampled: factor = {factor!r}; channels in one line have one row.")
         polarities, height, width = columns.volume(self.shape)
@@ -520,6 +554,10 @@ class SensorEvents:
         width = steps_of("binned", "dt", check_dt("binned", dt), MICROSECOND)
         steps = self._steps(width, T)
         polarities, height, wide = columns.volume(self.shape)
+        if not isinstance(value, Bins):
+            raise InputError(f"binned: value = {value!r}; give counts, binary, signed or time_surface(tau).")
+        if dtype not in DTYPES:
+            raise InputError(f"binned: dtype = {dtype!r}; there are {', '.join(map(str, DTYPES))}.")
         merges = value.merges_polarities
         if merges and polarities != 2:
             raise InputError(f"binned: value={value!r} needs two polarities; the shape is {list(self.shape)}.")
@@ -545,7 +583,10 @@ class SensorEvents:
         place = np.unravel_index(self.address, self.shape)
         index = torch.from_numpy(np.stack([self.t // width, self.batch, *place]))
         size = (steps, self.B, *self.shape)
-        return torch.sparse_coo_tensor(index, torch.ones(len(self)), size, check_invariants=False).coalesce()
+        grid = torch.sparse_coo_tensor(index, torch.ones(len(self)), size, check_invariants=False).coalesce()
+        if len(self) > EXACT and float(grid.values().max()) >= EXACT:
+            raise InputError(f"to_sparse: a cell holds {EXACT:,} events or more, which float32 does not count.")
+        return grid
 
     def picture(self, sample: int = 0) -> picture.Picture:
         """Return a picture of a sample: events per pixel (blue on, orange off), or channels over time."""
@@ -563,7 +604,7 @@ class SensorEvents:
         """Return the number of steps of `width` microseconds, checked against the last event."""
         if T is None:
             return self.last // width + 1 if len(self) else 0
-        if isinstance(T, bool) or not isinstance(T, (int, np.integer)) or T < 0:
+        if not _is_integer(T) or T < 0:
             raise InputError(f"binned: T must be an integer from 0; got {T!r}.")
         if len(self) and self.last >= T * width:
             raise InputError(

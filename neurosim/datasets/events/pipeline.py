@@ -16,9 +16,10 @@ from torch.utils.data import Dataset, Sampler
 from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.events.augmentation import Augmentation
 from neurosim.datasets.events.bins import Bins, counts
-from neurosim.datasets.events.container import SensorEvents
+from neurosim.datasets.events.container import MICROSECOND, SensorEvents
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.atomic import replaced
+from neurosim.units import steps_of
 
 Index = int | tuple[int, int]
 
@@ -37,7 +38,7 @@ class EventFrames(Dataset[tuple[Tensor, int]]):
     events : SensorEvents
         All samples.
     labels : Tensor or sequence of int
-        A label for each.
+        A label for each, an integer.
     dt : float
         Length of a step, s.
     T : int, optional
@@ -53,6 +54,8 @@ class EventFrames(Dataset[tuple[Tensor, int]]):
     ------
     ShapeError
         When there are not as many labels as samples.
+    InputError, UnitError
+        For labels that are no integers, and parameters that `SensorEvents.binned` refuses.
 
     Examples
     --------
@@ -78,9 +81,16 @@ class EventFrames(Dataset[tuple[Tensor, int]]):
         augment: Sequence[Augmentation] = (),
         seed: int = 0,
     ) -> None:
-        self.labels = torch.as_tensor(labels)
-        if self.labels.shape != (events.B,):
-            raise ShapeError(f"EventFrames: {events.B} samples have labels of shape {list(self.labels.shape)}.")
+        given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        if given.shape != (events.B,):
+            raise ShapeError(f"EventFrames: {events.B} samples have labels of shape {list(given.shape)}.")
+        if given.size and given.dtype.kind not in "biu":
+            raise InputError(f"EventFrames: labels are {given.dtype}; integers are expected.")
+        wrong = [change for change in augment if not isinstance(change, Augmentation)]
+        if wrong:
+            raise InputError(f"EventFrames: augment holds {wrong[0]!r}; give changes such as drop(0.1).")
+        events.samples([]).binned(dt, 1, value=value, dtype=dtype)  # refuses parameters now, not in a worker
+        self.labels = torch.from_numpy(given.astype(np.int64))
         self.events, self.dt, self.value, self.dtype = events, dt, value, dtype
         self.T = None if T is None else checked_integer("T", T)
         self.augment, self.seed = tuple(augment), checked_integer("seed", seed, least=0)
@@ -104,8 +114,11 @@ class EventFrames(Dataset[tuple[Tensor, int]]):
         """Return the frames [T, ...] of one sample; one without events has one step."""
         if self.T is not None:
             events = events.between(0, self.T * self.dt)
-        steps = self.T if self.T is not None or len(events) else 1
-        return events.binned(self.dt, steps, value=self.value, dtype=self.dtype)[:, 0]
+        return events.binned(self.dt, self.steps(events), value=self.value, dtype=self.dtype)[:, 0]
+
+    def steps(self, events: SensorEvents) -> int:
+        """Return the number of steps of the frames of one sample."""
+        return self.T if self.T is not None else events.last // steps_of("EventFrames", "dt", self.dt, MICROSECOND) + 1
 
     def digest(self) -> str:
         """Return a key of the events and of all parameters of the frames."""
@@ -141,27 +154,27 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
             raise InputError("CachedFrames: frames with augment= change in each epoch; cache frames without.")
         self.labels = frames.labels
         self.path = Path(folder) / f"frames_{frames.digest()[:32]}.npy"
-        sizes = [len(frames[k][0]) if frames.T is None else frames.T for k in range(len(frames))]
+        sizes = [frames.steps(frames.events.samples(k)) for k in range(len(frames))]
         self._starts = np.cumsum([0, *sizes])
         shape = (int(self._starts[-1]), *(frames[0][0].shape[1:] if len(frames) else ()))
-        found = self._mapped(shape)
+        kind = torch.zeros(0, dtype=frames.dtype).numpy().dtype
+        found = self._mapped(shape, kind)
         if found is None:
-            self._write(frames, shape)
-            found = self._mapped(shape)
+            self._write(frames, shape, kind)
+            found = self._mapped(shape, kind)
         if found is None:
             raise FileError(f"{self.path} cannot be read after it was written. Check the disk.")
         self._x = found
 
-    def _mapped(self, shape: tuple[int, ...]) -> np.ndarray | None:
-        """Return the array of the file, if there is one of this shape."""
+    def _mapped(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.ndarray | None:
+        """Return the array of the file, if there is one of this shape and type."""
         try:
             found: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
-        return found if found.shape == shape and found.dtype.kind in "iuf" else None
+        return found if found.shape == shape and found.dtype == kind else None
 
-    def _write(self, frames: EventFrames, shape: tuple[int, ...]) -> None:
-        kind = torch.zeros(0, dtype=frames.dtype).numpy().dtype
+    def _write(self, frames: EventFrames, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
         with replaced(self.path) as part:
             out: Any = np.lib.format.open_memmap(part, "w+", kind, shape)
             for k in range(len(frames)):
@@ -223,10 +236,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def resume(self, epoch: int, done: int) -> None:
         """Go on in an epoch of which this process has had `done` samples."""
-        self.epoch = checked_integer("epoch", epoch, least=0)
-        self.done = checked_integer("done", done, least=0)
-        if done > self._share():
+        number, begun = checked_integer("epoch", epoch, least=0), checked_integer("done", done, least=0)
+        if begun > self._share():
             raise InputError(f"EpochSampler: done = {done}, but an epoch has {self._share()} samples.")
+        self.epoch, self.done = number, begun
 
     def _share(self) -> int:
         return -(-self.number // self.ranks)

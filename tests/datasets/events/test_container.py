@@ -253,3 +253,51 @@ def test_events_show_themselves() -> None:
     assert drawn(shape=(9,)).picture().pixels.shape == (9, 400, 3)
     blank = SensorEvents([], [], [], [], shape=SHAPE).picture().pixels
     assert (blank == 255).all()
+
+
+def test_samples_are_chosen_by_numbers_or_a_mask() -> None:
+    events = SensorEvents([0, 900, 5, 1500, 7], [0, 1, 2, 0, 1], shape=3, offsets=[0, 2, 4, 5])
+    for mask in (np.array([False, True, True]), torch.tensor([False, True, True]), [False, True, True]):
+        assert events.samples(mask) == events.samples([1, 2]) == events.samples(slice(1, 3))
+    assert events.samples(torch.tensor([2, 0])) == events.samples([2, 0])
+    assert events.samples([]).B == 0
+    for wrong in ([0.7], True, [True, False], "a", [[0, 1]], 1.0):
+        with pytest.raises(InputError, match=r"samples: got .*mask of booleans \[3\]"):
+            events.samples(wrong)  # type: ignore[arg-type]
+
+
+def test_windows_and_factors_are_integers() -> None:
+    events = SensorEvents([0, 900], [0, 1], [0, 1], shape=(2, 3))
+    for window in ((0.5, 2), (0, float("nan")), 2, (0, 1, 2), (True, 2), (1, 1), (0, 4)):
+        with pytest.raises(InputError, match="crop: x = "):
+            events.crop(x=window)  # type: ignore[arg-type]
+    assert events.crop(x=(np.int64(1), np.int64(3))).shape == (2, 2)
+    for factor in ((1, 1, 1), (1.0, 2), 0, True):
+        with pytest.raises(InputError, match="downsampled: factor = "):
+            events.downsampled(factor)  # type: ignore[arg-type]
+
+
+def test_times_that_seconds_do_not_hold_are_refused() -> None:
+    last = 2**51 - 1
+    exact = SensorEvents([last - 2, last - 1, last], [0, 1, 2], shape=3)
+    assert SensorEvents.from_recorded(exact.recorded()) == exact
+    with pytest.raises(InputError, match="recorded: the last event lies at 2251799813685248 us"):
+        exact.shifted(1e-6).recorded()
+    late = Events(time=np.array([4e9]), neuron=np.array([0]), duration=5e9, shape=3)
+    with pytest.raises(InputError, match=r"from_recorded: a time of .*4000000000\.0"):
+        SensorEvents.from_recorded(late)
+
+
+def test_each_repair_is_asked_for() -> None:
+    with pytest.raises(InputError, match=r"repair=\['negative', 'outside'\]"):
+        SensorEvents([-1, 5, 2**62], [0, 0, 0], shape=3, repair=["outside"])
+    with pytest.raises(InputError, match=r"repair=\['outside'\]"):
+        SensorEvents([5, 2**62], [0, 0], shape=3, repair=["negative"])
+    assert SensorEvents([-1, 5, 2**62], [0, 0, 0], shape=3, repair=["outside", "negative"]).t.tolist() == [5]
+
+
+def test_what_a_cell_holds_is_checked() -> None:
+    events = SensorEvents([0, 900], [0, 1], shape=3)
+    for about in ({"value": "counts"}, {"value": time_surface}, {"dtype": np.float32}, {"dtype": torch.bfloat16}):
+        with pytest.raises(InputError, match=f"binned: {next(iter(about))} = "):
+            events.binned(1e-3, **about)  # type: ignore[arg-type]

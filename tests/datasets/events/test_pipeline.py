@@ -23,7 +23,7 @@ from neurosim.datasets.events import (
     shift,
     time_warp,
 )
-from neurosim.errors import InputError, ShapeError
+from neurosim.errors import InputError, ShapeError, UnitError
 from neurosim.learning import pad
 
 SHAPE = (2, 8, 9)
@@ -163,3 +163,55 @@ def test_what_does_not_fit_is_refused() -> None:
     for make in (lambda: drop(1.5), lambda: jitter(time=-1.0), lambda: shift(-1), lambda: time_warp(0.0, 1.0)):
         with pytest.raises(InputError):
             make()
+
+
+def test_arguments_of_frames_are_checked_at_once() -> None:
+    events = drawn(2)
+    for labels in ([0.7, 1.9], ["a", "b"], torch.tensor([0.5, 1.0])):
+        with pytest.raises(InputError, match=r"labels are .*integers are expected"):
+            EventFrames(events, labels, dt=1e-3)  # type: ignore[arg-type]
+    assert [EventFrames(events, np.array([3, 4], np.uint16), dt=1e-3)[k][1] for k in (0, 1)] == [3, 4]  # type: ignore[arg-type]
+    for dt in (-1.0, "1", 1.5e-6):
+        with pytest.raises(UnitError):
+            EventFrames(events, [0, 1], dt=dt)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="augment holds"):
+        EventFrames(events, [0, 1], dt=1e-3, augment=[drop])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="value = 'counts'"):
+        EventFrames(events, [0, 1], dt=1e-3, value="counts")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [jitter(time=1e-5), drop(0.1), flip(), shift(1), time_warp(0.5, 2.0), noise(1e3)])
+def test_samples_are_changed_one_by_one(change: Augmentation) -> None:
+    events = drawn(3)
+    with pytest.raises(InputError, match="changes one sample; got 3"):
+        change(events, np.random.default_rng(0))
+    assert change(events.samples(0), np.random.default_rng(0)).B == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_changes_leave_the_sensor() -> None:
+    events, rng = drawn(1), np.random.default_rng(0)
+    assert len(jitter(time=1e30)(events, rng)) == len(jitter(space=1e30)(events, rng)) == 0
+    assert not time_warp(1e300, 1e300)(events, rng).t.any()
+    column = SensorEvents([1], [0], [1], shape=(3, 1))
+    assert all(shift(1)(column, np.random.default_rng(seed)).x.tolist() in ([0], []) for seed in range(4))
+    assert any(len(shift(1)(column, np.random.default_rng(seed))) for seed in range(4))
+    for make in (lambda: shift(2**70), lambda: noise(1e30)(events, rng), lambda: time_warp("a", 1.0)):  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            make()
+
+
+def test_a_file_of_another_type_is_made_anew(tmp_path: Path) -> None:
+    frames = EventFrames(drawn(2), [0, 1], dt=1e-3)
+    first = CachedFrames(frames, tmp_path)
+    path, right = first.path, [first[k][0] for k in (0, 1)]
+    np.save(path, np.load(path).astype(np.float64) + 1)
+    again = CachedFrames(frames, tmp_path)
+    assert all(torch.equal(again[k][0], right[k]) for k in (0, 1))
+
+
+def test_a_resume_that_is_refused_changes_nothing() -> None:
+    sampler = EpochSampler(range(5), seed=1)
+    with pytest.raises(InputError, match="done = 9"):
+        sampler.resume(3, 9)
+    assert list(sampler) == list(EpochSampler(range(5), seed=1))
