@@ -79,7 +79,8 @@ class _Writer:
             self._sender(name, population.step.output_range)
         for population in net.populations.values():
             self._update(population)
-        input_type = constant_type(net.input_range)
+        # C widens unsigned types of 8 and 16 bits to a signed one by itself, but not one of 32 bits.
+        input_type = (constant_type if net.input_range.high < 1 << 16 else stored_type)(net.input_range)
         output_type = computed_type(net.populations[net.output].step.output_range)
         self._step(input_type, output_type)
         source = SOURCE.format(

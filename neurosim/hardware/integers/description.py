@@ -154,9 +154,9 @@ def integer_network(net: Network, *, target: str, input_range: tuple[int, int] =
     InputError
         For a wrong range.
     """
-    low, high = input_range
-    if not all(isinstance(each, int) and abs(each) < 2**31 for each in (low, high)) or not low <= 0 < high:
+    if not _is_range(input_range):
         raise InputError(f"input_range must be two integers of 32 bits around 0, such as (0, 1); got {input_range!r}.")
+    low, high = input_range
     problems = Problems(f"{target} cannot hold this network in integers")
     for where, what in (*sources(net), *values_per_trial(net), *start_values(net)):
         problems.add(where, what)
@@ -288,6 +288,15 @@ def _accumulators(
             )
         )
     return found
+
+
+def _is_range(given: object) -> bool:
+    """Whether this is a range of 32 bits around 0."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        return False
+    if not all(isinstance(each, int) and not isinstance(each, bool) and abs(each) < 2**31 for each in given):
+        return False
+    return bool(given[0] <= 0 < given[1])
 
 
 def _is_one(scale: float | np.ndarray) -> bool:

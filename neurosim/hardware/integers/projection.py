@@ -126,7 +126,9 @@ def projection_of(edge: Connection, shape: tuple[int, ...], problems: Problems) 
     weight = connectivity.weight.double().cpu().numpy()
     if not (np.isfinite(weight).all() and (weight == np.trunc(weight)).all() and np.abs(weight).max(initial=0) < 2**31):
         wrong = weight[~((weight == np.trunc(weight)) & (np.abs(weight) < 2**31))].flat[0]
-        problems.add(where, f"has a weight of {wrong!r}; weights must be integers of 32 bits: quantise the network")
+        problems.add(
+            where, f"has a weight of {float(wrong)!r}; weights must be integers of 32 bits: quantise the network"
+        )
         return None
     delay = getattr(connectivity, "delay", None)
     if delay is not None and delay.is_floating_point():

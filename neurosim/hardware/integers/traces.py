@@ -66,14 +66,15 @@ def spikes_of(integers: IntegerNetwork, x: Data) -> np.ndarray:
     InputError
         When an input is missing, or a value is outside the range of the inputs.
     """
-    data = dict(x) if isinstance(x, Mapping) else dict.fromkeys(list(integers.inputs)[:1], x)
-    if data.keys() != integers.inputs.keys():
-        raise InputError(f"x must hold the inputs {list(integers.inputs)}; got {list(data)}.")
+    data = _data(integers, x)
     parts = []
     for name, shape in integers.inputs.items():
-        values = torch.as_tensor(data[name]).detach().double().cpu()
-        if values.dim() != 2 + len(shape) or tuple(values.shape[2:]) != shape:
-            raise InputError(f"x for {name!r} must be [T, B, {', '.join(map(str, shape))}]; got {list(values.shape)}.")
+        values = data[name]
+        if values.dim() != 2 + len(shape) or tuple(values.shape[2:]) != shape or not values.numel():
+            raise InputError(
+                f"x for {name!r} must be [T, B, {', '.join(map(str, shape))}] with T and B from 1; got "
+                f"{list(values.shape)}."
+            )
         low, high = integers.input_range
         wrong = values[~((values >= low) & (values <= high) & (values == values.trunc()))]
         if wrong.numel():
@@ -85,6 +86,20 @@ def spikes_of(integers: IntegerNetwork, x: Data) -> np.ndarray:
     if len({part.shape[:2] for part in parts}) > 1:
         raise InputError(f"x must have one T and one B; got {[part.shape[:2] for part in parts]}.")
     return np.concatenate(parts, axis=2)
+
+
+def _data(integers: IntegerNetwork, x: Data) -> dict[str, Tensor]:
+    """Return the data of each input in double precision."""
+    given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(list(integers.inputs)[:1], x)
+    if given.keys() != integers.inputs.keys():
+        raise InputError(f"x must hold the inputs {list(integers.inputs)}; got {list(given)}.")
+    data = {}
+    for name, each in given.items():
+        try:
+            data[name] = torch.as_tensor(each).detach().double().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"x for {name!r} must be a tensor; got {type(each).__name__}.") from None
+    return data
 
 
 def simulated(net: Network, integers: IntegerNetwork, x: Data) -> Traces:
@@ -99,7 +114,7 @@ def simulated(net: Network, integers: IntegerNetwork, x: Data) -> Traces:
     """
     spikes_of(integers, x)
     double = copy.deepcopy(net).double().cpu().eval()
-    data = {name: each.double().cpu() for name, each in x.items()} if isinstance(x, Mapping) else x.double().cpu()
+    data = _data(integers, x)
     names = [
         each
         for name, population in integers.populations.items()

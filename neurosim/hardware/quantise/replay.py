@@ -23,7 +23,7 @@ def recorded_on(net: Network, x: Tensor | Mapping[str, Tensor], populations: Ite
     Raises
     ------
     InputError
-        When x is not integer.
+        When x is empty or not integer.
 
     Warns
     -----
@@ -32,10 +32,15 @@ def recorded_on(net: Network, x: Tensor | Mapping[str, Tensor], populations: Ite
     """
     inputs = dict(x) if isinstance(x, Mapping) else dict.fromkeys(net.inputs[:1], x)
     for name, values in inputs.items():
-        if isinstance(values, Tensor) and not torch.equal(values, values.trunc()):
+        if not isinstance(values, Tensor):
+            continue  # refused by the network
+        if not values.numel():
+            raise InputError(f"x for {name!r} is empty, {list(values.shape)}; give a step and a sample at least.")
+        wrong = values[values != values.double().trunc()]
+        if wrong.numel():
             raise InputError(
-                f"x for {name!r} must be spikes or integers, as on a chip; got "
-                f"{values[values != values.trunc()].flatten()[0].item()!r}. Encode it as spikes, or round it."
+                f"x for {name!r} must be spikes or integers, as on a chip; got {wrong[0].item()!r}. Encode it as "
+                "spikes, or round it."
             )
     was_training = net.training
     net.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,9 +214,12 @@ def _configuration(table: Mapping[str, Any]) -> XyloConfiguration:
     for number, targets in enumerate(table["aliases"]):
         if len(targets) > 1:
             raise InputError(f"aliases: neuron {number} has {targets}; a neuron of the chip has one alias at most")
-        aliases[number] = targets[0] if targets else -1
+        if targets:
+            aliases[number] = _integer("aliases", targets[0], 0, hidden - 1)
     if len(table["aliases"]) != hidden or len(table["synapses_rec"]) != hidden or len(table["synapses_out"]) != hidden:
         raise InputError(f"aliases, synapses_rec and synapses_out must have an entry for each of {hidden} neurons")
+    if not isinstance(table["has_bias"], bool):
+        raise InputError(f"has_bias must be true or false; got {table['has_bias']!r}")
     biases = {key: table[key] if table["has_bias"] else np.zeros_like(table[key]) for key in ("bias", "bias_out")}
     if any(len(each) != 1 for each in table["dash_syns_out"]):
         raise InputError("dash_syns_out: an output neuron has one synaptic current")
@@ -239,10 +243,22 @@ def _configuration(table: Mapping[str, Any]) -> XyloConfiguration:
     )
 
 
+def _integer(what: str, value: object, low: float = -math.inf, high: float = math.inf) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{what} must be an integer; got {value!r}")
+    if not low <= value <= high:
+        raise InputError(f"{what} must be an integer from {low} to {high}; got {value}")
+    return value
+
+
 def _weights(synapses: list[list[list[int]]], targets: int, currents: int) -> np.ndarray:
     weights = np.zeros((len(synapses), targets, currents), np.int64)
     for pre, rows in enumerate(synapses):
-        for target, synapse, weight in rows:
+        for entry in rows:
+            if not isinstance(entry, list) or len(entry) != 3:
+                raise InputError(f"a synapse of {pre} is {entry!r}; it must be [target neuron, target synapse, weight]")
+            target, synapse = (_integer(f"the target of a synapse of {pre}", each) for each in entry[:2])
+            weight = _integer(f"the weight of a synapse of {pre}", entry[2], *WEIGHT)
             if not (0 <= target < targets and 0 <= synapse < currents):
                 raise InputError(f"a synapse of {pre} goes to current {synapse} of neuron {target}, which is not there")
             if weights[pre, target, synapse]:

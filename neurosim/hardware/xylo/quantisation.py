@@ -11,12 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim.errors import ExportError
+from neurosim.errors import ExportError, InputError
 from neurosim.hardware.quantise.grid import WeightGrid
 from neurosim.hardware.quantise.onto_grid import chain_of, train_on_grid
 from neurosim.hardware.quantise.real import RealEdge
 from neurosim.hardware.quantise.replay import difference, recorded_on, replayed
-from neurosim.hardware.xylo.configuration import DASH, MOST_HIDDEN, MOST_OUTPUT, SHIFT, STATE, THRESHOLD, WEIGHT
+from neurosim.hardware.xylo.configuration import (
+    DASH,
+    MOST_HIDDEN,
+    MOST_INPUT,
+    MOST_OUTPUT,
+    SHIFT,
+    STATE,
+    THRESHOLD,
+    WEIGHT,
+)
 from neurosim.hardware.xylo.neurons import xylo_neurons
 from neurosim.hardware.xylo.real import RealXylo, XyloPopulation, read
 from neurosim.network.folding import fold
@@ -115,7 +124,7 @@ def quantise_xylo(net: Network, x: Tensor | Mapping[str, Tensor], *, trained: bo
     ExportError
         With all that the chip cannot hold: node or edge, what it is, what to change.
     InputError
-        When x is not integer.
+        When x is empty, not integer, or outside 0 ... 15.
 
     Warns
     -----
@@ -138,6 +147,13 @@ def quantise_xylo(net: Network, x: Tensor | Mapping[str, Tensor], *, trained: bo
     ({'hidden': 0, 'out': 1}, True)
     """
     real = read(fold(net))
+    for name, values in (x if isinstance(x, Mapping) else {net.inputs[0]: x}).items():
+        if isinstance(values, Tensor) and ((values < 0) | (values > MOST_INPUT)).any():
+            wrong = values[(values < 0) | (values > MOST_INPUT)][0].item()
+            raise InputError(
+                f"x for {name!r} must hold numbers of spikes from 0 to {MOST_INPUT}, the most of an input of Xylo in a "
+                f"step; got {wrong:g}."
+            )
     recorded = recorded_on(net, x, real.populations)
     choices = {name: _searched(real, name, recorded) for name in real.populations}
     shared = {
@@ -168,10 +184,9 @@ def _searched(real: RealXylo, name: str, recorded: Mapping[str, Tensor]) -> Xylo
         return min(tried, key=lambda choice: choice.mismatch)
 
     pairs = [(mem, syn) for mem in _dashes(population.dash_mem) for syn in _dashes(population.dash_syn)]
-    fitting = _fitting(into)
-    first = best(_choice(population, into, fitting * 2.0**_FIRST_SHIFT, *pair) for pair in pairs)
+    fitting, most = _fitting(into), float(THRESHOLD[1] / population.v_th.max())
+    first = best(_choice(population, into, min(fitting * 2.0**_FIRST_SHIFT, most), *pair) for pair in pairs)
     dashes = first.dash_mem, first.dash_syn
-    most = float(THRESHOLD[1] / population.v_th.max())
     scales = sorted({min(fitting * part * 2.0**shift, most) for shift in range(SHIFT[1] + 1) for part in _PARTS})
     found = best(_choice(population, into, scale, *dashes) for scale in scales)
     return replace(found, tried=len(tried))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,15 +10,17 @@ import torch
 from torch import Tensor
 
 from neurosim import cores
+from neurosim.errors import InputError
 from neurosim.files.problems import Problems
 from neurosim.hardware.quantise.real import RealEdge, number, read_edges
+from neurosim.hardware.xylo.configuration import DASH
 from neurosim.language import Surrogate
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population
 from neurosim.network.portability import refuse_unportable
 from neurosim.quantities import value_range
-from neurosim.units import time_constant
+from neurosim.units import check_dt, time_constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +155,19 @@ def dash_time_constant(dash: int, dt: float) -> float:
     dt : float
         Length of a step, s.
 
+    Raises
+    ------
+    InputError
+        For a wrong dash.
+    UnitError
+        For a wrong step.
+
     Examples
     --------
     >>> from neurosim.hardware.xylo import dash_time_constant
     >>> [round(dash_time_constant(dash, 1e-3) * 1e3, 2) for dash in (1, 2, 3, 4)]
     [1.44, 3.48, 7.49, 15.49]
     """
-    return float(time_constant(1.0 - 2.0**-dash, dt))
+    if isinstance(dash, bool) or not isinstance(dash, numbers.Integral) or not 1 <= dash <= DASH[1]:
+        raise InputError(f"dash must be an integer from 1 to {DASH[1]}; got {dash!r}.")
+    return float(time_constant(1.0 - 2.0 ** -int(dash), check_dt("dash_time_constant", dt)))

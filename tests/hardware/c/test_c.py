@@ -28,6 +28,7 @@ from neurosim.hardware.c import (
 )
 from neurosim.hardware.c.verification import split
 from neurosim.hardware.integers import integer_network, simulated, spikes_of
+from neurosim.hardware.xylo import dash_time_constant, quantise_xylo
 from tests.hardware.integers.cases import NETWORKS, data, delayed_and_recurrent, dense, graded, linear, spikes
 from tests.hardware.loihi.cases import draw, network
 
@@ -54,6 +55,23 @@ def test_random_networks(seed: int) -> None:
     x = {name: torch.from_numpy(values).unsqueeze(1) for name, values in case.inputs.items()}
     result = verify_c(network(case), x)
     assert result.agrees and result.compared == case.neuron_steps
+
+
+@needs_gcc
+def test_a_network_quantised_to_xylo_and_currents_that_leave_its_16_bits() -> None:
+    taus = dict(tau_mem=dash_time_constant(4, 1e-3), tau_syn=dash_time_constant(3, 1e-3))
+    torch.manual_seed(0)
+    neurons = (ns.CubaLIF(dt=1e-3, r=4.0, reset="subtract", **taus) for _ in range(2))
+    real = ns.Sequential(ns.Linear(16, 20), next(neurons), ns.Linear(20, 4), next(neurons), names=["hidden", "out"])
+    x = spikes(16).float()
+    net = quantise_xylo(real, x).net
+    result = verify_c(net, x)
+    assert result.agrees and result.sent, result.summary()
+    with torch.no_grad():
+        net.edges[0].synapses[0].get_parameter("weight").sign_().mul_(127 * 2**7)
+    assert simulated(net, integer_network(net, target="C"), x).states["hidden"]["i_syn"].max() == 32767 - 32767 // 8
+    result = verify_c(net, x)
+    assert result.agrees and result.sent, result.summary()
 
 
 @needs_gcc
@@ -119,10 +137,14 @@ def test_a_voltage_at_the_threshold_sends_nothing() -> None:
 
 @needs_gcc
 def test_what_is_written_compiles_under_strict_flags_and_checks_itself(tmp_path: Path) -> None:
-    cases: list[tuple[str, Make, tuple[int, int]]] = [("one", delayed_and_recurrent, (0, 1)), ("for", graded, (-3, 3))]
+    cases: list[tuple[str, Make, tuple[int, int]]] = [
+        ("one", delayed_and_recurrent, (0, 1)),
+        ("for", graded, (-3, 3)),
+        ("wide", dense, (0, 2**31 - 1)),
+    ]
     for name, make, values in cases:
         net, folder = make(), tmp_path / name
-        x = data(net) if values == (0, 1) else torch.randint(-3, 4, (40, 2, 12)).double()
+        x = data(net) if values[0] == 0 else torch.randint(-3, 4, (40, 2, 12)).double()
         program = write_c(net, folder, x, name=name, input_range=values)
         own, vectors = program.name, folder / f"{program.name}_vectors.h"
         assert {path.name for path in folder.iterdir()} == {f"{own}.h", f"{own}.c", vectors.name, "main.c"}

@@ -148,8 +148,8 @@ def test_an_integrator_that_no_bits_hold_is_refused() -> None:
     assert "core endless: the state v could reach" in message and "a core that clips its state" in message
 
 
-@pytest.mark.parametrize("wrong", [(1, 2), (0, 0), (0.0, 1.0), (0, 2**40)])
-def test_a_wrong_range_of_inputs_is_refused(wrong: tuple[int, int]) -> None:
+@pytest.mark.parametrize("wrong", [(1, 2), (0, 0), (0.0, 1.0), (0, 2**40), (0,), None, (False, True)])
+def test_a_wrong_range_of_inputs_is_refused(wrong: Any) -> None:
     with pytest.raises(InputError, match="input_range must be two integers"):
         integer_network(dense(), target="C", input_range=wrong)
 
@@ -161,3 +161,17 @@ def test_data_outside_the_range_are_refused() -> None:
             spikes_of(integers, torch.full((3, 1, 12), value))
     with pytest.raises(InputError, match=r"must be \[T, B, 12\]"):
         spikes_of(integers, torch.zeros(3, 1, 11))
+    for steps, samples in ((0, 1), (3, 0)):
+        with pytest.raises(InputError, match=r"\[T, B, 12\] with T and B from 1; got"):
+            spikes_of(integers, torch.zeros(steps, samples, 12))
+    with pytest.raises(InputError, match=r"x for 'in\w*' must be a tensor; got NoneType"):
+        spikes_of(integers, None)  # type: ignore[arg-type]
+
+
+def test_data_of_any_type_are_those_of_the_tensor() -> None:
+    net = dense()
+    integers, x = integer_network(net, target="C"), data(net)
+    expected = simulated(net, integers, x)
+    for each in (x.bool(), x.int(), x.numpy(), x.transpose(0, 1).contiguous().transpose(0, 1)):
+        found = simulated(net, integers, each)  # type: ignore[arg-type]
+        assert not any(any(counts.values()) for counts in expected.differing(found).values())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import ExportError, InputError, NothingCompared
+from neurosim.errors import ExportError, InputError, NeurosimError, NothingCompared
 from neurosim.hardware.quantise import fixed
 from neurosim.hardware.xylo import dash_time_constant, evolve, quantise_xylo, to_xylo
 from neurosim.hardware.xylo.mapping import chip_input
@@ -136,6 +136,31 @@ def test_paths_of_different_lengths_are_refused(x: torch.Tensor) -> None:
 def test_data_that_are_no_spikes_are_refused(x: torch.Tensor) -> None:
     with pytest.raises(InputError, match="must be spikes or integers"):
         quantise_xylo(network(), x + 0.5)
+    for wrong in (-1.0, 16.0):
+        with pytest.raises(InputError, match=f"numbers of spikes from 0 to 15.*; got {wrong:g}"):
+            quantise_xylo(network(), torch.where(x > 0, wrong, 0.0))
+    with pytest.raises(InputError, match=r"x for 'in' is empty, \[0, 2, 16\]"):
+        quantise_xylo(network(), x[:0])
+    with pytest.raises(InputError, match=r"must be in floating point; got torch\.bool"):
+        quantise_xylo(network(), x.bool())
+
+
+def test_a_threshold_is_what_the_scale_makes_of_it(x: torch.Tensor) -> None:
+    """A scale at which the threshold leaves its 16 bits would shorten the weights alone."""
+    net = network()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter *= 1e-6
+    with pytest.warns(NothingCompared):
+        quantised = quantise_xylo(net, x)
+    for name, choice in quantised.choices.items():
+        assert abs(quantised.net.neurons()[name].value("v_th") - choice.scale) <= 0.5
+
+
+@pytest.mark.parametrize(("dash", "dt"), [(0, DT), (16, DT), (2.5, DT), (True, DT), ("3", DT), (3, 0.0), (3, -DT)])
+def test_a_wrong_dash_or_step_is_refused(dash: int, dt: float) -> None:
+    with pytest.raises(NeurosimError, match=r"dash must be an integer from 1 to 15; got|dt must be a number in \(0"):
+        dash_time_constant(dash, dt)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("xylosim") is None, reason="xylosim is not installed")
