@@ -109,3 +109,55 @@ def test_the_digest_is_the_same_in_another_process(salt):
     environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == digest_of(fixed(), {"a": {1, "b"}}), done.stderr
+
+
+class Scaled:
+    def __init__(self, gain):
+        self.gain = gain
+
+    def trial(self, x):
+        return self.gain * x
+
+
+def calls_itself(first):
+    def factorial(n):
+        return first if n < 1 else n * factorial(n - 1)
+
+    return factorial
+
+
+def test_a_method_is_known_by_its_object():
+    assert digest_of(Scaled(1.0).trial) == digest_of(Scaled(1.0).trial)
+    assert digest_of(Scaled(1.0).trial) != digest_of(Scaled(2.0).trial)
+
+
+def test_functions_and_objects_that_hold_themselves():
+    assert digest_of(calls_itself(1)) == digest_of(calls_itself(1))
+    assert digest_of(calls_itself(1)) != digest_of(calls_itself(2))
+    own = Scaled(1.0)
+    own.next = own
+    assert digest_of(own) != digest_of(Scaled(1.0))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int64, lambda value: torch.tensor(value, dtype=torch.bfloat16)])
+def test_a_closure_may_hold_any_number(kind):
+    def trial(value):
+        return lambda x: value * x
+
+    assert digest_of(trial(kind(1))) == digest_of(trial(kind(1)))
+    assert digest_of(trial(kind(1))) != digest_of(trial(kind(2)))
+
+
+def test_tensors_of_other_layouts_and_cells_without_a_value():
+    assert digest_of(torch.eye(2).to_sparse()) != digest_of(2 * torch.eye(2).to_sparse())
+    assert len(digest_of(lambda: later)) == 64
+    later = 1
+
+
+def test_nested_lists_differ_by_their_lengths():
+    assert digest_of([[1], 2]) != digest_of([[1, 2]])
+
+
+def test_a_callable_object_is_known_by_its_code():
+    first, second = (type("Trial", (), {"__call__": call}) for call in (lambda self, x: x, lambda self, x: 2 * x))
+    assert digest_of(first()) != digest_of(second())
