@@ -43,6 +43,8 @@ def run(
     options.update({key: value for key, value in given.items() if value is not None})
     if "path" not in options:
         raise FileError(f"{file}: path is missing. Write {_EXAMPLE['path']}, or give --out.")
+    if not isinstance(options["path"], str):
+        raise FileError(f"{file}: path must be a text. Write {_EXAMPLE['path']}.")
     if "measure" in table:
         options["measure"] = _function(file, table, "measure")
     if "slurm" in table:

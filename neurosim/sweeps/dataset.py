@@ -65,21 +65,27 @@ def dataset_of(plan: Plan, outcomes: Mapping[int, Outcome], about: Mapping[str, 
     dims = tuple(axes)
     shape = tuple(map(len, axes.values()))
     columns, errors = _columns(outcomes, len(plan))
-    taken = [name for name in columns if name in axes or name in plan.names]
-    if taken:
-        raise InputError(f"sweep: a result must not have the name of a parameter; {taken} have.")
     seconds = np.array([outcomes[n].seconds if n in outcomes else np.nan for n in range(len(plan))])
     columns["wall_time"], columns["error"] = seconds, np.array(errors, dtype=object)
     variables: dict[str, Any] = {}
+    taken = {*axes, *plan.names, *columns}
     for name, values in columns.items():
-        own = tuple(f"{name}_{axis}" for axis in range(values.ndim - 1))
-        variables[name] = ((*dims, *own), values.reshape(*shape, *values.shape[1:]))
+        own = tuple(_free(f"{name}_{axis}", taken) for axis in range(values.ndim - 1))
+        variables[name] = ((*dims, *own), values.reshape((*shape, *values.shape[1:])))
     variables["wall_time"] = (*variables["wall_time"], {"units": "s"})
     coordinates: dict[str, Any] = {name: (name, _coordinate(values)) for name, values in axes.items()}
     if plan.axes is None:
         for name in plan.names:
             coordinates[name] = ("trial", _coordinate([cell[name] for cell in plan.cells]))
     return xarray.Dataset(variables, coordinates, dict(about))
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return a name for a dimension that nothing else has, and note it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _coordinate(values: Any) -> Any:

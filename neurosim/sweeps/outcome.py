@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from neurosim.errors import InputError
-from neurosim.sweeps.trials import RESERVED, Value
+from neurosim.sweeps.trials import RESERVED, Value, is_name, is_text
 
 _SINGLE = "result"  # name of a result without one
 
@@ -61,23 +62,32 @@ class Outcome(NamedTuple):
             parameters = content.get("parameters")
             own = None if parameters is None else {str(name): value for name, value in parameters.items()}
             return cls(int(content["trial"]), values, str(content["error"]), float(content["seconds"]), own)
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(f"no outcome of a trial: {error}") from error
 
 
-def values_of(result: Any) -> dict[str, Any]:
+def values_of(result: Any, parameters: Collection[str]) -> dict[str, Any]:
     """Return the result of a trial by name, mappings in it flattened: ``{"E": {"rate": 5.0}}`` is ``"E.rate"``.
+
+    Parameters
+    ----------
+    result : number, text, array or mapping
+    parameters : collection of str
+        Names of the parameters of the trial.
 
     Raises
     ------
     InputError
-        For a result that is not made of numbers, texts and arrays of numbers, or a name that the data set needs.
+        For a result that is not made of numbers, texts and arrays of numbers, two results of one name, or a name that
+        the data set needs.
     """
     found: dict[str, Any] = {}
     _flatten("", result if isinstance(result, Mapping) else {_SINGLE: result}, found)
     for name in found:
-        if name in RESERVED or "/" in name:
+        if not is_name(name):
             raise InputError(f"a result must not be called {name!r}, nor {', '.join(RESERVED)} or with a /.")
+        if name in parameters:
+            raise InputError(f"a result must not have the name of a parameter; {name!r} has.")
     return found
 
 
@@ -86,6 +96,8 @@ def _flatten(prefix: str, result: Mapping[Any, Any], found: dict[str, Any]) -> N
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             _flatten(f"{name}.", value, found)
+        elif name in found:
+            raise InputError(f"a trial returned two results that are called {name!r}.")
         else:
             found[name] = _plain(name, value)
 
@@ -100,6 +112,10 @@ def _plain(name: str, value: Any) -> Any:
             value = value.item()
         elif value.dtype.kind in "biuf":
             return np.ascontiguousarray(value)
+    if isinstance(value, str) and not is_text(value):
+        raise InputError(f"{name!r} is a text with NUL or half of a surrogate pair: {value!r}.")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise InputError(f"{name!r} is an integer above {sys.float_info.max:.1e}, the largest number of 64 bits.")
     if isinstance(value, (bool, int, float, str)):
         return value
     raise InputError(
@@ -116,7 +132,7 @@ def _stored(value: Any) -> Any:
 
 
 def _read(value: Any) -> Any:
-    if not isinstance(value, dict):
+    if isinstance(value, (bool, int, float, str)):
         return value
     dtype = np.dtype(str(value["dtype"]))
     if dtype.kind not in "biuf":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from neurosim.sweeps import dataset
 from neurosim.sweeps.outcome import Outcome, values_of
 from neurosim.sweeps.store import Store
 from neurosim.sweeps.sweeping import check_workers, executor_of, now, run, warn_of
-from neurosim.sweeps.trials import Plan, Trial, plain
+from neurosim.sweeps.trials import Plan, Trial, check_alike, plain
 from neurosim.sweeps.work import FunctionTask, check_arguments, name_of, takes_seed, versions
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Search:
             raise InputError(f'search: direction must be "minimize" or "maximize"; got {direction!r}.')
         if not isinstance(space, Mapping) or not space:
             raise InputError(f"search: space must be a mapping of a parameter to its range; got {space!r}.")
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise InputError(f"search: seed must be an integer in 0 ... 2^32 - 1; got {seed!r}.")
         self._optuna = optuna
         self.space = {name: _distribution(optuna, name, given) for name, given in space.items()}
         Plan([dict.fromkeys(self.space, 0)], None)  # checks the names
@@ -108,11 +111,15 @@ class Search:
 
     def __enter__(self) -> Search:
         self._store.__enter__()
-        for number in sorted(self._store.outcomes):
-            outcome = self._store.outcomes[number]
-            if outcome.parameters is None or {*outcome.parameters} != {*self.space}:
-                raise FileError(f"{self._store.folder}: trial {number} has no parameters; delete the folder.")
-            self.study.add_trial(self._frozen(outcome))
+        try:
+            for number in sorted(self._store.outcomes):
+                outcome = self._store.outcomes[number]
+                if outcome.parameters is None or {*outcome.parameters} != {*self.space}:
+                    raise FileError(f"{self._store.folder}: trial {number} has no parameters; delete the folder.")
+                self.study.add_trial(self._frozen(self.checked(outcome)))
+        except BaseException as error:
+            self._store.__exit__(type(error), error, error.__traceback__)
+            raise
         self._next = max(self._store.outcomes, default=-1) + 1
         return self
 
@@ -172,7 +179,9 @@ class Search:
         seconds : float
             Wall time.
         """
-        outcome = Outcome(trial.number, {} if error else values_of(result), error, seconds, trial.parameters)
+        outcome = Outcome(
+            trial.number, {} if error else values_of(result, trial.parameters), error, seconds, trial.parameters
+        )
         self.end(self.checked(outcome))
 
     def checked(self, outcome: Outcome) -> Outcome:
@@ -189,6 +198,8 @@ class Search:
 
     def end(self, outcome: Outcome) -> None:
         """Keep the outcome of a trial, and tell the study."""
+        if outcome.number not in self._asked:
+            raise InputError(f"search: trial {outcome.number} has its result already, or ask() did not return it.")
         self._store.add([outcome])
         self.report(outcome)
 
@@ -350,16 +361,21 @@ class _Proposals:
 def _distribution(optuna: Any, name: str, given: Any) -> Any:
     """Return the distribution of a parameter."""
     kinds = optuna.distributions
-    if isinstance(given, kinds.BaseDistribution):
-        return given
+    if isinstance(given, kinds.CategoricalDistribution):
+        given = list(given.choices)
     if isinstance(given, list) and given:
-        return kinds.CategoricalDistribution([plain(name, value) for value in given])
+        choices = [plain(name, value) for value in given]
+        check_alike(name, choices)
+        return kinds.CategoricalDistribution(choices)
+    found = given
     if isinstance(given, tuple) and len(given) == 2:
         low, high = (plain(name, value) for value in given)
-        if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low <= high:
-            are_integers = all(isinstance(end, int) and not isinstance(end, bool) for end in (low, high))
-            return (kinds.IntDistribution if are_integers else kinds.FloatDistribution)(low, high)
+        if not isinstance(low, (bool, str)) and not isinstance(high, (bool, str)) and low <= high:
+            are_integers = isinstance(low, int) and isinstance(high, int)
+            found = (kinds.IntDistribution if are_integers else kinds.FloatDistribution)(low, high)
+    if isinstance(found, kinds.BaseDistribution) and math.isfinite(found.high - found.low):
+        return found
     raise InputError(
-        f"search: the range of {name!r} must be (low, high), a list of choices or a distribution of Optuna; got "
-        f"{given!r}."
+        f"search: the range of {name!r} must be (low, high), finite, a list of choices or a distribution of Optuna; "
+        f"got {given!r}."
     )

@@ -135,7 +135,7 @@ class NetworkTask(Task):
     def _measured(self, trial: Trial, recording: Recording, seconds: float) -> Outcome:
         start = time.perf_counter()
         try:
-            values, error = values_of(self.measure(recording)), ""
+            values, error = values_of(self.measure(recording), trial.parameters), ""
         except (Exception, SystemExit) as failure:
             values, error = {}, text_of(failure)
         return Outcome(trial.number, values, error, seconds + time.perf_counter() - start)

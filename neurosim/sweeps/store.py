@@ -88,6 +88,8 @@ class Store:
             known = json.loads(about.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise FileError(f"{about} cannot be read ({error}); delete the folder to start again.") from error
+        if not isinstance(known, dict):
+            raise FileError(f"{about} holds no mapping; delete the folder to start again.")
         own = json.loads(json.dumps(self._about))
         differ = sorted(key for key in {*known, *own} if known.get(key) != own.get(key))
         if differ:
@@ -97,9 +99,9 @@ class Store:
             )
         content = log.read_bytes()
         complete = content[: content.rfind(b"\n") + 1]  # the last line may be torn
-        for number, line in enumerate(complete.decode("utf-8").splitlines(), 1):
+        for number, line in enumerate(complete.splitlines(), 1):
             try:
-                outcome = Outcome.of_line(line)
+                outcome = Outcome.of_line(line.decode("utf-8"))
             except ValueError as error:
                 raise FileError(f"{log}, line {number}: {error}; delete the folder to start again.") from error
             self.outcomes.setdefault(outcome.number, outcome)

@@ -214,10 +214,10 @@ def _complete(path: str | os.PathLike[str] | None, about: Mapping[str, Any]) -> 
     if path is None or not Path(path).exists() or Path(f"{os.fspath(path)}.parts").exists():
         return None
     found = dataset.load_sweep(path)
-    if found.attrs.get("digest") != about["digest"]:
+    if (found.attrs.get("digest"), found.attrs.get("neurosim")) != (about["digest"], about["neurosim"]):
         raise FileError(
-            f"{path} is the data set of another sweep, or of other arguments; give another path, or leave resume out "
-            "to replace it."
+            f"{path} is the data set of another sweep, of other arguments or of another version of neurosim; give "
+            "another path, or leave resume out to replace it."
         )
     return found
 

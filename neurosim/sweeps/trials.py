@@ -69,7 +69,7 @@ class Plan:
         else:
             self.names, self.cells = _listed(parameters)
         for name in self.names:
-            if not isinstance(name, str) or not name or "/" in name or name in RESERVED:
+            if not is_name(name):
                 raise InputError(
                     f"sweep: a parameter must have a name without /, other than {', '.join(RESERVED)}; got {name!r}."
                 )
@@ -89,6 +89,19 @@ class Plan:
         return {"parameters": values, "seeds": None if self.seeds is None else list(self.seeds)}
 
 
+def is_name(name: Any) -> bool:
+    """Return whether a variable of a data set may have a name."""
+    return isinstance(name, str) and name not in ("", ".", *RESERVED) and "/" not in name and is_text(name)
+
+
+def is_text(text: str) -> bool:
+    """Return whether a file can hold a text: it has no NUL and no half of a surrogate pair."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def plain(name: str, value: Any) -> Value:
     """Return a value of a parameter as a plain number or text.
 
@@ -99,9 +112,13 @@ def plain(name: str, value: Any) -> Value:
     """
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:  # a number of NumPy or torch
         value = value.item()
+    if isinstance(value, str) and not is_text(value):
+        raise InputError(f"sweep: {name!r} has a text with NUL or half of a surrogate pair: {value!r}.")
     if isinstance(value, (bool, str)):
         return value
     if isinstance(value, numbers.Integral):
+        if not -_SEEDS <= int(value) < _SEEDS:
+            raise InputError(f"sweep: the integers of {name!r} must be in -2^63 ... 2^63 - 1; got {value!r}.")
         return int(value)
     if isinstance(value, numbers.Real) and float(value) == float(value):
         return float(value)
@@ -122,9 +139,19 @@ def _axis(name: str, values: Any) -> list[Value]:
     if len(set(found)) < len(found):
         repeated = next(value for k, value in enumerate(found) if value in found[:k])
         raise InputError(f"sweep: {name!r} has the value {repeated!r} twice. For several trials use seeds=.")
-    if len({isinstance(value, str) for value in found}) > 1:
-        raise InputError(f"sweep: {name!r} mixes texts and numbers: {found!r}.")
+    check_alike(name, found)
     return found
+
+
+def check_alike(name: str, values: Sequence[Any]) -> None:
+    """Refuse texts and numbers together, which would all be texts in a data set.
+
+    Raises
+    ------
+    InputError
+    """
+    if len({isinstance(value, str) for value in values}) > 1:
+        raise InputError(f"sweep: {name!r} mixes texts and numbers: {list(values)!r}.")
 
 
 def _listed(cells: Any) -> tuple[tuple[str, ...], list[dict[str, Value]]]:
@@ -138,12 +165,15 @@ def _listed(cells: Any) -> tuple[tuple[str, ...], list[dict[str, Value]]]:
     for cell in given:
         if set(cell) != set(names):
             raise InputError(f"sweep: all combinations must have the parameters {list(names)}; got {list(cell)}.")
-    return names, [{name: plain(name, cell[name]) for name in names} for cell in given]
+    found = [{name: plain(name, cell[name]) for name in names} for cell in given]
+    for name in names:
+        check_alike(name, [cell[name] for cell in found])
+    return names, found
 
 
 def _checked_seeds(seeds: Any) -> tuple[int, ...]:
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        seeds = range(seeds)
+    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool):
+        seeds = range(int(seeds))
     try:
         found = tuple(seeds)
     except TypeError:

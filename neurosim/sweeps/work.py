@@ -16,7 +16,7 @@ from typing import Any
 from neurosim import __version__
 from neurosim.errors import ClusterError, InputError
 from neurosim.sweeps.outcome import Outcome, values_of
-from neurosim.sweeps.trials import Trial
+from neurosim.sweeps.trials import Trial, is_text
 
 
 class Task(ABC):
@@ -55,7 +55,7 @@ class FunctionTask(Task):
         seed = {} if trial.seed is None else {"seed": trial.seed}
         start = time.perf_counter()
         try:
-            values, error = values_of(self.function(**trial.parameters, **seed)), ""
+            values, error = values_of(self.function(**trial.parameters, **seed), trial.parameters), ""
         except (Exception, SystemExit) as failure:
             values, error = {}, text_of(failure)
         return Outcome(trial.number, values, error, time.perf_counter() - start)
@@ -65,7 +65,8 @@ def text_of(error: BaseException) -> str:
     """Return an error as one line, with the place that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    text = "".join(c if is_text(c) else "?" for c in str(error))
+    return f"{type(error).__name__}: {' '.join(text.split())}{place}"
 
 
 def check_arguments(function: Callable[..., Any], names: Sequence[str], *, seed: bool) -> None:

@@ -87,6 +87,7 @@ def test_a_network_is_swept(call, capsys):
         ('function = "model.py:power"', "parameters is missing"),
         ('function = "model.py:power"\nparameters = 3', "parameters must be a table"),
         ('function = "model.py:power"\n[parameters]\nx = [1]', "path is missing"),
+        ('function = "model.py:power"\npath = 5\n[parameters]\nx = [1]', "path must be a text. Write path"),
         ('function = "power"\npath = "a"\n[parameters]\nx = [1]', 'function must be "FILE.py:FUNCTION"'),
         ('function = "model.py:power"\npath = "a"\n[parameters]\nx = [1]', "power needs 'n'"),
         ('function = "model.py:power"\npath = "a"\nworkers = "b"\n[parameters]\nx = [1]\nn = [1]', "workers must be"),

@@ -13,23 +13,40 @@ from neurosim.sweeps.outcome import Outcome, values_of
 
 
 def test_results_are_numbers_texts_and_arrays_by_name():
-    assert values_of(2) == {"result": 2}
-    found = values_of({"E": {"rate": np.float32(0.5), "n": torch.tensor(3)}, "t": "text", "v": [1, 2], "b": True})
+    assert values_of(2, ()) == {"result": 2}
+    found = values_of({"E": {"rate": np.float32(0.5), "n": torch.tensor(3)}, "t": "text", "v": [1, 2], "b": True}, ())
     assert found.pop("v").tolist() == [1, 2]
     assert found == {"E.rate": 0.5, "E.n": 3, "t": "text", "b": True}
-    assert values_of({"x": torch.ones(2, 3)})["x"].shape == (2, 3)
+    assert values_of({"x": torch.ones(2, 3)}, ())["x"].shape == (2, 3)
 
 
 @pytest.mark.parametrize("result", [object(), {"a": None}, {"a": 1j}, {"a": np.array(["x"])}, {"a": [[1], [2, 3]]}])
 def test_other_results_are_refused(result):
     with pytest.raises((InputError, ValueError)):
-        values_of(result)
+        values_of(result, ())
 
 
-@pytest.mark.parametrize("name", ["seed", "error", "a/b"])
+@pytest.mark.parametrize("name", ["seed", "error", "a/b", "", ".", "a\0b", "\ud800"])
 def test_names_of_the_data_set_are_refused(name):
     with pytest.raises(InputError, match="must not be called"):
-        values_of({name: 1})
+        values_of({name: 1}, ())
+
+
+@pytest.mark.parametrize("result", [{"E": {"rate": 1}, "E.rate": 2}, {1: 1, "1": 2}])
+def test_two_results_of_one_name_are_refused(result):
+    with pytest.raises(InputError, match="two results that are called"):
+        values_of(result, ())
+
+
+def test_a_result_named_as_a_parameter_is_refused():
+    with pytest.raises(InputError, match="must not have the name of a parameter; 'x' has"):
+        values_of({"x": 1}, ("x",))
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_texts_that_a_file_cannot_hold_are_refused(text):
+    with pytest.raises(InputError, match="surrogate"):
+        values_of(text, ())
 
 
 def test_a_line_gives_the_bits_back():

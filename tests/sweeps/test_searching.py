@@ -22,6 +22,7 @@ def bowl(x, n, kind, seed):
 
 
 SPACE = {"x": (-3.0, 3.0), "n": (0, 3), "kind": ["a", "b"]}
+CHOICES = optuna.distributions.CategoricalDistribution
 
 
 def test_the_best_is_found_and_all_trials_are_kept(tmp_path):
@@ -81,6 +82,22 @@ def test_a_trial_that_ends_its_worker_fails_with_its_parameters():
     assert found.sizes["trial"] == 6 and ((found["error"] != "") == (found["n"] == 1)).all()
 
 
+def test_an_objective_that_is_none_is_named_again_when_the_search_is_continued(tmp_path):
+    for resume in (False, True, True):
+        with pytest.raises(InputError, match="the objective 'lss' must be a number among"):
+            search(bowl, SPACE, trials=2, workers=0, objective="lss", path=tmp_path / "a.nc", resume=resume)
+
+
+def test_a_result_is_told_once():
+    with Search({"x": (0.0, 1.0)}) as made:
+        trial = made.ask()
+        made.tell(trial, 1.0)
+        for other in (trial, trial._replace(number=7)):
+            with pytest.raises(InputError, match=f"trial {other.number} has its result already, or ask"):
+                made.tell(other, 2.0)
+        assert len(made) == 1 and made.best.values == {"result": 1.0}
+
+
 def test_ask_and_tell():
     with Search({"x": optuna.distributions.FloatDistribution(1e-3, 1.0, log=True)}, objective="y", seed=1) as made:
         for k in range(5):
@@ -115,6 +132,11 @@ def test_failed_trials_and_nan_are_told_as_failed():
         (lambda: search(abs, {}, trials=2), "space must be a mapping"),
         (lambda: search(lambda x: x, {"x": (1, 0)}, trials=2), r"range of 'x' must be \(low, high\), .*; got \(1, 0\)"),
         (lambda: search(lambda x: x, {"x": 3}, trials=2), "range of 'x' must be"),
+        (lambda: search(lambda x: x, {"x": (0.0, float("inf"))}, trials=2), "range of 'x' must be .*finite"),
+        (lambda: search(lambda x: x, {"x": (False, True)}, trials=2), "range of 'x' must be"),
+        (lambda: search(lambda x: x, {"x": [1, "a"]}, trials=2), "'x' mixes texts and numbers"),
+        (lambda: search(lambda x: x, {"x": CHOICES((None, "a"))}, trials=2), "must be numbers or texts; got None"),
+        (lambda: search(lambda x: x, {"x": (0, 1)}, trials=2, seed=-1), "seed must be an integer in 0 ... 2.32 - 1"),
         (lambda: search(lambda x: x, {"x": (0, 1)}, trials=0), "trials must be an integer from 1; got 0"),
         (lambda: search(lambda x: x, {"x": (0, 1)}, trials=2, direction="up"), 'direction must be "minimize"'),
         (

@@ -152,8 +152,59 @@ def test_results_that_are_not_alike_fail():
     with pytest.warns(FailedTrials, match=r"2 of 4 trials failed; the first: it returned \{'v': \[2\]\}, and trial 0"):
         found = sweep(lambda n: {"v": np.zeros(n)}, [{"n": 1}, {"n": 2}, {"n": 1}, {"n": 3}], workers=0)
     assert (found["error"] == "").values.tolist() == [True, False, True, False]
-    with pytest.raises(InputError, match=r"a result must not have the name of a parameter; \['x'\]"):
+    with pytest.warns(FailedTrials, match="a result must not have the name of a parameter; 'x' has"):
         sweep(lambda x: {"x": x}, {"x": [1]}, workers=0)
+
+
+def test_axes_of_results_have_names_of_their_own(tmp_path):
+    results = {"y": np.arange(3), "y_0": 4.0}
+    found = sweep(lambda y_0_: results, {"y_0_": [1, 2]}, workers=0, path=tmp_path / "a.nc")
+    assert found["y"].dims == ("y_0_", "y_0__") and found["y"].values.tolist() == [[0, 1, 2]] * 2
+    assert found["y_0"].dims == ("y_0_",) and found.identical(load_sweep(tmp_path / "a.nc"))
+
+
+def test_a_sweep_of_one_trial_has_no_dimensions(tmp_path):
+    found = sweep(lambda: {"v": np.arange(2), "n": 3}, {}, workers=0, path=tmp_path / "a.nc")
+    assert found["v"].dims == ("v_0",) and found["n"].item() == 3 and found["error"].item() == ""
+
+
+def test_texts_of_errors_are_kept_without_what_a_file_cannot_hold(tmp_path):
+    def fail(x):
+        raise ValueError("a\0b\ud800")
+
+    with pytest.warns(FailedTrials, match=r"ValueError: a\?b\?"):
+        sweep(fail, {"x": [1]}, workers=0, path=tmp_path / "a.nc")
+
+
+def test_a_complete_sweep_of_another_version_is_refused(tmp_path, monkeypatch):
+    sweep(square, {"x": [1.0]}, workers=0, path=tmp_path / "a.nc")
+    monkeypatch.setattr("neurosim.sweeps.work.__version__", "9.9")
+    with pytest.raises(FileError, match="another version of neurosim"):
+        sweep(square, {"x": [1.0]}, workers=0, path=tmp_path / "a.nc", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sweep.json", b"[]"), ("trials.jsonl", b"\xff\n"),
+        ("trials.jsonl", b'{"trial":1e999,"seconds":0,"error":"","values":{}}\n'),
+        ("trials.jsonl", b'{"trial":0,"seconds":0,"error":"","values":{"result":[1]}}\n'),
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_is_named(tmp_path, name, content):
+    path = tmp_path / "a.nc"
+
+    def stops(x):
+        if x == 2 and not (tmp_path / "go").exists():
+            raise KeyboardInterrupt
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(stops, {"x": [1, 2]}, workers=0, path=path)
+    (tmp_path / "a.nc.parts" / name).write_bytes(content)
+    (tmp_path / "go").touch()
+    with pytest.raises(FileError, match=r"a.nc.parts.*delete the folder"):
+        sweep(stops, {"x": [1, 2]}, workers=0, path=path, resume=True)
 
 
 def test_all_trials_may_fail():

@@ -24,6 +24,7 @@ def test_listed_combinations_and_trials_without_seeds():
     plan = Plan([{"a": 1.5, "b": True}, {"b": False, "a": torch.tensor(2.5)}], None)
     assert [trial.parameters for trial in plan] == [{"a": 1.5, "b": True}, {"a": 2.5, "b": False}]
     assert [trial.seed for trial in plan] == [None, None]
+    assert [trial.seed for trial in Plan({"a": [1]}, np.int64(2))] == [0, 1]
     assert [trial.seed for trial in Plan({"a": [1]}, [7, 2**63 - 1])] == [7, 2**63 - 1]
 
 
@@ -35,6 +36,10 @@ def test_listed_combinations_and_trials_without_seeds():
         ({"a": 3}, None, "'a' must be a sequence of one or more values; got 3"),
         ({"a": [1, 2, 1]}, None, "'a' has the value 1 twice. For several trials use seeds="),
         ({"a": [1, "x"]}, None, "'a' mixes texts and numbers"),
+        ([{"a": 1}, {"a": "x"}], None, "'a' mixes texts and numbers"),
+        ({"a": [2**63]}, None, r"the integers of 'a' must be in -2\^63 ... 2\^63 - 1; got 9223372036854775808"),
+        ({"a": ["x\0"]}, None, "'a' has a text with NUL"),
+        ({".": [1]}, None, "a parameter must have a name"),
         ({"a": [[1, 2]]}, None, r"the values of 'a' must be numbers or texts; got \[1, 2\]"),
         ({"a": [float("nan")]}, None, "the values of 'a' must be numbers or texts; got nan"),
         ({"seed": [1]}, None, "a parameter must have a name without /, other than seed"),
