@@ -174,6 +174,8 @@ class population(Encoder):
             raise InputError(f"low = {self.low!r} and high = {self.high!r}, but low must be below high, both finite.")
         if not 0 < self.beta < math.inf:
             raise InputError(f"beta = {self.beta!r}, but it must be positive and finite.")
+        if not isinstance(self.encoder, Encoder):
+            raise InputError(f"encoder = {self.encoder!r}; give an encoder of values such as rate or latency.")
         if self.encoder.timed_input:
             raise InputError(f"{self.encoder!r} takes signals over time; population needs an encoder of values.")
 
@@ -198,6 +200,8 @@ class population(Encoder):
 
         NaN where all of them are 0. Near `low` and `high` the mean lies too far inside: fields beyond are missing.
         """
+        if activation.ndim < 1 or activation.shape[-1] != self.neurons:
+            raise ShapeError(f"activations have shape {tuple(activation.shape)}; [B, ..., {self.neurons}] is expected.")
         centre = torch.tensor(self.centres, dtype=torch.float64, device=activation.device)
         weight = activation.double()
         return ((weight * centre).sum(-1) / weight.sum(-1)).float()

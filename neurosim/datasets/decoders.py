@@ -21,7 +21,7 @@ def class_by_count(spikes: Tensor, mask: Tensor | None = None) -> Tensor:
     >>> class_by_count(torch.tensor([[[0.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]))
     tensor([ 1, -1])
     """
-    number = _valid(spikes, mask, 0.0).sum(0)
+    number = _valid(spikes, mask, 0.0).sum(0, dtype=torch.float64)  # 16 bits do not count beyond 256
     return _decided(number.argmax(1), number)
 
 
@@ -38,14 +38,15 @@ def class_by_first_spike(spikes: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def class_by_membrane(v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the class whose membrane reaches the highest value at a valid step, int64 [B].
+    """Return the class whose membrane reaches the highest value at a valid step, int64 [B]; -1 without such a step.
 
     Examples
     --------
     >>> class_by_membrane(torch.tensor([[[0.5, -1.0]], [[0.0, 0.75]]]))
     tensor([1])
     """
-    return _valid(v, mask, -torch.inf).amax(0).argmax(1)
+    highest = _valid(v, mask, -torch.inf).amax(0)
+    return highest.argmax(1) if mask is None else highest.argmax(1).masked_fill(~mask.any(1), -1)
 
 
 def class_by_vote(spikes: Tensor, classes: int, mask: Tensor | None = None) -> Tensor:
@@ -58,7 +59,7 @@ def class_by_vote(spikes: Tensor, classes: int, mask: Tensor | None = None) -> T
     >>> class_by_vote(torch.tensor([[[1.0, 0.0, 1.0, 1.0]], [[1.0, 0.0, 0.0, 1.0]]]), 2)
     tensor([1])
     """
-    number = _valid(spikes, mask, 0.0).sum(0)
+    number = _valid(spikes, mask, 0.0).sum(0, dtype=torch.float64)  # 16 bits do not count beyond 256
     if number.shape[1] % checked_integer("classes", classes):
         raise InputError(f"class_by_vote: {number.shape[1]} neurons cannot be divided among {classes} classes.")
     votes = number.reshape(len(number), classes, -1).sum(2)
@@ -75,7 +76,7 @@ def _valid(output: Tensor, mask: Tensor | None, fill: float) -> Tensor:
         return output
     if mask.dtype != torch.bool or mask.shape != (output.shape[1], output.shape[0]):
         raise ShapeError(f"mask is {mask.dtype} of shape {list(mask.shape)}; booleans [B, T] are expected.")
-    return output.masked_fill(~mask.T[..., None], fill)
+    return (output if output.is_floating_point() else output.double()).masked_fill(~mask.T[..., None], fill)
 
 
 def _decided(chosen: Tensor, number: Tensor) -> Tensor:

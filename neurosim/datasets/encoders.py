@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import checked_integer, checked_values
+from neurosim.datasets.checks import check_counts, checked_integer, checked_signal, checked_values
 from neurosim.errors import InputError, ShapeError
 from neurosim.language.definition import seconds
 from neurosim.units import check_dt
@@ -221,11 +221,7 @@ class delta_modulation(Encoder):
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Encode a signal [T, B, ...] as spikes [T, B, 2, ...]: on at index 0, off at index 1. No generator is used."""
-        if x.ndim < 2:
-            raise ShapeError(
-                f"the signal has shape {tuple(x.shape)}; delta_modulation needs time and batch first: [T, B, ...]."
-            )
-        signal = checked_values(x, unit_range=False)
+        signal = checked_signal("delta_modulation", x)
         spikes = torch.zeros((*x.shape[:2], 2, *x.shape[2:]), device=x.device)
         # Counted in whole thresholds and in double precision: adding up the threshold itself would drift.
         level = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
@@ -237,6 +233,8 @@ class delta_modulation(Encoder):
             level += change
             spikes[step, :, 0] = change.clamp(min=0)
             spikes[step, :, 1] = (-change).clamp(min=0)
+        if self.graded:
+            check_counts("delta_modulation", spikes, self.threshold)
         return spikes
 
     def decode(self, spikes: Tensor, first: Tensor) -> Tensor:

@@ -111,6 +111,9 @@ class HairCells:
         rate : float
             Hz, samples in a second, more than twice `high`.
         """
+        sound = np.asarray(sound)
+        if sound.dtype.kind not in "fiu":
+            raise InputError(f"HairCells: sound is {sound.dtype}; real numbers are expected.")
         if sound.ndim != 1 or not len(sound):
             raise ShapeError(f"HairCells: sound must be samples [n]; got shape {list(sound.shape)}.")
         if not 2 * self.high < rate < math.inf:

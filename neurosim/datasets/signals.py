@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import checked_values
+from neurosim.datasets.checks import check_counts, checked_integer, checked_signal
 from neurosim.datasets.encoders import Encoder
 from neurosim.errors import InputError, ShapeError
-
-
-def _signal(name: str, x: Tensor) -> Tensor:
-    if x.ndim < 2:
-        raise ShapeError(f"the signal has shape {tuple(x.shape)}; {name} needs time and batch first: [T, B, ...].")
-    return checked_values(x, unit_range=False)
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class sigma_delta_modulation(Encoder):
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Encode a signal [T, B, ...] as spikes [T, B, 2, ...]: on at index 0, off at index 1. No generator is used."""
-        signal = _signal("sigma_delta_modulation", x)
+        signal = checked_signal("sigma_delta_modulation", x)
         with torch.no_grad():
             level = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
             total, net = torch.zeros_like(level), torch.zeros_like(signal)
@@ -75,6 +71,7 @@ class sigma_delta_modulation(Encoder):
                     change = change.clamp(-1, 1)
                 level += change
                 net[step] = change
+            check_counts("sigma_delta_modulation", net.abs(), self.threshold)
         if x.requires_grad:
             net = net + (signal - signal.detach()) / self.threshold
         return _parts(net)
@@ -96,8 +93,7 @@ class sigma_delta_modulation(Encoder):
         """
         if spikes.ndim < 3 or spikes.shape[2] != 2:
             raise ShapeError(f"spikes have shape {tuple(spikes.shape)}; expected [T, B, 2, ...].")
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise InputError(f"window = {window!r}, but it must be an integer from 1.")
+        window = checked_integer("window", window)
         total = (spikes[:, :, 0].double() - spikes[:, :, 1].double()).cumsum(0)
         before = torch.cat([torch.zeros_like(total[:window]), total[:-window]])[: len(total)]
         number = torch.arange(1, len(total) + 1, device=total.device).clamp(max=window)
@@ -124,7 +120,7 @@ class bens_spiker(Encoder):
 
     Parameters
     ----------
-    taps : tuple of float
+    taps : sequence of float
         Impulse response of the filter, positive at its peak. Its sum is the constant signal that a spike at every
         step stands for; larger and negative values cannot be encoded.
     threshold : float
@@ -150,10 +146,14 @@ class bens_spiker(Encoder):
 
     timed_input: ClassVar[bool] = True
 
-    taps: tuple[float, ...]
+    taps: Sequence[float]
     threshold: float = 0.955
 
     def __post_init__(self) -> None:
+        given = np.asarray(self.taps)
+        if given.ndim != 1 or given.dtype.kind not in "fiu":
+            raise InputError(f"taps = {self.taps!r}, but they must be a list of numbers.")
+        object.__setattr__(self, "taps", tuple(map(float, given)))
         if not self.taps or not all(math.isfinite(tap) for tap in self.taps) or max(self.taps) <= 0:
             raise InputError(f"taps = {self.taps!r}, but they must be finite, with a positive one.")
         if not 0 <= self.threshold < 1:
@@ -161,7 +161,7 @@ class bens_spiker(Encoder):
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Encode a signal [T, B, ...] as 0/1 spikes [T, B, ...]; the last taps - 1 steps have none. No generator."""
-        rest = _signal("bens_spiker", x).double().clone()
+        rest = checked_signal("bens_spiker", x).detach().double().clone()
         taps = torch.tensor(self.taps, dtype=torch.float64, device=x.device).reshape(-1, *[1] * (x.ndim - 1))
         spikes = torch.zeros(x.shape, device=x.device)
         least = self.threshold * float(taps.abs().sum())

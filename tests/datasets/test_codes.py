@@ -250,3 +250,48 @@ def test_other_outputs_are_refused() -> None:
         class_by_membrane(torch.full((3, 2, 2), math.nan))
     with pytest.raises(InputError, match="cannot be divided among 3"):
         class_by_vote(torch.zeros(3, 2, 4), 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.int64, torch.bool])
+def test_counts_of_any_type_are_exact(dtype: torch.dtype) -> None:
+    spikes = torch.ones(2051, 1, 2)
+    spikes[2050:, 0, 0] = 0
+    assert class_by_count(spikes.to(dtype)).item() == class_by_vote(spikes.to(dtype), 2).item() == 1
+    mask = torch.ones(1, 2051, dtype=torch.bool)
+    assert class_by_count(spikes.to(dtype), mask).item() == 1
+
+
+def test_a_membrane_without_a_valid_step_decides_for_no_class() -> None:
+    v = torch.tensor([[[1, 2], [4, 3]]])
+    mask = torch.tensor([[True], [False]])
+    assert class_by_membrane(v, mask).tolist() == class_by_membrane(v.float(), mask).tolist() == [1, -1]
+
+
+def test_taps_are_any_list_of_numbers() -> None:
+    wanted = bens_spiker((0.25, 0.5, 0.25))
+    assert bens_spiker(np.array([0.25, 0.5, 0.25])) == bens_spiker([0.25, 0.5, 0.25]) == wanted
+    assert hash(bens_spiker([0.25, 0.5, 0.25])) == hash(wanted)
+    for taps in (0.5, [[0.5]], ["a"], []):
+        with pytest.raises(InputError, match="taps = "):
+            bens_spiker(taps)  # type: ignore[arg-type]
+    x = wanted.decode(torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0])[:, None]).requires_grad_()
+    assert torch.equal(wanted(x), wanted(x.detach()))
+
+
+def test_numbers_that_float32_does_not_count_are_refused() -> None:
+    x = torch.tensor([[0.0], [1.0], [0.0]])
+    for code in (sigma_delta_modulation, delta_modulation):
+        assert code(2.0**-23, graded=True)(x).max() == 2**23
+        for threshold in (2.0**-24, 1e-310):
+            with pytest.raises(InputError, match=r"16,777,216 spikes or more. Give a larger threshold"):
+                code(threshold, graded=True)(x)
+
+
+def test_what_is_no_tensor_and_no_encoder_is_named() -> None:
+    for code in (phase(3), bens_spiker((1.0,)), delta_modulation(1.0), rate(3, max_rate=1.0, dt=1e-3)):
+        with pytest.raises(InputError, match=r"x is of type list.*torch\.as_tensor"):
+            code([[0.5]])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="encoder = 'latency'"):
+        population(4, low=0.0, high=1.0, encoder="latency")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"\[B, ..., 4\] is expected"):
+        population(4, low=0.0, high=1.0, encoder=latency(3)).decode(torch.zeros(2, 3))

@@ -93,3 +93,11 @@ def test_other_sounds_are_refused() -> None:
         HairCells(low=900.0, high=800.0)
     with pytest.raises(InputError, match=r"HairCells: g = 0"):
         HairCells(g=0.0)
+
+
+def test_sounds_are_real_numbers() -> None:
+    cells, sound = HairCells(2), np.sin(0.3 * np.arange(50))
+    assert np.array_equal(cells.rates(sound.tolist(), 20000.0), cells.rates(sound, 20000.0))  # type: ignore[arg-type]
+    for wrong in (sound + 1j, ["a"]):
+        with pytest.raises(InputError, match="real numbers are expected"):
+            cells.rates(wrong, 20000.0)  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosim.datasets.checks import EXACT
 from neurosim.datasets.events import bins_code
 from neurosim.datasets.events.columns import Columns, Grid
 from neurosim.errors import InputError, UnitError
 
 DTYPES = tuple(bins_code.CELLS)  # of a grid
-EXACT = 2**24  # the largest number up to which float32 holds every integer
 
 
 class Bins(ABC):

@@ -14,6 +14,7 @@ from neurosim.errors import InputError, ShapeError
 SIDE = 2**16  # pixels of a side, or channels
 CELLS = 2**31  # addresses of a sensor
 LATEST = 2**62  # microseconds; sums of two times fit into int64
+EXACT_IN_SECONDS = 2**51  # microseconds; below, a time in s of double precision rounds to the microsecond it came from
 REPAIRS = ("sort", "outside", "negative")
 
 

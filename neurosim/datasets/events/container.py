@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurosim.datasets.checks import EXACT
 from neurosim.datasets.events import columns, filters, picture
-from neurosim.datasets.events.bins import DTYPES, EXACT, Bins, counts
-from neurosim.datasets.events.columns import Columns, Grid
+from neurosim.datasets.events.bins import DTYPES, Bins, counts
+from neurosim.datasets.events.columns import EXACT_IN_SECONDS, Columns, Grid
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.notebook import table_html
 from neurosim.recording.events import Events
@@ -26,7 +27,6 @@ TXYP = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")])
 XYTP = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
 """Structured events as tonic has them."""
 _MOST_CELLS = 2**33
-_EXACT = 2**51  # microseconds; below, a time in s of double precision rounds to the microsecond it came from
 
 
 def _is_integer(value: object) -> bool:
@@ -215,9 +215,10 @@ class SensorEvents:
         else:
             exact = events.time.astype(np.float64) / MICROSECOND
             t = np.round(exact).astype(np.int64)
-            if len(exact) and exact.max() >= _EXACT:
+            if len(exact) and exact.max() >= EXACT_IN_SECONDS:
                 raise InputError(
-                    f"from_recorded: a time of {events.time.max()!r} s; microseconds are exact below {_EXACT} us."
+                    f"from_recorded: a time of {events.time.max()!r} s; microseconds are exact below "
+                    f"{EXACT_IN_SECONDS} us."
                 )
             off = np.abs(exact - t) > np.maximum(1e-3, np.finfo(events.time.dtype).eps * exact)
             if off.any():
@@ -323,10 +324,10 @@ class SensorEvents:
         InputError
             When a time is so late that seconds in double precision do not hold its microsecond.
         """
-        if self.last >= _EXACT:
+        if self.last >= EXACT_IN_SECONDS:
             raise InputError(
-                f"recorded: the last event lies at {self.last} us; seconds hold each microsecond below {_EXACT} us. "
-                "Shift the events with shifted(-first)."
+                f"recorded: the last event lies at {self.last} us; seconds hold each microsecond below "
+                f"{EXACT_IN_SECONDS} us. Shift the events with shifted(-first)."
             )
         time = self.t * MICROSECOND
         span = (float(time.max()) if len(time) else 0.0) if duration is None else duration

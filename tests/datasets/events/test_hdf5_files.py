@@ -177,3 +177,38 @@ def test_impossible_times_are_refused(bad: float, tmp_path: Path) -> None:
         file["units/spike_times_index"][0] = 1
     with pytest.raises(FileError, match=r"does not rise to the number|NaN or infinity"):
         read_nwb_spikes(path)
+
+
+def test_times_in_floating_point_are_refused(tmp_path: Path) -> None:
+    kind = [("t", "f8"), ("x", "u2"), ("y", "u2"), ("p", "i2")]
+    for time in (1.7, np.nan):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["CD/events"] = np.array([(time, 1, 1, 1)], dtype=kind)
+        with pytest.raises(FileError, match="CD/events of types fuui; integers are read"):
+            read_events(tmp_path / "a.h5", shape=SHAPE)
+
+
+def test_nirdata_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    events, path = SensorEvents([0, 1500], [0, 1], shape=3), tmp_path / "a.nir"
+    wrong: tuple[dict[str, Any], ...] = (
+        *({"duration": each} for each in (np.nan, np.inf, "1", True, 1e-3)),
+        *({name: each} for name in ("node", "observable") for each in ("a/b", "", ".", 3)),
+    )
+    for about in wrong:
+        with pytest.raises(InputError, match=f"write_nirdata: {next(iter(about))} = "):
+            write_nirdata(path, events, **about)
+    with pytest.raises(InputError, match="times in s hold each microsecond below 2251799813685248 us"):
+        write_nirdata(path, SensorEvents([2**60 + 1], [0], shape=3))
+    assert not path.exists()
+    write_nirdata(path, events)
+    for neurons in (0, -1, 2**40):
+        with h5py.File(path, "a") as file:
+            file["nodes/input/observables/spikes"].attrs["n_neurons"] = neurons
+        with pytest.raises(FileError, match=f"n_neurons is {neurons}; 1 to 65,536 are read"):
+            read_nirdata(path)
+
+
+def test_arguments_of_reading_are_checked_before_the_file(tmp_path: Path) -> None:
+    for about in ({"limit": 0}, {"limit": "1"}, {"repair": ["sorted"]}):
+        with pytest.raises(InputError, match=f"{next(iter(about))} = "):
+            read_events(tmp_path / "none.raw", **about)  # type: ignore[arg-type]

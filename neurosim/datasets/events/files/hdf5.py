@@ -22,6 +22,7 @@ from neurosim.files.untrusted_hdf5 import opened_in_place
 MAGIC = b"\x89HDF"
 _WHAT = "an HDF5 file of events"
 _BYTES = 16  # of an event, about
+_KINDS = set("iub")  # of columns: integers and booleans
 _SPAN = 2**36  # microseconds of which each millisecond has an entry of a table
 
 
@@ -42,6 +43,9 @@ class Hdf5(EventReader):
         if isinstance(table, h5py.Dataset):
             if not {"t", "x", "y", "p"} <= set(table.dtype.names or ()) or table.ndim != 1:
                 raise self._source.refusal("has a table CD/events without t, x, y and p")
+            kinds = "".join(table.dtype[name].kind for name in "txyp")
+            if not set(kinds) <= _KINDS:
+                raise self._source.refusal(f"has a table CD/events of types {kinds}; integers are read")
             return [table] * 4, 0
         arrays = [file.get(f"events/{name}") for name in "txyp"]
         if not all(isinstance(array, h5py.Dataset) and array.ndim == 1 for array in arrays):
@@ -51,7 +55,7 @@ class Hdf5(EventReader):
             )
         sizes = {array.shape[0] for array in arrays}
         kinds = "".join(array.dtype.kind for array in arrays)
-        if len(sizes) != 1 or not set(kinds) <= set("iub"):
+        if len(sizes) != 1 or not set(kinds) <= _KINDS:
             raise self._source.refusal(f"has events of lengths {sorted(sizes)} and types {kinds}; integers are read")
         offset = file.get("t_offset")
         start = 0

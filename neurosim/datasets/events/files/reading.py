@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from neurosim.datasets.events.columns import Columns, checked_shape
+from neurosim.datasets.checks import checked_integer
+from neurosim.datasets.events.columns import Columns, checked_repairs, checked_shape
 from neurosim.datasets.events.container import SensorEvents
 from neurosim.datasets.events.files import addresses, aedat, aedat4, event_stream, hdf5, prophesee
 from neurosim.datasets.events.files.source import LARGE, PIECE, EventReader, Source
@@ -80,7 +81,7 @@ def event_pieces(
         As `read_events`, when the damage is reached.
     """
     last = 0
-    for columns, found in _columns(path, shape, kind, PIECE):
+    for columns, found in _columns(path, shape, kind, repair, PIECE):
         piece = _checked(path, columns, found, repair)
         if len(piece):
             if piece.t[0] < last:
@@ -139,15 +140,16 @@ def read_events(
     >>> read_events(path, shape=(2, 34, 34))
     <SensorEvents n=1 B=1 shape=[2, 34, 34] 256 to 256 us>
     """
+    most = checked_integer("limit", limit)
     parts, number = list[Columns](), 0
     sensor: tuple[int, ...] = ()
-    for columns, found in _columns(path, shape, kind, LARGE):
+    for columns, found in _columns(path, shape, kind, repair, LARGE):
         sensor = found
         parts.append(columns)
         number += len(columns.t)
-        if number > limit:
+        if number > most:
             raise FileError(
-                f"{path} holds more than {limit:,} events. Give a larger limit, or read it with event_pieces."
+                f"{path} holds more than {most:,} events. Give a larger limit, or read it with event_pieces."
             )
     filled = [part for part in parts if len(part.t)] or parts[:1]
     joined = filled[0] if len(filled) == 1 else Columns(*map(np.concatenate, zip(*filled, strict=True)))
@@ -155,10 +157,15 @@ def read_events(
 
 
 def _columns(
-    path: str | os.PathLike[str], shape: int | tuple[int, ...] | None, kind: str | None, size: int
+    path: str | os.PathLike[str],
+    shape: int | tuple[int, ...] | None,
+    kind: str | None,
+    repair: Collection[str],
+    size: int,
 ) -> Iterator[tuple[Columns, tuple[int, ...]]]:
     """Yield the columns of a file, at least one piece, and the shape of the sensor."""
     given = None if shape is None else checked_shape(shape)
+    checked_repairs(repair)
     if kind is not None and kind not in _READERS:
         raise InputError(f"read_events: kind = {kind!r}; there are {', '.join(KINDS)}.")
     with regular_file(path) as (stream, length):

@@ -5,6 +5,7 @@ Times are rounded to microseconds.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.datasets.events.columns import LATEST, checked_shape, volume
+from neurosim.datasets.events.columns import EXACT_IN_SECONDS, LATEST, SIDE, checked_shape, volume
 from neurosim.datasets.events.container import MICROSECOND, SensorEvents
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.atomic import replaced
@@ -173,6 +174,8 @@ def read_nirdata(
         t = microseconds(time[is_event].astype(np.float64))
         if t is None:
             raise group.refusal("time", "holds a time that is negative, infinite or NaN.")
+        if neurons < 1 or (shape is None and neurons > SIDE):
+            raise group.refusal("n_neurons", f"is {neurons}; 1 to {SIDE:,} are read, more with shape=(H, W).")
     sensor = checked_shape(neurons if shape is None else shape)
     polarities, height, width = volume(sensor)
     if polarities * height * width != neurons:
@@ -208,13 +211,26 @@ def write_nirdata(
     Raises
     ------
     InputError
-        When the duration is shorter than the events, or a row would be too long.
+        When the duration is shorter than the events or not finite, a name has a slash, a time is so late that seconds
+        do not hold its microsecond, or a row would be too long.
     FileError
         When the file cannot be written.
     """
-    span = (events.last + 1) * MICROSECOND if duration is None else float(duration)
-    if span < events.last * MICROSECOND:
-        raise InputError(f"write_nirdata: duration = {duration!r} s, but the last event lies at {events.last} us.")
+    if events.last >= EXACT_IN_SECONDS:
+        raise InputError(
+            f"write_nirdata: the last event lies at {events.last} us; times in s hold each microsecond below "
+            f"{EXACT_IN_SECONDS} us. Shift the events with shifted(-first)."
+        )
+    span = (events.last + 1) * MICROSECOND if duration is None else duration
+    is_number = isinstance(span, (int, float)) and not isinstance(span, bool)
+    if not (is_number and events.last * MICROSECOND <= span < math.inf):
+        raise InputError(
+            f"write_nirdata: duration = {duration!r} s, but the last event lies at {events.last} us; "
+            "a finite number of s from there on is allowed."
+        )
+    for kind, name in (("node", node), ("observable", observable)):
+        if not isinstance(name, str) or not name or name == "." or "/" in name or "\0" in name:
+            raise InputError(f"write_nirdata: {kind} = {name!r}; give a name without a slash.")
     sizes = np.diff(events.offsets)
     longest = int(sizes.max()) if len(sizes) else 0
     if longest * events.B > _CELLS:
