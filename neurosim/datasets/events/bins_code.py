@@ -64,17 +64,19 @@ def _kernel(kind: str, dtype: torch.dtype) -> CompiledKernel:
 
 
 def _add(code: IRBuilder, kind: str, about: tuple[str, int | None], where: tuple[str, str, str, str]) -> None:
-    """Add an event to a cell; a cell that is full already sets a mark."""
+    """Add an event to a cell; one that would leave the range of the cell sets a mark."""
     (cell, most), (out, place, polarity, full) = about, where
     one = "1.0" if cell == "float" else "1"
     before, change = code.load_scalar(cell, out, place), one
+    is_on = code.fresh(f"icmp ne i64 {polarity}, 0")
     if kind == "signed":
-        is_on = code.fresh(f"icmp ne i64 {polarity}, 0")
         change = code.fresh(f"select i1 {is_on}, {cell} {one}, {cell} -{one}")
     after = code.fresh(f"{'fadd' if cell == 'float' else 'add'} {cell} {before}, {change}")
     if most is not None:
-        for limit in (most,) if kind == "counts" else (most, -most - 1):
+        is_off = code.fresh(f"xor i1 {is_on}, true")
+        for limit, moves_on in ((most, "true"),) if kind == "counts" else ((most, is_on), (-most - 1, is_off)):
             bits = limit - 2 ** int(cell[1:]) if limit >= 2 ** (int(cell[1:]) - 1) else limit
-            with code.branch_if(code.fresh(f"icmp eq {cell} {before}, {bits}")):
+            is_full = code.fresh(f"icmp eq {cell} {before}, {bits}")
+            with code.branch_if(code.fresh(f"and i1 {is_full}, {moves_on}")):
                 code.store_scalar("i64", "1", full)
     code.store_scalar(cell, after, out, place)

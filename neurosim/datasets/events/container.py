@@ -553,7 +553,7 @@ class SensorEvents:
             When an event lies after the last step (`between` cuts events), or a number does not fit into `dtype`.
         """
         width = steps_of("binned", "dt", check_dt("binned", dt), MICROSECOND)
-        steps = self._steps(width, T)
+        steps = self._steps("binned", width, T)
         polarities, height, wide = columns.volume(self.shape)
         if not isinstance(value, Bins):
             raise InputError(f"binned: value = {value!r}; give counts, binary, signed or time_surface(tau).")
@@ -580,7 +580,7 @@ class SensorEvents:
     def to_sparse(self, dt: float, T: int | None = None) -> Tensor:
         """Return the numbers of events on a grid as a sparse tensor [T, B, *shape] of float32, coalesced."""
         width = steps_of("to_sparse", "dt", check_dt("to_sparse", dt), MICROSECOND)
-        steps = self._steps(width, T)
+        steps = self._steps("to_sparse", width, T)
         place = np.unravel_index(self.address, self.shape)
         index = torch.from_numpy(np.stack([self.t // width, self.batch, *place]))
         size = (steps, self.B, *self.shape)
@@ -601,15 +601,15 @@ class SensorEvents:
     def _bounds(self) -> list[tuple[int, int]]:
         return list(zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True))
 
-    def _steps(self, width: int, T: int | None) -> int:
+    def _steps(self, name: str, width: int, T: int | None) -> int:
         """Return the number of steps of `width` microseconds, checked against the last event."""
         if T is None:
             return self.last // width + 1 if len(self) else 0
         if not _is_integer(T) or T < 0:
-            raise InputError(f"binned: T must be an integer from 0; got {T!r}.")
+            raise InputError(f"{name}: T must be an integer from 0; got {T!r}.")
         if len(self) and self.last >= T * width:
             raise InputError(
-                f"binned: the last event lies at {self.last} us, after {T} steps of {width} us. "
+                f"{name}: the last event lies at {self.last} us, after {T} steps of {width} us. "
                 f"Give more steps, or between(0, {T * width * MICROSECOND:g}) first to leave later events out."
             )
         return int(T)

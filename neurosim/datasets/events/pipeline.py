@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,17 @@ from neurosim.files.atomic import replaced
 from neurosim.units import steps_of
 
 Index = int | tuple[int, int]
+
+
+def _place(name: str, index: Index, number: int) -> tuple[int, int]:
+    """Return the epoch and the sample that an index of a data set of `number` samples means."""
+    try:
+        epoch, sample = map(operator.index, index if isinstance(index, tuple) else (0, index))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: index = {index!r}; give the number of a sample, or (epoch, sample).") from error
+    if not -number <= sample < number:
+        raise IndexError(f"{name}: {index} is no sample; there are 0 to {number - 1}.")
+    return checked_integer("epoch", epoch, least=0), sample % number
 
 
 class EventFrames(Dataset[tuple[Tensor, int]]):
@@ -99,10 +111,7 @@ class EventFrames(Dataset[tuple[Tensor, int]]):
         return self.events.B
 
     def __getitem__(self, index: Index) -> tuple[Tensor, int]:
-        epoch, sample = index if isinstance(index, tuple) else (0, index)
-        sample = int(sample) + (len(self) if sample < 0 else 0)
-        if not 0 <= sample < len(self):
-            raise IndexError(f"EventFrames: {index} is no sample; there are 0 to {len(self) - 1}.")
+        epoch, sample = _place("EventFrames", index, len(self))
         events = self.events.samples(sample)
         if self.augment:
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, sample)))
@@ -144,7 +153,7 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
     Raises
     ------
     InputError
-        When the frames change from epoch to epoch.
+        When the frames change from epoch to epoch, or the representation of `value` does not show its parameters.
     FileError
         When the file cannot be written.
     """
@@ -152,6 +161,11 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
     def __init__(self, frames: EventFrames, folder: str | os.PathLike[str]) -> None:
         if frames.augment:
             raise InputError("CachedFrames: frames with augment= change in each epoch; cache frames without.")
+        if type(frames.value).__repr__ is object.__repr__:
+            raise InputError(
+                f"CachedFrames: value = {frames.value!r} does not show its parameters, which name the file. "
+                "Make its class a frozen dataclass."
+            )
         self.labels = frames.labels
         self.path = Path(folder) / f"frames_{frames.digest()[:32]}.npy"
         sizes = [frames.steps(frames.events.samples(k)) for k in range(len(frames))]
@@ -186,10 +200,7 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: Index) -> tuple[Tensor, int]:
-        sample = index[1] if isinstance(index, tuple) else index
-        sample = int(sample) + (len(self) if sample < 0 else 0)
-        if not 0 <= sample < len(self):
-            raise IndexError(f"CachedFrames: {index} is no sample; there are 0 to {len(self) - 1}.")
+        _, sample = _place("CachedFrames", index, len(self))
         x = torch.from_numpy(np.array(self._x[self._starts[sample] : self._starts[sample + 1]]))
         return x, int(self.labels[sample])
 

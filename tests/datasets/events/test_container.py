@@ -301,3 +301,21 @@ def test_what_a_cell_holds_is_checked() -> None:
     for about in ({"value": "counts"}, {"value": time_surface}, {"dtype": np.float32}, {"dtype": torch.bfloat16}):
         with pytest.raises(InputError, match=f"binned: {next(iter(about))} = "):
             events.binned(1e-3, **about)  # type: ignore[arg-type]
+
+
+def test_a_cell_that_was_full_may_go_back() -> None:
+    def total(p: list[int]) -> int:
+        zeros = np.zeros(len(p), np.int64)
+        events = SensorEvents(zeros, zeros, zeros, p, shape=(2, 1, 1))
+        return int(events.binned(1e-3, value=signed, dtype=torch.int16).sum())
+
+    on, off = 32767 * [1], 32768 * [0]
+    assert (total([*on, 0]), total([*off, 1])) == (32766, -32767)
+    for p in ([*on, 1, 0], [*off, 0, 1]):
+        with pytest.raises(InputError, match=r"more events than torch\.int16 counts"):
+            total(p)
+
+
+def test_sparse_grids_are_named() -> None:
+    with pytest.raises(InputError, match="to_sparse: the last event lies at 1000 us"):
+        SensorEvents([1000], [0], shape=3).to_sparse(1e-3, 1)

@@ -251,3 +251,11 @@ def test_a_plugin_states_the_sensor(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(b"% evt 2.0\n% plugin_name hal_plugin_gen41_evk3\n% end\n")
     assert read_events(path).shape == (2, 720, 1280)
+
+
+def test_slayer_has_256_rows(tmp_path: Path) -> None:
+    events = SensorEvents([5, 9], [255, 0], [255, 240], [1, 0], shape=(2, 256, 256))
+    write_events(tmp_path / "a.bs2", events)
+    assert read_events(tmp_path / "a.bs2", shape=events.shape) == events
+    with pytest.raises(InputError, match="y reaches 255; 5 bytes an event hold 239"):
+        write_events(tmp_path / "a.bin", events)

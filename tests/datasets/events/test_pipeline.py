@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 import neurosim as ns
 from neurosim.datasets.events import (
     Augmentation,
+    Bins,
     CachedFrames,
     EpochSampler,
     EventFrames,
@@ -215,3 +216,24 @@ def test_a_resume_that_is_refused_changes_nothing() -> None:
     with pytest.raises(InputError, match="done = 9"):
         sampler.resume(3, 9)
     assert list(sampler) == list(EpochSampler(range(5), seed=1))
+
+
+def test_an_index_is_an_integer(tmp_path: Path) -> None:
+    frames = EventFrames(drawn(4), range(4), dt=1e-3)
+    for data in (frames, CachedFrames(frames, tmp_path)):
+        assert [data[k][1] for k in (torch.tensor(1), np.int64(2), -1, (5, 0))] == [1, 2, 3, 0]  # type: ignore[index]
+        for wrong in (1.5, "a", (0, 1.5), (0, 1, 2)):
+            with pytest.raises(InputError, match=f"{type(data).__name__}: index = "):
+                data[wrong]  # type: ignore[index]
+        for beyond in (4, -5):
+            with pytest.raises(IndexError, match="there are 0 to 3"):
+                data[beyond]
+
+
+def test_frames_without_a_name_are_not_cached(tmp_path: Path) -> None:
+    class Nameless(Bins):
+        def fill(self, out: torch.Tensor, events: object, sample: int, grid: object) -> None:
+            """Leave the cells at 0."""
+
+    with pytest.raises(InputError, match="does not show its parameters"):
+        CachedFrames(EventFrames(drawn(2), [0, 1], dt=1e-3, value=Nameless()), tmp_path)

@@ -90,9 +90,9 @@ class Bs1(_FiveBytes):
             yield Columns(t, x, np.zeros(len(t), np.uint16), p)
 
 
-def bin_bytes(events: Columns) -> bytes:
-    """Return events as a ``.bin`` or ``.bs2`` file."""
-    for name, column, most in (("x", events.x, 255), ("y", events.y, _OVERFLOW_ROW - 1), ("t", events.t, CLOCK - 1)):
+def bin_bytes(events: Columns, rows: int = _OVERFLOW_ROW) -> bytes:
+    """Return events of at most so many rows as a ``.bin`` or ``.bs2`` file."""
+    for name, column, most in (("x", events.x, 255), ("y", events.y, rows - 1), ("t", events.t, CLOCK - 1)):
         if len(column) and int(column.max()) > most:
             raise InputError(f"write_events: {name} reaches {column.max()}; 5 bytes an event hold {most} at most.")
     return packed(events.x, events.y, events.p, events.t)

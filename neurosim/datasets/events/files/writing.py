@@ -18,7 +18,7 @@ _BYTES: Mapping[str, Callable[[Columns, tuple[int, int]], bytes]] = MappingProxy
         "evt2": prophesee_writing.evt2_bytes,
         "evt3": prophesee_writing.evt3_bytes,
         "bin": lambda events, _: addresses.bin_bytes(events),
-        "bs2": lambda events, _: addresses.bin_bytes(events),
+        "bs2": lambda events, _: addresses.bin_bytes(events, rows=256),
         "hdf5": hdf5.dsec_bytes,
         "bs1": lambda events, sides: addresses.bs1_bytes(events, sides),
     }
