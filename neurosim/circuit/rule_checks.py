@@ -17,7 +17,7 @@ from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
 from neurosim.network.population import Population, has_hooks
 from neurosim.network.source import Source
-from neurosim.plasticity.homeostasis import HomeostaticScaling, HomeostaticThreshold
+from neurosim.plasticity.homeostasis import HomeostaticScaling, HomeostaticThreshold, RateRule
 from neurosim.plasticity.inhibitory import InhibitorySTDP
 from neurosim.plasticity.reward import RewardModulated, Rewards
 from neurosim.plasticity.rewiring import Rewiring
@@ -78,6 +78,7 @@ def _threshold_rule(net: Network, name: str, rule: HomeostaticThreshold) -> Rule
             f"plasticity of {name!r}: the thresholds are parameters that learn by gradients; make the layer without "
             "learn={'v_th'}."
         )
+    _check_target(rule, net.dt)
     if steps_of("HomeostaticThreshold", "every", rule.every, net.dt) < 1:
         raise InputError(f"HomeostaticThreshold: every must be a step of {net.dt:g} s or more; got {rule.every!r}.")
     return Rules(threshold=rule)
@@ -120,11 +121,20 @@ def _rules(name: str, given: Any) -> Rules:
 def _check_times(name: str, rules: Rules, dt: float) -> None:
     if rules.stdp is not None:
         steps_of(type(rules.stdp).__name__, "dendritic_delay", rules.stdp.dendritic_delay, dt)
+    if rules.scaling is not None:
+        _check_target(rules.scaling, dt)
     for rule in (rules.scaling, rules.rewiring):
         if rule is not None and steps_of(type(rule).__name__, "every", rule.every, dt) < 1:
             raise InputError(f"{type(rule).__name__}: every must be a step of {dt:g} s or more; got {rule.every!r}.")
     if isinstance(rules.timing, RewardModulated):
         _check_reward(name, rules.timing, dt)
+
+
+def _check_target(rule: RateRule, dt: float) -> None:
+    if rule.target >= 1 / dt:
+        raise InputError(
+            f"{type(rule).__name__}: target must be below {1 / dt:g} Hz, a spike at each step; got {rule.target!r}."
+        )
 
 
 def _check_reward(name: str, rule: RewardModulated, dt: float) -> None:

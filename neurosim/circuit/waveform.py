@@ -145,7 +145,10 @@ class Waveform:
 
     def _checked(self, given: Any, steps: int | None = None) -> Array:
         """Return values as float64 [T or 1, B or 1, *shape or 1 ...]; `steps` of them over time if given."""
-        values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+        try:
+            values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.owner}: {self.name} must be numbers; got {given!r}.") from None
         n, found = len(self.shape), values.shape
         if values.ndim == 0:
             values = values.reshape((1,) * (n + 2))
@@ -166,6 +169,8 @@ class Waveform:
         if steps is not None and values.shape[0] not in several:
             each = "a step" if self.times is None else "for each change point"
             raise ShapeError(f"{self.owner}: {self.name} must give {steps} values, one {each}; got {values.shape[0]}.")
+        if steps is None and 0 in values.shape[:2]:
+            raise ShapeError(f"{self.owner}: {self.name} has no values; its shape is {list(found)}.")
         if not np.isfinite(values).all():
             raise InputError(f"{self.owner}: {self.name} holds NaN or infinity.")
         return values

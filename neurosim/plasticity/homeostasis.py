@@ -18,6 +18,7 @@ from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
 from neurosim.network.network import Network
 from neurosim.network.neuron import Neuron
+from neurosim.plasticity.checks import check_numbers
 from neurosim.plasticity.pairs import Pairs, pairs_of
 from neurosim.synapses import Linear, Sparse
 from neurosim.units import decay_of
@@ -230,8 +231,9 @@ class RateRule:
         """Check the numbers."""
         owner = type(self).__name__
         seconds(10.0, high=1e4).check(owner, "tau", self.tau)
+        check_numbers(self, infinite=("lowest",))
         for name in ("target", "rate", "every"):
-            if not 0 < getattr(self, name) < math.inf:
+            if getattr(self, name) <= 0:
                 raise InputError(f"{owner}: {name} must be a number above 0; got {getattr(self, name)!r}.")
 
     def rates(self, before: Tensor, spikes: Tensor, steps: int, dt: float) -> Tensor:

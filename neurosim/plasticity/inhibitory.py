@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +80,7 @@ class InhibitorySTDP(STDP):
                 f"InhibitorySTDP: w_min and w_max must be on one side of 0; got {self.w_min!r} and {self.w_max!r}."
             )
         for name in ("rate", "target"):
-            if not 0 < getattr(self, name) < math.inf:
+            if getattr(self, name) <= 0:
                 raise InputError(f"InhibitorySTDP: {name} must be a number above 0; got {getattr(self, name)!r}.")
 
     @property

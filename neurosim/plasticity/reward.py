@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
+from neurosim.plasticity.checks import check_numbers
 from neurosim.plasticity.stdp import STDP
 from neurosim.units import steps_of
 
@@ -40,7 +40,12 @@ class Rewards:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        times, values = (np.asarray(each, np.float64) for each in (self.times, self.values))
+        try:
+            times, values = (np.asarray(each, np.float64) for each in (self.times, self.values))
+        except (TypeError, ValueError):
+            raise InputError(
+                f"Rewards: times and values must be sequences of numbers; got {self.times!r} and {self.values!r}."
+            ) from None
         if times.ndim != 1 or times.shape != values.shape:
             raise ShapeError(f"Rewards: one value for each time is needed; got {times.shape} and {values.shape}.")
         if not np.isfinite(times).all() or not np.isfinite(values).all():
@@ -55,9 +60,13 @@ class Rewards:
         ------
         UnitError
             With the two nearest.
+        InputError
+            When two are the same step.
         """
-        for time in self.times:
-            steps_of("Rewards", "times", float(time), dt)
+        steps = [steps_of("Rewards", "times", float(time), dt) for time in self.times]
+        for k, step in enumerate(steps[1:]):
+            if step == steps[k]:
+                raise InputError(f"Rewards: times {k} and {k + 1} are the same step of {dt:g} s, {self.times[k]!r} s.")
 
     def between(self, start: int, steps: int, dt: float) -> np.ndarray:
         """Return the reward of each of `steps` steps from `start` on [steps]; NaN where there is none."""
@@ -111,12 +120,11 @@ class RewardModulated:
     def __post_init__(self) -> None:
         """Check the numbers."""
         seconds(0.5, high=100.0).check("RewardModulated", "tau", self.tau)
+        check_numbers(self)
         if not isinstance(self.rule, STDP):
             raise InputError(
                 f"RewardModulated: rule must be PairSTDP, TripletSTDP or InhibitorySTDP; got {self.rule!r}."
             )
-        if not math.isfinite(self.rate):
-            raise InputError(f"RewardModulated: rate must be a finite number; got {self.rate!r}.")
         if not 0 <= self.expectation <= 1:
             raise InputError(f"RewardModulated: expectation must be in [0, 1]; got {self.expectation!r}.")
 

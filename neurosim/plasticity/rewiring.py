@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from neurosim.errors import InputError
 from neurosim.kernels.common.philox import philox
+from neurosim.plasticity.checks import check_numbers
 
 
 class Pairing(NamedTuple):
@@ -80,11 +80,10 @@ class Rewiring:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not 0 < self.every < math.inf:
+        check_numbers(self)
+        if self.every <= 0:
             raise InputError(f"Rewiring: every must be a time in s above 0; got {self.every!r}.")
-        if not math.isfinite(self.weight):
-            raise InputError(f"Rewiring: weight must be a finite number; got {self.weight!r}.")
-        if not 0 <= self.below < math.inf:
+        if self.below < 0:
             raise InputError(f"Rewiring: below must be a number from 0; got {self.below!r}.")
         if not 0 <= self.fraction < 1:
             raise InputError(f"Rewiring: fraction must be in [0, 1); got {self.fraction!r}.")

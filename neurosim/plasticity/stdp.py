@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neurosim.errors import InputError, ShapeError
 from neurosim.language import seconds
+from neurosim.plasticity.checks import check_numbers
 from neurosim.plasticity.pairs import AllPairs, Pairs
 from neurosim.units import check_dt, decay_of, steps_obstacle
 
@@ -68,9 +69,10 @@ class STDP(ABC):
     def __post_init__(self) -> None:
         """Check bounds and times."""
         name = type(self).__name__
+        check_numbers(self, infinite=("w_min", "w_max"))
         if not self.w_min < self.w_max:
             raise InputError(f"{name}: w_min must be below w_max; got {self.w_min!r} and {self.w_max!r}.")
-        if not 0 <= self.mu < math.inf:
+        if self.mu < 0:
             raise InputError(f"{name}: mu must be 0 or more; got {self.mu!r}.")
         if self.mu and not math.isfinite(self.w_max - self.w_min):
             raise InputError(f"{name}: changes that depend on the weight (mu={self.mu}) need finite bounds.")
