@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +18,13 @@ def checked_integer(name: str, value: object, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} = {value!r}, but it must be an integer from {least}.")
     return int(value)
+
+
+def checked_numbers(**values: object) -> None:
+    """Refuse a value that is no real number; its range is for the caller to check."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise InputError(f"{name} = {value!r}, but it must be a number.")
 
 
 def checked_values(x: Tensor, *, unit_range: bool) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import checked_integer, checked_values
+from neurosim.datasets.checks import checked_integer, checked_numbers, checked_values
 from neurosim.datasets.encoders import Encoder
 from neurosim.errors import InputError, ShapeError
 
@@ -121,6 +121,8 @@ class burst(Encoder):
 
     def decode(self, spikes: Tensor) -> Tensor:
         """Return the values [B, ...] of spikes [T, B, ...]."""
+        if spikes.ndim < 1 or len(spikes) != self.steps:
+            raise ShapeError(f"spikes have shape {tuple(spikes.shape)}; {self.steps} steps are expected.")
         return (spikes.double().sum(0) / self.most).float()
 
 
@@ -170,6 +172,7 @@ class population(Encoder):
 
     def __post_init__(self) -> None:
         checked_integer("neurons", self.neurons, least=3)
+        checked_numbers(low=self.low, high=self.high, beta=self.beta)
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InputError(f"low = {self.low!r} and high = {self.high!r}, but low must be below high, both finite.")
         if not 0 < self.beta < math.inf:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import check_counts, checked_integer, checked_signal, checked_values
+from neurosim.datasets.checks import check_counts, checked_integer, checked_numbers, checked_signal, checked_values
 from neurosim.errors import InputError, ShapeError
 from neurosim.language.definition import seconds
 from neurosim.units import check_dt
@@ -83,6 +83,7 @@ class rate(Encoder):
     def __post_init__(self) -> None:
         checked_integer("steps", self.steps)
         check_dt("rate", self.dt)
+        checked_numbers(max_rate=self.max_rate)
         if not 0 < self.max_rate < math.inf:
             raise InputError(f"max_rate = {self.max_rate!r} Hz, but it must be positive and finite.")
         if self.max_rate * self.dt > 1 + 1e-9:  # the margin: a dt that was computed may lie a rounding above
@@ -151,6 +152,7 @@ class latency(Encoder):
         if self.tau is not None and self.dt is not None:
             check_dt("latency", self.dt)
             seconds(self.tau).check("latency", "tau", self.tau)
+        checked_numbers(threshold=self.threshold)
         if not 0 <= self.threshold < 1:
             raise InputError(f"threshold = {self.threshold!r}, but it must be at least 0 and below 1.")
         if self.tau is not None and self.threshold == 0:
@@ -214,6 +216,7 @@ class delta_modulation(Encoder):
     origin: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        checked_numbers(threshold=self.threshold, origin=0.0 if self.origin is None else self.origin)
         if not 0 < self.threshold < math.inf:
             raise InputError(f"threshold = {self.threshold!r}, but it must be positive and finite.")
         if self.origin is not None and not math.isfinite(self.origin):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurosim.datasets.auditory import bandwidth, erb_centres
-from neurosim.datasets.checks import checked_integer
+from neurosim.datasets.checks import checked_integer, checked_numbers
 from neurosim.datasets.events.container import MICROSECOND, SensorEvents
 from neurosim.errors import InputError, ShapeError
 
 _ORDER = 4
+_LOUDEST = 300  # dB
 _REFERENCE = 30.0  # dB, the level at which the model's input has a root mean square of 1
 
 
@@ -75,10 +76,11 @@ class HairCells:
 
     def __post_init__(self) -> None:
         checked_integer("channels", self.channels)
+        checked_numbers(**{name: value for name, value in vars(self).items() if name != "channels"})
         if not 0 < self.low < self.high < math.inf:
             raise InputError(f"HairCells: 0 < low < high is needed; got {self.low!r} and {self.high!r} Hz.")
-        if not math.isfinite(self.level):
-            raise InputError(f"HairCells: level = {self.level!r} dB, but it must be finite.")
+        if not abs(self.level) <= _LOUDEST:
+            raise InputError(f"HairCells: level = {self.level!r} dB; -{_LOUDEST} to {_LOUDEST} dB are allowed.")
         if not 0 <= self.refractory < 0.1:
             raise InputError(f"HairCells: refractory = {self.refractory!r} s; from 0 and below 0.1 s is allowed.")
         for name in ("A", "B", "g", "y", "l", "r", "x", "h"):
@@ -116,13 +118,16 @@ class HairCells:
             raise InputError(f"HairCells: sound is {sound.dtype}; real numbers are expected.")
         if sound.ndim != 1 or not len(sound):
             raise ShapeError(f"HairCells: sound must be samples [n]; got shape {list(sound.shape)}.")
+        checked_numbers(rate=rate)
         if not 2 * self.high < rate < math.inf:
             raise InputError(f"HairCells: rate = {rate!r} Hz must be above 2 high = {2 * self.high:g} Hz.")
         values = sound.astype(np.float64)
         if not np.isfinite(values).all():
             raise InputError("HairCells: the sound holds NaN or infinity.")
-        size = math.sqrt(float(np.mean(values**2)))
-        values *= 10 ** ((self.level - _REFERENCE) / 20) / size if size > 0 else 0.0
+        peak = float(np.abs(values).max())
+        if peak > 0:
+            values = values / peak  # so that no square leaves the range of numbers
+            values *= 10 ** ((self.level - _REFERENCE) / 20) / math.sqrt(float(np.mean(values**2)))
         from scipy.signal import lfilter
 
         made = np.empty((len(values), self.channels))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurosim.datasets.checks import check_counts, checked_integer, checked_signal
+from neurosim.datasets.checks import check_counts, checked_integer, checked_numbers, checked_signal
 from neurosim.datasets.encoders import Encoder
 from neurosim.errors import InputError, ShapeError
 
@@ -55,6 +55,7 @@ class sigma_delta_modulation(Encoder):
     graded: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        checked_numbers(threshold=self.threshold)
         if not 0 < self.threshold < math.inf:
             raise InputError(f"threshold = {self.threshold!r}, but it must be positive and finite.")
 
@@ -156,6 +157,7 @@ class bens_spiker(Encoder):
         object.__setattr__(self, "taps", tuple(map(float, given)))
         if not self.taps or not all(math.isfinite(tap) for tap in self.taps) or max(self.taps) <= 0:
             raise InputError(f"taps = {self.taps!r}, but they must be finite, with a positive one.")
+        checked_numbers(threshold=self.threshold)
         if not 0 <= self.threshold < 1:
             raise InputError(f"threshold = {self.threshold!r}, but it must be at least 0 and below 1.")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -295,3 +297,31 @@ def test_what_is_no_tensor_and_no_encoder_is_named() -> None:
         population(4, low=0.0, high=1.0, encoder="latency")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"\[B, ..., 4\] is expected"):
         population(4, low=0.0, high=1.0, encoder=latency(3)).decode(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("wrong", ["a", None, True, 1j])
+def test_parameters_are_numbers(wrong: Any) -> None:
+    one: Any = latency(3)
+    makes: dict[str, Callable[[], Encoder]] = {
+        "max_rate": lambda: rate(3, max_rate=wrong, dt=1e-3),
+        "low": lambda: population(4, low=wrong, high=1.0, encoder=one),
+        "beta": lambda: population(4, low=0.0, high=1.0, encoder=one, beta=wrong),
+    }
+    for make in (
+        lambda: latency(3, threshold=wrong),
+        lambda: delta_modulation(wrong),
+        lambda: sigma_delta_modulation(wrong),
+        lambda: bens_spiker((1.0,), threshold=wrong),
+    ):
+        with pytest.raises(InputError, match=r"threshold = .* must be a number"):
+            make()
+    for name, each in makes.items():
+        with pytest.raises(InputError, match=f"{name} = .* must be a number"):
+            each()
+    assert delta_modulation(np.float32(0.5)).threshold == 0.5  # type: ignore[arg-type]
+
+
+def test_a_burst_of_other_steps_is_refused() -> None:
+    code = burst(10, most=3, shortest=1, longest=4)
+    with pytest.raises(ShapeError, match="10 steps are expected"):
+        code.decode(torch.ones(12, 1))

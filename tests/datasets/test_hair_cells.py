@@ -101,3 +101,19 @@ def test_sounds_are_real_numbers() -> None:
     for wrong in (sound + 1j, ["a"]):
         with pytest.raises(InputError, match="real numbers are expected"):
             cells.rates(wrong, 20000.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_sound_may_have_any_scale() -> None:
+    cells, sound = HairCells(2), np.sin(0.3 * np.arange(200))
+    wanted = cells.rates(sound, 20000.0)
+    for scale in (1e200, 1e-200, 1e308):
+        assert np.allclose(cells.rates(scale * sound, 20000.0), wanted, rtol=1e-9)
+
+
+def test_parameters_are_in_range() -> None:
+    for about in ({"level": 1e5}, {"level": np.nan}, {"low": "a"}, {"h": True}):
+        with pytest.raises(InputError, match=f"{next(iter(about))} = "):
+            HairCells(3, **about)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="rate = '2e4'"):
+        HairCells(3).rates(np.ones(5), "2e4")  # type: ignore[arg-type]

@@ -212,3 +212,9 @@ def test_arguments_of_reading_are_checked_before_the_file(tmp_path: Path) -> Non
     for about in ({"limit": 0}, {"limit": "1"}, {"repair": ["sorted"]}):
         with pytest.raises(InputError, match=f"{next(iter(about))} = "):
             read_events(tmp_path / "none.raw", **about)  # type: ignore[arg-type]
+
+
+def test_channels_are_checked_before_the_file(tmp_path: Path) -> None:
+    for channels in (0, 2**30, "a"):
+        with pytest.raises(InputError, match="shape = "):
+            read_spoken_events(tmp_path / "none.h5", channels=channels)  # type: ignore[arg-type]

@@ -55,6 +55,7 @@ def read_spoken_events(
     ----------
     Cramer, Stradmann, Schemmel, Zenke 2022, doi:10.1109/TNNLS.2020.3044364.
     """
+    checked_shape(channels)
     with opened(path, what=_SPOKEN, lists=True) as file:
         labels, spikes = file.integers("labels", shape=(None,)), file.group("spikes")
         if len(labels) and not 0 <= labels.min() <= labels.max() < 35:
