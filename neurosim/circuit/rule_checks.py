@@ -161,7 +161,7 @@ def _check_weights(edge: Connection, rules: Rules) -> None:
     weight = edge.synapses[0].weight
     assert isinstance(weight, Tensor)
     weight = weight.detach()
-    outside = ((weight < low) | (weight > high)).nonzero()
+    outside = (~((weight >= low) & (weight <= high))).nonzero()  # NaN too
     if len(outside):
         n = int(outside[0])
         raise InputError(

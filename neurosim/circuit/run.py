@@ -43,6 +43,8 @@ class CircuitRun(abc.ABC):
         self.steps = first
         name = next(iter(net.populations()))
         self.real, self.samples = state.nodes[name][0].dtype, state.nodes[name][0].shape[0]
+        if not self.samples:
+            raise ShapeError('the engine of circuits needs a batch of 1 or more; got 0. engine="layered" takes it.')
         for name, node in net.neurons().items():
             wanted = (self.samples, *net.shape(name))
             for variable, values in zip(node.core.state, state.nodes[name], strict=True):

@@ -10,7 +10,7 @@ import neurosim as ns
 from neurosim import cores
 from neurosim.circuit import Current, FromTable, Poisson, SpikeTrain
 from neurosim.circuit.engine import Engine, obstacle
-from neurosim.errors import InputError
+from neurosim.errors import InputError, ShapeError
 from neurosim.language import Core
 from neurosim.network.neuron import Neuron
 from neurosim.synapses import DelayedSparse, Identity, Scale, Sparse
@@ -438,3 +438,11 @@ def test_a_network_of_drawn_synapses_runs_in_the_precision_that_it_is_put_in():
     assert runs[0].traces["E.v"].dtype == runs[0].state.nodes["E"].v.numpy().dtype == np.float64
     assert_equal(*runs)
     assert list(net.state_dict()) == []
+
+
+def test_a_batch_of_none_is_refused_by_name():
+    edges = [ns.Edge("noise", "E", ns.Drawn(OneToOne(), weight=0.5))]
+    net = ns.Network({"noise": Poisson(100.0, 3), "E": ns.LIF(size=3)}, edges, dt=1e-3)
+    with pytest.raises(ShapeError, match="needs a batch of 1 or more; got 0"):
+        ns.simulate(net, steps=2, batch=0, engine="circuit")
+    assert ns.simulate(net, steps=2, batch=0, engine="layered").B == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import neurosim as ns
 from neurosim.circuit import OneToOne, Poisson
@@ -66,6 +67,17 @@ def simulated(rules):
 def test_rules_that_a_run_cannot_follow_are_refused(rules, kind, message):
     with pytest.raises(kind, match=message):
         simulated(rules)
+
+
+def test_weights_that_are_not_numbers_are_refused():
+    synapse = ns.Sparse(2, 2, torch.tensor([[0, 1], [0, 1]]), torch.tensor([0.5, 0.5]))
+    with torch.no_grad():
+        synapse.weight[1] = math.nan
+    net = ns.Network(
+        {"noise": Poisson(9.0, 2), "E": ns.LIF(size=2)}, [ns.Edge("noise", "E", synapse, name="in")], dt=1e-3
+    )
+    with pytest.raises(InputError, match="weight 1 is nan, outside the bounds"):
+        ns.simulate(net, steps=2, plasticity={"in": PairSTDP()})
 
 
 @pytest.mark.parametrize("times", ["a", [[1], [1, 2]]])
