@@ -178,7 +178,7 @@ def _run(context: RunContext, parts: list[_Part]) -> bool:
             )
         )
         tensors.append(LayerTensors(weight, bias, state, arguments.coefficients, loop, z0))
-    if not can_call_directly(seen) or any(t.dtype != x.dtype for t in seen):
+    if not can_call_directly(seen) or any(t.dtype != x.dtype or t.device != x.device for t in seen):
         return False
     numbers = (torch.get_num_threads(), threads.forced or 0)
     needs_x = torch.is_grad_enabled() and x.requires_grad

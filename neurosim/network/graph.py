@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim.errors import InputError
-from neurosim.network.population import State, Uncalled
+from neurosim.network.population import State, Uncalled, has_hooks
 from neurosim.synapses import Synapse
 from neurosim.synapses.delayed import Delayed
 
@@ -155,10 +155,9 @@ class Connection:
         for synapse in synapses:
             shape = tuple(z.shape[2:])
             is_known = packed_bits is not None or mask is not None
-            passes_on = is_known and type(synapse).forward is Synapse.forward
+            passes_on = is_known and type(synapse).forward is Synapse.forward and "forward" not in vars(synapse)
             z = synapse(z, packed_bits, mask) if passes_on else synapse(z)
-            if synapse._forward_hooks or synapse._forward_pre_hooks or synapse._backward_hooks:
-                passes_on = False
+            passes_on = passes_on and not has_hooks(synapse)
             packed_bits, mask = synapse.passed_on(shape, packed_bits, mask) if passes_on else (None, None)
         return z, packed_bits, mask
 

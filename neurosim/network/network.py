@@ -608,6 +608,11 @@ class Network(nn.Module):
                     f"x for {name!r} is {data.dtype}, the weights of the network are {weight.dtype}; use "
                     f"x.to({weight.dtype}), or net.to({data.dtype})."
                 )
+            if weight is not None and data.device != weight.device:
+                raise InputError(
+                    f"x for {name!r} is on {data.device}, the weights of the network are on {weight.device}; use "
+                    f"x.to({str(weight.device)!r}), or net.to({str(data.device)!r})."
+                )
             if lead not in (None, data.shape[:2]):
                 raise ShapeError(
                     f"all inputs must share T and B; {name!r} has {list(data.shape[:2])}, another {list(lead or ())}."

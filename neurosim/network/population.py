@@ -56,8 +56,7 @@ class Population(OnGrid, ABC):
     @property
     def must_be_called(self) -> bool:
         """Whether a hook, or a replaced `forward`, has to run at each call of the population."""
-        replaced = type(self).forward is not Population.forward or "forward" in vars(self)
-        return replaced or has_hooks(self)
+        return type(self).forward is not Population.forward or has_hooks(self)
 
     @property
     @abstractmethod
@@ -146,8 +145,9 @@ class Uncalled(nn.Module):
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a call of a module runs hooks, forward or backward."""
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+    """Whether a call of a module runs hooks, forward or backward, or a `forward` that was set on the module itself."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
 
 
 def checked_size(kind: str, size: Any) -> tuple[int, ...] | None:

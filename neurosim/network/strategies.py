@@ -309,7 +309,8 @@ def recompute_obstacle(context: RunContext, component: Component) -> str | None:
         return reason
     if any(edge.memory for edge in component.outer):
         return "its synapses have their own delays"
-    if any(type(synapse).forward not in _STEP_BY_STEP for edge in component.outer for synapse in edge.synapses):
+    synapses = [synapse for edge in component.outer for synapse in edge.synapses]
+    if any(type(each).forward not in _STEP_BY_STEP or "forward" in vars(each) for each in synapses):
         return "a synapse has its own forward, which may combine the steps of a call"
     return None
 
@@ -345,11 +346,14 @@ def loop_obstacle(context: RunContext, component: Component) -> str | None:
     return None
 
 
+_METHODS = frozenset({"apply_step", "apply_spikes", "product"})  # which a program may set on a synapse itself
+
+
 def is_plain(synapse: Synapse) -> bool:
-    """Return whether a synapse is a product with a matrix that no subclass and no hook changes."""
+    """Return whether a synapse is a product with a matrix that no subclass, hook or method of its own changes."""
     kind = type(synapse)
     own = kind.apply_step in (Linear.apply_step, BlockLinear.apply_step) and kind.forward is Synapse.forward
-    return own and not has_hooks(synapse)
+    return own and not has_hooks(synapse) and _METHODS.isdisjoint(vars(synapse))
 
 
 def keep_last(context: RunContext, name: str, last: Tensor) -> None:

@@ -22,7 +22,8 @@ from neurosim.network.component import Component
 from neurosim.network.graph import Connection, Input, NetworkState
 from neurosim.network.neuron import Neuron
 from neurosim.network.parts import Parts
-from neurosim.network.population import State, has_hooks
+from neurosim.network.population import State
+from neurosim.network.strategies import is_plain
 from neurosim.synapses import Linear, Synapse
 
 _MOST = 1 << 16  # neurons of all samples, for which one thread is used
@@ -55,10 +56,13 @@ class StepPlan:
     ----------
     is_stale : bool
         Whether a part has been replaced or changed since.
+    output : str
+        Node whose output a run returns.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module | None], layers: Sequence[_Layer]) -> None:
         self._modules, self._layers, self.is_stale = modules, layers, False
+        self.output = layers[-1].name
 
     def run(self, x: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState] | None:
         """Return output and state after the step, or None where the network has to be run in the general way.
@@ -87,12 +91,14 @@ class StepPlan:
         node, linear = layer.node, layer.linear
         if self._modules[layer.name] is not node or layer.edge.synapses is not layer.synapses:
             return False
-        return _choices(node) == layer.choices and not (node.must_be_called or has_hooks(linear))
+        return _choices(node) == layer.choices and not node.must_be_called and is_plain(linear)
 
 
 def _step(layer: _Layer, z: Tensor, before: State) -> tuple[Tensor, State] | None:
     weight, bias = layer.linear.weight, layer.linear.bias
-    if type(weight) is not nn.Parameter or weight.dtype is not torch.float32:
+    if type(weight) is not nn.Parameter or weight.dtype is not torch.float32 or not weight.is_cpu:
+        return None
+    if bias is not None and not bias.is_cpu:
         return None
     batch, (width, n_in) = len(z), weight.shape
     total = batch * width
@@ -140,7 +146,7 @@ def run_step(
     if decisions.observers or policy.is_forced() or policy.through_operators or under_transform():
         return None
     plan = _PLANS.get(nodes, _ABSENT)
-    if plan is _ABSENT or (isinstance(plan, StepPlan) and plan.is_stale):
+    if plan is _ABSENT or (isinstance(plan, StepPlan) and (plan.is_stale or plan.output != output)):
         plan = _PLANS[nodes] = _prepared(nodes, components, output)
     return plan.run(x, state) if isinstance(plan, StepPlan) else None
 

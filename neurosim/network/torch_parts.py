@@ -56,7 +56,7 @@ def as_synapse(module: nn.Module, place: str) -> Synapse:
             )
         instead = instead or "use a synapse such as ns.Linear, or derive a class from neurosim.synapses.Synapse"
         raise NetworkError(f"{place} is {kind.__module__}.{kind.__qualname__}: {instead}.")
-    if has_hooks(module) or "forward" in vars(module):
+    if has_hooks(module):
         raise NetworkError(f"{place} is {kind.__name__} with a hook or a forward of its own, which would not run here.")
     if isinstance(module, _NORMS) and (module.momentum is None or not module.track_running_stats):
         raise NetworkError(

@@ -140,3 +140,21 @@ def test_with_gradients_the_network_runs_in_the_general_way(prepared_steps):
     _, state = net(torch.ones(1, 2, 9))
     z, _ = net(torch.ones(1, 2, 9), state)
     assert z.requires_grad and not prepared_steps
+
+
+def test_it_returns_the_output_that_the_network_has_now(prepared_steps):
+    net, same = chain(), chain()
+    stream(net)
+    for each in (net, same):
+        each.output = each.edges[0].target
+    assert_same(stream(net), stream(same, GENERAL))
+    assert prepared_steps
+
+
+def test_it_runs_a_method_set_on_a_synapse():
+    net = chain()
+    assert stream(net)[0].any()
+    synapse = net.edges[1].synapses[0]
+    forward = synapse.forward
+    synapse.forward = lambda x: 0.0 * forward(x)
+    assert not stream(net)[0].any()

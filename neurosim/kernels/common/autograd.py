@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from neurosim.errors import InputError
@@ -23,8 +24,20 @@ def can_call_directly(tensors: Iterable[Tensor | None]) -> bool:
 
 
 def under_transform() -> bool:
-    """Return whether a transform of torch.func is active, so that a tensor may have no memory of its own."""
-    return torch._C._are_functorch_transforms_active()
+    """Return whether a transform of torch.func is active, so that a tensor may have no memory of its own, or a tangent.
+
+    Kernels compute no tangents of forward-mode differentiation: torch refuses these where an autograd function is
+    called, but not where a kernel is called without one.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def check_devices(tensors: Iterable[Tensor | None]) -> None:
+    """Raise unless all tensors are on one device: a kernel reads their addresses."""
+    devices = {t.device for t in tensors if t is not None}
+    if len(devices) > 1:
+        names = " and on ".join(sorted(map(str, devices)))
+        raise InputError(f"the input, the weights and the state of a layer are on {names}; move them with .to().")
 
 
 class VmapByElement(torch.autograd.Function):

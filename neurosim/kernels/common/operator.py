@@ -20,6 +20,7 @@ from neurosim.kernels.common.autograd import (
     VmapByElement,
     call_under_transform,
     can_call_directly,
+    check_devices,
     forbid_double_backward,
     under_transform,
 )
@@ -196,6 +197,7 @@ class Operator(Operation[Call, Outputs, Saved]):
         tensors = self._call_tensors(call)
         if not can_call_directly(tensors):
             return self.outputs_of(call, self.forward_operator(*map(_argument, call)))
+        check_devices(tensors)
         if under_transform():
             return self.outputs_of(call, self._transformed_function.apply(*self._call_rest(call), *tensors))
         if not torch.is_grad_enabled():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim.compiler.plan import find
+from neurosim.kernels.common.autograd import check_devices
 from neurosim.kernels.common.bits import words
 from neurosim.kernels.common.layer_output import LayerOutput, recorded_values
 from neurosim.kernels.common.operator import Needs, Operator
@@ -22,6 +23,7 @@ __all__ = ["Call", "run", "run_layer"]
 def run(call: Call) -> LayerOutput:
     """Run a linear layer and its neurons over time."""
     if is_single_step(call):
+        check_devices((call.x, call.weight, call.bias))
         return single_step.run(call)
     outputs = run_layer(call)
     packed_bits = outputs.packed_bits if outputs.packed_bits.shape[0] else None

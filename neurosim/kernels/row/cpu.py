@@ -49,6 +49,14 @@ class Grads(NamedTuple):
     needs_state: Sequence[bool]
     needs_z0: Sequence[bool]
 
+    @property
+    def top(self) -> int:
+        """Number of the last layer of which a result has a gradient; no gradient reaches those behind it."""
+        if self.out is not None:
+            return len(self.states) - 1
+        of_layers = enumerate(zip(self.states, self.last, strict=True))
+        return max(n for n, (state, last) in of_layers if any(g is not None for g in (*state, last)))
+
 
 class Found(NamedTuple):
     """Gradients of the input, or None, and of the tensors of each layer from number `first` on, by name."""
@@ -164,9 +172,10 @@ class Prepared:
         return Found(g_x if row.needs_x else None, first, found)
 
     def _g_out(self, grads: Grads) -> Tensor:
-        g_out, g_last = grads.out, grads.last[-1]
+        top = grads.top
+        g_out, g_last = grads.out, grads.last[top]
         if g_out is None:
-            g_out = torch.zeros((self.row.steps, self.row.batch, self.row.layers[-1].width), dtype=self._dtype)
+            g_out = torch.zeros((self.row.steps, self.row.batch, self.row.layers[top].width), dtype=self._dtype)
         if g_last is not None:
             g_out = torch.cat((g_out[:-1], (g_out[-1] + g_last)[None]))
         return g_out.contiguous()
@@ -174,7 +183,8 @@ class Prepared:
     def _variants(self, given: Input, saved: Tensor, grads: Grads) -> list[Variant]:
         """Return what each layer through which a gradient passes chooses."""
         totals, found = self.totals(saved), []
-        for number, layer in enumerate(self.row.layers):
+        top = grads.top
+        for number, layer in enumerate(self.row.layers[: top + 1]):
             if not layer.train:
                 continue
             events, _, of_loop = totals[TOTALS * number : TOTALS * (number + 1)]
@@ -188,7 +198,7 @@ class Prepared:
                 masked = policy.choose(in_mask < MASK_CROSSOVER * self._rows * layer.n_in)
             elif not number and self.row.needs_x:
                 masked = is_masked(given.mask, layer.width, layer.n_in)
-            has_last = grads.last[number] is not None and not self._forward.is_last(number)
+            has_last = grads.last[number] is not None and number < top
             own_state = grads.needs_state[number] or any(g is not None for g in grads.states[number])
             found.append(
                 Variant(_room(events), _room(of_loop), few, masked, own_state, grads.needs_z0[number], has_last)

@@ -76,7 +76,7 @@ class Backward(Layout):
     ----------
     forward : Forward
     variants : sequence of Variant
-        Of the layers through which a gradient passes, the last ones.
+        Of the layers through which a gradient passes: those that are trained, up to the last whose results are read.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Backward(Layout):
     def __init__(self, forward: Forward, variants: Sequence[Variant]) -> None:
         super().__init__(forward.row)
         self._kept = forward.kept
-        self.first = len(self.row.layers) - len(variants)
+        self.first = sum(not layer.train for layer in self.row.layers)
         self.segments, self.names = self._segments(variants)
 
     def _segments(self, variants: Sequence[Variant]) -> tuple[list[Segment], list[str]]:
@@ -104,7 +104,7 @@ class Backward(Layout):
         places = {name: Place(count + k) for k, name in enumerate(names)}
         held, other = Place(PLANE), Place(OTHER)
         begin, segments, calls, g_out = self.scratch.at, [], CallList(), Place(OUT)
-        for number in range(len(row.layers) - 1, first - 1, -1):
+        for number in reversed(range(first, first + len(variants))):
             layer, variant = row.layers[number], variants[number - first]
             inward = number > first or row.needs_x
             self.scratch.at = begin

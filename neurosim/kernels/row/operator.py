@@ -38,6 +38,9 @@ class _Row(torch.autograd.Function):
         layers = _layers(prepared, iter(tensors))
         # Neither the input is kept, of which there are bits, nor the states before the first step.
         kept = [t for each in layers for t in each._replace(state=(), z0=None).flat()]
+        of_layers = zip(prepared.row.layers, outputs.states, outputs.last, strict=True)
+        constant = [[*state, last] for layer, state, last in of_layers if not layer.train]
+        ctx.mark_non_differentiable(*(t for each in constant for t in each if t is not None))
         ctx.save_for_backward(outputs.saved, *extra, *kept)
         ctx.set_materialize_grads(False)
         states = [s for each in outputs.states for s in each]
@@ -96,8 +99,9 @@ def _like(part: Any, needs: Iterator[bool]) -> Any:
 def _flat(prepared: Prepared, found: Found) -> Iterator[Tensor | None]:
     """Return the gradients of x and of all tensors of the layers, in the order of `LayerTensors.flat`."""
     yield found.x
+    gradients = dict(enumerate(found.layers, found.first))
     for number, layer in enumerate(prepared.row.layers):
-        of_layer = found.layers[number - found.first] if number >= found.first else {}
+        of_layer = gradients.get(number, {})
         yield of_layer.get(f"weight{number}")
         if layer.is_biased:
             yield of_layer.get(f"bias{number}")

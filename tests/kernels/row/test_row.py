@@ -231,3 +231,74 @@ def test_another_value_prepares_nothing_new():
         net.edges[0].synapses[0].weight.mul_(0.9)
     net(x)[0].sum().backward()
     assert cpu.prepare.cache_info().misses == before
+
+
+@pytest.mark.parametrize("loops", [(), (0, 1)], ids=["chain", "loops"])
+def test_layers_behind_the_last_result_that_is_read_get_no_gradient(loops):
+    net, x = row(loops=loops), spikes()
+    with torch.no_grad():
+        net.edges[-1].synapses[0].weight[0, 0] = torch.nan  # 0 times which would reach the layers before it
+    results = []
+    for strategies in (STRATEGIES, LAYERED):
+        net.strategies = strategies
+        _, after = net(x)
+        hidden = [value for value in values(after) if value.shape[-1] == 33]
+        parameters = [*net.parameters()]
+        results.append(torch.autograd.grad(sum(v.square().sum() for v in hidden), parameters, allow_unused=True))
+    assert_same(*results)
+    assert results[0][-1] is None and not any(g.isnan().any() for g in results[0] if g is not None)
+
+
+@pytest.mark.parametrize("loops", [(), (0,)], ids=["chain", "loop"])
+def test_a_result_of_a_layer_without_gradient_needs_none(loops):
+    net, x = row(loops=loops), spikes()
+    for parameter in (
+        p for edge in net.edges if edge.target == net.edges[0].target for p in edge.synapses[0].parameters()
+    ):
+        parameter.requires_grad_(False)
+    found = []
+    for strategies in (STRATEGIES, LAYERED):
+        net.strategies = strategies
+        z, after = net(x)
+        found.append([each.requires_grad for each in (z, *values(after))])
+    assert found[0] == found[1]
+    assert not all(found[0])
+
+
+def test_a_method_set_on_a_synapse_runs():
+    net, x = row(), spikes()
+    plain = net(x)[0]
+    for number, name in enumerate(("forward", "apply_step")):
+        synapse = net.edges[number].synapses[0]
+        method = getattr(synapse, name)
+        setattr(synapse, name, lambda x, method=method: 0.0 * method(x))
+        assert not net(x)[0].any(), name
+        delattr(synapse, name)
+    assert plain.any()
+    assert torch.equal(net(x)[0], plain)
+
+
+def test_tangents_are_refused_without_gradients_too():
+    net, x = row().requires_grad_(False), spikes()
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        for steps in (1, len(x)):
+            with pytest.raises(NotImplementedError, match="jvp"):
+                net(dual[:steps])
+            with torch.no_grad(), pytest.raises(NotImplementedError, match="jvp"):
+                net(dual[:steps])
+
+
+@pytest.mark.parametrize("steps", [1, 23])
+@pytest.mark.parametrize("strategies", [STRATEGIES, LAYERED], ids=["row", "layers"])
+def test_weights_on_another_device_are_named(strategies, steps):
+    net, x = row(), spikes()[:steps]
+    net.strategies = strategies
+    with torch.no_grad():
+        _, state = net(x)
+        net(x, state)
+        net.edges[1].synapses[0].to("meta")
+        with pytest.raises(InputError, match=r"are on cpu and on meta"):
+            net(x, state)
+        with pytest.raises(InputError, match=r"x for 'input' is on cpu, the weights of the network are on meta"):
+            net.to("meta")(x, state)
