@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from neurosim.errors import InputError
+
 
 def identifiers(names: Iterable[str], taken: set[str], keywords: Collection[str] = ()) -> dict[str, str]:
     """Return a unique identifier of ASCII letters, digits and underscores for each name.
@@ -17,6 +19,11 @@ def identifiers(names: Iterable[str], taken: set[str], keywords: Collection[str]
     keywords : collection of str
         Words of the language; a name that is one gets a prefix.
 
+    Raises
+    ------
+    InputError
+        When a name is no text.
+
     Examples
     --------
     >>> identifiers(["hidden->out", "for", "2"], set(), ["for"])
@@ -24,6 +31,8 @@ def identifiers(names: Iterable[str], taken: set[str], keywords: Collection[str]
     """
     found: dict[str, str] = {}
     for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"a name must be text; got {name!r}.")
         base = re.sub(r"\W+", "_", name.replace("->", "_to_"), flags=re.ASCII).strip("_").lower() or "part"
         base = f"n_{base}" if base[0].isdigit() or base in keywords else base
         candidate, number = base, 2

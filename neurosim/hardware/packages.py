@@ -1,13 +1,14 @@
-"""Where an isolated interpreter finds the packages of a judge."""
+"""Where an isolated interpreter finds the packages of a judge, and for how long a judge may run."""
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurosim.errors import TargetRunError
+from neurosim.errors import InputError, TargetRunError
 
 
 def search_path(what: str, modules: Sequence[str], install: str) -> list[str]:
@@ -41,3 +42,9 @@ def search_path(what: str, modules: Sequence[str], install: str) -> list[str]:
         for place in spec.submodule_search_locations or [spec.origin or ""]:
             folders[str(Path(place).parents[name.count(".")])] = None
     return list(folders)
+
+
+def check_timeout(timeout: float) -> None:
+    """Raise `InputError` if this is no positive number of seconds."""
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+        raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}.")

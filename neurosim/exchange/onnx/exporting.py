@@ -94,7 +94,13 @@ class _Exporter:
                     problems.add(f"edge {edge.name!r}", f"holds {type(synapse).__name__}, which {value.reason}")
                 elif getattr(value, "delay", None) is not None and value.delay.is_floating_point():  # type: ignore[union-attr]
                     problems.add(f"edge {edge.name!r}", "has delays between two steps; round them with rounded()")
+            numbers = [getattr(value, name, None) for value in chain for name in ("weight", "bias")]
+            if any(isinstance(each, Tensor) and not torch.isfinite(each).all() for each in numbers):
+                problems.add(f"edge {edge.name!r}", "weights hold NaN or infinity; train again")
             self._chains[edge.name] = [value for value in chain if not isinstance(value, Opaque)]
+        for name, neuron in net.neurons().items():
+            for state in {"out", IN_FLIGHT.strip(".")} & neuron.core.state.keys():
+                problems.add(f"node {name!r}", f"has a state {state!r}, a name of the graph; give it another name")
         problems.raise_if_any()
         self._net = net
         self._graph = Graph(np.dtype(np.float64 if net.like().dtype is torch.float64 else np.float32))

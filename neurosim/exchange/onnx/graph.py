@@ -52,7 +52,7 @@ class Graph:
         """Return the name of a constant, rounded once to the type of the graph."""
         from onnx import numpy_helper
 
-        name = f"c{len(self.initializers)}"
+        name = f"/c{len(self.initializers)}"  # no node of a network has a slash in its name
         array = np.ascontiguousarray(np.asarray(value, dtype=self.dtype if dtype is None else dtype))
         self.initializers.append(numpy_helper.from_array(array.reshape(np.shape(value)), name))
         return name
@@ -61,7 +61,7 @@ class Graph:
         """Add a node; return the name of its output."""
         from onnx import helper
 
-        output = output or f"t{len(self.nodes)}"
+        output = output or f"/t{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
         return output
 

@@ -57,7 +57,7 @@ def verify_onnx(net: Network, x: Tensor | Mapping[str, Tensor]) -> OnnxVerificat
     ExportError
         When the graph cannot hold the network.
     InputError
-        When onnx or onnxruntime is not installed.
+        When onnx or onnxruntime is not installed, or x is empty.
     """
     model = to_onnx(net)
     try:
@@ -67,8 +67,12 @@ def verify_onnx(net: Network, x: Tensor | Mapping[str, Tensor]) -> OnnxVerificat
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     dtype = net.like().dtype
     given = x if isinstance(x, Mapping) else dict.fromkeys(net.inputs[:1], x)
-    data = net.checked_inputs({name: each.to(dtype) for name, each in given.items()})
+    data = net.checked_inputs(
+        {name: each.to(dtype) if isinstance(each, Tensor) else each for name, each in given.items()}
+    )
     steps, samples = next(iter(data.values())).shape[:2]
+    if not steps * samples:
+        raise InputError(f"x must hold a step and a sample at least; got [T, B] = [{steps}, {samples}].")
     kind = np.float64 if dtype is torch.float64 else np.float32
     state = _start(net, samples, kind)
     neurons = net.neurons()

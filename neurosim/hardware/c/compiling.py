@@ -17,6 +17,7 @@ import numpy as np
 from neurosim.errors import InputError, TargetRunError
 from neurosim.hardware.c.source import CProgram
 from neurosim.hardware.c.texts import CLOCK, HARNESS, LINKER_SCRIPT, VECTOR_TABLE
+from neurosim.hardware.packages import check_timeout
 
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 
@@ -196,6 +197,7 @@ def _inputs(folder: Path, inputs: np.ndarray, program: CProgram, byte_order: Lit
 
 
 def _run(command: list[str], folder: Path, timeout: float) -> str:
+    check_timeout(timeout)
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:

@@ -25,10 +25,10 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from neurosim.errors import InputError, TargetRunError
+from neurosim.errors import TargetRunError
 from neurosim.hardware.lava import description
 from neurosim.hardware.lava.exchange import Request, read_sample, write_request
-from neurosim.hardware.packages import search_path
+from neurosim.hardware.packages import check_timeout, search_path
 
 INSTALL = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 && pip install numpy scipy networkx asteval"
 _NEEDED = ("lava.magma", "numpy", "scipy", "networkx", "asteval")
@@ -81,8 +81,7 @@ def run_graph(
     TargetRunError
         If lava-nc is not installed, Lava fails, or the time limit is reached. No process and no shared memory remains.
     """
-    if not timeout > 0:
-        raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}")
+    check_timeout(timeout)
     started = time.monotonic()
     folders = search_path("lava-nc", _NEEDED, INSTALL) if python is None else []
     with tempfile.TemporaryDirectory(prefix="neurosim-lava-", ignore_cleanup_errors=True) as name:

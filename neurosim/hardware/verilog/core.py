@@ -11,7 +11,7 @@ from neurosim.hardware.identifiers import identifiers
 from neurosim.hardware.integers import Accumulator, IntegerNetwork, IntegerPopulation
 from neurosim.hardware.verilog.expressions import StepInVerilog, address_width, literal, sum_of, width_of
 from neurosim.hardware.verilog.rows import rows_of
-from neurosim.hardware.verilog.texts import CORE, LISTED_PHASES, PLACE_READS
+from neurosim.hardware.verilog.texts import CORE, KEYWORDS, LISTED_PHASES, PLACE_READS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +68,13 @@ def core_of(integers: IntegerNetwork, name: str = "network", *, loaded: bool = F
         Whether the weights are loaded through a port, for memories that a configuration cannot fill, such as the large
         ones of an iCE40 UP5K.
     """
-    return _Writer(integers, identifiers([name], set())[name], loaded).core()
+    return _Writer(integers, identifiers([name], set(), KEYWORDS)[name], loaded).core()
 
 
 class _Writer:
     def __init__(self, integers: IntegerNetwork, name: str, loaded: bool) -> None:
         self._net, self._name, self._loaded = integers, name, loaded
         self._rows = rows_of(integers)
-        self._ids = identifiers([*integers.inputs, *integers.populations], set())
         self._sums: dict[int, int] = {}
         self._memories: dict[str, np.ndarray] = {}
         self._widths: dict[str, int] = {}

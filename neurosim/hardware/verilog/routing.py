@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from neurosim.errors import FileError, InputError
+from neurosim.errors import ExportError, FileError, InputError, TargetRunError
 from neurosim.files.notebook import text_html
+from neurosim.files.problems import Problems
 from neurosim.hardware.integers import integer_network, simulated, spikes_of
 from neurosim.hardware.integers.traces import Data
 from neurosim.hardware.targets import Target, load_target
@@ -66,6 +69,12 @@ FAMILIES = {
         True,
     ),
 }
+REMEDIES = {
+    "logic_cells": "fewer bits, or fewer populations, since each has an update of its own",
+    "block_memory": "fewer neurons, fewer synapses, shorter delays, or weights of fewer bits",
+    "large_memory": "fewer synapses, or weights of fewer bits",
+    "multipliers": "fewer populations, or fewer bits",
+}
 SHARE_OF_WEIGHTS = 0.5  # of the memories that the configuration fills, for weights that need not be loaded
 
 
@@ -99,7 +108,7 @@ class FpgaPlacement:
 
     @property
     def fits(self) -> bool:
-        """Whether it fits; a design that does not is not routed."""
+        """Whether it fits; `place_fpga` refuses a design that does not."""
         return all(count <= self.available[name] for name, count in self.used.items())
 
     @property
@@ -220,24 +229,33 @@ def place_fpga(
     Raises
     ------
     ExportError
-        When the network cannot be written as integers.
+        When the network cannot be written as integers, or does not fit: cells needed and there, and what helps.
+    InputError
+        For a target that is no FPGA, a wrong clock or seed, or data that do not fit the network.
     TargetRunError
-        When a tool is not installed, with its package, or fails, such as where the design does not fit.
+        When a tool is not installed, with its package, or fails.
     """
     chip, family = fpga_of(target)
-    tools.check(("yosys", family.router))
+    if not 0 < clock < math.inf:
+        raise InputError(f"clock must be a positive number of Hz; got {clock!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise InputError(f"seed must be an integer from 0 to {2**31 - 1}; got {seed!r}.")
     integers = integer_network(net, target="Verilog", input_range=input_range)
     inputs = spikes_of(integers, x)
     design = design_of(integers)
     loaded = is_loaded(design, chip, family)
     design = design_of(integers, loaded=loaded)
+    _check_memory(design, chip, family)
+    tools.check(("yosys", family.router))
     with tempfile.TemporaryDirectory(prefix="neurosim-fpga-") as place:
         report = routed(design, chip, family, Path(place), clock=clock, seed=seed, timeout=timeout)
-    used = {
-        name: int(report["utilization"].get(cell, {"used": 0})["used"])
-        for name, cell in family.cells.items()
-        if name in chip.limits
-    }
+    cells = {name: cell for name, cell in family.cells.items() if name in chip.limits}
+    if unknown := cells.values() - report["utilization"].keys():
+        raise TargetRunError(
+            f"the report of {family.router} counts no {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(report['utilization'])}. Use another version of {family.router}."
+        )
+    used = {name: int(report["utilization"][cell]["used"]) for name, cell in cells.items()}
     available = {name: int(chip.limits[name].number) // family.bits.get(name, 1) for name in used}
     reached = min(each["achieved"] for each in report["fmax"].values()) * 1e6
     cycles = cycles_per_step(integers, design.core, inputs, simulated(net, integers, x))
@@ -258,6 +276,40 @@ def routed(
     out = ["--asc", f"{name}.asc", "--pcf-allow-unconstrained"]
     if chip.fpga["family"] == "ecp5":
         out = ["--textcfg", f"{name}.config", "--lpf-allow-unconstrained"]
-    tools.run([family.router, *part, *options, *out], folder, timeout)
+    log = folder / "router.log"
+    try:
+        tools.run([family.router, *part, *options, *out, "--log", log.name], folder, timeout)
+    except TargetRunError:
+        _check_counts(log.read_text() if log.exists() else "", chip, family)
+        raise
     found: dict[str, dict[str, dict[str, float]]] = json.loads((folder / "report.json").read_text())
     return found
+
+
+def _check_memory(design: Design, chip: Target, family: Family) -> None:
+    """Refuse a design whose constants alone need more memory than there is."""
+    needed = sum(values.size * design.core.widths[name] for name, values in design.core.memories.items())
+    allowed = int(sum(chip.limits[name].number for name in family.bits if name in chip.limits))
+    if needed > allowed:
+        weights = design.core.memories["weights"].size
+        raise ExportError(
+            f"{chip.title} cannot hold this network: its {weights:,} weights of {design.core.weight_width} bits and "
+            f"other constants need {needed:,} bits of memory; there are {allowed:,}. Use {REMEDIES['large_memory']}; "
+            "or another FPGA."
+        )
+
+
+def _check_counts(log: str, chip: Target, family: Family) -> None:
+    """Refuse a design of which the router counted more cells than there are."""
+    names = {cell: name for name, cell in family.cells.items()}
+    misfits = [
+        f"needs {int(needed):,} {names[cell].replace('_', ' ')} ({cell}); there are {int(allowed):,}: use "
+        f"{REMEDIES[names[cell]]}; or another FPGA"
+        for cell, needed, allowed in re.findall(r"(\w+):\s*(\d+)/\s*(\d+)", log)
+        if cell in names and int(needed) > int(allowed)
+    ]
+    if misfits:
+        problems = Problems(f"{chip.title} cannot hold this network")
+        for each in dict.fromkeys(misfits):
+            problems.add("design", each)
+        problems.raise_if_any()

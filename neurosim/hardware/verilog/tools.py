@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neurosim.errors import TargetRunError
+from neurosim.hardware.packages import check_timeout
 
 SIMULATORS = {"iverilog": ("iverilog", "vvp"), "verilator": ("verilator", "g++", "make")}
 PACKAGES = {
@@ -44,6 +45,7 @@ def run(command: Sequence[str], folder: Path, timeout: float) -> str:
     TargetRunError
         When it fails or does not end in time, with the end of what it printed.
     """
+    check_timeout(timeout)
     try:
         done = subprocess.run(
             list(command),

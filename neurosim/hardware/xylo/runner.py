@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim.errors import InputError, TargetRunError
-from neurosim.hardware.packages import search_path
+from neurosim.errors import TargetRunError
+from neurosim.hardware.packages import check_timeout, search_path
 from neurosim.hardware.xylo.configuration import XyloConfiguration
 from neurosim.hardware.xylo.reference import XyloRun, checked_input
 
@@ -43,8 +43,7 @@ def run_xylosim(
     TargetRunError
         When xylosim is not installed, fails, or takes too long. Nothing is left running.
     """
-    if not timeout > 0:
-        raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}")
+    check_timeout(timeout)
     x = checked_input(chip, x)
     folders = search_path("xylosim", MODULES, INSTALL) if python is None else []
     with tempfile.TemporaryDirectory(prefix="neurosim-xylo-") as name:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import ExportError, InputError
+from neurosim.errors import ExportError, InputError, ShapeError
 from neurosim.exchange.onnx import to_onnx, verify_onnx, write_onnx
 from neurosim.synapses import RoundedDelays
 from tests.hardware.integers.cases import DT, NETWORKS, data, delayed_and_recurrent, skip
@@ -87,6 +87,30 @@ def test_a_wrong_delay_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     net = delayed_and_recurrent().float()
     assert not verify_onnx(net, data(net)).agrees
+
+
+@needs_onnx
+def test_nodes_may_have_any_name() -> None:
+    """A node called as the exporter calls a constant fed it as the default of the input."""
+    torch.manual_seed(0)
+    nodes = {"c0": ns.Input(3), "t1": ns.LIF(dt=DT, r=200.0, size=3), "c1": ns.LIF(dt=DT, r=200.0, size=3)}
+    edges = [ns.Edge("c0", "t1", ns.Linear(3, 3)), ns.Edge("t1", "c1", ns.Linear(3, 3), delay=2 * DT)]
+    x = (torch.rand(30, 2, 3) < 0.5).float()
+    result = verify_onnx(ns.Network(nodes, edges, output="c1"), x)
+    assert result.agrees and result.sent
+
+
+@needs_onnx
+def test_weights_and_data_that_compare_nothing_are_refused() -> None:
+    net = real()
+    with pytest.raises(InputError, match=r"x must hold a step and a sample at least; got \[T, B\] = \[0, 2\]"):
+        verify_onnx(net, torch.zeros(0, 2, 12))
+    with pytest.raises(ShapeError, match="must be a tensor"):
+        verify_onnx(net, [[[0.0]]])  # type: ignore[arg-type]
+    with torch.no_grad():
+        net.edges[1].synapses[0].get_parameter("weight")[0, 0] = float("inf")
+    with pytest.raises(ExportError, match="edge 'hidden->hidden': weights hold NaN or infinity"):
+        to_onnx(net)
 
 
 @needs_onnx

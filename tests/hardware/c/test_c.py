@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +188,13 @@ def test_nothing_is_written_for_a_network_that_c_cannot_hold(tmp_path: Path) -> 
     with pytest.raises(ExportError, match="C cannot hold this network in integers"):
         write_c(net, tmp_path / "folder", torch.zeros(3, 1, 4))
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_gcc
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf"), None])
+def test_a_wrong_timeout_is_refused(timeout: Any) -> None:
+    with pytest.raises(InputError, match="timeout must be a positive number of seconds; got"):
+        verify_c(dense(), data(dense())[:2], timeout=timeout)
 
 
 def test_a_missing_compiler_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

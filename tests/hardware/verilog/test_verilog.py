@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from neurosim.hardware.verilog import (
     cycles_per_step,
     design_of,
     place_fpga,
+    routing,
     tools,
     verify_verilog,
     write_verilog,
@@ -110,6 +112,56 @@ def test_a_network_is_placed_and_routed() -> None:
     assert placed.used["block_memory"] > 0 and placed.used["large_memory"] == 0 and not placed.loaded
     assert placed.clock > 12e6 and placed.step_time == placed.cycles / placed.clock
     assert "It fits: Lattice iCE40 UltraPlus UP5K" in placed.table()
+
+
+@needs_router
+def test_a_design_that_does_not_fit_names_what_it_needs_and_what_helps(tmp_path: Path, root: Path) -> None:
+    text = (root / "hardware_targets" / "ice40up5k.toml").read_text()
+    small = tmp_path / "small.toml"
+    small.write_text(text.replace('"up5k"', '"hx1k"').replace('"sg48"', '"tq144"'))
+    with pytest.raises(ExportError, match=r"needs [\d,]+ logic cells \(ICESTORM_LC\); there are 1,280: use fewer bits"):
+        place_fpga(delayed_and_recurrent(), small, data(delayed_and_recurrent()))
+    other = tmp_path / "other.toml"
+    other.write_text(text.replace('"sg48"', '"none"'))
+    with pytest.raises(TargetRunError, match="nextpnr-ice40 failed"):
+        place_fpga(dense(), other, data(dense()))
+
+
+def test_weights_that_no_memory_holds_are_refused_before_any_tool_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    net = ns.Sequential(ns.Linear(1200, 100), *_neurons(), names=["out"])
+    with torch.no_grad():
+        net.edges[0].synapses[0].get_parameter("weight").copy_(torch.arange(120000).view(100, 1200) % 1021 - 510)
+    with pytest.raises(ExportError, match=r"120,000 weights of 10 bits and other constants need 1,2.*fewer"):
+        place_fpga(net.double(), "ice40up5k", torch.zeros(2, 1, 1200))
+
+
+@pytest.mark.parametrize("wrong", [{"clock": -1.0}, {"clock": float("nan")}, {"seed": -1}, {"seed": "a"}])
+def test_a_wrong_clock_or_seed_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} must be .*; got {next(iter(wrong.values()))!r}"):
+        place_fpga(dense(), "ice40up5k", data(dense()), **wrong)
+
+
+@needs_router
+def test_a_report_that_counts_other_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = {"utilization": {"TRELLIS_SLICE": {"used": 9}}, "fmax": {"clk": {"achieved": 9.0}}}
+    monkeypatch.setattr(routing, "routed", lambda *_, **__: report)
+    with pytest.raises(TargetRunError, match=r"counts no ICESTORM_DSP, .*; it has TRELLIS_SLICE\. Use"):
+        place_fpga(dense(), "ice40up5k", data(dense()))
+
+
+def test_a_module_may_be_called_as_a_word_of_the_language() -> None:
+    integers = integer_network(dense(), target="Verilog")
+    assert design_of(integers, "reg").name == "n_reg" and design_of(integers, "logic").name == "n_logic"
+    with pytest.raises(InputError, match="a name must be text; got None"):
+        design_of(integers, None)  # type: ignore[arg-type]
+
+
+@needs_iverilog
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf"), None])
+def test_a_wrong_timeout_is_refused(timeout: Any) -> None:
+    with pytest.raises(InputError, match="timeout must be a positive number of seconds; got"):
+        verify_verilog(dense(), data(dense())[:2], timeout=timeout)
 
 
 def test_a_placement_is_read_back_or_refused(tmp_path: Path) -> None:
