@@ -599,6 +599,20 @@ class SensorEvents:
         return picture.of_pixels(number[0] if polarities == 2 else np.zeros_like(number[0]), number[-1])
 
     def _bounds(self) -> list[tuple[int, int]]:
+        """Return where each sample begins and ends, for compiled code, which trusts the columns.
+
+        The columns may share memory with arrays of the caller, who may have changed them since they were checked.
+        """
+        polarities, height, width = columns.volume(self.shape)
+        limits = {"t": columns.LATEST, "x": width, "y": height, "p": polarities, "offsets": len(self) + 1}
+        for name, limit in limits.items():
+            low, high = columns.range_of(getattr(self, name))
+            if low < 0 or high >= limit:
+                wrong = low if low < 0 else high
+                raise InputError(
+                    f"SensorEvents: {name} holds {wrong}, but must be below {limit} and not negative: the array was "
+                    "changed after it was given. Give a copy of arrays that you write into."
+                )
         return list(zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True))
 
     def _steps(self, name: str, width: int, T: int | None) -> int:

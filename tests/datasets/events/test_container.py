@@ -319,3 +319,15 @@ def test_a_cell_that_was_full_may_go_back() -> None:
 def test_sparse_grids_are_named() -> None:
     with pytest.raises(InputError, match="to_sparse: the last event lies at 1000 us"):
         SensorEvents([1000], [0], shape=3).to_sparse(1e-3, 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("t", -1), ("x", 4), ("y", 3), ("p", 2)])
+@pytest.mark.parametrize(
+    "use", [lambda e: e.binned(1e-3), lambda e: e.refractory(1e-3), lambda e: e.without_background(1e-3)]
+)
+def test_columns_changed_by_the_caller_do_not_lead_outside_the_grid(name, value, use) -> None:
+    arrays = {"t": np.arange(4), "x": np.zeros(4, np.uint16), "y": np.zeros(4, np.uint16), "p": np.zeros(4, np.uint8)}
+    events = SensorEvents(**arrays, shape=(2, 3, 4))
+    arrays[name][2] = value
+    with pytest.raises(InputError, match=f"{name} holds {value}, .* changed after it was given"):
+        use(events)
