@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from neurosim.kernels.common.buffers import BufferPool
 
 
 class _Kept:
@@ -61,6 +63,8 @@ def activations(*apart: Tensor) -> Iterator[Activations]:
 class Alive(TorchDispatchMode):
     """Maximum of the bytes of live tensors that were created inside a ``with`` block.
 
+    Torch does not dispatch the tensors that the buffer pool lends; they are counted where they are lent.
+
     Parameters
     ----------
     counts : callable
@@ -75,16 +79,33 @@ class Alive(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs or {})) if isinstance(t, Tensor)}
         out = func(*args, **(kwargs or {}))
+        self._note(t for t in tree_leaves(out) if isinstance(t, Tensor) and t.untyped_storage()._cdata not in given)
+        return out
+
+    def __enter__(self) -> Alive:
+        lend = self._lend = BufferPool.empty
+
+        def counted(pool: BufferPool, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+            lent = lend(pool, shape, dtype)
+            self._note([lent])
+            return lent
+
+        BufferPool.empty = counted  # type: ignore[method-assign]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        super().__exit__(*problem)
+        BufferPool.empty = self._lend  # type: ignore[method-assign]
+
+    def _note(self, tensors: Iterable[Tensor]) -> None:
         fresh = False
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                place = storage._cdata
-                known = self.seen.get(place)
-                if place not in given and (known is None or known[0].expired()):
-                    self.seen[place] = (StorageWeakRef(storage), storage.nbytes() if self.counts(tensor) else 0)
-                    fresh = True
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            known = self.seen.get(storage._cdata)
+            if known is None or known[0].expired():
+                self.seen[storage._cdata] = (StorageWeakRef(storage), storage.nbytes() if self.counts(tensor) else 0)
+                fresh = True
         if fresh:
             self.seen = {place: held for place, held in self.seen.items() if not held[0].expired()}
             self.peak = max(self.peak, sum(size for _, size in self.seen.values()))
-        return out

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim import simulation
 from neurosim.circuit import FixedInDegree, Poisson
+from neurosim.circuit.engine import Engine
 from neurosim.errors import FileError
 
 DT = 1e-4
@@ -56,7 +56,7 @@ def test_a_run_in_segments_is_the_run_in_one(tmp_path, engine):
 def test_a_run_that_failed_is_continued(tmp_path, monkeypatch):
     net, path = network(), tmp_path / "run.h5"
     whole = ns.simulate(net, **ARGUMENTS)
-    advance, calls = simulation.Engine.advance, []
+    advance, calls = Engine.advance, []
 
     def fails(self, *arguments):
         calls.append(0)
@@ -64,7 +64,7 @@ def test_a_run_that_failed_is_continued(tmp_path, monkeypatch):
             raise MemoryError
         return advance(self, *arguments)
 
-    monkeypatch.setattr(simulation.Engine, "advance", fails)
+    monkeypatch.setattr(Engine, "advance", fails)
     with pytest.raises(MemoryError):
         ns.simulate(net, path=path, checkpoint=0.0, **ARGUMENTS)
     monkeypatch.undo()
@@ -114,7 +114,7 @@ def test_r2_what_a_killed_process_had_recorded_is_kept(tmp_path):
 
 def interrupt_soon(monkeypatch, at):
     """Send Ctrl-C to this process during a call of the engine."""
-    advance, calls = simulation.Engine.advance, []
+    advance, calls = Engine.advance, []
 
     def interrupted(self, *arguments):
         calls.append(0)
@@ -122,7 +122,7 @@ def interrupt_soon(monkeypatch, at):
             signal.raise_signal(signal.SIGINT)
         return advance(self, *arguments)
 
-    monkeypatch.setattr(simulation.Engine, "advance", interrupted)
+    monkeypatch.setattr(Engine, "advance", interrupted)
 
 
 def test_ctrl_c_keeps_what_was_recorded(tmp_path, monkeypatch):

@@ -36,7 +36,9 @@ def verify_all(
     Raises
     ------
     InputError
-        When a target is unknown.
+        When a target is unknown, there is none, or `x` has no step or no sample.
+    InputError, ShapeError
+        When `x` is no data for the network.
 
     Examples
     --------
@@ -50,10 +52,17 @@ def verify_all(
     ('bounded', 1000, 0)
     """
     by_name = {judge.name: judge for judge in JUDGES}
+    if isinstance(targets, str):
+        raise InputError(f"targets = {targets!r}; give a list of names, such as [{targets!r}].")
     chosen = list(by_name) if targets is None else list(targets)
+    if not chosen:
+        raise InputError(f"targets is empty; give names, or leave it out; there are {', '.join(by_name)}.")
     unknown = [name for name in chosen if name not in by_name]
     if unknown:
         raise InputError(f"targets: no judge is called {unknown[0]!r}; there are {', '.join(by_name)}.")
+    for name, data in net.checked_inputs(x).items():
+        if data.numel() == 0:
+            raise InputError(f"x for {name!r} has the shape {list(data.shape)}; give at least one step and one sample.")
     return TargetVerdicts({name: _judged(by_name[name], net, x) for name in chosen})
 
 

@@ -68,6 +68,8 @@ BY_HAND = {
     "loihi_integrator": OperationCount(add=13, mul=16, compare=4, select=2, function=6, state=2),
     "loihi": OperationCount(add=14, mul=16, compare=5, select=3, function=6, state=2),
     "loihi_refractory": OperationCount(add=15, mul=16, compare=7, select=5, function=6, state=3),
+    # Two currents (a sum, two bounds, a decay, a difference), the decay of v, three saturated sums, the spikes.
+    "xylo": OperationCount(add=15, mul=5, div=1, compare=21, select=4, function=4, state=3),
     "loihi_joined": OperationCount(add=12, mul=12, compare=5, select=3, function=4, state=1),
 }
 

@@ -81,7 +81,7 @@ def test_hdf5_is_opened_for_reading_in_one_module(root: Path) -> None:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             call = ast.unparse(node.func)
-            writes = len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value == "w"
+            writes = len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value in ("w", "r+")
             if (call == "h5py.File" and not writes) or call in ("nir.read", "self.nir.read", "pandas.read_hdf"):
                 found.append(name)
     assert set(found) == {GUARD}

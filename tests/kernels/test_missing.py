@@ -51,10 +51,15 @@ def delayed() -> nn.Module:
     return DelayedSparse(N, 5, pairs, torch.tensor([0, 2, 1, 3, 3]), dt=1e-3)
 
 
+def row() -> nn.Module:
+    return ns.Sequential(ns.Linear(N, 6), ns.LIF(**SENSITIVE), ns.Linear(6, 5), ns.LIF(**SENSITIVE))
+
+
 OPERATIONS: dict[str, Callable[[], nn.Module]] = {
     "neurons": lambda: ns.LIF(**SENSITIVE, learn=("v_th",)),
     "linear": linear,
     "recurrent": recurrent,
+    "row": row,
     "conv": lambda: ns.Conv2d(2, 3, 2),
     "sparse": sparse,
     "delayed": delayed,
