@@ -90,7 +90,7 @@ class Alive(TorchDispatchMode):
             self._note([lent])
             return lent
 
-        BufferPool.empty = counted  # type: ignore[method-assign]
+        BufferPool.empty = counted  # type: ignore[assignment, method-assign]
         super().__enter__()
         return self
 
