@@ -14,7 +14,7 @@ from neurosim.datasets.labelled import Labelled
 from neurosim.errors import InputError
 from neurosim.files.untrusted_hdf5 import Group, opened
 from neurosim.recording.events import Events
-from neurosim.units import check_dt
+from neurosim.units import check_dt, steps_of
 
 CLASSES = tuple(f"{language} {digit}" for language in ("en", "de") for digit in range(10))
 _LONGEST = 100.0  # s
@@ -55,6 +55,8 @@ def read_shd(
         channels or labels out of range.
     InputError
         When an argument is out of range.
+    UnitError
+        When `duration` is no integer number of steps.
 
     References
     ----------
@@ -65,7 +67,7 @@ def read_shd(
         raise InputError(
             f"read_shd: duration = {duration!r} s; from one step of {step:g} s to {_LONGEST:g} s is allowed."
         )
-    steps = round(duration / step)
+    steps = steps_of("read_shd", "duration", duration, step)
     checked_integer("channels", channels)
     with opened(path, what="Spiking Heidelberg Digits, shd_train.h5 or shd_test.h5,", lists=True) as file:
         labels, spikes = file.integers("labels", shape=(None,)), file.group("spikes")

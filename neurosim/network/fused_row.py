@@ -29,7 +29,7 @@ from neurosim.network.strategies import (
 from neurosim.synapses import Linear
 
 _PAUSE = 32  # calls for which a row that was not event-driven is not tried again
-_MOST = 1 << 31  # values of an input, whose events are numbered with 31 bits
+_MOST = 1 << 31  # values of an input or of a layer, whose events are numbered with 31 bits
 
 
 class _Part(NamedTuple):
@@ -146,9 +146,10 @@ def _run(context: RunContext, parts: list[_Part]) -> bool:
     x, (packed_bits, mask) = context.arriving(first.edge), context.bits_and_mask(first.edge)
     if not first.linear.takes_events(x) or x.dtype not in DTYPES or under_transform():
         return False
-    if torch.is_autocast_enabled("cpu") or x.numel() >= _MOST:
-        return False
     steps, batch = x.shape[:2]
+    widest = max(len(part.linear.weight) for part in parts)
+    if torch.is_autocast_enabled("cpu") or max(x.numel(), steps * batch * widest) >= _MOST:
+        return False
     seen: list[Tensor] = [x]
     layers: list[Layer] = []
     tensors: list[LayerTensors] = []

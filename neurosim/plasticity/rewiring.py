@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -31,8 +32,8 @@ class Rewiring:
     A synapse is lost if :math:`|w|` is at most `below`, or among the weakest `fraction` of all (of equal ones those
     listed first). It keeps one neuron, as `keep` says, its delay and its place in the list, so that the number of
     synapses and the in-degrees (or out-degrees) stay. Its new partner is drawn from those neurons that have no synapse
-    with the kept neuron after the losses, each with equal probability; where there is none the synapse stays as it is.
-    Traces belong to the neurons and stay.
+    with the kept neuron after the losses, each with equal probability; where there are too few, the last of the lost
+    synapses stay as they are. Traces belong to the neurons and stay.
 
     A draw depends on `seed`, the name of the edge, the number of the rewiring and that of the synapse alone: it is the
     same in every trial, for any number of threads and any chunk.
@@ -96,7 +97,8 @@ class Rewiring:
         """Return the numbers of the synapses that are lost, ascending, given the weights [n]."""
         strength = np.abs(weight)
         mask = strength <= self.below
-        mask[np.argsort(strength, kind="stable")[: int(self.fraction * len(weight))]] = True
+        number = math.floor(self.fraction * len(weight) * (1 + 2.0**-50))  # 29 of 100 for 0.29
+        mask[np.argsort(strength, kind="stable")[:number]] = True
         return np.flatnonzero(mask)
 
     def grown(
@@ -127,16 +129,22 @@ class Rewiring:
         order = order[survives[order]]
         ends = kept[order]
         taken: dict[int, np.ndarray] = {}
+        staying: set[int] = set()
+        wanted = np.bincount(kept[lost], minlength=max(sizes))
         has_grown = np.zeros(len(lost), bool)
         for k, synapse in enumerate(lost.tolist()):
             end = int(kept[synapse])
             if end not in taken:
                 partners = free[order[slice(*np.searchsorted(ends, (end, end + 1)))]]
                 own = np.unique(partners) if not self.multapses else partners[:0]
-                taken[end] = np.union1d(own, [end]) if is_loop and not self.autapses else own
+                gone = np.union1d(own, [end]) if is_loop and not self.autapses else own
+                if not self.multapses and neurons - len(gone) < wanted[end]:
+                    gone, stay = _reserved(gone, lost[kept[lost] == end], free, neurons)
+                    staying |= stay
+                taken[end] = gone
             gone = taken[end]
             choices = neurons - len(gone)
-            if choices < 1:
+            if synapse in staying or choices < 1:
                 continue
             # The neuron of this rank among those that are not taken.
             rank = int(words[k]) * choices >> 32
@@ -145,6 +153,18 @@ class Rewiring:
             if not self.multapses:
                 taken[end] = np.insert(gone, np.searchsorted(gone, chosen), chosen)
         return Pairing(post, pre), lost[has_grown]
+
+
+def _reserved(gone: np.ndarray, lost: np.ndarray, free: np.ndarray, neurons: int) -> tuple[np.ndarray, set[int]]:
+    """Return the partners that are taken where not all lost synapses of a neuron find one, and those that stay.
+
+    The last ones stay, and keep the partners they have from the others.
+    """
+    stay: list[int] = []
+    while neurons - len(gone) < len(lost) - len(stay):
+        stay.append(int(lost[len(lost) - 1 - len(stay)]))
+        gone = np.union1d(gone, [free[stay[-1]]])
+    return gone, set(stay)
 
 
 def _words(synapses: np.ndarray, number: int, stream: int, seed: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def dataset_of(plan: Plan, outcomes: Mapping[int, Outcome], about: Mapping[str, 
     """Return the outcomes of all trials.
 
     Dimensions are the parameters, or ``trial`` for listed combinations, then ``seed``. A failed trial has its text in
-    ``error`` and NaN, or an empty text, in the place of its results.
+    ``error`` and NaN, or an empty text, in the place of its results; beside it, integers beyond 2^53 are text.
 
     Parameters
     ----------
@@ -133,6 +133,10 @@ def _column(values: list[Any], kept: Any, total: int) -> Any:
         found = found.astype(np.float64)
     if len(values) == total:
         return found
+    if found.dtype.kind in "iu" and found.size and max(abs(int(found.min())), abs(int(found.max()))) > 2**53:
+        text = np.full((total, *found.shape[1:]), "", dtype=object)  # a number with NaN beside it would be rounded
+        text[kept] = found.astype(str)
+        return text
     dtype = np.result_type(found.dtype, np.float32 if found.dtype.itemsize < 4 else np.float64)
     column = np.full((total, *found.shape[1:]), np.nan, dtype=dtype)
     column[kept] = found

@@ -61,6 +61,7 @@ def test_events_in_any_order_are_counted(tmp_path: Path) -> None:
         ({"dt": 10.0}, UnitError),
         ({"duration": 0.0}, InputError),
         ({"duration": 1e9}, InputError),
+        ({"duration": 0.1, "dt": 0.03}, UnitError),
         ({"duration": float("nan")}, InputError),
         ({"channels": 0}, InputError),
         ({"samples": [-1]}, InputError),

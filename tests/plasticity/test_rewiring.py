@@ -103,6 +103,27 @@ def test_where_no_partner_is_free_the_synapse_stays():
     assert np.array_equal(found.pre, selves.pre)
 
 
+@pytest.mark.parametrize("keep", ["in", "out"])
+def test_a_loop_of_all_pairs_never_gets_a_pair_twice(keep):
+    rule = Rewiring(1.0, 1.0, keep=keep)
+    for neurons in (2, 3, 4, 6):
+        pairing = Pairing(*(each.ravel() for each in np.indices((neurons, neurons))))
+        for number in range(1, 30):
+            lost = np.flatnonzero(np.random.default_rng(number).random(neurons**2) < 0.6)
+            found, grown = rule.grown(pairing, lost, (neurons, neurons), number, 5, is_loop=True)
+            assert len(set(zip(*found, strict=True))) == neurons**2
+            stays = np.setdiff1d(np.arange(neurons**2), grown)
+            assert np.array_equal(found.pre[stays], pairing.pre[stays])
+            assert np.array_equal(found.post[stays], pairing.post[stays])
+
+
+def test_a_fraction_is_a_number_of_synapses_whatever_its_rounding():
+    for total in (7, 100, 300):
+        numbers = [len(Rewiring(1.0, 1.0, fraction=k / total).lost(np.ones(total))) for k in range(total)]
+        assert numbers == list(range(total))
+    assert len(Rewiring(1.0, 1.0, fraction=0.29).lost(np.ones(100))) == 29
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

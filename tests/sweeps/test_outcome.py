@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurosim.errors import InputError
+from neurosim.errors import FailedTrials, InputError
+from neurosim.sweeps import load_sweep, sweep
 from neurosim.sweeps.outcome import Outcome, values_of
 
 
@@ -79,3 +80,16 @@ def test_a_line_gives_the_bits_back():
 def test_other_lines_are_refused(line):
     with pytest.raises(ValueError, match=r"."):
         Outcome.of_line(line)
+
+
+def test_large_integers_beside_a_failed_trial_are_not_rounded(tmp_path):
+    def found(n):
+        if n == 1:
+            raise ValueError("none")
+        return {"big": 2**53 + 1 + n, "small": n}
+
+    with pytest.warns(FailedTrials):
+        data = sweep(found, {"n": [0, 1, 2]}, workers=0, path=tmp_path / "a.nc")
+    for each in (data, load_sweep(tmp_path / "a.nc")):
+        assert each.big.values.tolist() == [str(2**53 + 1), "", str(2**53 + 3)]
+        assert each.small.values[0] == 0 and np.isnan(each.small.values[1])

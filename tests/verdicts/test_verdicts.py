@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.errors import ExportError, FileError, InputError, TargetRunError
+from neurosim.errors import ExportError, FileError, InputError, ShapeError, TargetRunError
 from neurosim.verdicts import JUDGES, Judge, TargetVerdict, TargetVerdicts, bounded, exact, running, verify_all
 from neurosim.verdicts.verdict import MEANINGS
 
@@ -71,6 +71,22 @@ def test_a_refusal_names_the_node_and_what_to_change(x: torch.Tensor) -> None:
 def test_a_silent_network_is_not_called_exact(net: ns.Network, x: torch.Tensor) -> None:
     verdict = verify_all(net, torch.zeros_like(x), targets=["netx"])["netx"]
     assert verdict.is_wrong and verdict.outcome == "silent" and "nothing was compared" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: dict(x=x[..., :19]), "must be a tensor"),
+        (lambda x: dict(x=x.numpy()), "must be a tensor"),
+        (lambda x: dict(x=None), "must give data for the inputs"),
+        (lambda x: dict(x=x[:0]), "give at least one step and one sample"),
+        (lambda x: dict(x=x, targets="netx"), "give a list of names"),
+        (lambda x: dict(x=x, targets=[]), "targets is empty"),
+    ],
+)
+def test_what_no_judge_could_judge_is_no_agreement(net: ns.Network, x: torch.Tensor, change, message: str) -> None:
+    with pytest.raises((InputError, ShapeError), match=message):
+        verify_all(net, **{"targets": ["netx"], **change(x)})
 
 
 def _raising(error: Exception) -> Judge:

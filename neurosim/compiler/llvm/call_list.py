@@ -102,7 +102,7 @@ class CallList:
 
     def finish(self) -> None:
         """Lay out what has been added; nothing can be added afterwards."""
-        team = openmp.team()
+        team = openmp.found()  # also in a forked child, where one thread works
         assert team is not None  # see `is_possible`
         self._held = [entry.kernel for entry in self._entries]  # whose machine code must not be freed
         count = len(self._entries)
@@ -140,11 +140,10 @@ class CallList:
         np.take(np.array((0, at, *addresses), np.int64), self._bases, out=block)
         block += self._template
         driver = _driver()
-        if self._threads == 1:
+        team = openmp.team()
+        if self._threads == 1 or team is None:
             driver.call(at)
         else:
-            team = openmp.team()
-            assert team is not None
             team.share_at(driver.address, at, self._threads, 0)
         return int(block[self._statuses].max())
 

@@ -71,9 +71,14 @@ def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-@functools.cache
 def team() -> Team | None:
-    """Return torch's team of threads, or None where its library is not found or has other entry points."""
+    """Return torch's team of threads, or None where there is none: see `found`, and in a forked child."""
+    return found()
+
+
+@functools.cache
+def found() -> Team | None:
+    """Return the functions of torch's team, or None where its library is not found or has other entry points."""
     for path in _candidates():
         try:
             library = ctypes.CDLL(path)
@@ -89,13 +94,13 @@ def _candidates() -> list[str]:
     if sys.platform != "linux" or not torch.backends.openmp.is_available():
         return []
     own = Path(torch.__file__).parent
-    found: dict[str, None] = {}
+    loaded: dict[str, None] = {}
     with open("/proc/self/maps", encoding="utf-8") as maps:
         for line in maps:
             path = line.rstrip("\n").partition("/")[2]
             if path and any(part in os.path.basename(path) for part in ("libgomp", "libiomp5", "libomp")):
-                found["/" + path] = None
-    return sorted(found, key=lambda path: not path.startswith(str(own)))
+                loaded["/" + path] = None
+    return sorted(loaded, key=lambda path: not path.startswith(str(own)))
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import ExportError
-from neurosim.exchange.spikes.populations import Spikes, check_no_traces, optional_package, populations
+from neurosim.exchange.spikes.populations import Spikes, check_no_traces, populations
+from neurosim.files.packages import optional
 
 
 def to_pandas(spikes: Spikes) -> Any:
@@ -43,7 +44,7 @@ def to_pandas(spikes: Spikes) -> Any:
     population
     E    2
     """
-    pd: Any = optional_package("pandas")
+    pd: Any = optional("pandas", "spikes")
     check_no_traces("to_pandas", "a table of spikes", spikes)
     given = populations("to_pandas", spikes)
     on_grid = {events.dt is not None for events in given.values()}

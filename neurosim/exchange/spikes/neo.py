@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from neurosim.exchange.spikes.frame import full_precision
-from neurosim.exchange.spikes.populations import Spikes, optional_package, populations
+from neurosim.exchange.spikes.populations import Spikes, populations
+from neurosim.files.packages import optional
 from neurosim.recording.recording import Recording
 
 
@@ -39,7 +40,7 @@ def to_neo(spikes: Spikes) -> Any:
     InputError
         When there are no spikes recorded.
     """
-    neo: Any = optional_package("neo")
+    neo: Any = optional("neo", "spikes")
     given = populations("to_neo", spikes)
     samples = max(events.B for events in given.values())
     block = neo.Block(name="neurosim", populations={n: {"shape": e.shape, "B": e.B} for n, e in given.items()})
@@ -62,7 +63,7 @@ def to_neo(spikes: Spikes) -> Any:
             block.segments[k // size].spiketrains.append(train)
             group.spiketrains.append(train)
     if isinstance(spikes, Recording):
-        second = optional_package("quantities").s
+        second = optional("quantities", "spikes").s
         for name, trace in spikes.traces.items():
             values, sampling = np.asarray(trace), spikes.samplings.get(name)
             begin, every, which = (

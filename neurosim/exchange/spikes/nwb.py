@@ -16,10 +16,10 @@ from neurosim.exchange.spikes.populations import (
     Spikes,
     check_no_traces,
     check_one_sample,
-    optional_package,
     populations,
 )
 from neurosim.files.atomic import replaced
+from neurosim.files.packages import optional
 
 
 def write_nwb(
@@ -60,7 +60,7 @@ def write_nwb(
     FileError
         When the file cannot be written; an earlier file is then unchanged.
     """
-    pynwb: Any = optional_package("pynwb")
+    pynwb: Any = optional("pynwb", "spikes")
     check_no_traces("write_nwb", "the table of units of an NWB file", spikes)
     given = populations("write_nwb", spikes)
     check_one_sample("write_nwb", "an NWB file", given)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import Any
 
 from neurosim.errors import ExportError, InputError
 from neurosim.recording.events import Events
@@ -43,21 +41,3 @@ def check_no_traces(owner: str, target: str, spikes: Spikes) -> None:
             f"{owner}: the recording has the traces {sorted(spikes.traces)}, and {target} holds spikes only. "
             "Give recording.spikes."
         )
-
-
-def optional_package(name: str) -> Any:
-    """Return an optional package.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        With the line that installs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ModuleNotFoundError(
-            f"{name} is not installed. Install it with: pip install 'neurosim-toolkit[spikes]'", name=name
-        ) from error

@@ -3,74 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
 
-import numpy as np
-
-from neurosim.files.notebook import text_html
 from neurosim.hardware.c.compiling import traced
 from neurosim.hardware.c.source import c_program
-from neurosim.hardware.integers import IntegerNetwork, Traces, integer_network, simulated, spikes_of
+from neurosim.hardware.integers import Comparison, integer_network, simulated, spikes_of, traces_of
 from neurosim.hardware.integers.traces import Data
 from neurosim.network.network import Network
 
 
-@dataclasses.dataclass(frozen=True)
-class CVerification:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CVerification(Comparison):
     """Result of `verify_c`.
 
     Attributes
     ----------
     machine : str
         Where the program ran: ``"gcc"``, ``"clang"`` or ``"cortex-m4"``.
-    samples, steps : int
-    compared : int
-        Neuron-steps: in each the output and all states are compared.
-    values : int
-        Outputs and states that were compared.
-    sent : int
-        Outputs that are not 0.
-    differing : mapping of str to mapping of str to int
-        By population, how many outputs and how many of each state differ.
+    samples, steps, compared, values, sent, differing
+        As in `neurosim.hardware.integers.Comparison`.
     """
 
     machine: str
-    samples: int
-    steps: int
-    compared: int
-    values: int
-    sent: int
-    differing: Mapping[str, Mapping[str, int]]
 
-    @property
-    def total(self) -> int:
-        """How many values differ."""
-        return sum(sum(each.values()) for each in self.differing.values())
-
-    @property
-    def agrees(self) -> bool:
-        """Whether none does."""
-        return self.total == 0
-
-    def to_json(self) -> str:
-        """Return everything as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-    def _repr_html_(self) -> str:
-        return text_html(self.summary())
-
-    def summary(self) -> str:
-        """Return the result in a few lines."""
-        lines = [
-            f"C ({self.machine}) and simulator: {self.total} values differ in {self.compared} neuron-steps, "
-            f"{self.sent} outputs not 0 ({self.samples} samples of {self.steps} steps)"
-        ]
-        for name, counts in self.differing.items():
-            lines.append(f"  {name}: " + ", ".join(f"{count} of {what}" for what, count in counts.items()) + " differ")
-        if not self.sent:
-            lines.append("  no output was sent, so that this shows little: give other data")
-        return "\n".join(lines)
+    def _what(self) -> str:
+        return f"C ({self.machine})"
 
 
 def verify_c(
@@ -106,19 +62,5 @@ def verify_c(
     integers = integer_network(net, target="C", input_range=input_range)
     inputs = spikes_of(integers, x)
     ours = simulated(net, integers, x)
-    theirs = split(integers, traced(c_program(integers), inputs.transpose(1, 0, 2), machine, timeout))
-    steps, samples = inputs.shape[:2]
-    return CVerification(machine, samples, steps, ours.compared, ours.values, ours.sent, ours.differing(theirs))
-
-
-def split(integers: IntegerNetwork, values: np.ndarray) -> Traces:
-    """Return the outputs and states of a trace [B, T, values], neuron by neuron in order of computation."""
-    traces, first = Traces({}, {}), 0
-    for name, population in integers.populations.items():
-        states = list(population.step.states)
-        last = first + population.neurons * (1 + len(states))
-        part = values[:, :, first:last].reshape(*values.shape[:2], population.neurons, 1 + len(states))
-        part, first = part.transpose(1, 0, 2, 3), last
-        traces.outputs[name] = part[..., 0]
-        traces.states[name] = {state: part[..., 1 + k] for k, state in enumerate(states)}
-    return traces
+    theirs = traces_of(integers, traced(c_program(integers), inputs.transpose(1, 0, 2), machine, timeout))
+    return CVerification.of(ours, theirs, machine=machine)

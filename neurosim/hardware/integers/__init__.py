@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurosim.hardware.integers.comparison import Comparison
 from neurosim.hardware.integers.description import (
     Accumulator,
     IntegerNetwork,
@@ -10,10 +11,11 @@ from neurosim.hardware.integers.description import (
     integer_network,
 )
 from neurosim.hardware.integers.projection import Projection
-from neurosim.hardware.integers.traces import Traces, simulated, spikes_of
+from neurosim.hardware.integers.traces import Traces, simulated, spikes_of, traces_of
 
 __all__ = [
     "Accumulator",
+    "Comparison",
     "IntegerNetwork",
     "IntegerPopulation",
     "Projection",
@@ -22,4 +24,5 @@ __all__ = [
     "integer_network",
     "simulated",
     "spikes_of",
+    "traces_of",
 ]

@@ -135,3 +135,16 @@ def simulated(net: Network, integers: IntegerNetwork, x: Data) -> Traces:
             for name, population in integers.populations.items()
         },
     )
+
+
+def traces_of(integers: IntegerNetwork, values: np.ndarray) -> Traces:
+    """Return the outputs and states that a program wrote [B, T, n]: for each neuron in order its output, its states."""
+    traces, first = Traces({}, {}), 0
+    for name, population in integers.populations.items():
+        states = list(population.step.states)
+        last = first + population.neurons * (1 + len(states))
+        part = values[:, :, first:last].reshape(*values.shape[:2], population.neurons, 1 + len(states))
+        part, first = part.transpose(1, 0, 2, 3), last
+        traces.outputs[name] = part[..., 0]
+        traces.states[name] = {state: part[..., 1 + k] for k, state in enumerate(states)}
+    return traces

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from neurosim.errors import InputError, TargetRunError
-from neurosim.files.notebook import text_html
-from neurosim.hardware.integers import IntegerNetwork, Traces, integer_network, simulated, spikes_of
+from neurosim.hardware.integers import (
+    Comparison,
+    IntegerNetwork,
+    Traces,
+    integer_network,
+    simulated,
+    spikes_of,
+    traces_of,
+)
 from neurosim.hardware.integers.traces import Data
 from neurosim.hardware.verilog import tools
 from neurosim.hardware.verilog.design import Design, design_of
 from neurosim.network.network import Network
 
 
-@dataclasses.dataclass(frozen=True)
-class VerilogVerification:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerilogVerification(Comparison):
     """Result of `verify_verilog`.
 
     Attributes
     ----------
     simulator : str
         ``"iverilog"`` or ``"verilator"``.
-    samples, steps : int
-    compared : int
-        Neuron-steps: in each the output and all states are compared.
-    values : int
-        Outputs and states that were compared.
-    sent : int
-        Outputs that are not 0.
-    differing : mapping of str to mapping of str to int
-        By population, how many outputs and how many of each state differ.
+    samples, steps, compared, values, sent, differing
+        As in `neurosim.hardware.integers.Comparison`.
     bench : str
         What the self-checking bench printed about the bytes that came back.
     cycles : float
@@ -44,42 +42,19 @@ class VerilogVerification:
     """
 
     simulator: str
-    samples: int
-    steps: int
-    compared: int
-    values: int
-    sent: int
-    differing: Mapping[str, Mapping[str, int]]
     bench: str
     cycles: float
 
     @property
-    def total(self) -> int:
-        """How many values differ."""
-        return sum(sum(each.values()) for each in self.differing.values())
-
-    @property
     def agrees(self) -> bool:
-        """Whether none does, in the states and in the bytes that came back."""
-        return self.total == 0 and self.bench.startswith("PASSED")
+        """Whether no value differs, and none of the bytes that came back."""
+        return super().agrees and self.bench.startswith("PASSED")
 
-    def to_json(self) -> str:
-        """Return everything as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+    def _what(self) -> str:
+        return f"Verilog ({self.simulator})"
 
-    def _repr_html_(self) -> str:
-        return text_html(self.summary())
-
-    def summary(self) -> str:
-        """Return the result in a few lines."""
-        lines = [
-            f"Verilog ({self.simulator}) and simulator: {self.total} values differ in {self.compared} neuron-steps, "
-            f"{self.sent} outputs not 0 ({self.samples} samples of {self.steps} steps)",
-            f"  bench: {self.bench}",
-        ]
-        for name, counts in self.differing.items():
-            lines.append(f"  {name}: " + ", ".join(f"{count} of {what}" for what, count in counts.items()) + " differ")
-        return "\n".join(lines)
+    def _more(self) -> list[str]:
+        return [f"  bench: {self.bench}"]
 
 
 def verify_verilog(
@@ -125,17 +100,9 @@ def verify_verilog(
     bench, trace = simulate(design, inputs, ours.outputs[integers.output], simulator, timeout)
     steps, samples = inputs.shape[:2]
     found = re.search(r"(\d+) cycles", bench)
-    return VerilogVerification(
-        simulator,
-        samples,
-        steps,
-        ours.compared,
-        ours.values,
-        ours.sent,
-        ours.differing(split(integers, trace, steps, samples)),
-        bench,
-        int(found.group(1)) / (steps * samples) if found else float("nan"),
-    )
+    cycles = int(found.group(1)) / (steps * samples) if found else float("nan")
+    theirs = _split(integers, trace, steps, samples)
+    return VerilogVerification.of(ours, theirs, simulator=simulator, bench=bench, cycles=cycles)
 
 
 def simulate(
@@ -162,18 +129,9 @@ def simulate(
         return lines[-1], np.array((folder / "trace.txt").read_text().split(), dtype=np.int64)
 
 
-def split(integers: IntegerNetwork, trace: np.ndarray, steps: int, samples: int) -> Traces:
+def _split(integers: IntegerNetwork, trace: np.ndarray, steps: int, samples: int) -> Traces:
     """Return the outputs and states of a trace: sample by sample, step by step, neuron by neuron."""
     width = sum(p.neurons * (1 + len(p.step.states)) for p in integers.populations.values())
-    rows = steps * samples
-    padded = np.full(rows * width, np.iinfo(np.int64).min)  # a design that stopped early differs in all that is missing
-    padded[: min(len(trace), len(padded))] = trace[: len(padded)]
-    values, traces, first = padded.reshape(samples, steps, width), Traces({}, {}), 0
-    for name, population in integers.populations.items():
-        states = list(population.step.states)
-        last = first + population.neurons * (1 + len(states))
-        part = values[:, :, first:last].reshape(samples, steps, population.neurons, 1 + len(states))
-        part, first = part.transpose(1, 0, 2, 3), last
-        traces.outputs[name] = part[..., 0]
-        traces.states[name] = {state: part[..., 1 + k] for k, state in enumerate(states)}
-    return traces
+    padded = np.full(steps * samples * width, np.iinfo(np.int64).min)
+    padded[: min(len(trace), len(padded))] = trace[: len(padded)]  # what a stopped design left out differs
+    return traces_of(integers, padded.reshape(samples, steps, width))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import torch
 
@@ -59,3 +62,29 @@ def test_a_list_without_a_stop_runs_to_its_end():
     array, own = torch.zeros(4, dtype=torch.float64), torch.zeros(8, dtype=torch.float64)
     assert calls.run([array.data_ptr(), own.data_ptr()]) == 0
     assert array.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_in_a_forked_child_one_thread_does_all(monkeypatch):
+    monkeypatch.setattr(threads, "forced", 2)
+    kernel, array, own = step("1.0"), torch.zeros(1000, dtype=torch.float64), torch.zeros(16, dtype=torch.float64)
+
+    def laid_out():
+        calls = CallList()
+        calls.add(kernel, 1000, (Place(0), Place(1)), 64)
+        calls.finish()
+        return calls
+
+    earlier = laid_out()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            signal.alarm(60)
+            for calls in (earlier, laid_out()):
+                calls.run([array.data_ptr(), own.data_ptr()])
+            status = 0 if array.tolist() == [2.0 * i for i in range(1000)] else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

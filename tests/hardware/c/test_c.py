@@ -27,8 +27,7 @@ from neurosim.hardware.c import (
     verify_c,
     write_c,
 )
-from neurosim.hardware.c.verification import split
-from neurosim.hardware.integers import integer_network, simulated, spikes_of
+from neurosim.hardware.integers import integer_network, simulated, spikes_of, traces_of
 from neurosim.hardware.xylo import dash_time_constant, quantise_xylo
 from tests.hardware.integers.cases import NETWORKS, data, delayed_and_recurrent, dense, graded, linear, spikes
 from tests.hardware.loihi.cases import draw, network
@@ -120,7 +119,7 @@ def _differing(net: ns.Network, program: CProgram, x: torch.Tensor | None = None
     integers = integer_network(net, target="C")
     x = data(net) if x is None else x
     values = compiling.traced(program, spikes_of(integers, x).transpose(1, 0, 2), "gcc", 60.0)
-    counts = simulated(net, integers, x).differing(split(integers, values))
+    counts = simulated(net, integers, x).differing(traces_of(integers, values))
     return sum(sum(each.values()) for each in counts.values())
 
 

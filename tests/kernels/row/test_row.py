@@ -13,6 +13,7 @@ from neurosim.errors import InputError
 from neurosim.kernels.common import policy
 from neurosim.kernels.common.buffers import BufferPool
 from neurosim.kernels.row import cpu
+from neurosim.network import fused_row
 from neurosim.network.fused_row import FusedRow
 from neurosim.network.preference import STRATEGIES
 
@@ -302,3 +303,10 @@ def test_weights_on_another_device_are_named(strategies, steps):
             net(x, state)
         with pytest.raises(InputError, match=r"x for 'input' is on cpu, the weights of the network are on meta"):
             net.to("meta")(x, state)
+
+
+@pytest.mark.parametrize("sizes", [(70, 20, 5), (20, 70, 5)], ids=["the input", "a hidden layer"])
+def test_more_values_than_events_are_numbered_with_run_layer_by_layer(monkeypatch, sizes):
+    monkeypatch.setattr(fused_row, "_MOST", 23 * 7 * 70)
+    monkeypatch.setattr(cpu.Prepared, "forward", lambda *_: pytest.fail("the row ran"))
+    row(sizes)(spikes(n=sizes[0]))

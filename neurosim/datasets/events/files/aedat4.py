@@ -18,8 +18,8 @@ import numpy as np
 
 from neurosim.datasets.events.columns import Columns
 from neurosim.datasets.events.files.flatbuffers import Damage, Table
-from neurosim.datasets.events.files.packages import optional
 from neurosim.datasets.events.files.source import EventReader, Source, sized
+from neurosim.files.packages import optional
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 _EVENT = np.dtype(
@@ -94,7 +94,7 @@ class Aedat4(EventReader):
         if self._packing == _NONE:
             return packed
         lz4 = self._packing in (_LZ4, _LZ4_HIGH)
-        package = optional("lz4.frame" if lz4 else "zstandard")
+        package = optional("lz4.frame" if lz4 else "zstandard", "events")
         try:
             content = _lz4(package, packed) if lz4 else _zstd(package, packed)
         except (RuntimeError, ValueError, MemoryError) as error:

@@ -6,13 +6,25 @@ import importlib
 from typing import Any
 
 
-def optional(name: str) -> Any:
+def optional(name: str, extra: str) -> Any:
     """Return a module of an optional package.
+
+    Parameters
+    ----------
+    name : str
+        Of the module.
+    extra : str
+        Of this package, which brings it.
 
     Raises
     ------
     ModuleNotFoundError
         With the line that installs it.
+
+    Examples
+    --------
+    >>> optional("json", "events").__name__
+    'json'
     """
     try:
         return importlib.import_module(name)
@@ -21,5 +33,5 @@ def optional(name: str) -> Any:
         if error.name != package:
             raise
         raise ModuleNotFoundError(
-            f"{package} is not installed. Install it with: pip install 'neurosim-toolkit[events]'", name=package
+            f"{package} is not installed. Install it with: pip install 'neurosim-toolkit[{extra}]'", name=package
         ) from error
