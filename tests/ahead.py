@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -81,3 +84,25 @@ def _resources(cubin: bytes) -> dict[str, int]:
         text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     used = {name: max(map(int, re.findall(rf"{name}:(\d+)", text))) for name in ("REG", "STACK", "LOCAL")}
     return {"registers": used["REG"], "spilled": used["STACK"] + used["LOCAL"]}
+
+
+def printed_apart(folder: Path, *command: str) -> Any:
+    """Return what Python prints last, as JSON, in a process where Triton compiles: in a test it may interpret.
+
+    Parameters
+    ----------
+    folder : Path
+        Of caches.
+    *command : str
+        Arguments of Python: a file, or ``-c`` and a program.
+    """
+    environment = {
+        **os.environ,
+        "TRITON_INTERPRET": "0",
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+        "NEUROSIM_CACHE_DIR": str(folder / "neurosim"),
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+    }
+    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 pytest.importorskip("triton.backends.nvidia")
 
 from tests import cuda_table
+from tests.ahead import printed_apart
 from tests.launches import STEPS, counted_step
 
 KEPT: dict[str, Any] = json.loads(cuda_table.PATH.read_text(encoding="utf-8"))
@@ -46,10 +44,7 @@ def test_launches_and_waits_do_not_grow(monkeypatch: pytest.MonkeyPatch, name: s
 def test_registers_spills_and_shared_memory_do_not_grow(tmp_path: Path, root: Path) -> None:
     """Compile a few kernels; the numbers of registers are those of one version of Triton."""
     code = "import json; from tests import cuda_table as t; print(json.dumps(t.compiled(t.FEW, t.FEW_CHIPS)))"
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    now = json.loads(done.stdout.splitlines()[-1])
+    now = printed_apart(tmp_path, "-c", code)
     assert {*now} == {f"sm_{chip}" for chip in cuda_table.FEW_CHIPS}
     assert all({*rows} == {*cuda_table.FEW} for rows in now.values())
     if importlib.metadata.version("triton") != KEPT["triton"]:

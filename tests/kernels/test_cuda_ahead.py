@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +15,7 @@ from neurosim.compiler.program import record
 from neurosim.cores import alif, cubalif, lif
 from neurosim.kernels.recurrent.cuda_code import shared_bytes
 from neurosim.language import Core, Reset
-from tests.ahead import POINTER, compiled_ahead
+from tests.ahead import POINTER, compiled_ahead, printed_apart
 
 pytest.importorskip("triton")
 
@@ -95,19 +91,10 @@ def all_ahead() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Compile in a process of its own: in this one Triton may be told to interpret."""
+    """Compile in a process of its own."""
     pytest.importorskip("triton.backends.nvidia")
-    folder = tmp_path_factory.mktemp("ahead")
-    environment = {
-        **os.environ,
-        "TRITON_INTERPRET": "0",
-        "TRITON_CACHE_DIR": str(folder / "triton"),
-        "NEUROSIM_CACHE_DIR": str(folder / "neurosim"),
-        "PYTHONPATH": str(Path(ns.__file__).parent.parent),
-    }
-    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = printed_apart(tmp_path_factory.mktemp("ahead"), __file__)
+    return found
 
 
 def test_recurrent_kernels(found: dict[str, Any]) -> None:

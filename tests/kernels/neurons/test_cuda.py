@@ -6,8 +6,6 @@ import dataclasses
 import inspect
 import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from neurosim.kernels.neurons.arguments import Call
 from neurosim.kernels.neurons.operator import run_core
 from neurosim.language import Core, Reset, core, seconds
 from neurosim.language.functions import absolute, exp, floor, log, maximum, minimum, sqrt, tanh, trunc, where
-from tests.ahead import POINTER, compiled_ahead
+from tests.ahead import POINTER, compiled_ahead, printed_apart
 from tests.user_cores import coba
 
 pytest.importorskip("triton")
@@ -572,16 +570,7 @@ def all_ahead() -> dict[str, Any]:
 
 def test_machine_code_is_made_without_a_device(tmp_path: Path) -> None:
     pytest.importorskip("triton.backends.nvidia")
-    environment = {
-        **os.environ,
-        "TRITON_INTERPRET": "0",
-        "TRITON_CACHE_DIR": str(tmp_path / "triton"),
-        "NEUROSIM_CACHE_DIR": str(tmp_path / "neurosim"),
-        "PYTHONPATH": str(Path(ns.__file__).parent.parent),
-    }
-    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    answer = json.loads(done.stdout.splitlines()[-1])
+    answer = printed_apart(tmp_path, __file__)
     assert len(answer["exact"]) == 20
     for name, kernel in answer["exact"].items():
         assert kernel["machine"] > 1000, name
