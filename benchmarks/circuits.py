@@ -46,9 +46,16 @@ CONTENDERS = {
     "neurosim": Contender("benchmarks.peers.in_neurosim", None),
     "NEST": Contender("benchmarks.peers.in_nest", "nest", most=1e8, omits=("izhikevich",)),
     "Brian2 C++": Contender("benchmarks.peers.in_brian2", "brian2", most=1e8),
-    "Sparx": Contender("benchmarks.peers.in_sparx", "sparxml", most=1e8, omits=("hh", "izhikevich", "pd14", "fly")),
+    "Sparx": Contender(
+        "benchmarks.peers.in_sparx",
+        "sparxml",
+        most=1e8,
+        omits=tuple(name for name in SPECS if name not in ("brunel", "cuba", "coba")),
+    ),
     "brainevent": Contender(
-        "benchmarks.peers.in_brainevent", "brainevent", omits=("brunel", "coba", "hh", "izhikevich", "pd14", "fly")
+        "benchmarks.peers.in_brainevent",
+        "brainevent",
+        omits=tuple(name for name in SPECS if name != "cuba"),
     ),
 }
 

@@ -82,20 +82,61 @@ def _delta(spec: Spec, namespace: dict[str, Any]) -> Any:
 
 
 def brunel(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, cells = _brunel_cells(spec, what)
+    p = spec.values
+    for source, degree, weight in (("E", p["c_exc"], p["j"]), ("I", p["c_inh"], -p["g"] * p["j"])):
+        _fixed(circuit, cells, source, cells, degree, weight, what["seed"])
+    return circuit.finish(cells)
+
+
+def stdp(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, cells = _brunel_cells(spec, what)
+    p, seed = spec.values, what["seed"]
+    exc, inh = cells[: spec.sizes["E"]], cells[spec.sizes["E"] :]
+    names = dict(
+        tau_plus=p["tau_plus"] * ms, tau_minus=p["tau_minus"] * ms, w_max=p["w_max"] * mV, rate=p["rate"]
+    )  # fmt: skip
+    synapses = b.Synapses(
+        exc, exc,
+        """w : volt
+        dpre/dt = -pre/tau_plus : 1 (event-driven)
+        dpost/dt = -post/tau_minus : 1 (event-driven)""",
+        on_pre="""v_post += w
+        pre += 1
+        w = clip(w - rate*w*post, 0*volt, w_max)""",
+        on_post="""post += 1
+        w = clip(w + rate*(w_max - w)*pre, 0*volt, w_max)""",
+        delay=p["delay"] * ms, namespace=names,
+    )  # fmt: skip
+    pre, post = _in_degree(len(exc), len(exc), p["c_exc"], seed)
+    synapses.connect(i=pre, j=post)
+    synapses.w = p["j"] * mV
+    circuit.parts.append(synapses)
+    _fixed(circuit, cells, "E", inh, p["c_exc"], p["j"], seed)
+    _fixed(circuit, cells, "I", cells, p["c_inh"], -p["g"] * p["j"], seed)
+    return circuit.finish(cells)
+
+
+def _brunel_cells(spec: Spec, what: dict[str, Any]) -> tuple[InBrian2, Any]:
     circuit, p = InBrian2(spec, what), spec.values
     names = dict(tau_m=p["tau_m"] * ms, t_ref=p["t_ref"] * ms, v_th=p["v_th"] * mV, v_reset=p["v_reset"] * mV)
     cells = _delta(spec, names)
     cells.v = f"{p['v_low']}*mV + {p['v_high'] - p['v_low']}*mV*rand()"
     # PoissonInput draws from the binomial law of many sources: the Poisson law of this rate.
     circuit.parts.append(b.PoissonInput(cells, "v", 1000, p["drive_hz"] / 1000 * Hz, p["j"] * mV))
-    first = spec.first
-    for source, degree, weight in (("E", p["c_exc"], p["j"]), ("I", p["c_inh"], -p["g"] * p["j"])):
-        part = cells[first[source] : first[source] + spec.sizes[source]]
-        synapses = b.Synapses(part, cells, on_pre="v_post += w", delay=p["delay"] * ms, namespace={"w": weight * mV})
-        pre, post = _in_degree(spec.sizes[source], spec.neurons, degree, what["seed"])
-        synapses.connect(i=pre, j=post)
-        circuit.parts.append(synapses)
-    return circuit.finish(cells)
+    return circuit, cells
+
+
+def _fixed(circuit: InBrian2, cells: Any, source: str, targets: Any, degree: int, weight: float, seed: int) -> None:
+    spec = circuit.spec
+    first, size = spec.first[source], spec.sizes[source]
+    synapses = b.Synapses(
+        cells[first : first + size], targets, on_pre="v_post += w", delay=spec.values["delay"] * ms,
+        namespace={"w": weight * mV},
+    )  # fmt: skip
+    pre, post = _in_degree(size, len(targets), degree, seed)
+    synapses.connect(i=pre, j=post)
+    circuit.parts.append(synapses)
 
 
 def _in_degree(sources: int, targets: int, degree: int, seed: int) -> tuple[Array, Array]:
@@ -284,4 +325,4 @@ def _redrawn(rng: Any, mean: float, std: float, number: int, low: float, sign: f
 
 
 if __name__ == "__main__":
-    serve({each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly)}, STARTED)
+    serve({each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly, stdp)}, STARTED)

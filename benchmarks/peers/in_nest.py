@@ -51,6 +51,31 @@ class InNest(Circuit):
 
 
 def brunel(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, cells = _brunel_cells(spec, what)
+    p = spec.values
+    for source, degree, weight in (("E", p["c_exc"], p["j"]), ("I", p["c_inh"], -p["g"] * p["j"])):
+        _fixed(spec, cells, source, cells, degree, weight)
+    return circuit.finish(cells, drives=1)
+
+
+def stdp(spec: Spec, what: dict[str, Any]) -> Circuit:
+    circuit, cells = _brunel_cells(spec, what)
+    p = spec.values
+    exc, inh = cells[: spec.sizes["E"]], cells[spec.sizes["E"] :]
+    cells.tau_minus = p["tau_minus"]
+    # Only the model with common parameters keeps them once; "lambda" is the change in units of Wmax.
+    values = {
+        "tau_plus": p["tau_plus"], "lambda": p["rate"], "alpha": 1.0, "mu_plus": 1.0, "mu_minus": 1.0,
+        "Wmax": p["w_max"], "weight": p["j"], "delay": p["delay"],
+    }  # fmt: skip
+    nest.CopyModel("stdp_synapse_hom", "plastic", values)
+    nest.Connect(exc, exc, {"rule": "fixed_indegree", "indegree": p["c_exc"]}, {"synapse_model": "plastic"})
+    _fixed(spec, cells, "E", inh, p["c_exc"], p["j"])
+    _fixed(spec, cells, "I", cells, p["c_inh"], -p["g"] * p["j"])
+    return circuit.finish(cells, drives=1)
+
+
+def _brunel_cells(spec: Spec, what: dict[str, Any]) -> tuple[InNest, Any]:
     circuit, p = InNest(spec, what), spec.values
     neuron = dict(
         tau_m=p["tau_m"], C_m=p["tau_m"], E_L=0.0, V_th=p["v_th"], V_reset=p["v_reset"], t_ref=p["t_ref"], I_e=0.0
@@ -59,12 +84,14 @@ def brunel(spec: Spec, what: dict[str, Any]) -> Circuit:
     cells.V_m = list(circuit.rng.uniform(p["v_low"], p["v_high"], spec.neurons))
     drive = nest.Create("poisson_generator", params={"rate": p["drive_hz"]})
     nest.Connect(drive, cells, syn_spec={"weight": p["j"], "delay": p["delay"]})
-    exc, inh = cells[: spec.sizes["E"]], cells[spec.sizes["E"] :]
-    for source, degree, weight in ((exc, p["c_exc"], p["j"]), (inh, p["c_inh"], -p["g"] * p["j"])):
-        rule = {"rule": "fixed_indegree", "indegree": degree}
-        nest.CopyModel("static_synapse_hom_w", f"fixed{degree}_{weight > 0}", {"weight": weight, "delay": p["delay"]})
-        nest.Connect(source, cells, rule, {"synapse_model": f"fixed{degree}_{weight > 0}"})
-    return circuit.finish(cells, drives=1)
+    return circuit, cells
+
+
+def _fixed(spec: Spec, cells: Any, source: str, targets: Any, degree: int, weight: float) -> None:
+    first = spec.first[source]
+    nest.CopyModel("static_synapse_hom_w", f"fixed {source}", {"weight": weight, "delay": spec.values["delay"]})
+    rule = {"rule": "fixed_indegree", "indegree": degree}
+    nest.Connect(cells[first : first + spec.sizes[source]], targets, rule, {"synapse_model": f"fixed {source}"})
 
 
 def _wired(circuit: InNest, model: str, neuron: dict[str, float], inhibitory: float) -> InNest:
@@ -171,4 +198,4 @@ def fly(spec: Spec, what: dict[str, Any]) -> Circuit:
 
 
 if __name__ == "__main__":
-    serve({each.__name__: each for each in (brunel, cuba, coba, hh, pd14, fly)}, STARTED)
+    serve({each.__name__: each for each in (brunel, cuba, coba, hh, pd14, fly, stdp)}, STARTED)

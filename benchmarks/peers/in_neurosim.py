@@ -15,8 +15,10 @@ import torch  # noqa: E402
 import neurosim as ns  # noqa: E402
 from benchmarks.peers.specs import Spec  # noqa: E402
 from neurosim.circuit.engine import Engine, obstacle  # noqa: E402
+from neurosim.circuit.rule_checks import checked_rules  # noqa: E402
 from neurosim.models import circuits  # noqa: E402
-from neurosim.units import mV  # noqa: E402
+from neurosim.plasticity import PairSTDP  # noqa: E402
+from neurosim.units import ms, mV  # noqa: E402
 
 Values = dict[str, Any]
 
@@ -27,15 +29,16 @@ class InNeurosim(Circuit):
     The rows of synapses are drawn when the engine is made, as part of building.
     """
 
-    def __init__(self, spec: Spec, net: ns.Network, what: Values) -> None:
+    def __init__(self, spec: Spec, net: ns.Network, plasticity: dict[str, Any], what: Values) -> None:
         self.version, self.spec = ns.__version__, spec
         torch.set_num_threads(what["threads"])
         recorded = list(spec.sizes) if what.get("record", True) else []
-        why = obstacle(net, recorded, torch.device("cpu"))
+        checked = checked_rules(net, plasticity)
+        why = obstacle(net, recorded, torch.device("cpu"), checked)
         if why is not None:
             raise RuntimeError(f"the engine cannot run {spec.name}: {why}")
         state = net.initial_state(batch=what.get("trials", 1), seed=what["seed"])
-        self.engine, self.recorded = Engine(net, state, recorded), recorded
+        self.engine, self.recorded = Engine(net, state, recorded, plasticity=checked), recorded
         tables = {t.data_ptr(): t for route in self.engine.wiring.routes for t in route if isinstance(t, torch.Tensor)}
         self.synapses = round(spec.total_synapses)
         self.row_bytes = sum(t.numel() * t.element_size() for t in tables.values()) / self.synapses
@@ -60,19 +63,37 @@ def _brette(kind: Any) -> Callable[[Spec, int], ns.Network]:
     return lambda spec, seed: circuits.vogels_abbott(kind, spec.neurons, spec.values["p"], seed)
 
 
+def _brunel(spec: Spec, seed: int) -> ns.Network:
+    return circuits.brunel(size=spec.neurons, j=spec.values["j"] * mV, seed=seed)
+
+
+def rules(spec: Spec) -> dict[str, Any]:
+    """Return the rules of plastic synapses; a delay of NEST is dendritic, that of an edge axonal."""
+    if spec.name != "stdp":
+        return {}
+    p = spec.values
+    size = p["rate"] * p["w_max"] * mV
+    rule = PairSTDP(
+        w_max=p["w_max"] * mV, mu=1.0, a_plus=size, a_minus=size, tau_plus=p["tau_plus"] * ms, coincident=False,
+        tau_minus=p["tau_minus"] * ms, dendritic_delay=2 * p["delay"] * ms,
+    )  # fmt: skip
+    return {"E->E:dv": rule}
+
+
 NETWORKS: dict[str, Callable[[Spec, int], ns.Network]] = {
-    "brunel": lambda spec, seed: circuits.brunel(size=spec.neurons, j=spec.values["j"] * mV, seed=seed),
+    "brunel": _brunel,
     "cuba": _brette("cuba"),
     "coba": _brette("coba"),
     "hh": _brette("hh"),
     "izhikevich": lambda spec, seed: circuits.izhikevich_2003(seed),
     "pd14": lambda spec, seed: circuits.potjans_diesmann(spec.values["scale"], seed),
     "fly": lambda spec, seed: circuits.fly_brain_like(spec.values["scale"], spec.values["driven"], seed),
+    "stdp": _brunel,
 }
 
 
 def _builder(name: str) -> Callable[[Spec, Values], Circuit]:
-    return lambda spec, what: InNeurosim(spec, NETWORKS[name](spec, what["seed"]), what)
+    return lambda spec, what: InNeurosim(spec, NETWORKS[name](spec, what["seed"]), rules(spec), what)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,19 @@ def brunel(quick: bool = False) -> Spec:
     )  # fmt: skip
 
 
+def stdp(quick: bool = False) -> Spec:
+    """Brunel's network whose synapses between excitatory neurons follow spike times, all pairs, with soft bounds.
+
+    Changes are proportional to the distance to the bounds 0 and 2 J (Guetig et al., 2003, mu = 1), so that weights stay
+    around J and the rates are those of `brunel`.
+    """
+    static = brunel(quick)
+    more = dict(w_max=2 * static.values["j"], rate=0.001, tau_plus=20.0, tau_minus=20.0)
+    return dataclasses.replace(
+        static, name="stdp", source="Brunel (2000), model A, with STDP", values={**static.values, **more}
+    )
+
+
 def _brette(name: str, quick: bool, seconds: float, after: float, values: dict[str, Any]) -> Spec:
     sizes = dict(E=640, I=160) if quick else dict(E=3200, I=800)
     n, p = sum(sizes.values()), 0.1 if quick else 0.02
@@ -196,7 +209,7 @@ def fly_driven(spec: Spec, seed: int) -> Array:
     return np.random.default_rng([seed, 1]).integers(0, spec.sizes["E"], spec.values["driven"])
 
 
-SPECS = {each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly)}
+SPECS = {each.__name__: each for each in (brunel, cuba, coba, hh, izhikevich, pd14, fly, stdp)}
 
 
 def spec(name: str, quick: bool, scale: float | None = None) -> Spec:

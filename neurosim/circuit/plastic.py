@@ -296,7 +296,7 @@ class PlasticSynapses:
         """
         part = next(p for p in range(len(self.sources)) if self.bounds[p] < self.bounds[p + 1])
         pre = torch.cat((self.sources[part][:, :WALKED], self.sources[part][:, WALKED + 1 :]), 1)
-        post, line = self.targets.last.clone(), torch.zeros(self.delay, len(self.targets.last), dtype=torch.bool)
+        post, line = self.targets.last, torch.zeros(self.delay, len(self.targets.counts), dtype=torch.bool)
         eligible = self._listed(self.eligible)
         for held, column in ((pre, 0), (post, 0), (eligible, 1)):
             held[:, column] = -held[:, column]

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import neurosim as ns
 from benchmarks import circuits
 from benchmarks.circuit_floors import Limits, limits
 from benchmarks.options import Options
 from benchmarks.peers import specs
 from benchmarks.peers.environments import FOLDER, python_of
 from benchmarks.peers.process import Peer, PeerError
+from neurosim.units import mV
 
 CUBA = 2
 
@@ -78,6 +80,17 @@ def test_each_circuit_runs_in_neurosim_and_can_be_continued(name: str) -> None:
     assert step.min() >= 0 and steps <= step.max() < 2 * steps
     assert neuron.min() >= 0 and neuron.max() < circuit.neurons
     assert len(np.unique(neuron)) > 15
+
+
+def test_the_synapses_of_the_plastic_circuit_change() -> None:
+    from benchmarks.peers.in_neurosim import NETWORKS, rules
+
+    circuit = specs.spec("stdp", True)
+    net = NETWORKS["stdp"](circuit, 1)
+    run = ns.simulate(net, seconds=0.1, seed=1, plasticity=rules(circuit))
+    weight = run.state.plastic["E->E:dv"].weight / mV
+    assert weight.std() > 1e-3 * circuit.values["j"] and weight.min() > 0 and weight.max() < circuit.values["w_max"]
+    assert rules(specs.spec("brunel", True)) == {}
 
 
 @pytest.mark.parametrize("environment", ["nest", "brian2", "brainevent"])

@@ -296,7 +296,7 @@ def _numbers_of(rule: PairRule) -> tuple[float, ...]:
 def _plastic_arrays(task: PlasticDelivery) -> list[Tensor]:
     rows = task.first, task.last, task.post, task.weight, task.sources
     eligible = [] if task.eligible is None or task.rule.fade is None else [task.eligible, *task.rule.fade]
-    return [*rows, *task.targets, *task.rule.plus, *task.rule.minus, *eligible]
+    return [*rows, *task.targets[:-1], *task.rule.plus, *task.rule.minus, *eligible]
 
 
 def _reward(task: Reward) -> tuple[CompiledKernel, Any]:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 BLOCK = 1024  # ages in the fine table of a decay
 LONG_AGO = -float(1 << 40)  # step of the last spike of a neuron that never fired
+KEPT = 4  # last spikes of a target that are held side by side
 ROOM = 32  # spikes of a target that are kept beside those of one window
 TIME, WALKED, X, X_BEFORE, DOWN, ONE_DOWN, X_SLOW = range(7)  # columns of `PlasticDelivery.sources`
-Y, Y_BEFORE, UP, Y_SLOW = range(1, 5)  # columns of `Targets`, whose first one is TIME
+Y, Y_BEFORE, UP, Y_SLOW = range(1, 5)  # of a target; the first one is TIME, the last one no part of a record
 
 
 class Decay(NamedTuple):
@@ -111,29 +112,39 @@ class PairRule(NamedTuple):
 class Targets(NamedTuple):
     """Spikes of the targets of plastic rows, at the step in which they arrive at the synapses.
 
-    Each is a record of its step, the trace with it and before it, the factor of the potentiation, and the slow trace
-    with it.
+    Each is a record of its step, the trace with it and before it, and the factor of the potentiation.
 
     Attributes
     ----------
-    last : Tensor [n, 5] of float64
-        Last spike of each target.
-    recent : Tensor [n, room, 5] of float64
+    latest : Tensor [n, KEPT, 4] of float64
+        Last spikes of each target since the last flush, the last one first: a line of a cache holds two.
+    recent : Tensor [n, room, 4] of float64
         First the last spike at the last flush, then the spikes after it.
     counts : Tensor [n] of int64
         Records in `recent`, at least 1.
+    slow : Tensor [n] of float64
+        Slow trace with the last spike.
     """
 
-    last: Tensor
+    latest: Tensor
     recent: Tensor
     counts: Tensor
+    slow: Tensor
 
     @classmethod
     def of(cls, last: Tensor, room: int) -> Targets:
-        """Return the targets with their last spikes, and room for so many records of each."""
-        recent = last.new_zeros(len(last), room, last.shape[1])
-        recent[:, 0] = last
-        return cls(last, recent, torch.ones(len(last), dtype=torch.int64))
+        """Return the targets with their last spikes and slow traces [n, 5], and room for so many records of each."""
+        records = last[:, None, :Y_SLOW]
+        recent = last.new_zeros(len(last), room, Y_SLOW)
+        recent[:, :1] = records
+        return cls(
+            records.repeat(1, KEPT, 1), recent, torch.ones(len(last), dtype=torch.int64), last[:, Y_SLOW].clone()
+        )
+
+    @property
+    def last(self) -> Tensor:
+        """Last spike and slow trace of each target [n, 5], a copy."""
+        return torch.cat((self.latest[:, 0], self.slow[:, None]), 1)
 
     @property
     def room(self) -> int:
@@ -146,10 +157,11 @@ class Targets(NamedTuple):
 
     def compact(self) -> None:
         """Drop all records but the last, after a flush of all rows."""
-        self.recent[:, 0] = self.last
+        self.recent[:, 0] = self.latest[:, 0]
+        self.latest[:, 1:] = self.latest[:, :1]
         self.counts.fill_(1)
 
     def shift(self, steps: int) -> None:
         """Count steps from `steps` later on."""
-        for times in (self.last[:, TIME], self.recent[:, :, TIME]):
+        for times in (self.latest[:, :, TIME], self.recent[:, :, TIME]):
             times.sub_(steps).clamp_(min=LONG_AGO)
