@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help dev install demo test fuzz bench bench-peers cuda-table silicon-tools verify-hardware xylosim docs lint lava-pythons clean
+.PHONY: help dev install demo test coverage fuzz bench bench-peers cuda-table silicon-tools verify-hardware xylosim docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,10 @@ install: $(INSTALLED) ## Create .venv with neurosim and everything that tests, d
 demo: $(INSTALLED) ## Train on real digits, plot, report, compare with Lava: see runs/demo/
 	@$(BIN)/neurosim demo
 
-test: $(INSTALLED) ## Run all tests and doctests, with coverage
+test: $(INSTALLED) ## Run all tests and doctests
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+coverage: $(INSTALLED) ## Run all tests and doctests, and list the lines that none of them reaches
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov
 
 fuzz: $(INSTALLED) ## Read damaged files of every kind: make fuzz NUMBER=100000 SEED=7 KINDS="nir tar"
