@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from neurosim.datasets.nmnist import SHAPE, nmnist_events
+from neurosim.datasets.nmnist_files import SHAPE, nmnist_events
 from neurosim.errors import FileError
 from neurosim.files.archives import tar_members
 from neurosim.recording.events import Events

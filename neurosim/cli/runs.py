@@ -56,7 +56,8 @@ def named(settings: Settings) -> Settings:
 def data(settings: Settings) -> Split:
     """Read the dataset of a run."""
     if not is_own(settings.dataset):
-        return load(settings.dataset, settings.data_root)
+        found = load(settings.dataset, settings.data_root)
+        return found if isinstance(found, Split) else found.split()
     split = function_in("dataset", settings.dataset)()
     if not isinstance(split, Split):
         raise InputError(f"dataset: {settings.dataset} must return a Split; got {type(split).__name__}.")

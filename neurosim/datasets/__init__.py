@@ -5,20 +5,28 @@ from __future__ import annotations
 from neurosim.datasets.adding import Adding
 from neurosim.datasets.auditory import cochlea
 from neurosim.datasets.cards import Card, CardFile, card
+from neurosim.datasets.circles import yin_yang, yin_yang_points
 from neurosim.datasets.codes import burst, phase, population
 from neurosim.datasets.decoders import class_by_count, class_by_first_spike, class_by_membrane, class_by_vote
+from neurosim.datasets.delay_equation import mackey_glass, mackey_glass_series
 from neurosim.datasets.encoders import Encoder, delta_modulation, direct, latency, rate
 from neurosim.datasets.hair_cells import HairCells
+from neurosim.datasets.heartbeats import qtdb
 from neurosim.datasets.idx import read_idx
 from neurosim.datasets.images import fashion_mnist, load_idx, mnist
 from neurosim.datasets.labelled import Batches, Labelled, Split
 from neurosim.datasets.loading import dataset_names, load
-from neurosim.datasets.nmnist import nmnist_events
+from neurosim.datasets.nmnist_files import nmnist, nmnist_events, nmnist_small
+from neurosim.datasets.parts import Parts, split_off
 from neurosim.datasets.scikit import digits
+from neurosim.datasets.series import Series
 from neurosim.datasets.shd import read_shd
 from neurosim.datasets.signals import bens_spiker, sigma_delta_modulation
-from neurosim.datasets.spoken import Word, heard, read_words
+from neurosim.datasets.smartwatch import exercises
+from neurosim.datasets.spoken import Word, heard, read_words, spoken_digits
 from neurosim.datasets.text import Text, read_text
+from neurosim.datasets.touch import braille
+from neurosim.datasets.vowels import japanese_vowels, read_ts
 
 __all__ = [
     "Adding",
@@ -28,10 +36,13 @@ __all__ = [
     "Encoder",
     "HairCells",
     "Labelled",
+    "Parts",
+    "Series",
     "Split",
     "Text",
     "Word",
     "bens_spiker",
+    "braille",
     "burst",
     "card",
     "class_by_count",
@@ -43,19 +54,31 @@ __all__ = [
     "delta_modulation",
     "digits",
     "direct",
+    "exercises",
     "fashion_mnist",
     "heard",
+    "japanese_vowels",
     "latency",
     "load",
     "load_idx",
+    "mackey_glass",
+    "mackey_glass_series",
     "mnist",
+    "nmnist",
     "nmnist_events",
+    "nmnist_small",
     "phase",
     "population",
+    "qtdb",
     "rate",
     "read_idx",
     "read_shd",
     "read_text",
+    "read_ts",
     "read_words",
     "sigma_delta_modulation",
+    "split_off",
+    "spoken_digits",
+    "yin_yang",
+    "yin_yang_points",
 ]

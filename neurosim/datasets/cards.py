@@ -24,11 +24,17 @@ class CardFile:
     part : str
         The part of the split it belongs to, ``"train"`` for example.
     holds : str
-        ``"images"`` or ``"labels"``.
+        What it holds: ``"images"`` or ``"labels"`` in idx files.
     sha256 : str or None
         Digest of the file as distributed; None: not known, not checked.
     sha256_unpacked : str or None
         Digest of the contents after gunzip; None: not known, not checked.
+    url : str or None
+        Where the file can be fetched from without a browser; None: by hand, from the page `Card.download`.
+    md5 : str or None
+        The digest that the publisher prints, where it is md5. It shows damage in transfer, not forgery.
+    unpack : str or None
+        ``"zip"`` or ``"tar"``: the file is an archive, whose members are read.
     """
 
     name: str
@@ -36,6 +42,9 @@ class CardFile:
     holds: str
     sha256: str | None = None
     sha256_unpacked: str | None = None
+    url: str | None = None
+    md5: str | None = None
+    unpack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,13 @@ class Card:
     licence, citation : str
         As the authors state them.
     format : str
-        ``"idx"`` or ``"scikit-learn"``.
+        How the data is stored: ``"idx"`` for example; `neurosim.datasets.loading` has a reader for each.
     shape : tuple of int
-        Shape of one sample, channels first.
+        Shape of one sample, channels first; of one step where samples run over time.
     scale : float
         The stored value that becomes 1.0.
     classes : tuple of str
-        Names of the labels 0, 1, ...
+        Names of the labels 0, 1, ...; empty where the targets are values.
     counts : dict of str to int
         Number of samples in each part.
     split : str
@@ -70,6 +79,13 @@ class Card:
         The files; empty where an installed package brings the data.
     note : str
         Further remarks.
+    sampling : str
+        Rate, steps and lengths of samples that run over time.
+    validation : str
+        What a fair validation part is, where the publisher has none.
+    access : str
+        ``"direct"``: each file has an address; ``"browser"``: the files are fetched by hand; ``"package"``: a package
+        ships them; ``"generated"``: computed, there are no files.
     path : pathlib.Path
         The TOML file itself.
     """
@@ -90,6 +106,9 @@ class Card:
     files: tuple[CardFile, ...]
     note: str
     path: Path
+    sampling: str = ""
+    validation: str = ""
+    access: str = "browser"
 
 
 def card(name: str | os.PathLike[str]) -> Card:
@@ -123,8 +142,23 @@ _TEXTS = ("name", "title", "source", "download", "licence", "citation", "format"
 _REQUIRED = {**dict.fromkeys(_TEXTS, "a text"), "shape": "a list of sizes", "classes": "a list of texts"}
 _REQUIRED["counts"] = "a table of sample numbers"
 _OPTIONAL = {"scale": "a positive number", "folders": "a list of texts", "files": "a list of tables", "note": "a text"}
-_FILE_KEYS = {"name", "part", "holds", "sha256", "sha256_unpacked"}
-_FORMATS = ("idx", "scikit-learn")
+_OPTIONAL |= {"sampling": "a text", "validation": "a text", "access": "a text"}
+_DIGESTS = {"sha256": 64, "sha256_unpacked": 64, "md5": 32}
+_FILE_KEYS = {"name", "part", "holds", "url", "unpack", *_DIGESTS}
+_ACCESS = ("direct", "browser", "package", "generated")
+FORMATS = (
+    "braille",
+    "exercises",
+    "generated",
+    "idx",
+    "nmnist",
+    "nmnist-small",
+    "qtdb",
+    "scikit-learn",
+    "spoken-digits",
+    "ts",
+    "yin-yang",
+)
 
 
 def _parse(table: dict[str, Any], path: Path) -> Card:
@@ -140,8 +174,13 @@ def _parse(table: dict[str, Any], path: Path) -> Card:
     for key, kind in expected.items():
         if key in table and not _fits(table[key], kind):
             raise FileError(f"card {path}: {key} = {table[key]!r}, but it must be {kind}. Correct it.")
-    if table["format"] not in _FORMATS:
-        raise FileError(f"card {path}: format = {table['format']!r}, but it must be one of {', '.join(_FORMATS)}.")
+    access = table.get("access", "browser")
+    for key, value, allowed in (("format", table["format"], FORMATS), ("access", access, _ACCESS)):
+        if value not in allowed:
+            raise FileError(f"card {path}: {key} = {value!r}, but it must be one of {', '.join(allowed)}.")
+    files = tuple(_file(entry, table["counts"], path, table["format"]) for entry in table.get("files", []))
+    if access == "direct" and not (files and all(file.url for file in files)):
+        raise FileError(f"card {path}: access = 'direct', but a file has no url. Add it, or set access = 'browser'.")
     return Card(
         **{key: table[key] for key in _TEXTS},
         shape=tuple(table["shape"]),
@@ -149,8 +188,9 @@ def _parse(table: dict[str, Any], path: Path) -> Card:
         classes=tuple(table["classes"]),
         counts=dict(table["counts"]),
         folders=tuple(table.get("folders", [table["name"]])),
-        files=tuple(_file(entry, table["counts"], path) for entry in table.get("files", [])),
-        note=table.get("note", ""),
+        files=files,
+        **{key: table.get(key, "") for key in ("note", "sampling", "validation")},
+        access=access,
         path=path,
     )
 
@@ -173,20 +213,26 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _file(entry: dict[str, Any], counts: dict[str, int], path: Path) -> CardFile:
+def _file(entry: dict[str, Any], counts: dict[str, int], path: Path, format: str) -> CardFile:
     where = f"card {path}, file {entry.get('name', '?')!r}"
     if not {"name", "part", "holds"} <= set(entry) <= _FILE_KEYS or not all(isinstance(v, str) for v in entry.values()):
         raise FileError(
             f"{where}: has the entries {', '.join(map(repr, entry))}; it needs name, part and holds, "
-            f"may have sha256 and sha256_unpacked, and all are texts."
+            f"may have {', '.join(sorted(_FILE_KEYS - {'name', 'part', 'holds'}))}, and all are texts."
         )
     if Path(entry["name"]).name != entry["name"]:
         raise FileError(f"{where}: a file name without folders is needed; folders go into `folders`.")
-    if entry["part"] not in counts:
+    if entry["part"] not in counts and entry["part"] != "all":
         raise FileError(f"{where}: part = {entry['part']!r} is not among the counts: {', '.join(counts)}.")
-    if entry["holds"] not in ("images", "labels"):
+    if format == "idx" and entry["holds"] not in ("images", "labels"):
         raise FileError(f"{where}: holds = {entry['holds']!r}, but it must be images or labels.")
-    for key in ("sha256", "sha256_unpacked"):
-        if key in entry and not re.fullmatch("[0-9a-f]{64}", entry[key]):
-            raise FileError(f"{where}: {key} = {entry[key]!r} is not 64 hexadecimal digits. Leave it out if not known.")
+    for key, digits in _DIGESTS.items():
+        if key in entry and not re.fullmatch(f"[0-9a-f]{{{digits}}}", entry[key]):
+            raise FileError(
+                f"{where}: {key} = {entry[key]!r} is not {digits} hexadecimal digits. Leave it out if not known."
+            )
+    if "url" in entry and not entry["url"].startswith(("https://", "http://")):
+        raise FileError(f"{where}: url = {entry['url']!r}, but it must begin with https:// or http://.")
+    if entry.get("unpack", "zip") not in ("zip", "tar"):
+        raise FileError(f"{where}: unpack = {entry['unpack']!r}, but it must be zip or tar.")
     return CardFile(**cast("dict[str, str]", entry))

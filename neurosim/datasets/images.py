@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from neurosim.datasets.cards import Card, CardFile, card
+from neurosim.datasets.cards import Card, card
 from neurosim.datasets.idx import read_idx
 from neurosim.datasets.labelled import Labelled, Split
+from neurosim.datasets.places import located
 from neurosim.errors import FileError, InputError
 
 
@@ -101,59 +101,12 @@ def load_idx(card: Card, root: str | os.PathLike[str] | None = None, *, verify: 
             f"card {card.name!r} has format {card.format!r} and the files {roles}; load_idx needs idx and "
             f"one file of images and one of labels for each of train and test."
         )
-    paths = _find(card, root)
-    if verify:
-        for file, path in paths.items():
-            _check_digest(file, path)
+    paths = located(card, root, verify=verify)
     found = {(file.part, file.holds): path for file, path in paths.items()}
     train, test = (
         _labelled(card, part, found[part, "images"], found[part, "labels"], verify) for part in ("train", "test")
     )
     return Split(train, test, card)
-
-
-def _find(card: Card, root: str | os.PathLike[str] | None) -> dict[CardFile, Path]:
-    fetch = f"Get them from {card.download} ({card.source})."
-    root = root if root is not None else os.environ.get("NEUROSIM_DATA") or None
-    if root is None:
-        raise FileError(
-            f"no folder to read {card.name} from: give `root` or set the environment variable NEUROSIM_DATA to the "
-            f"folder that holds {card.folders[0]}/{card.files[0].name} and the others. {fetch}"
-        )
-    folders = [Path(root) / name for name in card.folders] + [Path(root)]
-    missing: list[str] = []
-    for folder in folders:
-        paths = {file: _either(folder, file.name) for file in card.files}
-        if all(paths.values()):
-            return {file: path for file, path in paths.items() if path is not None}
-        if any(paths.values()) and not missing:
-            missing = [f"{folder} lacks {', '.join(file.name for file, path in paths.items() if path is None)}"]
-    raise FileError(
-        f"{card.name} not found below {root}: looked for {', '.join(file.name for file in card.files)} "
-        f"(or without .gz) in {', '.join(map(str, folders))}{'; ' + missing[0] if missing else ''}. {fetch}"
-    )
-
-
-def _either(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / name.removesuffix(".gz")) if path.is_file()), None)
-
-
-def _check_digest(file: CardFile, path: Path) -> None:
-    stated = file.sha256 if path.name == file.name else file.sha256_unpacked
-    if stated is None:
-        return
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}. Check its permissions.") from error
-    if digest.hexdigest() != stated:
-        raise FileError(
-            f"{path} is not the file that the card describes: its sha256 is {digest.hexdigest()}, expected {stated}. "
-            f"Fetch it again, or pass verify=False if it is a modified copy."
-        )
 
 
 def _labelled(card: Card, part: str, images: Path, labels: Path, verify: bool) -> Labelled:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from neurosim.datasets.cards import Card, card
+from neurosim.datasets.circles import load_yin_yang, yin_yang
+from neurosim.datasets.delay_equation import mackey_glass
+from neurosim.datasets.heartbeats import load_qtdb
 from neurosim.datasets.images import load_idx
 from neurosim.datasets.labelled import Split
+from neurosim.datasets.nmnist_files import load_nmnist, load_nmnist_small
+from neurosim.datasets.parts import Parts
 from neurosim.datasets.scikit import digits
+from neurosim.datasets.smartwatch import load_exercises
+from neurosim.datasets.spoken import load_spoken_digits
+from neurosim.datasets.touch import load_braille
+from neurosim.datasets.vowels import load_ts
 from neurosim.errors import FileError
 from neurosim.files.bundled import data_files
 
-_Reader = Callable[[Card, "str | os.PathLike[str] | None"], Split]
+_Reader = Callable[[Card, "str | os.PathLike[str] | None"], "Split | Parts[Any]"]
 
 
 def _digits(about: Card, root: str | os.PathLike[str] | None) -> Split:
@@ -25,11 +35,39 @@ def _digits(about: Card, root: str | os.PathLike[str] | None) -> Split:
     return digits()
 
 
+# Data sets that are computed; their cards state what the parameters of the published ones are.
+_GENERATED: Mapping[str, Callable[[], Parts[Any]]] = MappingProxyType({"mackey_glass": mackey_glass})
+
+
+def _generated(about: Card, root: str | os.PathLike[str] | None) -> Parts[Any]:
+    if about.name not in _GENERATED:
+        raise FileError(f"card {about.path}: generated is for {', '.join(_GENERATED)}; got name = {about.name!r}.")
+    return _GENERATED[about.name]()
+
+
+def _yin_yang(about: Card, root: str | os.PathLike[str] | None) -> Parts[Any]:
+    return yin_yang() if root is None else load_yin_yang(about, root)
+
+
 # One reader for each format that a card may state.
-_READERS: Mapping[str, _Reader] = MappingProxyType({"idx": load_idx, "scikit-learn": _digits})
+_READERS: Mapping[str, _Reader] = MappingProxyType(
+    {
+        "braille": load_braille,
+        "exercises": load_exercises,
+        "generated": _generated,
+        "idx": load_idx,
+        "nmnist": load_nmnist,
+        "nmnist-small": load_nmnist_small,
+        "qtdb": load_qtdb,
+        "scikit-learn": _digits,
+        "spoken-digits": load_spoken_digits,
+        "ts": load_ts,
+        "yin-yang": _yin_yang,
+    }
+)
 
 
-def load(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Split:
+def load(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Split | Parts[Any]:
     """Load the dataset that a card describes.
 
     Parameters
@@ -41,8 +79,9 @@ def load(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = Non
 
     Returns
     -------
-    Split
-        ``train`` and ``test``: `x` float32 [n, *shape] in [0, 1], `y` int64 [n].
+    Split or Parts
+        Images: a `Split`, with `x` float32 [n, *shape] in [0, 1], `y` int64 [n]. All others: `Parts`, of the type of
+        data that the function of the dataset returns (`braille`, `qtdb` and so on).
 
     Raises
     ------
@@ -67,7 +106,7 @@ def dataset_names() -> tuple[str, ...]:
     Examples
     --------
     >>> from neurosim.datasets import dataset_names
-    >>> dataset_names()
-    ('digits', 'fashion_mnist', 'mnist')
+    >>> dataset_names()  # doctest: +ELLIPSIS
+    ('braille', 'digits', 'exercises', 'fashion_mnist', 'japanese_vowels', 'mackey_glass', 'mnist', ...
     """
     return tuple(path.stem for path in data_files("datasets"))

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 
 from neurosim.datasets.auditory import cochlea
+from neurosim.datasets.cards import Card, card
 from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.labelled import Labelled
+from neurosim.datasets.parts import Parts
+from neurosim.datasets.places import ROOT
 from neurosim.errors import FileError, InputError
 from neurosim.files.archives import LARGEST, LIMIT, tar_members
 from neurosim.files.atomic import replaced
@@ -26,6 +29,7 @@ from neurosim.units import check_dt
 
 _NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")
 DIGITS = tuple(map(str, range(10)))
+_LAST_TEST, _LAST_VALIDATION = 4, 9  # takes
 _CONVERSION = 1  # counted up when `cochlea` or `heard` gives other spikes
 
 
@@ -91,6 +95,61 @@ def read_words(path: str | os.PathLike[str]) -> list[Word]:
     if not found:
         raise FileError(f"{path} holds no recordings called digit_speaker_take.wav, such as 7_jackson_0.wav.")
     return found
+
+
+def spoken_digits(root: str | os.PathLike[str] | None = None) -> Parts[tuple[Word, ...]]:
+    """Load the Free Spoken Digit Dataset by its own split: takes 0 to 4 of each speaker and digit are the test part.
+
+    Parameters
+    ----------
+    root : path-like, optional
+        A folder of wav files or a tar archive of them, or the data root, with ``fsdd/``, ``fsdd/recordings/`` or an
+        archive there. Default: the environment variable ``NEUROSIM_DATA``.
+
+    Returns
+    -------
+    Parts of tuples of Word
+        "train" (2700), "test" (300); `heard` and `HairCells` turn words into spikes. `held_out` takes the takes 5 to 9,
+        as many as are tested.
+
+    Raises
+    ------
+    FileError
+        As `read_words`.
+    """
+    return load_spoken_digits(card("spoken_digits"), root)
+
+
+def load_spoken_digits(card: Card, root: str | os.PathLike[str] | None = None) -> Parts[tuple[Word, ...]]:
+    """Load the recordings of a card by their names."""
+    words = read_words(_recordings(card, root))
+    train = tuple(word for word in words if word.take > _LAST_TEST)
+    test = tuple(word for word in words if word.take <= _LAST_TEST)
+    return Parts({"train": train, "test": test}, card, torch.tensor([word.take <= _LAST_VALIDATION for word in train]))
+
+
+def _recordings(card: Card, root: str | os.PathLike[str] | None) -> Path:
+    """Return the folder or archive of the recordings below a data root."""
+    given = root if root is not None else os.environ.get(ROOT)
+    if not given:
+        raise FileError(
+            f"no folder to read {card.name} from: give `root` or set the environment variable {ROOT}. "
+            f"Get the recordings from {card.download} ({card.source})."
+        )
+    base = Path(given)
+    if base.is_file():
+        return base
+    folders = [folder for name in card.folders for folder in (base / name, base / name / "recordings")]
+    for folder in (*folders, base, base / "recordings"):
+        if next(folder.glob("*_*_*.wav"), None) is not None:
+            return folder
+        archive = next(iter(sorted(folder.glob("fsdd*.tar*"))), None)
+        if archive is not None:
+            return archive
+    raise FileError(
+        f"no recordings such as 7_jackson_0.wav below {base}, nor an archive fsdd*.tar of them: looked in "
+        f"{', '.join(map(str, folders))}. Get them from {card.download} ({card.source})."
+    )
 
 
 def _wav_files(path: Path, selects: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

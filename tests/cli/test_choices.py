@@ -31,7 +31,7 @@ def test_case_and_hyphens_do_not_matter(text: str) -> None:
 def test_what_a_shell_completes_are_the_names_of_the_library() -> None:
     assert {*complete_rule("")} == {*RULES.names()} and {*complete_loss("")} == {*LOSSES.names()}
     assert complete_rule("sl") == ["sltt"]
-    assert complete_dataset("m") == ["mnist"] and "loihi1" in complete_target("loihi")
+    assert complete_dataset("mn") == ["mnist"] and "loihi1" in complete_target("loihi")
 
 
 def test_options_become_arguments() -> None:

@@ -171,7 +171,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, small, monkeypatch):
     def refuse(path, mode):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("neurosim.datasets.images.open", refuse, raising=False)
+    monkeypatch.setattr("neurosim.datasets.places.open", refuse, raising=False)
     with pytest.raises(FileError, match=r"cannot read .*train-images.*: Permission denied\. Check its permissions"):
         load_idx(small, tmp_path)
 

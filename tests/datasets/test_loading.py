@@ -13,7 +13,7 @@ from tests.cli.test_choices import write_card
 
 
 def test_every_format_of_a_card_has_a_reader() -> None:
-    assert set(loading._READERS) == set(cards._FORMATS)
+    assert set(loading._READERS) == set(cards.FORMATS)
 
 
 def test_a_bundled_dataset_is_loaded_by_its_name() -> None:

@@ -9,6 +9,7 @@ from neurosim.datasets.events.files.reading import event_pieces, read_events
 from neurosim.datasets.events.files.seconds import read_nirdata, read_nwb_spikes, read_spoken_events, write_nirdata
 from neurosim.datasets.events.files.writing import write_events
 from neurosim.datasets.events.pipeline import CachedFrames, EpochSampler, EventFrames
+from neurosim.datasets.events.sets import EventFiles, EventSet
 
 __all__ = [
     "TXYP",
@@ -17,7 +18,9 @@ __all__ = [
     "Bins",
     "CachedFrames",
     "EpochSampler",
+    "EventFiles",
     "EventFrames",
+    "EventSet",
     "SensorEvents",
     "binary",
     "counts",
