@@ -35,6 +35,8 @@ class CardFile:
         The digest that the publisher prints, where it is md5. It shows damage in transfer, not forgery.
     unpack : str or None
         ``"zip"`` or ``"tar"``: the file is an archive, whose members are read.
+    member : str or None
+        The address is that of a zip archive, and the file is this member of it.
     """
 
     name: str
@@ -45,6 +47,7 @@ class CardFile:
     url: str | None = None
     md5: str | None = None
     unpack: str | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,19 +147,30 @@ _REQUIRED["counts"] = "a table of sample numbers"
 _OPTIONAL = {"scale": "a positive number", "folders": "a list of texts", "files": "a list of tables", "note": "a text"}
 _OPTIONAL |= {"sampling": "a text", "validation": "a text", "access": "a text"}
 _DIGESTS = {"sha256": 64, "sha256_unpacked": 64, "md5": 32}
-_FILE_KEYS = {"name", "part", "holds", "url", "unpack", *_DIGESTS}
+_FILE_KEYS = {"name", "part", "holds", "url", "member", "unpack", *_DIGESTS}
 _ACCESS = ("direct", "browser", "package", "generated")
 FORMATS = (
     "braille",
+    "dvs-gesture",
+    "event-folders",
     "exercises",
     "generated",
     "idx",
+    "mat-events",
     "nmnist",
     "nmnist-small",
+    "npy-events",
+    "ntidigits",
+    "oxford",
+    "pixels",
     "qtdb",
     "scikit-learn",
+    "speech-commands",
     "spoken-digits",
+    "spoken-events",
+    "text",
     "ts",
+    "wisdm",
     "yin-yang",
 )
 

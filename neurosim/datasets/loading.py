@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from neurosim.datasets.cameras import load_dvs_gesture, load_event_folders
 from neurosim.datasets.cards import Card, card
 from neurosim.datasets.circles import load_yin_yang, yin_yang
 from neurosim.datasets.delay_equation import mackey_glass
@@ -16,10 +17,15 @@ from neurosim.datasets.labelled import Split
 from neurosim.datasets.nmnist_files import load_nmnist, load_nmnist_small
 from neurosim.datasets.parts import Parts
 from neurosim.datasets.scikit import digits
+from neurosim.datasets.sequences import delayed_match_parts, load_oxford, load_pixels, load_text, parity_parts
 from neurosim.datasets.smartwatch import load_exercises
+from neurosim.datasets.speech_words import load_speech_commands
 from neurosim.datasets.spoken import load_spoken_digits
+from neurosim.datasets.spoken_events import load_spoken_events, shd_adding
+from neurosim.datasets.tidigits import load_ntidigits
 from neurosim.datasets.touch import load_braille
 from neurosim.datasets.vowels import load_ts
+from neurosim.datasets.wearables import load_wisdm
 from neurosim.errors import FileError
 from neurosim.files.bundled import data_files
 
@@ -36,13 +42,20 @@ def _digits(about: Card, root: str | os.PathLike[str] | None) -> Split:
 
 
 # Data sets that are computed; their cards state what the parameters of the published ones are.
-_GENERATED: Mapping[str, Callable[[], Parts[Any]]] = MappingProxyType({"mackey_glass": mackey_glass})
+_GENERATED: Mapping[str, Callable[[str | os.PathLike[str] | None], Parts[Any]]] = MappingProxyType(
+    {
+        "delayed_match": lambda _: delayed_match_parts(),
+        "mackey_glass": lambda _: mackey_glass(),
+        "parity": lambda _: parity_parts(),
+        "shd_adding": shd_adding,
+    }
+)
 
 
 def _generated(about: Card, root: str | os.PathLike[str] | None) -> Parts[Any]:
     if about.name not in _GENERATED:
         raise FileError(f"card {about.path}: generated is for {', '.join(_GENERATED)}; got name = {about.name!r}.")
-    return _GENERATED[about.name]()
+    return _GENERATED[about.name](root)
 
 
 def _yin_yang(about: Card, root: str | os.PathLike[str] | None) -> Parts[Any]:
@@ -53,6 +66,17 @@ def _yin_yang(about: Card, root: str | os.PathLike[str] | None) -> Parts[Any]:
 _READERS: Mapping[str, _Reader] = MappingProxyType(
     {
         "braille": load_braille,
+        "dvs-gesture": load_dvs_gesture,
+        "event-folders": load_event_folders,
+        "mat-events": load_event_folders,
+        "npy-events": load_event_folders,
+        "ntidigits": load_ntidigits,
+        "oxford": load_oxford,
+        "pixels": load_pixels,
+        "speech-commands": load_speech_commands,
+        "spoken-events": load_spoken_events,
+        "text": load_text,
+        "wisdm": load_wisdm,
         "exercises": load_exercises,
         "generated": _generated,
         "idx": load_idx,
@@ -107,6 +131,6 @@ def dataset_names() -> tuple[str, ...]:
     --------
     >>> from neurosim.datasets import dataset_names
     >>> dataset_names()  # doctest: +ELLIPSIS
-    ('braille', 'digits', 'exercises', 'fashion_mnist', 'japanese_vowels', 'mackey_glass', 'mnist', ...
+    ('asl_dvs', 'braille', 'cifar10_dvs', 'delayed_match', 'digits', ...
     """
     return tuple(path.stem for path in data_files("datasets"))

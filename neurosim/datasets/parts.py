@@ -55,7 +55,7 @@ class Parts(Mapping[str, D], Generic[D]):
         return len(self._parts)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}: {len(part)}" for name, part in self._parts.items())  # type: ignore[arg-type]
+        sizes = ", ".join(f"{name}: {_size(part)}" for name, part in self._parts.items())
         return f"<Parts of {self.card.name}, {sizes}>"
 
     def held_out(self) -> Parts[D]:
@@ -94,6 +94,11 @@ class Parts(Mapping[str, D], Generic[D]):
                 "Write a function that makes one, for example by binning events to frames."
             )
         return Split(train, test, self.card)
+
+
+def _size(part: Any) -> int:
+    """Return the number of samples of a part, or of characters of a text."""
+    return len(getattr(part, "codes", part))
 
 
 def subset_of(data: D, mask: Tensor) -> D:

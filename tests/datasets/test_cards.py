@@ -44,7 +44,7 @@ def test_every_bundled_card_is_whole(path):
     assert about.path == path
     assert about.source.startswith("http")
     assert len(set(about.classes)) == len(about.classes)
-    assert {"train", "test"} <= set(about.counts) or set(about.counts) == {"all"}
+    assert {"train", "test"} <= set(about.counts) or len(about.counts) == 1
     assert about.validation
     assert all((about.title, about.licence, about.citation, about.download, about.split))
 

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.events.container import SensorEvents
 from neurosim.datasets.events.pipeline import EventFrames
-from neurosim.errors import InputError, ShapeError
-
-
-def _check_labels(name: str, y: Tensor, number: int, classes: tuple[str, ...], groups: tuple[str, ...]) -> None:
-    if y.dtype != torch.int64 or y.shape != (number,) or (groups and len(groups) != number):
-        raise ShapeError(
-            f"{name}: {number} samples have labels {y.dtype} {list(y.shape)} and {len(groups)} groups; int64 [n] and "
-            "as many groups, or none, are expected."
-        )
-    if number and not 0 <= int(y.min()) <= int(y.max()) < len(classes):
-        raise InputError(f"{name}: y runs from {int(y.min())} to {int(y.max())}; there are {len(classes)} classes.")
+from neurosim.datasets.labelled_files import LabelledFiles, check_labels, chosen_numbers
+from neurosim.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +54,14 @@ class EventSet:
     groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_labels("EventSet", self.y, self.events.B, self.classes, self.groups)
+        check_labels("EventSet", self.y, self.events.B, self.classes, self.groups)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def subset(self, index: Tensor | Sequence[int]) -> EventSet:
         """Return the samples that `index` (numbers, or a mask of booleans) selects."""
-        numbers = _numbers(index, len(self))
+        numbers = chosen_numbers(index, len(self))
         groups = tuple(self.groups[k] for k in numbers) if self.groups else ()
         return replace(self, events=self.events.samples(numbers), y=self.y[numbers], groups=groups)
 
@@ -81,43 +71,8 @@ class EventSet:
 
 
 @dataclass(frozen=True, eq=False)
-class EventFiles:
-    """Samples of events that lie in files, with one label each: nothing is read before it is asked for.
-
-    Attributes
-    ----------
-    places : tuple
-        File of each sample, and what else `read` needs to find it.
-    y : Tensor
-        int64 [n].
-    classes : tuple of str
-        Names of the labels.
-    read : callable
-        Returns the events of a place, one sample.
-    groups : tuple of str
-        Person or recording of each sample; empty where that is not known.
-    """
-
-    places: tuple[Any, ...]
-    y: Tensor
-    classes: tuple[str, ...]
-    read: Callable[[Any], SensorEvents]
-    groups: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_labels("EventFiles", self.y, len(self.places), self.classes, self.groups)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> tuple[SensorEvents, int]:
-        return self.read(self.places[index]), int(self.y[index])
-
-    def subset(self, index: Tensor | Sequence[int]) -> EventFiles:
-        """Return the samples that `index` (numbers, or a mask of booleans) selects; nothing is read."""
-        numbers = _numbers(index, len(self))
-        groups = tuple(self.groups[k] for k in numbers) if self.groups else ()
-        return replace(self, places=tuple(self.places[k] for k in numbers), y=self.y[numbers], groups=groups)
+class EventFiles(LabelledFiles[SensorEvents]):
+    """Samples of events that lie in files, as `LabelledFiles`."""
 
     def loaded(self, limit: int = 10**9) -> EventSet:
         """Read all samples into memory.
@@ -142,12 +97,6 @@ class EventFiles:
         if not parts:
             raise InputError("loaded: there is no sample.")
         return EventSet(SensorEvents.joined(parts), self.y, self.classes, self.groups)
-
-
-def _numbers(index: Tensor | Sequence[int], number: int) -> list[int]:
-    which = index if isinstance(index, Tensor) else torch.tensor(list(index)).long()
-    chosen: list[int] = torch.arange(number)[which].reshape(-1).tolist()
-    return chosen
 
 
 def by_class(folder: Path, classes: Sequence[str], pattern: str) -> tuple[list[Path], list[int]]:
