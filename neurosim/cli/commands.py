@@ -166,6 +166,10 @@ def train(
     device: Annotated[
         str | None, typer.Option(help="Device of the training, such as cuda.", show_default=DEFAULT.device)
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parts of each batch, shared by the ranks that torchrun starts; a multiple of these."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed.", show_default=str(DEFAULT.seed))] = None,
     resume: Annotated[
         bool,
@@ -184,6 +188,7 @@ def train(
 
     from neurosim.cli import folder, runs
     from neurosim.errors import InputError
+    from neurosim.network.ranks import is_first_rank
 
     if resume and overwrite:
         raise InputError("--resume continues a run and --overwrite removes it: give one of them.")
@@ -191,6 +196,8 @@ def train(
     metrics = runs.train(
         Settings.of({**before, **table}), out, resume=resume, overwrite=overwrite, progress=_shows_progress()
     )
+    if not is_first_rank():
+        return
     score = f"{metrics['test_accuracy']:.2%} on {metrics['test_samples']} samples"
     write(f"Test accuracy {score}; see {out / 'metrics.json'}.", metrics, json)
 

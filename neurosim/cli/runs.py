@@ -27,10 +27,11 @@ from neurosim.files.atomic import json_text
 from neurosim.files.lock import owned
 from neurosim.files.paths import output_folder
 from neurosim.language import triangle
-from neurosim.learning import History, Loss, Rule, evaluate, fit, load_checkpoint
+from neurosim.learning import History, Loss, Progress, Rule, evaluate, fit, load_checkpoint
 from neurosim.network import Network, Sequential
 from neurosim.network.graph import Input
 from neurosim.network.layers import LIF
+from neurosim.network.ranks import Ranks, device_of_rank, number_of_ranks
 from neurosim.synapses import Flatten, Linear
 
 _ENCODERS: dict[str, Callable[[Settings], Encoder]] = {
@@ -168,7 +169,10 @@ def train(
     settings = named(settings)
     split = data(settings)
     part, validation = _held_out(settings, split.train)
-    place = device(settings.device)
+    place = device_of_rank(device(settings.device))
+    if settings.shards is None and (size := number_of_ranks()) > 1:
+        raise InputError(f"{size} ranks were started and shards is not given. Give --shards, a multiple of {size}.")
+    ranks = Ranks.here(place)
     net = build(settings, split).to(place)
     learning = rule(settings, net)
     measure = loss(settings)
@@ -176,12 +180,23 @@ def train(
     here = Path(folder)
     if resume:
         run_folder.check_continued(here, settings)
-    with _owned_run(here, fresh=not resume, overwrite=overwrite):
-        if resume:
-            identity = _resumed(here, settings, net)
-        else:
-            identity = RunIdentity.new(settings, command)
-            run_folder.write_start(here, settings, identity)
+    with contextlib.ExitStack() as stack:
+        identity: RunIdentity | None = None
+        with ranks.together(f"opening {here}"):
+            if ranks.is_first:  # which alone writes
+                stack.enter_context(_owned_run(here, fresh=not resume, overwrite=overwrite))
+                if resume:
+                    identity = _resumed(here, settings, net)
+                else:
+                    identity = RunIdentity.new(settings, command)
+                    run_folder.write_start(here, settings, identity)
+        identity = ranks.objects(identity)[0]
+        assert identity is not None
+
+        def keep_settings(_: Progress) -> None:
+            if ranks.is_first:
+                run_folder.write_settings(here, settings)
+
         start = time.perf_counter()
         history = fit(
             net,
@@ -198,12 +213,14 @@ def train(
             clip=settings.clip,
             seed=settings.seed,
             device=place,
+            shards=settings.shards,
             progress=progress,
             # A run that `fit` refuses to resume keeps its settings.
-            on_epoch=(lambda row: run_folder.write_settings(here, settings)) if resume else None,
+            on_epoch=keep_settings if resume else None,
         )
         seconds = time.perf_counter() - start
-        history.save(here / HISTORY)
+        if ranks.is_first:
+            history.save(here / HISTORY)
         scores = evaluate(net, test_batches(settings, split.test), loss=measure)
         metrics: dict[str, Any] = {
             "run": identity.id,
@@ -219,7 +236,8 @@ def train(
             "parameters": sum(p.numel() for p in net.parameters()),
             "torch": torch.__version__,
         }
-        json_text(metrics, here / METRICS)
+        if ranks.is_first:
+            json_text(metrics, here / METRICS)
     return metrics
 
 

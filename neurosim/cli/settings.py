@@ -58,6 +58,8 @@ class Settings:
         Largest norm of the gradient.
     device : str
         Device of the training, such as ``"cuda"``.
+    shards : int or None
+        Parts of each batch, which the ranks of a program started by torchrun share; a multiple of their number.
     seed : int
     """
 
@@ -84,6 +86,7 @@ class Settings:
     patience: int | None = None
     clip: float | None = None
     device: str = "cpu"
+    shards: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -195,6 +198,7 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "patience": (_or_none(_COUNT[0]), _COUNT[1]),
     "clip": (_or_none(_positive), _POSITIVE[1]),
     "device": _TEXT,
+    "shards": (_or_none(_COUNT[0]), _COUNT[1]),
     "seed": (lambda value: _integer(value, 0, 2**63 - 1), "an integer from 0"),
 }
 

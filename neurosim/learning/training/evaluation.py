@@ -17,6 +17,7 @@ from neurosim.learning.training.batches import Batch, Batches, device_of, on_dev
 from neurosim.learning.training.finite import FiniteChecks
 from neurosim.learning.training.metrics import Metric, accuracy, collect, collects, named_metrics, scored
 from neurosim.learning.training.precision import Precision
+from neurosim.learning.training.shards import Shards
 from neurosim.units.doubles import has_doubles, where_doubles_are
 
 _CROSS_ENTROPY = CrossEntropy()
@@ -74,10 +75,13 @@ def mean_scores(
     metrics: Mapping[str, Any] | None,
     precision: Precision,
     place: str,
+    shards: Shards | None = None,
 ) -> dict[str, float]:
-    """Compute the result of `evaluate`; `place` begins the error messages."""
+    """Compute the result of `evaluate`, over ranks if `shards` are given; `place` begins the error messages."""
     means, checks = Scores(loss, metrics), FiniteChecks(net)
     forward = precision.forward(net)
+    if shards is not None:
+        forward, data = shards.forward(forward), shards.same_batches(data, place)
     with modes_kept(net), torch.no_grad():
         net.eval()
         for number, given in enumerate(data, start=1):

@@ -26,8 +26,10 @@ from neurosim.learning.training.history import History
 from neurosim.learning.training.metrics import Metric, named_metrics
 from neurosim.learning.training.precision import Precision
 from neurosim.learning.training.progress import Progress
+from neurosim.learning.training.shards import Shards
 from neurosim.learning.training.trainer import Run
 from neurosim.learning.training.watching import Watch
+from neurosim.network.ranks import device_of_rank
 
 _BPTT = BPTT()
 _CROSS_ENTROPY = CrossEntropy()
@@ -59,6 +61,7 @@ def fit(
     keep_signs: bool = False,
     mixed_precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    shards: int | None = None,
     progress: bool = True,
     on_batch: Callable[[Progress], Any] | None = None,
     on_epoch: Callable[[Progress], Any] | None = None,
@@ -130,6 +133,12 @@ def fit(
         `torch.float16` (with gradient scaling) or `torch.bfloat16`; on CUDA only.
     device : torch.device or str, optional
         Device of the training; the network is moved there. Its own device by default.
+    shards : int, optional
+        Parts of each batch, which the ranks of a program started by torchrun share (docs/scaling.md); a multiple of
+        their number. All ranks iterate over the same whole batches. The gradient is the mean of those of the shards by
+        their samples, so that it is that of the batch (batch normalisation excepted). The result has the same bits for
+        any number of ranks, and depends on the number of shards. Rank 0 writes the checkpoints, into a folder that all
+        ranks see. On the CPU each rank computes with one thread. None trains in one process.
     progress : bool
         Whether to show a progress bar.
     on_batch, on_epoch : callable, optional
@@ -174,9 +183,10 @@ def fit(
     if resume and checkpoint is None:
         raise InputError("resume=True needs checkpoint=FOLDER, the folder of the run to resume.")
     if device is not None:
-        net.to(arguments.checked_device(device))
+        net.to(device_of_rank(arguments.checked_device(device)))
     own_optimizer = optimizer is None
     optimizer = arguments.optimizer_for(net, optimizer, scheduler)
+    divided = Shards.of(shards, net, rule, loss, seed)
     run = Run(
         net=net,
         rule=rule,
@@ -196,21 +206,31 @@ def fit(
         own_optimizer=own_optimizer,
         wake=wake,
         keep_signs=keep_signs,
+        shards=divided,
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(modes_kept(net))
+        if divided is not None:
+            stack.enter_context(divided.one_thread())
+            given = {"resume": resume, "validate": validate is None, "on_batch": on_batch is None}
+            given |= {"on_epoch": on_epoch is None, "checkpoint": checkpoint is None}
+            divided.ranks.check_same("the run", run.description() | {"epochs": epochs, "patience": patience} | given)
         if seed is None:
             run.generators[0].seed()
         else:
             stack.enter_context(random_state.kept())
             random_state.seed_all(seed)
             run.generators[0].manual_seed(seed)
-        if resume:
+        if resume and divided is not None:
+            with divided.ranks.together("resuming"):
+                run.resume()
+        elif resume:
             run.resume()
         elif run.folder is not None:
             # So an interrupt in the first epoch can be resumed, and not from the checkpoint of an earlier run in the
             # folder; and a wrong folder fails at the start.
             run.save("last.pt")
+        progress = progress and (divided is None or divided.ranks.is_first)
         bar = stack.enter_context(_bar(progress, train, epochs, run.epoch))
         stopped = False
         while run.epoch < epochs and (patience is None or run.watch.waited < patience) and not stopped:
@@ -221,7 +241,7 @@ def fit(
             if validate is not None:
                 place = f"epoch {run.epoch + 1}, validation"
                 with run.averaged():
-                    scores = mean_scores(net, validate, loss, run.metrics, run.precision, place)
+                    scores = mean_scores(net, validate, loss, run.metrics, run.precision, place, divided)
                 row |= {f"validation_{name}": value for name, value in scores.items()}
             row["seconds"] = time.perf_counter() - start
             run.finish_epoch(row)

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from neurosim.errors import FileError, InputError, NeurosimError
 from neurosim.learning.losses import Loss
-from neurosim.learning.rules.base import Backward, Rule
+from neurosim.learning.rules.base import Backward, Forward, Rule
 from neurosim.learning.training import random_state, resuming, signs, start
 from neurosim.learning.training.arguments import Scheduler
 from neurosim.learning.training.averaging import Average
@@ -29,6 +29,7 @@ from neurosim.learning.training.finite import FiniteChecks, is_late
 from neurosim.learning.training.groups import default_optimizer
 from neurosim.learning.training.precision import Precision
 from neurosim.learning.training.progress import Progress
+from neurosim.learning.training.shards import Shards
 from neurosim.learning.training.watching import Watch
 
 Callback = Callable[[Progress], Any] | None
@@ -60,6 +61,7 @@ class Run:
     own_optimizer: bool = False
     wake: bool = True
     keep_signs: bool = False
+    shards: Shards | None = None
     epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(init=False)
@@ -83,7 +85,7 @@ class Run:
             if first == 1 and self.epoch == 0:
                 self._wake(batches[0].x)
             with signs.kept(self.net) if self.keep_signs else contextlib.nullcontext():
-                results = self._step(batches, f"epoch {self.epoch + 1}, batch {first}")
+                results = self._step(batches, first)
             if first == 1 and self.epoch == 0:
                 self._warn_of_untrained()
             if self.average is not None:
@@ -107,6 +109,8 @@ class Run:
         """Yield the batches of each step of the optimizer, with the number of the first."""
         group: list[Batch] = []
         number = 0
+        if self.shards is not None:
+            train = self.shards.same_batches(train, f"epoch {self.epoch + 1}")
         for number, batch in enumerate(train, start=1):
             group.append(on_device(batch, self.net, self.loss, f"epoch {self.epoch + 1}, batch {number}", self.checks))
             if len(group) == self.accumulate:
@@ -122,10 +126,14 @@ class Run:
         progress = Progress(self.net, dict(numbers))
         with random_state.kept():
             callback(progress)
-        return progress.stopped
+        return progress.stopped if self.shards is None else self.shards.any_of(progress.stopped)
 
-    def _step(self, batches: list[Batch], place: str) -> list[tuple[Tensor, Tensor]]:
-        """Compute the gradients of the batches and step; return their losses and outputs before the step."""
+    def _step(self, batches: list[Batch], first: int) -> list[tuple[Tensor, Tensor]]:
+        """Compute the gradients of the batches and step; return their losses and outputs before the step.
+
+        `first` is the number of the first batch in the epoch.
+        """
+        place = f"epoch {self.epoch + 1}, batch {first}"
         results: list[list[tuple[Tensor, Tensor]]] = []
         scaler, forward = self.precision.scaler, self.precision.forward(self.net)
         samples = sum(batch.y.shape[0] for batch in batches)
@@ -133,14 +141,7 @@ class Run:
         def closure() -> float | Tensor:
             self.optimizer.zero_grad()
             self.net.zero_grad()
-            found = []
-            for batch in batches:
-                loss, backward = batch.loss(self.loss), cast(Backward, self.precision.backward)
-                if len(batches) > 1:
-                    backward = _scaled(backward, batch.y.shape[0] / samples)
-                found.append(
-                    self.rule.gradients(forward, batch.x, batch.y, loss, self.generators[0], backward=backward)
-                )
+            found = self._gradients(batches, forward, samples, first)
             if scaler.is_enabled():
                 scaler.unscale_(self.optimizer)
             trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -165,6 +166,21 @@ class Run:
             # Optimizers such as LBFGS call the closure several times in one step.
             self.optimizer.step(cast("Callable[[], float]", closure))
         return results[0]
+
+    def _gradients(
+        self, batches: list[Batch], forward: Forward, samples: int, first: int
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Add the gradients of the batches of a step; return their losses and outputs."""
+        backward, generator = cast(Backward, self.precision.backward), self.generators[0]
+        if self.shards is not None:
+            place = self.epoch + 1, first
+            return self.shards.gradients(self.net, self.rule, forward, self.loss, batches, generator, backward, place)
+        found = []
+        for batch in batches:
+            scaled = _scaled(backward, batch.y.shape[0] / samples) if len(batches) > 1 else backward
+            loss = batch.loss(self.loss)
+            found.append(self.rule.gradients(forward, batch.x, batch.y, loss, generator, backward=scaled))
+        return found
 
     def _wake(self, x: Tensor) -> None:
         if not start.wake(self.net, x, scale=self.wake):
@@ -207,9 +223,15 @@ class Run:
         self.save("last.pt")
 
     def save(self, name: str) -> None:
-        """Write network and progress to the run's folder, if it has one."""
-        if self.folder is not None:
+        """Write network and progress to the run's folder, if it has one; of several ranks the first writes."""
+        if self.folder is None:
+            return
+        if self.shards is None:
             save_checkpoint(self.folder / name, self.net, training=self._state())
+            return
+        with self.shards.ranks.together(f"writing {name}"):
+            if self.shards.ranks.is_first:
+                save_checkpoint(self.folder / name, self.net, training=self._state())
 
     def resume(self) -> None:
         """Load everything from `last.pt`, or nothing when a part does not fit."""
@@ -285,6 +307,7 @@ class Run:
             "accumulate": self.accumulate,
             "average": None if self.average is None else self.average.decay,
             "keep_signs": self.keep_signs,
+            "shards": None if self.shards is None else self.shards.number,
             "watch": repr(self.watch),
             "seed": self.seed,
             "mixed_precision": str(self.precision.dtype),
