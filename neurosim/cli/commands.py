@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurosim.cli import options
+from neurosim.cli.data_commands import data_app
 from neurosim.cli.options import DEFAULT, Bits, Json, RunFolder, Samples, Targets, Timeout, TimeUnit
 from neurosim.cli.output import note, write
 
@@ -25,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="A run is a folder: `train` writes it, the other commands read it. Start with: neurosim demo",
 )
+
+app.add_typer(data_app, name="data")
 
 
 def _print_version(given: bool) -> None:
@@ -246,20 +249,6 @@ def targets(
     from neurosim.cli import results
 
     result = results.targets(name)
-    write(result.text, result.content, json)
-
-
-@app.command()
-def datasets(
-    name: Annotated[
-        str | None, typer.Argument(help="A dataset, by name or TOML card.", autocompletion=options.complete_dataset)
-    ] = None,
-    json: Json = None,
-) -> None:
-    """List the datasets, or describe one."""
-    from neurosim.cli import results
-
-    result = results.datasets(name)
     write(result.text, result.content, json)
 
 

@@ -1,4 +1,4 @@
-"""Test a run, and describe what neurosim reads: runs, checkpoints, networks, recordings, chips, datasets."""
+"""Test a run, and describe what neurosim reads: runs, checkpoints, networks, recordings, chips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from neurosim.cli import deploy, runs
 from neurosim.cli import folder as run_folder
 from neurosim.cli.runs import Finished
-from neurosim.datasets import card, dataset_names
 from neurosim.errors import FileError, InputError
 from neurosim.hardware import load_target, target_names
 from neurosim.learning import evaluate, load_checkpoint
@@ -82,11 +81,11 @@ def described(source: Path, dt: float | None, time_unit: float | None = None) ->
         head = f"Checkpoint of {len(tensors)} tensors" + (
             "." if epoch is None else f", after {epoch} epochs of training."
         )
-        return Result(_table(head, tensors), {"tensors": tensors, "epoch": epoch})
+        return Result(table(head, tensors), {"tensors": tensors, "epoch": epoch})
     if kind in (".nir", ".net"):
         net = deploy.network_of(source, dt, time_unit=time_unit)
         populations, engine = _populations(net), net.explain().circuit.summary
-        text = f"{_table(f'Network of {source.name}:', populations)}\n  {engine}"
+        text = f"{table(f'Network of {source.name}:', populations)}\n  {engine}"
         return Result(text, {"populations": populations, "engine": engine})
     if kind in (".h5", ".hdf5"):
         with Recording.load(source) as recording:
@@ -94,7 +93,7 @@ def described(source: Path, dt: float | None, time_unit: float | None = None) ->
             traces = {name: list(trace.shape) for name, trace in recording.traces.items()}
             content = {"steps": recording.T, "dt": recording.dt, "rates": recording.rates(), "traces": traces}
             head = f"Recording of {recording.T} steps of {recording.dt:g} s."
-        return Result(_table(head, {**rates, **traces}), content)
+        return Result(table(head, {**rates, **traces}), content)
     raise FileError(f"{source} is neither the folder of a run nor a .pt, .nir, .net or .h5 file. Check the path.")
 
 
@@ -102,7 +101,7 @@ def targets(name: str | None) -> Result:
     """List the chips and energy models, or describe one."""
     if name is None:
         found = {each: load_target(each).title for each in target_names()}
-        return Result(_table("Chips and energy models:", found), found)
+        return Result(table("Chips and energy models:", found), found)
     target = load_target(name)
     sections = {
         section: {
@@ -122,29 +121,6 @@ def targets(name: str | None) -> Result:
     return Result("\n".join(lines), {**about, **sections})
 
 
-def datasets(name: str | None) -> Result:
-    """List the datasets, or describe one."""
-    if name is None:
-        found = {each: card(each).title for each in dataset_names()}
-        return Result(_table("Datasets:", found), found)
-    about = card(name)
-    content = {
-        key: value if not isinstance(value, Path) else str(value)
-        for key, value in dataclasses.asdict(about).items()
-        if key != "files"
-    } | {"files": [file.name for file in about.files]}
-    shown = {
-        "samples": ", ".join(f"{part} {number:,}" for part, number in about.counts.items()),
-        "shape": " x ".join(map(str, about.shape)),
-        "classes": f"{len(about.classes)}: {', '.join(about.classes)}",
-        "source": about.source,
-        "download": about.download,
-        "licence": about.licence,
-        "files": ", ".join(file.name for file in about.files) or "none: an installed package has the data",
-    }
-    return Result(_table(f"{about.name}: {about.title}", shown), content)
-
-
 def _run(folder: Path) -> Result:
     settings, identity = run_folder.settings_of(folder), run_folder.identity_of(folder)
     finished = (folder / run_folder.METRICS).exists()
@@ -157,10 +133,10 @@ def _run(folder: Path) -> Result:
         "started": f"{identity.started} on {identity.host}, neurosim {identity.neurosim}, torch {identity.torch}",
         **{name: value for name, value in settings.table().items() if value not in (None, ())},
     }
-    lines = [_table(f"Run in {folder}{'' if finished else ', not finished'}:", shown)]
+    lines = [table(f"Run in {folder}{'' if finished else ', not finished'}:", shown)]
     if finished:
-        lines.append(_table("Results:", {key: value for key, value in metrics.items() if key != "run"}))
-        lines += [_table("Populations:", populations), f"  {engine}"]
+        lines.append(table("Results:", {key: value for key, value in metrics.items() if key != "run"}))
+        lines += [table("Populations:", populations), f"  {engine}"]
     content = {
         "identity": dataclasses.asdict(identity),
         "settings": settings.table(),
@@ -179,7 +155,8 @@ def _populations(net: Network) -> dict[str, str]:
     }
 
 
-def _table(head: str, rows: dict[str, Any]) -> str:
+def table(head: str, rows: dict[str, Any]) -> str:
+    """Return a heading and a line for each row, names in one column."""
     width = max(map(len, rows), default=0)
     return "\n".join([head, *(f"  {name:{width}}  {_shown(value)}" for name, value in rows.items())])
 

@@ -11,6 +11,7 @@ from neurosim.datasets.codes import burst, phase, population
 from neurosim.datasets.decoders import class_by_count, class_by_first_spike, class_by_membrane, class_by_vote
 from neurosim.datasets.delay_equation import mackey_glass, mackey_glass_series
 from neurosim.datasets.encoders import Encoder, delta_modulation, direct, latency, rate
+from neurosim.datasets.fetching import Unverified, fetch
 from neurosim.datasets.hair_cells import HairCells
 from neurosim.datasets.heartbeats import qtdb
 from neurosim.datasets.idx import read_idx
@@ -55,6 +56,7 @@ __all__ = [
     "Series",
     "Split",
     "Text",
+    "Unverified",
     "Word",
     "asl_dvs",
     "bens_spiker",
@@ -75,6 +77,7 @@ __all__ = [
     "dvs_gesture",
     "exercises",
     "fashion_mnist",
+    "fetch",
     "heard",
     "japanese_vowels",
     "latency",

@@ -26,7 +26,7 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x5d\x00\x00": lzma.open,
 }
 # What tarfile and the decoders raise on damaged data.
-_DAMAGE = (
+DAMAGE = (
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
@@ -70,7 +70,7 @@ def tar_members(
     FileError
         When the archive is missing, no regular file, damaged, or larger than allowed, as a whole or in one member.
     """
-    with regular_file(path) as (raw, _), _readable(path), contextlib.closing(_unpacked(raw)) as plain:
+    with regular_file(path) as (raw, _), _readable(path), contextlib.closing(unpacked(raw)) as plain:
         stream = cast("IO[bytes]", _Limited(plain, path, limit))
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for number, member in enumerate(archive):
@@ -109,7 +109,8 @@ class _Limited:
         return chunk
 
 
-def _unpacked(raw: Any) -> Any:
+def unpacked(raw: Any) -> Any:
+    """Return a stream of the plain bytes of a packed file, which its first bytes tell, or the file itself."""
     head = raw.read(6)
     raw.seek(0)
     opener = next((each for magic, each in _OPENERS.items() if head.startswith(magic)), None)
@@ -123,5 +124,5 @@ def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except FileError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise FileError(f"{path} is not a complete tar archive: {error}. It is left unchanged.") from error

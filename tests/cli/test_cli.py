@@ -163,7 +163,7 @@ def test_help_names_every_command() -> None:
         "evaluate",
         "info",
         "targets",
-        "datasets",
+        "data",
         "simulate",
         "report",
         "export",

@@ -69,8 +69,8 @@ def test_every_command_prints_json() -> None:
         (["verify", "RUN", "--against", "integer", "--samples", "5"], {"integer", "good"}),
         (["targets"], {"loihi1"}),
         (["targets", "loihi1"], {"energy", "limits"}),
-        (["datasets"], {"digits"}),
-        (["datasets", "mnist"], {"licence", "counts"}),
+        (["data", "list"], {"digits"}),
+        (["data", "info", "mnist"], {"licence", "counts"}),
         (["train", "TMP/again", *FAST], {"test_accuracy", "run"}),
     ],
 )
