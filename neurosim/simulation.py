@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 
 from neurosim.circuit.engine import engine_on, is_circuit, obstacle, recordable, recorded_edge
+from neurosim.circuit.ranked import RankedEngine
 from neurosim.circuit.rule_checks import checked_rules
 from neurosim.circuit.rules import Rule, Rules
+from neurosim.circuit.run import CircuitRun
 from neurosim.errors import InputError, ShapeError
 from neurosim.files.interrupt import deferred_interrupt
 from neurosim.network.activity import warn_of
 from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.population import Population
+from neurosim.network.ranks import Ranks
 from neurosim.network.source import Source
 from neurosim.recording.events import Events
 from neurosim.recording.identity import digest_of
@@ -54,6 +57,7 @@ def simulate(
     chunk: int | None = None,
     engine: Literal["circuit", "layered"] | None = None,
     plasticity: Mapping[str, Rule | Sequence[Rule]] | None = None,
+    ranks: bool = False,
 ) -> Recording:
     """Run `net` without gradient and record what it does.
 
@@ -109,6 +113,10 @@ def simulate(
         the run. A spike delivers the weight after all changes of the steps before its arrival. `TsodyksMarkram` changes
         the amplitude of each spike. `HomeostaticThreshold` takes the name of a population. The engine of circuits runs
         such a network.
+    ranks : bool
+        Divide the neurons among the ranks of a program started by torchrun (docs/scaling.md); all of them call
+        `simulate` with the same arguments and return the same recording. For the engine of circuits on the CPU, without
+        `path` and `plasticity`. The result has the same bits for any number of ranks.
 
     Returns
     -------
@@ -160,6 +168,7 @@ def simulate(
     wanted = _recorded(net, record, T, rules)
     where = _checked_device(device) if device is not None else net.like().device
     kind = _engine(net, list(wanted), where, engine, rules)
+    together = _checked_ranks(kind, where, path, rules) if ranks else None
     width = sum(math.prod(net.shape(n)) for n in net.nodes)
     if chunk is None:
         chunk = (
@@ -171,6 +180,10 @@ def simulate(
     run = net if where == net.like().device else copy.deepcopy(net).to(where)
     bar = T * B * width >= _LONG_RUN if progress is None else progress
     now = _first_state(run, given, B, seed, trials, where) if state is None else state.to(where)
+    if together is not None:
+        bar = bar and together.is_first
+        digests = {"network": digest_of(run, now), "data": digest_of(given), "record": digest_of(wanted)}
+        together.check_same("the run", digests | {"size": f"T={T}, B={B}, chunk={chunk}"})
     with contextlib.ExitStack() as stack:
         keep: _InMemory | _OnDisk = _InMemory(net.dt, B, wanted)
         if path is not None:
@@ -182,7 +195,7 @@ def simulate(
         with torch.no_grad(), _bar(T, bar) as ticks, deferred_interrupt() as is_interrupted:
             advancing: _Layered | _Circuit
             if kind == "circuit":
-                advancing = _Circuit(run, _start(run, given, B, now, where, rules), wanted, keep.done, rules)
+                advancing = _Circuit(run, _start(run, given, B, now, where, rules), wanted, keep.done, rules, together)
             else:
                 advancing = _Layered(run, now, wanted, B, keep.done)
             ticks.update(keep.done)
@@ -300,8 +313,13 @@ class _Circuit:
         wanted: Mapping[str, Sampling | None],
         done: int,
         rules: Mapping[str, Rules],
+        ranks: Ranks | None,
     ) -> None:
         self.net = net
+        self.run: CircuitRun
+        if ranks is not None:
+            self.run = RankedEngine(net, state, wanted, ranks, first=done)
+            return
         self.run = engine_on(net.like().device, net, state, wanted, first=done, plasticity=rules)
 
     def advance(self, data: Any, steps: int) -> dict[str, Any]:
@@ -337,6 +355,22 @@ def _engine(
     if engine == "circuit":
         raise InputError(f'the engine of circuits cannot run this network: {reason}. Use engine="layered".')
     return "layered"
+
+
+def _checked_ranks(kind: str, where: torch.device, path: Any, rules: Mapping[str, Rules]) -> Ranks:
+    """Return the ranks of this program, after a check that they can share the run."""
+    reason = None
+    if kind != "circuit":
+        reason = "the layered engine runs it; the engine of circuits takes populations joined by sparse synapses"
+    elif where.type != "cpu":
+        reason = f"the network is on {where}; ranks run on the CPU"
+    elif rules:
+        reason = f"{next(iter(rules))!r} changes by a rule; plastic synapses and thresholds run in one process"
+    elif path is not None:
+        reason = "path is given; all ranks have the recording, and one of them can save it"
+    if reason is not None:
+        raise InputError(f"ranks=True cannot run this: {reason}.")
+    return Ranks.here(where)
 
 
 def _chunk_of_circuit(

@@ -162,11 +162,15 @@ class Engine(CircuitRun):
         plasticity: Mapping[str, Rules] = MappingProxyType({}),
     ) -> None:
         super().__init__(net, state, record, first)
-        self._wire(wired(net, self.real, parts_of(net, self.samples) if parts is None else parts, plasticity), state)
+        self._wire(self._wired(parts_of(net, self.samples) if parts is None else parts, plasticity), state)
         self.pace = Pace() if self.wiring.division.parts > 1 else None
         self.trials = [_Trial(self.wiring, state, b) for b in range(self.samples)]
         edges = {name: recorded_edge(name, plasticity) for name in record}
         self.weights = {name: edge for name, edge in edges.items() if edge is not None}
+
+    def _wired(self, parts: int, plasticity: Mapping[str, Rules]) -> Wiring:
+        """Return the edges, their synapses drawn."""
+        return wired(self.net, self.real, parts, plasticity)
 
     def advance(self, steps: int, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Run `steps` steps; see `CircuitRun.advance`."""
@@ -205,13 +209,7 @@ class Engine(CircuitRun):
             trial.tasks(b, steps, values, currents, before, laws, self._samplings(steps))
             for b, trial in enumerate(self.trials)
         ]
-        work = [functools.partial(cpu.run, each, steps, self.wiring.window, self.pace) for each in tasks]
-        if number_of_threads() > 1 and len(work) > 1:
-            cpu.compile_all(tasks[0])
-            at_once(work)
-        else:
-            for each in work:
-                each()
+        self._run(tasks, steps)
         for trial in self.trials:
             for resting in trial.resting.values():
                 resting.observe()
@@ -229,6 +227,16 @@ class Engine(CircuitRun):
         for trial, names in zip(self.trials, ending, strict=True):
             trial.end_intervals(names)
         return {name: self._recorded(name, steps, values) for name in self.record}
+
+    def _run(self, tasks: Sequence[list[list[Task]]], steps: int) -> None:
+        """Run the tasks of all trials."""
+        work = [functools.partial(cpu.run, each, steps, self.wiring.window, self.pace) for each in tasks]
+        if number_of_threads() > 1 and len(work) > 1:
+            cpu.compile_all(tasks[0])
+            at_once(work)
+        else:
+            for each in work:
+                each()
 
     def _with_lanes(self, current: Tensor) -> list[Tensor]:
         """Return a current [steps, B, neurons] of each trial, with room for a vector."""

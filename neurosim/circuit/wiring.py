@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -179,16 +179,23 @@ def edge_obstacle(net: Network, edge: Connection) -> str | None:
 
 
 def wired(
-    net: Network, real: torch.dtype, parts: int = 1, plasticity: Mapping[str, Rules] = MappingProxyType({})
+    net: Network,
+    real: torch.dtype,
+    parts: int = 1,
+    plasticity: Mapping[str, Rules] = MappingProxyType({}),
+    keep: Callable[[Route], Route] = lambda route: route,
 ) -> Wiring:
-    """Return the edges of a network without an obstacle, their synapses drawn; parameters as in `laid_out`."""
+    """Return the edges of a network without an obstacle, their synapses drawn; parameters as in `laid_out`.
+
+    `keep` returns what is kept of the synapses of a route as soon as they are drawn.
+    """
     net.plan().check()
     made = laid_out(net, real, parts, plasticity)
     for edge in made.listed:
-        made.routes.append(_real_route(made, edge)._replace(rules=plasticity.get(edge.name)))
+        made.routes.append(keep(_real_route(made, edge)._replace(rules=plasticity.get(edge.name))))
     for (source, target), each in made.projections.items():
         tables = [part for table in row_tables([projection for _, projection in each]) for part in _with_bits(table)]
-        made.routes.extend(_table_route(made, source, target, table) for table in tables)
+        made.routes.extend(keep(_table_route(made, source, target, table)) for table in tables)
     return made
 
 

@@ -65,6 +65,22 @@ def run(parts: Sequence[Sequence[Task]], steps: int, window: int = 1, pace: Pace
         pace.took(threads, done - before, time.perf_counter() - start)
 
 
+def run_part(tasks: Sequence[Task], begin: int, end: int, window: int) -> None:
+    """Run the tasks of one part in the steps from `begin` up to `end`, which lie in one window; others run elsewhere.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    begin, end : int
+        Steps of the call, `window` at most.
+    window : int
+        As in `run`; the spikes of the other parts before `begin` are in the logs.
+    """
+    done = begin
+    while done < end:
+        done = _run([tasks], done, end, window)
+
+
 def _joined(parts: Sequence[Sequence[Task]]) -> list[Task]:
     """Return the tasks of all parts for one thread, with rows that were divided among the parts whole again."""
     tasks: list[Task] = []
