@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import neurosim as ns
+from neurosim.compiler.llvm import crowding
 from neurosim.models import ELM
 from neurosim.synapses import DelayedSparse
 
@@ -40,7 +41,8 @@ OPERATIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 @pytest.fixture
-def threads() -> Iterator[None]:
+def threads(monkeypatch) -> Iterator[None]:
+    monkeypatch.setattr(crowding, "enabled", False)  # as many threads as asked for, in every call
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

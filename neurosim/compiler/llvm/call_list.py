@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 
 from neurosim.compiler.llvm import openmp
+from neurosim.compiler.llvm.crowding import Region, crowding
 from neurosim.compiler.llvm.jit import CompiledKernel
-from neurosim.compiler.llvm.threads import shares
+from neurosim.compiler.llvm.threads import in_several, shares
 
 _HEAD = 3  # slots before those of the entries: their number, functions for the thread's number and to give way
 _ENTRY = 7  # slots of an entry: function, address of its argument, status, pieces, those taken at once, taken, done
@@ -62,7 +64,7 @@ class CallList:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._held: list[CompiledKernel] = []
-        self._threads = 1
+        self._threads, self._region = 1, Region()
 
     def add(
         self,
@@ -144,7 +146,13 @@ class CallList:
         if self._threads == 1 or team is None:
             driver.call(at)
         else:
-            team.share_at(driver.address, at, self._threads, 0)
+            start = perf_counter()
+            several = in_several(self._region, start)
+            if several:
+                team.share_at(driver.address, at, self._threads, 0)
+            else:
+                driver.call(at)
+            crowding.took(self._region, several, self._threads, start)
         return int(block[self._statuses].max())
 
 

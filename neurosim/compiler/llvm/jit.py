@@ -5,14 +5,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from neurosim.compiler.llvm import openmp
-from neurosim.compiler.llvm.threads import at_once, shares
+from neurosim.compiler.llvm.crowding import Region, crowding, region_of
+from neurosim.compiler.llvm.threads import at_once, in_several, shares
 
 _TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "float": ctypes.c_float, "double": ctypes.c_double}
 _SLOTS = {"ptr": "Q", "i64": "q", "float": "f4x", "double": "d"}  # eight bytes each
@@ -71,6 +73,7 @@ class CompiledKernel:
         self.task: int | None = self._engine.get_function_address("task") if now is not None else None
         self._now, self._block = now, struct.Struct("=" + "".join(_SLOTS[kind] for kind in arguments))
         self._slots = struct.Struct("=QQqq" + "".join(_SLOTS[t] for t in arguments) + "q" * scratch)
+        self._regions: dict[Hashable, Region] = {}
         CompiledKernel.number_compiled += 1
 
     def block(self, *values: Any) -> Any:
@@ -120,6 +123,25 @@ class CompiledKernel:
             if total:
                 self.call(*addresses, 0, total, *numbers)
             return
+        start = perf_counter()
+        region = region_of(self._regions, (total, *numbers[:2]))
+        several = in_several(region, start)
+        if several:
+            self._share(total, share, workers, arrays, addresses, numbers)
+        else:
+            self.call(*addresses, 0, total, *numbers)
+        crowding.took(region, several, workers, start)
+
+    def _share(
+        self,
+        total: int,
+        share: int,
+        workers: int,
+        arrays: Sequence[Tensor],
+        addresses: Sequence[int],
+        numbers: Sequence[float],
+    ) -> None:
+        """Call in several threads."""
         team = openmp.team()
         if team is not None and self.team is not None:
             work = self._slots.pack(*team.addresses, total, share, *addresses, 0, 0, *numbers)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from time import perf_counter
 
 import torch
 
 from neurosim.compiler.llvm import openmp
+from neurosim.compiler.llvm.crowding import Region, crowding, region_of
 
 Part = Callable[[], None]
 
+_regions: dict[Hashable, Region] = {}
 forced: int | None = None  # number of threads that every kernel uses, however small its work; for tests
 
 
@@ -118,7 +121,19 @@ def spread(part: Callable[[int, int], None], total: int, grain: int = 1, multipl
         if total:
             part(0, total)
         return
-    at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
+    start = perf_counter()
+    region = region_of(_regions, (getattr(part, "__code__", None), total, grain))
+    several = in_several(region, start)
+    if several:
+        at_once([functools.partial(part, first, min(first + share, total)) for first in range(0, total, share)])
+    else:
+        part(0, total)
+    crowding.took(region, several, workers, start)
+
+
+def in_several(region: Region, now: float) -> bool:
+    """Return whether several threads run this call of a region: not while other programs use the processors."""
+    return forced is not None or crowding.several(region, now)
 
 
 def shares(total: int, grain: int, multiple: int) -> tuple[int, int]:
