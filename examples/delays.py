@@ -1,4 +1,4 @@
-"""Learn a delay per synapse (DCLS), and compare with the same network without, at equal numbers of parameters.
+"""Learn a delay per synapse (DCLS), and compare with other networks at equal numbers of parameters.
 
     python examples/delays.py --data-root FOLDER_WITH_fsdd_recordings_wav.tar.xz
     python examples/delays.py --task order
@@ -8,9 +8,11 @@ The digits are the Free Spoken Digit Dataset (CC BY-SA 4.0, github.com/Jakobovsk
 spikes code the changes in level of forty mel-spaced bands every 10 ms. The order task needs no data: two spikes eight
 steps apart at a random time; the class is which of the two comes first.
 
-Four networks receive the same batches and the same silence after each word: learned delays, fixed random delays, no
-delays with more neurons for an equal number of learned parameters, and the same with slower membranes. All are tested
-after the last epoch, with delays rounded to integer steps; nothing is selected on the test set.
+All networks receive the same batches and the same silence after each word: learned delays, fixed random delays, no
+delays, no delays and slower membranes, learned delays in recurrent synapses (`recurrent`), and the neurons of
+state-space models without delays (`silif`, `csilif`; Fabre et al. 2025, arXiv:2506.06374). Each has as many hidden
+neurons as the learned parameters of the first allow. All are tested after the last epoch, with delays rounded to
+integer steps; nothing is selected on the test set.
 
 Network and recipe are those of Hammouamri et al. 2024 (arXiv:2306.17670), with one hidden layer by default: delayed
 synapses, batch norm, LIF, dropout; Adam with a OneCycle learning rate for weights and a hundred times that rate, with
@@ -39,7 +41,8 @@ import neurosim as ns
 from neurosim.datasets import Labelled, delta_modulation
 from neurosim.datasets.spoken import DIGITS, read_words
 from neurosim.learning import Loss
-from neurosim.synapses import DelayedLinear
+from neurosim.models import csilif_neurons, silif_neurons
+from neurosim.synapses import DelayedLinear, Identity
 from neurosim.synapses.delay_schedule import Variant
 from neurosim.synapses.delay_training import delay_groups, keep_in_range, narrow
 from neurosim.units import decay_of
@@ -51,16 +54,17 @@ KEEP_SLOW = decay_of(100e-3, DT)
 WORD = 64  # steps
 BANDS = 40
 RATE = 8000  # Hz
+KINDS = ["learned", "fixed", "none", "slow", "recurrent", "silif", "csilif"]
 
 
 class Block(nn.Module):
     """Synapses, batch norm, LIF, and dropout that is the same at all steps."""
 
-    def __init__(self, synapse: nn.Module, size: int, keep: float, dropout: float) -> None:
+    def __init__(self, synapse: nn.Module, size: int, neurons: nn.Module, dropout: float) -> None:
         super().__init__()
         self.synapse = synapse
         self.norm = nn.BatchNorm1d(size)
-        self.neurons = ns.LIF(**membrane(keep), spike=ns.atan(5.0))
+        self.neurons = neurons
         self.dropout = dropout
 
     def forward(self, z: Tensor) -> Tensor:
@@ -99,9 +103,10 @@ def network(
 ) -> Classifier:
     """Return the untrained network of neurons `sizes`, input and classes included.
 
-    `kind` is "learned", "fixed" or "none", for the delays, or "slow": no delays and slower membranes.
+    `kind` is "learned", "fixed" or "none", for the delays, "slow": no delays and slower membranes, "recurrent": learned
+    delays in recurrent synapses alone, or "silif" or "csilif": no delays and neurons of that kind.
     """
-    keep = KEEP_SLOW if kind == "slow" else KEEP
+    keep = KEEP_SLOW if kind in ("slow", "silif", "csilif") else KEEP
 
     def synapse(n_in: int, n_out: int, delayed: bool) -> nn.Module:
         if delayed:
@@ -114,8 +119,21 @@ def network(
 
     delayed = kind in ("learned", "fixed")
     pairs = list(itertools.pairwise(sizes[:-1]))
-    blocks = [Block(synapse(a, b, delayed), b, keep, dropout) for a, b in pairs]
+    blocks = [Block(synapse(a, b, delayed), b, neurons(kind, b, keep, variant), dropout) for a, b in pairs]
     return Classifier(blocks, synapse(sizes[-2], sizes[-1], delayed and readout == "delayed"), keep)
+
+
+def neurons(kind: str, size: int, keep: float, variant: Variant) -> nn.Module:
+    """Return the hidden neurons of a kind of network."""
+    if kind in ("silif", "csilif"):
+        return (silif_neurons if kind == "silif" else csilif_neurons)(size, dt=DT)
+    lif = ns.LIF(**membrane(keep), spike=ns.atan(5.0))
+    if kind != "recurrent":
+        return lif
+    loop = DelayedLinear(size, size, REACH * DT, dt=DT, variant=variant)
+    # A spike returns; the weights of the authors' start are those of a layer that is fed by many more spikes.
+    nn.init.normal_(loop.weight, std=0.1 / math.sqrt(size))
+    return ns.Sequential(ns.Input(size), Identity(), ns.Recurrent(lif, loop))
 
 
 def learned(net: nn.Module) -> int:
@@ -125,12 +143,16 @@ def learned(net: nn.Module) -> int:
 
 def as_large(kind: str, sizes: list[int], limit: int, **choices: Any) -> Classifier:
     """Return the network of `kind` with the largest hidden layers that have at most `limit` learned parameters."""
-    grown = network(kind, sizes, **choices)
-    for extra in range(1, 10_000):
-        larger = network(kind, [sizes[0], *(n + extra for n in sizes[1:-1]), sizes[-1]], **choices)
-        if learned(larger) > limit:
-            break
-        grown = larger
+
+    def of(extra: int) -> Classifier:
+        return network(kind, [sizes[0], *(n + extra for n in sizes[1:-1]), sizes[-1]], **choices)
+
+    grown, extra = of(0), 0
+    while learned(grown) > limit:
+        extra -= 1
+        grown = of(extra)
+    while extra >= 0 and learned(larger := of(extra + 1)) <= limit:
+        grown, extra = larger, extra + 1
     return grown
 
 
@@ -297,7 +319,7 @@ def trial(task: Task, kind: str, seed: int, args: argparse.Namespace) -> dict[st
     accuracy = ns.evaluate(net, task.test(seed), loss=task.loss)["accuracy"]
     hidden = [module.num_features for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
     print(
-        f"seed {seed}, delays {kind}: {accuracy:.2%} in the test, {learned(net)} parameters learned, hidden "
+        f"seed {seed}, {kind}: {accuracy:.2%} in the test, {learned(net)} parameters learned, hidden "
         f"{hidden}, {task.epochs} epochs in {seconds:.0f} s",
         flush=True,
     )
@@ -309,7 +331,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=("digits", "order"), default="digits")
     parser.add_argument("--data-root", type=Path, help="folder with the recordings, or with a tar of them")
-    parser.add_argument("--kinds", nargs="+", default=["learned", "fixed", "none", "slow"], help="which networks")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="which networks")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64], help="hidden neurons where delays are learned")
     parser.add_argument("--dropout", type=float, default=0.25)
     parser.add_argument("--epochs", type=int, help="50 for digits, 40 of 20 batches for order")
@@ -337,9 +359,7 @@ def main() -> None:
             results.once({"kind": kind, "seed": seed}, functools.partial(trial, task, kind, seed, args))
     for kind in args.kinds:
         scores = [row["accuracy"] for row in results.rows if row["kind"] == kind and row["seed"] in args.seeds]
-        print(
-            f"delays {kind}: mean {np.mean(scores):.2%}, standard deviation {np.std(scores):.2%}, {len(scores)} seeds"
-        )
+        print(f"{kind}: mean {np.mean(scores):.2%}, standard deviation {np.std(scores):.2%}, {len(scores)} seeds")
 
 
 if __name__ == "__main__":

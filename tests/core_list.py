@@ -126,6 +126,10 @@ def _iir(dt: float) -> Physics:
     return 1.5 * (1.0 - leak), {"leak": leak}
 
 
+def _silif(dt: float) -> Physics:
+    return 1.5, {"a": -0.2 * math.expm1(-dt / 200e-3), "b": 0.1}
+
+
 def _decolle(dt: float) -> Physics:
     # A spike adds to its trace once: v_ref is scaled so that it adds the same at every step.
     return 2.0, {"v_ref": 1.0 / -math.expm1(-dt / 20e-3)}
@@ -220,6 +224,14 @@ MODELS = (
     Model(
         cores.resonate_and_fire_izhikevich,
         0.2,
+        _charge(100.0),
+        leaves_out={"dt_invariance": "an oscillator turns at rest and settles under a constant current"},
+    ),
+    # A step of another length adds the same to w in a time.
+    Model(cores.silif, 20.0, _silif),
+    Model(
+        cores.csilif,
+        0.6,
         _charge(100.0),
         leaves_out={"dt_invariance": "an oscillator turns at rest and settles under a constant current"},
     ),

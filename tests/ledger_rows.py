@@ -100,6 +100,20 @@ CORES = _rows(
         SAME_SPIKES,
     ),
     (
+        "silif",
+        "[Fabre et al. 2025](https://arxiv.org/abs/2506.06374), its recursion in a loop",
+        "cores/test_silif.py::test_silif_is_the_recursion_of_the_paper",
+        "the state starts at 0, in the authors' program at random",
+        SAME_SPIKES,
+    ),
+    (
+        "csilif",
+        "[Fabre et al. 2025](https://arxiv.org/abs/2506.06374), a complex recursion",
+        "cores/test_silif.py::test_csilif_is_a_complex_membrane",
+        "the state starts at 0, in the authors' program at random",
+        SAME_SPIKES,
+    ),
+    (
         "resonate_and_fire",
         f"{LAVA}; a damped turn, exactly",
         "cores/test_lava_cores.py::test_an_oscillator_left_alone_turns_at_its_frequency_and_decays",
@@ -516,6 +530,27 @@ MODELS = _rows(
         "models/test_shipped_weights.py::test_the_digits_network_has_the_accuracy_of_its_card",
         "",
         "accuracy equal",
+    ),
+    (
+        "silif_neurons",
+        "[Fabre et al. 2025](https://arxiv.org/abs/2506.06374), the ranges of its program",
+        "models/test_state_space.py::test_rates_start_in_the_ranges_of_the_authors",
+        "",
+        "0 outside the ranges",
+    ),
+    (
+        "MagnitudePruning",
+        "[Zhu & Gupta 2017](https://arxiv.org/abs/1710.01878), eq. 1 and the smallest weights",
+        "learning/sparsity/test_sparsity.py::test_the_smallest_weights_are_pruned_and_stay_pruned",
+        "",
+        "0 other weights",
+    ),
+    (
+        "DynamicSparsity",
+        "[Evci et al. 2020](https://arxiv.org/abs/1911.11134), [Mocanu et al. 2018](https://doi.org/10.1038/s41467-018-04316-3)",
+        "learning/sparsity/test_sparsity.py::test_dropped_weights_are_replaced_and_their_number_stays",
+        "moments of the optimizer go on for pruned weights",
+        "0 other weights",
     ),
     (
         "LiquidNeurons",

@@ -28,6 +28,7 @@ from neurosim.cores.reset_free_leaky import reset_free_leaky
 from neurosim.cores.resonate_and_fire import resonate_and_fire, resonate_and_fire_izhikevich
 from neurosim.cores.resting import cuba_integrator_resting, cubalif_resting
 from neurosim.cores.sigma_delta import delta, sigma, sigma_delta, sigma_delta_cumulative
+from neurosim.cores.silif import csilif, silif
 from neurosim.cores.slow_lif import slow_lif
 from neurosim.cores.stateless import relay, threshold
 from neurosim.cores.ternary_lif import ternary_lif
@@ -39,6 +40,7 @@ __all__ = [
     "atrlif",
     "calcium_gain",
     "conductance_lif",
+    "csilif",
     "cuba_integrator",
     "cuba_integrator_resting",
     "cubalif",
@@ -71,6 +73,7 @@ __all__ = [
     "sigma",
     "sigma_delta",
     "sigma_delta_cumulative",
+    "silif",
     "slow_lif",
     "ternary_lif",
     "threshold",

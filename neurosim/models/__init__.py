@@ -20,6 +20,7 @@ from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
+from neurosim.models.state_space import csilif_neurons, silif_neurons
 from neurosim.models.vgg import vgg11, vgg16
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
 
@@ -52,6 +53,7 @@ __all__ = [
     "activity_loss",
     "adaptive_speech",
     "calibrate",
+    "csilif_neurons",
     "digits_network",
     "elm_from_weights",
     "k_winners",
@@ -69,6 +71,7 @@ __all__ = [
     "run_until_confident",
     "send_changes",
     "set_thresholds",
+    "silif_neurons",
     "vgg11",
     "vgg16",
     "weight_card",

@@ -53,6 +53,10 @@ BY_HAND = {
     # A turn of four products and two sums, its two decays, r i; x - v_th; two signs and the spike.
     "resonate_and_fire": OperationCount(add=4, mul=7, compare=3, select=2, state=2),
     "resonate_and_fire_izhikevich": OperationCount(add=4, mul=7, compare=1, select=2, state=2),
+    # d v + (1 - d)(i - w), 1 - d computed once; u - v_th; u - v_th z; e w + a u + b z.
+    "silif": OperationCount(add=6, mul=6, compare=1, state=2),
+    # A turn of four products and two sums, its two decays, r i; 2 x - v_th; x - v_th z / 2.
+    "csilif": OperationCount(add=5, mul=9, compare=1, state=2),
     # Two slopes of 11 additions, 13 products and 5 divisions; around them the messenger, the half step, the current.
     "li_rinzel": OperationCount(add=22 + 9, mul=26 + 9, div=10, compare=4, function=1, state=3),
     "relay": OperationCount(),

@@ -48,6 +48,24 @@ def test_words_from_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert fixed["hidden"] == slow["hidden"] and fixed["hidden"][0] > 16
 
 
+def test_recurrent_delays_and_neurons_of_state_space_models_stay_within_the_parameters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for digit in range(10):
+        for index in (0, 5):
+            write_tone(tmp_path / f"{digit}_nobody_{index}.wav", 300.0 + 300.0 * digit, index)
+    out = tmp_path / "result.json"
+    run(
+        monkeypatch, *("--data-root", tmp_path, "--out", out, "--seeds", "0", "--epochs", "1", "--hidden", "8"),
+        *("--kinds", "recurrent", "silif", "csilif"),
+    )  # fmt: skip
+    most = 2 * 80 * 8 + 2 * 8 + 2 * 8 * 10
+    for found, of_a_neuron in zip(json.loads(out.read_text())["results"], (0, 5, 4), strict=True):
+        hidden = found["hidden"][0]
+        loop = 2 * hidden**2 if found["kind"] == "recurrent" else of_a_neuron * hidden
+        assert found["parameters"] == 80 * hidden + 2 * hidden + loop + 10 * hidden <= most
+
+
 def test_without_data_it_says_where_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import neurosim as ns
 from neurosim.hardware.lava import to_lava, verify
 from neurosim.hardware.lava.edges import connections, projection_of, values_of
 from neurosim.network.graph import Connection
-from neurosim.synapses import RoundedDelays, Synapse
+from neurosim.synapses import DelayedLinear, RoundedDelays, Synapse
 from neurosim.synapses.lowering import Convolution
 from tests.hardware.lava.test_export import DT, LIMIT, SAMPLES, STEPS, is_exact, scaled
 
@@ -61,6 +61,24 @@ def test_lists_blocks_delays_and_pools_are_exact() -> None:
     assert {item.name: item.delay.ndim for item in graph.dense} == {"x->a": 0, "a->b": 2, "c->d": 0}
     assert graph.conv == ()
     is_exact(verify(net, x, timeout=LIMIT), spikes=30)
+
+
+def test_learned_delays_in_a_loop_are_exact_once_rounded() -> None:
+    torch.manual_seed(1)
+    loop = DelayedLinear(16, 16, 8e-3, dt=DT)
+
+    def net(within: Synapse) -> ns.Network:
+        neurons = ns.LIF(dt=DT, r=20.0)
+        return ns.Sequential(ns.Linear(8, 16), ns.Recurrent(neurons, within), ns.Linear(16, 4), ns.LIF(dt=DT, r=200.0))
+
+    learned, rounded = net(loop), net(loop.rounded())
+    weights = {name: value for name, value in learned.state_dict().items() if "lif1->lif1" not in name}
+    rounded.load_state_dict(weights, strict=False)
+    x = (torch.rand(STEPS, SAMPLES, 8) < 0.3).float()
+    with torch.no_grad():
+        z = learned.eval()(x)[0]
+        assert torch.equal(z, rounded(x)[0]) and 0.01 < z.mean() < 0.9
+    is_exact(verify(rounded, x, timeout=LIMIT), spikes=20)
 
 
 def test_pools_and_rows_of_channels_are_convolutions() -> None:
