@@ -36,7 +36,8 @@ ON_TOP = {
     "report": {"energy", "hardware"},
     "sweeps": set(),
     "verdicts": {"hardware", "exchange"},
-    "cli": {"datasets", "hardware", "energy", "exchange", "report", "sweeps", "verdicts", ""},
+    "arena": {"datasets", "hardware", "energy", "report", ""},
+    "cli": {"arena", "datasets", "hardware", "energy", "exchange", "report", "sweeps", "verdicts", ""},
     "__main__": {"cli"},
 }
 ROOMS = {*ON_TOP}.union(*LAYERS)

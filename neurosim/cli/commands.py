@@ -298,6 +298,41 @@ def sweep(
 
 
 @app.command()
+def arena(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Sets, such as braille; all eight if omitted.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted arena continues there.")] = Path(
+        "runs/arena"
+    ),
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; the variable NEUROSIM_DATA if omitted.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each set.")] = 3,
+    workers: Annotated[int, typer.Option(min=1, help="Processes at a time, of one thread each.")] = 2,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few samples and one epoch: shows that everything runs.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Train and test small networks on eight real sets; print and write what they reach and what they cost."""
+    from neurosim.arena import run_arena
+
+    found = run_arena(
+        out,
+        data_root,
+        names=names or (),
+        seeds=seeds,
+        workers=workers,
+        quick=quick,
+        progress=lambda line: note(line, json),
+    )
+    found.to_json(out / "arena.json")
+    found.to_html(out / "arena.html")
+    write(f"{found.table()}\nWrote {out / 'arena.json'} and {out / 'arena.html'}.", found.to_dict(), json)
+
+
+@app.command()
 def report(
     run: RunFolder,
     samples: Samples = 10,
