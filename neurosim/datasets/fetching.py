@@ -87,11 +87,9 @@ def fetch(
         When a file has to be fetched with a browser (the message says from where and where to put it), is not the one
         of the card, is not confirmed, or cannot be downloaded or unpacked.
 
-    Examples
-    --------
-    >>> from neurosim.datasets import fetch
-    >>> fetch("yin_yang", "/data")  # doctest: +SKIP
-    PosixPath('/data/yin_yang')
+    Notes
+    -----
+    ``fetch("yin_yang", "data")`` returns the folder ``data/yin_yang``; an example that runs would need the network.
     """
     about = card(name)
     given = root if root is not None else os.environ.get(ROOT)
