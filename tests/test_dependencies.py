@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 BESIDE = {"lava", "lava-nc", "sinabs", "rockpool"}
 OWN = "neurosim-toolkit"
 # Extras that make does not install.
-NOT_MADE = {"all", "notebook", "onnx"}
+NOT_MADE = {"all", "camera", "notebook", "onnx", "series"}
 
 
 def requirements(text: str) -> list[Requirement]:
