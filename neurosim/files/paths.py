@@ -36,7 +36,8 @@ def output_file(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileError
-        For an empty path, and for what exists and is no regular file: a folder, a device, a named pipe, a socket.
+        For an empty path, for what is no path, and for what exists and is no regular file: a folder, a device, a named
+        pipe, a socket.
     """
     target = _resolved(path, "file")
     try:
@@ -95,6 +96,7 @@ def regular_file(path: str | os.PathLike[str], *, limit: int | None = None) -> I
     FileError
         When there is no such file, it is no regular file, it is larger than `limit`, or it cannot be read.
     """
+    _text(path)
     try:
         # The kind is checked before the file is opened, since opening can act on a device, and after it, since the path
         # may lead to another file by then.
@@ -144,8 +146,16 @@ def kind_of(mode: int) -> str:
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+def _text(path: str | os.PathLike[str]) -> str:
+    """Return a path as text; a number would be taken for an open file."""
+    try:
+        return os.fspath(path)
+    except TypeError as error:
+        raise FileError(f"a path is a text or a pathlib.Path; got {path!r}.") from error
+
+
 def _resolved(path: str | os.PathLike[str], kind: str) -> Path:
-    text = os.fspath(path)
+    text = _text(path)
     if not text:
         raise FileError(f"the path of an output is empty. Give the name of a {kind}.")
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from neurosim.datasets import fashion_mnist, read_idx, read_shd, read_text, read_words
 from neurosim.errors import FileError
-from neurosim.files.paths import contents, output_folder
+from neurosim.files.paths import contents, output_file, output_folder
 from neurosim.files.tables import read_json, read_toml
 from neurosim.hardware import load_target
 from neurosim.learning import load_checkpoint
@@ -67,3 +67,10 @@ def test_an_output_folder_is_made_or_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(FileError, match=why):
             output_folder(path)
+
+
+@pytest.mark.parametrize("wrong", [5, None, 2.0])
+def test_what_is_no_path_is_refused(wrong):
+    for door in (output_file, output_folder, lambda path: contents(path, limit=100)):
+        with pytest.raises(FileError, match=r"a path is a text or a pathlib\.Path; got"):
+            door(wrong)

@@ -123,6 +123,9 @@ def to_nir(
         raise InputError(f'discretisation must be "euler" or "exponential"; got {discretisation!r}.')
     if gain not in ("weights", "tau/dt", "network"):
         raise InputError(f'gain must be "weights", "tau/dt" or "network"; got {gain!r}.')
+    bad = [name for name, values in net.named_parameters() if not bool(values.isfinite().all())]
+    if bad:
+        raise InputError(f"NIR holds finite numbers; these parameters of the network do not: {bad}. Train it again.")
     try:
         import nir
     except ImportError as error:

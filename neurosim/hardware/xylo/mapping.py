@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from neurosim import cores
-from neurosim.errors import ExportError, InputError
+from neurosim.errors import ExportError, InputError, ShapeError
 from neurosim.files.problems import Problems
 from neurosim.hardware.xylo.configuration import (
     MOST_HIDDEN,
@@ -341,8 +341,15 @@ def chip_input(net: Network, export: XyloExport, x: Any) -> np.ndarray:
     ------
     InputError
         When an input is missing or unknown.
+    ShapeError
+        When data are no tensor or array [T, B, ...] of the shape of the input.
     """
     given = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
     if set(given) != set(export.inputs):
         raise InputError(f"x must give data for the inputs {list(export.inputs)}; got {list(given)}.")
+    for name, values in given.items():
+        found = tuple(values.shape) if isinstance(values, (torch.Tensor, np.ndarray)) else None
+        if found is None or len(found) < 2 or found[2:] != net.shape(name):
+            wanted, got = ", ".join(map(str, net.shape(name))), type(values).__name__ if found is None else list(found)
+            raise ShapeError(f"x for {name!r} must be a tensor or array [T, B, {wanted}]; got {got}.")
     return np.concatenate([torch.as_tensor(given[name]).flatten(2).cpu().numpy() for name in export.inputs], axis=2)

@@ -308,3 +308,11 @@ def test_a_network_is_left_as_it_was_and_a_loop_of_one_step_needs_no_delay_node(
     delays = {name for name, node in graph.nodes.items() if isinstance(node, nir.Delay)}
     assert "fc_to_fc_delay" not in delays and "mid_to_mid_delay" in delays
     assert graph.metadata["dt"] == DT and graph.metadata["discretisation"] == "euler"
+
+
+def test_parameters_that_are_not_finite_are_named():
+    net = ns.Sequential(ns.Linear(3, 2), ns.LIF(dt=DT))
+    torch.nn.init.constant_(next(net.parameters()), float("nan"))
+    for door in (to_nir, lambda net: verify_nir(net, torch.ones(2, 1, 3))):
+        with pytest.raises(InputError, match=r"these parameters of the network do not: \['synapses\..*weight'\]"):
+            door(net)

@@ -14,7 +14,7 @@ import torch
 
 import neurosim as ns
 from neurosim.errors import ExportError, FileError, InputError, ShapeError, TargetRunError, UnitError
-from neurosim.hardware.xylo import XyloConfiguration, evolve, from_xylo, run_xylosim, to_xylo, xylo_neurons
+from neurosim.hardware.xylo import XyloConfiguration, evolve, from_xylo, run_xylosim, to_xylo, verify_xylo, xylo_neurons
 from neurosim.hardware.xylo.configuration import FIELDS
 from neurosim.synapses.shift import Shift
 from tests.hardware.xylo.cases import draw
@@ -166,3 +166,9 @@ def test_a_python_without_xylosim_is_named(tmp_path: Path) -> None:
     fake.write_text("#!/bin/sh\necho lost the chip\nexit 3\n")
     with pytest.raises(TargetRunError, match=r"ended with 3(.|\n)*lost the chip"):
         run_xylosim(chip, x, python=fake)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [[1]], torch.zeros(3), torch.zeros(5, 2, 4)])
+def test_data_that_are_no_input_are_refused_before_xylosim_runs(wrong: Any) -> None:
+    with pytest.raises(ShapeError, match=r"x for 'in' must be a tensor or array \[T, B, 3\]; got"):
+        verify_xylo(network(), wrong)
