@@ -124,7 +124,7 @@ def test_errors_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path
 ) -> None:
     assert "no run.toml" in fail(capsys, monkeypatch, "report", tmp_path / "nothing")
-    assert "no 'cifar' among the bundled datasets: there are digits, fashion_mnist, mnist" in fail(
+    assert "no 'cifar' among the bundled datasets: there are asl_dvs, braille, " in fail(
         capsys, monkeypatch, "train", tmp_path / "x", "--dataset", "cifar"
     )
     assert "Did you pass milliseconds?" in fail(capsys, monkeypatch, "train", tmp_path / "x", "--tau-mem", "20")
