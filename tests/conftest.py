@@ -33,6 +33,14 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def as_many_threads_as_asked_for() -> None:
+    """Let no busy processor decide how many threads a test runs."""
+    from neurosim.compiler.llvm import crowding
+
+    crowding.enabled = False
+
+
 @pytest.fixture(params=["events", "dense"])
 def product(request: pytest.FixtureRequest) -> Iterator[str]:
     """Force event-driven products, then dense ones."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import neurosim as ns
-from neurosim.compiler.llvm import crowding
 from neurosim.models import ELM
 from neurosim.synapses import DelayedSparse
 
@@ -41,8 +40,7 @@ OPERATIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 @pytest.fixture
-def threads(monkeypatch) -> Iterator[None]:
-    monkeypatch.setattr(crowding, "enabled", False)  # as many threads as asked for, in every call
+def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -10,16 +10,11 @@ import threading
 import pytest
 import torch
 
-from neurosim.compiler.llvm import crowding, openmp
+from neurosim.compiler.llvm import openmp
 from neurosim.compiler.llvm.ir import IRBuilder
 from neurosim.compiler.llvm.threads import at_once, spread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library is looked for on Linux only")
-
-
-@pytest.fixture(autouse=True)
-def as_many_threads_as_asked_for(monkeypatch):
-    monkeypatch.setattr(crowding, "enabled", False)
 
 
 def counter():
