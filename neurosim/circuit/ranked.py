@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from neurosim.network.graph import NetworkState
 from neurosim.network.network import Network
 from neurosim.network.ranks import Ranks
 from neurosim.recording.trace import Sampling
+
+_BLOCK = 1 << 20  # synapses that are copied at a time
 
 
 class RankedEngine(Engine):
@@ -141,10 +144,22 @@ def own_rows(route: Route, part: int) -> Route:
         return route._replace(first=firsts, last=lasts, post=post, weight=weight, offset=offset)
     counts = last - first
     ends = counts.cumsum(0)
-    places = torch.arange(int(ends[-1]) if len(ends) else 0) + (first - ends + counts).repeat_interleave(counts)
     none = torch.zeros_like(first)
     firsts, lasts = [none] * len(route.first), [none] * len(route.last)
     firsts[part], lasts[part] = ends - counts, ends
-    kept = route.weight[places].contiguous() if isinstance(route.weight, Tensor) else route.weight
-    post = torch.from_numpy(route.post.numpy()[places.numpy()])  # of 16 bits without sign, which torch does not index
-    return route._replace(first=firsts, last=lasts, post=post, weight=kept)
+    held = [route.post.numpy(), *([route.weight.numpy()] if isinstance(route.weight, Tensor) else [])]
+    post, *weights = (torch.from_numpy(each) for each in _gathered(held, first.numpy(), counts.numpy()))
+    return route._replace(first=firsts, last=lasts, post=post, weight=weights[0] if weights else route.weight)
+
+
+def _gathered(values: Sequence[np.ndarray], first: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+    """Return `counts` values from each `first` on, one row after the other, in blocks that take little memory."""
+    ends = np.concatenate(([0], counts.cumsum()))
+    found = [np.empty(ends[-1], each.dtype) for each in values]
+    cuts = np.unique(np.searchsorted(ends, np.arange(0, ends[-1] + _BLOCK, _BLOCK)).clip(0, len(counts)))
+    for a, b in itertools.pairwise(cuts.tolist()):
+        begin, end = ends[a], ends[b]
+        places = np.arange(end - begin) + (first[a:b] - (ends[a:b] - begin)).repeat(counts[a:b])
+        for each, out in zip(values, found, strict=True):
+            out[begin:end] = each[places]
+    return found

@@ -215,7 +215,7 @@ def laid_out(
         Of each plastic edge.
     """
     is_prompt = any(not edge.min_delay for edge in net.edges if isinstance(net.nodes[edge.source], Population))
-    ports = {name: len(node.ports) for name, node in net.populations().items()}
+    ports = {name: len(_by_port(net.edges, name)) for name in net.populations()}
     for name in ports:
         by_port = _by_port(net.edges, name).values()
         if any(not common_unit(net, edges, plasticity) for edges in by_port):  # a port with several accumulators
