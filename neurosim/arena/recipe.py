@@ -38,7 +38,7 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained on one data set; chosen on the validation part.
+    """How one network is trained on one data set.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The networks of the arena and how they are trained. All choices were made on validation parts."""
+"""The networks of the arena and how they are trained."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from neurosim.quantities import quantity, significant
 from neurosim.report.html import Section, write_report
 
 _ABOUT = (
-    "Every setting was chosen on validation parts. The tested epoch is the best one of the validation part; for "
+    "docs/arena.md says how the settings were chosen. The tested epoch is the best one of the validation part; for "
     "JapaneseVowels, the watch, Braille and N-MNIST the network is trained anew on both parts for all epochs. The test "
     "part is read once, at the end of a run. Scores are means and standard deviations over the seeds. A synaptic "
     "operation is a pair of a nonzero input and a nonzero weight; operations and energies are per inference, counted "
