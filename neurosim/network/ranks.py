@@ -82,15 +82,6 @@ class Ranks:
         dist.all_gather(found, sent)
         return found
 
-    def lists(self, values: Tensor) -> list[Tensor]:
-        """Return the values [n] of each rank, which may have different n, in the order of the ranks."""
-        if self.size == 1:
-            return [values]
-        counts = torch.cat(self.rows(torch.tensor([len(values)], device=values.device))).tolist()
-        room = values.new_zeros(max(counts))
-        room[: len(values)] = values
-        return [each[:n] for each, n in zip(self.rows(room), counts, strict=True)] if len(room) else [room] * self.size
-
     @contextlib.contextmanager
     def together(self, task: str) -> Iterator[None]:
         """Context in which an error of one rank is raised on all of them.
