@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
 from neurosim.errors import InputError
 from neurosim.language import Core, Reset, Surrogate
 from neurosim.language.definition import RESET_AMOUNT
 from neurosim.language.expression import LEAVES, Expression, Trace, topological
+from neurosim.language.local_variables import with_locals
 from neurosim.language.trial import step_values
 
 Level = Literal["host", "trial", "neuron", "step"]
@@ -134,7 +132,7 @@ def record(
     local: dict[str, Any] = {}
 
     def call(*arguments: Expression, **keywords: Any) -> Any:
-        return _with_locals(core, arguments, keywords, local)
+        return with_locals(core.step, lambda: core(*arguments, **keywords), local.update)
 
     output, *states = step_values(core.name, tuple(core.state), trace, leaves, given, call)
     named = {}
@@ -153,23 +151,6 @@ def _rest(trace: Trace, core: Core, port: str) -> Expression:
     if value is None:
         raise InputError(f"core {core.name}: the input port {port!r} must be fed.")
     return trace.lift(value)
-
-
-def _with_locals(core: Core, args: Sequence[Expression], given: dict[str, Any], local: dict[str, Any]) -> Any:
-    """Call the step and copy its local variables on return: they name the values."""
-    code = getattr(core.step, "__code__", None)
-
-    def watch(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and frame.f_code is code:
-            local.update(frame.f_locals)
-
-    def call() -> Any:
-        sys.setprofile(watch)
-        return core(*args, **given)
-
-    # Each thread has its own profile function: that of a profiler in this thread is not replaced.
-    with ThreadPoolExecutor(1) as alone:
-        return alone.submit(call).result()
 
 
 class Levels:

@@ -382,8 +382,8 @@ class Network(nn.Module):
             ``"node"`` for the output of a node, ``"node.variable"`` for a state or local variable of its core.
         gradient : bool
             Whether recorded values have their gradient, for losses on hidden activity or several outputs. The outputs
-            of nodes cost nothing more; populations whose state variables are recorded then run step by step, which is
-            slow. Local variables have no gradient.
+            of nodes cost nothing more; populations whose state or local variables are recorded then run step by step,
+            which is slow.
 
         Returns
         -------

@@ -316,14 +316,10 @@ class Neuron(CorePlans):
         dtype: torch.dtype,
         gradient: bool = False,
     ) -> LayerOutput:
-        local = [name for name in record if name not in self.core.state]
-        if local:
-            if gradient:
-                raise InputError(
-                    f"{self.core.name}: {local} cannot be recorded with their gradient; the state can: "
-                    f"{list(self.core.state)}."
-                )
-            raise InputError(f"{self.core.name}: the reference records state only; {local} need the fused kernel.")
+        known = (*self.core.state, *self.core.step.__code__.co_varnames)
+        unknown = [name for name in record if name not in known]
+        if unknown:
+            raise InputError(f"{self.core.name}: no variable {unknown[0]!r} to record; there are {list(known)}.")
         like, by_port = inputs[0], dict(zip(fed, inputs, strict=True))
         per_trial = self._per_trial(like)
         per_neuron = {name: value.to(like.dtype) for name, value in self._varying_coefficients(per_trial).items()}

@@ -237,10 +237,30 @@ def _by_hand(net, x):
     return [p.grad.clone() for p in net.parameters()]
 
 
-def test_what_has_no_gradient_is_refused():
+def test_a_local_variable_has_its_value_and_its_gradient():
     net = chain()
-    with pytest.raises(InputError, match=r"\['u'\] cannot be recorded with their gradient.*the state can: \['v'\]"):
-        net.run(data(), record=["h.u"], gradient=True)
+    x = data()
+    u = net.run(x, record=["h.u"], gradient=True).recorded["h.u"]
+    plain = net.run(x, record=["h.u"]).recorded["h.u"]
+    assert torch.equal(u, plain) and not plain.requires_grad
+    (found,) = torch.autograd.grad(u.square().sum(), net.synapses["input->h"][0].weight)
+    h, state, values = net.nodes["h"], None, []
+    weight = net.synapses["input->h"][0].weight
+    for x_t in x:
+        before = x.new_zeros(x.shape[1], weight.shape[0]) if state is None else state.v
+        current = x_t @ weight.T
+        alpha, r = h.coefficient("alpha_mem"), h.coefficient("r")
+        values.append(alpha * before + (1.0 - alpha) * r * current)
+        _, state, *_ = h.run_reference(current[None], state)
+    (expected,) = torch.autograd.grad(torch.stack(values).square().sum(), weight)
+    assert torch.allclose(torch.stack(values), u) and torch.allclose(found, expected)
+    with torch.no_grad():
+        assert not net.run(x, record=["h.u"], gradient=True).recorded["h.u"].requires_grad
+    with pytest.raises(InputError, match="'nothing'"):
+        net.run(x, record=["h.nothing"], gradient=True)
+
+
+def test_what_has_no_gradient_is_refused():
     liquid = ns.Sequential(ns.Linear(6, 8), LiquidNeurons(8, dt=DT), names=["h"])
     with pytest.raises(NeurosimError, match=r"no core|cannot record"):
         liquid.run(data().float(), record=["h.v"], gradient=True)

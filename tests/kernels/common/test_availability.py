@@ -68,15 +68,16 @@ def test_else_the_reference_runs_and_one_warning_says_why(without_kernels, monke
     assert torch.equal(z, expected) and torch.equal(again, expected) and torch.equal(state.v, expected_state.v)
 
 
-def test_the_reference_records_state_and_says_what_it_cannot(without_kernels, monkeypatch):
+def test_the_reference_records_states_and_local_variables(without_kernels, monkeypatch):
     monkeypatch.setenv("NEUROSIM_REQUIRE_KERNELS", "0")
     layer, i = ns.LIF(dt=1e-3), torch.randn(30, 2, 3) * 4
     with pytest.warns(RuntimeWarning, match="kernels are away"):
         _, state, values, *_ = layer.run(i, record=("v",))
     assert torch.equal(values["v"][-1], state.v)
-    message = r"lif: the reference records state only; \['u'\] need the fused"
-    with pytest.raises(InputError, match=message):
-        layer.run(i, record=("u",))
+    u = layer.run(i, record=("u",)).recorded["u"]
+    assert torch.equal(u > 1.0, layer.run_reference(i).out > 0)
+    with pytest.raises(InputError, match=r"lif: .*'nothing'"):
+        layer.run(i, record=("nothing",))
 
 
 def test_obstacles_say_what_to_do(monkeypatch):
