@@ -553,6 +553,27 @@ MODELS = _rows(
         "0 other weights",
     ),
     (
+        "SwimmerCircuit",
+        "[ncap](https://github.com/nikhilxb/ncap): numbers of weights, lag of the wave, mirror image",
+        "models/test_swimmer_circuit.py::test_half_a_period_later_the_mirror_image_moves_alike",
+        "no training by evolution, no MuJoCo: an overdamped body",
+        "0 angles differ",
+    ),
+    (
+        "ThoughtMachine",
+        "[Darlow et al. 2025](https://arxiv.org/abs/2505.05522); its synchronisation in closed form",
+        "models/test_thought_machine.py::test_synchrony_is_a_decayed_sum_over_all_ticks",
+        "the synapse model is that of depth 1",
+        "1e-13",
+    ),
+    (
+        "TimescaleNetwork",
+        "[Khajehabdollahi et al. 2024](https://arxiv.org/abs/2309.12927), both forms of its recursion in a loop",
+        "models/test_timescales.py::test_the_recursion_of_program_and_paper",
+        "",
+        "1e-12",
+    ),
+    (
         "LiquidNeurons",
         "[Yin et al. 2023](https://doi.org/10.1038/s42256-023-00650-4), its equations",
         "models/test_liquid_neurons.py::test_the_equations_step_by_step",

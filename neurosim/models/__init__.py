@@ -21,6 +21,17 @@ from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
 from neurosim.models.state_space import csilif_neurons, silif_neurons
+from neurosim.models.swimmer_circuit import SwimmerCircuit
+from neurosim.models.thought_machine import (
+    NeuronModels,
+    Synchrony,
+    SynchronyState,
+    ThoughtMachine,
+    Thoughts,
+    certainty,
+    thought_loss,
+)
+from neurosim.models.timescales import TimescaleNetwork, autocorrelation_times, parity_of_last
 from neurosim.models.vgg import vgg11, vgg16
 from neurosim.models.whitening import FrameWhitening, mercedes_benz, random_frame
 
@@ -41,24 +52,34 @@ __all__ = [
     "GainAstrocyteState",
     "LiquidNeurons",
     "LiquidNeuronsState",
+    "NeuronModels",
     "OperatingPoint",
     "RateError",
     "Segments",
     "SlowInwardCurrent",
     "Stage",
     "Stopped",
+    "SwimmerCircuit",
+    "Synchrony",
+    "SynchronyState",
+    "ThoughtMachine",
+    "Thoughts",
+    "TimescaleNetwork",
     "WeightCard",
     "WithActivity",
     "activity",
     "activity_loss",
     "adaptive_speech",
+    "autocorrelation_times",
     "calibrate",
+    "certainty",
     "csilif_neurons",
     "digits_network",
     "elm_from_weights",
     "k_winners",
     "limit_leaks",
     "mercedes_benz",
+    "parity_of_last",
     "pretrained",
     "pretrained_names",
     "random_frame",
@@ -72,6 +93,7 @@ __all__ = [
     "send_changes",
     "set_thresholds",
     "silif_neurons",
+    "thought_loss",
     "vgg11",
     "vgg16",
     "weight_card",
