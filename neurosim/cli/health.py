@@ -73,8 +73,6 @@ PARTS = (
     Part("tqdm", "progress bars"),
     Part("typer", "the command line"),
     Part("scikit-learn", "the handwritten digits of the demonstration", "sklearn", "data"),
-    Part("aeon", "holds the files of JapaneseVowels", extra="data", remedy="pip install --no-deps aeon"),
-    Part("seglearn", "holds the smartwatch exercises", extra="data", remedy="pip install --no-deps seglearn"),
     Part("triton", "fused CUDA kernels (Linux)", extra="cuda"),
     Part("lz4", "packed recordings of event cameras", extra="events"),
     Part("zstandard", "packed recordings of event cameras", extra="events"),
