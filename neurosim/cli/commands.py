@@ -334,17 +334,30 @@ def arena(
 
 @app.command()
 def report(
-    run: RunFolder,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folder of a run; several are compared.", show_default=False),
+    ],
     samples: Samples = 10,
     target: Targets = None,
     bits: Annotated[int | None, typer.Option(min=1, max=8, help="Quantise first to weights of this many bits.")] = None,
+    out: Annotated[Path, typer.Option(help="Page of a comparison of several runs.")] = Path("comparison.html"),
     json: Json = None,
 ) -> None:
-    """Plot raster, traces and learning curve, estimate the energy, place on a chip, and write report.html."""
-    from neurosim.cli import products, runs
+    """Plot raster, traces and learning curve, estimate the energy, place on a chip, and write report.html.
+
+    Of several runs, write one page with their metrics, the settings that differ and the learning curves side by side.
+    """
+    from neurosim.cli import comparing, products
+    from neurosim.cli.runs import open_run
     from neurosim.files.lock import owned
 
-    finished = runs.open_run(run)
+    if len(runs) > 1:
+        rows = comparing.write_comparison(runs, out)
+        write(f"Wrote {out}.", {"runs": rows}, json)
+        return
+    (run,) = runs
+    finished = open_run(run)
     with owned(run):
         energy = products.write_report_of(finished, samples, tuple(target or ()), bits=bits)
     write(f"{energy.table()}\nWrote {run / 'report.html'}.", energy.to_dict(), json)

@@ -13,6 +13,7 @@ import torch
 from neurosim.cli.deploy import ALL_CHECK, FPGA, quantised
 from neurosim.cli.results import evaluated
 from neurosim.cli.runs import Finished, samples
+from neurosim.cli.settings import Settings
 from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
 from neurosim.errors import NeurosimError
 from neurosim.files.atomic import replaced
@@ -74,7 +75,7 @@ def write_report_of(
         Section("Learning", figures["learning"]),
         Section("Spikes", figures["raster"], figures["traces"]),
         Section("Energy", report),
-        Section("Settings", origin(run), "All settings, as in run.toml:", settings_of(run)),
+        Section("Settings", origin(run), "All settings, as in run.toml:", settings_values(run.settings)),
     ]
     if chip:
         sections.append(Section("Chip", *chip))
@@ -112,10 +113,10 @@ def origin(run: Finished) -> dict[str, Any]:
     return {**about, **({"files": sources} if sources else {})}
 
 
-def settings_of(run: Finished) -> dict[str, Any]:
-    """Return the settings of the run, those that are left out apart."""
+def settings_values(settings: Settings) -> dict[str, Any]:
+    """Return the settings that are given, by name."""
     shown = {}
-    for name, value in run.settings.table().items():
+    for name, value in settings.table().items():
         if value not in (None, ()):
             shown[name] = ", ".join(map(str, value)) if isinstance(value, tuple) else value
     return shown

@@ -13,6 +13,7 @@ from neurosim.report.plots.learning import learning_curve
 from neurosim.report.plots.populations import population_raster
 from neurosim.report.plots.raster import raster
 from neurosim.report.plots.rate import rates
+from neurosim.report.plots.runs import compare_curves
 from neurosim.report.plots.style import save_figure
 from neurosim.report.plots.trace import traces
 
@@ -20,6 +21,7 @@ __all__ = [
     "Section",
     "bits_curve",
     "chip_map",
+    "compare_curves",
     "correlogram",
     "distributions",
     "energy_figure",

@@ -24,28 +24,63 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; color: #222; background: #fff;
+:root { color-scheme: light dark; --ink: #222; --page: #fff; --link: #0072B2; --line: #ddd; --faint: #eee; --dim: #666;
+        --warn: #884400; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --page: #16181b; --link: #6cb8ea; --line: #444; --faint: #2c2f33; --dim: #999; --warn: #e0a060; }
+}
+body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; color: var(--ink); background: var(--page);
        font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; border-bottom: 1px solid #ddd; padding-bottom: .25rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
 nav { margin: 0 0 1rem; font-size: .9rem; }
-nav a { margin-right: 1rem; color: #0072B2; text-decoration: none; }
+nav a { margin-right: 1rem; color: var(--link); text-decoration: none; }
 figure { margin: 1rem 0; overflow-x: auto; }
-img { max-width: 100%; height: auto; }
+/* Plots are drawn on white, in the dark too. */
+img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 /* On a phone a plot of several panels is scrolled: made as narrow as the screen, its text could not be read. */
 @media (max-width: 45rem) { img { max-width: none; width: 56rem; } td.refused { max-width: 16rem; } }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #eee; }
-thead th { border-bottom: 2px solid #ccc; }
+th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--faint); }
+thead th { border-bottom: 2px solid var(--line); }
+th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
+            text-align: inherit; }
+th[aria-sort=ascending] button::after { content: " \\2191"; }
+th[aria-sort=descending] button::after { content: " \\2193"; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td:first-child { white-space: nowrap; }
 table.pairs td.number { text-align: left; }
-td.refused { color: #884400; white-space: normal; overflow-wrap: anywhere; }
+td.refused { color: var(--warn); white-space: normal; overflow-wrap: anywhere; }
 ul { padding-left: 1.2rem; }
-footer { margin-top: 3rem; color: #666; font-size: .85rem; }
+footer { margin-top: 3rem; color: var(--dim); font-size: .85rem; }
 @media print { nav { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+"""
+
+_SORTED = '<table class="sorts">'
+
+# The head of each column of a table becomes a button that sorts the rows: by mouse, by touch and from the keyboard.
+_SORT = """
+for (const table of document.querySelectorAll("table.sorts")) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  const value = (row, k) => { const c = row.cells[k]; return c ? c.dataset.v ?? c.textContent : ""; };
+  heads.forEach((head, k) => {
+    const button = document.createElement("button");
+    button.type = "button"; button.title = "sort"; button.append(...head.childNodes); head.append(button);
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending", rows = [...body.rows];
+      heads.forEach(each => each.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const order = (a, b) => {
+        const x = value(a, k), y = value(b, k), p = parseFloat(x), q = parseFloat(y);
+        if (isNaN(p) !== isNaN(q)) return isNaN(p) ? 1 : -1;  // what is no number is last
+        const found = isNaN(p) ? x.localeCompare(y) : p - q;
+        return up ? found : -found;
+      };
+      body.append(...rows.sort(order));
+    });
+  });
+}
 """
 
 
@@ -114,7 +149,8 @@ def write_report(path: str | os.PathLike[str], *, title: str, sections: Sequence
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
         f"{f'<p>{escape(note)}</p>' if note else ''}<nav>{links}</nav>\n{body}"
-        f"<footer>neurosim {escape(__version__)}</footer></body></html>\n"
+        f"<footer>neurosim {escape(__version__)}</footer>"
+        f"{f'<script>{_SORT}</script>' if _SORTED in body else ''}</body></html>\n"
     )
     with replaced(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -158,7 +194,7 @@ def _rows(rows: Sequence[Mapping[Any, Any]]) -> str:
         f"<th{_number_class(any(_is_number(row.get(name)) for row in rows))}>{escape(str(name))}</th>" for name in names
     )
     body = "".join(f"<tr>{''.join(_cell(row.get(name, '')) for name in names)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll">{_SORTED}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _energy(report: EnergyReport, heading: str) -> str:
@@ -173,9 +209,9 @@ def _energy(report: EnergyReport, heading: str) -> str:
         if column.refused:
             body += f'<tr>{name}<td class="refused" colspan="{len(layers) + 2}">{escape(column.refused)}</td></tr>'
             continue
-        ann = "-" if column.ann is None else quantity(column.ann, "J")
-        cells = [*(quantity(column.layer(layer), "J") for layer in layers), quantity(column.total, "J"), ann]
-        body += f"<tr>{name}{''.join(f'<td class=number>{escape(cell)}</td>' for cell in cells)}</tr>"
+        joules = [*map(column.layer, layers), column.total, column.ann]
+        cells = [(value, "-" if value is None else quantity(value, "J")) for value in joules]
+        body += f"<tr>{name}{''.join(_number_cell(value, shown) for value, shown in cells)}</tr>"
     findings = "".join(f"<li>{escape(line)}</li>" for line in report.verdict())
     omitted = "".join(
         f"<li>{escape(c.target.title)}: {escape('; '.join((*c.target.excluded, *c.notes)))}</li>"
@@ -184,7 +220,7 @@ def _energy(report: EnergyReport, heading: str) -> str:
     )
     return (
         f"<p>{escape(report.heading())}</p>"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="scroll">{_SORTED}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f"{_figure(energy_figure(report), heading)}<ul>{findings}</ul>"
         f"<p>Estimates from published figures per operation, not measured power. Not included:</p><ul>{omitted}</ul>"
     )
@@ -213,8 +249,14 @@ def _cell(value: Any) -> str:
         return "<td>-</td>"
     if _is_number(value):
         shown = f"{value:,}" if isinstance(value, numbers.Integral) else significant(float(value), 4)
-        return f"<td class=number>{escape(shown)}</td>"
+        return _number_cell(float(value), shown)
     return f"<td>{escape(str(value))}</td>"
+
+
+def _number_cell(value: float | None, shown: str) -> str:
+    """Return a cell that is sorted by its value."""
+    key = "" if value is None else f' data-v="{value!r}"'
+    return f"<td class=number{key}>{escape(shown)}</td>"
 
 
 def _number_class(yes: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import TextIO
 import pytest
 
 import neurosim
-from neurosim.cli import app, main
+from neurosim.cli import app, comparing, main
 from neurosim.cli.settings import Settings, read_settings
-from neurosim.errors import FileError, InputError
+from neurosim.errors import FileError, InputError, NeurosimError
 from tests.cli.test_cli import fail, run
 
 FAST = ["--epochs", "1", "--hidden", "4", "--steps", "8", "--batch-size", "512"]
@@ -26,6 +27,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "fast"
     run("train", folder, *FAST)
     return folder
+
+
+def test_several_runs_are_compared_on_one_page(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    settings = other / "run.toml"
+    settings.write_text(settings.read_text().replace("seed = 0", "seed = 5"))
+    page, file = tmp_path / "page.html", tmp_path / "page.json"
+    assert f"Wrote {page}" in run("report", trained, other, "--out", page, "--json", file)
+    text = page.read_text(encoding="utf-8")
+    assert [row["run"] for row in json.loads(file.read_text())["runs"]] == ["fast", "other"]
+    assert "<td>seed</td><td>0</td><td>5</td>" in text and "<td>hidden</td>" not in text and text.count("<img") == 1
+    with pytest.raises(NeurosimError, match="is given twice"):
+        comparing.write_comparison([trained, trained], page)
+    with pytest.raises(NeurosimError, match="no run"):
+        comparing.write_comparison([trained, tmp_path], page)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], ["targets", "--help"]])

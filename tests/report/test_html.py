@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import neurosim as ns
 from neurosim.energy import count_operations, energy
 from neurosim.errors import FileError, InputError
 from neurosim.recording.recording import Recording
-from neurosim.report import Section, raster, write_report
+from neurosim.report import Section, html, raster, write_report
 from neurosim.report.plots.style import new_figure
 
 VOID = {"meta", "img"}
@@ -76,7 +79,9 @@ def test_a_whole_run_in_one_file_that_needs_no_network(tmp_path: Path, recording
         if name in ("src", "href"):
             assert value is not None and value.startswith(("data:image/png;base64,", "#"))
     text = path.read_text(encoding="utf-8")
-    assert not re.search(r"<script|<link|url\(|@import", text)
+    assert not re.search(r"<script [^>]|<link|url\(|@import", text) and reader.tags.count("script") == 1
+    assert reader.attributes.count(("class", "sorts")) == 2 and ("data-v", "1234.0") in reader.attributes
+    assert "prefers-color-scheme: dark" in text
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
@@ -88,9 +93,44 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
         sections=[Section(evil, evil, {evil: evil}, [{evil: evil}], new_figure(1, 1))],
     )
     reader = read(path)
-    assert "script" not in reader.tags
+    assert reader.tags.count("script") == 1
     assert reader.texts.count(evil) >= 8
     assert ("alt", evil) in reader.attributes
+
+
+_PAGE = """
+class Node {
+  constructor(text, v) { this.childNodes = [text]; this.textContent = text; this.attributes = {}; this.listeners = [];
+                         this.dataset = v === undefined ? {} : { v }; this.cells = []; this.rows = []; }
+  append(...nodes) { nodes.forEach(node => { this.rows = this.rows.filter(one => one !== node).concat([node]); }); }
+  getAttribute(name) { return this.attributes[name] ?? null; }
+  setAttribute(name, value) { this.attributes[name] = value; }
+  removeAttribute(name) { delete this.attributes[name]; }
+  addEventListener(_, call) { this.listeners.push(call); }
+}
+const buttons = [], head = new Node(""), body = new Node("");
+head.cells = [new Node("name"), new Node("energy")];
+for (const [name, shown, v] of [["b", "2 mJ", "0.002"], ["c", "-", undefined], ["a", "10 uJ", "0.00001"]]) {
+  const row = new Node(name); row.cells = [new Node(name), new Node(shown, v)]; body.append(row);
+}
+const table = { tBodies: [body], tHead: { rows: [head] } };
+globalThis.document = {
+  querySelectorAll: () => [table],
+  createElement: () => { const button = new Node(""); buttons.push(button); return button; },
+};
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_click_on_a_head_sorts_by_value_and_again_the_other_way() -> None:
+    clicks = """
+    const order = () => body.rows.map(row => row.textContent).join("");
+    const click = k => { buttons[k].listeners[0](); return order() + " " + head.cells[k].getAttribute("aria-sort"); };
+    console.log(JSON.stringify([click(0), click(0), click(1), click(1), head.cells[0].getAttribute("aria-sort")]));
+    """
+    program = _PAGE + html._SORT + clicks
+    out = subprocess.run(["node", "-e", program], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert json.loads(out) == ["abc ascending", "cba descending", "abc ascending", "bac descending", None]
 
 
 def test_names_of_layers_and_targets_are_escaped(tmp_path: Path) -> None:
