@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neurosim.cli.deploy import Outcome
 
 FPGA_SAMPLES = 10  # test samples that the clock cycles of a step are counted on
+DEMO_SAMPLES = 2  # test samples of the demonstration that every target runs
 app = typer.Typer(
     name="neurosim",
     help="Train, simulate and deploy spiking neural networks from one description.",
@@ -52,10 +53,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/demo"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training; 25 if omitted.")] = None,
     samples: Samples = 10,
+    targets: Annotated[bool, typer.Option(help="Compare with every target whose tools are installed.")] = True,
     json: Json = None,
 ) -> None:
-    """Train on handwritten digits, plot the raster, estimate the energy, and run the network on Lava."""
-    from neurosim.cli import folder, products, runs
+    """Train on handwritten digits, plot the raster, estimate the energy, and run the network on every target."""
+    from neurosim.cli import deploy, folder, products, runs
     from neurosim.cli.settings import Settings
 
     start = time.perf_counter()
@@ -72,13 +74,20 @@ def demo(
     note(f"Running {samples} of them as Lava processes.", json)
     check = products.check_lava(run, samples, timeout=300)
     note(check.summary(), json)
+    verdicts = None
+    if targets:
+        few = min(samples, DEMO_SAMPLES)
+        note(f"Comparing {few} of them on every target and in every format that is installed.", json)
+        verdicts = deploy.against_all(run, few, None, 300.0)
     report = products.write_report_of(run, samples, (), check)
-    write(
-        f"{report.table()}\nDone in {time.perf_counter() - start:.0f} s. Open {out / 'report.html'}.",
-        {"metrics": metrics, "lava": products.plain(check), "energy": report.to_dict()},
-        json,
-    )
-    if not check.agrees:
+    content = {"metrics": metrics, "lava": products.plain(check), "energy": report.to_dict()}
+    shown = [report.table()]
+    if verdicts is not None:
+        content["targets"] = verdicts.content
+        shown += ["", verdicts.text]
+    shown.append(f"Done in {time.perf_counter() - start:.0f} s. Open {out / 'report.html'}.")
+    write("\n".join(shown), content, json)
+    if not check.agrees or (verdicts is not None and not verdicts.good):
         raise typer.Exit(1)
 
 

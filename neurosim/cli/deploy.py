@@ -155,7 +155,7 @@ def verify(run: Finished, against: str, number: int, bits: int | None, timeout: 
         "nir": _against_nir,
         "integer": _against_integer,
         "xylosim": _against_xylosim,
-        "all": _against_all,
+        "all": against_all,
     }
     if against not in judges:
         raise InputError(f"--against must be one of {', '.join(JUDGES)}; got {against!r}.")
@@ -346,7 +346,7 @@ def _against_integer(run: Finished, number: int, bits: int | None, timeout: floa
     )
 
 
-def _against_all(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
+def against_all(run: Finished, number: int, bits: int | None, timeout: float) -> Outcome:
     """Judge the run on every target and in every format."""
     from neurosim.verdicts import verify_all
 

@@ -223,3 +223,14 @@ def test_a_hostile_network_file_is_refused_in_one_line(
         file.create_dataset("layer/0/shape", (2**40,), "i8", chunks=(8,))
     error = fail(capsys, monkeypatch, "place", path)
     assert "/layer/0/shape of shape [1099511627776]" in error and error.count("\n") == 1
+
+
+def test_the_demonstration_ends_with_the_verdict_of_every_target(tmp_path: Path) -> None:
+    pytest.importorskip("lava.magma")
+    file = tmp_path / "demo.json"
+    output = run("demo", "--out", tmp_path / "demo", "--epochs", "1", "--samples", "1", "--json", file)
+    table = output[output.index("target   verdict") :]
+    assert all(f"\n{name} " in table for name in ("lava", "loihi", "c", "verilog", "nir")) and "Done in" in table
+    content = json.loads(file.read_text())
+    assert content["targets"]["agrees"] and content["targets"]["targets"]["lava"]["outcome"] == "exact"
+    assert "As written by verify --against all" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
