@@ -72,6 +72,52 @@ def check_count(name: str, number: Any, of: str = "epochs") -> None:
         raise InputError(f"{name}={number!r}: an integer number of {of}, from 1.")
 
 
+def divides_by_class_weights(loss: Loss) -> bool:
+    """Return whether the mean of a loss is divided by the weights of the classes in the batch."""
+    if isinstance(loss, TorchLoss):
+        is_divided = isinstance(loss.module, (nn.CrossEntropyLoss, nn.NLLLoss))
+        return is_divided and getattr(loss.module, "weight", None) is not None
+    return getattr(loss, "class_weights", None) is not None
+
+
+def check_accumulate(accumulate: Any, loss: Loss) -> None:
+    """Raise `InputError` unless `accumulate` is an integer from 1, and 1 for a loss with class weights."""
+    check_count("accumulate", accumulate, "batches")
+    if accumulate > 1 and divides_by_class_weights(loss):
+        raise InputError(
+            f"accumulate={accumulate}: {loss!r} divides by the weights of the classes in a batch, which differ from "
+            "batch to batch, so the step would not be that of one batch. Leave the class weights out, or give larger "
+            "batches and accumulate=1."
+        )
+
+
+def check_counted(accumulate: int, loss: Loss, y: torch.Tensor, mask: torch.Tensor | None, place: str) -> None:
+    """Raise `InputError` if gradients of batches are added and the loss ignores targets of this one.
+
+    Parameters
+    ----------
+    accumulate : int
+    loss : Loss
+    y : Tensor [B, ...] or [B, T, ...]
+        Targets as the data gave them, so that nothing waits for CUDA where they came from the CPU.
+    mask : Tensor [B, T] of bool, optional
+        The valid steps; an ignored target outside them has no share in the mean.
+    place : str
+        Of the batch.
+    """
+    skipped = None if accumulate == 1 else loss.ignored(y)
+    if skipped is None:
+        return
+    if mask is not None and skipped.dim() == 2:
+        skipped = skipped & mask.to(skipped.device)
+    if bool(skipped.any()):
+        raise InputError(
+            f"{place} has targets that the loss ignores, and accumulate={accumulate}: the means of the batches then "
+            "count other samples than their shares, so the step would not be that of one batch. Leave these samples "
+            "out of the data, or give larger batches and accumulate=1. Checkpoints written so far are kept."
+        )
+
+
 def check_clip(clip: Any) -> None:
     """Raise `InputError` unless `clip` is None or a number above 0."""
     is_number = isinstance(clip, (int, float)) and not isinstance(clip, bool) and math.isfinite(clip) and clip > 0

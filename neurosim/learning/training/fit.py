@@ -117,7 +117,8 @@ def fit(
         Largest norm of the gradient of all parameters of the optimizer together.
     accumulate : int
         Number of batches of one step of the optimizer. Their gradients are added with the shares of their samples, so
-        that the step is that of one batch with the samples of all (batch normalisation excepted).
+        that the step is that of one batch with the samples of all (batch normalisation excepted). Above 1, class
+        weights and targets that the loss ignores are refused: such a loss is no mean over all samples.
     average : float, optional
         Decay of the moving average of the parameters after each step, such as 0.999. The average is evaluated on
         `validate`, is in `best.pt`, and is in the network after the run; training continues without it.
@@ -169,7 +170,7 @@ def fit(
     if patience is not None:
         arguments.check_count("patience", patience)
     arguments.check_clip(clip)
-    arguments.check_count("accumulate", accumulate, "batches")
+    arguments.check_accumulate(accumulate, loss)
     arguments.check_share("average", average)
     arguments.check_callable("on_batch", on_batch)
     arguments.check_callable("on_epoch", on_epoch)

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from neurosim.errors import FileError, InputError, NeurosimError
 from neurosim.learning.losses import Loss
 from neurosim.learning.rules.base import Backward, Forward, Rule
-from neurosim.learning.training import random_state, resuming, signs, start
+from neurosim.learning.training import arguments, random_state, resuming, signs, start
 from neurosim.learning.training.arguments import Scheduler
 from neurosim.learning.training.averaging import Average
 from neurosim.learning.training.batches import Batch, Batches, on_device
@@ -112,7 +112,9 @@ class Run:
         if self.shards is not None:
             train = self.shards.same_batches(train, f"epoch {self.epoch + 1}")
         for number, batch in enumerate(train, start=1):
-            group.append(on_device(batch, self.net, self.loss, f"epoch {self.epoch + 1}, batch {number}", self.checks))
+            place = f"epoch {self.epoch + 1}, batch {number}"
+            group.append(on_device(batch, self.net, self.loss, place, self.checks))
+            arguments.check_counted(self.accumulate, self.loss, batch[1], group[-1].mask, place)
             if len(group) == self.accumulate:
                 yield number - len(group) + 1, group
                 group = []

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import neurosim as ns
+from neurosim.errors import InputError
 from neurosim.learning.training.averaging import Average
 from tests.learning.training.test_fit import batches, equal, network, quiet
 
@@ -166,3 +167,44 @@ def test_any_column_is_watched(tmp_path):
     assert all(torch.equal(saved[name], weights[best][name]) for name in saved)
     with pytest.raises(ns.NeurosimError, match=r"watch='f1' is no column of the history"):
         quiet(network(), data, watch="f1")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ns.CrossEntropy(class_weights=(1.0, 2.0, 3.0)),
+        torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0])),
+    ],
+    ids=["ours", "torch"],
+)
+def test_accumulated_batches_have_no_class_weights(loss):
+    with pytest.raises(InputError, match=r"accumulate=2: .* divides by the weights of the classes"):
+        quiet(network(), batches(2), loss=loss, epochs=1, accumulate=2)
+    quiet(network(), batches(1), loss=loss, epochs=1, accumulate=1)
+
+
+@pytest.mark.parametrize(
+    "loss", [ns.CrossEntropy(ignore_index=-1), torch.nn.CrossEntropyLoss(ignore_index=-1)], ids=repr
+)
+def test_accumulated_batches_have_no_ignored_targets(loss):
+    data = batches(2)
+    quiet(network(), data, loss=loss, epochs=1, accumulate=2)
+    data[1][1][2] = -1
+    with pytest.raises(InputError, match=r"epoch 1, batch 2 has targets that the loss ignores, and accumulate=2"):
+        quiet(network(), data, loss=loss, epochs=1, accumulate=2)
+    quiet(network(), data, loss=loss, epochs=1)
+
+
+def test_ignored_targets_outside_the_lengths_are_accumulated():
+    (x, y), loss = batches(1)[0], ns.CrossEntropy(ignore_index=-1)
+    labels = y[:, None].repeat(1, len(x))
+    labels[0, 5:] = -1
+    found = []
+    for parts, accumulate in (((slice(0, 2), slice(2, 6)), 2), ((slice(0, 6),), 1)):
+        net, lengths = network().double(), torch.tensor([5, 7, 7, 7, 7, 7])
+        data = [(x[:, part].double(), labels[part], lengths[part]) for part in parts]
+        optimizer = torch.optim.SGD(net.parameters(), 0.5)
+        quiet(net, data, loss=loss, optimizer=optimizer, epochs=1, accumulate=accumulate)
+        found.append(list(net.parameters()))
+    for p, q in zip(*found, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
