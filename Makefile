@@ -8,7 +8,7 @@ NUMBER ?= 20000
 SEED ?= 1
 KINDS ?=
 VENV := .venv
-EXTRAS := clusters,cuda,data,docs,events,lava,lint,nir,search,spikes,sweeps,tables,test
+EXTRAS := clusters,cuda,data,docs,events,lava,lint,nir,onnx,search,spikes,sweeps,tables,test
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.installed
@@ -111,10 +111,11 @@ $(DEV): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 
 # lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly require torchvision, which only
 # their example tasks import; sinabs requires an older nir and the software of its chips, and imports pbr. So these are
-# installed without their dependencies; the extras `lava` and `nir`, loguru, nirtorch and pbr provide what they import.
+# installed without their dependencies, as is neurobench, whose data sets need more than its counts; the extras `lava` and
+# `nir`, loguru, nirtorch and pbr provide what they import.
 $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 	$(call install_extras,$(EXTRAS))
 	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python \
-	    lava-nc norse sinabs snntorch spikingjelly loguru nirtorch pbr
+	    lava-nc neurobench norse sinabs snntorch spikingjelly loguru nirtorch pbr
 	@touch $(DEV) $@
 	@echo "Installed."

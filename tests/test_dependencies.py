@@ -15,10 +15,10 @@ from packaging.utils import canonicalize_name
 
 # No extra can require these past their own pins: make installs lava-nc and sinabs beside the extras. Where they are not
 # installed, only the name of the module is known.
-BESIDE = {"lava", "lava-nc", "sinabs", "rockpool"}
+BESIDE = {"lava", "lava-nc", "neurobench", "sinabs", "rockpool"}
 OWN = "neurosim-toolkit"
 # Extras that make does not install.
-NOT_MADE = {"all", "camera", "notebook", "onnx", "series"}
+NOT_MADE = {"all", "camera", "notebook", "series"}
 
 
 def requirements(text: str) -> list[Requirement]:
