@@ -553,6 +553,27 @@ MODELS = _rows(
         "0 other weights",
     ),
     (
+        "HopfieldMemory",
+        "error of one step and capacity by theory; overlaps with blank entries, Agliari et al. 2012",
+        "models/test_associative.py::test_the_error_of_one_step_is_that_of_theory",
+        "",
+        "5 % of the error rate",
+    ),
+    (
+        "DenseMemory",
+        "[Krotov & Hopfield 2016](https://arxiv.org/abs/1606.01164); of power 2 Hopfield's network",
+        "models/test_associative.py::test_of_power_two_it_is_hopfield_s_network",
+        "",
+        "0 neurons differ",
+    ),
+    (
+        "ModernMemory",
+        "[Ramsauer et al. 2020](https://arxiv.org/abs/2008.02217), torch's attention",
+        "models/test_associative.py::test_a_step_of_the_modern_network_is_attention",
+        "",
+        "1e-14",
+    ),
+    (
         "SwimmerCircuit",
         "[ncap](https://github.com/nikhilxb/ncap): numbers of weights, lag of the wave, mirror image",
         "models/test_swimmer_circuit.py::test_half_a_period_later_the_mirror_image_moves_alike",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurosim.models.associative import DenseMemory, HopfieldMemory, ModernMemory, Recall
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
 from neurosim.models.astrocyte_sic import SlowInwardCurrent
 from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
@@ -42,6 +43,7 @@ __all__ = [
     "Calibration",
     "DeltaActivation",
     "DeltaState",
+    "DenseMemory",
     "ELMLayer",
     "ELMLayerState",
     "ELMNetwork",
@@ -50,11 +52,14 @@ __all__ = [
     "FrameWhitening",
     "GainAstrocyte",
     "GainAstrocyteState",
+    "HopfieldMemory",
     "LiquidNeurons",
     "LiquidNeuronsState",
+    "ModernMemory",
     "NeuronModels",
     "OperatingPoint",
     "RateError",
+    "Recall",
     "Segments",
     "SlowInwardCurrent",
     "Stage",
