@@ -574,6 +574,20 @@ MODELS = _rows(
         "1e-14",
     ),
     (
+        "LegendreMemory",
+        "Voelker et al. 2019; SciPy's zero-order hold, a window of band-limited input",
+        "models/test_legendre.py::test_the_delay_line_holds_the_window_and_the_transposed_matrix_does_not",
+        "",
+        "error 0.015",
+    ),
+    (
+        "l2mu",
+        "[Fra et al. 2024](https://arxiv.org/abs/2407.04076), its cell in a loop",
+        "models/test_legendre.py::test_the_cell_is_that_of_the_paper",
+        '`variant="code"`: the transposed matrix of the program',
+        "0 spikes differ",
+    ),
+    (
         "SwimmerCircuit",
         "[ncap](https://github.com/nikhilxb/ncap): numbers of weights, lag of the wave, mirror image",
         "models/test_swimmer_circuit.py::test_half_a_period_later_the_mirror_image_moves_alike",

@@ -16,6 +16,7 @@ from neurosim.models.elm_routing import windows
 from neurosim.models.exit_calibration import Calibration, OperatingPoint, calibrate
 from neurosim.models.iir import limit_leaks, set_thresholds
 from neurosim.models.iir_stages import Stage, reduce_steps
+from neurosim.models.legendre import LegendreMemory, l2mu, l2mu_as_lif, legendre_matrices
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
 from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
 from neurosim.models.resnet import resnet18, resnet34
@@ -53,6 +54,7 @@ __all__ = [
     "GainAstrocyte",
     "GainAstrocyteState",
     "HopfieldMemory",
+    "LegendreMemory",
     "LiquidNeurons",
     "LiquidNeuronsState",
     "ModernMemory",
@@ -82,6 +84,9 @@ __all__ = [
     "digits_network",
     "elm_from_weights",
     "k_winners",
+    "l2mu",
+    "l2mu_as_lif",
+    "legendre_matrices",
     "limit_leaks",
     "mercedes_benz",
     "parity_of_last",

@@ -79,7 +79,7 @@ class HopfieldMemory:
 
     def recall(self, cue: Tensor, *, most: int = 50, seed: int = 0) -> Recall:
         """Settle from cues [B, N] of -1 and 1, at most so many sweeps."""
-        s = _checked_cue(cue, self.patterns).clone()
+        s = _checked_cue("HopfieldMemory", cue, self.patterns).clone()
         n, generator = s.shape[1], torch.Generator().manual_seed(seed)
         overlaps = s @ self.patterns.T  # of each pattern, kept up to date
         for sweep in range(count("HopfieldMemory", "most", most)):
@@ -139,7 +139,7 @@ class DenseMemory:
 
     def recall(self, cue: Tensor, *, most: int = 50, seed: int = 0) -> Recall:
         """Settle from cues [B, N] of -1 and 1, at most so many sweeps."""
-        s = _checked_cue(cue, self.patterns).clone()
+        s = _checked_cue("DenseMemory", cue, self.patterns).clone()
         generator = torch.Generator().manual_seed(seed)
         overlaps = s @ self.patterns.T
         for sweep in range(count("DenseMemory", "most", most)):
@@ -160,7 +160,9 @@ class DenseMemory:
     def _gain(self, rest: Tensor, own: Tensor) -> Tensor:
         """Return the sum over patterns [B] of F with a neuron up minus F with it down."""
         if self.energy == "polynomial":
-            return ((rest + own) ** self.power - (rest - own) ** self.power).sum(1)
+            # Shares of N: a large power of the overlaps themselves overflows.
+            n = self.patterns.shape[1]
+            return (((rest + own) / n) ** self.power - ((rest - own) / n) ** self.power).sum(1)
         # exp(rest + own) - exp(rest - own) = 2 own sinh(1) exp(rest), up to a factor of all patterns.
         return (own * torch.exp(rest - rest.amax(1, keepdim=True))).sum(1)
 
@@ -198,16 +200,24 @@ class ModernMemory:
 
     def retrieve(self, state: Tensor, steps: int = 1) -> Tensor:
         """Return states [B, d] after so many steps."""
+        state = self._checked_state(state)
         for _ in range(count("ModernMemory", "steps", steps)):
             state = torch.softmax(self.beta * state @ self.patterns.T, 1) @ self.patterns
         return state
 
     def energy(self, state: Tensor) -> Tensor:
         """Return the energy [B], between 0 and twice the square of the longest pattern for states no longer than it."""
+        state = self._checked_state(state)
         longest = self.patterns.norm(dim=1).max()
         soft = torch.logsumexp(self.beta * state @ self.patterns.T, 1) / self.beta
         constant = math.log(len(self.patterns)) / self.beta + 0.5 * longest**2
         return 0.5 * state.square().sum(1) - soft + constant
+
+    def _checked_state(self, state: Tensor) -> Tensor:
+        size = self.patterns.shape[1]
+        if not isinstance(state, Tensor) or state.dim() != 2 or state.shape[1] != size:
+            raise ShapeError(f"ModernMemory: state must be [B, {size}].")
+        return state.to(self.patterns)
 
 
 def _checked(owner: str, patterns: Tensor, allowed: tuple[int, ...]) -> Tensor:
@@ -219,9 +229,9 @@ def _checked(owner: str, patterns: Tensor, allowed: tuple[int, ...]) -> Tensor:
     return values
 
 
-def _checked_cue(cue: Tensor, patterns: Tensor) -> Tensor:
+def _checked_cue(owner: str, cue: Tensor, patterns: Tensor) -> Tensor:
     if not isinstance(cue, Tensor) or cue.dim() != 2 or cue.shape[1] != patterns.shape[1]:
-        raise ShapeError(f"cue must be [B, {patterns.shape[1]}].")
+        raise ShapeError(f"{owner}: cue must be [B, {patterns.shape[1]}].")
     if not (cue.abs() == 1).all():
-        raise InputError("cue must hold -1 and 1 alone.")
+        raise InputError(f"{owner}: cue must hold -1 and 1 alone.")
     return cue.double()

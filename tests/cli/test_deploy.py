@@ -204,7 +204,8 @@ def test_the_report_says_where_it_comes_from(trained: Path) -> None:
         assert part in text
     content = json.loads(run("evaluate", trained, "--json", "-"))
     first = content["confusion"][0]
-    assert f"<td>0</td>{''.join(f'<td class=number>{count}</td>' for count in first)}" in text
+    cells = "".join(f'<td class=number data-v="{float(count)!r}">{count}</td>' for count in first)
+    assert f"<td>0</td>{cells}" in text
 
 
 def test_the_report_of_a_quantised_run(trained: Path) -> None:

@@ -72,6 +72,13 @@ def test_steeper_functions_hold_more_patterns(choices: dict[str, object], number
     assert (wrong > 0.005) is fails
 
 
+@pytest.mark.parametrize("power", [50, 104, 400])
+def test_a_large_power_is_as_good_as_the_nearest_pattern(power: int) -> None:
+    patterns = drawn(5, 1000)
+    found = DenseMemory(patterns, power=power).recall(noisy(patterns, 0.1), most=3)
+    assert torch.equal(found.state, patterns.double())
+
+
 def test_of_power_two_it_is_hopfield_s_network() -> None:
     patterns, cue = drawn(8, 90), drawn(5, 90, seed=2)
     assert torch.equal(DenseMemory(patterns, power=2).recall(cue).state, HopfieldMemory(patterns).recall(cue).state)
@@ -119,7 +126,9 @@ def test_bad_arguments_are_refused_by_name() -> None:
         (lambda: DenseMemory(drawn(2, 3), power=1), InputError, "power must be an integer from 2; got 1"),
         (lambda: DenseMemory(drawn(2, 3), energy="cubic"), InputError, "energy='cubic'"),
         (lambda: HopfieldMemory(torch.ones(3)), ShapeError, r"patterns must be a tensor \[P, N\]"),
-        (lambda: memory.recall(drawn(1, 9)), ShapeError, r"cue must be \[B, 10\]"),
+        (lambda: memory.recall(drawn(1, 9)), ShapeError, r"HopfieldMemory: cue must be \[B, 10\]"),
+        (lambda: ModernMemory(torch.eye(3), 1.0).retrieve(torch.ones(3)), ShapeError, r"state must be \[B, 3\]"),
+        (lambda: ModernMemory(torch.eye(3), 1.0).energy(torch.ones(1, 4)), ShapeError, r"state must be \[B, 3\]"),
         (lambda: memory.recall(torch.zeros(1, 10)), InputError, "cue must hold -1 and 1 alone"),
         (lambda: ModernMemory(torch.ones(2, 3), beta=0.0), InputError, "beta must be a positive number; got 0.0"),
     ):
