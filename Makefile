@@ -111,11 +111,12 @@ $(DEV): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 
 # lava-nc declares pins that no current Python or numpy meets; norse and spikingjelly require torchvision, which only
 # their example tasks import; sinabs requires an older nir and the software of its chips, and imports pbr. So these are
-# installed without their dependencies, as is neurobench, whose data sets need more than its counts; the extras `lava` and
+# installed without their dependencies, as are neurobench, whose data sets need more than its counts, and torchmetrics (with
+# lightning-utilities), which would bring another build of torch; the extras `lava` and
 # `nir`, loguru, nirtorch and pbr provide what they import.
 $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 	$(call install_extras,$(EXTRAS))
 	@$(PIP_INSTALL) --quiet --no-deps --ignore-requires-python \
-	    lava-nc neurobench norse sinabs snntorch spikingjelly loguru nirtorch pbr
+	    lava-nc neurobench norse sinabs snntorch spikingjelly torchmetrics lightning-utilities loguru nirtorch pbr
 	@touch $(DEV) $@
 	@echo "Installed."

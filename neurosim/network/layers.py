@@ -6,6 +6,7 @@ import inspect
 from typing import Any, Protocol, cast
 
 from neurosim import cores, language
+from neurosim.errors import InputError
 from neurosim.language import Core
 from neurosim.network.neuron import Neuron
 
@@ -31,7 +32,7 @@ def layer(core: Core) -> LayerMaker:
     -------
     callable
         ``make(*, dt=None, size=None, spike=atan(), reset="value", reset_amount=None, detach_reset=True, learn=(),
-        init=None, **parameters) -> Neuron``.
+        init=None, **parameters) -> Neuron``. A value without a name is refused with `InputError`.
 
     Examples
     --------
@@ -43,7 +44,12 @@ def layer(core: Core) -> LayerMaker:
     tensor([1., 2., 3.])
     """
 
-    def make(*, dt: float | None = None, **choices: Any) -> Neuron:
+    def make(*values: Any, dt: float | None = None, **choices: Any) -> Neuron:
+        if values:
+            raise InputError(
+                f"{core.name}: arguments of a layer have names; got {', '.join(map(repr, values))} without one. "
+                f"Write size=... for a number of neurons, which the synapse before the layer gives in most networks."
+            )
         return Neuron(core, dt=dt, **choices)
 
     make.__doc__ = _docstring(core)

@@ -48,6 +48,11 @@ class TestMaking:
         with pytest.raises(InputError, match=message):
             ns.LIF(dt=1e-3, **choices)
 
+    @pytest.mark.parametrize("make", [ns.LIF, ns.ALIF, ns.layer(ns.cores.leaky_integrator)])
+    def test_a_value_without_a_name_is_refused(self, make):
+        with pytest.raises(InputError, match=r"have names; got 4 without one\. Write size="):
+            make(4, dt=1e-3)
+
     def test_the_signature_names_the_parameters(self):
         import inspect
 
