@@ -51,7 +51,7 @@ class RankedEngine(Engine):
         *,
         first: int = 0,
     ) -> None:
-        self.ranks = ranks
+        self.ranks, self._room = ranks, 64
         prompt = [e for e in net.edges if e.source in net.populations() and not e.min_delay]
         if prompt and ranks.size > 1:
             raise InputError(
@@ -81,21 +81,34 @@ class RankedEngine(Engine):
         ends = [log.ends[rank][a : b + 1] for log, (a, b) in zip(logs, rows, strict=True)]
         counts = np.stack([np.diff(each) for each in ends]).astype(np.int32)
         ids = np.concatenate([log.ids[rank][e[0] : e[-1]] for log, e in zip(logs, ends, strict=True)])
-        all_counts = [each.numpy() for each in self.ranks.rows(torch.from_numpy(counts))]
-        totals = [int(each.sum()) for each in all_counts]
-        room = torch.zeros(max(totals), dtype=torch.int32)
-        room[: len(ids)] = torch.from_numpy(ids)
-        all_ids = self.ranks.rows(room) if len(room) else [room] * self.ranks.size
+        all_counts, all_ids = self._messages(counts, ids.astype(np.int32, copy=False))
         for other, (own_counts, own_ids) in enumerate(zip(all_counts, all_ids, strict=True)):
             if other == rank:
                 continue
-            place, received = 0, own_ids.numpy()
+            place = 0
             for log, (a, b), row in zip(logs, rows, own_counts, strict=True):
                 number, start = int(row.sum()), int(log.ends[other][a])
                 log.make_room(other, a, number)
-                log.ids[other][start : start + number] = received[place : place + number]
+                log.ids[other][start : start + number] = own_ids[place : place + number]
                 log.ends[other][a + 1 : b + 1] = start + row.cumsum(dtype=np.int64)
                 place += number
+
+    def _messages(self, counts: np.ndarray, ids: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the counts and the spikes of each rank; one message, and a second if a rank has more than fit."""
+        size, room = counts.size, self._room
+        sent = np.zeros(size + room, np.int32)
+        sent[:size], sent[size : size + len(ids)] = counts.ravel(), ids[:room]
+        rows = [each.numpy() for each in self.ranks.rows(torch.from_numpy(sent))]
+        all_counts = [row[:size].reshape(counts.shape) for row in rows]
+        all_ids = [row[size:] for row in rows]
+        most = max(int(each.sum()) for each in all_counts)
+        if most > room:
+            rest = np.zeros(most - room, np.int32)
+            rest[: max(len(ids) - room, 0)] = ids[room:]
+            rests = self.ranks.rows(torch.from_numpy(rest))
+            all_ids = [np.concatenate((held, more.numpy())) for held, more in zip(all_ids, rests, strict=True)]
+        self._room = max(most + most // 4, room - room // 8)  # of all ranks, since all have the counts of all
+        return all_counts, all_ids
 
     def _recorded(self, name: str, steps: int, values: Mapping[str, Tensor]) -> Any:
         node, _, variable = name.partition(".")

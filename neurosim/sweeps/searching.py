@@ -16,7 +16,7 @@ from neurosim.sweeps.outcome import Outcome, values_of
 from neurosim.sweeps.store import Store
 from neurosim.sweeps.sweeping import check_workers, executor_of, now, run, warn_of
 from neurosim.sweeps.trials import Plan, Trial, check_alike, plain
-from neurosim.sweeps.work import FunctionTask, check_arguments, name_of, takes_seed, versions
+from neurosim.sweeps.work import FunctionTask, check_arguments, digest_of, name_of, takes_seed, versions
 
 if TYPE_CHECKING:
     import xarray
@@ -292,8 +292,6 @@ def search(
     >>> int(best["n"]), abs(float(best["x"]) - 1.0) < 0.3
     (0, True)
     """
-    from neurosim.recording.identity import digest_of
-
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise InputError(f"search: trials must be an integer from 1; got {trials!r}.")
     check_workers(workers)

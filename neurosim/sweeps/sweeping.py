@@ -20,7 +20,16 @@ from neurosim.sweeps.outcome import Outcome
 from neurosim.sweeps.schedule import Waiting, run_all
 from neurosim.sweeps.store import Store
 from neurosim.sweeps.trials import Plan
-from neurosim.sweeps.work import FunctionTask, Task, check_arguments, name_of, packed, takes_seed, versions
+from neurosim.sweeps.work import (
+    FunctionTask,
+    Task,
+    check_arguments,
+    digest_of,
+    name_of,
+    packed,
+    takes_seed,
+    versions,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -202,8 +211,6 @@ def _prepared(
 
 def _identity(what: Any, plan: Plan, measure: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain values that say which sweep this is."""
-    from neurosim.recording.identity import digest_of
-
     own = {"function": digest_of(what), "measure": digest_of(measure), "arguments": digest_of(dict(options))}
     own["trials"] = digest_of(plan.about())
     return {**own, "neurosim": versions()["neurosim"], "digest": digest_of(own)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import inspect
 import os
 import pickle
@@ -15,6 +16,7 @@ from typing import Any
 
 from neurosim import __version__
 from neurosim.errors import ClusterError, InputError
+from neurosim.files.digest import digest_of as plain_digest_of
 from neurosim.sweeps.outcome import Outcome, values_of
 from neurosim.sweeps.trials import Trial, is_text
 
@@ -163,12 +165,16 @@ def run_units(payload: bytes, units: Sequence[Sequence[Trial]]) -> list[Outcome]
     return [outcome for unit in units for outcome in task.run(unit)]
 
 
+def digest_of(*values: Any) -> str:
+    """Return a digest of values; torch is loaded for none that is not a tensor or a network."""
+    if "torch" not in sys.modules:  # without it there are neither
+        return plain_digest_of(*values)
+    from neurosim.recording import identity
+
+    return identity.digest_of(*values)
+
+
 def versions() -> dict[str, str]:
     """Return the versions that results may depend on."""
-    import numpy as np
-
-    found: dict[str, str] = {"neurosim": __version__, "numpy": np.__version__}
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        found["torch"] = str(torch.__version__)
+    found = {"neurosim": __version__, **{name: importlib.metadata.version(name) for name in ("numpy", "torch")}}
     return {**found, "python": ".".join(map(str, sys.version_info[:3])), "platform": sys.platform}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -254,3 +255,14 @@ def test_a_package_that_is_missing_is_named(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match=rf"needs {name}. Install it with: pip install 'neurosim-toolkit\[sweeps\]'"):
         sweep(lambda x: x, {"x": [1, 2]}, workers=1)
+
+
+def test_a_sweep_of_a_function_does_not_load_torch(tmp_path):
+    script = f"""
+import sys
+from neurosim.sweeps import sweep
+found = sweep(lambda x: 2.0 * x, {{"x": [1.0, 2.0]}}, path={str(tmp_path / "a.nc")!r}, workers=0)
+print("torch" in sys.modules, found.attrs["torch"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", importlib.metadata.version("torch")]
