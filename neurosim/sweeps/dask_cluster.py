@@ -87,7 +87,10 @@ class DaskCluster(Executor):
 
         del self._jobs[job]
         if future.status in ("cancelled", "lost"):
-            raise self._lost()
+            if self._client.status != "running":
+                raise self._lost()
+            future.release()  # the worker was lost with the result before it was read
+            return Finished(job, None)
         error = future.exception() if future.status == "error" else None
         if isinstance(error, KilledWorker):
             return Finished(job, None)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster, tmp_path):
     found = sweep(trial, {"x": range(200)}, seeds=2, dask=cluster.scheduler_address, path=tmp_path / "a.nc")
     assert os.path.exists(mark)
     assert (found["error"] == "").all() and (found["y"] == found["x"] ** 2 + found["seed"]).all()
+
+
+@pytest.mark.parametrize("status", ["lost", "cancelled"])
+def test_a_result_that_is_lost_with_its_worker_is_computed_again(status):
+    executor = object.__new__(dask_cluster.DaskCluster)
+    released = []
+    future = types.SimpleNamespace(status=status, release=lambda: released.append(True))
+    executor._address, executor._jobs = "tcp://here", {3: future}
+    executor._client = types.SimpleNamespace(status="running")
+    assert executor._result(3, future) == (3, None) and released
+    executor._client.status, executor._jobs = "connecting", {3: future}
+    with pytest.raises(ClusterError, match=r"the Dask scheduler at tcp://here was lost"):
+        executor._result(3, future)
 
 
 def test_no_scheduler_is_an_error_by_name(monkeypatch):
