@@ -95,7 +95,7 @@ class Shards:
         if any(hasattr(parameter, "device_mesh") for parameter in net.parameters()):
             raise InputError(
                 "fit: the parameters of the network are divided among the ranks (FSDP). Pass the network before "
-                "fully_shard; with shards= each rank has all parameters."
+                "fully_shard; with shards= each rank has all parameters. A loop of your own takes both."
             )
         if number % (size := number_of_ranks()):
             raise InputError(

@@ -147,3 +147,12 @@ def test_partial_sums_of_ranks_have_the_bits_of_the_whole_sum(number: int) -> No
         levels = (each & -each).bit_length() - 1
         nodes = [node for r in range(ranks) for node in tree_sum(values[r * each : (r + 1) * each], levels)]
         assert torch.equal(tree_sum(nodes)[0], whole)
+
+
+def test_a_plain_loop_runs_under_ddp_and_fsdp2(tmp_path: Path) -> None:
+    """The losses are those of one process up to rounding; FSDP2 divides the parameters among the ranks."""
+    results = run_module("tests.learning.training.wrapped_program", tmp_path)
+    assert len({f"{loss:.4f}" for loss in results["one"]}) == 4
+    for name in ("ddp", "fsdp2"):
+        for each in results[name]:
+            assert each == pytest.approx(results["one"], rel=1e-5), name
