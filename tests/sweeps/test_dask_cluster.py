@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+from typing import Any
 
 import pytest
 
@@ -51,9 +52,10 @@ def test_a_result_that_is_lost_with_its_worker_is_computed_again(status):
     released = []
     future = types.SimpleNamespace(status=status, release=lambda: released.append(True))
     executor._address, executor._jobs = "tcp://here", {3: future}
-    executor._client = types.SimpleNamespace(status="running")
+    client: Any = types.SimpleNamespace(status="running")
+    executor._client = client
     assert executor._result(3, future) == (3, None) and released
-    executor._client.status, executor._jobs = "connecting", {3: future}
+    client.status, executor._jobs = "connecting", {3: future}
     with pytest.raises(ClusterError, match=r"the Dask scheduler at tcp://here was lost"):
         executor._result(3, future)
 
