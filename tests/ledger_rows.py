@@ -588,6 +588,27 @@ MODELS = _rows(
         "0 spikes differ",
     ),
     (
+        "AstrocyteAttention",
+        "[Mia et al. 2026](https://arxiv.org/abs/2601.00426) as summarised by others; its quadratic form",
+        "models/test_astrocyte_attention.py::test_attention_is_its_quadratic_form",
+        "positions of the hidden neurons, scale and exponent are ours",
+        "1e-13",
+    ),
+    (
+        "retention_factors",
+        "the same; NEST's `astrocyte_lr_1994` integrated by SciPy",
+        "models/test_astrocyte_attention.py::test_factors_are_those_of_the_astrocyte_integrated_by_scipy",
+        "the equation of the potentiation is ours",
+        "1e-6 of a factor",
+    ),
+    (
+        "ReplayMemory",
+        "the same; backpropagation through all segments in double precision",
+        "models/test_astrocyte_attention.py::test_the_gradient_with_replay_is_that_of_full_bptt",
+        "first memory and read-out are ours",
+        "0 values differ",
+    ),
+    (
         "SwimmerCircuit",
         "[ncap](https://github.com/nikhilxb/ncap): numbers of weights, lag of the wave, mirror image",
         "models/test_swimmer_circuit.py::test_half_a_period_later_the_mirror_image_moves_alike",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from neurosim.models.associative import DenseMemory, HopfieldMemory, ModernMemory, Recall
+from neurosim.models.astrocyte_attention import AstrocyteAttention, AstrocyteCell
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
+from neurosim.models.astrocyte_potentiation import potentiation, retention_factors
 from neurosim.models.astrocyte_sic import SlowInwardCurrent
 from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
 from neurosim.models.delta_activity import Activity, WithActivity, activity, activity_loss
@@ -19,6 +21,7 @@ from neurosim.models.iir_stages import Stage, reduce_steps
 from neurosim.models.legendre import LegendreMemory, l2mu, l2mu_as_lif, legendre_matrices
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
 from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
+from neurosim.models.replay_memory import ReplayMemory
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
@@ -41,6 +44,8 @@ __all__ = [
     "ELM",
     "ActiveDendrites",
     "Activity",
+    "AstrocyteAttention",
+    "AstrocyteCell",
     "Calibration",
     "DeltaActivation",
     "DeltaState",
@@ -62,6 +67,7 @@ __all__ = [
     "OperatingPoint",
     "RateError",
     "Recall",
+    "ReplayMemory",
     "Segments",
     "SlowInwardCurrent",
     "Stage",
@@ -90,6 +96,7 @@ __all__ = [
     "limit_leaks",
     "mercedes_benz",
     "parity_of_last",
+    "potentiation",
     "pretrained",
     "pretrained_names",
     "random_frame",
@@ -99,6 +106,7 @@ __all__ = [
     "released_elm",
     "resnet18",
     "resnet34",
+    "retention_factors",
     "run_until_confident",
     "send_changes",
     "set_thresholds",
