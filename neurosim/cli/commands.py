@@ -79,9 +79,12 @@ def demo(
         few = min(samples, DEMO_SAMPLES)
         note(f"Comparing {few} of them on every target and in every format that is installed.", json)
         verdicts = deploy.against_all(run, few, None, 300.0)
-    report = products.write_report_of(run, samples, (), check)
-    content = {"metrics": metrics, "lava": products.plain(check), "energy": report.to_dict()}
-    shown = [report.table()]
+    energy, latency = products.write_report_of(run, samples, (), check)
+    content = {"metrics": metrics, "lava": products.plain(check), "energy": energy.to_dict()}
+    shown = [energy.table()]
+    if latency is not None:
+        content["latency"] = latency.to_dict()
+        shown += ["", latency.table()]
     if verdicts is not None:
         content["targets"] = verdicts.content
         shown += ["", verdicts.text]
@@ -353,7 +356,7 @@ def report(
     out: Annotated[Path, typer.Option(help="Page of a comparison of several runs.")] = Path("comparison.html"),
     json: Json = None,
 ) -> None:
-    """Plot raster, traces and learning curve, estimate the energy, place on a chip, and write report.html.
+    """Plot raster, traces and learning curve, estimate energy and time, place on a chip, and write report.html.
 
     Of several runs, write one page with their metrics, the settings that differ and the learning curves side by side.
     """
@@ -368,8 +371,12 @@ def report(
     (run,) = runs
     finished = open_run(run)
     with owned(run):
-        energy = products.write_report_of(finished, samples, tuple(target or ()), bits=bits)
-    write(f"{energy.table()}\nWrote {run / 'report.html'}.", energy.to_dict(), json)
+        energy, latency = products.write_report_of(finished, samples, tuple(target or ()), bits=bits)
+    content, shown = energy.to_dict(), energy.table()
+    if latency is not None:
+        content["latency"] = latency.to_dict()
+        shown += f"\n\n{latency.table()}"
+    write(f"{shown}\nWrote {run / 'report.html'}.", content, json)
 
 
 @app.command()

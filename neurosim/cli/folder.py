@@ -23,7 +23,7 @@ SETTINGS, IDENTITY, METRICS, HISTORY, LAST = "run.toml", "run.json", "metrics.js
 # All that commands write to the folder of a run. A new run in the folder removes them.
 PRODUCTS = (
     *(SETTINGS, IDENTITY, METRICS, HISTORY, LAST, "best.pt"),
-    *("report.html", "raster.png", "traces.png", "learning.png", "energy.png", "energy.json"),
+    *("report.html", "raster.png", "traces.png", "learning.png", "energy.png", "energy.json", "latency.json"),
     *("quantised.json", "lava_check.json", "nir_check.json", "integer_check.json", "all_check.json"),
     *("xylosim_check.json", "lava.npz", "network.nir", "network.net", "xylo.json", "fpga.json"),
 )

@@ -14,7 +14,7 @@ from neurosim.cli.deploy import ALL_CHECK, FPGA, quantised
 from neurosim.cli.results import evaluated
 from neurosim.cli.runs import Finished, samples
 from neurosim.cli.settings import Settings
-from neurosim.energy import DEFAULT_TARGETS, EnergyReport, count_operations, energy
+from neurosim.energy import DEFAULT_TARGETS, EnergyReport, LatencyReport, chip_latency, count_operations, energy
 from neurosim.errors import NeurosimError
 from neurosim.files.atomic import replaced
 from neurosim.hardware import load_target
@@ -38,10 +38,11 @@ def write_report_of(
     targets: Sequence[str],
     check: Verification | None = None,
     bits: int | None = None,
-) -> EnergyReport:
-    """Write ``raster.png``, ``traces.png``, ``learning.png``, ``energy.png``, ``energy.json`` and ``report.html``.
+) -> tuple[EnergyReport, LatencyReport | None]:
+    """Write the plots, ``energy.json``, ``latency.json`` and ``report.html``; return energy and time.
 
-    With `bits` they are those of the network quantised to weights of so many bits.
+    There is no time where none of the targets is a chip. With `bits` they are those of the network quantised to weights
+    of so many bits.
     """
     x, labels = samples(run.settings, run.split, number)
     net = run.net if bits is None else quantised(run, bits)
@@ -52,6 +53,8 @@ def write_report_of(
     chosen = tuple(targets) or DEFAULT_TARGETS
     placements, chip = placed_on(net, chosen, bits)
     report = energy(operations, chosen, placements)
+    chips = [target for target in map(load_target, chosen) if target.kind == "chip"]
+    times = chip_latency(net, x, chips, placements, weight_bits=bits) if chips else None
     shown = list(range(min(PLOTTED, number)))
     threshold = net.neurons()[hidden].value("v_th")
     if bits is not None:
@@ -65,6 +68,8 @@ def write_report_of(
     for name, figure in figures.items():
         save_figure(figure, run.folder / f"{name}.png")
     report.to_json(run.folder / "energy.json")
+    if times is not None:
+        times.to_json(run.folder / "latency.json")
     rates = {name: f"{value:.1f} Hz" for name, value in recording.rates().items()}
     quantisation = (
         [] if bits is None else [f"Quantised to weights of {bits} bits; the figures below are of that network."]
@@ -75,6 +80,7 @@ def write_report_of(
         Section("Learning", figures["learning"]),
         Section("Spikes", figures["raster"], figures["traces"]),
         Section("Energy", report),
+        *([] if times is None else [Section("Latency", times)]),
         Section("Settings", origin(run), "All settings, as in run.toml:", settings_values(run.settings)),
     ]
     if chip:
@@ -90,7 +96,7 @@ def write_report_of(
     about = run.identity
     note = f"Run {about.id[:8]}, started {about.started} by neurosim {about.command}; seed {run.settings.seed}."
     write_report(run.folder / "report.html", title=f"neurosim: {run.settings.dataset}", sections=sections, note=note)
-    return report
+    return report, times
 
 
 def confusions(run: Finished) -> list[str | list[dict[str, Any]]]:

@@ -107,11 +107,13 @@ def targets(name: str | None) -> Result:
         section: {
             key: {"value": q.value, "unit": q.unit, "source": q.source} for key, q in getattr(target, section).items()
         }
-        for section in ("limits", "storage", "mesh", "precision", "parameters", "energy")
+        for section in ("limits", "storage", "mesh", "precision", "parameters", "energy", "time")
     }
     lines = [f"{target.name}: {target.title}", target.summary]
     if target.energy_not_public:
         lines.append(f"No energies: {target.energy_not_public}")
+    if target.time_not_public:
+        lines.append(f"No times: {target.time_not_public}")
     for section, quantities in sections.items():
         lines += [f"{section}:"] if quantities else []
         for key, q in quantities.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -67,28 +67,53 @@ def count_operations(
     >>> counts.accumulates, counts.dense
     (6, 18)
     """
-    _check_nodes(net)
-    data = dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
-    steps, samples = _extent(data)
-    if chunk is None:
-        width = sum(math.prod(net.shape(name)) for name in net.nodes)
-        chunk = max(1, _VALUES_AT_ONCE // (samples * width))
-    if chunk < 1:
-        raise InputError(f"chunk must be at least 1; got {chunk}.")
+    data = data_of(net, x)
+    steps, samples = extent(data)
     counters = _counters(net)
     spikes = dict.fromkeys(net.neurons(), 0)
     with torch.no_grad():
-        for start in range(0, steps, chunk):
-            part = {name: values[start : start + chunk] for name, values in data.items()}
-            before = net.initial_state(part) if state is None else state
-            _, state, outputs, *_ = net.run(part, before, tuple(spikes))
-            outputs = {**outputs, **part}
+        for _, outputs, before in runs(net, data, state, chunk):
             for name, neuron in net.neurons().items():
                 if neuron.is_spiking:
                     spikes[name] += int(torch.count_nonzero(outputs[name]))
             _count_edges(net, counters, outputs, before)
     nodes = tuple(_node(net, name, neuron, steps * samples, spikes[name]) for name, neuron in net.neurons().items())
     return Operations(tuple(c.result(steps * samples) for c in counters.values()), nodes, steps, samples, net.dt)
+
+
+def data_of(net: Network, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the data by input node, for a network whose operations can be counted."""
+    _check_nodes(net)
+    return dict(x) if isinstance(x, Mapping) else {net.inputs[0]: x}
+
+
+@torch.no_grad()
+def runs(
+    net: Network, data: Mapping[str, Tensor], state: NetworkState | None, chunk: int | None
+) -> Iterator[tuple[int, dict[str, Tensor], NetworkState]]:
+    """Run a network in chunks of time.
+
+    Yields
+    ------
+    start : int
+        First step of the chunk.
+    outputs : dict of str to Tensor [steps of the chunk, B, ...]
+        Of all inputs and nodes of neurons.
+    before : NetworkState
+        The state before the chunk.
+    """
+    steps, samples = extent(data)
+    if chunk is None:
+        width = sum(math.prod(net.shape(name)) for name in net.nodes)
+        chunk = max(1, _VALUES_AT_ONCE // (samples * width))
+    if chunk < 1:
+        raise InputError(f"chunk must be at least 1; got {chunk}.")
+    names = tuple(net.neurons())
+    for start in range(0, steps, chunk):
+        part = {name: values[start : start + chunk] for name, values in data.items()}
+        before = net.initial_state(part) if state is None else state
+        _, state, outputs, *_ = net.run(part, before, names)
+        yield start, {**outputs, **part}, before
 
 
 class _Counter:
@@ -135,7 +160,8 @@ def _check_nodes(net: Network) -> None:
             )
 
 
-def _extent(data: Mapping[str, Tensor]) -> tuple[int, int]:
+def extent(data: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return steps and samples of the data, which are checked."""
     for name, values in data.items():
         if not isinstance(values, Tensor) or values.dim() < 2 or not values.shape[0] or not values.shape[1]:
             got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__

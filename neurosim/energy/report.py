@@ -10,6 +10,7 @@ from typing import Any
 
 from neurosim.energy.models import HOPS, mesh_hops, model_of
 from neurosim.energy.operations import Operations
+from neurosim.energy.traffic import check_placement
 from neurosim.errors import InputError
 from neurosim.files.atomic import json_text
 from neurosim.files.notebook import text_html
@@ -263,9 +264,7 @@ def energy(
         raise InputError(f"energy needs at least one target and each once; got {names}.")
     placed = {placement.target.name: placement for placement in placements}
     for placement in placed.values():
-        sizes = {one.name: one.neurons for one in placement.populations}
-        if sizes != (counted := {node.name: node.neurons for node in operations.nodes}):
-            raise InputError(f"the placement on {placement.target.name} is of {sizes}, the counts are of {counted}.")
+        check_placement(placement, {node.name: node.neurons for node in operations.nodes})
     return EnergyReport(operations, tuple(_column(operations, target, placed.get(target.name)) for target in loaded))
 
 

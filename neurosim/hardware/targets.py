@@ -17,6 +17,7 @@ from neurosim.files.tables import read_toml
 # Units in one SI unit: dividing 13.2 by 1e12 rounds once, multiplying by 1e-12 twice.
 _ENERGY = {"J": 1.0, "mJ": 1e3, "uJ": 1e6, "nJ": 1e9, "pJ": 1e12, "fJ": 1e15}
 _ENERGY_PER_BIT = {f"{unit}/bit": parts for unit, parts in _ENERGY.items()}
+_TIME = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _COUNT = {"1": 1.0, "bit": 1.0, "byte": 1.0}
 
 _KINDS = ("chip", "arithmetic", "processor", "fpga")
@@ -39,9 +40,24 @@ _TOP = {
     "precision",
     "parameters",
     "energy",
+    "time",
+    "time_not_public",
 }
 _PRECISION = frozenset(
     {"weight_bits", "weight_exponent", "decay", "threshold_mantissa", "bias_mantissa", "state_bits", "spike_bits"}
+)
+_STEP_TIME = frozenset({"step"})
+_CORE_TIME = frozenset({"synaptic_operation", "neuron_update", "barrier"})
+_MORE_TIME = frozenset(
+    {
+        "neuron_update_inactive",
+        "spike",
+        "message_out",
+        "message_in",
+        "hop_within_tile",
+        "hop_east_west",
+        "hop_north_south",
+    }
 )
 
 
@@ -52,9 +68,9 @@ class Quantity:
     Attributes
     ----------
     value : float or tuple of float
-        J for energies, J per bit for memory slopes, otherwise a count (bits, bytes, pieces).
+        J for energies, J per bit for memory slopes, s for times, otherwise a count (bits, bytes, pieces).
     unit : str
-        The unit of `value`: ``"J"``, ``"J/bit"``, ``"bit"``, ``"byte"`` or ``"1"``.
+        The unit of `value`: ``"J"``, ``"J/bit"``, ``"s"``, ``"bit"``, ``"byte"`` or ``"1"``.
     source : str
         Publication or file that states the number.
     note : str
@@ -102,9 +118,11 @@ class Target:
         Contributions that the energies leave out.
     energy_not_public : str
         Reason why there is no energy; empty where there is.
-    limits, storage, mesh, precision, parameters, energy : mapping of str to Quantity
+    time_not_public : str
+        Reason why there is no time of a step; may be empty.
+    limits, storage, mesh, precision, parameters, energy, time : mapping of str to Quantity
         Limits of a core or chip, storage of its synapses, positions of its cores, its number formats, parameters of
-        its energy model, and joules, each with its source.
+        its energy model, joules and seconds, each with its source.
     fpga : mapping of str to str
         Family, device and package of an FPGA, as its tools call them; empty for others.
     path : pathlib.Path
@@ -119,12 +137,14 @@ class Target:
     spikes: str
     excluded: tuple[str, ...]
     energy_not_public: str
+    time_not_public: str
     limits: Mapping[str, Quantity]
     storage: Mapping[str, Quantity]
     mesh: Mapping[str, Quantity]
     precision: Mapping[str, Quantity]
     parameters: Mapping[str, Quantity]
     energy: Mapping[str, Quantity]
+    time: Mapping[str, Quantity]
     fpga: Mapping[str, str]
     path: Path
 
@@ -219,6 +239,11 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
     for section in ("limits", "storage", "mesh"):
         for key, quantity in read[section].items():
             _check_count(path, f"{section}.{key}", quantity)
+    time = _quantities(path, table, "time", _TIME)
+    _check_times(path, time, read["mesh"])
+    no_times = _text(path, table, "time_not_public") if "time_not_public" in table else ""
+    if no_times and time:
+        raise FileError(f"{path}: give either the table 'time' or the reason 'time_not_public', not both.")
     return Target(
         name=name,
         title=title,
@@ -228,9 +253,11 @@ def _target(path: Path, table: dict[str, Any]) -> Target:
         spikes=spikes,
         excluded=_excluded(path, table, needed=not reason),
         energy_not_public=" ".join(reason.split()),
+        time_not_public=" ".join(no_times.split()),
         **read,
         parameters=parameters,
         energy=energy,
+        time=time,
         fpga=_fpga(path, table, kind),
         path=path,
     )
@@ -305,7 +332,7 @@ def _quantity(path: Path, key: str, entry: Any, units: Mapping[str, float]) -> Q
     scaled = tuple(
         _finite(path, key, value) / units[unit] for value in (raw if isinstance(raw, list) and raw else [raw])
     )
-    si = "J/bit" if unit in _ENERGY_PER_BIT else "J" if unit in _ENERGY else unit
+    si = "J/bit" if unit in _ENERGY_PER_BIT else "J" if unit in _ENERGY else "s" if unit in _TIME else unit
     return Quantity(scaled if isinstance(raw, list) else scaled[0], si, source.strip(), note.strip(), estimate)
 
 
@@ -338,12 +365,20 @@ def check_keys(
 
 
 def _check_count(path: Path, key: str, quantity: Quantity) -> None:
-    """Check that a limit is an integer from 1, or the pair of the fewest and most bits of an index."""
+    """Check that a limit is an integer from 1, or the list of integers that its key calls for."""
     values = quantity.value if isinstance(quantity.value, tuple) else (quantity.value,)
-    pair = key == "storage.index_bits"
+    pair, tiles = key == "storage.index_bits", key == "mesh.barrier_tiles"
     integer = all(v == int(v) and (0 if pair else 1) <= v <= 2**53 for v in values)
-    if not integer or len(values) != (2 if pair else 1) or list(values) != sorted(values):
-        expected = "the fewest and the most bits, such as [6, 12]" if pair else "one integer from 1 to 2**53"
+    length = len(values) if tiles else 2 if pair else 1
+    ascending = list(values) == sorted(values if pair else set(values))
+    if not integer or len(values) != length or not ascending or (tiles and values[0] != 1):
+        expected = "one integer from 1 to 2**53"
+        if pair or tiles:
+            expected = (
+                "the fewest and the most bits, such as [6, 12]"
+                if pair
+                else "ascending integers from 1, such as [1, 32]"
+            )
         raise FileError(f"{path}: {key}.value must be {expected}, found {quantity.value}.")
 
 
@@ -356,3 +391,24 @@ def _check_energy(path: Path, key: str, quantity: Quantity) -> None:
     if per_bit != (quantity.unit == "J/bit"):
         expected = ", ".join(_ENERGY_PER_BIT if per_bit else _ENERGY)
         raise FileError(f"{path}: energy.{key} has a wrong unit. Allowed here: {expected}.")
+
+
+def _check_times(path: Path, time: Mapping[str, Quantity], mesh: Mapping[str, Quantity]) -> None:
+    """Check that the times are those of one model: a step of fixed length, or operations of cores and a barrier."""
+    if "step" in time:
+        check_keys(path, "time", time, needed=_STEP_TIME)
+    elif time:
+        check_keys(path, "time", time, needed=_CORE_TIME, optional=_MORE_TIME)
+    for key, quantity in time.items():
+        values = quantity.value if isinstance(quantity.value, tuple) else (quantity.value,)
+        if min(values) < 0:
+            raise FileError(f"{path}: time.{key}.value is {min(values)} s; a time cannot be negative.")
+        if key != "barrier" and isinstance(quantity.value, tuple):
+            raise FileError(f"{path}: time.{key}.value must be one number, found a list.")
+        tiles = mesh["barrier_tiles"].value if "barrier_tiles" in mesh else (1.0,)
+        held = tiles if isinstance(tiles, tuple) else (tiles,)
+        if key == "barrier" and (len(values) != len(held) or list(values) != sorted(values)):
+            raise FileError(
+                f"{path}: time.barrier.value must be ascending, with one number for each of mesh.barrier_tiles "
+                f"({len(held)}); found {len(values)}."
+            )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurosim.energy.report import EnergyReport
+from neurosim.energy.times import LatencyReport
 from neurosim.errors import InputError
 from neurosim.files.atomic import replaced
 from neurosim.hardware.placement import Placement
@@ -92,9 +93,9 @@ class Section:
     ----------
     heading : str
         Text of the heading.
-    *items : str, Figure, EnergyReport, Placement, mapping, or sequence of mappings
-        A paragraph; a plot; an energy report or a placement (table, findings and plot); names with values; a table
-        with one row per mapping. All text is escaped.
+    *items : str, Figure, EnergyReport, LatencyReport, Placement, mapping, or sequence of mappings
+        A paragraph; a plot; a report of energy or time, or a placement (table, findings and plots); names with values;
+        a table with one row per mapping. All text is escaped.
     """
 
     heading: str
@@ -162,6 +163,8 @@ def _item(item: Any, heading: str) -> str:
         return f"<p>{escape(item)}</p>"
     if isinstance(item, EnergyReport):
         return _energy(item, heading)
+    if isinstance(item, LatencyReport):
+        return _latency(item)
     if isinstance(item, Placement):
         return _placement(item, heading)
     if isinstance(item, Mapping):
@@ -172,7 +175,7 @@ def _item(item: Any, heading: str) -> str:
         return _figure(item, heading)
     raise InputError(
         f"section {heading!r} holds a {type(item).__name__}, which cannot be displayed. "
-        "Give text, a figure, an EnergyReport, a Placement, a mapping, or a list of mappings."
+        "Give text, a figure, an EnergyReport, a LatencyReport, a Placement, a mapping, or a list of mappings."
     )
 
 
@@ -224,6 +227,11 @@ def _energy(report: EnergyReport, heading: str) -> str:
         f"{_figure(energy_figure(report), heading)}<ul>{findings}</ul>"
         f"<p>Estimates from published figures per operation, not measured power. Not included:</p><ul>{omitted}</ul>"
     )
+
+
+def _latency(report: LatencyReport) -> str:
+    findings = "".join(f"<li>{escape(line)}</li>" for line in report.findings())
+    return f"<p>{escape(report.heading())}</p>{_rows(report.rows())}<ul>{findings}</ul>"
 
 
 def _placement(placement: Placement, heading: str) -> str:

@@ -81,7 +81,15 @@ def test_simulate_writes_a_recording(trained: Path, tmp_path: Path) -> None:
 def test_report_draws_and_prices(trained: Path) -> None:
     output = run("report", trained, "--samples", "3", "--target", "loihi1", "--target", "loihi2")
     assert "loihi2 is refused" in output
-    for name in ("raster.png", "traces.png", "learning.png", "energy.png", "energy.json", "report.html"):
+    for name in (
+        "raster.png",
+        "traces.png",
+        "learning.png",
+        "energy.png",
+        "energy.json",
+        "latency.json",
+        "report.html",
+    ):
         assert (trained / name).stat().st_size > 500
     assert (trained / "raster.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 

@@ -82,7 +82,7 @@ def test_a_chip_charges_operations_updates_and_spikes() -> None:
     assert parts["synapses"] == pytest.approx(4000 * 35.5 * PJ)
     assert parts["neurons"] == pytest.approx(1000 * 72.8 * PJ)
     assert parts["spikes"] == pytest.approx(7 * 69.3 * PJ)
-    assert parts["messages"] == pytest.approx(7 * 3 * 76.8 * PJ)
+    assert parts["messages"] == pytest.approx(7 * 3 * 111.0 * PJ)
 
 
 def test_a_chip_charges_only_what_its_file_has() -> None:

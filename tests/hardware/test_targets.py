@@ -54,10 +54,12 @@ def refused(path: Path) -> str:
 def test_every_bundled_number_has_a_source(name: str) -> None:
     target = load_target(name)
     assert target.name == name
-    for section in (target.limits, target.precision, target.parameters, target.energy):
+    for section in (target.limits, target.mesh, target.precision, target.parameters, target.energy, target.time):
         for key, quantity in section.items():
             assert len(quantity.source) > 8, key
     assert bool(target.energy) != bool(target.energy_not_public)
+    assert not (target.time and target.time_not_public)
+    assert target.kind == "arithmetic" or target.kind == "processor" or target.time or target.time_not_public
 
 
 def test_the_bundled_targets_are_there() -> None:
@@ -82,7 +84,7 @@ def test_the_bundled_targets_are_there() -> None:
         ("loihi1_board", "synaptic_operation", 35.5e-12),
         ("loihi1_board", "neuron_update", 72.8e-12),
         ("loihi1_board", "spike", 69.3e-12),
-        ("loihi1_board", "message", 76.8e-12),
+        ("loihi1_board", "message", 111e-12),
         ("truenorth", "synaptic_operation", 26e-12),
         ("spinnaker", "synaptic_operation", 13.3e-9),
         ("spinnaker", "neuron_update", 26e-9),
@@ -211,7 +213,7 @@ def test_a_file_too_large_for_a_target_is_not_read(write) -> None:
         ("value = 4", "value = [4, 5]", "limits.cores.value must be one integer from 1"),
         ("[limits.cores]", "[storage.index_bits]", "storage.index_bits.value must be the fewest and the most bits"),
         ("[limits.cores]", "[storage.blocks]", "unknown key storage.blocks. Allowed: block_header, block_synapses"),
-        ("[limits.cores]", "[mesh.rows]", "unknown key mesh.rows. Allowed: columns, cores_per_tile"),
+        ("[limits.cores]", "[mesh.rows]", "unknown key mesh.rows. Allowed: barrier_tiles, columns"),
     ],
 )
 def test_a_faulty_file_is_refused_with_its_name_and_key(write, old: str, new: str, message: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.energy import count_operations, energy
+from neurosim.energy import chip_latency, count_operations, energy
 from neurosim.errors import FileError, InputError
 from neurosim.recording.recording import Recording
 from neurosim.report import Section, html, raster, write_report
@@ -55,6 +55,7 @@ def read(path: Path) -> Reader:
 def test_a_whole_run_in_one_file_that_needs_no_network(tmp_path: Path, recording: Recording) -> None:
     net = ns.Sequential(ns.Linear(8, 3), ns.LIF(dt=1e-3), names=("out",))
     report = energy(count_operations(net, torch.ones(4, 2, 8)), ("loihi1", "loihi2", "horowitz45"))
+    times = chip_latency(net, torch.ones(4, 2, 8), ("loihi1", "loihi2"))
     path = write_report(
         tmp_path / "report.html",
         title="A run",
@@ -66,6 +67,7 @@ def test_a_whole_run_in_one_file_that_needs_no_network(tmp_path: Path, recording
             ),
             Section("Spikes", "Some samples.", raster(recording)),
             Section("Energy", report),
+            Section("Latency", times),
             Section("Export check", [{"node": "out", "spikes compared": 1234, "differing": 0}, {"node": "b"}]),
         ],
     )
@@ -74,13 +76,14 @@ def test_a_whole_run_in_one_file_that_needs_no_network(tmp_path: Path, recording
         assert text in reader.texts, text
     assert "Intel Loihi 2 (2021)" in reader.texts and any("Intel has published no energy" in t for t in reader.texts)
     assert all(line in reader.texts for line in report.verdict())
-    assert reader.tags.count("img") == 2 and reader.tags.count("section") == 4
+    assert "0 (out), 100% of steps" in reader.texts and all(line in reader.texts for line in times.findings())
+    assert reader.tags.count("img") == 2 and reader.tags.count("section") == 5
     for name, value in reader.attributes:
         if name in ("src", "href"):
             assert value is not None and value.startswith(("data:image/png;base64,", "#"))
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"<script [^>]|<link|url\(|@import", text) and reader.tags.count("script") == 1
-    assert reader.attributes.count(("class", "sorts")) == 2 and ("data-v", "1234.0") in reader.attributes
+    assert reader.attributes.count(("class", "sorts")) == 3 and ("data-v", "1234.0") in reader.attributes
     assert "prefers-color-scheme: dark" in text
 
 

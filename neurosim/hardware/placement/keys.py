@@ -37,4 +37,4 @@ SYSTEM_LIMITS = frozenset(
 STORAGE = frozenset(
     {"block_synapses", "block_header", "memory_word", "index_bits", "synapse", "neuron", "shared_kernels"}
 )
-MESH = frozenset({"columns", "cores_per_tile"})
+MESH = frozenset({"columns", "cores_per_tile", "barrier_tiles"})

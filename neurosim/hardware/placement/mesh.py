@@ -34,7 +34,7 @@ class Mesh:
     def of(cls, target: Target) -> Mesh:
         """Return the mesh of a target."""
         cores = int(target.limits["cores"].number)
-        given = {key: int(quantity.number) for key, quantity in target.mesh.items()}
+        given = {key: int(target.mesh[key].number) for key in ("columns", "cores_per_tile") if key in target.mesh}
         if "columns" in given:
             each = given.get("cores_per_tile", 1)
             return cls(given["columns"], -(-cores // (each * given["columns"])), each, True)
