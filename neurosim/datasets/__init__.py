@@ -20,6 +20,7 @@ from neurosim.datasets.labelled import Batches, Labelled, Split
 from neurosim.datasets.labelled_files import LabelledFiles
 from neurosim.datasets.loading import dataset_names, load
 from neurosim.datasets.nmnist_files import nmnist, nmnist_events, nmnist_small
+from neurosim.datasets.operations import LISTOPS_TOKENS, listops
 from neurosim.datasets.parts import Parts, split_off
 from neurosim.datasets.scikit import digits
 from neurosim.datasets.sequences import (
@@ -44,6 +45,7 @@ from neurosim.datasets.vowels import japanese_vowels, read_ts
 from neurosim.datasets.wearables import wisdm
 
 __all__ = [
+    "LISTOPS_TOKENS",
     "Adding",
     "Batches",
     "Card",
@@ -81,6 +83,7 @@ __all__ = [
     "heard",
     "japanese_vowels",
     "latency",
+    "listops",
     "load",
     "load_idx",
     "mackey_glass",
