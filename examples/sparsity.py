@@ -24,7 +24,7 @@ from results import Results
 
 import neurosim as ns
 from neurosim.datasets import digits, mnist, rate
-from neurosim.energy import count_operations, energy
+from neurosim.energy import count_operations, count_traffic, energy
 from neurosim.hardware.placement import place
 from neurosim.learning.sparsity import (
     CubicSparsity,
@@ -80,7 +80,8 @@ def trial(data: Any, kind: str, density: float, seed: int, epochs: int) -> dict[
     test = data.test.batches(500, shuffle=False, encoder=encoder)
     found = {"accuracy": ns.evaluate(net, test, loss=LOSS)["accuracy"]}
     placement = place(net, CHIP, weight_bits=8)
-    column = energy(count_operations(net, next(iter(test))[0]), CHIP, [placement])[CHIP]
+    x = next(iter(test))[0]
+    column = energy(count_operations(net, x), CHIP, [count_traffic(net, x, placement)])[CHIP]
     weights: list[Any] = [edge.synapses[0].weight for edge in net.edges]
     return found | {
         "synapses": sum(int(torch.count_nonzero(weight)) for weight in weights),

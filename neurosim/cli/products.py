@@ -14,8 +14,17 @@ from neurosim.cli.deploy import ALL_CHECK, FPGA, quantised
 from neurosim.cli.results import evaluated
 from neurosim.cli.runs import Finished, samples
 from neurosim.cli.settings import Settings
-from neurosim.energy import DEFAULT_TARGETS, EnergyReport, LatencyReport, chip_latency, count_operations, energy
-from neurosim.errors import NeurosimError
+from neurosim.energy import (
+    DEFAULT_TARGETS,
+    EnergyReport,
+    LatencyReport,
+    Traffic,
+    chip_latency,
+    count_operations,
+    count_traffic,
+    energy,
+)
+from neurosim.errors import InputError, NeurosimError
 from neurosim.files.atomic import replaced
 from neurosim.hardware import load_target
 from neurosim.hardware.lava import Verification, verify
@@ -51,10 +60,11 @@ def write_report_of(
     recording = simulate(net, x, record=[*net.neurons(), f"{hidden}.v"])
     operations = count_operations(net, x)
     chosen = tuple(targets) or DEFAULT_TARGETS
-    placements, chip = placed_on(net, chosen, bits)
-    report = energy(operations, chosen, placements)
+    placement, chip = placed_on(net, chosen, bits)
+    traffic = [] if placement is None else traffic_on(placement, net, x)
+    report = energy(operations, chosen, traffic)
     chips = [target for target in map(load_target, chosen) if target.kind == "chip"]
-    times = chip_latency(net, x, chips, placements, weight_bits=bits) if chips else None
+    times = chip_latency(net, x, chips, traffic, weight_bits=bits) if chips else None
     shown = list(range(min(PLOTTED, number)))
     threshold = net.neurons()[hidden].value("v_th")
     if bits is not None:
@@ -130,16 +140,24 @@ def settings_values(settings: Settings) -> dict[str, Any]:
 
 def placed_on(
     net: Network, targets: Sequence[str], bits: int | None = None
-) -> tuple[list[Placement], list[str | Placement]]:
+) -> tuple[Placement | None, list[str | Placement]]:
     """Place the network on the first target that is a chip; return the placement and the content for a report."""
     for target in map(load_target, targets):
         if "cores" in target.limits and "neurons_per_core" in target.limits:
             try:
                 placement = place(net, target, weight_bits=bits)
             except NeurosimError as error:
-                return [], [f"The network cannot be placed on {target.title}: {error}"]
-            return [placement], [placement]
-    return [], []
+                return None, [f"The network cannot be placed on {target.title}: {error}"]
+            return placement, [placement]
+    return None, []
+
+
+def traffic_on(placement: Placement, net: Network, x: torch.Tensor) -> list[Traffic]:
+    """Return the traffic of a run; nothing where the network does not fit, or its delays are too short for a chip."""
+    try:
+        return [count_traffic(net, x, placement)]
+    except InputError:
+        return []
 
 
 def check_lava(run: Finished, number: int, timeout: float) -> Verification:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from neurosim.energy.operations import NodeOperations, Operations, SynapseOperations
+from neurosim.energy.traffic import Traffic
 from neurosim.errors import FileError
-from neurosim.hardware.placement import Placement
 from neurosim.hardware.targets import Target, check_keys
 
 Joules = dict[str, dict[str, float]]
@@ -36,13 +36,13 @@ def per_operation(operations: Operations, target: Target) -> Joules:
     return result
 
 
-def mesh_hops(operations: Operations, target: Target, placement: Placement) -> Joules:
-    """Price the hops of spikes from tile to tile of a chip, with the distances of a placement."""
-    east_west, north_south = (target.energy[key].number for key in HOPS)
+def transport(traffic: Traffic, target: Target) -> Joules:
+    """Price the messages of a placed network, one for each core that a spike goes to, and their hops between tiles."""
+    message, east_west, north_south = (target.energy[key].number for key in ("message", *HOPS))
     result: Joules = {}
-    for node in operations.nodes:
-        x, y, _ = placement.hops.get(node.name, (0.0, 0.0, 0.0))
-        _add(result, node.name, "hops", node.spikes * (x * east_west + y * north_south))
+    for name, (x, y) in traffic.hops.items():
+        _add(result, name, "messages", traffic.messages[name] * message)
+        _add(result, name, "hops", x * east_west + y * north_south)
     return result
 
 

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurosim.energy.models import HOPS, mesh_hops, model_of
+from neurosim.energy.models import HOPS, model_of, transport
 from neurosim.energy.operations import Operations
-from neurosim.energy.traffic import check_placement
+from neurosim.energy.traffic import Traffic
 from neurosim.errors import InputError
 from neurosim.files.atomic import json_text
 from neurosim.files.notebook import text_html
-from neurosim.hardware.placement import Placement
 from neurosim.hardware.targets import Target, load_target
 from neurosim.quantities import quantity, significant
 
@@ -229,7 +228,7 @@ class EnergyReport:
 def energy(
     operations: Operations,
     targets: str | os.PathLike[str] | Target | Iterable[str | os.PathLike[str] | Target] = DEFAULT_TARGETS,
-    placements: Iterable[Placement] = (),
+    traffic: Iterable[Traffic] = (),
 ) -> EnergyReport:
     """Price counted operations on one or several targets.
 
@@ -239,9 +238,9 @@ def energy(
         From `count_operations`.
     targets : name, path, Target, or several of them
         Names of `neurosim.hardware.target_names`, TOML files of your own, or loaded targets.
-    placements : iterable of Placement
-        Of the same network, by `neurosim.hardware.placement.place`. Where a target states the energy of a hop from tile
-        to tile and a placement on it is given, the hops of its spikes are priced too.
+    traffic : iterable of Traffic
+        Of the same run, by `count_traffic`. Where a target states the energy of a message and of a hop from tile to
+        tile and the traffic on it is given, each message to a core and its hops are priced.
 
     Returns
     -------
@@ -254,7 +253,7 @@ def energy(
     FileError
         For an unknown or faulty target, or one without the numbers that its energy model needs.
     InputError
-        Without a target, with one twice, or with a placement of another network.
+        Without a target, with one twice, or with the traffic of another network or run.
     """
     if isinstance(targets, (str, os.PathLike, Target)):
         targets = (targets,)
@@ -262,25 +261,40 @@ def energy(
     names = [target.name for target in loaded]
     if not names or len(set(names)) < len(names):
         raise InputError(f"energy needs at least one target and each once; got {names}.")
-    placed = {placement.target.name: placement for placement in placements}
-    for placement in placed.values():
-        check_placement(placement, {node.name: node.neurons for node in operations.nodes})
-    return EnergyReport(operations, tuple(_column(operations, target, placed.get(target.name)) for target in loaded))
+    counted = {each.placement.target.name: each for each in traffic}
+    for each in counted.values():
+        _check_traffic(operations, each)
+    return EnergyReport(operations, tuple(_column(operations, target, counted.get(target.name)) for target in loaded))
 
 
-def _column(operations: Operations, target: Target, placement: Placement | None) -> EnergyColumn:
+def _check_traffic(operations: Operations, traffic: Traffic) -> None:
+    neurons = {node.name: node.neurons for node in operations.nodes}
+    name, placed = traffic.placement.target.name, traffic.placement.sizes
+    if placed != neurons:
+        raise InputError(f"the traffic on {name} is of {placed}, the counts are of {neurons}.")
+    if (traffic.data_steps, traffic.samples) != (operations.steps, operations.samples):
+        raise InputError(
+            f"the traffic on {name} is of {traffic.samples} samples of {traffic.data_steps} steps, the counts are of "
+            f"{operations.samples} of {operations.steps}. Count both on the same data."
+        )
+
+
+def _column(operations: Operations, target: Target, traffic: Traffic | None) -> EnergyColumn:
     if target.model is None:
         return EnergyColumn(target, {}, None, target.energy_not_public, ())
     model = model_of(target)
     joules = model.price(operations, target)
     ann = None if model.ann is None else model.ann(operations, target)
     notes = list(_notes(operations, target))
-    if placement is not None and placement.hops and set(HOPS) <= set(target.energy):
-        for layer, parts in mesh_hops(operations, target, placement).items():
+    if traffic is not None and {"message", *HOPS} <= set(target.energy):
+        for layer, parts in transport(traffic, target).items():
             joules[layer].update(parts)
         left = tuple(text for text in target.excluded if not text.startswith("mesh hops"))
         target = dataclasses.replace(target, excluded=left)
-        notes.append(f"hops of the placement on {placement.cores} cores; inputs and other chips have distance 0.")
+        notes.append(
+            f"messages and hops of the placement on {traffic.placement.cores} cores; inputs and other chips have "
+            "distance 0."
+        )
     layers = {
         layer: {key: value / operations.samples for key, value in parts.items()} for layer, parts in joules.items()
     }

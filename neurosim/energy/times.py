@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from neurosim.energy.counting import data_of, extent
 from neurosim.energy.traffic import Traffic, chip_steps, count_traffic, distances
 from neurosim.errors import InputError, NeurosimError
 from neurosim.files.atomic import json_text
@@ -215,7 +217,7 @@ def chip_latency(
     net: Network,
     x: Tensor | Mapping[str, Tensor],
     targets: str | os.PathLike[str] | Target | Iterable[str | os.PathLike[str] | Target] = DEFAULT_CHIPS,
-    placements: Iterable[Placement] = (),
+    traffic: Iterable[Traffic] = (),
     *,
     weight_bits: int | None = None,
 ) -> LatencyReport:
@@ -229,8 +231,8 @@ def chip_latency(
         The samples; times are means over them.
     targets : name, path, Target, or several of them
         Names of `neurosim.hardware.target_names`, TOML files of your own, or loaded targets.
-    placements : iterable of Placement
-        Placements of the same network to use instead.
+    traffic : iterable of Traffic
+        Of the same run, by `count_traffic`; the network is then not placed again on their targets.
     weight_bits : int, optional
         Bits of a weight where the network is placed here, as in `neurosim.hardware.placement.place`.
 
@@ -245,7 +247,7 @@ def chip_latency(
     FileError
         For an unknown or faulty target.
     InputError
-        Without a target or with one twice, with a placement of another network, or for data that do not fit.
+        Without a target or with one twice, with the traffic of another run, or for data that do not fit.
 
     Examples
     --------
@@ -265,31 +267,35 @@ def chip_latency(
     names = [target.name for target in loaded]
     if not names or len(set(names)) < len(names):
         raise InputError(f"chip_latency needs at least one target and each once; got {names}.")
-    placed = {placement.target.name: placement for placement in placements}
-    columns = tuple(_column(net, x, target, placed.get(target.name), weight_bits) for target in loaded)
-    first = next(iter(x.values())) if isinstance(x, Mapping) else x
-    return LatencyReport(columns, int(first.shape[1]), int(first.shape[0]), net.dt)
+    steps, samples = extent(data_of(net, x))
+    counted = {each.placement.target.name: each for each in traffic}
+    sizes = {name: math.prod(net.shape(name)) for name in net.populations()}
+    for name, each in counted.items():
+        if (each.placement.sizes, each.data_steps, each.samples) != (sizes, steps, samples):
+            raise InputError(f"the traffic on {name} is of another network or run. Count it on the same data.")
+    columns = tuple(_column(net, x, target, counted.get(target.name), weight_bits) for target in loaded)
+    return LatencyReport(columns, samples, steps, net.dt)
 
 
 def _column(
     net: Network,
     x: Tensor | Mapping[str, Tensor],
     target: Target,
-    placement: Placement | None,
+    traffic: Traffic | None,
     weight_bits: int | None,
 ) -> LatencyColumn:
     if not target.time:
         return LatencyColumn(target, target.time_not_public or f"{target.path.name} states no time of an operation.")
     try:
         chip_steps(net)
-        placement = place(net, target, weight_bits=weight_bits) if placement is None else placement
+        placement = place(net, target, weight_bits=weight_bits) if traffic is None else traffic.placement
     except NeurosimError as error:
         return LatencyColumn(target, str(error))
     if placement.misfits:
         return LatencyColumn(target, f"the network does not fit: {placement.misfits[0].what}")
     if placement.chips_used > 1:
         return LatencyColumn(target, f"{placement.chips_used} chips are needed, and no time between chips is stated.")
-    return time_of(count_traffic(net, x, placement))
+    return time_of(count_traffic(net, x, placement) if traffic is None else traffic)
 
 
 def time_of(traffic: Traffic) -> LatencyColumn:

@@ -39,9 +39,10 @@ class Traffic:
         Messages that arrive at a core, those from outside the chip included.
     events : numpy.ndarray [steps, samples, cores] of int64
         Synapses that the messages to a core reach.
-    hops : numpy.ndarray [2] of int64
-        Tiles that all messages between cores of a chip pass, east or west and north or south; 0 where the mesh is not
-        known.
+    messages : mapping of str to int
+        Messages of each population, over the run.
+    hops : mapping of str to (int, int)
+        Tiles that they pass, east or west and north or south; 0 where the mesh is not known and between chips.
     routes : numpy.ndarray [n, 2] of int64
         Pairs of cores with at least one synapse from the first to the second.
     data_steps : int
@@ -56,7 +57,8 @@ class Traffic:
     sent: np.ndarray
     received: np.ndarray
     events: np.ndarray
-    hops: np.ndarray
+    messages: Mapping[str, int]
+    hops: Mapping[str, tuple[int, int]]
     routes: np.ndarray
     data_steps: int
     dt: float
@@ -109,7 +111,9 @@ def count_traffic(
     >>> traffic.steps, traffic.received[:, 0, 0].tolist(), traffic.events[:, 0, 0].tolist()
     (4, [1, 1, 1, 0], [2, 2, 2, 0])
     """
-    check_placement(placement, {name: math.prod(net.shape(name)) for name in net.populations()})
+    sizes, placed = ({name: math.prod(net.shape(name)) for name in net.populations()}, placement.sizes)
+    if sizes != placed:
+        raise InputError(f"the placement on {placement.target.name} is of {placed}, the network of {sizes}.")
     if not placement.fits:
         raise InputError(f"the network does not fit {placement.target.name}: {'; '.join(placement.findings())}")
     data = data_of(net, x)
@@ -119,7 +123,7 @@ def count_traffic(
     spikes, sent, received, events = (np.zeros(shape, np.int64) for _ in range(4))
     home = _homes(placement)
     ways = _ways(net, placement, home)
-    outputs_of = {name: torch.zeros(math.prod(net.shape(name)), dtype=torch.float64) for name in ways}
+    totals = {name: torch.zeros(math.prod(net.shape(name)), dtype=torch.float64) for name in ways}
     for start, outputs, _ in runs(net, data, None, chunk):
         for name, z in outputs.items():
             fired = (z.flatten(2) != 0).double().cpu()
@@ -130,10 +134,14 @@ def count_traffic(
                 way = ways[name]
                 received[at] += _sum(fired, way.messages)
                 events[at] += _sum(fired, way.synapses)
-                outputs_of[name] += fired.sum((0, 1))
+                totals[name] += fired.sum((0, 1))
                 if name in home:
                     sent[at] += _sum(fired, way.messages.sum(1, keepdim=True) * home[name])
-    hops = sum((outputs_of[name] @ way.hops for name, way in ways.items()), torch.zeros(2, dtype=torch.float64))
+    messages, hops = dict.fromkeys(home, 0), dict.fromkeys(home, (0, 0))
+    for name in home.keys() & ways.keys():
+        messages[name] = round(float(totals[name] @ ways[name].messages.sum(1)))
+        east_west, north_south = (totals[name] @ ways[name].hops).round().long().tolist()
+        hops[name] = (east_west, north_south)
     routes = sorted({pair for name, way in ways.items() if name in home for pair in _routes(home[name], way.messages)})
     return Traffic(
         placement=placement,
@@ -142,18 +150,12 @@ def count_traffic(
         sent=sent,
         received=received,
         events=events,
-        hops=hops.round().numpy().astype(np.int64),
+        messages=messages,
+        hops=hops,
         routes=np.array(routes, np.int64).reshape(-1, 2),
         data_steps=steps,
         dt=net.dt,
     )
-
-
-def check_placement(placement: Placement, counted: Mapping[str, int]) -> None:
-    """Refuse a placement of another network; `counted` are the neurons of each population."""
-    sizes = {one.name: one.neurons for one in placement.populations}
-    if sizes != counted:
-        raise InputError(f"the placement on {placement.target.name} is of {sizes}, the counts are of {dict(counted)}.")
 
 
 def distances(placement: Placement) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import neurosim as ns
-from neurosim.energy import LatencyReport, chip_latency, count_operations, count_traffic
+from neurosim.energy import LatencyReport, chip_latency, count_operations, count_traffic, energy
 from neurosim.errors import FileError, InputError
 from neurosim.hardware import Target, load_target
 from neurosim.hardware.placement import place
@@ -88,7 +88,8 @@ def test_traffic_by_step_and_core(mine: Target) -> None:
     assert traffic.events[:, 0].tolist() == [[2, 0, 0], [2, 2, 3], [0, 0, 5], [0, 0, 0]]
     # Tiles at (0, 0), (1, 0) and, in the row that is numbered backwards, (1, 1).
     assert traffic.routes.tolist() == [[0, 2], [1, 2]]
-    assert traffic.hops.tolist() == [4 * 1, 4 * 1 + 2 * 1]
+    assert traffic.messages == {"a": 6, "b": 0}
+    assert traffic.hops == {"a": (4 * 1, 4 * 1 + 2 * 1), "b": (0, 0)}
 
 
 def test_times_by_hand(mine: Target) -> None:
@@ -124,7 +125,8 @@ def test_counts_do_not_depend_on_the_chunk(mine: Target) -> None:
     net = two_layers()
     placement = place(net, mine)
     whole, parts = (count_traffic(net, DATA, placement, chunk=chunk) for chunk in (None, 1))
-    for name in ("spikes", "sent", "received", "events", "hops"):
+    assert whole.hops == parts.hops and whole.messages == parts.messages
+    for name in ("spikes", "sent", "received", "events"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
 
 
@@ -165,8 +167,8 @@ def test_hops_are_those_of_the_placement_where_all_neurons_fire() -> None:
     placement = place(net, "loihi1")
     traffic = count_traffic(net, torch.ones(2, 1, 2), placement)
     x, y, _ = placement.hops["a"]
-    assert traffic.hops == pytest.approx((2 * 3000 * x, 2 * 3000 * y))
-    assert traffic.hops.sum() > 0
+    assert traffic.hops["a"] == pytest.approx((2 * 3000 * x, 2 * 3000 * y))
+    assert sum(traffic.hops["a"]) > 0
 
 
 def test_a_loop_takes_the_step_of_its_delay(mine: Target) -> None:
@@ -215,17 +217,28 @@ def test_targets_without_times_are_refused_with_the_reason() -> None:
 def test_several_chips_have_no_time(tmp_path: Path) -> None:
     target = chip(tmp_path, CHIP.replace("cores = {value = 4", "cores = {value = 2"))
     net = two_layers()
-    (found,) = chip_latency(net, DATA, target, [place(net, target, chips=2)]).columns
+    traffic = count_traffic(net, DATA, place(net, target, chips=2))
+    assert traffic.hops["a"] == (0, 0), "tiles of different chips have no distance"
+    (found,) = chip_latency(net, DATA, target, [traffic]).columns
     assert found.refused == "2 chips are needed, and no time between chips is stated."
 
 
-def test_a_placement_of_another_network_is_refused(mine: Target) -> None:
-    other = place(ns.Sequential(ns.Linear(2, 4), ns.LIF(dt=1e-3), names=("a",)), mine)
+def test_the_traffic_of_another_run_is_refused(mine: Target) -> None:
+    net, small = two_layers(), ns.Sequential(ns.Linear(2, 4), ns.LIF(dt=1e-3), names=("a",))
+    traffic = count_traffic(small, DATA, place(small, mine))
+    with pytest.raises(InputError, match="the traffic on mine is of another network or run"):
+        chip_latency(net, DATA, mine, [traffic])
+    with pytest.raises(InputError, match="the traffic on mine is of another network or run"):
+        chip_latency(small, DATA[:1], mine, [traffic])
+    with pytest.raises(InputError, match=r"the traffic on mine is of \{'a': 4\}, the counts are of"):
+        energy(count_operations(net, DATA), "loihi1", [traffic])
+    with pytest.raises(InputError, match="is of 1 samples of 2 steps, the counts are of 1 of 1"):
+        energy(count_operations(small, DATA[:1]), "loihi1", [traffic])
     with pytest.raises(InputError, match="the placement on mine is of"):
-        chip_latency(two_layers(), DATA, mine, [other])
-    crowded = place(ns.Sequential(ns.Linear(2, 40), ns.LIF(dt=1e-3), names=("a",)), mine)
+        count_traffic(net, DATA, traffic.placement)
+    wide = ns.Sequential(ns.Linear(2, 40), ns.LIF(dt=1e-3), names=("a",))
     with pytest.raises(InputError, match="does not fit mine"):
-        count_traffic(ns.Sequential(ns.Linear(2, 40), ns.LIF(dt=1e-3), names=("a",)), DATA, crowded)
+        count_traffic(wide, DATA, place(wide, mine))
 
 
 def test_the_table_is_aligned_and_the_columns_found_by_name(mine: Target) -> None:
@@ -272,7 +285,18 @@ def test_faulty_times_are_refused(tmp_path: Path, old: str, new: str, message: s
         chip(tmp_path, CHIP.replace(old, new))
 
 
-def test_a_placement_is_used_as_given(mine: Target) -> None:
+def test_messages_and_hops_are_priced_where_there_is_traffic(tmp_path: Path) -> None:
+    prices = {"synaptic_operation": 1, "message": 10, "hop_east_west": 100, "hop_north_south": 1000}
+    energies = "".join(f"[energy.{key}]\nvalue={n}\nunit='pJ'\nsource='invented'\n" for key, n in prices.items())
+    priced = 'model = "per_operation"\nexcluded = ["mesh hops", "x"]'
+    text = CHIP.replace('energy_not_public = "it does not exist"', priced)
+    target = chip(tmp_path, text + energies)
     net = two_layers()
-    narrow, wide = (place(net, mine, chips=1, storage=kind) for kind in ("sparse", "dense"))
-    assert chip_latency(net, DATA, mine, [narrow]).to_dict() == chip_latency(net, DATA, mine, [wide]).to_dict()
+    operations = count_operations(net, DATA)
+    plain = energy(operations, target)["mine"]
+    placed = energy(operations, target, [count_traffic(net, DATA, place(net, target))])["mine"]
+    assert plain.layers["a"]["messages"] == pytest.approx(60e-12, rel=1e-12, abs=0) and "hops" not in plain.layers["a"]
+    assert placed.layers["a"]["messages"] == pytest.approx(6 * 10e-12, rel=1e-12, abs=0)
+    assert placed.layers["a"]["hops"] == pytest.approx((4 * 100 + 6 * 1000) * 1e-12, rel=1e-12, abs=0)
+    assert placed.layers["b"]["hops"] == 0 and placed.target.excluded == ("x",)
+    assert placed.notes == ("messages and hops of the placement on 3 cores; inputs and other chips have distance 0.",)

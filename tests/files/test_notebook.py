@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 import neurosim as ns
-from neurosim.energy import count_operations, energy
+from neurosim.energy import chip_latency, count_operations, energy
 from neurosim.files.notebook import table_html, text_html
 from neurosim.hardware.placement import place
 
@@ -21,12 +21,14 @@ def test_results_show_themselves() -> None:
     x = torch.ones(10, 2, 3)
     recording = ns.simulate(net, x, record=["<out>", "<out>.v"])
     placed = place(net, "loihi1")
-    report = energy(count_operations(net, x), ["loihi1"], [placed])
+    report = energy(count_operations(net, x), ["loihi1"])
+    times = chip_latency(net, x, "loihi1")
     for value, text in (
         (recording, "&lt;out&gt;.v"),
         (ns.History([{"epoch": 1, "loss": 0.25}]), "<td>0.25</td>"),
         (placed, "It fits"),
         (report, "loihi1"),
+        (times, "0 (&lt;out&gt;)"),
     ):
         shown = value._repr_html_()
         assert text in shown and "<out>" not in shown

@@ -138,6 +138,11 @@ class Placement:
         return not self.misfits
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Number of neurons of each population."""
+        return {one.name: one.neurons for one in self.populations}
+
+    @property
     def cores(self) -> int:
         """Number of cores used."""
         return sum(len(one.parts) for one in self.populations)

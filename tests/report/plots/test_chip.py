@@ -9,9 +9,8 @@ import pytest
 import torch
 
 import neurosim as ns
-from neurosim.energy import count_operations, energy
-from neurosim.errors import InputError
-from neurosim.hardware.placement import Full, Link, NeuronGroup, Placement, Workload, place
+from neurosim.energy import count_operations, count_traffic, energy
+from neurosim.hardware.placement import Full, Link, NeuronGroup, Workload, place
 from neurosim.report import Section, chip_map, save_figure, write_report
 from neurosim.report.plots.style import PALETTE
 
@@ -81,31 +80,13 @@ def test_a_report_holds_a_placement(tmp_path: Path) -> None:
     assert "would fit: prune" in text and "data:image/png" in text
 
 
-@pytest.fixture(scope="module")
-def placed() -> tuple[Any, Placement]:
-    network = net()
-    return count_operations(network, (torch.rand(10, 2, 784) < 0.3).float()), place(network, "loihi1")
-
-
-def test_hops_are_priced_where_there_is_a_placement(placed: tuple[Any, Placement]) -> None:
-    operations, placement = placed
-    # On a chip of four cores a tile all three lie on one; moved apart, spikes of hidden go one tile east.
-    report = energy(operations, ("loihi1", "loihi2", "truenorth"), placements=[placement])
-    plain = energy(operations, ("loihi1", "loihi2", "truenorth"))
-    assert report["loihi1"].total == plain["loihi1"].total and report["loihi1"].layers["hidden"]["hops"] == 0
+def test_hops_on_one_tile_cost_nothing() -> None:
+    network, x = net(), (torch.rand(10, 2, 784) < 0.3).float()
+    operations = count_operations(network, x)
+    traffic = count_traffic(network, x, place(network, "loihi1"))
+    names = ("loihi1", "loihi2", "truenorth")
+    report, plain = energy(operations, names, [traffic]), energy(operations, names)
+    assert report["loihi1"].total == pytest.approx(plain["loihi1"].total)
+    assert report["loihi1"].layers["hidden"]["hops"] == 0
     assert any("mesh hops" in text for text in plain["loihi1"].target.excluded)
     assert not any("mesh hops" in text for text in report["loihi1"].target.excluded)
-    import dataclasses
-
-    apart = dataclasses.replace(placement, hops={"hidden": (2.0, 1.5, 0.0), "out": (0.0, 0.0, 0.0)})
-    priced = energy(operations, "loihi1", placements=[apart])["loihi1"]
-    spikes = operations.nodes[0].spikes
-    assert spikes > 0
-    assert priced.layers["hidden"]["hops"] == pytest.approx(spikes * (2 * 3e-12 + 1.5 * 4e-12) / 2)
-    assert "hops of the placement on 3 cores" in energy(operations, "loihi1", placements=[apart]).table()
-
-
-def test_a_placement_of_another_network_is_refused(placed: tuple[Any, Placement]) -> None:
-    other = place(ns.Sequential(ns.Linear(4, 3), ns.LIF(dt=1e-3)), "loihi1")
-    with pytest.raises(InputError, match="the placement on loihi1 is of"):
-        energy(placed[0], "loihi1", placements=[other])
