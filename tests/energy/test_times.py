@@ -299,4 +299,4 @@ def test_messages_and_hops_are_priced_where_there_is_traffic(tmp_path: Path) -> 
     assert placed.layers["a"]["messages"] == pytest.approx(6 * 10e-12, rel=1e-12, abs=0)
     assert placed.layers["a"]["hops"] == pytest.approx((4 * 100 + 6 * 1000) * 1e-12, rel=1e-12, abs=0)
     assert placed.layers["b"]["hops"] == 0 and placed.target.excluded == ("x",)
-    assert placed.notes == ("messages and hops of the placement on 3 cores; inputs and other chips have distance 0.",)
+    assert placed.notes[-1] == "messages and hops of the placement on 3 cores; inputs and other chips have distance 0."
