@@ -109,16 +109,17 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=1, help="layers")
     parser.add_argument("--memory", type=int, default=8, help="memory tokens")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=3e-3, help="largest learning rate")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--rate", type=float, default=1e-2, help="largest learning rate")
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--test", type=int, default=2000, help="expressions of the test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--retention", nargs="+", default=["astrocyte", "none"], choices=["astrocyte", "none"])
     parser.add_argument("--quick", action="store_true", help="400 tokens, one seed, eight steps")
     parser.add_argument("--out", type=Path, default=Path("runs/replay/result.json"))
     args = parser.parse_args()
     if args.quick:
         args.tokens, args.segment, args.steps, args.batch, args.test, args.seeds = 400, 50, 8, 4, 50, args.seeds[:1]
-    settings = {name: value for name, value in vars(args).items() if name not in ("seeds", "out")}
+    settings = {name: value for name, value in vars(args).items() if name not in ("seeds", "retention", "out")}
     results = Results(args.out, settings)
     torch.set_num_threads(1)
 
@@ -139,7 +140,7 @@ def main() -> None:
     by_root = sum(int(test.y[root == token].bincount().max()) for token in root.unique())
     commonest = int(test.y.bincount().max()) / args.test
     print(f"commonest value {commonest:.3f}, that of the outermost operation {by_root / args.test:.3f}")
-    for retention in ("astrocyte", "none"):
+    for retention in args.retention:
         for seed in args.seeds:
             case = {"retention": retention, "seed": seed}
             row = results.once(case, functools.partial(trial, args, retention, seed))

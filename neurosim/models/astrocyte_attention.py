@@ -16,6 +16,14 @@ def positive(x: Tensor) -> Tensor:
     return torch.where(x > 0, x + 1.0, x.clamp(max=0.0).exp())
 
 
+def places(x: Tensor) -> Tensor:
+    """Return sines and cosines [L, n] of the places of tokens x [..., L, n], with periods from 2 pi to 20,000 pi."""
+    length, n = x.shape[-2:]
+    periods = 1e4 ** (torch.arange(0, n, 2, device=x.device) / n)
+    angles = torch.arange(length, device=x.device)[:, None] / periods
+    return torch.cat((angles.sin(), angles.cos()), 1)[:, :n].to(x)
+
+
 class AstrocyteAttention(nn.Module):
     r"""Attention whose cost is linear in the number of tokens, by the equations of the tripartite synapse.
 
@@ -107,7 +115,9 @@ class AstrocyteCell(nn.Module):
     hidden : int
         Hidden neurons of the attention.
     tokens : int, optional
-        Number of different tokens, for segments of their numbers; without it segments are values.
+        Number of different tokens, for segments of their numbers; without it segments are values. The embedding of a
+        token has the sines and cosines of its place in the segment added, which is this project's choice: keys and
+        queries have no position otherwise.
     wide : int, optional
         Hidden units of the perceptron; 2 n if left out.
     depth : int
@@ -152,7 +162,10 @@ class AstrocyteCell(nn.Module):
 
     def forward(self, segment: Tensor, memory: Tensor) -> Tensor:
         """Return the memory [B, M, n] after a segment: [B, L] numbers of tokens, or values [B, L, n]."""
-        values = segment if self.embedding is None else self.embedding(segment)
+        values = segment
+        if self.embedding is not None:
+            values = self.embedding(segment)
+            values = values + places(values)
         if values.dim() != 3 or values.shape[::2] != memory.shape[::2]:
             raise ShapeError(
                 f"AstrocyteCell: a segment must have the batch and the width of the memory {list(memory.shape)}; "

@@ -21,7 +21,8 @@ class ReplayMemory(nn.Module):
     With ``replay=True`` the forward pass stores the memory tokens before each segment; the backward pass computes the
     segments again, the last one first, with the random numbers of the first pass. The gradient is that of
     backpropagation through all segments. The activations in memory are those of one segment; what grows with T is the
-    buffer, M n values for each sample and segment, and the state of torch's generator, 5 kB for each segment.
+    buffer, M n values for each sample and segment; for a cell that draws random numbers also the state of torch's
+    generator, 5 kB for each segment.
 
     The factors need the number of segments in advance. The first memory is learned; it is this project's choice, like
     reading an answer from the last memory.

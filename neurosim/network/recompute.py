@@ -81,6 +81,13 @@ class _Random:
         self.cuda = [torch.cuda.get_rng_state(each) for each in self.devices]
         self.masks = dict(masks)
 
+    def or_equal(self, earlier: _Random | None) -> _Random:
+        """Return `earlier` if nothing was drawn since, so that its 5 kB serve both chunks."""
+        if earlier is None or self.masks.keys() != earlier.masks.keys():
+            return self
+        pairs = zip((self.cpu, *self.cuda), (earlier.cpu, *earlier.cuda), strict=True)
+        return earlier if all(torch.equal(a, b) for a, b in pairs) else self
+
     @contextlib.contextmanager
     def replayed(self) -> Iterator[None]:
         """Context that begins with this state; afterwards the generators are as before."""
@@ -111,7 +118,7 @@ class _Recomputed(torch.autograd.Function):
             for first in range(0, xs[0].shape[0], chunk):
                 checkpoints.append(tuple(state))
                 if draws:
-                    random.append(_Random(xs[0].device, masks))
+                    random.append(_Random(xs[0].device, masks).or_equal(random[-1] if random else None))
                 out, state = segment([x[first : first + chunk] for x in xs], state)
                 outputs.append(out)
         packed = [_pack(x, known) for x, known in zip(xs, is_binary, strict=True)]

@@ -207,3 +207,15 @@ def test_what_is_refused() -> None:
         potentiation(2, tau=0.0)
     with pytest.raises(InputError, match="more than 5,000,000"):
         potentiation(2000)
+
+
+def test_the_embedding_of_a_token_has_its_place_added() -> None:
+    """A cell of numbers gives what the cell of values gives for embeddings with sines and cosines."""
+    torch.manual_seed(8)
+    cell = AstrocyteCell(6, 4, tokens=9).double()
+    x, memory = torch.randint(9, (2, 7)), random(2, 3, 6)
+    place = np.arange(7)[:, None] / 10.0 ** (4 * np.array([0, 2, 4]) / 6)
+    values = cell.embedding.weight[x] + torch.from_numpy(np.hstack((np.sin(place), np.cos(place))))
+    expected = cell(x, memory)
+    cell.embedding = None
+    torch.testing.assert_close(cell(values, memory), expected, rtol=1e-6, atol=1e-6)

@@ -239,6 +239,18 @@ def test_random_numbers_of_a_synapse_are_drawn_again_in_the_backward_pass():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(("draws", "states"), [(False, 1), (True, 4)])
+def test_one_state_of_the_generator_serves_chunks_that_draw_nothing(draws, states):
+    def segment(xs, state):
+        return xs[0] * (torch.rand_like(xs[0]) if draws else 2.0), state
+
+    x = torch.rand(8, 3, 6, requires_grad=True)
+    out, _ = recomputed(segment, [x], [torch.zeros(3, 6)], [], chunk=2)
+    assert len(set(map(id, out.grad_fn.random))) == states
+    out.sum().backward()
+    assert torch.allclose(x.grad, out.detach() / x.detach())
+
+
 @pytest.mark.parametrize("product", ["linear", "loop"])
 def test_dropout_has_one_mask_for_a_run_with_or_without_recomputation(product):
     def make():
