@@ -23,7 +23,7 @@ MAKEFLAGS += --no-builtin-rules
 # These variables configure the caller's Python, not the one in .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help dev install demo test coverage fuzz bench bench-peers cuda-table silicon-tools verify-hardware xylosim docs lint lava-pythons clean
+.PHONY: help dev install demo test coverage fuzz bench bench-peers cuda-table silicon-tools verify-hardware sanafe xylosim docs lint lava-pythons clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ fuzz: $(INSTALLED) ## Read damaged files of every kind: make fuzz NUMBER=100000 
 bench: $(INSTALLED) ## Time training steps against other libraries and the machine's limits
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m benchmarks
 
-bench-peers: $(INSTALLED) ## Create an environment for each circuit simulator that `neurosim bench circuits` compares with
+bench-peers: $(INSTALLED) ## Create an environment for each simulator that neurosim is compared with
 	@$(BIN)/python -m benchmarks.peers.environments
 
 silicon-tools: ## Install the system packages that check C and Verilog exports (Debian, as root)
@@ -58,15 +58,19 @@ silicon-tools: ## Install the system packages that check C and Verilog exports (
 cuda-table: $(INSTALLED) ## Compile every CUDA kernel for every chip; say which registers, spills, launches have grown
 	@$(BIN)/python -m tests.cuda_table
 
-verify-hardware: $(INSTALLED) ## Compare integer models and exports with lava-nc, xylosim and compiled C on many networks
+verify-hardware: $(INSTALLED) ## Compare integer models and exports with lava-nc, xylosim, SANA-FE and compiled C
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.loihi.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.lava.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.c.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.verilog.verify
 	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.hardware.xylo.verify
+	@NEUROSIM_REQUIRE_KERNELS=1 $(BIN)/python -m tests.energy.verify
 
 xylosim: $(INSTALLED) ## Build the maker's simulator of Xylo, which its tests compare with; needs a C++ compiler
 	@$(PIP_INSTALL) --quiet xylosim
+
+sanafe: $(INSTALLED) ## Create an environment for SANA-FE, which energies and times are compared with
+	@$(BIN)/python -m benchmarks.peers.environments sanafe
 
 docs: $(INSTALLED) ## Build the HTML documentation into docs/_build/
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build

@@ -1,4 +1,4 @@
-"""Make an environment for each circuit simulator; ``make bench-peers`` runs this.
+"""Make an environment for each simulator that neurosim is compared with; ``make bench-peers`` runs this.
 
 A simulator that the package indexes do not have for this machine is reported as not installed; the benchmark leaves it
 out by name. Standard library only.
@@ -41,6 +41,8 @@ ENVIRONMENTS = {
     "sparxml": Environment(("sparxml",), "sparx", oldest=(3, 12)),
     # numba: brainevent's CPU kernels need it and do not declare it.
     "brainevent": Environment(("brainevent", "numba"), "brainevent", oldest=(3, 11)),
+    # A simulator of chips: the judge of energies and times. It needs no other package.
+    "sanafe": Environment(("sanafe",), "sanafe"),
     "genn": Environment((), "pygenn", unavailable="GeNN is on no package index; PyGeNN is built from its source"),
 }
 

@@ -23,7 +23,7 @@ class Traffic:
     """What each core of a chip processes in each step of a run. Made by `count_traffic`.
 
     A connection takes a step on a chip, so a population at depth k acts k steps after the data: an inference takes
-    more steps than its data.
+    more steps than its data. What a population does after its last step of the data is not counted.
 
     Attributes
     ----------

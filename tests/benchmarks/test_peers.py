@@ -15,7 +15,7 @@ def test_every_package_of_an_environment_has_a_pinned_version() -> None:
     pinned = set(re.findall(r"^([\w-]+)==", environments.CONSTRAINTS.read_text(encoding="utf-8"), re.MULTILINE))
     required = {package for each in environments.ENVIRONMENTS.values() if each.required for package in each.packages}
     assert required <= pinned
-    assert {"sparxml", "brainevent"} <= pinned
+    assert {"sparxml", "brainevent", "sanafe"} <= pinned
 
 
 def test_an_environment_that_is_not_there_has_no_interpreter(tmp_path: Path) -> None:
