@@ -1,11 +1,12 @@
 """Models and rules without a separate benchmark, each against the loop one would write in plain PyTorch.
 
-Delayed synapses, HLOP, a delta layer, active dendrites and astrocytes: forward, backward and, for HLOP, lateral
-learning, in float32. Both do the same work: outputs and gradients are compared before anything is timed.
+Delayed synapses, HLOP, a delta layer, active dendrites, ELM layers and astrocytes: forward, backward and, for HLOP,
+lateral learning, in float32. Both do the same work: outputs and gradients are compared before anything is timed.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ import neurosim as ns
 from benchmarks.options import Options
 from benchmarks.timing import ImplausibleError, interleaved
 from neurosim.learning import HLOP, LateralBanks
-from neurosim.models import ActiveDendrites, DeltaActivation, GainAstrocyte, activity
+from neurosim.models import ActiveDendrites, DeltaActivation, ELMLayer, GainAstrocyte, activity
 from neurosim.synapses import DelayedLinear
 
 NAME = "models"
@@ -189,6 +190,40 @@ def dendrites(small: bool) -> tuple[str, Way, Way]:
     return what, lambda: step(layer(x, context)), lambda: step(loop())
 
 
+def elm_layer(small: bool, synapses: int = 32) -> tuple[str, Way, Way]:
+    """Return forward and backward of a recurrent `ELMLayer`, and of the loop of its equations."""
+    neurons, d_m, branches, steps, batch = (6, 3, synapses // 2, 5, 2) if small else (256, 16, synapses, 10, 8)
+    layer = ELMLayer(64, neurons, dt=5 * DT, d_m=d_m, branches=branches, synapses=synapses)
+    elm, kappa = layer.elm, layer.low_pass.decay("tau_mem")
+    x, g = (torch.rand(steps, batch, 64) < 0.1).float(), torch.randn(steps, batch, neurons)
+
+    def loop() -> Tensor:
+        keep, gain = elm.decay_and_gain()
+        branch, memory = x.new_zeros(batch, neurons, branches), x.new_zeros(batch, neurons, d_m)
+        slow = a = x.new_zeros(batch, neurons)
+        out = []
+        for now in x:
+            branch = elm.kappa_s * branch + (torch.cat((now, a), 1)[:, elm.routes] * elm.w_s).sum(3)
+            decayed = keep * memory
+            summed = torch.einsum("bni,nhi->bnh", torch.cat((branch, decayed), 2), elm.inward)
+            written = torch.einsum("bnh,nmh->bnm", torch.relu(summed + elm.inward_bias), elm.outward)
+            memory = decayed + gain * 1.7159 * torch.tanh(2.0 / 3.0 * (written + elm.outward_bias))
+            y = (memory * elm.readout[:, 0]).sum(2) + elm.readout_bias[:, 0]
+            slow = kappa * slow + (1.0 - kappa) * y
+            a = torch.relu(y - slow)
+            out.append(a)
+        return torch.stack(out)
+
+    def step(run: Callable[[], Tensor]) -> Sequence[Tensor]:
+        y = run()
+        return [y.detach(), *torch.autograd.grad(y, list(layer.parameters()), g)]
+
+    what = (
+        f"{neurons} recurrent ELM neurons, d_m {d_m}, {branches * synapses} synapses each, T = {steps}, batch {batch}"
+    )
+    return what, lambda: step(lambda: layer(x)[0]), lambda: step(loop)
+
+
 def gain_astrocyte(small: bool) -> tuple[str, Way, Way]:
     """Return forward and backward of `GainAstrocyte`, and of a loop over steps."""
     neurons, domains, steps, batch = (8, 2, 10, 4) if small else (256, 16, 100, 32)
@@ -232,6 +267,8 @@ MODELS: tuple[Callable[[bool], tuple[str, Way, Way]], ...] = (
     hlop,
     delta_layer,
     dendrites,
+    elm_layer,
+    functools.partial(elm_layer, synapses=8),
     gain_astrocyte,
     calcium,
 )

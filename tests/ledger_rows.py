@@ -478,8 +478,8 @@ MODELS = _rows(
     ),
     (
         "ELMLayer",
-        "the neuron fed back, step by step",
-        "kernels/elm/test_cpu.py::test_the_recurrent_layer_is_the_neuron_fed_back",
+        "the neuron fed back, step by step; with gradients, the layer in torch's operations",
+        "kernels/elm_layer/test_cpu.py::test_fused_and_steps_agree",
     ),
     (
         "ELMNetwork",

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.models.elm import ELM, ELMState
+from neurosim.kernels.elm.operator import can_run
+from neurosim.kernels.elm_layer import operator as kernel
+from neurosim.kernels.elm_layer.arguments import Start, Weights
+from neurosim.models.elm import ELM, GAIN, SLOPE, ELMState
 from neurosim.network.layers import LI
 from neurosim.synapses.synapse import count
 
@@ -49,8 +52,8 @@ class ELMLayer(nn.Module):
     a high-pass and a rectifier. Default sizes are those of the authors' network; only the time constant of its
     high-pass is known here, the form above is this project's.
 
-    Without recurrence all steps run in one fused call. With it each step runs as torch operations for all neurons; the
-    input of the hidden units from x is computed for all steps at once.
+    On the CPU all steps run in one fused call, whose work is proportional to the number of synapses. Elsewhere, under
+    torch.compile and under torch.func a recurrent layer runs step by step as torch operations for all neurons.
 
     Parameters
     ----------
@@ -171,7 +174,10 @@ class ELMLayer(nn.Module):
             activity, slow = self._high_pass(y[..., 0], start.slow)
             last = activity[-1] if len(x) else start.activity
             return activity, ELMLayerState(after.branch, after.memory, slow, last)
-        return self._recurrent(x, start, mask)
+        if x.shape[0] and x.shape[1] and can_run(x, *start, *self.parameters(), self.elm.proto_tau_m):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._fused(x, start, mask)
+        return self.stepped(x, start, mask)
 
     def _mask(self, x: Tensor) -> Tensor | None:
         if not (self.training and self.dropout):
@@ -184,7 +190,16 @@ class ELMLayer(nn.Module):
         low, (last,) = self.low_pass(y, (slow,))
         return torch.relu(y - low), last
 
-    def _recurrent(self, x: Tensor, start: ELMLayerState, mask: Tensor | None) -> tuple[Tensor, ELMLayerState]:
+    def stepped(self, x: Tensor, start: ELMLayerState, mask: Tensor | None = None) -> tuple[Tensor, ELMLayerState]:
+        """Run a recurrent layer step by step in torch's own operations, with which the fused call is compared.
+
+        Parameters
+        ----------
+        x, start
+            As in `forward`.
+        mask : Tensor [B, n_in + N], optional
+            Factor of the inputs and of the recurrent connections.
+        """
         elm, kappa = self.elm, self.low_pass.decay("tau_mem")
         to_hidden = elm.to_hidden()
         outside, inside = to_hidden.split([self.n_in, self.neurons], dim=2)
@@ -205,6 +220,26 @@ class ELMLayer(nn.Module):
             return x.new_empty(0, x.shape[1], self.neurons), start
         branch = elm.last_traces(torch.cat((inputs, torch.stack(recurrent)), dim=2), start.branch)
         return torch.stack(activities), ELMLayerState(branch, loop.memory, slow, activity)
+
+    def _fused(self, x: Tensor, start: ELMLayerState, mask: Tensor | None) -> tuple[Tensor, ELMLayerState]:
+        elm = self.elm
+        input_mask, loop_mask = (None, None) if mask is None else mask.split([self.n_in, self.neurons], dim=1)
+        given = x if input_mask is None else x * input_mask
+        keep, gain = elm.decay_and_gain()
+        weights = Weights(
+            elm.w_s, elm.inward, elm.inward_bias, elm.outward, elm.outward_bias, keep, GAIN * gain,
+            elm.readout[:, 0], elm.readout_bias[:, 0],
+        )  # fmt: skip
+        states = Start(start.branch, start.memory, start.slow, start.activity)
+        trains = torch.is_grad_enabled() and any(t.requires_grad for t in (given, *states, *weights))
+        made = kernel.run_elm_layer(
+            kernel.Call(
+                given, states, weights, torch.ones_like(start.slow) if loop_mask is None else loop_mask,
+                elm.routes.int(), elm.kappa_s, float(self.low_pass.decay("tau_mem")), SLOPE,
+                elm.activation == "silu", trains,
+            )
+        )  # fmt: skip
+        return made.activity, ELMLayerState(made.branch, made.memory, made.slow, made.activity[-1])
 
 
 class ELMNetwork(nn.Module):

@@ -45,3 +45,17 @@ def test_missing_data_are_requested(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch)
     assert "give the recordings as --data-root or --shd" in capsys.readouterr().err
+
+
+def test_networks_within_a_budget(monkeypatch, tmp_path, capsys):
+    examples = Path(__file__).resolve().parents[2] / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    monkeypatch.setattr(sys, "argv", ["elm_network.py", "--quick", "--out", str(tmp_path / "a" / "result.json")])
+    runpy.run_path(str(examples / "elm_network.py"), run_name="__main__")
+    rows = json.loads((tmp_path / "a" / "result.json").read_text())["results"]
+    assert [row["memory"] for row in rows] == [2, 4]
+    # One neuron more would be too many.
+    for row in rows:
+        neuron = 8 * 8 + 4 * row["memory"] ** 2 + 20 * row["memory"] + 1 + 19
+        assert row["parameters"] <= 2000 < row["parameters"] + neuron
+    assert (tmp_path / "a" / "result.svg").stat().st_size > 1000
