@@ -240,12 +240,13 @@ def info(
     ],
     dt: Annotated[float | None, typer.Option(help="Length of a step, s; needed for a .nir file.")] = None,
     time_unit: TimeUnit = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the graph of a .nir file to this file (svg, png).")] = None,
     json: Json = None,
 ) -> None:
     """Describe a run, a checkpoint, a network or a recording."""
     from neurosim.cli import results
 
-    result = results.described(source, dt, time_unit)
+    result = results.described(source, dt, time_unit, picture)
     write(result.text, result.content, json)
 
 

@@ -80,6 +80,7 @@ PARTS = (
     Part("seglearn", "recordings of a smartwatch", extra="series"),
     Part("aeon", "the data set JapaneseVowels", extra="series", remedy="pip install --no-deps aeon"),
     Part("nir", "exchange with other simulators", extra="nir"),
+    Part("nirviz", "pictures of NIR graphs", extra="pictures"),
     Part("onnx", "one time step as an ONNX graph", extra="onnx"),
     Part("onnxruntime", "compares that graph", extra="onnx", remedy="pip install onnxruntime"),
     Part("lava-nc", "export to Lava", "lava", "lava", _LAVA),
@@ -123,6 +124,7 @@ class Program:
 
 
 PROGRAMS = (
+    Program("dot", "draws NIR graphs", "graphviz"),
     Program("gcc", "compiles C exports and compares them", "gcc"),
     Program("arm-none-eabi-gcc", "compiles C exports for a Cortex-M4", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
     Program("qemu-system-arm", "runs C exports on an emulated Cortex-M4", "qemu-system-arm"),

@@ -69,9 +69,11 @@ def evaluated(run: Finished, part: str, samples: int | None, device: torch.devic
     return Result("\n".join(lines), content)
 
 
-def described(source: Path, dt: float | None, time_unit: float | None = None) -> Result:
-    """Describe a run, a checkpoint, a network or a recording."""
+def described(source: Path, dt: float | None, time_unit: float | None = None, picture: Path | None = None) -> Result:
+    """Describe a run, a checkpoint, a network or a recording; draw the graph of a NIR file."""
     kind = source.suffix.lower()
+    if picture is not None and kind != ".nir":
+        raise InputError(f"--picture draws the graph of a .nir file; got {source}. Export a run with --to nir first.")
     if source.is_dir():
         return _run(source)
     if kind == ".pt":
@@ -86,6 +88,10 @@ def described(source: Path, dt: float | None, time_unit: float | None = None) ->
         net = deploy.network_of(source, dt, time_unit=time_unit)
         populations, engine = _populations(net), net.explain().circuit.summary
         text = f"{table(f'Network of {source.name}:', populations)}\n  {engine}"
+        if picture is not None:
+            from neurosim.exchange.nir import draw_nir
+
+            text += f"\nWrote {draw_nir(source, picture)}."
         return Result(text, {"populations": populations, "engine": engine})
     if kind in (".h5", ".hdf5"):
         with Recording.load(source) as recording:

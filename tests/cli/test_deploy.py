@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -104,6 +105,12 @@ def test_a_nir_file_in_steps_is_placed_and_described(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, [command, str(path), "--dt", "1e-3"])
         assert "pass time_unit=1e-3; if it is in steps, time_unit=dt" in str(result.exception)
         assert "n" in run(command, path, "--dt", "1e-3", "--time-unit", "1e-3")
+    picture = tmp_path / "steps.svg"
+    if importlib.util.find_spec("nirviz") and shutil.which("dot"):
+        assert f"Wrote {picture}" in run("info", path, "--dt", "1e-3", "--time-unit", "1e-3", "--picture", picture)
+        assert picture.read_text().count('class="edge"') == 3
+    result = CliRunner().invoke(app, ["info", str(tmp_path), "--picture", str(picture)])
+    assert "--picture draws the graph of a .nir file" in str(result.exception)
 
 
 def test_what_cannot_be_placed_is_one_line(

@@ -3,6 +3,7 @@
 from neurosim.exchange.nir.exporting import LossyExport, to_nir, write_nir
 from neurosim.exchange.nir.importing import from_nir
 from neurosim.exchange.nir.older import write_nir_1_0_4
+from neurosim.exchange.nir.picture import draw_nir
 from neurosim.exchange.nir.reach import UnreachableThreshold
 from neurosim.exchange.nir.verify import NirVerification, NodeAgreement, verify_nir
 
@@ -11,6 +12,7 @@ __all__ = [
     "NirVerification",
     "NodeAgreement",
     "UnreachableThreshold",
+    "draw_nir",
     "from_nir",
     "to_nir",
     "verify_nir",
