@@ -81,7 +81,7 @@ PARTS = (
     Part("aeon", "the data set JapaneseVowels", extra="series", remedy="pip install --no-deps aeon"),
     Part("nir", "exchange with other simulators", extra="nir"),
     Part("nirviz", "pictures of NIR graphs", extra="pictures"),
-    Part("graphviz", "nirviz's requirement", extra="pictures"),
+    Part("graphviz", "nirviz's requirement", extra="pictures", remedy="pip install graphviz"),
     Part("onnx", "one time step as an ONNX graph", extra="onnx"),
     Part("onnxruntime", "compares that graph", extra="onnx", remedy="pip install onnxruntime"),
     Part("lava-nc", "export to Lava", "lava", "lava", _LAVA),
