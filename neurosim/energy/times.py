@@ -95,6 +95,7 @@ class LatencyColumn:
             "steps": self.steps,
             "per step": _between(self.least / self.steps, self.most / self.steps),
             "longest step": quantity(self.longest_step, "s"),
+            "barriers": quantity(self.parts["barrier"], "s") if "barrier" in self.parts else None,
             "slowest core": core,
             "dominant": f"{self.dominant}, {self.parts[self.dominant] / self.least:.0%}",
         }

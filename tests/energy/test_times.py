@@ -246,6 +246,7 @@ def test_the_table_is_aligned_and_the_columns_found_by_name(mine: Target) -> Non
     lines = report.table().splitlines()
     assert lines[1].split()[:3] == ["target", "per", "inference"]
     assert "74.2 µs to 87 µs" in lines[3] and "2 (b), 75% of steps" in lines[3] and "messages received, 94%" in lines[3]
+    assert "barriers" in lines[1] and "4 µs" in lines[3]
     assert "refused" in lines[4]
     with pytest.raises(InputError, match="no column 'other' in this report"):
         report["other"]
