@@ -574,6 +574,18 @@ MODELS = _rows(
         "1e-14",
     ),
     (
+        "ResistiveLiquid",
+        "the loop of its equation",
+        "models/test_resistive_liquid.py::test_the_liquid_is_its_equation",
+        "spread of the cells and scale of the weights are not those of a measured chip",
+        "0 spikes differ",
+    ),
+    (
+        "SharedReadout",
+        "the symmetric cross-entropy written out",
+        "models/test_resistive_liquid.py::test_the_shared_readout_is_the_symmetric_cross_entropy",
+    ),
+    (
         "LegendreMemory",
         "Voelker et al. 2019; SciPy's zero-order hold, a window of band-limited input",
         "models/test_legendre.py::test_the_delay_line_holds_the_window_and_the_transposed_matrix_does_not",

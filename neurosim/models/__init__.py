@@ -22,6 +22,7 @@ from neurosim.models.legendre import LegendreMemory, l2mu, l2mu_as_lif, legendre
 from neurosim.models.liquid_neurons import LiquidNeurons, LiquidNeuronsState
 from neurosim.models.rate_conversion import RateError, rate_coded, rate_errors
 from neurosim.models.replay_memory import ReplayMemory
+from neurosim.models.resistive_liquid import ResistiveCells, ResistiveLiquid, SharedReadout
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
@@ -68,7 +69,10 @@ __all__ = [
     "RateError",
     "Recall",
     "ReplayMemory",
+    "ResistiveCells",
+    "ResistiveLiquid",
     "Segments",
+    "SharedReadout",
     "SlowInwardCurrent",
     "Stage",
     "Stopped",
