@@ -21,5 +21,7 @@ def test_replay_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: 
     differ, largest = map(float, re.findall(r"differ by (\S+); the largest is (\S+)", printed)[0])
     assert differ < 1e-12 * largest
     rows = json.loads((tmp_path / "result.json").read_text())["results"]
-    assert [row["retention"] for row in rows] == ["astrocyte", "none"]
+    assert [(row["task"], row["retention"]) for row in rows] == [
+        (task, retention) for task in ("recall", "listops") for retention in ("astrocyte", "none")
+    ]
     assert all(0.0 <= row["accuracy"] <= 0.6 for row in rows)
