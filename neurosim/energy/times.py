@@ -65,6 +65,8 @@ class LatencyColumn:
         Share of the steps in which it is.
     unknown : tuple of str
         Times that the file of the target does not state; they are counted as 0.
+    graded : tuple of str
+        Nodes that send graded values to a chip of binary spikes; each value is counted as one spike.
     """
 
     target: Target
@@ -78,6 +80,7 @@ class LatencyColumn:
     population: str = ""
     share: float = 0.0
     unknown: tuple[str, ...] = ()
+    graded: tuple[str, ...] = ()
 
     @property
     def dominant(self) -> str:
@@ -149,6 +152,12 @@ class LatencyReport:
             for c in self.columns
             if c.unknown
         ]
+        lines += [
+            f"{column.target.name}: {', '.join(column.graded)} sends graded values, which the spikes of this target "
+            "cannot be; each is counted as one spike. Encode them as spikes for a valid figure."
+            for column in self.columns
+            if column.graded
+        ]
         if not all(c.refused for c in self.columns):
             lines.append(f"From published times per operation, not measured. Not included: {'; '.join(_NOT_INCLUDED)}.")
         return tuple(lines)
@@ -183,6 +192,7 @@ class LatencyReport:
                     "population_of_slowest_core": c.population or None,
                     "share_of_steps": c.share,
                     "unknown": list(c.unknown),
+                    "graded": list(c.graded),
                     "sources": {
                         key: {"value": item.value, "unit": item.unit, "source": item.source, "note": item.note}
                         for key, item in c.target.time.items()
@@ -340,6 +350,7 @@ def time_of(traffic: Traffic) -> LatencyColumn:
         population=_population(traffic.placement, core),
         share=share,
         unknown=tuple(key for key in (*_PRICED.values(), *_HOPS) if key not in target.time),
+        graded=traffic.graded if target.spikes == "binary" else (),
     )
 
 

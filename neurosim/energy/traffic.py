@@ -45,6 +45,8 @@ class Traffic:
         Tiles that they pass, east or west and north or south; 0 where the mesh is not known and between chips.
     routes : numpy.ndarray [n, 2] of int64
         Pairs of cores with at least one synapse from the first to the second.
+    graded : tuple of str
+        Nodes with synapses that sent values outside {-1, 0, 1}; each is counted as one spike.
     data_steps : int
         Steps of the data.
     dt : float
@@ -60,6 +62,7 @@ class Traffic:
     messages: Mapping[str, int]
     hops: Mapping[str, tuple[int, int]]
     routes: np.ndarray
+    graded: tuple[str, ...]
     data_steps: int
     dt: float
 
@@ -123,6 +126,7 @@ def count_traffic(
     spikes, sent, received, events = (np.zeros(shape, np.int64) for _ in range(4))
     home = _homes(placement)
     ways = _ways(net, placement, home)
+    graded = set()
     totals = {name: torch.zeros(math.prod(net.shape(name)), dtype=torch.float64) for name in ways}
     for start, outputs, _ in runs(net, data, None, chunk):
         for name, z in outputs.items():
@@ -132,6 +136,8 @@ def count_traffic(
                 spikes[at] += _sum(fired, home[name])
             if name in ways:
                 way = ways[name]
+                if bool(((z != 0) & (z.abs() != 1)).any()):
+                    graded.add(name)
                 received[at] += _sum(fired, way.messages)
                 events[at] += _sum(fired, way.synapses)
                 totals[name] += fired.sum((0, 1))
@@ -153,6 +159,7 @@ def count_traffic(
         messages=messages,
         hops=hops,
         routes=np.array(routes, np.int64).reshape(-1, 2),
+        graded=tuple(sorted(graded)),
         data_steps=steps,
         dt=net.dt,
     )

@@ -214,6 +214,14 @@ def test_targets_without_times_are_refused_with_the_reason() -> None:
     assert held["spinnaker"]["sources"]["step"]["value"] == pytest.approx(1e-3)
 
 
+def test_graded_values_on_a_chip_of_binary_spikes_are_named(mine: Target) -> None:
+    net = two_layers()
+    spikes, graded = chip_latency(net, DATA, mine), chip_latency(net, DATA / 2, mine)
+    assert spikes["mine"].graded == () and graded["mine"].graded == ("input",)
+    assert "mine: input sends graded values, which the spikes of this target cannot be" in str(graded)
+    assert graded["mine"].least == spikes["mine"].least
+
+
 def test_several_chips_have_no_time(tmp_path: Path) -> None:
     target = chip(tmp_path, CHIP.replace("cores = {value = 4", "cores = {value = 2"))
     net = two_layers()
