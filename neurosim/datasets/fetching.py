@@ -15,6 +15,7 @@ from neurosim.datasets.places import ROOT, sha256_of
 from neurosim.errors import FileError
 from neurosim.files.atomic import replaced
 from neurosim.files.downloads import NeedsBrowser, download
+from neurosim.files.lock import owned
 from neurosim.files.paths import output_folder
 from neurosim.files.unpacking import member_of, unpack
 
@@ -85,7 +86,7 @@ def fetch(
     ------
     FileError
         When a file has to be fetched with a browser (the message says from where and where to put it), is not the one
-        of the card, is not confirmed, or cannot be downloaded or unpacked.
+        of the card, is not confirmed, or cannot be downloaded or unpacked; when another process fetches to the folder.
 
     Notes
     -----
@@ -99,18 +100,22 @@ def fetch(
         raise FileError(f"{about.name} has no files to fetch: {_how(about)}")
     paths = _by_name(about, files)
     folder = output_folder(Path(given) / about.folders[0])
+    absent = [file for file in about.files if not _is_there(folder, file)]
+    if not absent:
+        return folder
     missing = []
-    for file in about.files:
-        if _is_there(folder, file):
-            continue
-        if file.name in paths:
-            _use(about, file, paths[file.name], folder, confirm)
-        elif not file.unpack and (folder / file.name).is_file():
-            _use(about, file, folder / file.name, folder, confirm)
-        elif file.url is None:
-            missing.append(file)
-        else:
-            _downloaded(about, file, folder, confirm, progress)
+    with owned(folder):
+        for file in absent:
+            if _is_there(folder, file):  # another process has fetched it meanwhile
+                continue
+            if file.name in paths:
+                _use(about, file, paths[file.name], folder, confirm)
+            elif not file.unpack and (folder / file.name).is_file():
+                _use(about, file, folder / file.name, folder, confirm)
+            elif file.url is None:
+                missing.append(file)
+            else:
+                _downloaded(about, file, folder, confirm, progress)
     if missing:
         raise FileError(_by_hand(about, missing, folder))
     return folder

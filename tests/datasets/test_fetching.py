@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from neurosim.datasets import Unverified, fetch
 from neurosim.errors import FileError
+from neurosim.files.lock import owned
 from tests.files.test_downloads import CONTENT, Host, host
 from tests.files.test_unpacking import write_tar, write_zip
 
@@ -175,3 +177,15 @@ def test_sets_without_files_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("NEUROSIM_DATA", raising=False)
     with pytest.raises(FileError, match="no folder to fetch parity to"):
         fetch("parity")
+
+
+def test_one_process_fetches_to_a_folder_at_a_time(tmp_path: Path, host: Host) -> None:
+    card = write_card(tmp_path, entry(host, "a.bin", CONTENT))
+    folder = tmp_path / "data" / "mine"
+    folder.mkdir(parents=True)
+    with owned(folder), pytest.raises(FileError, match=rf"process {os.getpid()}"):
+        fetch(card, tmp_path / "data")
+    assert not (folder / "a.bin").exists() and not host.asked
+    fetch(card, tmp_path / "data")
+    with owned(folder):  # what is there needs no lock
+        assert fetch(card, tmp_path / "data") == folder

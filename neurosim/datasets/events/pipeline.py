@@ -18,6 +18,7 @@ from neurosim.datasets.checks import checked_integer
 from neurosim.datasets.events.augmentation import Augmentation
 from neurosim.datasets.events.bins import Bins, counts
 from neurosim.datasets.events.container import MICROSECOND, SensorEvents
+from neurosim.datasets.places import sha256_of
 from neurosim.errors import FileError, InputError, ShapeError
 from neurosim.files.atomic import replaced
 from neurosim.units import steps_of
@@ -141,7 +142,8 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
     """Frames that are binned once, kept in a file and mapped into memory.
 
     The file is named by a key of the events and of all parameters, so that other events or parameters make another
-    one. A file that does not belong to its key is made anew.
+    one. Its checksum lies beside it and is compared when it is opened: a file that is damaged, incomplete or another
+    one is made anew.
 
     Parameters
     ----------
@@ -180,13 +182,19 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
             raise FileError(f"{self.path} cannot be read after it was written. Check the disk.")
         self._x = found
 
+    @property
+    def _checksum(self) -> Path:
+        return self.path.with_suffix(".sha256")
+
     def _mapped(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.ndarray | None:
         """Return the array of the file, if there is one of this shape and type."""
         try:
             found: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            if found.shape != shape or found.dtype != kind:
+                return None
+            return found if self._checksum.read_text(encoding="ascii").strip() == sha256_of(self.path) else None
         except (OSError, ValueError, EOFError):
             return None
-        return found if found.shape == shape and found.dtype == kind else None
 
     def _write(self, frames: EventFrames, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
         with replaced(self.path) as part:
@@ -195,6 +203,8 @@ class CachedFrames(Dataset[tuple[Tensor, int]]):
                 out[self._starts[k] : self._starts[k + 1]] = frames[k][0].numpy()
             out.flush()
             del out
+        with replaced(self._checksum) as part:
+            part.write_text(sha256_of(self.path) + "\n", encoding="ascii")
 
     def __len__(self) -> int:
         return len(self.labels)

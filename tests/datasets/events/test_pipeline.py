@@ -152,6 +152,10 @@ def test_the_cache_is_keyed_by_events_and_parameters(tmp_path: Path) -> None:
     assert len({CachedFrames(each, tmp_path).path for each in (frames, *others)}) == 5
     cache.path.write_bytes(cache.path.read_bytes()[:-100])  # a damaged file is made anew
     assert torch.equal(CachedFrames(frames, tmp_path)[10][0], frames[10][0])
+    content = bytearray(cache.path.read_bytes())  # one number of the right size and type is another one
+    content[-1] ^= 1
+    cache.path.write_bytes(content)
+    assert torch.equal(CachedFrames(frames, tmp_path)[10][0], frames[10][0])
     with pytest.raises(InputError, match="change in each epoch"):
         CachedFrames(EventFrames(events, LABELS, dt=1e-3, augment=CHANGES), tmp_path)
 
