@@ -574,6 +574,13 @@ MODELS = _rows(
         "1e-14",
     ),
     (
+        "ContentMemory",
+        "the recorded output of the authors' functional experiment on SpiNNaker",
+        "models/test_content_memory.py::test_the_functional_experiment_is_the_recorded_one",
+        "populations behind the output are not compared; without dentate gyrus and CA1",
+        "0 spikes differ",
+    ),
+    (
         "ResistiveLiquid",
         "the loop of its equation",
         "models/test_resistive_liquid.py::test_the_liquid_is_its_equation",

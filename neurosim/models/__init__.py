@@ -7,6 +7,7 @@ from neurosim.models.astrocyte_attention import AstrocyteAttention, AstrocyteCel
 from neurosim.models.astrocyte_gain import GainAstrocyte, GainAstrocyteState
 from neurosim.models.astrocyte_potentiation import potentiation, retention_factors
 from neurosim.models.astrocyte_sic import SlowInwardCurrent
+from neurosim.models.content_memory import ContentMemory, Recalled
 from neurosim.models.delta import DeltaActivation, DeltaState, send_changes
 from neurosim.models.delta_activity import Activity, WithActivity, activity, activity_loss
 from neurosim.models.dendrites import ActiveDendrites, Segments, k_winners
@@ -48,6 +49,7 @@ __all__ = [
     "AstrocyteAttention",
     "AstrocyteCell",
     "Calibration",
+    "ContentMemory",
     "DeltaActivation",
     "DeltaState",
     "DenseMemory",
@@ -68,6 +70,7 @@ __all__ = [
     "OperatingPoint",
     "RateError",
     "Recall",
+    "Recalled",
     "ReplayMemory",
     "ResistiveCells",
     "ResistiveLiquid",
