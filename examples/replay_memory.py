@@ -131,13 +131,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--test", type=int, default=2000, help="expressions of the test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recall-steps", type=int, default=600, help="steps of the first task")
     parser.add_argument("--segments", type=int, nargs="+", default=[2, 4, 8], help="of the first task")
     parser.add_argument("--retention", nargs="+", default=["astrocyte", "none"], choices=["astrocyte", "none"])
     parser.add_argument("--quick", action="store_true", help="400 tokens, one seed, eight steps")
     parser.add_argument("--out", type=Path, default=Path("runs/replay/result.json"))
     args = parser.parse_args()
     if args.quick:
-        args.segments = [2]
+        args.segments, args.recall_steps = [2], 10
         args.tokens, args.segment, args.steps, args.batch, args.test, args.seeds = 400, 50, 8, 4, 50, args.seeds[:1]
     settings = {
         name: value for name, value in vars(args).items() if name not in ("seeds", "retention", "segments", "out")
@@ -145,7 +146,7 @@ def main() -> None:
     results = Results(args.out, settings)
     torch.set_num_threads(1)
     print_held(args)
-    steps = {"steps": 10 if args.quick else 600}
+    steps = {"steps": args.recall_steps}
     for segments in args.segments:
         small = {"task": "recall", "tokens": 10 * segments, "segment": 10, "memory": 4, "batch": 64, "rate": 3e-3}
         train(argparse.Namespace(**(vars(args) | small | steps)), results)
