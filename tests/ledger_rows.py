@@ -574,6 +574,23 @@ MODELS = _rows(
         "1e-14",
     ),
     (
+        "SpikeFormer",
+        "numbers of parameters of the authors' classes",
+        "models/test_spikeformer.py::test_numbers_of_parameters_are_those_of_the_authors_program",
+        "neurons fire above the threshold, theirs at it too; `sdsa1`, `sdsa2`, `sdsa4` follow descriptions",
+        "numbers equal",
+    ),
+    (
+        "fold_spikeformer",
+        "the layers before folding, borders included",
+        "models/test_spikeformer.py::test_folded_layers_are_one_convolution",
+    ),
+    (
+        "SpikeAttention",
+        "the sums over tokens written out, spike for spike",
+        "models/test_spikeformer.py::test_attention_is_its_definition",
+    ),
+    (
         "ContentMemory",
         "the recorded output of the authors' functional experiment on SpiNNaker",
         "models/test_content_memory.py::test_the_functional_experiment_is_the_recorded_one",

@@ -27,6 +27,13 @@ from neurosim.models.resistive_liquid import ResistiveCells, ResistiveLiquid, Sh
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
+from neurosim.models.spikeformer import (
+    SpikeAttention,
+    SpikeFormer,
+    fold_spikeformer,
+    spikeformer_energy,
+    spikeformer_products,
+)
 from neurosim.models.state_space import csilif_neurons, silif_neurons
 from neurosim.models.swimmer_circuit import SwimmerCircuit
 from neurosim.models.thought_machine import (
@@ -77,6 +84,8 @@ __all__ = [
     "Segments",
     "SharedReadout",
     "SlowInwardCurrent",
+    "SpikeAttention",
+    "SpikeFormer",
     "Stage",
     "Stopped",
     "SwimmerCircuit",
@@ -96,6 +105,7 @@ __all__ = [
     "csilif_neurons",
     "digits_network",
     "elm_from_weights",
+    "fold_spikeformer",
     "k_winners",
     "l2mu",
     "l2mu_as_lif",
@@ -118,6 +128,8 @@ __all__ = [
     "send_changes",
     "set_thresholds",
     "silif_neurons",
+    "spikeformer_energy",
+    "spikeformer_products",
     "thought_loss",
     "vgg11",
     "vgg16",
