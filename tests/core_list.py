@@ -121,6 +121,11 @@ def _held(current: float, tau: float = 5e-3) -> Callable[[float], Physics]:
     return lambda dt: (current * -math.expm1(-dt / tau), {})
 
 
+def _beta(dt: float) -> Physics:
+    beta = math.exp(-dt / 20e-3)
+    return 1.5 * (1.0 - beta), {"beta": beta}
+
+
 def _iir(dt: float) -> Physics:
     leak = math.exp(-dt / 20e-3)
     return 1.5 * (1.0 - leak), {"leak": leak}
@@ -198,6 +203,7 @@ MODELS = (
         leaves_out={"dt_invariance": "it fires at every step above its threshold: the interval is one step"},
     ),
     Model(cores.decolle, 4.0, _decolle, parameters=dict(v_th=1.0, tau_ref=20e-3, v_ref=20.0)),
+    Model(cores.beta_lif, 0.6, _beta, parameters=dict(beta=0.8)),
     Model(cores.iir_lif, 0.6, _iir, parameters=dict(leak=0.95)),
     Model(cores.lif_delta, 2e-3, _voltage(1.0), parameters=dict(i_e=50e-12), steps_late=2.0),
     Model(cores.lif_exp, 120e-12, _held(500e-12), parameters=dict(tau_exc=5e-3), steps_late=3.0),

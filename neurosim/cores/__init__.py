@@ -3,6 +3,7 @@
 from neurosim.cores.adex import adex
 from neurosim.cores.alif import alif
 from neurosim.cores.atrlif import atrlif
+from neurosim.cores.beta_lif import beta_lif
 from neurosim.cores.calcium_gain import calcium_gain
 from neurosim.cores.conductance_lif import conductance_lif
 from neurosim.cores.cuba_integrator import cuba_integrator
@@ -38,6 +39,7 @@ __all__ = [
     "adex",
     "alif",
     "atrlif",
+    "beta_lif",
     "calcium_gain",
     "conductance_lif",
     "csilif",

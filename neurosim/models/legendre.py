@@ -12,8 +12,9 @@ from scipy.linalg import expm
 from scipy.special import eval_legendre
 from torch import Tensor, nn
 
+from neurosim.cores.beta_lif import beta_lif
 from neurosim.errors import InputError, ShapeError
-from neurosim.language import Parameter, Surrogate, atan, core
+from neurosim.language import Surrogate, atan
 from neurosim.network.graph import Edge, Input
 from neurosim.network.layers import LIF, layer
 from neurosim.network.network import Network
@@ -23,14 +24,6 @@ from neurosim.synapses.synapse import count
 from neurosim.units import check_dt, time_constant, unit_gain
 
 Variant = Literal["paper", "code"]
-
-
-@core(parameters=dict(beta=Parameter(0.5, low=0.0, high=1.0), v_th=Parameter(1.0, low=0.0)), state=("v",))
-def beta_lif(i: Any, v: Any, *, beta: Any, v_th: Any, spike: Any, reset: Any) -> tuple[Any, ...]:
-    """LIF with a decay per step that is learned: ``u = beta v + i``, as in snnTorch's ``Leaky``."""
-    u = beta * v + i
-    z = spike(u - v_th)
-    return z, reset(u, z, to=0.0, by=v_th)
 
 
 def legendre_matrices(order: int, theta: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -48,6 +48,8 @@ BY_HAND = {
     "reset_free_leaky": OperationCount(add=2, mul=2, compare=1, state=1),
     # Three filters of one addition and two products; p + ref; u - v_th; v_ref z.
     "decolle": OperationCount(add=5, mul=7, compare=1, state=3),
+    # beta v + i; u - v_th.
+    "beta_lif": OperationCount(add=2, mul=1, compare=1, select=1, state=1),
     # leak v + i; u / v_th - 1; u - v_th z.
     "iir_lif": OperationCount(add=3, mul=2, div=1, compare=1, state=1),
     # A turn of four products and two sums, its two decays, r i; x - v_th; two signs and the spike.
