@@ -138,6 +138,12 @@ CORES = _rows(
         "the filters act after the weights, which is the same",
     ),
     (
+        "beta_lif",
+        "[snnTorch 1.0](https://github.com/jeshraghian/snntorch)",
+        "cores/test_beta_lif.py::test_it_is_the_leaky_neuron_of_snntorch",
+        "compared without reset, which acts a step late there",
+    ),
+    (
         "iir_lif",
         "[Chowdhury et al. 2021](https://arxiv.org/abs/2110.05929) and the authors' program",
         "models/test_iir.py::test_spikes_and_gradients_are_those_of_the_equations",
