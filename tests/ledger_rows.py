@@ -580,6 +580,18 @@ MODELS = _rows(
         "1e-14",
     ),
     (
+        "SpikePoint",
+        "published numbers of parameters, which are rounded",
+        "models/test_spike_point.py::test_numbers_of_parameters_round_to_the_published_ones",
+        "widths and neurons follow descriptions; distances above one deviation are coded as 1",
+        "0.58, 0.16, 0.79, 1.05 million",
+    ),
+    (
+        "grouped_points",
+        "a sort of all distances",
+        "models/test_spike_point.py::test_neighbours_are_those_of_all_distances_and_centres_cover_the_cloud",
+    ),
+    (
         "SpikeFormer",
         "numbers of parameters of the authors' classes",
         "models/test_spikeformer.py::test_numbers_of_parameters_are_those_of_the_authors_program",

@@ -27,6 +27,7 @@ from neurosim.models.resistive_liquid import ResistiveCells, ResistiveLiquid, Sh
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
+from neurosim.models.spike_point import SpikePoint, grouped_points
 from neurosim.models.spikeformer import (
     SpikeAttention,
     SpikeFormer,
@@ -86,6 +87,7 @@ __all__ = [
     "SlowInwardCurrent",
     "SpikeAttention",
     "SpikeFormer",
+    "SpikePoint",
     "Stage",
     "Stopped",
     "SwimmerCircuit",
@@ -106,6 +108,7 @@ __all__ = [
     "digits_network",
     "elm_from_weights",
     "fold_spikeformer",
+    "grouped_points",
     "k_winners",
     "l2mu",
     "l2mu_as_lif",

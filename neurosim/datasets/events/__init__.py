@@ -9,6 +9,7 @@ from neurosim.datasets.events.files.reading import event_pieces, read_events
 from neurosim.datasets.events.files.seconds import read_nirdata, read_nwb_spikes, read_spoken_events, write_nirdata
 from neurosim.datasets.events.files.writing import write_events
 from neurosim.datasets.events.pipeline import CachedFrames, EpochSampler, EventFrames
+from neurosim.datasets.events.points import event_points
 from neurosim.datasets.events.sets import EventFiles, EventSet
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "counts",
     "drop",
     "event_pieces",
+    "event_points",
     "flip",
     "jitter",
     "noise",
