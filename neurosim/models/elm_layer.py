@@ -163,11 +163,18 @@ class ELMLayer(nn.Module):
             Activity after each step, not negative.
         state : ELMLayerState
             State after the last step.
+
+        Raises
+        ------
+        ShapeError, InputError
+            When x or state do not fit.
         """
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.n_in:
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(f"ELMLayer: x must be a tensor [T, B, {self.n_in}]; got {got}. Time comes first.")
-        start = self.initial_state(x) if state is None else state
+        if not x.is_floating_point():
+            raise InputError(f"ELMLayer: x must be in floating point; got {x.dtype}. Use x.float().")
+        start = self._checked(x, state)
         mask = self._mask(x)
         if not self.recurrent:
             y, after = self.elm(x if mask is None else x * mask, ELMState(start.branch, start.memory))
@@ -178,6 +185,17 @@ class ELMLayer(nn.Module):
             with torch.autocast(x.device.type, enabled=False):
                 return self._fused(x, start, mask)
         return self.stepped(x, start, mask)
+
+    def _checked(self, x: Tensor, state: ELMLayerState | None) -> ELMLayerState:
+        fresh = self.initial_state(x)
+        if state is None:
+            return fresh
+        if len(state) != len(fresh):
+            raise ShapeError(f"ELMLayer: state must hold {list(fresh._fields)}; got {len(state)} tensor(s).")
+        for name, model, value in zip(fresh._fields, fresh, state, strict=True):
+            if value.shape != model.shape:
+                raise ShapeError(f"ELMLayer: state.{name} must be {list(model.shape)}; got {list(value.shape)}.")
+        return ELMLayerState(*state)
 
     def _mask(self, x: Tensor) -> Tensor | None:
         if not (self.training and self.dropout):

@@ -97,3 +97,16 @@ def test_wrong_arguments_are_refused_by_name():
     network = ELMNetwork(6, [2], 3, dt=MS, d_m=2)
     with pytest.raises(ShapeError, match="state must hold 1 layers' states; got 0"):
         network(torch.rand(3, 2, 6), [])
+
+
+def test_input_and_state_that_do_not_fit_are_refused():
+    layer = ELMLayer(4, 3, dt=1e-3, d_m=2, branches=2, synapses=2)
+    x = torch.rand(5, 4, 4)
+    _, state = layer(x)
+    with pytest.raises(InputError, match=r"x must be in floating point; got torch\.int64"):
+        layer(x.long())
+    for wrong in (layer(x[:, :1])[1], state._replace(slow=state.slow[:1])):  # a batch of one is not spread
+        with pytest.raises(ShapeError, match=r"state\.\w+ must be \[4, 3.*\]; got \[1, 3"):
+            layer(x, wrong)
+    with pytest.raises(ShapeError, match="state must hold"):
+        layer(x, state[:2])
