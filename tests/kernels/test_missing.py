@@ -15,7 +15,7 @@ from neurosim import kernels
 from neurosim.errors import KernelError
 from neurosim.kernels.common import availability
 from neurosim.kernels.common.operator import Operation, Operator
-from neurosim.models import ELM
+from neurosim.models import ELM, ELMLayer
 from neurosim.synapses import DelayedSparse
 
 T, B, N = 12, 3, 8
@@ -64,6 +64,7 @@ OPERATIONS: dict[str, Callable[[], nn.Module]] = {
     "sparse": sparse,
     "delayed": delayed,
     "elm": lambda: ELM(N, 2, dt=1e-3, d_m=3),
+    "elm_layer": lambda: ELMLayer(N, 4, dt=1e-3, d_m=3),
 }
 
 
@@ -115,7 +116,7 @@ def test_the_reference_runs_with_one_warning_and_equal_numbers(name, with_kernel
     assert [str(w.message) for w in caught] == [f"the plain reference runs, slowly: {REASON}."]
     assert caught[0].category is RuntimeWarning
     # tanh and sums of values off the grid round differently.
-    tolerance = {"rtol": 2e-5, "atol": 1e-6} if name == "elm" else {"rtol": 0, "atol": 0}
+    tolerance = {"rtol": 2e-5, "atol": 1e-6} if name.startswith("elm") else {"rtol": 0, "atol": 0}
     for found in references:
         torch.testing.assert_close(found[0], with_kernels[0], **tolerance)
         for a, b in zip(found[1:], with_kernels[1:], strict=True):
