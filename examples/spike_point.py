@@ -1,10 +1,10 @@
-"""Tell events apart as points in space and time: moving bars, and N-MNIST recordings, with a spiking network of points.
+"""Classify events as points in space and time: moving bars, and N-MNIST recordings, with a spiking network of points.
 
     python examples/spike_point.py --data-root FOLDER
     python examples/spike_point.py
 
 Without data bars move across a small sensor in four directions, and the network is trained with the times of the events
-and with times that were shuffled: without time a direction and its opposite look alike. The folder is that of the short
+and with times that were shuffled: without time all directions look alike. The folder is that of the short
 set of N-MNIST, 1,000 recordings to train and 100 to test; see docs/event_data.md. Points are drawn anew in each epoch.
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from neurosim.datasets import nmnist_small
 from neurosim.datasets.events import SensorEvents, event_points
-from neurosim.models import SpikePoint, grouped_points
+from neurosim.models import SpikePoint, grouped_points, point_spikes
 
 Draw = Callable[[int], Tensor]  # from a seed to clouds [B, N, 3]
 
@@ -46,10 +46,9 @@ def bars(number: int, seed: int) -> tuple[SensorEvents, Tensor]:
     return SensorEvents.joined(parts), torch.arange(number) % 4
 
 
-def spikes(cloud: Tensor, steps: int, groups: int, neighbours: int) -> list[Tensor]:
+def spikes(cloud: Tensor, steps: int, groups: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Return the spikes of the groups of clouds."""
-    found = grouped_points(cloud, groups, neighbours)
-    return [torch.bernoulli(values.expand(steps, *values.shape)) for values in found]
+    return point_spikes(grouped_points(cloud, groups, neighbours), steps)
 
 
 def trial(

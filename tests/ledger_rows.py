@@ -581,9 +581,9 @@ MODELS = _rows(
     ),
     (
         "SpikePoint",
-        "published numbers of parameters, which are rounded",
+        "numbers of parameters in a description of the paper, which are rounded",
         "models/test_spike_point.py::test_numbers_of_parameters_round_to_the_published_ones",
-        "widths and neurons follow descriptions; distances above one deviation are coded as 1",
+        "widths and neurons follow descriptions; fires above the threshold; distances are coded up to one deviation",
         "0.58, 0.16, 0.79, 1.05 million",
     ),
     (

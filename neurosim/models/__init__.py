@@ -27,7 +27,7 @@ from neurosim.models.resistive_liquid import ResistiveCells, ResistiveLiquid, Sh
 from neurosim.models.resnet import resnet18, resnet34
 from neurosim.models.shipped_weights import WeightCard, digits_network, pretrained, pretrained_names, weight_card
 from neurosim.models.speech import adaptive_speech
-from neurosim.models.spike_point import SpikePoint, grouped_points
+from neurosim.models.spike_point import SpikePoint, grouped_points, point_spikes
 from neurosim.models.spikeformer import (
     SpikeAttention,
     SpikeFormer,
@@ -116,6 +116,7 @@ __all__ = [
     "limit_leaks",
     "mercedes_benz",
     "parity_of_last",
+    "point_spikes",
     "potentiation",
     "pretrained",
     "pretrained_names",

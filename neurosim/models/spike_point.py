@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from neurosim.cores.beta_lif import beta_lif
 from neurosim.errors import InputError, ShapeError
 from neurosim.language import atan
-from neurosim.network.layers import LIF
+from neurosim.network.layers import layer
 from neurosim.network.neuron import Neuron
 from neurosim.synapses.synapse import count
 
-_DT = 1e-3  # only its ratio to the time constant counts
+_DT = 1e-3  # s; no constant of the neurons depends on it
 _VOTES = 10  # neurons of a class
 
 
@@ -37,7 +37,7 @@ class Groups(NamedTuple):
 def farthest_points(cloud: Tensor, number: int) -> Tensor:
     """Return the numbers [B, number] of points of `cloud` [B, N, 3], each the farthest from those before it.
 
-    The first is the farthest from the mean, so that the choice does not depend on the order of the points.
+    The first is the farthest from the mean; of equally far points the first one of the cloud is taken.
     """
     if not 1 <= number <= cloud.shape[1]:
         raise InputError(f"farthest_points: number must be from 1 to {cloud.shape[1]}, the points; got {number!r}.")
@@ -54,6 +54,8 @@ def farthest_points(cloud: Tensor, number: int) -> Tensor:
 def grouped_points(cloud: Tensor, groups: int, neighbours: int) -> Groups:
     """Return the groups of a cloud [B, N, 3]: of each centre its nearest points, itself among them.
 
+    The points are sorted by their coordinates first, so that groups do not depend on their order, equal distances
+    included.
     A distance above one standard deviation, of which the paper does not say how it is coded, becomes 1.
     """
     if cloud.dim() != 3 or cloud.shape[2] != 3:
@@ -63,6 +65,8 @@ def grouped_points(cloud: Tensor, groups: int, neighbours: int) -> Groups:
             f"grouped_points: neighbours must be from 1 to {cloud.shape[1]}, the points; got {neighbours!r}."
         )
     rows = torch.arange(len(cloud), device=cloud.device)[:, None]
+    for axis in (2, 1, 0):
+        cloud = cloud[rows, cloud[..., axis].argsort(stable=True, dim=1)]
     centre = cloud[rows, farthest_points(cloud, groups)]
     between = (centre[:, :, None] - cloud[:, None]).square().sum(3)  # [B, G, N]
     nearest = between.topk(neighbours, dim=2, largest=False).indices
@@ -73,24 +77,56 @@ def grouped_points(cloud: Tensor, groups: int, neighbours: int) -> Groups:
     return Groups(torch.cat((relative, corner), 3), centre)
 
 
+def point_spikes(groups: Groups, steps: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """Return the spikes of groups by rate: at each step one with the probability of its value, drawn anew.
+
+    Parameters
+    ----------
+    groups : Groups
+        Of a cloud in [0, 1].
+    steps : int
+        T.
+    generator : torch.Generator, optional
+        Of the draws.
+
+    Returns
+    -------
+    Tensor [T, B, G, k, 6], Tensor [T, B, G, 3]
+
+    Raises
+    ------
+    InputError
+        When a value is outside of [0, 1].
+    """
+    number, found = count("point_spikes", "steps", steps), []
+    for name, values in zip(groups._fields, groups, strict=True):
+        if values.numel() and not bool(((values >= 0.0) & (values <= 1.0)).all()):
+            raise InputError(
+                f"point_spikes: {name} has values from {float(values.min()):g} to {float(values.max()):g}, and a rate "
+                "is in [0, 1]; scale the cloud to it first."
+            )
+        found.append(torch.bernoulli(values.expand(number, *values.shape), generator=generator))
+    return found[0], found[1]
+
+
 class _Layer(nn.Module):
-    """A map of each point, batch normalisation, and spiking neurons, at each step of [T, B, C, ...]."""
+    """The same matrix for each point, batch normalisation, and spiking neurons, at each step of [T, B, C, ...]."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.map, self.norm = nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out)
+        self.weights, self.norm = nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out)
         self.neurons = _neurons()
 
     def forward(self, s: Tensor) -> Tensor:
         """Return spikes."""
-        current = self.norm(self.map(s.flatten(0, 1))).unflatten(0, s.shape[:2])
+        current = self.norm(self.weights(s.flatten(0, 1))).unflatten(0, s.shape[:2])
         spikes: Tensor = self.neurons(current)[0]
         return spikes
 
 
 def _neurons() -> Neuron:
-    """Return neurons with ``v / 2 + x``, the share learned for each layer, and a reset by subtraction."""
-    return LIF(tau_mem=_DT / math.log(2.0), r=2.0, v_th=1.0, dt=_DT, reset="subtract", spike=atan(), learn=("tau_mem",))
+    """Return neurons with ``beta v + x``, the decay learned for each layer from 0.5, and a reset by subtraction."""
+    return layer(beta_lif)(beta=0.5, v_th=1.0, dt=_DT, reset="subtract", spike=atan(), learn=("beta",))
 
 
 class Residual(nn.Module):
@@ -111,10 +147,9 @@ class Residual(nn.Module):
 class SpikePoint(nn.Module):
     """A spiking network of points with one stage of grouping.
 
-    Coordinates are coded by rate: at each step a spike has the probability of its value, drawn anew. Local features of
-    the
-    neighbours, of which the largest counts, are added to features of the centres; then come
-    global features and the largest over all groups. Ten neurons vote for each class.
+    Coordinates are coded by rate (`point_spikes`). Local features of the neighbours, of which the largest counts, are
+    added to features of the centres; then come global features and the largest over all groups. Ten neurons vote for
+    each class. Neurons fire above their threshold.
 
     Parameters
     ----------
@@ -132,10 +167,9 @@ class SpikePoint(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from neurosim.models import SpikePoint, grouped_points
-    >>> groups = grouped_points(torch.rand(2, 64, 3), 16, 8)
-    >>> spikes = [torch.bernoulli(values.expand(4, *values.shape)) for values in groups]  # four steps
-    >>> tuple(SpikePoint(5)(*spikes).shape)
+    >>> from neurosim.models import SpikePoint, grouped_points, point_spikes
+    >>> local, centre = point_spikes(grouped_points(torch.rand(2, 64, 3), 16, 8), 4)
+    >>> tuple(SpikePoint(5)(local, centre).shape)
     (2, 5)
     """
 

@@ -13,6 +13,6 @@ from tests.examples.test_examples import run
 def test_spike_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("spike_point.py", monkeypatch, "--quick", "--out", tmp_path / "result.json")
     timed, shuffled = json.loads((tmp_path / "result.json").read_text())["results"]
-    # Of four directions two look alike without time.
-    assert timed["accuracy"] > 0.6 > shuffled["accuracy"]
+    # Without time all four directions look alike.
+    assert timed["accuracy"] > 0.6 > 0.45 > shuffled["accuracy"]
     assert "bars, times shuffled: " in capsys.readouterr().out

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import pytest
 import torch
 
 from neurosim.errors import InputError, ShapeError
-from neurosim.models import SpikePoint, grouped_points
-from neurosim.models.spike_point import Residual, farthest_points
+from neurosim.models import SpikePoint, grouped_points, point_spikes
+from neurosim.models.spike_point import Groups, Residual, farthest_points
 
 
 def cloud(seed: int = 0, points: int = 60, batch: int = 2) -> torch.Tensor:
@@ -84,17 +83,56 @@ def test_neighbours_are_those_of_all_distances_and_centres_cover_the_cloud() -> 
     assert len(set(farthest_points(x, 40)[0].tolist())) == 40
 
 
-def test_rates_of_relative_distances_are_decoded_with_a_small_error() -> None:
+def test_rates_are_decoded_with_a_small_error() -> None:
     """Binomial moments of 16 steps: a distance of 0.039 is silent in half of the cases, one of 0.75 never."""
     generator = torch.Generator().manual_seed(0)
     for value, error in ((0.039, 1.06), (0.75, 0.113)):
-        spikes = torch.bernoulli(torch.full((16, 200_000), value), generator=generator).sum(0)
+        groups = Groups(torch.full((1, 400, 100, 6), value), torch.full((1, 400, 3), value))
+        local, centre = point_spikes(groups, 16, generator=generator)
+        assert local.shape == (16, 1, 400, 100, 6) and centre.shape == (16, 1, 400, 3)
+        spikes = local.sum(0).flatten()
         assert float(spikes.mean()) == pytest.approx(16 * value, rel=0.01)
         assert float((spikes == 0).double().mean()) == pytest.approx((1 - value) ** 16, abs=0.004)
         assert float((spikes / 16 - value).abs().mean()) / value == pytest.approx(error, rel=0.03)
-    normal = torch.randn(200_000, generator=generator).abs()
-    assert float(normal.mean()) == pytest.approx(math.sqrt(2 / math.pi), rel=0.01)
-    assert float(normal.clamp(max=1.0).mean()) == pytest.approx(0.631, rel=0.01)
+    with pytest.raises(InputError, match=r"local has values from 0\.75 to 1\.5, and a rate is in \[0, 1\]"):
+        point_spikes(Groups(groups.local * torch.tensor([1.0, 2.0, 1, 1, 1, 1]), groups.centre), 4)
+
+
+def test_distances_are_clipped_at_one_deviation() -> None:
+    """A group that is the whole cloud, whose centre lies at its border, so that most distances are 1."""
+    normal = torch.randn(1, 40_000, 3, generator=torch.Generator().manual_seed(0)).double()
+    spread = normal.std(1, correction=0)
+    local = grouped_points(normal, 1, 40_000)
+    found = local.local[0, 0, :, :3]
+    expected = ((normal[0] - local.centre[0, 0]).abs() / spread).clamp(max=1.0)
+    assert torch.allclose(found.sort(0).values, expected.sort(0).values)
+    assert found.max() == 1.0 and (found == 1.0).double().mean() > 0.3
+
+
+def test_equal_distances_do_not_make_groups_depend_on_the_order() -> None:
+    """Points of a grid, in many orders: the same bits."""
+    axis = torch.linspace(0, 1, 4).double()
+    grid = torch.cartesian_prod(axis, axis, axis[:2])[None]
+    own = grouped_points(grid, 9, 6)
+    for seed in range(20):
+        order = torch.randperm(grid.shape[1], generator=torch.Generator().manual_seed(seed))
+        other = grouped_points(grid[:, order], 9, 6)
+        assert torch.equal(own.local, other.local) and torch.equal(own.centre, other.centre)
+
+
+def test_a_learned_decay_leaves_the_gain_of_the_input() -> None:
+    """``beta v + x`` at any beta, in a plain loop."""
+    neurons = SpikePoint(2).local[0].neurons.double()
+    with torch.no_grad():
+        neurons.get_parameter("beta").fill_(0.8)
+    x = torch.rand(20, 1, 5).double()
+    v, expected = torch.zeros(1, 5).double(), []
+    for now in x:
+        u = 0.8 * v + now
+        z = (u > 1.0).double()
+        v = u - z
+        expected.append(z)
+    assert torch.equal(neurons(x)[0], torch.stack(expected)) and torch.stack(expected).mean() > 0.1
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
@@ -113,7 +151,7 @@ def test_all_parameters_get_gradients() -> None:
     torch.manual_seed(0)
     net = SpikePoint(3)
     groups = grouped_points(cloud().float(), 10, 8)
-    net(*(torch.bernoulli(values.expand(4, *values.shape)) for values in groups)).square().sum().backward()
+    net(*point_spikes(groups, 4)).square().sum().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
